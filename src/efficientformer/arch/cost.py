@@ -1,0 +1,86 @@
+"""Analytic costs: multiply-accumulates and parameters, equal to those of the module they describe.
+
+MACs count convolutions, linear layers and the two matrix products of attention; norms, activations and pooling are not
+counted, as in the paper's tables.
+"""
+
+from dataclasses import dataclass
+
+from efficientformer.arch.parts import Grid, Part, network_parts, strided
+from efficientformer.arch.spec import MB3D, Architecture
+
+
+@dataclass(frozen=True)
+class Cost:
+    macs: int = 0
+    num_params: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.macs + other.macs, self.num_params + other.num_params)
+
+
+def part_cost(part: Part) -> Cost:
+    """Cost of one part for one image."""
+    match part.kind:
+        case "stem":
+            return _stem_cost(part)
+        case "MB4D":
+            return _mb4d_cost(part)
+        case "MB3D":
+            return _mb3d_cost(part)
+        case "downsample":
+            return _conv_bn_cost(part.in_width, part.width, 3, strided(part.grid))
+        case "head":
+            assert part.num_classes is not None
+            return Cost(part.width * part.num_classes, 2 * part.width + (part.width + 1) * part.num_classes)
+        case _:
+            return Cost()
+
+
+def network_cost(
+    architecture: Architecture, resolution: int | Grid, num_classes: int, *, has_distillation_head: bool = False
+) -> Cost:
+    """MACs of one forward pass on one image, and the number of parameters, batch norm included."""
+    parts = network_parts(architecture, resolution, num_classes)
+    total = sum((part_cost(part) for part in parts), Cost())
+    if has_distillation_head:
+        width = architecture.stages[-1].width
+        total += Cost(width * num_classes, (width + 1) * num_classes)
+    return total
+
+
+def _conv_bn_cost(in_width: int, width: int, kernel: int, out_grid: Grid) -> Cost:
+    weights = in_width * width * kernel * kernel
+    return Cost(weights * out_grid[0] * out_grid[1], weights + width + 2 * width)
+
+
+def _stem_cost(part: Part) -> Cost:
+    assert part.strides is not None
+    first = strided(part.grid, part.strides[0])
+    middle = part.width // 2
+    return _conv_bn_cost(part.in_width, middle, 3, first) + _conv_bn_cost(
+        middle, part.width, 3, strided(first, part.strides[1])
+    )
+
+
+def _mb4d_cost(part: Part) -> Cost:
+    assert part.block is not None
+    hidden = part.width * part.block.mlp_ratio
+    layer_scales = Cost(0, 2 * part.width)
+    return (
+        _conv_bn_cost(part.width, hidden, 1, part.grid) + _conv_bn_cost(hidden, part.width, 1, part.grid) + layer_scales
+    )
+
+
+def _mb3d_cost(part: Part) -> Cost:
+    block = part.block
+    assert isinstance(block, MB3D)
+    tokens, width = part.grid[0] * part.grid[1], part.width
+    hidden = width * block.mlp_ratio
+    qkv = block.num_heads * (2 * block.key_dim + block.value_dim)
+    mixed = block.num_heads * block.value_dim
+    linear = width * qkv + mixed * width + 2 * width * hidden
+    attention = block.num_heads * tokens * tokens * (block.key_dim + block.value_dim)
+    biases = qkv + width + hidden + width
+    norms_and_scales = 4 * width + 2 * width
+    return Cost(tokens * linear + attention, linear + biases + norms_and_scales + block.num_heads * tokens)

@@ -1,0 +1,98 @@
+"""The search space: which architectures slimming may reach (paper, section 4.2)."""
+
+import random
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from efficientformer.arch.spec import MB3D, MB4D, Architecture, block_from_json, block_to_json
+from efficientformer.arch.zoo import build_architecture
+from efficientformer.errors import ArchitectureError
+
+Four = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Widths from `min_widths` to `max_widths` in steps of `width_step`, depths from 1 to `max_depths`, and up to
+    `max_mb3d` MB3D blocks at the end of the network (at most the blocks of stages 3 and 4)."""
+
+    name: str
+    max_widths: Four
+    max_depths: Four
+    max_mb3d: int
+    min_widths: Four = (16, 16, 16, 16)
+    width_step: int = 16
+    stem_strides: tuple[int, int] = (2, 2)
+    mb4d: MB4D = MB4D()
+    mb3d: MB3D = MB3D()
+
+    def __post_init__(self) -> None:
+        for low, high in zip(self.min_widths, self.max_widths, strict=True):
+            if low > high or (high - low) % self.width_step:
+                raise ArchitectureError(f"Widths cannot go from {high} down to {low} in steps of {self.width_step}.")
+        if not 0 <= self.max_mb3d <= sum(self.max_depths[2:]):
+            raise ArchitectureError(f"max_mb3d must lie between 0 and {sum(self.max_depths[2:])}, the last two stages.")
+
+    def widths(self, stage_index: int) -> list[int]:
+        """Every width of a stage, narrowest first."""
+        return list(range(self.min_widths[stage_index], self.max_widths[stage_index] + 1, self.width_step))
+
+    def build(self, widths: Four, depths: Four, num_mb3d: int) -> Architecture:
+        return build_architecture(
+            widths, depths, num_mb3d, stem_strides=self.stem_strides, mb4d=self.mb4d, mb3d=self.mb3d
+        )
+
+    def largest(self) -> Architecture:
+        return self.build(self.max_widths, self.max_depths, self.max_mb3d)
+
+    def smallest(self) -> Architecture:
+        return self.build(self.min_widths, (1, 1, 1, 1), 0)
+
+    def random(self, rng: random.Random) -> Architecture:
+        """An architecture drawn uniformly over widths, depths and numbers of MB3D."""
+        widths = [rng.choice(self.widths(index)) for index in range(4)]
+        depths = [rng.randint(1, depth) for depth in self.max_depths]
+        num_mb3d = rng.randint(0, min(self.max_mb3d, depths[2] + depths[3]))
+        return self.build(tuple(widths), tuple(depths), num_mb3d)  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "mb4d": block_to_json(self.mb4d), "mb3d": block_to_json(self.mb3d)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "SearchSpace":
+        """Inverse of `to_json`. Raises ArchitectureError on anything else."""
+        try:
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+            blocks = {k: block_from_json(values[k]) for k in ("mb4d", "mb3d") if k in values}
+            return cls(**{**values, **blocks})  # type: ignore[arg-type]
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ArchitectureError(f"Not a search space: {error}.") from error
+
+
+# Small images (28 to 64 px): one strided convolution in the stem, slim attention.
+QUICK = SearchSpace(
+    name="quick",
+    max_widths=(32, 48, 96, 128),
+    max_depths=(2, 2, 4, 3),
+    max_mb3d=7,
+    stem_strides=(2, 1),
+    mb3d=MB3D(num_heads=4, key_dim=16, value_ratio=2),
+)
+# Photographs at 96 to 160 px.
+STANDARD = SearchSpace(
+    name="standard",
+    max_widths=(32, 64, 160, 256),
+    max_depths=(2, 2, 6, 4),
+    max_mb3d=10,
+    mb3d=MB3D(num_heads=4, key_dim=32, value_ratio=2),
+)
+# The paper's space at 224 px, with L7 at its top.
+IMAGENET = SearchSpace(
+    name="imagenet",
+    max_widths=(96, 192, 384, 768),
+    max_depths=(6, 6, 18, 8),
+    max_mb3d=26,
+    min_widths=(32, 48, 96, 192),
+)
+
+SPACES = {space.name: space for space in (QUICK, STANDARD, IMAGENET)}

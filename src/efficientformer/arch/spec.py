@@ -1,0 +1,152 @@
+"""An architecture is a value: frozen, validated, hashable, and the same after a trip through JSON.
+
+The words are the paper's (section 4): a network is a stem and four stages of meta blocks joined by downsamples. MB4D
+blocks work on maps (B, C, H, W), MB3D blocks on tokens (B, N, C). Neither resolution nor number of classes belongs to
+the value: one architecture serves any of them.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar
+
+from efficientformer.errors import ArchitectureError
+
+NUM_STAGES = 4
+
+
+@dataclass(frozen=True)
+class MB4D:
+    """Meta block on maps: pooling token mixer, then a convolutional MLP with batch norm (section 4.1)."""
+
+    kind: ClassVar[str] = "MB4D"
+    mlp_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+
+@dataclass(frozen=True)
+class MB3D:
+    """Meta block on tokens: layer norm, attention with a learned bias, then a linear MLP (section 4.1)."""
+
+    kind: ClassVar[str] = "MB3D"
+    mlp_ratio: int = 4
+    num_heads: int = 8
+    key_dim: int = 32
+    value_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+    @property
+    def value_dim(self) -> int:
+        return self.key_dim * self.value_ratio
+
+
+Block = MB4D | MB3D
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks that share one width and one resolution. `blocks` lists MB4D first, then MB3D."""
+
+    width: int
+    blocks: tuple[Block, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        if not isinstance(self.width, int) or self.width < 8 or self.width % 8:
+            raise ArchitectureError(f"A stage's width must be a positive multiple of 8, not {self.width!r}.")
+        if not self.blocks:
+            raise ArchitectureError("A stage needs at least one block.")
+        kinds = [block.kind for block in self.blocks]
+        if kinds != sorted(kinds, reverse=True):
+            raise ArchitectureError(f"Inside a stage every MB3D must follow every MB4D, but the order is {kinds}.")
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def num_mb3d(self) -> int:
+        return sum(block.kind == MB3D.kind for block in self.blocks)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Four stages behind a stem of two 3x3 convolutions with the given strides.
+
+    Raises ArchitectureError when an MB3D stands before stage 3, or when stage 3 has one while stage 4 still has MB4D:
+    tokens would have to become maps again for more than the one downsample.
+    """
+
+    stages: tuple[Stage, ...]
+    stem_strides: tuple[int, int] = (2, 2)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "stem_strides", tuple(self.stem_strides))
+        if len(self.stages) != NUM_STAGES:
+            raise ArchitectureError(f"An architecture has {NUM_STAGES} stages, not {len(self.stages)}.")
+        if len(self.stem_strides) != 2 or any(stride not in (1, 2) for stride in self.stem_strides):
+            raise ArchitectureError(f"The stem has two strides of 1 or 2, not {self.stem_strides!r}.")
+        if any(stage.num_mb3d for stage in self.stages[:2]):
+            raise ArchitectureError("MB3D blocks stand in the last two stages only.")
+        if self.stages[2].num_mb3d and self.stages[3].num_mb3d < self.stages[3].depth:
+            raise ArchitectureError("When stage 3 has an MB3D, every block of stage 4 must be one.")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(stage.width for stage in self.stages)
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        return tuple(stage.depth for stage in self.stages)
+
+    @property
+    def num_mb3d(self) -> int:
+        return sum(stage.num_mb3d for stage in self.stages)
+
+    def __str__(self) -> str:
+        widths, depths = ("-".join(map(str, values)) for values in (self.widths, self.depths))
+        return f"widths {widths}, depths {depths}, {self.num_mb3d} MB3D"
+
+    def with_stage(self, index: int, stage: Stage) -> "Architecture":
+        return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value; options at their default are left out."""
+        stages = [{"width": s.width, "blocks": [block_to_json(b) for b in s.blocks]} for s in self.stages]
+        return {"stem_strides": list(self.stem_strides), "stages": stages}
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Architecture":
+        """Inverse of `to_json`. Raises ArchitectureError that names what does not belong."""
+        try:
+            stages = tuple(Stage(s["width"], tuple(map(block_from_json, s["blocks"]))) for s in content["stages"])
+            return cls(stages, tuple(content["stem_strides"]))
+        except (KeyError, TypeError) as error:
+            raise ArchitectureError(f"Not an architecture: {error!r} in {str(content)[:200]}.") from error
+
+
+def block_to_json(block: Block) -> dict[str, Any]:
+    options = {k: v for k, v in asdict(block).items() if v != getattr(type(block), k)}
+    return {"kind": block.kind, **options}
+
+
+def block_from_json(content: dict[str, Any]) -> Block:
+    options = dict(content)
+    kind = options.pop("kind", None)
+    classes: dict[Any, type[MB4D] | type[MB3D]] = {MB4D.kind: MB4D, MB3D.kind: MB3D}
+    if kind not in classes:
+        raise ArchitectureError(f"Unknown block kind {kind!r}; the kinds are MB4D and MB3D.")
+    known = {field.name for field in fields(classes[kind])}
+    if unknown := set(options) - known:
+        raise ArchitectureError(f"{kind} has no option {sorted(unknown)}; its options are {sorted(known)}.")
+    return classes[kind](**options)
+
+
+def _require_positive(block: Block) -> None:
+    for field in fields(block):
+        value = getattr(block, field.name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ArchitectureError(f"{block.kind}.{field.name} must be a positive integer, not {value!r}.")
