@@ -1,0 +1,51 @@
+"""`efficientformer <verb>`: one file per verb, each importing what is heavy only when it runs."""
+
+import sys
+
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from efficientformer import __version__
+from efficientformer.cli.design import design
+from efficientformer.cli.evaluate import evaluate
+from efficientformer.cli.export import export
+from efficientformer.cli.predict import predict
+from efficientformer.cli.report import report
+from efficientformer.cli.slim import slim
+from efficientformer.cli.supernet import supernet
+from efficientformer.cli.table import table
+from efficientformer.cli.train import train
+from efficientformer.cli.verify import verify
+from efficientformer.errors import EfficientFormerError
+
+app = App(
+    name="efficientformer",
+    help="Vision transformers that are measured to meet a latency budget on your own device.",
+    version=__version__,
+)
+VERBS = (design, table, supernet, slim, train, evaluate, export, verify, report, predict)
+for order, verb in enumerate(VERBS):
+    app.command(verb, sort_key=order)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command line. Exit codes: 0 done, 1 a stated failure, 2 a wrong request, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        app(arguments, exit_on_error=False, print_error=True, error_console=errors, result_action="return_value")
+    except CycloptsError:
+        return 2
+    except EfficientFormerError as error:
+        errors.print("[bold red]error[/bold red]", end=" ")
+        errors.print(str(error), markup=False)
+        return error.exit_code
+    except KeyboardInterrupt:
+        errors.print("\nInterrupted. Run the same command again to go on from here.", markup=False)
+        return 130
+    except BrokenPipeError:
+        return 1
+    return 0

@@ -1,0 +1,78 @@
+"""Verb `design`: the main job."""
+
+from typing import Any
+
+from efficientformer.cli.options import (
+    ConfigOption,
+    JsonOption,
+    RunDirOption,
+    SettingsOption,
+    open_workspace,
+    print_json,
+)
+from efficientformer.pipeline.settings import Settings
+
+
+def design(
+    *,
+    run_dir: RunDirOption = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    settings: SettingsOption = Settings(),
+) -> None:
+    """From images and latency budgets to exported networks that were measured to keep them.
+
+    Measures a latency table here, trains a supernet, slims it until every budget is met, trains, scores and exports
+    the networks, measures the exported files and writes report.html. Run the same command again after an interruption
+    and it goes on. Defaults shown are those of the quick preset.
+
+    Examples
+    --------
+    efficientformer design
+
+    efficientformer design --data photos --budget 8ms --budget 4ms --threads 1 --run-dir runs/mine
+
+    efficientformer design --data photos --budget 50% --preset standard --train.epochs 30 --json
+
+    Parameters
+    ----------
+    run_dir: Path
+        Where everything is written and resumed from; runs/<name of the data> by default.
+    config: Path
+        YAML file with settings, such as 'train: {epochs: 30}'; flags win over it.
+    json: bool
+        End with one JSON document on standard output: a list with one entry per budget.
+    """
+    from efficientformer.pipeline.design import design as run_design
+
+    with open_workspace(run_dir, config, settings) as workspace:
+        result = run_design(workspace)
+        report = workspace.run_dir.report
+    if json:
+        print_json(result)
+    else:
+        _print_summary(result, str(report))
+
+
+def _print_summary(result: list[dict[str, Any]], report: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("budget", "ms", "predicted", "measured", "95 % interval", "kept", "top-1", "params", "MACs", "file")
+    for entry in result:
+        low, high = entry["measured_interval_ms"]
+        table.add_row(
+            entry["budget"],
+            f"{entry['budget_ms']:.3f}",
+            f"{entry['predicted_ms']:.3f}",
+            f"{entry['measured_p50_ms']:.3f}",
+            f"{low:.3f}-{high:.3f}",
+            "yes" if entry["kept"] else "NO",
+            f"{entry['top1']:.1f} %",
+            f"{entry['num_params'] / 1e6:.2f} M",
+            f"{entry['macs'] / 1e6:.1f} M",
+            entry["onnx"],
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"Report: {report}", soft_wrap=True)

@@ -1,0 +1,33 @@
+"""Verb `report`."""
+
+from pathlib import Path
+
+from efficientformer.cli.options import JsonOption, print_json
+from efficientformer.errors import UsageError
+
+
+def report(run_dir: Path, *, json: JsonOption = False) -> None:
+    """Render report.html again from the records of a run; nothing is measured or trained.
+
+    Examples
+    --------
+    efficientformer report runs/photos
+
+    Parameters
+    ----------
+    run_dir: Path
+        The run directory.
+    json: bool
+        Print where the report is as JSON.
+    """
+    from efficientformer.report.page import render_report
+
+    if not (run_dir / "settings.json").exists():
+        raise UsageError(
+            f"{run_dir} is not a run directory: it has no settings.json. 'efficientformer design' makes one."
+        )
+    path = render_report(run_dir)
+    if json:
+        print_json({"report": str(path)})
+    else:
+        print(path)  # noqa: T201

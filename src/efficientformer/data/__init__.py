@@ -1,0 +1,1 @@
+"""Images in, batches out: the shipped image set, folders of images, transforms, mixing and the loader."""

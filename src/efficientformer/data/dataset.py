@@ -1,0 +1,135 @@
+"""What a labelled image set is, wherever its images live.
+
+A split pairs labels with an image source; the source knows how to open the image and what to call it. No torch here.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+
+from efficientformer.errors import DataError, UsageError
+
+Channels = tuple[float, float, float]
+
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+
+
+class ImageSource(Protocol):
+    """Images addressed by position."""
+
+    def open(self, position: int) -> Image.Image:
+        """The image in RGB. Raises DataError when it cannot be read (any more)."""
+        ...
+
+    def name(self, position: int) -> str:
+        """A name that is unique in the source and the same on every machine."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSplit:
+    """Labelled images of one split. `positions[i]` is where the source keeps image i."""
+
+    source: ImageSource
+    classes: tuple[str, ...]
+    labels: list[int]
+    positions: list[int]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index` in RGB. Raises DataError when it cannot be read (any more)."""
+        return self.source.open(self.positions[index])
+
+    def name(self, index: int) -> str:
+        return self.source.name(self.positions[index])
+
+    def subset(self, indices: Sequence[int]) -> "ImageSplit":
+        """The images at `indices`, in that order, sharing the same source."""
+        return ImageSplit(
+            self.source, self.classes, [self.labels[i] for i in indices], [self.positions[i] for i in indices]
+        )
+
+    def num_images_per_class(self) -> list[int]:
+        counts = Counter(self.labels)
+        return [counts[label] for label in range(len(self.classes))]
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file that was left out, and why, in one line."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """A named image set with its two splits.
+
+    `digest` identifies what was listed (names, sizes and labels, or the pixels of the shipped set), so a changed set is
+    noticed. `split_rule` says where the validation images come from. `native_resolution` is the side of the
+    images when all are squares of one known size, else None. `mean` and `std` are of pixels from 0 to 1.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: ImageSplit
+    val: ImageSplit
+    digest: str
+    split_rule: str
+    skipped: tuple[SkippedFile, ...] = ()
+    native_resolution: int | None = None
+    mean: Channels = IMAGENET_MEAN
+    std: Channels = IMAGENET_STD
+
+    def to_record(self) -> dict[str, Any]:
+        """The content of `data.json`, less preprocessing and provenance."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "train": _counts(self.train),
+            "val": _counts(self.val),
+            "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in self.skipped],
+            "digest": self.digest,
+            "split_rule": self.split_rule,
+        }
+
+
+def _counts(split: ImageSplit) -> dict[str, Any]:
+    return {"num_images": len(split), "per_class": split.num_images_per_class()}
+
+
+def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
+    """Split into (rest, held out): `fraction` of each class is held out, at least one image on both sides.
+
+    Which images go is decided by a hash of seed and name, so the choice is the same on every machine and adding an
+    image to the set moves few others. Both sides keep the order of `split`. Raises DataError naming a class of one
+    image, UsageError for a fraction outside 0 to 1.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(f"The fraction to hold out must lie between 0 and 1, for example 0.2; got {fraction}.")
+    by_class: dict[int, list[int]] = {}
+    for index, label in enumerate(split.labels):
+        by_class.setdefault(label, []).append(index)
+    held_out: set[int] = set()
+    for label, indices in by_class.items():
+        if len(indices) < 2:
+            raise DataError(
+                f"Class '{split.classes[label]}' has only one usable image, so none can be held out for validation. "
+                "Add images to this class or remove it."
+            )
+        num_held_out = min(max(round(len(indices) * fraction), 1), len(indices) - 1)
+        held_out.update(sorted(indices, key=lambda index: _draw(seed, split.name(index)))[:num_held_out])
+    everything = range(len(split))
+    return split.subset([i for i in everything if i not in held_out]), split.subset(sorted(held_out))
+
+
+def _draw(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{name}".encode()).digest()

@@ -1,0 +1,156 @@
+"""Batches without state: what step k trains on follows from the seed and k alone.
+
+The order of epoch e is a permutation drawn from (seed, e); the augmentation of image i in epoch e is drawn from
+(seed, e, i). So a run that resumes at step k sees the same bytes as one that never stopped, with any number of workers.
+"""
+
+import contextlib
+import itertools
+import random
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.transforms import Transform
+from efficientformer.errors import DataError, UsageError
+
+Batch = tuple[Tensor, Tensor]
+
+
+def steps_per_epoch(split: ImageSplit, batch_size: int) -> int:
+    """Batches per epoch: the last, partial one is dropped, unless it is the only one."""
+    return max(1, len(split) // batch_size)
+
+
+def train_batches(
+    split: ImageSplit, transform: Transform, *, batch_size: int, seed: int, start_step: int = 0, workers: int = 0
+) -> Generator[Batch, None, None]:
+    """Batches (x_BCHW float, y_B int64) without end, from step `start_step` on, in the order of steps.
+
+    Close the generator (or drop it) to end the worker processes. The caller's random generators are left as they were.
+    Raises DataError when an image cannot be read any more.
+    """
+    _check(split, batch_size)
+    keys = _train_keys(len(split), batch_size, seed, start_step)
+    return _produce(_Batches(split, transform, seed), keys, workers)
+
+
+def eval_batches(
+    split: ImageSplit, transform: Transform, *, batch_size: int, workers: int = 0
+) -> Generator[Batch, None, None]:
+    """Batches (x_BCHW float, y_B int64) of the whole split, in order, once; the last may be smaller."""
+    _check(split, batch_size)
+    indices = list(range(len(split)))
+    keys = [(0, indices[start : start + batch_size]) for start in range(0, len(split), batch_size)]
+    return _produce(_Batches(split, transform, seed=0), keys, workers)
+
+
+# An epoch, and the images of one batch.
+_Key = tuple[int, list[int]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Batches:
+    """Whole batches by key, the one place where they are made, in this process or in a worker."""
+
+    split: ImageSplit
+    transform: Transform
+    seed: int
+
+    def __getitem__(self, key: _Key) -> Batch | DataError:
+        epoch, indices = key
+        images = []
+        try:
+            for index in indices:
+                _seed_generators(mix(self.seed, epoch, index))
+                images.append(self.transform(self.split.image(index)))
+        except DataError as error:
+            return error  # raised in a worker, it would arrive wrapped in a page of traceback
+        return torch.stack(images), torch.tensor([self.split.labels[index] for index in indices])
+
+
+def _produce(batches: _Batches, keys: Iterable[_Key], workers: int) -> Generator[Batch, None, None]:
+    for batch in _made_here(batches, keys) if workers == 0 else _made_by_workers(batches, keys, workers):
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
+
+
+def _made_here(batches: _Batches, keys: Iterable[_Key]) -> Iterator[Batch | DataError]:
+    for key in keys:
+        with _untouched_generators():
+            batch = batches[key]
+        yield batch
+
+
+def _made_by_workers(batches: _Batches, keys: Iterable[_Key], workers: int) -> Iterator[Batch | DataError]:
+    loader = DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=keys,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),  # otherwise the loader draws from the caller's
+    )
+    yield from loader
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _train_keys(num_images: int, batch_size: int, seed: int, start_step: int) -> Iterator[_Key]:
+    steps = max(1, num_images // batch_size)
+    order: list[int] = []
+    for step in itertools.count(start_step):
+        epoch, position = divmod(step, steps)
+        if position == 0 or not order:
+            generator = torch.Generator().manual_seed(mix(seed, epoch))
+            order = torch.randperm(num_images, generator=generator).tolist()
+        yield epoch, order[position * batch_size : (position + 1) * batch_size]
+
+
+def mix(*numbers: int) -> int:
+    """One 63-bit seed out of several integers, such that neighbors share nothing (the finalizer of SplitMix64)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1
+
+
+def _seed_generators(seed: int) -> None:
+    # Not torch.manual_seed, which also reaches for every accelerator and takes a hundred times longer.
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+
+
+@contextlib.contextmanager
+def _untouched_generators() -> Iterator[None]:
+    torch_state, python_state, numpy_state = (
+        torch.default_generator.get_state(),
+        random.getstate(),
+        np.random.get_state(),
+    )
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(torch_state)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+def _check(split: ImageSplit, batch_size: int) -> None:
+    if len(split) == 0:
+        raise DataError("This split has no images, so there is nothing to load.")
+    if batch_size < 1:
+        raise UsageError(f"The batch size must be at least 1, got {batch_size}.")

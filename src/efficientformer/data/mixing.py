@@ -1,0 +1,50 @@
+"""Mixup and CutMix: images of a batch are blended or pasted into one another, and their labels with them.
+
+Everything is drawn from the global torch generator, which the training loop seeds at each step.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from efficientformer.errors import UsageError
+
+Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def build_mixing(mixup: float, cutmix: float, num_classes: int, label_smoothing: float) -> Mixing:
+    """A function (x_BCHW, y_B) -> (x_BCHW, targets_BK), where rows of targets sum to 1.
+
+    `mixup` and `cutmix` are the alphas of their Beta distributions, 0 for none; with both, each batch gets one of them
+    with equal chance, as in the paper's recipe. `label_smoothing` moves that part of every target to all classes alike.
+    Raises UsageError for a negative alpha or a smoothing outside 0 to 1.
+    """
+    if mixup < 0 or cutmix < 0:
+        raise UsageError(f"mixup and cutmix must not be negative, got {mixup} and {cutmix}.")
+    if not 0 <= label_smoothing < 1:
+        raise UsageError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}.")
+    mixers = _mixers(mixup, cutmix, num_classes)
+
+    def mix_batch(x_BCHW: Tensor, y_B: Tensor) -> tuple[Tensor, Tensor]:
+        targets_BK = one_hot(y_B, num_classes).float()
+        if mixers:
+            choice = int(torch.randint(len(mixers), ())) if len(mixers) > 1 else 0
+            x_BCHW, targets_BK = mixers[choice](x_BCHW, targets_BK)
+        return x_BCHW, targets_BK * (1 - label_smoothing) + label_smoothing / num_classes
+
+    return mix_batch
+
+
+def _mixers(mixup: float, cutmix: float, num_classes: int) -> list[Mixing]:
+    if not mixup and not cutmix:
+        return []
+    from torchvision.transforms import v2  # seconds to import
+
+    mixers: list[Mixing] = []
+    if mixup:
+        mixers.append(v2.MixUp(alpha=mixup, num_classes=num_classes))
+    if cutmix:
+        mixers.append(v2.CutMix(alpha=cutmix, num_classes=num_classes))
+    return mixers

@@ -1,0 +1,188 @@
+"""From a picture to what the network sees: PIL image in RGB -> normalized float tensor CHW, H = W = resolution.
+
+Training transforms draw from the global generators of torch, random and numpy: whoever seeds those decides what is
+drawn.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from efficientformer.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Channels, ImageDataset
+from efficientformer.errors import RecordError, UsageError
+
+Transform = Callable[[Image.Image], Tensor]
+Augmentation = Literal["light", "standard", "strong"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become numbers. `mean` and `std` are those of pixels from 0 to 1; `crop_ratio` is the part of the
+    shorter side that evaluation keeps. Raises UsageError for values that make no sense."""
+
+    resolution: int
+    mean: Channels = IMAGENET_MEAN
+    std: Channels = IMAGENET_STD
+    crop_ratio: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.resolution < 1:
+            raise UsageError(f"The resolution must be at least 1 pixel, got {self.resolution}.")
+        if not 0 < self.crop_ratio <= 1:
+            raise UsageError(f"crop_ratio must be above 0 and at most 1, got {self.crop_ratio}.")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise UsageError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}.")
+
+    @classmethod
+    def for_dataset(cls, dataset: ImageDataset, resolution: int | None = None) -> "Preprocessing":
+        """What suits a data set: its own size, whole, when it has one (`resolution` resizes); otherwise `resolution`
+        and a crop. Raises UsageError when neither says which size."""
+        chosen = resolution or dataset.native_resolution
+        if chosen is None:
+            raise UsageError(f"The images of {dataset.name} have no common size: give a resolution, for example 160.")
+        crop_ratio = cls.crop_ratio if dataset.native_resolution is None else 1.0
+        return cls(chosen, dataset.mean, dataset.std, crop_ratio)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Preprocessing":
+        """Inverse of `to_json`. Raises RecordError on anything else."""
+        try:
+            return cls(
+                resolution=int(content["resolution"]),
+                mean=tuple(map(float, content["mean"])),  # type: ignore[arg-type]
+                std=tuple(map(float, content["std"])),  # type: ignore[arg-type]
+                crop_ratio=float(content["crop_ratio"]),
+            )
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            raise RecordError(f"Not a preprocessing record: {error}.") from error
+
+
+def eval_transform(preprocessing: Preprocessing) -> Transform:
+    """Shorter side to resolution / crop_ratio (bicubic, antialiased), center crop, normalize. Draws nothing."""
+    return EvalTransform(preprocessing)
+
+
+def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Transform:
+    """The training counterpart of `eval_transform`.
+
+    "light": shift by up to 1/8, mirror; for small images. "standard": random resized crop, mirror, slight color
+    changes, erasing 0.1. "strong": the paper's recipe (RandAugment m9, erasing 0.25).
+    """
+    match augmentation:
+        case "light":
+            return LightTransform(preprocessing)
+        case "standard":
+            return _standard(preprocessing)
+        case "strong":
+            return _strong(preprocessing)
+    raise UsageError(f"Unknown augmentation '{augmentation}': choose light, standard or strong.")
+
+
+class Normalize:
+    """PIL image in RGB -> float tensor CHW, (pixel / 255 - mean) / std."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        mean_C11 = np.array(preprocessing.mean, dtype=np.float32).reshape(3, 1, 1)
+        std_C11 = np.array(preprocessing.std, dtype=np.float32).reshape(3, 1, 1)
+        self._scale_C11 = 1 / (255 * std_C11)
+        self._shift_C11 = mean_C11 / std_C11
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self.array(np.asarray(image))
+
+    def array(self, pixels_HWC: np.ndarray) -> Tensor:
+        x_CHW = pixels_HWC.transpose(2, 0, 1).astype(np.float32, order="C")
+        x_CHW *= self._scale_C11
+        x_CHW -= self._shift_C11
+        return torch.from_numpy(x_CHW)
+
+
+class EvalTransform:
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._preprocessing = preprocessing
+        self._normalize = Normalize(preprocessing)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self._normalize(center_square(image, self._preprocessing))
+
+
+def center_square(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Resize the shorter side to resolution / crop_ratio and crop the center, computing only the pixels that are kept:
+    a long thin picture would otherwise swell to gigabytes. An image that already fits is not resampled."""
+    resolution = preprocessing.resolution
+    target = math.floor(resolution / preprocessing.crop_ratio + 1e-6)
+    width, height = image.size
+    shorter = min(width, height)
+    new_width, new_height = int(target * width / shorter), int(target * height / shorter)
+    left, top = round((new_width - resolution) / 2), round((new_height - resolution) / 2)
+    right, bottom = left + resolution, top + resolution
+    if target == shorter:
+        return image if width == height == resolution else image.crop((left, top, right, bottom))
+    across, down = width / new_width, height / new_height
+    box = (left * across, top * down, min(right * across, width), min(bottom * down, height))
+    return image.resize((resolution, resolution), Image.Resampling.BICUBIC, box=box)
+
+
+class LightTransform:
+    """Shift and mirror by choosing rows and columns once: cheap enough for tiny images on one core."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        resolution = preprocessing.resolution
+        self._preprocessing = preprocessing
+        self._normalize = Normalize(preprocessing)
+        self._max_shift = min(max(round(resolution / 8), 1), resolution - 1)
+        # What a shift uncovers is filled by reflection at the border.
+        self._reflected = np.pad(np.arange(resolution), self._max_shift, mode="reflect")
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        pixels_HWC = np.asarray(center_square(image, self._preprocessing))
+        rows, columns = self._shifted(), self._shifted()
+        if random.random() < 0.5:
+            columns = columns[::-1]
+        return self._normalize.array(pixels_HWC[rows[:, None], columns])
+
+    def _shifted(self) -> np.ndarray:
+        start = random.randint(0, 2 * self._max_shift)
+        return self._reflected[start : start + self._preprocessing.resolution]
+
+
+def _standard(preprocessing: Preprocessing) -> Transform:
+    from torchvision.transforms import v2
+
+    color = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
+    return _composed(preprocessing, color, smallest_crop=0.25, erasing=0.1)
+
+
+def _strong(preprocessing: Preprocessing) -> Transform:
+    from timm.data.auto_augment import rand_augment_transform  # seconds to import
+
+    color = rand_augment_transform(
+        "rand-m9-mstd0.5-inc1",
+        {
+            "interpolation": Image.Resampling.BICUBIC,
+            "img_mean": tuple(round(255 * value) for value in preprocessing.mean),
+            # At 10 posterizing keeps no bit at all: a black image, which newer versions of Pillow refuse to make.
+            "magnitude_max": 9.99,
+        },
+    )
+    return _composed(preprocessing, color, smallest_crop=0.08, erasing=0.25)
+
+
+def _composed(preprocessing: Preprocessing, color: Any, *, smallest_crop: float, erasing: float) -> Transform:
+    from torchvision.transforms import v2  # seconds to import, and evaluation and "light" do without
+
+    crop = v2.RandomResizedCrop(
+        preprocessing.resolution, scale=(smallest_crop, 1.0), interpolation=v2.InterpolationMode.BICUBIC
+    )
+    erase = v2.RandomErasing(p=erasing, value="random")  # type: ignore[arg-type]
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), color, Normalize(preprocessing), erase])

@@ -1,0 +1,1 @@
+"""Finished networks as files that a runtime loads."""

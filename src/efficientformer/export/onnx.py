@@ -1,0 +1,69 @@
+"""ONNX files: one static shape, one file, written whole, with the facts about the model inside.
+
+PyTorch's TorchScript exporter is used on purpose: it takes milliseconds per block where its successor takes seconds,
+and a latency table needs hundreds of files. ONNX Runtime runs both results at the same speed.
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from torch import nn
+
+from efficientformer.errors import RecordError
+from efficientformer.records import atomic_path
+
+# The first operator set with GELU as one node.
+OPSET = 20
+
+
+def export_onnx(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    path: Path,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+    *,
+    input_name: str = "images",
+    output_name: str = "logits",
+) -> None:
+    """Write `module`, in evaluation mode, for inputs of exactly `input_shape`, batch first.
+
+    Raises RecordError when the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        _export(module, input_shape, temporary, input_name, output_name)
+        model = onnx.load_model(temporary)
+        onnx.helper.set_model_props(model, dict(metadata))
+        onnx.checker.check_model(model)
+        onnx.save_model(model, temporary)
+
+
+def read_onnx_metadata(path: Path) -> dict[str, str]:
+    """The metadata of an ONNX file. Raises RecordError when it is missing or no ONNX file."""
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise RecordError(f"{path} is not a readable ONNX file ({error}). Export it again.") from error
+    return {prop.key: prop.value for prop in model.metadata_props}
+
+
+def _export(module: nn.Module, input_shape: tuple[int, ...], path: Path, input_name: str, output_name: str) -> None:
+    like = next(module.parameters(), torch.empty(0))
+    example = torch.zeros(input_shape, dtype=like.dtype, device=like.device)
+    with warnings.catch_warnings():
+        # The exporter announces its successor, and the tracer that a grid becomes a constant: both are meant.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        torch.onnx.export(
+            module,
+            (example,),
+            path,
+            input_names=[input_name],
+            output_names=[output_name],
+            opset_version=OPSET,
+            dynamo=False,
+        )

@@ -1,0 +1,119 @@
+"""The deploy form: the same function with everything folded that is constant once training is over.
+
+Batch norm goes into the convolution before it, layer scale and attention scale into the projection they multiply, the
+two heads into one, and the attention bias is gathered for the one grid the network was made for.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from efficientformer.arch.parts import Grid
+from efficientformer.errors import UsageError
+from efficientformer.models.embed import Downsample, Stem
+from efficientformer.models.init import Projection
+from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
+from efficientformer.models.network import Network
+from efficientformer.models.token_mixers import Attention, Pooling, attend, split_heads
+
+
+def fuse(module: nn.Module) -> nn.Module:
+    """A deploy form of a network, a part or a chain of parts: a copy in evaluation mode, without gradients.
+
+    It agrees with the original to rounding, on images of the resolution that the original was made for.
+    """
+    with torch.no_grad():
+        return _fused(copy.deepcopy(module).eval()).requires_grad_(False)
+
+
+class DeployMB4D(nn.Module):
+    """An MB4D that keeps one multiplication: its layer scale 1, since pooling has no weights to take it in."""
+
+    def __init__(self, block: MB4DBlock) -> None:
+        super().__init__()
+        self.token_mixer = Pooling()
+        self.layer_scale_1 = nn.Parameter(block.layer_scale_1[:, None, None])
+        self.fc1 = fuse_conv_bn_eval(block.mlp.fc1, block.mlp.norm1)
+        self.fc2 = _scaled(fuse_conv_bn_eval(block.mlp.fc2, block.mlp.norm2), block.layer_scale_2)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = x_BCHW + self.layer_scale_1 * self.token_mixer(x_BCHW)
+        return x_BCHW + self.fc2(nn.functional.gelu(self.fc1(x_BCHW)))
+
+
+class DeployMB3D(nn.Module):
+    """An MB3D whose branches end in projections that carry the layer scales."""
+
+    def __init__(self, block: MB3DBlock) -> None:
+        super().__init__()
+        self.norm1 = block.norm1
+        self.token_mixer = DeployAttention(block.token_mixer, block.layer_scale_1)
+        self.norm2 = block.norm2
+        self.mlp = block.mlp
+        _scaled(block.mlp.fc2, block.layer_scale_2)
+
+    def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
+        x_BNC = x_BNC + self.token_mixer(self.norm1(x_BNC), grid)
+        return x_BNC + self.mlp(self.norm2(x_BNC))
+
+
+class DeployAttention(nn.Module):
+    """Attention with a constant bias (h, N, N) and queries that are scaled by their projection."""
+
+    attention_bias: Tensor
+
+    def __init__(self, attention: Attention, layer_scale: Tensor) -> None:
+        super().__init__()
+        self.grid = attention.grid
+        self.num_heads = attention.num_heads
+        self.head_dims = attention.head_dims
+        scales = [torch.full((dim,), scale) for dim, scale in zip(self.head_dims, (attention.scale, 1, 1), strict=True)]
+        self.qkv = _scaled(attention.qkv, torch.cat(scales).repeat(self.num_heads).to(attention.qkv.weight))
+        self.proj = _scaled(attention.proj, layer_scale)
+        self.register_buffer("attention_bias", attention.bias(attention.grid).contiguous())
+
+    def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
+        if grid not in (None, self.grid):
+            raise UsageError(
+                f"This deploy form attends over a {self.grid} grid, not {grid}; fuse a network made for it."
+            )
+        q_BhND, k_BhND, v_BhND = split_heads(self.qkv(x_BNC), self.num_heads, self.head_dims)
+        return self.proj(attend(q_BhND, k_BhND, v_BhND, self.attention_bias))
+
+
+def _fused(module: nn.Module) -> nn.Module:
+    match module:
+        case MB4DBlock():
+            return DeployMB4D(module)
+        case MB3DBlock():
+            return DeployMB3D(module)
+        case Stem():
+            module.conv1 = fuse_conv_bn_eval(module.conv1, module.norm1)
+            module.set_submodule("norm1", nn.Identity())
+            module.conv2 = fuse_conv_bn_eval(module.conv2, module.norm2)
+            module.set_submodule("norm2", nn.Identity())
+        case Downsample():
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.set_submodule("norm", nn.Identity())
+        case Network():
+            _merge_heads(module)
+    for name, child in module.named_children():
+        module.set_submodule(name, _fused(child))
+    return module
+
+
+def _scaled(layer: Projection, scale_C: Tensor) -> Projection:
+    """Multiply the output channels of a layer, in place."""
+    assert layer.bias is not None
+    layer.weight.mul_(scale_C.view(-1, *[1] * (layer.weight.ndim - 1)))
+    layer.bias.mul_(scale_C)
+    return layer
+
+
+def _merge_heads(network: Network) -> None:
+    if network.head_dist is not None:
+        network.head.weight.add_(network.head_dist.weight).div_(2)
+        network.head.bias.add_(network.head_dist.bias).div_(2)
+        network.head_dist = None

@@ -1,0 +1,19 @@
+"""Where training starts: the initialization of the released code, which the paper does not print.
+
+Linear layers and the 1x1 convolutions of the MLPs draw from a truncated normal; the 3x3 convolutions of stem and
+downsample keep PyTorch's default.
+"""
+
+from typing import TypeVar
+
+from torch import nn
+
+Projection = TypeVar("Projection", nn.Linear, nn.Conv2d)
+
+
+def init_projection(layer: Projection) -> Projection:
+    """Weights from a normal of deviation 0.02 truncated at -2 and 2, biases zero."""
+    nn.init.trunc_normal_(layer.weight, std=0.02)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,52 @@
+"""The two meta blocks: a token mixer, then an MLP, each added to what came in (paper, equations 1 to 4).
+
+Both branches are multiplied by a learned layer scale, which starts near zero, and may be dropped during training.
+"""
+
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from efficientformer.arch.parts import Grid
+from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.models.mlp import ConvMlp, LinearMlp
+from efficientformer.models.token_mixers import Attention, Pooling
+
+
+class MB4DBlock(nn.Module):
+    """Meta block on maps (B, C, H, W): pooling, then an MLP of 1x1 convolutions with batch norm."""
+
+    def __init__(self, width: int, block: MB4D, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5) -> None:
+        super().__init__()
+        self.token_mixer = Pooling()
+        self.mlp = ConvMlp(width, width * block.mlp_ratio)
+        self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
+        self.layer_scale_2 = nn.Parameter(torch.full((width,), layer_scale_init))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = x_BCHW + self.drop_path(self.layer_scale_1[:, None, None] * self.token_mixer(x_BCHW))
+        return x_BCHW + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(x_BCHW))
+
+
+class MB3DBlock(nn.Module):
+    """Meta block on tokens (B, N, C): attention, then a linear MLP, each behind a layer norm.
+
+    `grid` is the map that the tokens came from; `forward` takes another one when the image has another size.
+    """
+
+    def __init__(
+        self, width: int, block: MB3D, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.token_mixer = Attention(width, block, grid)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = LinearMlp(width, width * block.mlp_ratio)
+        self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
+        self.layer_scale_2 = nn.Parameter(torch.full((width,), layer_scale_init))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
+        x_BNC = x_BNC + self.drop_path(self.layer_scale_1 * self.token_mixer(self.norm1(x_BNC), grid))
+        return x_BNC + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x_BNC)))

@@ -1,0 +1,32 @@
+"""The second half of a meta block, once for maps and once for tokens (paper, section 4.1)."""
+
+from torch import Tensor, nn
+
+from efficientformer.models.init import init_projection
+
+
+class ConvMlp(nn.Module):
+    """MLP of an MB4D: 1x1 convolutions, each with a batch norm that inference folds away."""
+
+    def __init__(self, width: int, hidden_width: int) -> None:
+        super().__init__()
+        self.fc1 = init_projection(nn.Conv2d(width, hidden_width, 1))
+        self.norm1 = nn.BatchNorm2d(hidden_width)
+        self.fc2 = init_projection(nn.Conv2d(hidden_width, width, 1))
+        self.norm2 = nn.BatchNorm2d(width)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = nn.functional.gelu(self.norm1(self.fc1(x_BCHW)))
+        return self.norm2(self.fc2(x_BCHW))
+
+
+class LinearMlp(nn.Module):
+    """MLP of an MB3D; its layer norm stands before it, in the block."""
+
+    def __init__(self, width: int, hidden_width: int) -> None:
+        super().__init__()
+        self.fc1 = init_projection(nn.Linear(width, hidden_width))
+        self.fc2 = init_projection(nn.Linear(hidden_width, width))
+
+    def forward(self, x_BNC: Tensor) -> Tensor:
+        return self.fc2(nn.functional.gelu(self.fc1(x_BNC)))

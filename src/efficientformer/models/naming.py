@@ -1,0 +1,125 @@
+"""How other implementations name the same tensors.
+
+Each naming is a table of patterns that rewrite a name of theirs into ours. No rule looks at the order of the names.
+Block numbers may come out with gaps, because most count the flatten before the first MB3D as a block; ranking closes
+them.
+"""
+
+import re
+from collections.abc import Iterable
+
+from efficientformer.errors import RecordError
+
+Rules = tuple[tuple[str, str], ...]
+
+# In these two the convolutions of the stem are numbered 0 and 3, and every second entry of `network` is a downsample.
+OFFICIAL: Rules = (
+    (r"^patch_embed\.0\.", "stem.conv1."),
+    (r"^patch_embed\.1\.", "stem.norm1."),
+    (r"^patch_embed\.3\.", "stem.conv2."),
+    (r"^patch_embed\.4\.", "stem.norm2."),
+    *((rf"^network\.{2 * s}\.(\d+)\.", rf"stages.{s}.blocks.\1.") for s in range(4)),
+    *((rf"^network\.{2 * s - 1}\.proj\.", f"stages.{s}.downsample.conv.") for s in range(1, 4)),
+    *((rf"^network\.{2 * s - 1}\.norm\.", f"stages.{s}.downsample.norm.") for s in range(1, 4)),
+    (r"\.attention_biases$", ".attention_bias"),
+    (r"^dist_head\.", "head_dist."),
+)
+
+TRANSFORMERS: Rules = (
+    (r"^efficientformer\.", ""),
+    (r"^patch_embed\.convolution([12])\.", r"stem.conv\1."),
+    (r"^patch_embed\.batchnorm_before\.", "stem.norm1."),
+    (r"^patch_embed\.batchnorm_after\.", "stem.norm2."),
+    *((rf"^encoder\.intermediate_stages\.{2 * s}\.meta4D_layers\.", f"stages.{s}.") for s in range(3)),
+    *((rf"^encoder\.intermediate_stages\.{2 * s - 1}\.", f"stages.{s}.downsample.") for s in range(1, 4)),
+    (r"\.downsample\.projection\.", ".downsample.conv."),
+    (r"^encoder\.last_stage\.meta4D_layers\.", "stages.3."),
+    # MB3D blocks are numbered from 0 again: four digits more put them behind every MB4D.
+    (r"^encoder\.last_stage\.meta3D_layers\.blocks\.", "stages.3.blocks.1000"),
+    (r"\.mlp\.convolution([12])\.", r".mlp.fc\1."),
+    (r"\.mlp\.batchnorm_before\.", ".mlp.norm1."),
+    (r"\.mlp\.batchnorm_after\.", ".mlp.norm2."),
+    (r"\.mlp\.linear_in\.", ".mlp.fc1."),
+    (r"\.mlp\.linear_out\.", ".mlp.fc2."),
+    (r"\.layernorm([12])\.", r".norm\1."),
+    (r"\.token_mixer\.projection\.", ".token_mixer.proj."),
+    (r"\.attention_biases$", ".attention_bias"),
+    (r"^layernorm\.", "norm."),
+    (r"^classifier\.", "head."),
+    (r"^distillation_classifier\.", "head_dist."),
+)
+
+MMPRETRAIN: Rules = (
+    (r"^backbone\.", ""),
+    (r"^head\.(head|dist_head)\.", r"\1."),
+    (r"^patch_embed\.0\.conv\.", "stem.conv1."),
+    (r"^patch_embed\.0\.bn\.", "stem.norm1."),
+    (r"^patch_embed\.1\.conv\.", "stem.conv2."),
+    (r"^patch_embed\.1\.bn\.", "stem.norm2."),
+    (r"^network\.([123])\.0\.conv\.", r"stages.\1.downsample.conv."),
+    (r"^network\.([123])\.0\.bn\.", r"stages.\1.downsample.norm."),
+    (r"^network\.(\d)\.(\d+)\.", r"stages.\1.blocks.\2."),
+    (r"\.ls([12])\.weight$", r".layer_scale_\1"),
+    (r"\.attention_biases$", ".attention_bias"),
+    (r"^norm3\.", "norm."),
+    (r"^dist_head\.", "head_dist."),
+)
+
+TIMM: Rules = (
+    (r"\.ls([12])\.gamma$", r".layer_scale_\1"),
+    (r"\.attention_biases$", ".attention_bias"),
+)
+
+OURS: Rules = ()
+
+# A name that only this naming has.
+MARKERS: tuple[tuple[str, Rules], ...] = (
+    (r"^stages\.\d\.blocks\.\d+\.layer_scale_1$", OURS),
+    (r"^stages\.\d\.blocks\.\d+\.ls1\.gamma$", TIMM),
+    (r"^network\.\d\.\d+\.layer_scale_1$", OFFICIAL),
+    (r"^efficientformer\.encoder\.", TRANSFORMERS),
+    (r"^(backbone\.)?network\.\d\.\d+\.ls1\.weight$", MMPRETRAIN),
+)
+
+BLOCK = re.compile(r"^(stages\.\d\.blocks\.)(\d+)(\..*)$")
+
+
+def our_names(names: Iterable[str]) -> dict[str, str]:
+    """Our name of every tensor worth loading, by the name it has. Raises RecordError when the naming is not known."""
+    names = list(names)
+    if any(".mlp.mid" in name for name in names):
+        raise RecordError("These are weights of EfficientFormerV2; only the first EfficientFormer family is supported.")
+    rules = _rules_for(names)
+    # The table of token distances is computed, never loaded.
+    renamed = {name: _apply(rules, name) for name in names if not name.endswith("attention_bias_idxs")}
+    ranks = _block_ranks(renamed.values())
+    return {theirs: BLOCK.sub(lambda match: _ranked(match, ranks), ours) for theirs, ours in renamed.items()}
+
+
+def _rules_for(names: list[str]) -> Rules:
+    for marker, rules in MARKERS:
+        if any(re.search(marker, name) for name in names):
+            return rules
+    raise RecordError(
+        "These are no EfficientFormer weights: the tensor names follow neither this package, the official release, "
+        f"timm, Transformers nor MMPreTrain. The first names are {', '.join(sorted(names)[:3]) or 'missing'}."
+    )
+
+
+def _apply(rules: Rules, name: str) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _block_ranks(names: Iterable[str]) -> dict[str, dict[int, int]]:
+    """For every stage, the rank of each block number that occurs."""
+    numbers: dict[str, set[int]] = {}
+    for name in names:
+        if match := BLOCK.match(name):
+            numbers.setdefault(match[1], set()).add(int(match[2]))
+    return {stage: {number: rank for rank, number in enumerate(sorted(found))} for stage, found in numbers.items()}
+
+
+def _ranked(match: re.Match[str], ranks: dict[str, dict[int, int]]) -> str:
+    return f"{match[1]}{ranks[match[1]][int(match[2])]}{match[3]}"

@@ -1,0 +1,54 @@
+"""The parts of a network as modules of their own, for measuring them one by one.
+
+`arch.parts.network_parts` lists them; chained in that order they are the network.
+"""
+
+from torch import Tensor, nn
+
+from efficientformer.arch.parts import Part
+from efficientformer.models.embed import Downsample, Stem
+from efficientformer.models.init import init_projection
+from efficientformer.models.layout import Flatten, Unflatten
+from efficientformer.models.network import build_block
+
+
+class Head(nn.Module):
+    """Tokens (B, N, C) to logits (B, K): layer norm, mean over tokens, linear."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.head = init_projection(nn.Linear(width, num_classes))
+
+    def forward(self, x_BNC: Tensor) -> Tensor:
+        return self.head(self.norm(x_BNC).mean(dim=1))
+
+
+def build_part(part: Part) -> nn.Module:
+    """The module of one part, freshly initialized."""
+    match part.kind:
+        case "stem":
+            assert part.strides is not None
+            return Stem(part.width, part.strides, part.in_width)
+        case "MB4D" | "MB3D":
+            assert part.block is not None
+            return build_block(part.width, part.block, part.grid)
+        case "flatten":
+            return Flatten()
+        case "unflatten":
+            return Unflatten(part.grid)
+        case "downsample":
+            return Downsample(part.in_width, part.width)
+        case "head":
+            assert part.num_classes is not None
+            return Head(part.width, part.num_classes)
+        case kind:
+            raise AssertionError(f"no module for a part of kind {kind}")
+
+
+def part_input_shape(part: Part, batch_size: int = 1) -> tuple[int, ...]:
+    """What `build_part(part)` takes: (B, C, H, W), or (B, N, C) for the parts that work on tokens."""
+    height, width = part.grid
+    if part.kind in ("MB3D", "unflatten", "head"):
+        return batch_size, height * width, part.in_width
+    return batch_size, part.in_width, height, width

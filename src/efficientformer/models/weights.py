@@ -1,0 +1,122 @@
+"""Weights on disk: safetensors of our own, which rebuild their network, and published checkpoints of others."""
+
+import argparse
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.errors import ArchitectureError, RecordError
+from efficientformer.models.naming import our_names
+from efficientformer.models.network import Network, create_model
+from efficientformer.records import atomic_path
+
+HEADS = ("head.", "head_dist.")
+
+
+def save_weights(network: Network, path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write the parameters and batch norm statistics with all that `load_network` needs to rebuild the network."""
+    about = {
+        "architecture": json.dumps(network.architecture.to_json()),
+        "num_classes": str(network.num_classes),
+        "resolution": json.dumps(network.resolution),
+    }
+    tensors = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, {**metadata, **about})
+
+
+def load_network(path: Path) -> Network:
+    """The network of a file that `save_weights` wrote, in training mode. Raises RecordError on any other file."""
+    about, tensors = read_weights_metadata(path), _read_tensors(path)
+    try:
+        resolution = json.loads(about["resolution"])
+        network = create_model(
+            Architecture.from_json(json.loads(about["architecture"])),
+            num_classes=int(about["num_classes"]),
+            resolution=resolution if isinstance(resolution, int) else tuple(resolution),
+            has_distillation_head="head_dist.weight" in tensors,
+        )
+    except (KeyError, ValueError, TypeError, ArchitectureError) as error:
+        raise RecordError(
+            f"{path} does not say which network it belongs to ({error!r}). Build the network with create_model and "
+            "call load_weights."
+        ) from error
+    load_weights(network, tensors)
+    return network
+
+
+def load_weights(network: Network, source: Path | str | Mapping[str, Any], *, with_head: bool = True) -> None:
+    """Load a file or a state dict, in any naming that `convert_state_dict` knows, into a network it fits exactly.
+
+    with_head: False leaves the classifier heads as they are, to fine-tune on other classes.
+    Raises RecordError that names what does not fit; the network is then unchanged.
+    """
+    tensors = convert_state_dict(source if isinstance(source, Mapping) else _read_tensors(Path(source)))
+    if not with_head:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
+        tensors |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith(HEADS)}
+    _require_fit(network, tensors)
+    network.load_state_dict(tensors)
+
+
+def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors by our names, from those of this package, the official release, timm, Transformers or MMPreTrain.
+
+    The state dict may sit under `model` or `state_dict`, and every name may begin with `module.`. Raises RecordError.
+    """
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state_dict.get(wrapper), Mapping):
+            state_dict = state_dict[wrapper]
+    tensors = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    converted = {ours: tensors[theirs] for theirs, ours in our_names(tensors).items()}
+    if strangers := [name for name, tensor in converted.items() if not isinstance(tensor, Tensor)]:
+        raise RecordError(f"The weights hold something other than a tensor under {strangers[0]}.")
+    return converted
+
+
+def read_weights_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says about itself. Raises RecordError when it is missing or no such file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise RecordError(f"{path} is not a readable safetensors file ({error}).") from error
+
+
+def _read_tensors(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # Official checkpoints keep their command line beside the weights; the class holds plain values.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise RecordError(f"{path} is not a readable weights file ({str(error).splitlines()[0]}).") from error
+    if not isinstance(content, Mapping):
+        raise RecordError(f"{path} holds {type(content).__name__}, not a state dict.")
+    return dict(content)
+
+
+def _require_fit(network: Network, tensors: dict[str, Tensor]) -> None:
+    expected = network.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} has no place" for name in tensors if name not in expected]
+    for name in expected.keys() & tensors.keys():
+        if expected[name].shape != tensors[name].shape:
+            problems.append(f"{name} is {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}")
+    if problems:
+        listed = "; ".join(sorted(problems)[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
+        raise RecordError(
+            f"The weights do not fit {network.architecture} with {network.num_classes} classes at resolution "
+            f"{network.resolution}: {listed}. Create the network they were made for; at_resolution then changes its "
+            "resolution, and with_head=False leaves out the classifier."
+        )

@@ -1,0 +1,59 @@
+"""What a person sees while a run goes on: phases, progress with time left, and nothing on standard output."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+ProgressUpdate = Callable[[int, int, str], None]
+"""Call with (done, total, text)."""
+
+
+class RunConsole:
+    """Messages on standard error; `quiet` keeps only warnings."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._quiet = quiet
+
+    def phase(self, name: str, text: str = "") -> None:
+        if not self._quiet:
+            self._console.print(f"[bold]{name:<11}[/bold] {text}" if text else f"[bold]{name}[/bold]")
+
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(f"{'':<11} {text}", markup=False)
+
+    def warn(self, text: str) -> None:
+        self._console.print(f"[yellow]warning[/yellow]     {text}")
+
+    @contextlib.contextmanager
+    def progress(self, description: str) -> Iterator[ProgressUpdate]:
+        """A progress bar with time elapsed and left; gone when the block ends."""
+        bar = Progress(
+            TextColumn(f"{'':<11} {description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self._console,
+            transient=True,
+            disable=self._quiet or not self._console.is_terminal,
+        )
+        with bar:
+            task = bar.add_task(description, total=None, text="")
+
+            def update(done: int, total: int, text: str = "") -> None:
+                bar.update(task, completed=done, total=total, text=text)
+
+            yield update

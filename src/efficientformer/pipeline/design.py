@@ -1,0 +1,32 @@
+"""The main job: every phase in order, until each budget's promise was measured to be kept."""
+
+from typing import Any
+
+from efficientformer.pipeline.oracles import require_reachable
+from efficientformer.pipeline.phases import evaluate, export, slim, supernet, table, train, verify
+from efficientformer.pipeline.result import collect_result
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.report.page import render_report
+
+MAX_ROUNDS = 3
+
+
+def design(workspace: Workspace) -> list[dict[str, Any]]:
+    """From images and budgets to exported networks; returns one entry per budget (see `collect_result`).
+
+    Whatever earlier runs left in the run directory is used as far as settings and inputs agree.
+    """
+    require_reachable(workspace, table.run(workspace))
+    supernet.run(workspace)
+    for round_index in range(MAX_ROUNDS):
+        slim.run(workspace)
+        train.run(workspace)
+        evaluate.run(workspace)
+        export.run(workspace)
+        if verify.run(workspace) or round_index == MAX_ROUNDS - 1:
+            break
+        verify.correct_broken(workspace)
+    result = collect_result(workspace.run_dir)
+    path = render_report(workspace.run_dir.root)
+    workspace.console.phase("report", str(path))
+    return result

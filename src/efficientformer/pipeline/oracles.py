@@ -1,0 +1,60 @@
+"""The two oracles of slimming, made from a run's records: the supernet that judges subnets, and the table's bounds."""
+
+import torch
+from safetensors.torch import load_file
+
+from efficientformer.data.loader import eval_batches
+from efficientformer.data.transforms import eval_transform
+from efficientformer.errors import BudgetError
+from efficientformer.latency.table import LatencyTable
+from efficientformer.pipeline.images import search_splits
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.search.accuracy import SupernetAccuracy
+from efficientformer.search.supernet import Supernet
+from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+
+
+def build_supernet(workspace: Workspace) -> Supernet:
+    """The supernet of this run with fresh weights, reproducible from the seed."""
+    settings = workspace.settings
+    seed_step(settings.seed, INITIAL_WEIGHTS)
+    return Supernet(workspace.space, resolution=settings.resolution, num_classes=len(workspace.dataset.classes))
+
+
+def load_supernet(workspace: Workspace) -> Supernet:
+    """The trained supernet of this run."""
+    supernet = build_supernet(workspace)
+    supernet.load_state_dict(load_file(workspace.require(workspace.run_dir.supernet_weights, "supernet")))
+    return supernet.to(workspace.device)
+
+
+def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccuracy:
+    """Judges subnets on images that the supernet was not trained on."""
+    settings = workspace.settings
+    transform = eval_transform(workspace.preprocessing)
+    train, held_out = search_splits(workspace)
+    bn_split = train.subset(_spread(len(train), settings.slim.bn_images))
+    judged = held_out.subset(_spread(len(held_out), settings.slim.images))
+    bn_batches = [x for x, _ in eval_batches(bn_split, transform, batch_size=128, workers=settings.workers)]
+    batches = list(eval_batches(judged, transform, batch_size=250, workers=settings.workers))
+    return SupernetAccuracy(supernet, bn_batches, batches)
+
+
+def require_reachable(workspace: Workspace, table: LatencyTable) -> None:
+    """Refuse a budget below the smallest network before anything is trained. Raises BudgetError."""
+    smallest_ms = table.smallest.interval_ms[1]
+    least_ms = smallest_ms / (1 - workspace.settings.slim.headroom)
+    for budget in workspace.budgets:
+        budget_ms = budget.latency_ms(table.largest.measured_ms)
+        if budget_ms < least_ms:
+            raise BudgetError(
+                f"The budget {budget.text} ({budget_ms:.3f} ms) cannot be met: the smallest network of the "
+                f"'{workspace.space.name}' space takes {smallest_ms:.3f} ms here. The least reachable budget is "
+                f"{least_ms:.3f} ms ({100 * least_ms / table.largest.measured_ms:.0f}%); ask for that or more, "
+                "or lower --resolution."
+            )
+
+
+def _spread(available: int, wanted: int) -> list[int]:
+    """Indices spread evenly, so that every class is there when images are ordered by class."""
+    return torch.linspace(0, available - 1, min(available, wanted)).round().long().tolist()

@@ -1,0 +1,48 @@
+"""Phase `table`: measure the latency lookup table of the search space on this device (paper, section 4.2)."""
+
+from efficientformer.latency.build_table import build_table
+from efficientformer.latency.table import LatencyTable
+from efficientformer.pipeline.stamps import Stamp
+from efficientformer.pipeline.workspace import Workspace
+
+
+def run(workspace: Workspace) -> LatencyTable:
+    settings, run_dir = workspace.settings, workspace.run_dir
+    num_classes = len(workspace.dataset.classes)
+    stamp = Stamp(
+        "table",
+        settings={
+            **workspace.chosen("space", "resolution", "runtime", "threads", "table"),
+            "clock": settings.latency_clock,
+            "num_classes": num_classes,
+        },
+        inputs={},
+    )
+
+    def work(fingerprint: str) -> None:
+        with workspace.console.progress("measuring") as progress:
+            table = build_table(
+                workspace.space,
+                resolution=settings.resolution,
+                num_classes=num_classes,
+                runtime=workspace.runtime,
+                clock=settings.latency_clock,
+                rounds=settings.table.rounds,
+                seed=settings.seed,
+                partial_path=run_dir.table_partial,
+                progress=progress,
+            )
+        table.save(run_dir.table)
+        run_dir.table_partial.unlink(missing_ok=True)
+
+    workspace.run_phase(stamp, [run_dir.table], work)
+    table = workspace.table()
+    error = table.error
+    workspace.console.say(
+        f"{len(table.entries)} entries; {error.num_networks} unseen networks predicted with a mean error of "
+        f"{error.mean_percent:.1f} % (largest {error.max_percent:.1f} %, Kendall tau {error.kendall_tau:.2f})"
+    )
+    workspace.console.say(
+        f"largest network {table.largest.measured_ms:.3f} ms, smallest {table.smallest.measured_ms:.3f} ms ({table.clock} clock)"
+    )
+    return table

@@ -1,0 +1,88 @@
+"""Phase `verify`: measure the exported files beside one another and the largest network; is every promise kept?"""
+
+from typing import Any
+
+from efficientformer.models.fuse import fuse
+from efficientformer.models.weights import load_network
+from efficientformer.pipeline.corrections import correct, read_corrections
+from efficientformer.pipeline.measure import LARGEST, measure_beside_largest, open_exported
+from efficientformer.pipeline.stamps import Stamp
+from efficientformer.pipeline.workspace import FoundNetwork, Workspace
+from efficientformer.provenance import provenance
+from efficientformer.records import read_record, write_record
+
+
+def run(workspace: Workspace) -> bool:
+    """True when every promise is kept; else the scale is corrected, so that `slim` has more to do."""
+    found = workspace.found_networks()
+    for network in found:
+        workspace.require(network.files.onnx, "export")
+    stamp = Stamp(
+        "verify",
+        settings=workspace.chosen("budget", "runtime", "threads", "verify", "resolution")
+        | {"clock": workspace.settings.latency_clock},
+        inputs=workspace.digests(*(network.files.onnx for network in found)),
+    )
+    workspace.run_phase(stamp, [workspace.run_dir.verification], lambda _: _verify(workspace, found))
+    promises = read_record(workspace.run_dir.verification)["promises"]
+    for promise in promises:
+        low, high = promise["measured_interval_ms"]
+        verdict = "kept" if promise["kept"] else "NOT kept"
+        workspace.console.say(
+            f"{promise['budget']} = {promise['budget_ms']:.3f} ms: measured {promise['measured_p50_ms']:.3f} ms "
+            f"[{low:.3f}, {high:.3f}], {verdict}"
+        )
+    return all(promise["kept"] for promise in promises)
+
+
+def correct_broken(workspace: Workspace) -> None:
+    """After a broken promise: aim lower by what was measured over what was predicted."""
+    for promise in read_record(workspace.run_dir.verification)["promises"]:
+        if not promise["kept"]:
+            slug = promise["slug"]
+            scale = promise["measured_interval_ms"][1] / promise["predicted_ms"]
+            scale = max(scale, read_corrections(workspace).get(slug, 1.0)) * 1.01
+            correct(workspace, slug, scale)
+            workspace.console.say(f"{promise['budget']}: slimming goes on from the corrected scale {scale:.3f}")
+
+
+def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
+    measured = measure_beside_largest(workspace, {n.budget.slug: _open(workspace, n) for n in found})
+    largest = measured[LARGEST]
+    promises: list[dict[str, Any]] = []
+    for network in found:
+        measurement = measured[network.budget.slug]
+        budget_ms = network.budget.latency_ms(largest.p50_ms)
+        promises.append(
+            {
+                "budget": network.budget.text,
+                "slug": network.budget.slug,
+                "budget_ms": budget_ms,
+                "predicted_ms": network.predicted_ms,
+                "measured_p50_ms": measurement.p50_ms,
+                "measured_p90_ms": measurement.p90_ms,
+                "measured_interval_ms": list(measurement.interval_ms),
+                "kept": measurement.interval_ms[1] <= budget_ms,
+            }
+        )
+    write_record(
+        workspace.run_dir.verification,
+        {
+            "clock": workspace.settings.latency_clock,
+            "runtime": workspace.runtime.describe(),
+            "largest": {"p50_ms": largest.p50_ms, "interval_ms": list(largest.interval_ms)},
+            "promises": promises,
+            "measurements": {name: measurement.to_json() for name, measurement in measured.items()},
+            "rounds": workspace.settings.verify.rounds,
+            "provenance": provenance(),
+        },
+    )
+
+
+def _open(workspace: Workspace, network: FoundNetwork):
+    """The exported file where the runtime opens files; PyTorch runs the same weights in the same deploy form."""
+    if workspace.settings.runtime == "pytorch":
+        resolution = workspace.settings.resolution
+        deployed = fuse(load_network(network.files.weights))
+        return workspace.runtime.prepare(deployed, (1, 3, resolution, resolution))
+    return open_exported(workspace, network.files.onnx)

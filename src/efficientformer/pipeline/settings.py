@@ -1,0 +1,208 @@
+"""Every setting of a run, checked when it is made; presets are recipes written down as such values.
+
+A setting comes from the command line, else from a YAML file, else from the run directory's memory, else from the
+preset. Unknown names and wrong types are refused.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from efficientformer.errors import UsageError
+
+PresetName = Literal["quick", "standard", "imagenet"]
+Augmentation = Literal["light", "standard", "strong"]
+Positive = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TableSettings(_Settings):
+    """The latency lookup table."""
+
+    rounds: Positive = 12
+    """Interleaved timing rounds over all parts of the table."""
+
+
+class SupernetSettings(_Settings):
+    """Training of the supernet of MetaPaths."""
+
+    epochs: Positive = 10
+    batch_size: Positive = 64
+    lr: PositiveFloat = 2e-3
+    weight_decay: float = 0.025
+    lr_warmup_epochs: float = 1.0
+    label_smoothing: float = 0.1
+    augmentation: Augmentation = "light"
+    alpha_lr: PositiveFloat = 1e-2
+    """Peak learning rate of the path logits."""
+    temperature: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.2)
+    """Gumbel-softmax temperature at the first and at the last step; geometric in between."""
+    noise: Literal["uniform", "gumbel", "none"] = "uniform"
+    sampling: Literal["soft", "single"] = "soft"
+    """soft: every candidate, mixed (the paper). single: one sampled path with a straight-through gradient."""
+    elastic_width: bool = True
+    """Train at random widths as well, so that narrowed networks can be judged without retraining."""
+    held_out: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
+    """Share of the training images kept out of supernet training to judge subnets."""
+
+
+class SlimSettings(_Settings):
+    """Latency-driven slimming."""
+
+    images: Positive = 1000
+    """Held-out images that judge a candidate (all, where there are fewer)."""
+    bn_images: Positive = 512
+    """Training images from which batch norm statistics are estimated again before a candidate is judged."""
+    headroom: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
+    """Share of a budget left free for the next measurement's noise."""
+
+
+class TrainSettings(_Settings):
+    """Training of the networks that were found."""
+
+    epochs: Positive = 15
+    batch_size: Positive = 64
+    lr: PositiveFloat = 2e-3
+    weight_decay: float = 0.025
+    lr_warmup_epochs: float = 1.0
+    label_smoothing: float = 0.1
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    drop_path_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augmentation: Augmentation = "light"
+    init: Literal["scratch", "supernet"] = "scratch"
+    """scratch: new weights (the paper). supernet: start from the supernet's."""
+    evaluate_every: Positive = 1
+    """Epochs between scores in the training log."""
+
+
+class VerifySettings(_Settings):
+    """Measuring of whole networks."""
+
+    rounds: Positive = 60
+
+
+class Settings(_Settings):
+    """One run, complete."""
+
+    preset: PresetName = "quick"
+    """quick suits images of 28 to 64 px, standard 96 to 160 px, imagenet is the paper's space at 224 px."""
+    data: str | None = None
+    """Folder of images; the shipped Fashion-MNIST sample when absent."""
+    val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    """Share of a single folder's images that becomes its validation part."""
+    resolution: Annotated[int, Field(ge=16, le=1024)] = 28
+    space: Literal["quick", "standard", "imagenet"] = "quick"
+    budget: tuple[str, ...] = ("40%", "25%")
+    runtime: Literal["onnxruntime", "pytorch"] = "onnxruntime"
+    threads: Positive = 1
+    clock: Literal["cpu", "wall"] | None = None
+    """cpu time of the one thread (default with one thread) or wall time."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that decode images; 0 decodes in the main process."""
+    device: str = "auto"
+    """Where networks are trained: auto, cpu, cuda or mps."""
+    table: TableSettings = TableSettings()
+    supernet: SupernetSettings = SupernetSettings()
+    slim: SlimSettings = SlimSettings()
+    train: TrainSettings = TrainSettings()
+    verify: VerifySettings = VerifySettings()
+
+    @property
+    def latency_clock(self) -> Literal["cpu", "wall"]:
+        return self.clock or ("cpu" if self.threads == 1 else "wall")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {},
+    "standard": {
+        "resolution": 128,
+        "space": "standard",
+        "workers": 2,
+        "table": {"rounds": 10},
+        "supernet": {"epochs": 40, "augmentation": "standard"},
+        "slim": {"images": 2000, "bn_images": 1024},
+        "train": {
+            "epochs": 100,
+            "lr_warmup_epochs": 5.0,
+            "augmentation": "standard",
+            "mixup": 0.2,
+            "cutmix": 0.2,
+            "ema_decay": 0.999,
+            "evaluate_every": 10,
+        },
+    },
+    "imagenet": {
+        "resolution": 224,
+        "space": "imagenet",
+        "workers": 8,
+        "supernet": {"epochs": 300, "batch_size": 256, "lr": 1e-3, "lr_warmup_epochs": 5.0, "augmentation": "strong"},
+        "slim": {"images": 10000, "bn_images": 2048},
+        "train": {
+            "epochs": 300,
+            "batch_size": 256,
+            "lr": 1e-3,
+            "lr_warmup_epochs": 5.0,
+            "augmentation": "strong",
+            "mixup": 0.8,
+            "cutmix": 1.0,
+            "ema_decay": 0.9999,
+            "evaluate_every": 10,
+        },
+    },
+}
+
+
+def merge_given(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Given values of all layers, later layers winning."""
+    given: dict[str, Any] = {}
+    for layer in layers:
+        given = _merge(given, layer)
+    return given
+
+
+def resolve_settings(given: dict[str, Any]) -> Settings:
+    """Given values on top of the preset they name.
+
+    Without a preset, `quick` serves the shipped sample and `standard` a folder of images. Raises UsageError.
+    """
+    preset = given.get("preset") or ("standard" if given.get("data") else "quick")
+    if preset not in PRESETS:
+        raise UsageError(f"Unknown preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+    values = _merge(PRESETS[preset], {**given, "preset": preset})
+    if preset == "quick" and values.get("data") and "resolution" not in values:
+        values["resolution"] = 64
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"Settings that cannot be used: {problems}.") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Given values from a YAML file. Raises UsageError when it is not a mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"--config {path} does not exist.") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"--config {path} is not readable YAML: {error}.") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"--config {path} must hold names and values, such as 'train: {{epochs: 30}}'.")
+    return content
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merge(merged[name], value) if nested else value
+    return merged

@@ -1,0 +1,72 @@
+"""Stamps: which settings and inputs a phase's records were made from, so that only what changed is done again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efficientformer import __version__
+from efficientformer.errors import RecordError
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.records import digest, read_record, write_record
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a phase depends on: `settings` by dotted name, `inputs` as digests of the records it reads."""
+
+    phase: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"settings": self.settings, "inputs": self.inputs, "version": __version__}
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self.to_json())
+
+
+def run_phase(
+    run_dir: RunDir,
+    stamp: Stamp,
+    outputs: Sequence[Path],
+    work: Callable[[str], None],
+    announce: Callable[[str, str], None],
+) -> bool:
+    """Do `work(fingerprint)` unless the outputs already stand for the same stamp; True when work was done.
+
+    `announce(phase, text)` says which it is and, when a phase is done again, what changed. The stamp is written last:
+    a crash before that leaves the phase to be resumed.
+    """
+    previous = _read_stamp(run_dir.stamp(stamp.phase))
+    if previous == stamp.to_json() and all(path.exists() for path in outputs):
+        announce(stamp.phase, "up to date")
+        return False
+    reasons = _changes(previous, stamp.to_json()) if previous is not None else []
+    announce(stamp.phase, "again, because " + ", ".join(reasons) if reasons else "")
+    run_dir.stamp(stamp.phase).unlink(missing_ok=True)
+    work(stamp.fingerprint)
+    write_record(run_dir.stamp(stamp.phase), stamp.to_json())
+    return True
+
+
+def _read_stamp(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_record(path)
+    except RecordError:
+        return None
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    changes = []
+    for name, value in now["settings"].items():
+        old = before["settings"].get(name)
+        if old != value:
+            changes.append(
+                f"{name} changed" if isinstance(value, dict | list) else f"{name} changed from {old} to {value}"
+            )
+    changes += [f"{name} changed" for name, value in now["inputs"].items() if before["inputs"].get(name) != value]
+    if before["version"] != now["version"]:
+        changes.append(f"the program changed from version {before['version']} to {now['version']}")
+    return changes

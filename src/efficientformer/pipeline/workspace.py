@@ -1,0 +1,141 @@
+"""What the phases of one run share: its directory, its settings, its images, its device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from efficientformer.arch.space import SPACES, SearchSpace
+from efficientformer.arch.spec import Architecture
+from efficientformer.errors import RecordError, UsageError
+from efficientformer.pipeline.budget import Budget, parse_budgets
+from efficientformer.pipeline.console import RunConsole
+from efficientformer.pipeline.run_dir import NetworkFiles, RunDir
+from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.stamps import Stamp, run_phase
+from efficientformer.provenance import machine
+from efficientformer.records import digest, file_digest, read_record
+
+if TYPE_CHECKING:
+    import torch
+
+    from efficientformer.data.dataset import ImageDataset
+    from efficientformer.data.transforms import Preprocessing
+    from efficientformer.latency.runtimes import Runtime
+    from efficientformer.latency.table import LatencyTable
+
+
+@dataclass(frozen=True)
+class FoundNetwork:
+    """A network that slimming found for one budget."""
+
+    budget: Budget
+    budget_ms: float
+    predicted_ms: float
+    architecture: Architecture
+    origins: tuple[tuple[int, ...], ...]
+    files: NetworkFiles
+
+
+@dataclass(frozen=True)
+class Workspace:
+    run_dir: RunDir
+    settings: Settings
+    console: RunConsole
+
+    def run_phase(self, stamp: Stamp, outputs: list[Path], work: Callable[[str], None]) -> bool:
+        return run_phase(self.run_dir, stamp, outputs, work, self.console.phase)
+
+    def chosen(self, *names: str) -> dict[str, object]:
+        """The named settings, dotted, as a phase's stamp wants them; a group stands for all of its settings."""
+        values: dict[str, object] = {}
+        for name in names:
+            value = getattr(self.settings, name)
+            if hasattr(value, "model_dump"):
+                values |= {f"{name}.{key}": item for key, item in value.model_dump(mode="json").items()}
+            else:
+                values[name] = list(value) if isinstance(value, tuple) else value
+        return values
+
+    def require(self, path: Path, verb: str) -> Path:
+        """Raises UsageError when an earlier phase has not made `path` yet."""
+        if not path.exists():
+            raise UsageError(
+                f"{path} is missing. Run 'efficientformer {verb} --run-dir {self.run_dir.root}' first, "
+                "or 'efficientformer design' for the whole way."
+            )
+        return path
+
+    @cached_property
+    def budgets(self) -> list[Budget]:
+        return parse_budgets(self.settings.budget)
+
+    @property
+    def space(self) -> SearchSpace:
+        return SPACES[self.settings.space]
+
+    @cached_property
+    def dataset(self) -> "ImageDataset":
+        from efficientformer.pipeline.images import load_dataset
+
+        return load_dataset(self)
+
+    @property
+    def preprocessing(self) -> "Preprocessing":
+        from efficientformer.data.transforms import Preprocessing
+
+        return Preprocessing(resolution=self.settings.resolution, crop_ratio=1.0)
+
+    @cached_property
+    def runtime(self) -> "Runtime":
+        from efficientformer.latency.runtimes import open_runtime
+
+        return open_runtime(self.settings.runtime, self.settings.threads)
+
+    @cached_property
+    def device(self) -> "torch.device":
+        import torch
+
+        name = self.settings.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"--device {name} cannot be used here: {error}") from error
+        return device
+
+    def table(self) -> "LatencyTable":
+        """The run's latency table, checked against this device and runtime."""
+        from efficientformer.latency.table import LatencyTable
+
+        table = LatencyTable.load(self.require(self.run_dir.table, "table"))
+        table.check_device(machine(), self.runtime.describe())
+        return table
+
+    def found_networks(self) -> list[FoundNetwork]:
+        """What slimming found, in the order of the budgets. Raises UsageError before slimming."""
+        trace = read_record(self.require(self.run_dir.trace, "slim"))
+        try:
+            return [
+                FoundNetwork(
+                    budget=Budget(**entry["budget_value"]),
+                    budget_ms=entry["budget_ms"],
+                    predicted_ms=entry["predicted_ms"],
+                    architecture=Architecture.from_json(entry["architecture"]),
+                    origins=tuple(map(tuple, entry["origins"])),
+                    files=self.run_dir.network(entry["slug"]),
+                )
+                for entry in trace["budgets"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise RecordError(f"{self.run_dir.trace} does not fit this version: {error!r}. Run slim again.") from error
+
+    def digests(self, *paths: Path) -> dict[str, str]:
+        """Inputs of a stamp: the bytes of each file, by its name in the run directory."""
+        return {str(path.relative_to(self.run_dir.root)): file_digest(path) for path in paths}
+
+    def data_digest(self) -> dict[str, str]:
+        return {"the images": digest([self.dataset.digest, self.dataset.classes])}

@@ -1,0 +1,128 @@
+"""Small drawings as SVG: a network stage by stage, over the outline of what it started from; a latency and its budget.
+
+Shapes carry classes, not colors: the page's style sheet decides, in light, dark and print alike. The drawing is built
+as an XML tree, so no text of a record can become markup.
+"""
+
+from xml.etree import ElementTree
+
+from efficientformer.arch.parts import Grid, network_parts, stage_grids
+from efficientformer.arch.spec import NUM_STAGES, Architecture
+
+COLUMN, GAP, MARGIN = 84, 14, 2
+WIDTH = NUM_STAGES * COLUMN + (NUM_STAGES - 1) * GAP + 2 * MARGIN
+SLAB, BLOCK, SPACE, MARKER = 18, 20, 4, 15
+TOP = 20  # room for the stages' names
+LABEL_MIN = 34  # a block narrower than this says 4D rather than MB4D
+
+
+def draw_architecture(
+    architecture: Architecture, largest: Architecture | None, resolution: int | Grid, num_classes: int, title: str
+) -> str:
+    """The network as an `<svg>` element. Blocks are as wide as their share of the largest network's width; dashed
+    outlines are blocks and channels of `largest` that are gone."""
+    columns = _columns(architecture, resolution, num_classes)
+    grids = stage_grids(architecture.stem_strides, resolution)
+    reference = largest or architecture
+    svg = ElementTree.Element("svg", {"class": "architecture", "role": "img", "aria-label": title})
+    bottom = max(
+        _draw_column(svg, index, items, architecture, reference) for index, items in enumerate(columns)
+    )
+    for index, grid in enumerate(grids):
+        _draw_foot(svg, index, bottom, architecture.stages[index].width, reference.stages[index].width, grid)
+    svg.set("viewBox", f"0 0 {WIDTH} {bottom + 46}")
+    svg.set("xmlns", "http://www.w3.org/2000/svg")
+    return ElementTree.tostring(svg, encoding="unicode")
+
+
+def draw_promise(budget_ms: float, measured_ms: float, interval_ms: tuple[float, float], end_ms: float) -> str:
+    """One measured latency as a bar with its interval, against the tick of its budget, on an axis from 0 to `end_ms`."""
+    width, height = 120, 20
+    kept = "kept" if measured_ms <= budget_ms else "missed"
+    words = f"{measured_ms:.3g} ms measured, {budget_ms:.3g} ms allowed"
+    box = f"0 0 {width} {height}"
+    svg = ElementTree.Element("svg", {"class": "promise", "role": "img", "aria-label": words, "viewBox": box})
+
+    def place(value: float) -> float:
+        return 1 + (width - 2) * min(1, value / end_ms)
+
+    _rect(svg, 0, 8.5, width, 3, "track")
+    _rect(svg, 0, 6, place(measured_ms), 8, f"bar {kept}")
+    low, high = interval_ms
+    _line(svg, (place(low), place(high)), (10, 10), "whisker")
+    _line(svg, (place(budget_ms),) * 2, (1, 19), "budget")
+    return ElementTree.tostring(svg, encoding="unicode")
+
+
+def _columns(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[list[str]]:
+    """The kinds of parts of every stage, in order; stem and downsamples open a stage."""
+    columns: list[list[str]] = []
+    for part in network_parts(architecture, resolution, num_classes):
+        if part.kind in ("stem", "downsample"):
+            columns.append([])
+        columns[-1].append(part.kind)
+    return columns
+
+
+def _draw_column(svg: ElementTree.Element, index: int, kinds: list[str], drawn: Architecture, full: Architecture) -> int:
+    """Draw one stage and return where it ends."""
+    left, y = MARGIN + index * (COLUMN + GAP), TOP
+    _text(svg, left + COLUMN / 2, 11, f"stage {index + 1}", "stage")
+    width = max(14, COLUMN * min(1, drawn.stages[index].width / full.stages[index].width))
+    gone = full.stages[index].depth - drawn.stages[index].depth
+    for kind in kinds:
+        if kind == "head":
+            y = _draw_ghosts(svg, left, y, gone)
+            gone = 0
+        y = _draw_part(svg, kind, left, y, width)
+    return _draw_ghosts(svg, left, y, gone)
+
+
+def _draw_part(svg: ElementTree.Element, kind: str, left: float, y: int, width: float) -> int:
+    center = left + COLUMN / 2
+    if kind in ("MB4D", "MB3D"):
+        if width < COLUMN:
+            _rect(svg, left, y, COLUMN, BLOCK, "ghost")
+        _rect(svg, center - width / 2, y, width, BLOCK, kind.lower())
+        _text(svg, center, y + BLOCK / 2, kind if width >= LABEL_MIN else kind.removeprefix("MB"), "on-block")
+        return y + BLOCK + SPACE
+    if kind in ("flatten", "unflatten"):
+        _line(svg, (left, left + COLUMN), (y + 12.5, y + 12.5), "flatten")
+        _text(svg, center, y + 5, kind, "flatten")
+        return y + MARKER + SPACE
+    _rect(svg, left, y, COLUMN, SLAB, "slab")
+    _text(svg, center, y + SLAB / 2, kind, "slab")
+    return y + SLAB + SPACE
+
+
+def _draw_ghosts(svg: ElementTree.Element, left: float, y: int, number: int) -> int:
+    for _ in range(number):
+        _rect(svg, left, y, COLUMN, BLOCK, "ghost")
+        y += BLOCK + SPACE
+    return y
+
+
+def _draw_foot(svg: ElementTree.Element, index: int, bottom: int, width: int, full_width: int, grid: Grid) -> None:
+    center = MARGIN + index * (COLUMN + GAP) + COLUMN / 2
+    channels = f"{width} of {full_width}" if width != full_width else f"{width}"
+    _text(svg, center, bottom + 14, f"{channels} ch.", "foot strong")
+    _text(svg, center, bottom + 31, f"{grid[0]} × {grid[1]}", "foot")
+
+
+def _rect(svg: ElementTree.Element, x: float, y: float, width: float, height: float, kind: str) -> None:
+    box = {"x": _number(x), "y": _number(y), "width": _number(width), "height": _number(height)}
+    ElementTree.SubElement(svg, "rect", {"class": kind, "rx": "3", **box})
+
+
+def _line(svg: ElementTree.Element, x: tuple[float, float], y: tuple[float, float], kind: str) -> None:
+    ends = {"x1": _number(x[0]), "x2": _number(x[1]), "y1": _number(y[0]), "y2": _number(y[1])}
+    ElementTree.SubElement(svg, "line", {"class": kind, **ends})
+
+
+def _text(svg: ElementTree.Element, x: float, y: float, words: str, kind: str) -> None:
+    place = {"x": _number(x), "y": _number(y), "text-anchor": "middle", "dominant-baseline": "central"}
+    ElementTree.SubElement(svg, "text", {"class": kind, **place}).text = words
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

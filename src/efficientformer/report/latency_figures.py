@@ -1,0 +1,173 @@
+"""Figures of the latency table: does the sum of parts predict whole networks, and what does each block cost."""
+
+from typing import Any
+
+from efficientformer.arch.parts import block_part, stage_grids
+from efficientformer.arch.space import SearchSpace
+from efficientformer.report import wording
+from efficientformer.report.style import Figure, LegendEntry, finish, rounded, var
+
+GROUPS = {
+    "calibration": (var("series-0"), "circle"),
+    "held out": (var("series-1"), "square"),
+    "extreme": (var("muted"), "diamond"),
+}
+GROUP_WORDS = {
+    "calibration": "whole network used to fit the scale",
+    "held out": "whole network held out",
+    "extreme": "largest and smallest network",
+}
+KIND_MARKS = {"MB4D": ("circle", [1, 0]), "MB3D": ("square", [5, 3])}
+
+
+def network_errors(table: dict[str, Any]) -> tuple[Figure, Figure] | None:
+    """Measured against predicted latency of whole networks with the identity line, and the error in percent."""
+    rows = _network_rows(table)
+    if not rows:
+        return None
+    groups = [group for group in GROUPS if any(row["group"] == group for row in rows)]
+    legend = (
+        *(LegendEntry(GROUP_WORDS[group], *GROUPS[group]) for group in groups),
+        LegendEntry("measured = predicted", var("muted"), "line", (5, 4)),
+    )
+    error = table.get("error") or {}
+    words = (
+        f"Predicted against measured latency of {len(rows)} whole networks; the mean error is "
+        f"{wording.percent(error.get('mean_percent'))} %, the largest {wording.percent(error.get('max_percent'))} %."
+    )
+    low, high = min(row["predicted_ms"] for row in rows), max(row["predicted_ms"] for row in rows)
+    return (
+        finish("table-identity", _identity_chart(rows, low, high), words, 280, legend),
+        finish("table-error", _error_chart(rows), "Error of the prediction in percent, by measured latency.", 280),
+    )
+
+
+def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...]:
+    """(stage, map size, latency by width for each kind of block) for the stages whose blocks the table holds."""
+    space = SearchSpace.from_json(table["space"])
+    panels = []
+    resolution = table["resolution"]
+    grids = stage_grids(space.stem_strides, resolution if isinstance(resolution, int) else tuple(resolution))
+    for index, grid in enumerate(grids):
+        rows = []
+        for block in (space.mb4d, space.mb3d):
+            for width in space.widths(index):
+                entry = table["entries"].get(block_part(block, grid, width).key)
+                if entry is not None:
+                    low, high = entry.get("interval_ms") or (entry["latency_ms"],) * 2
+                    values = {"latency_ms": rounded(entry["latency_ms"]), "low": rounded(low), "high": rounded(high)}
+                    rows.append({"kind": block.kind, "width": width, **values})
+        if rows:
+            size = f"{grid[0]} × {grid[1]}"
+            words = f"Latency of one block of stage {index + 1} by width, on maps of {size}."
+            panels.append((index + 1, size, finish(f"blocks-{index + 1}", _block_chart(rows), words, 150)))
+    return tuple(panels)
+
+
+def block_legend() -> tuple[LegendEntry, ...]:
+    return tuple(LegendEntry(kind, var(kind.lower()), mark) for kind, (mark, _) in KIND_MARKS.items())
+
+
+def _network_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for network in table.get("networks") or []:
+        group = "held out" if network["held_out"] else "calibration"
+        rows.append(_network_row(group, network, network["measured_ms"]))
+    for name in ("largest", "smallest"):
+        network = table.get(name)
+        if network and network.get("predicted_ms") is not None:
+            rows.append(_network_row("extreme", network, network["p50_ms"]))
+    return rows
+
+
+def _network_row(group: str, network: dict[str, Any], measured_ms: float) -> dict[str, Any]:
+    low, high = network.get("interval_ms") or (measured_ms, measured_ms)
+    predicted_ms = network["predicted_ms"]
+    color, mark = GROUPS[group]
+    return {
+        "group": group,
+        "predicted_ms": rounded(predicted_ms),
+        "measured_ms": rounded(measured_ms),
+        "low_ms": rounded(low),
+        "high_ms": rounded(high),
+        "interval": wording.interval((low, high)),
+        "error_percent": rounded(100 * (predicted_ms - measured_ms) / measured_ms, 3),
+        "shape": wording.shape(network["architecture"]),
+        "color": color,
+        "mark": mark,
+    }
+
+
+def _tooltip() -> list[Any]:
+    import altair as alt
+
+    return [
+        alt.Tooltip("group:N", title="network"),
+        alt.Tooltip("predicted_ms:Q", title="predicted, ms"),
+        alt.Tooltip("measured_ms:Q", title="measured, ms"),
+        alt.Tooltip("interval:N", title="95 % interval, ms"),
+        alt.Tooltip("error_percent:Q", title="error, %", format="+.1f"),
+        alt.Tooltip("shape:N", title="shape"),
+    ]
+
+
+def _points(rows: list[dict[str, Any]], x: Any, y: Any) -> Any:
+    import altair as alt
+
+    point = alt.Chart(alt.Data(values=rows)).mark_point(
+        filled=True, size=52, opacity=0.95, stroke=var("paper"), strokeWidth=0.7
+    )
+    color, shape = alt.Color("color:N").scale(None), alt.Shape("mark:N").scale(None)
+    return point.encode(x=x, y=y, color=color, shape=shape, tooltip=_tooltip())
+
+
+def _identity_chart(rows: list[dict[str, Any]], low: float, high: float) -> Any:
+    import altair as alt
+
+    def y(field: str) -> Any:
+        return alt.Y(f"{field}:Q").title("measured latency (ms)").scale(zero=False, nice=True)
+
+    x = alt.X("predicted_ms:Q").title("predicted latency (ms)").scale(zero=False, nice=True)
+    ends = [{"predicted_ms": rounded(end), "measured_ms": rounded(end)} for end in (low, high)]
+    identity = alt.Chart(alt.Data(values=ends)).mark_line(color=var("muted"), strokeDash=[5, 4], strokeWidth=1)
+    spread = alt.Chart(alt.Data(values=rows)).mark_rule(strokeWidth=1.5, opacity=0.7)
+    spread = spread.encode(x=x, y=y("low_ms"), y2="high_ms:Q", color=alt.Color("color:N").scale(None))
+    return alt.layer(identity.encode(x=x, y=y("measured_ms")), spread, _points(rows, x, y("measured_ms")))
+
+
+def _error_chart(rows: list[dict[str, Any]]) -> Any:
+    import altair as alt
+
+    x = alt.X("measured_ms:Q").title("measured latency (ms)").scale(zero=False, nice=True)
+    y = alt.Y("error_percent:Q").title("predicted − measured (%)")
+    zero = alt.Chart(alt.Data(values=[{"error_percent": 0}])).mark_rule(color=var("muted"), strokeDash=[5, 4])
+    return alt.layer(zero.encode(y=y), _points(rows, x, y))
+
+
+def _block_chart(rows: list[dict[str, Any]]) -> Any:
+    import altair as alt
+
+    kinds = list(KIND_MARKS)
+    x = alt.X("width:Q").title("width (channels)").scale(zero=False, padding=8).axis(format="d", tickMinStep=16)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=x,
+        color=alt.Color("kind:N").scale(domain=kinds, range=[var(kind.lower()) for kind in kinds]),
+    )
+
+    def y(field: str) -> Any:
+        return alt.Y(f"{field}:Q").title("latency of one block (ms)").scale(zero=True, nice=True).axis(tickCount=4)
+
+    tooltip = [
+        alt.Tooltip("kind:N"),
+        alt.Tooltip("width:Q"),
+        alt.Tooltip("latency_ms:Q", title="ms"),
+        alt.Tooltip("low:Q", title="from, ms"),
+        alt.Tooltip("high:Q", title="to, ms"),
+    ]
+    dash = alt.StrokeDash("kind:N").scale(domain=kinds, range=[dash for _, dash in KIND_MARKS.values()])
+    shape = alt.Shape("kind:N").scale(domain=kinds, range=[mark for mark, _ in KIND_MARKS.values()])
+    return alt.layer(
+        base.mark_area(opacity=0.25).encode(y=y("low"), y2="high:Q"),
+        base.mark_line(strokeWidth=1.6).encode(y=y("latency_ms"), strokeDash=dash),
+        base.mark_point(filled=True, size=34, opacity=1).encode(y=y("latency_ms"), shape=shape, tooltip=tooltip),
+    )

@@ -1,0 +1,146 @@
+"""Records of a run directory as plain values; what is missing or unreadable is kept as a note, never guessed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efficientformer.errors import RecordError
+from efficientformer.records import read_lines, read_record
+
+
+@dataclass(frozen=True)
+class RecordKind:
+    """Where a record lies in its directory, what it holds, and the verb of the command line that writes it."""
+
+    path: str
+    content: str
+    verb: str
+
+
+RECORDS = {
+    "settings": RecordKind("settings.json", "the settings of the run", "design"),
+    "data": RecordKind("data.json", "the description of the images", "design"),
+    "table": RecordKind("table.json", "the latency table", "table"),
+    "supernet": RecordKind("supernet/record.json", "the trained supernet's record", "supernet"),
+    "trace": RecordKind("slim/trace.json", "the slimming trace", "slim"),
+    "verification": RecordKind("verification.json", "the measurement of the exported files", "design"),
+    "result": RecordKind("result.json", "the result", "design"),
+}
+NETWORK_RECORDS = {
+    "architecture": RecordKind("architecture.json", "the architecture", "slim"),
+    "train": RecordKind("train.json", "the training record", "train"),
+    "evaluation": RecordKind("evaluation.json", "the evaluation", "evaluate"),
+    "export": RecordKind("export.json", "the export record", "export"),
+}
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a section cannot show, and the command that would make it."""
+
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkRun:
+    """The records of one network found: `slug` names its folder, `budgets` are the promises it answers."""
+
+    slug: str
+    budgets: tuple[dict[str, Any], ...]
+    records: dict[str, Any]
+    metrics: tuple[dict[str, Any], ...]
+
+    def get(self, name: str) -> Any:
+        return self.records.get(name)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Every record of a run directory, by its name in RECORDS; a name without a record is absent."""
+
+    run_dir: Path
+    records: dict[str, Any]
+    supernet_metrics: tuple[dict[str, Any], ...]
+    networks: tuple[NetworkRun, ...]
+    unreadable: dict[str, str]
+
+    def get(self, name: str) -> Any:
+        return self.records.get(name)
+
+    def promises(self) -> list[dict[str, Any]]:
+        """One row per budget, in the order asked for, merged from slimming, verification and result."""
+        rows: dict[str, dict[str, Any]] = {}
+        sources = (
+            (self.get("trace") or {}).get("budgets") or [],
+            (self.get("verification") or {}).get("promises") or [],
+            self.get("result") or [],
+        )
+        for source in sources:
+            for row in source:
+                rows.setdefault(str(row["budget"]), {}).update({k: v for k, v in row.items() if v is not None})
+        return list(rows.values())
+
+    def note(self, name: str) -> Note:
+        """Why the record `name` is not shown, and what to run."""
+        return self._note(name, RECORDS[name], RECORDS[name].path)
+
+    def network_note(self, network: NetworkRun, name: str) -> Note:
+        kind = NETWORK_RECORDS[name]
+        return self._note(f"{network.slug}/{name}", kind, f"networks/{network.slug}/{kind.path}")
+
+    def _note(self, name: str, kind: RecordKind, path: str) -> Note:
+        command = f"efficientformer {kind.verb} --run-dir {self.run_dir.name}"
+        if name in self.unreadable:
+            return Note(self.unreadable[name], command)
+        return Note(f"{path}, {kind.content}, is not there yet.", command)
+
+
+def load_run(run_dir: Path) -> Run:
+    """Read every record of `run_dir`. Raises RecordError when it is not a directory or holds no record at all."""
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise RecordError(f"{run_dir} is not a run directory. Give the --run-dir of an earlier command.")
+    unreadable: dict[str, str] = {}
+    records = _read(run_dir, RECORDS, "", unreadable)
+    if not records and not unreadable:
+        raise RecordError(f"{run_dir} holds no records. Give the --run-dir of an earlier command.")
+    run = Run(run_dir, records, _lines(run_dir / "supernet" / METRICS), (), unreadable)
+    networks = _networks(run, unreadable)
+    return Run(run_dir, records, run.supernet_metrics, networks, unreadable)
+
+
+def _networks(run: Run, unreadable: dict[str, str]) -> tuple[NetworkRun, ...]:
+    """Networks in the order of the budgets, then any other folder that holds a network."""
+    try:
+        promises = run.promises()
+    except (AttributeError, KeyError, TypeError):
+        promises = []  # a malformed record: the sections that show it say so
+    folder = run.run_dir / "networks"
+    found = sorted(path.parent.name for path in folder.glob("*/architecture.json"))
+    asked = [str(row["slug"]) for row in promises if row.get("slug")]
+    networks = []
+    for slug in dict.fromkeys([*asked, *found]):
+        if slug not in found:
+            continue
+        records = _read(folder / slug, NETWORK_RECORDS, f"{slug}/", unreadable)
+        budgets = tuple(row for row in promises if row.get("slug") == slug)
+        networks.append(NetworkRun(slug, budgets, records, _lines(folder / slug / METRICS)))
+    return tuple(networks)
+
+
+def _read(folder: Path, kinds: dict[str, RecordKind], prefix: str, unreadable: dict[str, str]) -> dict[str, Any]:
+    records = {}
+    for name, kind in kinds.items():
+        path = folder / kind.path
+        if path.exists():
+            try:
+                records[name] = read_record(path)
+            except RecordError as error:
+                unreadable[prefix + name] = str(error)
+    return records
+
+
+def _lines(path: Path) -> tuple[dict[str, Any], ...]:
+    return tuple(line for line in read_lines(path) if isinstance(line, dict))

@@ -1,0 +1,204 @@
+"""What the reader came for: the promises, the latency-accuracy plane, the way there, and the networks found."""
+
+from typing import Any
+from urllib.parse import quote
+
+from efficientformer.arch.cost import network_cost
+from efficientformer.arch.parts import Grid
+from efficientformer.arch.spec import Architecture
+from efficientformer.report import figures, wording
+from efficientformer.report.drawing import draw_architecture, draw_promise
+from efficientformer.report.load import NetworkRun, Note, Run
+
+Content = dict[str, Any]
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def headline(run: Run) -> Content:
+    """The sentence and the promise table."""
+    rows = [_promise_row(run, row) for row in run.promises()]
+    data, verification = run.get("data") or {}, run.get("verification") or {}
+    notes = [run.note(name) for name in ("verification", "result") if run.get(name) is None]
+    notes += [run.network_note(network, "evaluation") for network in run.networks if not network.get("evaluation")]
+    notes += [run.network_note(network, "export") for network in run.networks if not network.get("export")]
+    return {
+        "sentence": promise_sentence(rows),
+        "rows": rows,
+        "name": data.get("name") or run.run_dir.name,
+        "num_classes": len(data["classes"]) if data else None,
+        "resolution": (data.get("preprocessing") or {}).get("resolution"),
+        "measured_on": _measured_on(verification),
+        "clock": verification.get("clock"),
+        "rounds": verification.get("rounds"),
+        "largest": verification.get("largest"),
+        "time": _newest_time(run),
+        "notes": notes,
+    }
+
+
+def promise_sentence(rows: list[Content]) -> str:
+    """One sentence: what was promised, and whether it was kept."""
+    checked = [row for row in rows if row["kept"] is not None]
+    if not rows:
+        return "No latency budget has been answered yet."
+    if not checked:
+        asked = wording.join([row["title"] for row in rows])
+        return f"Not checked yet: no exported network has been measured against {asked}."
+    missed = [row for row in checked if not row["kept"]]
+    pairs = [f"{wording.ms(row['measured_p50_ms'])} of {wording.ms(row['budget_ms'])} ms" for row in checked]
+    if not missed and len(checked) == len(rows):
+        if len(rows) == 1:
+            return f"The promise was kept: {pairs[0]} measured."
+        return f"All {_number_word(len(rows))} latency promises were kept: {wording.join(pairs)} measured."
+    by = [
+        f"{row['title']} was missed by {wording.ms(row['measured_p50_ms'] - row['budget_ms'])} ms "
+        f"({100 * (row['measured_p50_ms'] / row['budget_ms'] - 1):.1f} %)"
+        for row in missed
+    ]
+    unchecked = [f"{row['title']} is not checked yet" for row in rows if row["kept"] is None]
+    num_kept = len(checked) - len(missed)
+    if len(rows) == 1:
+        return f"The promise was not kept: {by[0]}."
+    return f"{num_kept} of {len(rows)} latency promises were kept: {wording.join([*by, *unchecked])}."
+
+
+def plane(run: Run) -> Content:
+    notes = [run.note(name) for name in ("trace", "verification") if run.get(name) is None]
+    return {"figure": figures.plane(run), "notes": notes}
+
+
+def slimming(run: Run) -> Content:
+    """The two charts over steps, and every step as a row."""
+    trace = run.get("trace")
+    if trace is None:
+        return {"notes": [run.note("trace")]}
+    rows, before = [], trace["start"]
+    for step in trace["steps"]:
+        taken = step["candidates"][step["taken"]]
+        rows.append(
+            {
+                "step": step["step"],
+                "action": wording.action(taken, before["architecture"], step["architecture"]),
+                "saved_ms": taken["saved_ms"],
+                "drop": taken["drop"],
+                "latency_ms": step["latency_ms"],
+                "top1": step["top1"],
+                "num_weighed": len(step["candidates"]),
+                "num_refused": sum(candidate["score"] is None for candidate in step["candidates"]),
+                "budgets": [row["budget"] for row in trace.get("budgets") or [] if row.get("step") == step["step"]],
+            }
+        )
+        before = step
+    return {
+        "figures": figures.slimming(run),
+        "rows": rows,
+        "num_evaluations": trace.get("num_evaluations"),
+        "corrections": trace.get("corrections") or [],
+        "notes": [],
+    }
+
+
+def architectures(run: Run) -> Content:
+    """A drawing of each network found, and of the largest."""
+    largest = _largest(run)
+    drawings = []
+    for index, network in enumerate(run.networks):
+        record = network.get("architecture")
+        if record is None:
+            continue
+        architecture = Architecture.from_json(record["architecture"])
+        grid = _grid(record["resolution"])
+        title = figures.network_title(network)
+        drawings.append(
+            {"title": f"Trained for {title}", "series": index, **_drawing(architecture, largest, grid, record)}
+        )
+    table = run.get("table")
+    if largest and table:
+        words = {"title": "The largest network, where slimming starts", "series": None}
+        drawings.append({**words, **_drawing(largest, None, _grid(table["resolution"]), table)})
+    notes = [run.network_note(network, "architecture") for network in run.networks if not network.get("architecture")]
+    if not run.networks:
+        notes.append(Note("No network has been found yet.", f"efficientformer slim --run-dir {run.run_dir.name}"))
+    return {"drawings": drawings, "notes": notes}
+
+
+def _drawing(architecture: Architecture, largest: Architecture | None, grid: Grid, record: Content) -> Content:
+    cost = network_cost(architecture, grid, record["num_classes"])
+    words = f"Network with {architecture}"
+    svg = draw_architecture(architecture, largest, grid, record["num_classes"], words)
+    return {"svg": svg, "words": str(architecture), "num_params": cost.num_params, "macs": cost.macs}
+
+
+def _promise_row(run: Run, promise: Content) -> Content:
+    network = next((network for network in run.networks if network.slug == promise.get("slug")), None)
+    evaluation = (network and network.get("evaluation")) or {}
+    measured = promise.get("measured_p50_ms")
+    row = {
+        "title": wording.budget_title(str(promise["budget"]), promise.get("budget_ms")),
+        "budget": str(promise["budget"]),
+        "series": run.networks.index(network) if network else None,
+        "top5": evaluation.get("top5"),
+        "bar": "",
+        **{name: promise.get(name) for name in ("budget_ms", "predicted_ms", "measured_interval_ms", "kept")},
+        "measured_p50_ms": measured,
+        "top1": promise.get("top1", evaluation.get("top1")),
+        **_costs(promise, network),
+        **_file(run, network),
+    }
+    if measured is not None and row["budget_ms"]:
+        known = [value for other in run.promises() for value in (other.get("budget_ms"), other.get("measured_p50_ms"))]
+        end_ms = 1.05 * max(value for value in known if value is not None)
+        low, high = row["measured_interval_ms"] or (measured, measured)
+        row["bar"] = draw_promise(row["budget_ms"], measured, (low, high), end_ms)
+    return row
+
+
+def _costs(promise: Content, network: NetworkRun | None) -> Content:
+    if promise.get("num_params") is not None:
+        return {"num_params": promise["num_params"], "macs": promise.get("macs")}
+    record = network and network.get("architecture")
+    if not record:
+        return {"num_params": None, "macs": None}
+    architecture = Architecture.from_json(record["architecture"])
+    cost = network_cost(architecture, _grid(record["resolution"]), record["num_classes"])
+    return {"num_params": cost.num_params, "macs": cost.macs}
+
+
+def _file(run: Run, network: NetworkRun | None) -> Content:
+    """The exported file, as an address beside the page; only a file that lies there gets one."""
+    export = network and network.get("export")
+    if not network or not export:
+        return {"href": "", "file": "", "bytes": None}
+    path = f"networks/{network.slug}/{str(export['file']).rsplit('/', 1)[-1]}"
+    there = (run.run_dir / path).is_file()
+    return {"href": quote(path) if there else "", "file": path.rsplit("/", 1)[-1], "bytes": export.get("bytes")}
+
+
+def _largest(run: Run) -> Architecture | None:
+    trace, table = run.get("trace"), run.get("table")
+    if trace:
+        return Architecture.from_json(trace["start"]["architecture"])
+    return Architecture.from_json(table["largest"]["architecture"]) if table and table.get("largest") else None
+
+
+def _grid(resolution: Any) -> Grid:
+    return (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
+
+
+def _measured_on(verification: Content) -> str:
+    if not verification:
+        return ""
+    machine = (verification.get("provenance") or {}).get("machine") or {}
+    threads = (verification.get("runtime") or {}).get("threads")
+    return " with ".join(
+        filter(None, (str(machine.get("cpu") or ""), wording.runtime(verification.get("runtime"), threads)))
+    )
+
+
+def _newest_time(run: Run) -> str:
+    times = [str((record.get("provenance") or {}).get("time") or "") for record in run.records.values() if record]
+    return max(times, default="")[:10]
+
+
+def _number_word(number: int) -> str:
+    return NUMBER_WORDS[number] if number < len(NUMBER_WORDS) else str(number)

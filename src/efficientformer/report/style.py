@@ -1,0 +1,143 @@
+"""One look for page, charts and drawings: a palette of CSS variables that charts name and the page defines.
+
+Charts say `var(--ink)` instead of a color, so light mode, dark mode and print need no second drawing. Hues are Okabe and
+Ito's, told apart by every common kind of color vision; every hue comes with a shape or a dash pattern of its own.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import altair as alt
+
+# name: (on light paper, on dark paper)
+COLORS = {
+    "paper": ("#ffffff", "#14171b"),
+    "wash": ("#f4f5f7", "#1d2126"),
+    "ink": ("#1b1e23", "#e7e9ec"),
+    "muted": ("#59616b", "#a0a9b4"),
+    "line": ("#d9dde2", "#363c45"),
+    "link": ("#005a8e", "#7cc4ee"),
+    "good": ("#00664a", "#3ecfa4"),
+    "bad": ("#a84300", "#f59a5b"),
+    "heat": ("#0072b2", "#56b4e9"),
+    "mb4d": ("#56b4e9", "#56b4e9"),
+    "mb3d": ("#e69f00", "#e69f00"),
+    "on-block": ("#10151a", "#10151a"),
+    "series-0": ("#0072b2", "#56b4e9"),
+    "series-1": ("#d55e00", "#e8702a"),
+    "series-2": ("#009e73", "#22b68c"),
+    "series-3": ("#cc79a7", "#cc79a7"),
+    "series-4": ("#b07a00", "#e69f00"),
+    "series-5": ("#56b4e9", "#0072b2"),
+}
+NUM_SERIES = sum(name.startswith("series-") for name in COLORS)
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [10, 4], [3, 5])
+# Vega's symbol names, with the same shapes as SVG paths in a box from -6 to 6 for the legends of the page.
+SHAPES = {
+    "circle": "M-4.5,0A4.5,4.5 0 1 1 4.5,0A4.5,4.5 0 1 1 -4.5,0Z",
+    "square": "M-4,-4H4V4H-4Z",
+    "triangle-up": "M0,-5L5,4H-5Z",
+    "diamond": "M0,-5.5L4.5,0L0,5.5L-4.5,0Z",
+    "cross": "M-1.7,-5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5V-1.7H-1.7Z",
+    "triangle-down": "M0,5L-5,-4H5Z",
+}
+
+
+def var(name: str) -> str:
+    assert name in COLORS
+    return f"var(--{name})"
+
+
+def series_color(index: int) -> str:
+    return var(f"series-{index % NUM_SERIES}")
+
+
+def series_shape(index: int) -> str:
+    return tuple(SHAPES)[index % len(SHAPES)]
+
+
+def series_dash(index: int) -> list[int]:
+    return DASHES[index % len(DASHES)]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """One line of a legend; `mark` is a name in SHAPES, "ring" or "line" (with its dashes)."""
+
+    label: str
+    color: str
+    mark: str
+    dash: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart ready for the page: a Vega-Lite specification without legend, its words, and its legend."""
+
+    name: str
+    spec: dict[str, Any]
+    legend: tuple[LegendEntry, ...] = ()
+
+    @property
+    def alt(self) -> str:
+        return self.spec["description"]
+
+
+def finish(
+    name: str, chart: "alt.LayerChart | alt.Chart", alt_text: str, height: int, legend: tuple[LegendEntry, ...] = ()
+) -> Figure:
+    """Give a chart the common look and the width of whatever holds it. Raises ValueError for NaN among its values."""
+    spec = chart.properties(width="container", height=height, description=alt_text, background="transparent").to_dict()
+    spec["config"] = _config()
+    json.dumps(spec, allow_nan=False)
+    return Figure(name, spec, legend)
+
+
+def to_svg(figure: Figure, width: int) -> str:
+    """The figure in light colors on paper, drawn without a browser."""
+    import altair as alt
+    import vl_convert
+
+    spec = {**figure.spec, "width": width, "background": var("paper")}
+    colored = re.sub(r"var\(--([a-z0-9-]+)\)", lambda match: COLORS[match[1]][0], json.dumps(spec))
+    version = alt.SCHEMA_VERSION.removeprefix("v").rsplit(".", 1)[0]
+    return vl_convert.vegalite_to_svg(colored, vl_version=version)
+
+
+def rounded(value: float | None, digits: int = 5) -> float | None:
+    """`value` to so many significant digits: charts need no more, and pages stay small."""
+    if value is None or value == 0 or not math.isfinite(value):
+        return value
+    return round(value, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def _config() -> dict[str, Any]:
+    font = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Helvetica Neue', Arial, sans-serif"
+    return {
+        "font": font,
+        "view": {"stroke": None},
+        "padding": {"left": 2, "right": 10, "top": 4, "bottom": 2},
+        "axis": {
+            "labelColor": var("muted"),
+            "titleColor": var("muted"),
+            "labelFontSize": 11,
+            "titleFontSize": 11.5,
+            "titleFontWeight": "normal",
+            "titlePadding": 8,
+            "labelPadding": 5,
+            "labelLimit": 130,
+            "domainColor": var("line"),
+            "tickColor": var("line"),
+            "gridColor": var("line"),
+            "gridOpacity": 0.6,
+            "tickSize": 4,
+        },
+        "axisX": {"grid": False, "labelFlush": False, "labelOverlap": True},
+        "axisY": {"domain": False, "ticks": False, "titleAlign": "left", "titleAngle": 0, "titleAnchor": "end"},
+        "legend": {"disable": True},
+        "text": {"fill": var("ink"), "fontSize": 11.5},
+    }

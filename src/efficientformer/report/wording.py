@@ -1,0 +1,103 @@
+"""How numbers, budgets and actions are written for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from efficientformer.arch.spec import Architecture
+
+ABSENT = "–"
+THIN_SPACE = "\u202f"
+
+ACTIONS = {"identity": "drop a block", "remove_mb3d": "MB3D becomes MB4D", "narrow": "narrow a stage"}
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds to three significant digits or so, without the unit."""
+    if value is None:
+        return ABSENT
+    size = abs(value)
+    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
+
+
+def interval(values: Sequence[float] | None) -> str:
+    return ABSENT if not values else f"{ms(values[0])}–{ms(values[1])}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def count(value: int | None) -> str:
+    return ABSENT if value is None else f"{value:,}"
+
+
+def scaled(value: float | None, unit: str = "") -> str:
+    """A large count with its prefix: 1.24 M, 310 k."""
+    if value is None:
+        return ABSENT
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            shown = value / size
+            return f"{shown:.{0 if shown >= 100 else 1 if shown >= 10 else 2}f}{THIN_SPACE}{prefix}{unit}"
+    return f"{value:g}{THIN_SPACE}{unit}".rstrip()
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ABSENT
+    if seconds < 90:
+        return f"{seconds:.0f}{THIN_SPACE}s"
+    minutes = seconds / 60
+    return f"{minutes:.0f}{THIN_SPACE}min" if minutes < 90 else f"{minutes / 60:.1f}{THIN_SPACE}h"
+
+
+def budget_title(budget: str, budget_ms: float | None) -> str:
+    """A budget as the person wrote it; relative budgets are followed by what they came to."""
+    if budget_ms is None or budget.strip().lower().endswith("ms"):
+        return budget
+    return f"{budget} ({ms(budget_ms)}{THIN_SPACE}ms)"
+
+
+def join(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else ""
+
+
+def action(candidate: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+    """One slimming action in words; the networks before and after it, where known, give the widths."""
+    stage, block = candidate.get("stage"), candidate.get("block")
+    match candidate["action"]:
+        case "identity":
+            return f"stage {stage}: block {block} dropped"
+        case "remove_mb3d":
+            return f"stage {stage}: block {block} from MB3D to MB4D"
+        case "narrow" if before and after and stage:
+            widths = [network["stages"][stage - 1]["width"] for network in (before, after)]
+            return f"stage {stage}: narrowed from {widths[0]} to {widths[1]}"
+        case "narrow":
+            return f"stage {stage}: narrowed"
+        case other:
+            return str(other)
+
+
+def runtime(description: Mapping[str, Any] | None, threads: int | None = None) -> str:
+    """A runtime as one phrase: name, version, compute unit, threads."""
+    if not description:
+        return "an unnamed runtime"
+    words = " ".join(str(description[key]) for key in ("name", "version") if description.get(key))
+    unit = description.get("compute_unit")
+    parts = [words, str(unit) if unit else "", f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""]
+    return ", ".join(filter(None, parts))
+
+
+def flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as dotted names and values, in their own order."""
+    if not isinstance(settings, Mapping):
+        shown = ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings)
+        return [(prefix, shown if shown else ABSENT)]
+    return [row for key, value in settings.items() for row in flat(value, f"{prefix}.{key}" if prefix else str(key))]
+
+
+def shape(architecture: Any) -> str:
+    """An architecture of a record in one line."""
+    return str(Architecture.from_json(architecture))

@@ -1,0 +1,30 @@
+"""Gumbel-softmax mixing of candidate paths (paper, section 4.2).
+
+The paper weighs the candidates of a MetaPath by softmax((alpha + noise) / temperature) with noise drawn from U(0, 1);
+true Gumbel noise is the other choice.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Noise = Literal["uniform", "gumbel", "none"]
+
+
+def path_weights(alpha_P: Tensor, *, temperature: float, noise: Noise = "uniform") -> Tensor:
+    """Mixing weights of P candidate paths, positive and summing to one; gradients reach `alpha_P`."""
+    if noise == "uniform":
+        alpha_P = alpha_P + torch.rand_like(alpha_P)
+    elif noise == "gumbel":
+        alpha_P = alpha_P - torch.log(-torch.log(torch.rand_like(alpha_P).clamp(1e-9, 1 - 1e-7)))
+    return torch.softmax(alpha_P / temperature, dim=0)
+
+
+def straight_through(weights_P: Tensor) -> tuple[int, Tensor]:
+    """The heaviest path, and a factor of value one through which its gradient reaches the logits.
+
+    Only the chosen candidate has to be computed: a step costs one block instead of three.
+    """
+    chosen = int(weights_P.argmax())
+    return chosen, 1 + weights_P[chosen] - weights_P[chosen].detach()

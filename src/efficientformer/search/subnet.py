@@ -1,0 +1,38 @@
+"""A subnet: an architecture together with the supernet blocks it is made of. No torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from efficientformer.arch.edits import drop_block, narrow_stage, remove_first_mb3d
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import MB4D, Architecture
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """`origins[s][b]` is the index, inside supernet stage s, of the MetaPath behind the architecture's block b."""
+
+    architecture: Architecture
+    origins: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def largest(cls, space: SearchSpace) -> "Subnet":
+        return cls(space.largest(), tuple(tuple(range(depth)) for depth in space.max_depths))
+
+    def drop(self, stage_index: int, block_index: int) -> "Subnet":
+        kept = self.origins[stage_index][:block_index] + self.origins[stage_index][block_index + 1 :]
+        origins = (*self.origins[:stage_index], kept, *self.origins[stage_index + 1 :])
+        return Subnet(drop_block(self.architecture, stage_index, block_index), origins)
+
+    def remove_first_mb3d(self, mb4d: MB4D) -> "Subnet":
+        return Subnet(remove_first_mb3d(self.architecture, mb4d), self.origins)
+
+    def narrow(self, stage_index: int, by: int) -> "Subnet":
+        return Subnet(narrow_stage(self.architecture, stage_index, by), self.origins)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"architecture": self.architecture.to_json(), "origins": [list(stage) for stage in self.origins]}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Subnet":
+        return cls(Architecture.from_json(content["architecture"]), tuple(map(tuple, content["origins"])))

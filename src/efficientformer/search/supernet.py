@@ -1,0 +1,137 @@
+"""The supernet: every network of a search space in one, by MetaPaths and by width prefixes (paper, section 4.2).
+
+A narrower supernet is the same module whose every tensor is cut to its first channels. Nothing in the blocks knows of
+it: the cut tensors are handed to a narrow template of the same code, and gradients flow back through the cut.
+"""
+
+import random
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from efficientformer.arch.parts import Grid, downsample_part, stage_grids, stem_part
+from efficientformer.arch.space import Four, SearchSpace
+from efficientformer.models.layout import flatten
+from efficientformer.models.parts import build_part
+from efficientformer.search.importance import PathProbabilities
+from efficientformer.search.metapath import MetaPath, Mixing
+
+
+class SupernetStage(nn.Module):
+    """A downsample, absent in stage 1, and one MetaPath per possible block."""
+
+    def __init__(self, downsample: nn.Module, paths: list[MetaPath]) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.paths = nn.ModuleList(paths)
+
+    def forward(self, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
+        x_BCHW = self.downsample(x_BCHW)
+        for path in self.paths:
+            x_BCHW = path(x_BCHW, mixing)
+        return x_BCHW
+
+
+class Supernet(nn.Module):
+    """MetaPaths at the widths given (by default the largest): S1, S2 in {MB4D, I}; S3, S4 in {MB4D, MB3D, I}.
+
+    Layer scales start at one tenth instead of the networks' 1e-5: a supernet trains for few epochs, and a block that
+    adds nothing teaches its logit nothing.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        resolution: int | Grid,
+        num_classes: int,
+        widths: Four | None = None,
+        layer_scale_init: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.space, self.resolution, self.num_classes = space, resolution, num_classes
+        widths = widths or space.max_widths
+        grids = stage_grids(space.stem_strides, resolution)
+        self.stem = build_part(stem_part(space.stem_strides, resolution, widths[0]))
+        stages = []
+        for index, (width, grid, depth) in enumerate(zip(widths, grids, space.max_depths, strict=True)):
+            downsample = (
+                build_part(downsample_part(grids[index - 1], widths[index - 1], width)) if index else nn.Identity()
+            )
+            mb3d = space.mb3d if index >= 2 else None
+            paths = [MetaPath(width, grid, space.mb4d, mb3d, layer_scale_init=layer_scale_init) for _ in range(depth)]
+            stages.append(SupernetStage(downsample, paths))
+        self.stages = nn.ModuleList(stages)
+        self.norm = nn.LayerNorm(widths[-1])
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
+        """Images to logits (B, num_classes)."""
+        x_BCHW = self.stem(x_BCHW)
+        for stage in self.stages:
+            x_BCHW = stage(x_BCHW, mixing)
+        return self.head(self.norm(flatten(x_BCHW)).mean(dim=1))
+
+    def forward_at(self, widths: Four, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
+        """`forward` of the supernet cut to its first `widths` channels."""
+        if widths == self.space.max_widths:
+            return self(x_BCHW, mixing)
+        template = _template(self.space, self.resolution, self.num_classes, widths)
+        mine = dict(self.named_parameters()) | dict(self.named_buffers())
+        wanted = dict(template.named_parameters()) | dict(template.named_buffers())
+        cut = {name: prefix(mine[name], tensor.shape) for name, tensor in wanted.items()}
+        template.train(self.training)
+        return functional_call(template, cut, (x_BCHW, mixing))
+
+    def path_probabilities(self) -> list[list[PathProbabilities]]:
+        """Probabilities of every MetaPath's candidates, stage by stage."""
+        return [[path.probabilities() for path in stage.paths] for stage in self.stages]  # type: ignore[union-attr]
+
+
+def prefix(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """The leading part of `tensor` that has the given shape: the first channels along every axis that differs."""
+    return tensor[tuple(slice(size) for size in shape)]
+
+
+@lru_cache(maxsize=1024)
+def _template(space: SearchSpace, resolution: int | Grid, num_classes: int, widths: Four) -> Supernet:
+    with torch.device("meta"):
+        return Supernet(space, resolution=resolution, num_classes=num_classes, widths=widths)
+
+
+class SupernetTask:
+    """Trains weights and path logits together on mixed paths and, where widths are elastic, on random widths.
+
+    Every other step runs at full width: the widest network teaches the shared channels and the descent starts there.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: tuple[float, float],
+        noise: str,
+        sampling: str,
+        elastic_width: bool,
+        label_smoothing: float,
+    ) -> None:
+        self._first, self._last = temperature
+        self._noise, self._sampling = noise, sampling
+        self._elastic_width = elastic_width
+        self._label_smoothing = label_smoothing
+        self._temperature = self._first
+
+    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
+        assert isinstance(model, Supernet)
+        self._temperature = self._first * (self._last / self._first) ** progress
+        mixing = Mixing(self._temperature, self._noise, self._sampling)  # type: ignore[arg-type]
+        widths = model.space.max_widths
+        if self._elastic_width and random.random() < 0.5:
+            widths = tuple(random.choice(model.space.widths(index)) for index in range(4))
+        logits_BK = model.forward_at(widths, images_BCHW, mixing)  # type: ignore[arg-type]
+        return functional.cross_entropy(logits_BK, labels_B, label_smoothing=self._label_smoothing)
+
+    def logged(self) -> dict[str, float]:
+        return {"temperature": self._temperature}

@@ -1,0 +1,22 @@
+"""The training log: one JSON line per entry, the same after an interruption as without one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from efficientformer.records import append_line, read_lines, write_text
+
+
+class EventLog:
+    """Lines of `metrics.jsonl`; `rewind` drops those that a resumed run is about to write again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def rewind(self, step: int) -> None:
+        """Keep the entries of steps up to and including `step`."""
+        kept = [entry for entry in read_lines(self._path) if entry["step"] <= step]
+        write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+    def write(self, **entry: Any) -> None:
+        append_line(self._path, entry)

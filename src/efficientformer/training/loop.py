@@ -1,0 +1,155 @@
+"""The one training loop: networks and supernets, every task.
+
+Every step is a pure function of (weights, seed, step): batches come from a stateless stream and the random generators
+are seeded per step, so a run that was killed and resumed ends with the same bits as one that was not.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn, optim
+
+from efficientformer.errors import TrainingError
+from efficientformer.tasks.task import Task
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.events import EventLog
+from efficientformer.training.optimizer import build_optimizer
+from efficientformer.training.schedule import cosine_lr
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+INITIAL_WEIGHTS = 2**32 - 1
+"""The step that stands for the drawing of initial weights, before any other."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: the paper's AdamW with cosine decay (section 5), sized by the caller."""
+
+    num_steps: int
+    steps_per_epoch: int
+    peak_lr: float
+    seed: int
+    weight_decay: float = 0.025
+    lr_warmup_steps: int = 0
+    clip_norm: float = 1.0
+    ema_decay: float = 0.0
+    alpha_lr_scale: float = 1.0
+
+
+@dataclass
+class TrainingState:
+    """What a checkpoint holds."""
+
+    model: nn.Module
+    optimizer: optim.Optimizer
+    ema: ModelEmaV3 | None
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "counters": {"step": self.step, "loss_sum": self.loss_sum, "loss_count": self.loss_count},
+        }
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        self.model.load_state_dict(checkpoint["model"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(checkpoint["ema"])
+        for name, value in checkpoint["counters"].items():
+            setattr(self, name, value)
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    batches_from: Callable[[int], Batches],
+    recipe: Recipe,
+    *,
+    checkpoint: CheckpointFile,
+    log: EventLog,
+    on_step: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
+) -> nn.Module:
+    """Train `model` in place and return the network to use: its moving average where the recipe keeps one.
+
+    `batches_from(step)` starts the endless stream of batches at that step; `on_epoch(epoch, network)` may return scores
+    for the log. Raises TrainingError when the loss is not finite; the last checkpoint is kept.
+    """
+    # Channels last: 1.5 times as fast on CPUs, and maps become tokens without a copy.
+    model.to(memory_format=torch.channels_last)
+    device = next(model.parameters()).device
+    optimizer = build_optimizer(
+        model, lr=recipe.peak_lr, weight_decay=recipe.weight_decay, alpha_lr_scale=recipe.alpha_lr_scale
+    )
+    ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+    state = TrainingState(model, optimizer, ema)
+    if saved := checkpoint.load():
+        state.restore(saved)
+    log.rewind(state.step)
+    averaged = model if ema is None else ema.module
+    log_every = max(1, recipe.steps_per_epoch // 5)
+
+    batches = batches_from(state.step)
+    while state.step < recipe.num_steps:
+        images_BCHW, labels_B = next(batches)
+        seed_step(recipe.seed, state.step)
+        lr = cosine_lr(state.step, recipe.num_steps, peak_lr=recipe.peak_lr, warmup_steps=recipe.lr_warmup_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["lr_scale"]
+
+        model.train()
+        progress = state.step / recipe.num_steps
+        loss = task.loss(model, images_BCHW.to(device, memory_format=torch.channels_last), labels_B.to(device), progress)
+        loss_value = loss.item()
+        _require_finite(loss_value, state.step, lr)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        optimizer.step()
+        if ema is not None:
+            ema.update(model, step=state.step)
+
+        state.step += 1
+        state.loss_sum += loss_value
+        state.loss_count += 1
+        epoch = state.step / recipe.steps_per_epoch
+        if state.step % log_every == 0 or state.step == recipe.num_steps:
+            mean_loss = state.loss_sum / state.loss_count
+            log.write(step=state.step, epoch=round(epoch, 4), loss=mean_loss, lr=lr, **task.logged())
+            state.loss_sum, state.loss_count = 0.0, 0
+        if on_step is not None:
+            on_step(state.step, loss_value)
+        if on_epoch is not None and (state.step % recipe.steps_per_epoch == 0 or state.step == recipe.num_steps):
+            scores = on_epoch(round(epoch), averaged)
+            if scores:
+                log.write(step=state.step, epoch=round(epoch, 4), **scores)
+        if checkpoint.is_due() or state.step == recipe.num_steps:
+            checkpoint.save(state.to_checkpoint())
+    return averaged
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed every generator that a step may draw from."""
+    mixed = int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
+    random.seed(mixed)
+    np.random.seed(mixed)
+    torch.manual_seed(mixed)
+
+
+def _require_finite(loss: float, step: int, lr: float) -> None:
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"The loss became {loss} at step {step} (learning rate {lr:.2g}). Lower the learning rate "
+            "(--train.lr or --supernet.lr) and run the command again."
+        )

@@ -1,0 +1,26 @@
+"""AdamW with the parameter groups of the recipe.
+
+Norms, biases, layer scales and attention bias tables are not decayed. Parameters named `alpha` (the supernet's path
+logits) form a group of their own: no decay and a learning rate of their own, given as a multiple of the weights'.
+"""
+
+from torch import nn, optim
+
+
+def build_optimizer(model: nn.Module, *, lr: float, weight_decay: float, alpha_lr_scale: float = 1.0) -> optim.AdamW:
+    """AdamW whose groups carry `lr_scale`; the loop sets `lr = schedule * lr_scale` at every step."""
+    decayed, plain, alphas = [], [], []
+    for name, parameter in model.named_parameters():
+        leaf = name.rsplit(".", 1)[-1]
+        if leaf == "alpha":
+            alphas.append(parameter)
+        elif parameter.ndim <= 1 or leaf in ("bias", "attention_bias") or "layer_scale" in leaf:
+            plain.append(parameter)
+        else:
+            decayed.append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay, "lr_scale": 1.0},
+        {"params": plain, "weight_decay": 0.0, "lr_scale": 1.0},
+        {"params": alphas, "weight_decay": 0.0, "lr_scale": alpha_lr_scale},
+    ]
+    return optim.AdamW([group for group in groups if group["params"]], lr=lr)

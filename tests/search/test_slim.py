@@ -1,0 +1,104 @@
+"""Slimming on a space small enough to solve by hand."""
+
+import pytest
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.errors import BudgetError
+from efficientformer.search.actions import possible_actions
+from efficientformer.search.importance import path_importance, stage_importances
+from efficientformer.search.slim import State, best_candidate, slim, weigh
+from efficientformer.search.subnet import Subnet
+
+SPACE = SearchSpace("by-hand", (32, 16, 16, 16), (2, 1, 1, 2), 2)
+ALPHAS = [
+    [{"MB4D": 0.8, "identity": 0.2}, {"MB4D": 0.6, "identity": 0.4}],  # 4.0, 1.5: sum 5.5
+    [{"MB4D": 0.5, "identity": 0.5}],  # 1.0
+    [{"MB4D": 0.3, "MB3D": 0.5, "identity": 0.2}],  # 4.0
+    [{"MB4D": 0.1, "MB3D": 0.8, "identity": 0.1}, {"MB4D": 0.2, "MB3D": 0.1, "identity": 0.7}],  # 9.0, 0.43
+]
+
+
+def latency(architecture) -> float:
+    """1 ms per MB4D, 2 per MB3D, and a quarter of a millisecond per 16 channels."""
+    blocks = sum(2 if block.kind == "MB3D" else 1 for stage in architecture.stages for block in stage.blocks)
+    return blocks + sum(architecture.widths) / 64
+
+
+def start() -> State:
+    subnet = Subnet.largest(SPACE)
+    return State(subnet, latency(subnet.architecture), 90.0)
+
+
+def test_importance_is_the_odds_of_a_block_against_its_absence():
+    assert path_importance(ALPHAS[0][0]) == pytest.approx(4.0)
+    assert path_importance(ALPHAS[2][0]) == pytest.approx(4.0)
+    assert path_importance({"MB4D": 1.0, "identity": 0.0}) == pytest.approx(1e12)
+    assert stage_importances(ALPHAS, Subnet.largest(SPACE)) == pytest.approx([5.5, 1.0, 4.0, 9.0 + 3 / 7])
+
+
+def test_the_three_actions_are_those_of_the_paper():
+    identity, remove, narrow = possible_actions(Subnet.largest(SPACE), ALPHAS, SPACE)
+    assert (identity.name, identity.stage, identity.block) == ("identity", 4, 2)
+    assert identity.result.origins == ((0, 1), (0,), (0,), (0,))
+    assert (remove.name, remove.stage, remove.block) == ("remove_mb3d", 4, 1)
+    assert [b.kind for b in remove.result.architecture.stages[3].blocks] == ["MB4D", "MB3D"]
+    # Stage 2 is the least important but has no width left to give; only stage 1 has.
+    assert (narrow.name, narrow.stage) == ("narrow", 1)
+    assert narrow.result.architecture.widths == (16, 16, 16, 16)
+
+
+def test_the_last_block_of_a_stage_is_never_dropped():
+    subnet = Subnet.largest(SPACE).drop(3, 1).drop(0, 1)
+    names = [action.name for action in possible_actions(subnet, ALPHAS, SPACE)]
+    assert "identity" not in names
+
+
+def test_the_action_with_the_lowest_drop_per_millisecond_wins():
+    # identity: 2 points for 2 ms = 1 per ms; remove: 0.5 for 1 ms = 0.5 per ms; narrow: 1 for 0.25 ms = 4 per ms.
+    top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}
+    state = start()
+    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
+    step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=by_result.__getitem__))
+    assert [candidate.score for candidate in step.candidates] == pytest.approx([1.0, 0.5, 4.0])
+    assert step.candidates[step.taken].action.name == "remove_mb3d"
+    assert step.state.latency_ms == pytest.approx(state.latency_ms - 1)
+    assert step.state.top1 == 89.5
+
+
+def test_a_gain_in_accuracy_comes_before_everything():
+    top1 = {"identity": 90.0, "remove_mb3d": 89.9, "narrow": 90.5}
+    state = start()
+    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
+    step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=by_result.__getitem__))
+    assert step.candidates[step.taken].action.name == "narrow"
+
+
+def test_of_equal_scores_the_larger_saving_wins():
+    state = start()
+    step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=lambda subnet: 90.0))
+    assert step.candidates[step.taken].action.name == "identity"
+
+
+def test_an_action_that_saves_nothing_is_refused_without_evaluating_it():
+    evaluated = []
+    state = start()
+    action = possible_actions(state.subnet, ALPHAS, SPACE)[0]
+    candidate = weigh(action, state, lambda _: state.latency_ms, evaluated.append)
+    assert candidate.score is None and candidate.top1 is None and not evaluated
+    assert best_candidate([candidate]) is None
+
+
+def test_the_descent_ends_at_the_smallest_network_and_says_so():
+    steps = slim(start(), ALPHAS, SPACE, latency=latency, accuracy=lambda subnet: sum(subnet.architecture.depths))
+    seen = []
+    with pytest.raises(BudgetError, match=r"5\.000 ms"):
+        for step in steps:
+            seen.append(step)
+    assert seen[-1].state.subnet.architecture == SPACE.smallest()
+    latencies = [step.state.latency_ms for step in seen]
+    assert latencies == sorted(latencies, reverse=True)
+
+
+def test_a_subnet_survives_json():
+    subnet = Subnet.largest(SPACE).drop(0, 0).narrow(0, 16)
+    assert Subnet.from_json(subnet.to_json()) == subnet

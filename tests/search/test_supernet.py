@@ -1,0 +1,116 @@
+import random
+
+import pytest
+import torch
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import MB3D
+from efficientformer.search.accuracy import SupernetAccuracy, extract_network, reestimate_batch_norm
+from efficientformer.search.gumbel import path_weights
+from efficientformer.search.metapath import Mixing
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet import Supernet, SupernetTask
+
+SPACE = SearchSpace(
+    "tiny", (32, 32, 48, 48), (2, 1, 2, 2), 4, stem_strides=(2, 1), mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2)
+)
+HARD = Mixing(temperature=1.0, noise="none", sampling="single")
+
+
+@pytest.fixture
+def supernet() -> Supernet:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return Supernet(SPACE, resolution=16, num_classes=5, layer_scale_init=0.5)
+
+
+def choose(supernet: Supernet, kinds: list[list[str]]) -> None:
+    for stage, names in zip(supernet.stages, kinds, strict=True):
+        for path, name in zip(stage.paths, names, strict=True):
+            path.alpha.data.copy_(torch.tensor([5.0 if n == name else 0.0 for n in path.names]))
+
+
+def test_paths_are_those_of_the_paper(supernet):
+    names = [[path.names for path in stage.paths] for stage in supernet.stages]
+    assert names[0] == [("MB4D", "identity")] * 2
+    assert names[1] == [("MB4D", "identity")]
+    assert names[2] == names[3] == [("MB4D", "MB3D", "identity")] * 2
+
+
+def test_a_metapath_mixes_its_candidates_by_their_weights(supernet):
+    path = supernet.stages[2].paths[0].eval()
+    path.alpha.data.copy_(torch.tensor([0.3, -0.2, 0.9]))
+    x = torch.randn(2, 48, 2, 2)
+    torch.manual_seed(7)
+    mixed = path(x, Mixing(temperature=0.5))
+    torch.manual_seed(7)
+    w4, w3, w1 = path_weights(path.alpha, temperature=0.5)
+    tokens = path.mb3d(x.flatten(2).transpose(1, 2))
+    direct = w4 * path.mb4d(x) + w3 * tokens.transpose(1, 2).reshape(2, 48, 2, 2) + w1 * x
+    assert torch.allclose(mixed, direct, atol=1e-6)
+    mixed.sum().backward()
+    assert path.alpha.grad is not None and path.alpha.grad.abs().sum() > 0
+
+
+def test_the_largest_subnet_is_the_supernet_with_those_paths(supernet):
+    choose(supernet, [["MB4D"] * 2, ["MB4D"], ["MB3D"] * 2, ["MB3D"] * 2])
+    network = extract_network(supernet, Subnet.largest(SPACE)).eval()
+    x = torch.randn(3, 3, 16, 16)
+    assert torch.allclose(network(x), supernet.eval()(x, HARD), atol=1e-5)
+
+
+def test_dropped_and_narrowed_subnets_equal_the_cut_supernet(supernet):
+    subnet = Subnet.largest(SPACE).drop(0, 0).remove_first_mb3d(SPACE.mb4d).drop(3, 1).narrow(1, 16).narrow(3, 16)
+    assert subnet.origins == ((1,), (0,), (0, 1), (0,))
+    choose(supernet, [["identity", "MB4D"], ["MB4D"], ["MB4D", "MB3D"], ["MB3D", "identity"]])
+    network = extract_network(supernet, subnet)
+    x = torch.randn(8, 3, 16, 16)
+    supernet.train(), network.train()
+    assert subnet.architecture.widths == (32, 16, 48, 32)
+    narrow = supernet.forward_at(subnet.architecture.widths, x, HARD)
+    assert torch.allclose(network(x), narrow, atol=1e-4)
+
+
+def test_gradients_of_a_narrow_step_reach_only_the_kept_channels(supernet):
+    supernet.forward_at((16, 16, 32, 32), torch.randn(4, 3, 16, 16), Mixing(1.0)).sum().backward()
+    gradient = supernet.stages[0].paths[0].mb4d.mlp.fc1.weight.grad
+    assert gradient[:64, :16].abs().sum() > 0
+    assert gradient[64:].abs().sum() == 0 and gradient[:, 16:].abs().sum() == 0
+
+
+def test_training_moves_weights_and_logits_together(supernet):
+    task = SupernetTask(
+        temperature=(1.0, 0.1), noise="uniform", sampling="soft", elastic_width=True, label_smoothing=0.1
+    )
+    before = {name: tensor.clone() for name, tensor in supernet.named_parameters()}
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=0.1)
+    random.seed(0)
+    for progress in (0.0, 0.5):
+        task.loss(supernet, torch.randn(8, 3, 16, 16), torch.randint(5, (8,)), progress).backward()
+        optimizer.step()
+    assert task.logged()["temperature"] == pytest.approx(0.1**0.5)
+    unmoved = [name for name, tensor in supernet.named_parameters() if torch.equal(tensor, before[name])]
+    assert not [name for name in unmoved if name.endswith("alpha")]
+    assert not [name for name in unmoved if "weight" in name]
+
+
+def test_batch_norm_is_estimated_from_the_images_given(supernet):
+    network = extract_network(supernet, Subnet.largest(SPACE))
+    images = torch.randn(64, 3, 16, 16) * 3 + 1
+    reestimate_batch_norm(network, images.split(16))
+    with torch.no_grad():
+        first = network.stem.conv1(images)
+    assert torch.allclose(network.stem.norm1.running_mean, first.mean((0, 2, 3)), atol=1e-4)
+    assert not network.training and network.stem.norm1.momentum == 0.1
+
+
+def test_the_oracle_judges_each_subnet_once_with_statistics_of_its_own(supernet):
+    images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
+    oracle = SupernetAccuracy(supernet, list(images.split(16)), [(images, labels)])
+    subnet = Subnet.largest(SPACE).narrow(2, 16)
+    first = oracle(subnet)
+    for norm in [module for module in supernet.modules() if isinstance(module, torch.nn.BatchNorm2d)]:
+        norm.running_mean.fill_(1e3)
+    assert oracle(subnet) == first and oracle.num_evaluations == 1
+    again = SupernetAccuracy(supernet, list(images.split(16)), [(images, labels)])
+    assert again(subnet) == first, "the supernet's own statistics must not matter"
