@@ -33,9 +33,9 @@ def machine() -> dict[str, Any]:
 def provenance() -> dict[str, Any]:
     """Where a record comes from: {machine, versions, time, load, command}.
 
-    Versions are read from package metadata, so no package is imported. `time` is ISO 8601 in UTC, `load` the mean number
-    of running processes over the last minute (None where unknown), `command` the command line without the folder of
-    the program.
+    Versions are read from package metadata, so no package is imported. `time` is ISO 8601 in UTC, `load` the mean
+    number of running processes over the last minute (None where unknown), `command` the command line without the
+    folder of the program.
     """
     return {
         "machine": machine(),
@@ -55,7 +55,7 @@ def load_average() -> float | None:
 
 
 def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """What tells two machines apart, each as "cpu is X, recorded was Y"; empty when they are the same kind of device."""
+    """What tells two machines apart, each as "cpu is X, recorded was Y"; empty for the same kind of device."""
     return [
         f"{name} is {here.get(name)}, recorded was {recorded.get(name)}"
         for name in FINGERPRINT

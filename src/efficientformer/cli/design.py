@@ -26,18 +26,16 @@ def design(
     the networks, measures the exported files and writes report.html. Run the same command again after an interruption
     and it goes on. Defaults shown are those of the quick preset.
 
-    Examples
-    --------
-    efficientformer design
+    For example:
 
-    efficientformer design --data photos --budget 8ms --budget 4ms --threads 1 --run-dir runs/mine
-
-    efficientformer design --data photos --budget 50% --preset standard --train.epochs 30 --json
+        efficientformer design
+        efficientformer design --data photos --budget 8ms --budget 4ms --threads 1 --run-dir runs/mine
+        efficientformer design --data photos --budget 50% --preset standard --train.epochs 30 --json
 
     Parameters
     ----------
     run_dir: Path
-        Where everything is written and resumed from; runs/<name of the data> by default.
+        Where everything is written and resumed from; runs/NAME-OF-THE-DATA by default.
     config: Path
         YAML file with settings, such as 'train: {epochs: 30}'; flags win over it.
     json: bool

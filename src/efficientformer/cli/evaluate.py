@@ -1,6 +1,5 @@
 """Verb `evaluate`."""
 
-
 from efficientformer.cli.options import ConfigOption, JsonOption, RunDirOption, SettingsOption, run_phases
 from efficientformer.pipeline.settings import Settings
 
@@ -14,14 +13,14 @@ def evaluate(
 ) -> None:
     """Score the trained networks on the validation images: top-1, top-5, per class, confusion matrix.
 
-    Examples
-    --------
-    efficientformer evaluate --run-dir runs/photos --json
+    For example:
+
+        efficientformer evaluate --run-dir runs/photos --json
 
     Parameters
     ----------
     run_dir: Path
-        Where records are read and written; runs/<name of the data> by default.
+        Where records are read and written; runs/NAME-OF-THE-DATA by default.
     config: Path
         YAML file with settings, such as 'train: {epochs: 30}'.
     json: bool

@@ -1,6 +1,5 @@
 """Verb `export`."""
 
-
 from efficientformer.cli.options import ConfigOption, JsonOption, RunDirOption, SettingsOption, run_phases
 from efficientformer.pipeline.settings import Settings
 
@@ -16,14 +15,14 @@ def export(
 
     Class names and preprocessing are stored in the file.
 
-    Examples
-    --------
-    efficientformer export --run-dir runs/photos
+    For example:
+
+        efficientformer export --run-dir runs/photos
 
     Parameters
     ----------
     run_dir: Path
-        Where records are read and written; runs/<name of the data> by default.
+        Where records are read and written; runs/NAME-OF-THE-DATA by default.
     config: Path
         YAML file with settings, such as 'train: {epochs: 30}'.
     json: bool

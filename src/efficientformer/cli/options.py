@@ -9,17 +9,18 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from efficientformer.pipeline.budget import parse_budgets
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import Settings, merge_given, read_yaml, resolve_settings
 from efficientformer.pipeline.workspace import Workspace
 
 RunDirOption = Annotated[Path | None, Parameter(name=("--run-dir", "--out"))]
-"""The run directory; runs/<name of the data> by default."""
+"""The run directory; runs/NAME-OF-THE-DATA by default."""
 
 ConfigOption = Annotated[Path | None, Parameter(name="--config")]
 JsonOption = Annotated[bool, Parameter(name="--json", negative=())]
-SettingsOption = Annotated[Settings, Parameter(name="*", negative=())]
+SettingsOption = Annotated[Settings, Parameter(name="*", negative_iterable=())]
 
 
 @contextlib.contextmanager
@@ -33,6 +34,7 @@ def open_workspace(
     with directory.locked():
         given = merge_given(directory.given_settings(), given)
         resolved = resolve_settings(given)
+        parse_budgets(resolved.budget)
         directory.remember_settings(given, resolved.model_dump(mode="json"))
         yield Workspace(directory, resolved, RunConsole(quiet=quiet))
 

@@ -9,11 +9,10 @@ from efficientformer.errors import DataError, UsageError
 def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json: JsonOption = False) -> None:
     """Classify images with an exported network: the five likeliest classes with their scores.
 
-    Examples
-    --------
-    efficientformer predict runs/photos/networks/8ms/model.onnx cat.jpg holiday/
+    For example:
 
-    efficientformer predict runs/photos/networks/8ms/model.onnx holiday/ --sheet sheet.png --json
+        efficientformer predict runs/photos/networks/8ms/model.onnx cat.jpg holiday/
+        efficientformer predict runs/photos/networks/8ms/model.onnx holiday/ --sheet sheet.png --json
 
     Parameters
     ----------
@@ -32,7 +31,9 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
     from efficientformer.tasks.prediction import Predictor, find_images
 
     if not model.is_file():
-        raise UsageError(f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx.")
+        raise UsageError(
+            f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx."
+        )
     files = [file for path in images for file in (find_images(path) if path.is_dir() else [path])]
     predictions, skipped = Predictor(model).predict_files(files)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -9,9 +9,9 @@ from efficientformer.errors import UsageError
 def report(run_dir: Path, *, json: JsonOption = False) -> None:
     """Render report.html again from the records of a run; nothing is measured or trained.
 
-    Examples
-    --------
-    efficientformer report runs/photos
+    For example:
+
+        efficientformer report runs/photos
 
     Parameters
     ----------

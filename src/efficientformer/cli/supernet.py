@@ -1,6 +1,5 @@
 """Verb `supernet`."""
 
-
 from efficientformer.cli.options import ConfigOption, JsonOption, RunDirOption, SettingsOption, run_phases
 from efficientformer.pipeline.settings import Settings
 
@@ -16,14 +15,14 @@ def supernet(
 
     Needs `table` before it, since budgets that no network can meet are refused before training.
 
-    Examples
-    --------
-    efficientformer supernet --data photos --supernet.epochs 60 --run-dir runs/photos
+    For example:
+
+        efficientformer supernet --data photos --supernet.epochs 60 --run-dir runs/photos
 
     Parameters
     ----------
     run_dir: Path
-        Where records are read and written; runs/<name of the data> by default.
+        Where records are read and written; runs/NAME-OF-THE-DATA by default.
     config: Path
         YAML file with settings, such as 'train: {epochs: 30}'.
     json: bool

@@ -1,6 +1,5 @@
 """Verb `table`."""
 
-
 from efficientformer.cli.options import ConfigOption, JsonOption, RunDirOption, SettingsOption, run_phases
 from efficientformer.pipeline.settings import Settings
 
@@ -17,16 +16,15 @@ def table(
     Entries come from interleaved chain differences; whole random networks then check the table. Interrupted, it goes
     on where it stopped.
 
-    Examples
-    --------
-    efficientformer table --space imagenet --resolution 224 --run-dir runs/laptop
+    For example:
 
-    efficientformer table --runtime pytorch --threads 2 --json
+        efficientformer table --space imagenet --resolution 224 --run-dir runs/laptop
+        efficientformer table --runtime pytorch --threads 2 --json
 
     Parameters
     ----------
     run_dir: Path
-        Where records are read and written; runs/<name of the data> by default.
+        Where records are read and written; runs/NAME-OF-THE-DATA by default.
     config: Path
         YAML file with settings, such as 'train: {epochs: 30}'.
     json: bool

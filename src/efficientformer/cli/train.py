@@ -1,6 +1,5 @@
 """Verb `train`."""
 
-
 from efficientformer.cli.options import ConfigOption, JsonOption, RunDirOption, SettingsOption, run_phases
 from efficientformer.pipeline.settings import Settings
 
@@ -14,16 +13,15 @@ def train(
 ) -> None:
     """Train every network that slimming found. Interrupted, it loses less than a minute.
 
-    Examples
-    --------
-    efficientformer train --train.epochs 200 --train.lr 1e-3 --run-dir runs/photos
+    For example:
 
-    efficientformer train --train.init supernet --run-dir runs/photos
+        efficientformer train --train.epochs 200 --train.lr 1e-3 --run-dir runs/photos
+        efficientformer train --train.init supernet --run-dir runs/photos
 
     Parameters
     ----------
     run_dir: Path
-        Where records are read and written; runs/<name of the data> by default.
+        Where records are read and written; runs/NAME-OF-THE-DATA by default.
     config: Path
         YAML file with settings, such as 'train: {epochs: 30}'.
     json: bool

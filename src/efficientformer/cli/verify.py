@@ -1,6 +1,5 @@
 """Verb `verify`."""
 
-
 from efficientformer.cli.options import ConfigOption, JsonOption, RunDirOption, SettingsOption, run_phases
 from efficientformer.pipeline.settings import Settings
 
@@ -14,14 +13,14 @@ def verify(
 ) -> None:
     """Measure the exported files, interleaved with the largest network: is every promise kept?
 
-    Examples
-    --------
-    efficientformer verify --verify.rounds 200 --run-dir runs/photos
+    For example:
+
+        efficientformer verify --verify.rounds 200 --run-dir runs/photos
 
     Parameters
     ----------
     run_dir: Path
-        Where records are read and written; runs/<name of the data> by default.
+        Where records are read and written; runs/NAME-OF-THE-DATA by default.
     config: Path
         YAML file with settings, such as 'train: {epochs: 30}'.
     json: bool

@@ -22,8 +22,11 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 class ImageSource(Protocol):
     """Images addressed by position."""
 
-    def open(self, position: int) -> Image.Image:
-        """The image in RGB. Raises DataError when it cannot be read (any more)."""
+    def open(self, position: int, at_least: int | None = None) -> Image.Image:
+        """The image in RGB, perhaps smaller but with `at_least` pixels on its shorter side, if that is quicker.
+
+        Raises DataError when it cannot be read (any more).
+        """
         ...
 
     def name(self, position: int) -> str:
@@ -43,9 +46,12 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def image(self, index: int) -> Image.Image:
-        """Image `index` in RGB. Raises DataError when it cannot be read (any more)."""
-        return self.source.open(self.positions[index])
+    def image(self, index: int, at_least: int | None = None) -> Image.Image:
+        """Image `index` in RGB, perhaps smaller but with `at_least` pixels on its shorter side, if that is quicker.
+
+        Raises DataError when it cannot be read (any more).
+        """
+        return self.source.open(self.positions[index], at_least)
 
     def name(self, index: int) -> str:
         return self.source.name(self.positions[index])

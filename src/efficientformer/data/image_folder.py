@@ -25,10 +25,10 @@ class FolderSource:
     root: Path
     images: tuple[ListedImage, ...]
 
-    def open(self, position: int) -> Image.Image:
+    def open(self, position: int, at_least: int | None = None) -> Image.Image:
         image = self.images[position]
         try:
-            return read_image(self.root / image.file)
+            return read_image(self.root / image.file, at_least=at_least)
         except DataError as error:
             raise DataError(
                 f"{self.root / image.file} could be read before and now cannot: {error}. "

@@ -1,27 +1,12 @@
 """The image set that ships with the package: a small part of Fashion-MNIST (licence in its NOTICE file)."""
 
 import hashlib
-from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
-from PIL import Image
 
 from efficientformer.data.dataset import ImageDataset, ImageSplit
-
-
-@dataclass(frozen=True, eq=False)
-class ArraySource:
-    """Images held in memory as one array `pixels` of uint8, shape (num_images, height, width, 3)."""
-
-    prefix: str
-    pixels: np.ndarray
-
-    def open(self, position: int) -> Image.Image:
-        return Image.fromarray(self.pixels[position])
-
-    def name(self, position: int) -> str:
-        return f"{self.prefix}/{position:05d}"
+from efficientformer.data.memory import MemorySource
 
 
 def load_sample() -> ImageDataset:
@@ -48,4 +33,6 @@ def load_sample() -> ImageDataset:
 
 def _split(prefix: str, classes: tuple[str, ...], grey_NHW: np.ndarray, labels: np.ndarray) -> ImageSplit:
     pixels_NHWC = np.repeat(grey_NHW[..., None], 3, axis=3)
-    return ImageSplit(ArraySource(prefix, pixels_NHWC), classes, labels.astype(int).tolist(), list(range(len(labels))))
+    positions = list(range(len(labels)))
+    source = MemorySource([f"{prefix}/{position:05d}" for position in positions], list(pixels_NHWC))
+    return ImageSplit(source, classes, labels.astype(int).tolist(), positions)

@@ -4,6 +4,7 @@ PyTorch's TorchScript exporter is used on purpose: it takes milliseconds per blo
 and a latency table needs hundreds of files. ONNX Runtime runs both results at the same speed.
 """
 
+import copy
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,12 +31,12 @@ def export_onnx(
     input_name: str = "images",
     output_name: str = "logits",
 ) -> None:
-    """Write `module`, in evaluation mode, for inputs of exactly `input_shape`, batch first.
+    """Write `module`, which stays as it is, in evaluation mode for inputs of exactly `input_shape`, batch first.
 
     Raises RecordError when the file cannot be written.
     """
     with atomic_path(path) as temporary:
-        _export(module, input_shape, temporary, input_name, output_name)
+        _export(copy.deepcopy(module).cpu().eval(), input_shape, temporary, input_name, output_name)
         model = onnx.load_model(temporary)
         onnx.helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)
@@ -53,7 +54,7 @@ def read_onnx_metadata(path: Path) -> dict[str, str]:
 
 def _export(module: nn.Module, input_shape: tuple[int, ...], path: Path, input_name: str, output_name: str) -> None:
     like = next(module.parameters(), torch.empty(0))
-    example = torch.zeros(input_shape, dtype=like.dtype, device=like.device)
+    example = torch.zeros(input_shape, dtype=like.dtype)
     with warnings.catch_warnings():
         # The exporter announces its successor, and the tracer that a grid becomes a constant: both are meant.
         warnings.simplefilter("ignore", DeprecationWarning)

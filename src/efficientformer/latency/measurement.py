@@ -2,21 +2,20 @@
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from efficientformer.errors import LatencyError, RecordError
-from efficientformer.latency.bootstrap import median_interval
-
-Clock = Literal["cpu", "wall"]
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.quiet import percentile_interval, quiet_limit, quiet_median, resampled_quiet_medians
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median of the round by round ratios to a reference timed in the same rounds, with its 95 % interval.
+    """`p50_ms` over that of a reference timed in the same rounds, with its 95 % interval.
 
-    A change of the machine's speed meets both of a pair, so a ratio stays narrow where milliseconds move.
+    A change of the machine's speed meets both, so a ratio stays narrow where milliseconds move.
     """
 
     reference: str
@@ -28,9 +27,11 @@ class Ratio:
 class Measurement:
     """Latency of one network, in milliseconds per call.
 
-    `samples_ms` has one value per round, the mean over `calls_per_sample` calls. `clock` is "cpu" (time the one thread
-    computed) or "wall". `resolution` is (height, width), `runtime` what `Runtime.describe` says, and `provenance` names
-    the machine, its load, the versions and the time.
+    `samples_ms` has one value per round, the mean over `calls_per_sample` calls; none is left out. `p50_ms` is the
+    median of the quiet samples, those that no neighbor on the machine slowed down (see `quiet`); `disturbed_percent`
+    says how many were slowed down, and `mean_ms`, `p90_ms` and `all_p50_ms` are over every sample. `clock` is "cpu"
+    (time that the one thread computed) or "wall", `resolution` is (height, width), `runtime` what `Runtime.describe`
+    says, and `provenance` names the machine, its load, the versions and the time.
     """
 
     samples_ms: tuple[float, ...]
@@ -56,6 +57,21 @@ class Measurement:
 
     @property
     def p50_ms(self) -> float:
+        return float(quiet_median(np.asarray(self.samples_ms)))
+
+    @cached_property
+    def interval_ms(self) -> tuple[float, float]:
+        """95 % interval of `p50_ms`."""
+        low, high = percentile_interval(resampled_quiet_medians(np.asarray(self.samples_ms)))
+        return float(low), float(high)
+
+    @property
+    def disturbed_percent(self) -> float:
+        samples = np.asarray(self.samples_ms)
+        return float(100.0 * np.mean(samples > quiet_limit(samples)))
+
+    @property
+    def all_p50_ms(self) -> float:
         return float(np.percentile(self.samples_ms, 50))
 
     @property
@@ -66,24 +82,19 @@ class Measurement:
     def mean_ms(self) -> float:
         return float(np.mean(self.samples_ms))
 
-    @cached_property
-    def interval_ms(self) -> tuple[float, float]:
-        """95 % interval of `p50_ms` (blocks of rounds resampled)."""
-        return median_interval(self.samples_ms)
-
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value: the fields, and the figures that follow from the samples for readers of the file."""
         ratio = self.ratio
+        figures = {name: getattr(self, name) for name in ("p50_ms", "p90_ms", "mean_ms", "all_p50_ms")}
         return {
             **{field.name: getattr(self, field.name) for field in fields(self)},
             "samples_ms": list(self.samples_ms),
             "resolution": list(self.resolution),
             "ratio": ratio and {"reference": ratio.reference, "p50": ratio.p50, "interval": list(ratio.interval)},
             "timed_runs": self.timed_runs,
-            "p50_ms": round(self.p50_ms, 6),
-            "p90_ms": round(self.p90_ms, 6),
-            "mean_ms": round(self.mean_ms, 6),
+            **{name: round(value, 6) for name, value in figures.items()},
             "interval_ms": [round(value, 6) for value in self.interval_ms],
+            "disturbed_percent": round(self.disturbed_percent, 1),
         }
 
     @classmethod
@@ -101,5 +112,8 @@ class Measurement:
 
 def paired_ratio(samples_ms: list[float], reference_ms: list[float], reference: str) -> Ratio:
     """Ratio of two candidates timed in the same rounds; both lists have one value per round."""
-    ratios = np.asarray(samples_ms) / np.asarray(reference_ms)
-    return Ratio(reference, float(np.median(ratios)), median_interval(ratios))
+    both = np.stack([samples_ms, reference_ms], axis=1)
+    ours, theirs = quiet_median(both)
+    resampled = resampled_quiet_medians(both)
+    low, high = percentile_interval(resampled[:, 0] / resampled[:, 1])
+    return Ratio(reference, float(ours / theirs), (float(low), float(high)))

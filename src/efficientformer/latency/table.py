@@ -6,21 +6,23 @@ it cannot answer. No torch.
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from efficientformer import provenance as origin
+from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Grid, Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import ArchitectureError, LatencyError, RecordError
-from efficientformer.latency.measurement import Clock
+from efficientformer.latency.clock import Clock
 from efficientformer.records import read_record, write_record
 
 FORMAT = 1
+BYTES_PER_WEIGHT = 4
 Widths = tuple[int, int]
 
 
@@ -63,12 +65,25 @@ class ErrorSummary:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """From the sum of a network's parts to the network: a scale, a constant, and a price of weights beyond a cache."""
+
+    scale: float = 1.0
+    offset_ms: float = 0.0
+    cache_mib: float = 0.0
+    ms_per_mib: float = 0.0
+
+    def latency_ms(self, sum_ms: float, weights_mib: float) -> float:
+        return self.scale * sum_ms + self.offset_ms + self.ms_per_mib * max(0.0, weights_mib - self.cache_mib)
+
+
+@dataclass(frozen=True)
 class LatencyTable:
     """Latency of every part of a search space on one device.
 
-    `entries` are keyed by `Part.key`; a network is predicted as `scale` times the sum of its parts plus `offset_ms`.
-    `largest` and `smallest` are the space's ends as measured, `networks` every whole network measured, `error` the
-    summary over the held-out ones.
+    `entries` are keyed by `Part.key`; `calibration` leads from the sum of a network's entries to the network. `largest`
+    and `smallest` are the space's ends as measured, `networks` every whole network measured, `error` the summary over
+    the held-out ones.
     """
 
     space: SearchSpace
@@ -78,8 +93,7 @@ class LatencyTable:
     threads: int
     clock: Clock
     entries: Mapping[str, Entry]
-    scale: float
-    offset_ms: float
+    calibration: Calibration
     largest: MeasuredNetwork
     smallest: MeasuredNetwork
     networks: tuple[MeasuredNetwork, ...]
@@ -89,29 +103,21 @@ class LatencyTable:
     def predict(self, architecture: Architecture) -> float:
         """Latency in milliseconds. Raises LatencyError that names a part outside the table."""
         parts = network_parts(architecture, self.resolution, self.num_classes)
-        return self.offset_ms + sum(map(self.part_latency_ms, parts))
+        return self.calibration.latency_ms(sum(map(self.part_latency_ms, parts)), weights_mib(parts))
 
     def part_latency_ms(self, part: Part) -> float:
-        """The part's share of `predict`, interpolated linearly between the measured widths of its family."""
-        entry = self.entries.get(part.key)
-        if entry is not None:
-            return self.scale * entry.latency_ms
-        latency_ms = interpolate(self._families.get(part.family, {}), part.in_width, part.width)
-        if latency_ms is None:
+        """The part alone, before calibration, interpolated linearly between the measured widths of its family."""
+        try:
+            return self._parts.of(part)
+        except KeyError as error:
             raise LatencyError(
-                f"The latency table has no answer for {part.key}: it covers the space {self.space.name!r} at resolution "
-                f"{self.resolution} with {self.num_classes} classes. Build a table that covers this network."
-            )
-        return self.scale * latency_ms
+                f"The latency table has no answer for {part.key}: it covers the space {self.space.name!r} at "
+                f"resolution {self.resolution} with {self.num_classes} classes. Build a table that covers this network."
+            ) from error
 
     @cached_property
-    def _families(self) -> dict[str, dict[Widths, float]]:
-        families: dict[str, dict[Widths, float]] = {}
-        for key, entry in self.entries.items():
-            family, _, widths = key.rpartition(":")
-            in_width, _, width = widths.partition(">")
-            families.setdefault(family, {})[int(in_width), int(width)] = entry.latency_ms
-        return families
+    def _parts(self) -> "PartLatencies":
+        return PartLatencies(self.entries)
 
     def error_percent(self, quantile: float = 0.9) -> float:
         """By how many percent of its prediction a held-out network is missed, at most, with the given probability.
@@ -120,9 +126,7 @@ class LatencyTable:
         """
         if not 0 < quantile <= 1:
             raise LatencyError(f"A quantile lies between 0 and 1, not at {quantile}.")
-        errors = sorted(
-            100.0 * abs(net.measured_ms / net.predicted_ms - 1.0) for net in self.networks if net.held_out
-        )
+        errors = sorted(100.0 * abs(net.measured_ms / net.predicted_ms - 1.0) for net in self.networks if net.held_out)
         if not errors:
             raise LatencyError("The table has no held-out networks to tell its error. Build it with more networks.")
         return errors[min(len(errors), math.ceil(quantile * (len(errors) + 1))) - 1]
@@ -152,8 +156,7 @@ class LatencyTable:
             "threads": self.threads,
             "clock": self.clock,
             "entries": {key: asdict(entry) for key, entry in self.entries.items()},
-            "scale": self.scale,
-            "offset_ms": self.offset_ms,
+            **asdict(self.calibration),
             "largest": _end_to_json(self.largest),
             "smallest": _end_to_json(self.smallest),
             "networks": [{**asdict(net), "architecture": net.architecture.to_json()} for net in self.networks],
@@ -176,8 +179,7 @@ class LatencyTable:
                 threads=int(content["threads"]),
                 clock=content["clock"],
                 entries={key: _entry_from_json(entry) for key, entry in content["entries"].items()},
-                scale=float(content["scale"]),
-                offset_ms=float(content["offset_ms"]),
+                calibration=Calibration(**{field.name: float(content[field.name]) for field in fields(Calibration)}),
                 largest=_network_from_json(content["largest"]),
                 smallest=_network_from_json(content["smallest"]),
                 networks=tuple(map(_network_from_json, content["networks"])),
@@ -193,6 +195,29 @@ class LatencyTable:
     @classmethod
     def load(cls, path: Path) -> "LatencyTable":
         return cls.from_json(read_record(path))
+
+
+def weights_mib(parts: Iterable[Part]) -> float:
+    """Size of the parts' weights in single precision."""
+    return sum(part_cost(part).num_params for part in parts) * BYTES_PER_WEIGHT / 2**20
+
+
+class PartLatencies:
+    """Latencies of parts by width, read from entries."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._families: dict[str, dict[Widths, float]] = {}
+        for key, entry in entries.items():
+            family, _, widths = key.rpartition(":")
+            in_width, _, width = widths.partition(">")
+            self._families.setdefault(family, {})[int(in_width), int(width)] = entry.latency_ms
+
+    def of(self, part: Part) -> float:
+        """Milliseconds, interpolated where the widths were not measured. Raises KeyError outside the entries."""
+        latency_ms = interpolate(self._families.get(part.family, {}), part.in_width, part.width)
+        if latency_ms is None:
+            raise KeyError(part.key)
+        return latency_ms
 
 
 def interpolate(knots: Mapping[Widths, float], in_width: int, width: int) -> float | None:

@@ -9,31 +9,30 @@ import gc
 import math
 import os
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from efficientformer.errors import LatencyError
-from efficientformer.latency.measurement import Clock
+from efficientformer.latency.clock import Clock, ReadClock, check_clock, clock_reader
 
 Candidate = Callable[[], object]
 Progress = Callable[[int, int, str], None]
 WARMUP_RUNS = 3
 MIN_SAMPLE_MS = 1.0
 NS_PER_MS = 1e6
+# Calls in front of each sample: weights come back into the caches over several calls, not one (measured: the
+# second call of a network with 5 MB of weights was still 37 % slower than the sixth).
+MAX_SETTLING_CALLS = 4
+MIN_SETTLING_CALLS = 2
+SETTLING_MS = 40.0
 
-_CLOCKS: dict[str, Callable[[], int]] = {"cpu": time.thread_time_ns, "wall": time.perf_counter_ns}
 
+@dataclass(frozen=True)
+class Calls:
+    """Calls of one sample: `settling` ones that are not timed, then `timed` ones."""
 
-def check_clock(clock: str, threads: int) -> None:
-    """Raise LatencyError for a clock that does not exist or does not fit the number of threads."""
-    if clock not in _CLOCKS:
-        raise LatencyError(f"There is no clock {clock!r}; the clocks are {' and '.join(sorted(_CLOCKS))}.")
-    if clock == "cpu" and threads != 1:
-        raise LatencyError(
-            f"CPU time counts the calling thread only and says nothing about {threads} threads. "
-            "Use the wall clock, or one thread."
-        )
+    settling: int
+    timed: int
 
 
 def time_interleaved(
@@ -45,28 +44,28 @@ def time_interleaved(
     seed: int = 0,
     min_sample_ms: float = MIN_SAMPLE_MS,
     first_round: int = 0,
-    repeats: Mapping[str, int] | None = None,
-    read_clock: Callable[[], int] | None = None,
+    calls: Mapping[str, Calls] | None = None,
+    read_clock: ReadClock | None = None,
     progress: Progress | None = None,
     on_round: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, list[float]]:
     """Milliseconds per call, one sample per candidate and round, in order of rounds.
 
     Rounds `first_round` to `rounds` - 1 are run; round k has the same random order whenever it is run. A sample repeats
-    its call until it lasts `min_sample_ms`, behind one call that is not timed. `repeats` (calls per sample) comes from
-    `warm_up`, which is run here when it is left out. `on_round(k, samples)` follows every round. `read_clock` replaces
-    the clock (nanoseconds). Raises LatencyError on a clock that does not fit `threads`.
+    its call until it lasts `min_sample_ms`, behind a few calls that are not timed. `calls` comes from `warm_up`, which
+    is run here when it is left out. `on_round(k, samples)` follows every round. `read_clock` replaces the clock
+    (nanoseconds). Raises LatencyError on a clock that does not fit `threads`.
     """
     check_clock(clock, threads)
-    read = read_clock or _CLOCKS[clock]
+    read = read_clock or clock_reader(clock)
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     with _undisturbed(pinned=threads == 1):
-        if repeats is None:
-            repeats = warm_up(candidates, clock=clock, min_sample_ms=min_sample_ms, read_clock=read)
+        if calls is None:
+            calls = warm_up(candidates, clock=clock, min_sample_ms=min_sample_ms, read_clock=read)
         for index in range(first_round, rounds):
             order = list(candidates)
             random.Random(f"{seed}/{index}").shuffle(order)
-            taken = {name: _sample(candidates[name], repeats[name], read) for name in order}
+            taken = {name: _sample(candidates[name], calls[name], read) for name in order}
             for name, values in samples.items():
                 values.append(taken[name])
             if on_round is not None:
@@ -82,23 +81,26 @@ def warm_up(
     clock: Clock,
     min_sample_ms: float = MIN_SAMPLE_MS,
     warmup_runs: int = WARMUP_RUNS,
-    read_clock: Callable[[], int] | None = None,
-) -> dict[str, int]:
-    """Call every candidate `warmup_runs` times and say how many calls fill a sample of `min_sample_ms`."""
-    read = read_clock or _CLOCKS[clock]
-    repeats = {}
+    read_clock: ReadClock | None = None,
+) -> dict[str, Calls]:
+    """Call every candidate `warmup_runs` times and plan its samples: how many calls settle it, how many are timed."""
+    read = read_clock or clock_reader(clock)
+    calls = {}
     for name, call in candidates.items():
-        fastest = min(_sample(call, 1, read) for _ in range(warmup_runs))
-        repeats[name] = max(1, math.ceil(min_sample_ms / max(fastest, 1 / NS_PER_MS)))
-    return repeats
+        fastest = min(_sample(call, Calls(settling=0, timed=1), read) for _ in range(warmup_runs))
+        fastest = max(fastest, 1 / NS_PER_MS)
+        settling = min(MAX_SETTLING_CALLS, max(MIN_SETTLING_CALLS, int(SETTLING_MS / fastest)))
+        calls[name] = Calls(settling, timed=max(1, math.ceil(min_sample_ms / fastest)))
+    return calls
 
 
-def _sample(call: Candidate, repeats: int, read: Callable[[], int]) -> float:
-    call()
-    start = read()
-    for _ in range(repeats):
+def _sample(call: Candidate, calls: Calls, read: ReadClock) -> float:
+    for _ in range(calls.settling):
         call()
-    return (read() - start) / repeats / NS_PER_MS
+    start = read()
+    for _ in range(calls.timed):
+        call()
+    return (read() - start) / calls.timed / NS_PER_MS
 
 
 @contextlib.contextmanager

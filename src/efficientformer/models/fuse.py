@@ -16,7 +16,7 @@ from efficientformer.models.embed import Downsample, Stem
 from efficientformer.models.init import Projection
 from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
 from efficientformer.models.network import Network
-from efficientformer.models.token_mixers import Attention, Pooling, attend, split_heads
+from efficientformer.models.token_mixers import Attention, attend, average_neighbors, split_heads
 
 
 def fuse(module: nn.Module) -> nn.Module:
@@ -25,21 +25,25 @@ def fuse(module: nn.Module) -> nn.Module:
     It agrees with the original to rounding, on images of the resolution that the original was made for.
     """
     with torch.no_grad():
-        return _fused(copy.deepcopy(module).eval()).requires_grad_(False)
+        return _fused(copy.deepcopy(module).eval(), {}).requires_grad_(False)
 
 
 class DeployMB4D(nn.Module):
-    """An MB4D that keeps one multiplication: its layer scale 1, since pooling has no weights to take it in."""
+    """An MB4D whose first branch, x + scale * (pooled - x), is multiplied out: (1 - scale) * x + scale * pooled.
+
+    Pooling leaves its padding out of the mean, so no single convolution would do. ONNX Runtime converts layouts around
+    a subtraction but not around these products: they measured 2 to 5 % faster on whole networks.
+    """
 
     def __init__(self, block: MB4DBlock) -> None:
         super().__init__()
-        self.token_mixer = Pooling()
-        self.layer_scale_1 = nn.Parameter(block.layer_scale_1[:, None, None])
+        self.kept_share = nn.Parameter(1 - block.layer_scale_1[:, None, None])
+        self.pooled_share = nn.Parameter(block.layer_scale_1[:, None, None])
         self.fc1 = fuse_conv_bn_eval(block.mlp.fc1, block.mlp.norm1)
         self.fc2 = _scaled(fuse_conv_bn_eval(block.mlp.fc2, block.mlp.norm2), block.layer_scale_2)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = x_BCHW + self.layer_scale_1 * self.token_mixer(x_BCHW)
+        x_BCHW = self.kept_share * x_BCHW + self.pooled_share * average_neighbors(x_BCHW)
         return x_BCHW + self.fc2(nn.functional.gelu(self.fc1(x_BCHW)))
 
 
@@ -77,13 +81,25 @@ class DeployAttention(nn.Module):
     def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
         if grid not in (None, self.grid):
             raise UsageError(
-                f"This deploy form attends over a {self.grid} grid, not {grid}; fuse a network made for it."
+                f"This deploy form attends over a {self.grid} grid, not {grid}; call at_resolution first, then fuse."
             )
         q_BhND, k_BhND, v_BhND = split_heads(self.qkv(x_BNC), self.num_heads, self.head_dims)
         return self.proj(attend(q_BhND, k_BhND, v_BhND, self.attention_bias))
 
 
-def _fused(module: nn.Module) -> nn.Module:
+def _fused(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """The deploy form of a module that may be changed; one that stands in several places is folded once."""
+    if module not in done:
+        done[module] = folded = _folded(module)
+        children = [
+            (name, child) for name, child in folded.named_modules(remove_duplicate=False) if name.count(".") == 0
+        ]
+        for name, child in children[1:]:
+            folded.set_submodule(name, _fused(child, done))
+    return done[module]
+
+
+def _folded(module: nn.Module) -> nn.Module:
     match module:
         case MB4DBlock():
             return DeployMB4D(module)
@@ -99,8 +115,6 @@ def _fused(module: nn.Module) -> nn.Module:
             module.set_submodule("norm", nn.Identity())
         case Network():
             _merge_heads(module)
-    for name, child in module.named_children():
-        module.set_submodule(name, _fused(child))
     return module
 
 

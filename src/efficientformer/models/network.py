@@ -1,8 +1,8 @@
 """The network of an architecture: stem, four stages, and a linear head on the mean token (paper, figure 3)."""
 
 import copy
+import itertools
 
-import torch
 from torch import Tensor, nn
 
 from efficientformer.arch import spec
@@ -136,8 +136,7 @@ def create_model(
         architecture = ZOO[architecture]
     if num_classes < 1:
         raise UsageError(f"A classifier needs at least one class, not {num_classes}.")
-    if min(resolution if isinstance(resolution, tuple) else (resolution,)) < 1:
-        raise UsageError(f"The resolution must be positive, not {resolution}.")
+    _require_positive(resolution)
     if not 0 <= drop_path_rate < 1:
         raise UsageError(f"drop_path_rate is a probability below 1, not {drop_path_rate}.")
     return Network(
@@ -151,7 +150,11 @@ def create_model(
 
 
 def at_resolution(network: Network, resolution: int | Grid) -> Network:
-    """A copy of a network made for images of another size: its attention bias tables are resized."""
+    """A copy of a network made for images of another size: its attention bias tables are resized.
+
+    Raises UsageError when the resolution is not positive.
+    """
+    _require_positive(resolution)
     network = copy.deepcopy(network)
     network.resolution = resolution
     for stage, grid in zip(network.stages, stage_grids(network.architecture.stem_strides, resolution), strict=True):
@@ -171,5 +174,11 @@ def build_block(
 
 def drop_path_ramp(architecture: Architecture, rate: float) -> list[list[float]]:
     """Drop path per stage and block, growing linearly from 0 at the first block to `rate` at the last."""
-    ramp = torch.linspace(0, rate, sum(architecture.depths), dtype=torch.float64)
-    return [part.tolist() for part in ramp.split(list(architecture.depths))]
+    last = max(1, sum(architecture.depths) - 1)
+    ramp = iter(rate * index / last for index in range(last + 1))
+    return [list(itertools.islice(ramp, depth)) for depth in architecture.depths]
+
+
+def _require_positive(resolution: int | Grid) -> None:
+    if min(resolution if isinstance(resolution, tuple) else (resolution,)) < 1:
+        raise UsageError(f"The resolution must be positive, not {resolution}.")

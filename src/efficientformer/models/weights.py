@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from efficientformer.arch.spec import Architecture
-from efficientformer.errors import ArchitectureError, RecordError
+from efficientformer.errors import ArchitectureError, RecordError, UsageError
 from efficientformer.models.naming import our_names
 from efficientformer.models.network import Network, create_model
 from efficientformer.records import atomic_path
@@ -23,7 +23,12 @@ HEADS = ("head.", "head_dist.")
 
 
 def save_weights(network: Network, path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Write the parameters and batch norm statistics with all that `load_network` needs to rebuild the network."""
+    """Write the parameters and batch norm statistics with all that `load_network` needs to rebuild the network.
+
+    Raises UsageError for a deploy form, which cannot be rebuilt, and RecordError when the file cannot be written.
+    """
+    if isinstance(network.stem.norm1, nn.Identity):
+        raise UsageError("A deploy form has no weights file: save the network before fuse, or export the deploy form.")
     about = {
         "architecture": json.dumps(network.architecture.to_json()),
         "num_classes": str(network.num_classes),
@@ -100,7 +105,8 @@ def _read_tensors(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise RecordError(f"{path} is not a readable weights file ({str(error).splitlines()[0]}).") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise RecordError(f"{path} is not a readable weights file ({reason}).") from error
     if not isinstance(content, Mapping):
         raise RecordError(f"{path} holds {type(content).__name__}, not a state dict.")
     return dict(content)

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from efficientformer.data.dataset import ImageDataset, ImageSplit, holdout
 from efficientformer.data.image_folder import load_image_folder
+from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
+from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
@@ -41,7 +43,17 @@ def load_dataset(workspace: "Workspace") -> ImageDataset:
 def search_splits(workspace: "Workspace") -> tuple[ImageSplit, ImageSplit]:
     """Training images of the supernet, and those held out to judge subnets; validation images stay untouched."""
     settings = workspace.settings
-    return holdout(workspace.dataset.train, settings.supernet.held_out, settings.seed)
+    return holdout(training_images(workspace), settings.supernet.held_out, settings.seed)
+
+
+def training_images(workspace: "Workspace") -> ImageSplit:
+    """The training images, held in memory at twice the resolution where they are large files and fit."""
+    with workspace.console.progress("loading images") as progress:
+        return hold_in_memory(
+            workspace.dataset.train,
+            2 * workspace.settings.resolution,
+            progress=lambda done, total: progress(done, total, ""),
+        )
 
 
 def _known(workspace: "Workspace") -> dict[str, Any] | None:
@@ -52,7 +64,8 @@ def _known(workspace: "Workspace") -> dict[str, Any] | None:
 
 
 def _write_record(workspace: "Workspace", dataset: ImageDataset) -> None:
-    record = {**dataset.to_record(), "preprocessing": workspace.preprocessing.to_json()}
+    preprocessing = Preprocessing.for_dataset(dataset, workspace.settings.resolution)
+    record = {**dataset.to_record(), "preprocessing": preprocessing.to_json()}
     known = _known(workspace)
     if known is None or any(known.get(name) != value for name, value in record.items()):
         write_record(workspace.run_dir.data, {**record, "provenance": provenance()})

@@ -31,13 +31,15 @@ def measure_beside_largest(
 ) -> dict[str, Measurement]:
     """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`)."""
     everything = {LARGEST: prepare_untrained(workspace, workspace.space.largest()), **candidates}
+    settings = workspace.settings
     with workspace.console.progress("measuring") as progress:
         return measure_networks(
             everything,
-            runtime=workspace.runtime,
-            clock=workspace.settings.latency_clock,
-            rounds=workspace.settings.verify.rounds,
-            resolution=workspace.settings.resolution,
-            seed=workspace.settings.seed,
+            (1, 3, settings.resolution, settings.resolution),
+            workspace.runtime,
+            settings.latency_clock,
+            settings.verify.rounds,
+            reference=LARGEST,
+            seed=settings.seed,
             progress=progress,
         )

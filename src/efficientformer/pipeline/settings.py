@@ -25,7 +25,7 @@ class _Settings(BaseModel):
 class TableSettings(_Settings):
     """The latency lookup table."""
 
-    rounds: Positive = 12
+    rounds: Annotated[int, Field(ge=2)] = 24
     """Interleaved timing rounds over all parts of the table."""
 
 
@@ -86,7 +86,8 @@ class TrainSettings(_Settings):
 class VerifySettings(_Settings):
     """Measuring of whole networks."""
 
-    rounds: Positive = 60
+    rounds: Annotated[int, Field(ge=40)] = 60
+    """Interleaved timing rounds over the networks and the largest one."""
 
 
 class Settings(_Settings):
@@ -108,6 +109,8 @@ class Settings(_Settings):
     seed: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that decode images; 0 decodes in the main process."""
+    training_threads: Positive | None = None
+    """CPU threads that train and judge networks; all cores when absent. Small networks are fastest with one."""
     device: str = "auto"
     """Where networks are trained: auto, cpu, cuda or mps."""
     table: TableSettings = TableSettings()
@@ -122,13 +125,12 @@ class Settings(_Settings):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {},
+    "quick": {"training_threads": 1, "supernet": {"sampling": "single"}},
     "standard": {
         "resolution": 128,
         "space": "standard",
         "workers": 2,
-        "table": {"rounds": 10},
-        "supernet": {"epochs": 40, "augmentation": "standard"},
+        "supernet": {"epochs": 40, "sampling": "single", "augmentation": "standard"},
         "slim": {"images": 2000, "bn_images": 1024},
         "train": {
             "epochs": 100,

@@ -1,5 +1,6 @@
 """What the phases of one run share: its directory, its settings, its images, its device."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,7 +86,7 @@ class Workspace:
     def preprocessing(self) -> "Preprocessing":
         from efficientformer.data.transforms import Preprocessing
 
-        return Preprocessing(resolution=self.settings.resolution, crop_ratio=1.0)
+        return Preprocessing.for_dataset(self.dataset, self.settings.resolution)
 
     @cached_property
     def runtime(self) -> "Runtime":
@@ -95,7 +96,10 @@ class Workspace:
 
     @cached_property
     def device(self) -> "torch.device":
+        """Where networks are trained and judged; the first use also sets the number of CPU threads."""
         import torch
+
+        torch.set_num_threads(self.settings.training_threads or os.cpu_count() or 1)
 
         name = self.settings.device
         if name == "auto":
@@ -138,4 +142,4 @@ class Workspace:
         return {str(path.relative_to(self.run_dir.root)): file_digest(path) for path in paths}
 
     def data_digest(self) -> dict[str, str]:
-        return {"the images": digest([self.dataset.digest, self.dataset.classes])}
+        return {"the images": digest([self.dataset.digest, self.dataset.split_rule])}

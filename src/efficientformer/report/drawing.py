@@ -7,11 +7,13 @@ as an XML tree, so no text of a record can become markup.
 from xml.etree import ElementTree
 
 from efficientformer.arch.parts import Grid, network_parts, stage_grids
-from efficientformer.arch.spec import NUM_STAGES, Architecture
+from efficientformer.arch.spec import MB3D, MB4D, NUM_STAGES, Architecture
+from efficientformer.report import wording
 
 COLUMN, GAP, MARGIN = 84, 14, 2
 WIDTH = NUM_STAGES * COLUMN + (NUM_STAGES - 1) * GAP + 2 * MARGIN
 SLAB, BLOCK, SPACE, MARKER = 18, 20, 4, 15
+BLOCKS = (MB4D.kind, MB3D.kind)
 TOP = 20  # room for the stages' names
 LABEL_MIN = 34  # a block narrower than this says 4D rather than MB4D
 
@@ -25,9 +27,7 @@ def draw_architecture(
     grids = stage_grids(architecture.stem_strides, resolution)
     reference = largest or architecture
     svg = ElementTree.Element("svg", {"class": "architecture", "role": "img", "aria-label": title})
-    bottom = max(
-        _draw_column(svg, index, items, architecture, reference) for index, items in enumerate(columns)
-    )
+    bottom = max(_draw_column(svg, index, items, architecture, reference) for index, items in enumerate(columns))
     for index, grid in enumerate(grids):
         _draw_foot(svg, index, bottom, architecture.stages[index].width, reference.stages[index].width, grid)
     svg.set("viewBox", f"0 0 {WIDTH} {bottom + 46}")
@@ -35,10 +35,11 @@ def draw_architecture(
     return ElementTree.tostring(svg, encoding="unicode")
 
 
-def draw_promise(budget_ms: float, measured_ms: float, interval_ms: tuple[float, float], end_ms: float) -> str:
-    """One measured latency as a bar with its interval, against the tick of its budget, on an axis from 0 to `end_ms`."""
+def draw_promise(
+    budget_ms: float, measured_ms: float, interval_ms: tuple[float, float], end_ms: float, *, kept: bool
+) -> str:
+    """A measured latency as a bar with its interval, against the tick of its budget, on an axis from 0 to `end_ms`."""
     width, height = 120, 20
-    kept = "kept" if measured_ms <= budget_ms else "missed"
     words = f"{measured_ms:.3g} ms measured, {budget_ms:.3g} ms allowed"
     box = f"0 0 {width} {height}"
     svg = ElementTree.Element("svg", {"class": "promise", "role": "img", "aria-label": words, "viewBox": box})
@@ -47,10 +48,10 @@ def draw_promise(budget_ms: float, measured_ms: float, interval_ms: tuple[float,
         return 1 + (width - 2) * min(1, value / end_ms)
 
     _rect(svg, 0, 8.5, width, 3, "track")
-    _rect(svg, 0, 6, place(measured_ms), 8, f"bar {kept}")
+    _rect(svg, 0, 6, place(measured_ms), 8, "bar kept" if kept else "bar missed")
     low, high = interval_ms
     _line(svg, (place(low), place(high)), (10, 10), "whisker")
-    _line(svg, (place(budget_ms),) * 2, (1, 19), "budget")
+    _line(svg, (place(budget_ms), place(budget_ms)), (1, 19), "budget")
     return ElementTree.tostring(svg, encoding="unicode")
 
 
@@ -64,23 +65,25 @@ def _columns(architecture: Architecture, resolution: int | Grid, num_classes: in
     return columns
 
 
-def _draw_column(svg: ElementTree.Element, index: int, kinds: list[str], drawn: Architecture, full: Architecture) -> int:
+def _draw_column(
+    svg: ElementTree.Element, index: int, kinds: list[str], drawn: Architecture, full: Architecture
+) -> int:
     """Draw one stage and return where it ends."""
     left, y = MARGIN + index * (COLUMN + GAP), TOP
     _text(svg, left + COLUMN / 2, 11, f"stage {index + 1}", "stage")
     width = max(14, COLUMN * min(1, drawn.stages[index].width / full.stages[index].width))
     gone = full.stages[index].depth - drawn.stages[index].depth
-    for kind in kinds:
-        if kind == "head":
-            y = _draw_ghosts(svg, left, y, gone)
-            gone = 0
+    last_block = max(place for place, kind in enumerate(kinds) if kind in BLOCKS)
+    for place, kind in enumerate(kinds):
         y = _draw_part(svg, kind, left, y, width)
-    return _draw_ghosts(svg, left, y, gone)
+        if place == last_block:
+            y = _draw_ghosts(svg, left, y, gone)
+    return y
 
 
 def _draw_part(svg: ElementTree.Element, kind: str, left: float, y: int, width: float) -> int:
     center = left + COLUMN / 2
-    if kind in ("MB4D", "MB3D"):
+    if kind in BLOCKS:
         if width < COLUMN:
             _rect(svg, left, y, COLUMN, BLOCK, "ghost")
         _rect(svg, center - width / 2, y, width, BLOCK, kind.lower())
@@ -106,7 +109,7 @@ def _draw_foot(svg: ElementTree.Element, index: int, bottom: int, width: int, fu
     center = MARGIN + index * (COLUMN + GAP) + COLUMN / 2
     channels = f"{width} of {full_width}" if width != full_width else f"{width}"
     _text(svg, center, bottom + 14, f"{channels} ch.", "foot strong")
-    _text(svg, center, bottom + 31, f"{grid[0]} × {grid[1]}", "foot")
+    _text(svg, center, bottom + 31, wording.grid(grid), "foot")
 
 
 def _rect(svg: ElementTree.Element, x: float, y: float, width: float, height: float, kind: str) -> None:

@@ -24,7 +24,7 @@ def alphas(stages: Sequence[Sequence[dict[str, float]]]) -> Figure:
                     where = {"place": f"{stage}.{block}", "stage": stage, "block": block, "choice": choice}
                     rows.append({**where, "share": rounded(share, 3), "label": f"{100 * share:.0f}"})
     places = list(dict.fromkeys(row["place"] for row in rows))
-    x = alt.X("place:O").title("stage.block").sort(places).axis(labelAngle=0, labelOverlap=True, ticks=False)
+    x = alt.X("place:O").title("stage.block").sort(places).axis(labelAngle=0, ticks=False)
     y = alt.Y("choice:N").title(None).sort(list(CHOICES))
     tooltip = [
         alt.Tooltip("stage:Q"),
@@ -43,6 +43,7 @@ def confusion(slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]
     if len(classes) > MAX_CLASSES:
         return None
     names = unique_names(classes)
+    font_size = 11 if len(names) <= 20 else 9
     rows = []
     for truth, counts in zip(names, matrix, strict=True):
         total = sum(counts)
@@ -50,8 +51,9 @@ def confusion(slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]
             if number:
                 values = {"num": number, "share": rounded(number / total, 3), "label": f"{100 * number / total:.0f}"}
                 rows.append({"truth": truth, "guess": guess, **values})
-    x = alt.X("guess:N").title("taken for").scale(domain=names).axis(labelAngle=-45, labelLimit=80, ticks=False)
-    y = alt.Y("truth:N").title("true class").scale(domain=names).axis(labelLimit=80)
+    x = alt.X("guess:N").title("taken for").scale(domain=names)
+    x = x.axis(labelAngle=-90, labelLimit=80, labelOverlap=False, ticks=False, labelFontSize=font_size)
+    y = alt.Y("truth:N").title("true class").scale(domain=names).axis(labelLimit=80, labelFontSize=font_size)
     tooltip = [
         alt.Tooltip("truth:N", title="true class"),
         alt.Tooltip("guess:N", title="taken for"),
@@ -60,7 +62,9 @@ def confusion(slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]
     ]
     right = sum(counts[place] for place, counts in enumerate(matrix))
     words = f"Confusion matrix of {len(names)} classes; {right} of {sum(map(sum, matrix))} images are on the diagonal."
-    return finish(f"confusion-{slug}", _heat(rows, x, y, tooltip, labeled=len(names) <= 12), words, 300)
+    return finish(
+        f"confusion-{slug}", _heat(rows, x, y, tooltip, labeled=len(names) <= 12), words, max(260, 12 * len(names))
+    )
 
 
 def most_confused(classes: Sequence[str], matrix: Sequence[Sequence[int]], limit: int = 8) -> list[dict[str, Any]]:
@@ -89,11 +93,13 @@ def _heat(rows: list[dict[str, Any]], x: Any, y: Any, tooltip: list[Any], *, lab
     """Cells whose opacity is `share`; the number stands in them in the color that can be read."""
     import altair as alt
 
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x.scale(padding=0.05), y=y.scale(padding=0.05))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
     opacity = alt.FillOpacity("share:Q").scale(domain=[0, 1], range=[0.04, 1])
-    cells = base.mark_rect(fill=var("heat"), cornerRadius=2).encode(fillOpacity=opacity, tooltip=tooltip)
+    cells = base.mark_rect(fill=var("heat"), cornerRadius=3, stroke=var("paper"), strokeWidth=2).encode(
+        fillOpacity=opacity, tooltip=tooltip
+    )
     if not labeled:
         return alt.layer(cells)
     fill = alt.condition("datum.share > 0.55", alt.value(var("paper")), alt.value(var("ink")))
-    numbers = base.mark_text(fontSize=10.5).encode(text="label:N", fill=fill)
+    numbers = base.mark_text(fontSize=10.5, aria=False).encode(text="label:N", fill=fill)
     return alt.layer(cells, numbers.encode(tooltip=tooltip))

@@ -58,7 +58,7 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
                     values = {"latency_ms": rounded(entry["latency_ms"]), "low": rounded(low), "high": rounded(high)}
                     rows.append({"kind": block.kind, "width": width, **values})
         if rows:
-            size = f"{grid[0]} × {grid[1]}"
+            size = wording.grid(grid)
             words = f"Latency of one block of stage {index + 1} by width, on maps of {size}."
             panels.append((index + 1, size, finish(f"blocks-{index + 1}", _block_chart(rows), words, 150)))
     return tuple(panels)
@@ -103,8 +103,8 @@ def _tooltip() -> list[Any]:
 
     return [
         alt.Tooltip("group:N", title="network"),
-        alt.Tooltip("predicted_ms:Q", title="predicted, ms"),
-        alt.Tooltip("measured_ms:Q", title="measured, ms"),
+        alt.Tooltip("predicted_ms:Q", title="predicted, ms", format=".3r"),
+        alt.Tooltip("measured_ms:Q", title="measured, ms", format=".3r"),
         alt.Tooltip("interval:N", title="95 % interval, ms"),
         alt.Tooltip("error_percent:Q", title="error, %", format="+.1f"),
         alt.Tooltip("shape:N", title="shape"),
@@ -139,7 +139,7 @@ def _error_chart(rows: list[dict[str, Any]]) -> Any:
     import altair as alt
 
     x = alt.X("measured_ms:Q").title("measured latency (ms)").scale(zero=False, nice=True)
-    y = alt.Y("error_percent:Q").title("predicted − measured (%)")
+    y = alt.Y("error_percent:Q").title(f"predicted {wording.MINUS} measured (%)")
     zero = alt.Chart(alt.Data(values=[{"error_percent": 0}])).mark_rule(color=var("muted"), strokeDash=[5, 4])
     return alt.layer(zero.encode(y=y), _points(rows, x, y))
 
@@ -148,7 +148,9 @@ def _block_chart(rows: list[dict[str, Any]]) -> Any:
     import altair as alt
 
     kinds = list(KIND_MARKS)
-    x = alt.X("width:Q").title("width (channels)").scale(zero=False, padding=8).axis(format="d", tickMinStep=16)
+    widths = sorted({row["width"] for row in rows})
+    ticks = widths if len(widths) <= 8 else widths[:: -(-len(widths) // 8)]
+    x = alt.X("width:Q").title("width (channels)").scale(zero=False, padding=8).axis(format="d", values=ticks)
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=x,
         color=alt.Color("kind:N").scale(domain=kinds, range=[var(kind.lower()) for kind in kinds]),
@@ -160,9 +162,9 @@ def _block_chart(rows: list[dict[str, Any]]) -> Any:
     tooltip = [
         alt.Tooltip("kind:N"),
         alt.Tooltip("width:Q"),
-        alt.Tooltip("latency_ms:Q", title="ms"),
-        alt.Tooltip("low:Q", title="from, ms"),
-        alt.Tooltip("high:Q", title="to, ms"),
+        alt.Tooltip("latency_ms:Q", title="ms", format=".3r"),
+        alt.Tooltip("low:Q", title="from, ms", format=".3r"),
+        alt.Tooltip("high:Q", title="to, ms", format=".3r"),
     ]
     dash = alt.StrokeDash("kind:N").scale(domain=kinds, range=[dash for _, dash in KIND_MARKS.values()])
     shape = alt.Shape("kind:N").scale(domain=kinds, range=[mark for mark, _ in KIND_MARKS.values()])

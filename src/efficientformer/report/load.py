@@ -1,6 +1,7 @@
 """Records of a run directory as plain values; what is missing or unreadable is kept as a note, never guessed."""
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ class NetworkRun:
 
 @dataclass(frozen=True)
 class Run:
-    """Every record of a run directory, by its name in RECORDS; a name without a record is absent."""
+    """Every record of a run directory, by its name in RECORDS; a name without a record is absent.
+
+    `unreadable` says, by path, what is wrong with a record that is there but cannot be read.
+    """
 
     run_dir: Path
     records: dict[str, Any]
@@ -84,17 +88,32 @@ class Run:
 
     def note(self, name: str) -> Note:
         """Why the record `name` is not shown, and what to run."""
-        return self._note(name, RECORDS[name], RECORDS[name].path)
+        kind = RECORDS[name]
+        text = self.unreadable.get(kind.path, f"{kind.path}, {kind.content}, has not been written yet.")
+        return Note(text, self.command(kind.verb))
 
-    def network_note(self, network: NetworkRun, name: str) -> Note:
+    def network_notes(self, name: str) -> list[Note]:
+        """The same for a record that every network should have: one note for all that lack it."""
         kind = NETWORK_RECORDS[name]
-        return self._note(f"{network.slug}/{name}", kind, f"networks/{network.slug}/{kind.path}")
+        paths = [f"networks/{network.slug}/{kind.path}" for network in self.networks if network.get(name) is None]
+        notes = [Note(self.unreadable[path], self.command(kind.verb)) for path in paths if path in self.unreadable]
+        missing = [path for path in paths if path not in self.unreadable]
+        if missing:
+            verb = "has" if len(missing) == 1 else "have"
+            notes.append(Note(f"{', '.join(missing)} {verb} not been written yet.", self.command(kind.verb)))
+        return notes
 
-    def _note(self, name: str, kind: RecordKind, path: str) -> Note:
-        command = f"efficientformer {kind.verb} --run-dir {self.run_dir.name}"
-        if name in self.unreadable:
-            return Note(self.unreadable[name], command)
-        return Note(f"{path}, {kind.content}, is not there yet.", command)
+    def described(self, network: NetworkRun) -> dict[str, Any] | None:
+        """A network's `architecture.json`; before that is written, the same from slimming trace and latency table."""
+        if network.get("architecture") is not None:
+            return network.get("architecture")
+        table = self.get("table") or {}
+        found = next((row["architecture"] for row in network.budgets if row.get("architecture")), None)
+        described = {"architecture": found, **{name: table.get(name) for name in ("resolution", "num_classes")}}
+        return described if all(described.values()) else None
+
+    def command(self, verb: str) -> str:
+        return f"efficientformer {verb} --run-dir {shlex.quote(self.run_dir.name)}"
 
 
 def load_run(run_dir: Path) -> Run:
@@ -107,27 +126,29 @@ def load_run(run_dir: Path) -> Run:
     if not records and not unreadable:
         raise RecordError(f"{run_dir} holds no records. Give the --run-dir of an earlier command.")
     run = Run(run_dir, records, _lines(run_dir / "supernet" / METRICS), (), unreadable)
-    networks = _networks(run, unreadable)
-    return Run(run_dir, records, run.supernet_metrics, networks, unreadable)
+    return replace(run, networks=_networks(run, unreadable))
 
 
 def _networks(run: Run, unreadable: dict[str, str]) -> tuple[NetworkRun, ...]:
-    """Networks in the order of the budgets, then any other folder that holds a network."""
+    """Networks in the order of the budgets, whether trained yet or not, then any other folder of a network."""
     try:
         promises = run.promises()
     except (AttributeError, KeyError, TypeError):
         promises = []  # a malformed record: the sections that show it say so
     folder = run.run_dir / "networks"
-    found = sorted(path.parent.name for path in folder.glob("*/architecture.json"))
     asked = [str(row["slug"]) for row in promises if row.get("slug")]
+    found = sorted(path.name for path in folder.glob("*") if path.is_dir())
     networks = []
-    for slug in dict.fromkeys([*asked, *found]):
-        if slug not in found:
-            continue
-        records = _read(folder / slug, NETWORK_RECORDS, f"{slug}/", unreadable)
+    for slug in dict.fromkeys([*(slug for slug in asked if is_slug(slug)), *found]):
+        records = _read(folder / slug, NETWORK_RECORDS, f"networks/{slug}/", unreadable)
         budgets = tuple(row for row in promises if row.get("slug") == slug)
         networks.append(NetworkRun(slug, budgets, records, _lines(folder / slug / METRICS)))
     return tuple(networks)
+
+
+def is_slug(slug: str) -> bool:
+    """Whether a name from a record stays inside the folder of networks."""
+    return slug == Path(slug).name and slug not in ("", ".", "..")
 
 
 def _read(folder: Path, kinds: dict[str, RecordKind], prefix: str, unreadable: dict[str, str]) -> dict[str, Any]:
@@ -138,7 +159,7 @@ def _read(folder: Path, kinds: dict[str, RecordKind], prefix: str, unreadable: d
             try:
                 records[name] = read_record(path)
             except RecordError as error:
-                unreadable[prefix + name] = str(error)
+                unreadable[prefix + kind.path] = str(error)
     return records
 
 

@@ -9,36 +9,50 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efficientformer.errors import EfficientFormerError
 from efficientformer.records import write_text
 from efficientformer.report import record_sections, result_sections, style, wording
-from efficientformer.report.load import Note, Run, load_run
+from efficientformer.report.load import RECORDS, Note, Run, load_run
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 REPORT_NAME = "report.html"
-# Each section: its name (also its template and anchor), its title, and what fills it.
-SECTIONS: tuple[tuple[str, str, Callable[[Run], dict[str, Any]]], ...] = (
-    ("headline", "Promise", result_sections.headline),
-    ("plane", "Latency and accuracy", result_sections.plane),
-    ("slimming", "Slimming path", result_sections.slimming),
-    ("architectures", "Networks found", result_sections.architectures),
-    ("supernet", "Paths of the supernet", record_sections.supernet),
-    ("latency_table", "Latency table", record_sections.latency_table),
-    ("training", "Training", record_sections.training),
-    ("evaluation", "Evaluation", record_sections.evaluation),
-    ("data", "Data", record_sections.data),
-    ("machine", "Machine, versions, settings", record_sections.machine),
+
+
+@dataclass(frozen=True)
+class SectionKind:
+    """A part of the page: its name (anchor and template), its title, the record it stands on, and what fills it."""
+
+    name: str
+    title: str
+    record: str
+    fill: Callable[[Run], dict[str, Any]]
+
+
+SECTIONS = (
+    SectionKind("headline", "Promise", "result", result_sections.headline),
+    SectionKind("plane", "Latency and accuracy", "result", result_sections.plane),
+    SectionKind("slimming", "Slimming path", "trace", result_sections.slimming),
+    SectionKind("architectures", "Networks found", "trace", result_sections.architectures),
+    SectionKind("supernet", "Paths of the supernet", "supernet", record_sections.supernet),
+    SectionKind("latency_table", "Latency table", "table", record_sections.latency_table),
+    SectionKind("training", "Training", "result", record_sections.training),
+    SectionKind("evaluation", "Evaluation", "result", record_sections.evaluation),
+    SectionKind("data", "Data", "data", record_sections.data),
+    SectionKind("machine", "Machine, versions, settings", "settings", record_sections.machine),
 )
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page. Without content there is only the note that says why."""
+    """One part of the page: its filled template, and notes on what could not be shown."""
 
     name: str
     title: str
-    content: dict[str, Any] | None
+    body: str
     notes: tuple[Note, ...]
 
 
@@ -56,34 +70,37 @@ def render_report(run_dir: Path) -> Path:
 def render_page(run: Run) -> str:
     import vl_convert
 
-    sections = [build_section(run, *section) for section in SECTIONS]
     environment = _environment()
-    bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script")
-    script = environment.loader.get_source(environment, "report.js")[0]  # type: ignore[union-attr]
+    bundle = vl_convert.javascript_bundle(vl_version=style.vegalite_version())  # pyright: ignore[reportCallIssue]
+    bundle = bundle.replace("</script", "<\\/script")
+    script = environment.get_template("report.js").render()
     return environment.get_template("report.html.j2").render(
-        sections=sections,
+        sections=[build_section(environment, run, kind) for kind in SECTIONS],
         run_name=run.run_dir.name,
         bundle=bundle,
         script=script,
         script_hashes=[_csp_hash(bundle), _csp_hash(script)],
         colors=style.COLORS,
-        shapes=style.SHAPES,
-        num_series=style.NUM_SERIES,
     )
 
 
-def build_section(run: Run, name: str, title: str, fill: Callable[[Run], dict[str, Any]]) -> Section:
-    """Fill one section. Records of an unexpected shape cost their section only, and the section says so."""
+def build_section(environment: "Environment", run: Run, kind: SectionKind) -> Section:
+    """Fill one section. A record of an unexpected form costs its sections only, and they say so."""
+    from jinja2 import TemplateError
+
     try:
-        content = fill(run)
-    except (EfficientFormerError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        reason = error if isinstance(error, EfficientFormerError) else repr(error)
-        text = f"This section could not be drawn, because a record it needs has an unexpected form: {reason}"
-        return Section(name, title, None, (Note(text),))
-    return Section(name, title, content, tuple(content.pop("notes")))
+        content = kind.fill(run)
+        notes = tuple(content.pop("notes"))
+        template = environment.get_template(f"sections/{kind.name}.html.j2")
+        return Section(kind.name, kind.title, template.render(content=content) if content else "", notes)
+    except (EfficientFormerError, LookupError, TypeError, ValueError, AttributeError, TemplateError) as error:
+        record = RECORDS[kind.record]
+        reason = f"{error} is not there" if isinstance(error, LookupError) else str(error)
+        text = f"{record.path}, or a record beside it, does not have the form this section expects: {reason}."
+        return Section(kind.name, kind.title, "", (Note(text, run.command(record.verb)),))
 
 
-def _environment() -> Any:
+def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -96,7 +113,9 @@ def _environment() -> Any:
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False, "separators": (",", ":")}
     filters = (wording.ms, wording.interval, wording.percent, wording.count, wording.scaled, wording.duration)
     environment.filters.update({function.__name__: function for function in filters})
-    environment.globals.update(series_shape=style.series_shape, runtime=wording.runtime, absent=wording.ABSENT)
+    environment.globals.update(
+        absent=wording.ABSENT, shapes=style.SHAPES, num_series=style.NUM_SERIES, series_shape=style.series_shape
+    )
     return environment
 
 

@@ -1,11 +1,12 @@
-"""The evidence behind the result: path probabilities, latency table, training, evaluation, data, and where it all ran."""
+"""The evidence behind the result: path probabilities, latency table, training, evaluation, data, machine."""
 
 import shlex
 from typing import Any
 
 from efficientformer.report import heatmaps, latency_figures, training_figures, wording
-from efficientformer.report.figures import network_title, wilson
+from efficientformer.report.figures import wilson
 from efficientformer.report.load import NETWORK_RECORDS, RECORDS, NetworkRun, Run
+from efficientformer.report.slimming_figures import network_title
 
 Content = dict[str, Any]
 MAX_SKIPPED = 200
@@ -44,7 +45,7 @@ def training(run: Run) -> Content:
         record = network.get("train") or {}
         rows.append({"title": network_title(network), "series": index, **values, "record": record})
     notes = [] if run.get("supernet") else [run.note("supernet")]
-    notes += [run.network_note(network, "train") for network in run.networks if not network.get("train")]
+    notes += run.network_notes("train")
     return {
         "supernet": training_figures.supernet_curve(run.supernet_metrics),
         "supernet_record": run.get("supernet"),
@@ -59,11 +60,12 @@ def evaluation(run: Run) -> Content:
     """Accuracy by class and what is mistaken for what, for every network evaluated."""
     names = (run.get("data") or {}).get("classes")
     networks = [_evaluated(index, network, names) for index, network in enumerate(run.networks)]
-    notes = [run.network_note(network, "evaluation") for network in run.networks if not network.get("evaluation")]
-    if not run.networks:
-        notes.append(run.note("result"))
+    notes = run.network_notes("evaluation") if run.networks else [run.note("result")]
     return {
         "classes": training_figures.class_accuracy(run.networks),
+        "num_classes": max((len(network["record"]["per_class"]) for network in networks if network), default=0),
+        "num_hardest": training_figures.NUM_HARDEST,
+        "max_classes": heatmaps.MAX_CLASSES,
         "networks": [network for network in networks if network],
         "notes": notes,
     }
@@ -144,9 +146,19 @@ def _command(provenance: Content) -> str:
 
 
 def _facts(described: list[tuple[str, Content]]) -> list[Content]:
-    """Every fact once; where records disagree, each value with the records it comes from."""
+    """Every fact once; where records disagree, each value with the records it comes from, or their number."""
     values: dict[str, dict[str, list[str]]] = {}
     for path, facts in described:
         for name, value in facts.items():
             values.setdefault(str(name), {}).setdefault(str(value), []).append(path)
-    return [{"name": name, "values": by_value} for name, by_value in values.items()]
+    return [
+        {
+            "name": wording.FACTS.get(name, name),
+            "values": [(value, _source(paths) if len(by_value) > 1 else "") for value, paths in by_value.items()],
+        }
+        for name, by_value in values.items()
+    ]
+
+
+def _source(paths: list[str]) -> str:
+    return ", ".join(paths) if len(paths) <= 2 else f"{len(paths)} records"

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.spec import Architecture
-from efficientformer.report import figures, wording
+from efficientformer.report import figures, slimming_figures, wording
 from efficientformer.report.drawing import draw_architecture, draw_promise
 from efficientformer.report.load import NetworkRun, Note, Run
 
@@ -19,8 +19,7 @@ def headline(run: Run) -> Content:
     rows = [_promise_row(run, row) for row in run.promises()]
     data, verification = run.get("data") or {}, run.get("verification") or {}
     notes = [run.note(name) for name in ("verification", "result") if run.get(name) is None]
-    notes += [run.network_note(network, "evaluation") for network in run.networks if not network.get("evaluation")]
-    notes += [run.network_note(network, "export") for network in run.networks if not network.get("export")]
+    notes += [*run.network_notes("evaluation"), *run.network_notes("export")]
     return {
         "sentence": promise_sentence(rows),
         "rows": rows,
@@ -45,21 +44,30 @@ def promise_sentence(rows: list[Content]) -> str:
         asked = wording.join([row["title"] for row in rows])
         return f"Not checked yet: no exported network has been measured against {asked}."
     missed = [row for row in checked if not row["kept"]]
-    pairs = [f"{wording.ms(row['measured_p50_ms'])} of {wording.ms(row['budget_ms'])} ms" for row in checked]
     if not missed and len(checked) == len(rows):
+        pairs = [f"{wording.ms(row['measured_p50_ms'])} of {wording.ms(row['budget_ms'])}" for row in checked]
+        measured = f"{wording.join(pairs)}{wording.THIN_SPACE}ms measured"
         if len(rows) == 1:
-            return f"The promise was kept: {pairs[0]} measured."
-        return f"All {_number_word(len(rows))} latency promises were kept: {wording.join(pairs)} measured."
-    by = [
-        f"{row['title']} was missed by {wording.ms(row['measured_p50_ms'] - row['budget_ms'])} ms "
-        f"({100 * (row['measured_p50_ms'] / row['budget_ms'] - 1):.1f} %)"
-        for row in missed
-    ]
+            return f"The promise was kept: {measured}."
+        all_of = "Both" if len(rows) == 2 else f"All {_number_word(len(rows))}"
+        return f"{all_of} latency promises were kept: {measured}."
     unchecked = [f"{row['title']} is not checked yet" for row in rows if row["kept"] is None]
-    num_kept = len(checked) - len(missed)
+    rest = wording.join([*_missed_words(missed), *unchecked])
     if len(rows) == 1:
-        return f"The promise was not kept: {by[0]}."
-    return f"{num_kept} of {len(rows)} latency promises were kept: {wording.join([*by, *unchecked])}."
+        return f"The promise was not kept: {rest}."
+    return f"{len(checked) - len(missed)} of {len(rows)} latency promises were kept; {rest}."
+
+
+def _missed_words(missed: list[Content]) -> list[str]:
+    """By how much budgets were missed: one exactly, several by the worst of them."""
+    if not missed:
+        return []
+    over_ms = [row["measured_p50_ms"] - row["budget_ms"] for row in missed]
+    over_percent = max(100 * over / row["budget_ms"] for over, row in zip(over_ms, missed, strict=True))
+    percent = f"{over_percent:.1f}{wording.THIN_SPACE}%"
+    if len(missed) == 1:
+        return [f"{missed[0]['title']} was missed by {wording.ms(over_ms[0])}{wording.THIN_SPACE}ms ({percent})"]
+    return [f"{wording.join([row['title'] for row in missed])} were missed by up to {percent}"]
 
 
 def plane(run: Run) -> Content:
@@ -90,7 +98,7 @@ def slimming(run: Run) -> Content:
         )
         before = step
     return {
-        "figures": figures.slimming(run),
+        "figures": slimming_figures.slimming(run),
         "rows": rows,
         "num_evaluations": trace.get("num_evaluations"),
         "corrections": trace.get("corrections") or [],
@@ -101,31 +109,26 @@ def slimming(run: Run) -> Content:
 def architectures(run: Run) -> Content:
     """A drawing of each network found, and of the largest."""
     largest = _largest(run)
+    described = [(index, network, run.described(network)) for index, network in enumerate(run.networks)]
+    known = [(index, network, record) for index, network, record in described if record]
     drawings = []
-    for index, network in enumerate(run.networks):
-        record = network.get("architecture")
-        if record is None:
-            continue
+    for index, network, record in known:
+        title = f"Found for {slimming_figures.network_title(network)}"
         architecture = Architecture.from_json(record["architecture"])
-        grid = _grid(record["resolution"])
-        title = figures.network_title(network)
-        drawings.append(
-            {"title": f"Trained for {title}", "series": index, **_drawing(architecture, largest, grid, record)}
-        )
-    table = run.get("table")
-    if largest and table:
+        drawings.append({"title": title, "series": index, **_drawing(architecture, largest, record)})
+    setting = known[0][2] if known else run.get("table") or {}
+    if largest and setting.get("resolution"):
         words = {"title": "The largest network, where slimming starts", "series": None}
-        drawings.append({**words, **_drawing(largest, None, _grid(table["resolution"]), table)})
-    notes = [run.network_note(network, "architecture") for network in run.networks if not network.get("architecture")]
-    if not run.networks:
-        notes.append(Note("No network has been found yet.", f"efficientformer slim --run-dir {run.run_dir.name}"))
+        drawings.append({**words, **_drawing(largest, None, setting)})
+    notes = [] if run.networks else [Note("No network has been found yet.", run.command("slim"))]
     return {"drawings": drawings, "notes": notes}
 
 
-def _drawing(architecture: Architecture, largest: Architecture | None, grid: Grid, record: Content) -> Content:
-    cost = network_cost(architecture, grid, record["num_classes"])
-    words = f"Network with {architecture}"
-    svg = draw_architecture(architecture, largest, grid, record["num_classes"], words)
+def _drawing(architecture: Architecture, largest: Architecture | None, setting: Content) -> Content:
+    """The network at the resolution and number of classes that `setting` gives."""
+    grid, num_classes = _grid(setting["resolution"]), setting["num_classes"]
+    cost = network_cost(architecture, grid, num_classes)
+    svg = draw_architecture(architecture, largest, grid, num_classes, f"Network with {architecture}")
     return {"svg": svg, "words": str(architecture), "num_params": cost.num_params, "macs": cost.macs}
 
 
@@ -142,21 +145,21 @@ def _promise_row(run: Run, promise: Content) -> Content:
         **{name: promise.get(name) for name in ("budget_ms", "predicted_ms", "measured_interval_ms", "kept")},
         "measured_p50_ms": measured,
         "top1": promise.get("top1", evaluation.get("top1")),
-        **_costs(promise, network),
+        **_costs(run, promise, network),
         **_file(run, network),
     }
-    if measured is not None and row["budget_ms"]:
+    if measured is not None and row["budget_ms"] and row["kept"] is not None:
         known = [value for other in run.promises() for value in (other.get("budget_ms"), other.get("measured_p50_ms"))]
         end_ms = 1.05 * max(value for value in known if value is not None)
         low, high = row["measured_interval_ms"] or (measured, measured)
-        row["bar"] = draw_promise(row["budget_ms"], measured, (low, high), end_ms)
+        row["bar"] = draw_promise(row["budget_ms"], measured, (low, high), end_ms, kept=row["kept"])
     return row
 
 
-def _costs(promise: Content, network: NetworkRun | None) -> Content:
+def _costs(run: Run, promise: Content, network: NetworkRun | None) -> Content:
     if promise.get("num_params") is not None:
         return {"num_params": promise["num_params"], "macs": promise.get("macs")}
-    record = network and network.get("architecture")
+    record = network and run.described(network)
     if not record:
         return {"num_params": None, "macs": None}
     architecture = Architecture.from_json(record["architecture"])
@@ -196,7 +199,11 @@ def _measured_on(verification: Content) -> str:
 
 
 def _newest_time(run: Run) -> str:
-    times = [str((record.get("provenance") or {}).get("time") or "") for record in run.records.values() if record]
+    times = [
+        str((record.get("provenance") or {}).get("time") or "")
+        for record in run.records.values()
+        if isinstance(record, dict)
+    ]
     return max(times, default="")[:10]
 
 

@@ -1,18 +1,17 @@
 """One look for page, charts and drawings: a palette of CSS variables that charts name and the page defines.
 
-Charts say `var(--ink)` instead of a color, so light mode, dark mode and print need no second drawing. Hues are Okabe and
-Ito's, told apart by every common kind of color vision; every hue comes with a shape or a dash pattern of its own.
+Charts say `var(--ink)` instead of a color, so light mode, dark mode and print need no second drawing. Hues are Okabe
+and Ito's, told apart by every common kind of color vision; every hue comes with a shape or a dash pattern of its own.
 """
 
 import json
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from xml.etree import ElementTree
 
-if TYPE_CHECKING:
-    import altair as alt
-
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Helvetica Neue', Arial, sans-serif"
 # name: (on light paper, on dark paper)
 COLORS = {
     "paper": ("#ffffff", "#14171b"),
@@ -57,7 +56,8 @@ def series_color(index: int) -> str:
 
 
 def series_shape(index: int) -> str:
-    return tuple(SHAPES)[index % len(SHAPES)]
+    """A shape for each series; once the colors repeat, they come with other shapes."""
+    return tuple(SHAPES)[(index + index // NUM_SERIES) % len(SHAPES)]
 
 
 def series_dash(index: int) -> list[int]:
@@ -87,9 +87,7 @@ class Figure:
         return self.spec["description"]
 
 
-def finish(
-    name: str, chart: "alt.LayerChart | alt.Chart", alt_text: str, height: int, legend: tuple[LegendEntry, ...] = ()
-) -> Figure:
+def finish(name: str, chart: Any, alt_text: str, height: int, legend: tuple[LegendEntry, ...] = ()) -> Figure:
     """Give a chart the common look and the width of whatever holds it. Raises ValueError for NaN among its values."""
     spec = chart.properties(width="container", height=height, description=alt_text, background="transparent").to_dict()
     spec["config"] = _config()
@@ -99,13 +97,50 @@ def finish(
 
 def to_svg(figure: Figure, width: int) -> str:
     """The figure in light colors on paper, drawn without a browser."""
-    import altair as alt
     import vl_convert
 
-    spec = {**figure.spec, "width": width, "background": var("paper")}
-    colored = re.sub(r"var\(--([a-z0-9-]+)\)", lambda match: COLORS[match[1]][0], json.dumps(spec))
-    version = alt.SCHEMA_VERSION.removeprefix("v").rsplit(".", 1)[0]
-    return vl_convert.vegalite_to_svg(colored, vl_version=version)
+    spec = _in_light_colors(json.dumps({**figure.spec, "width": width}))
+    chart = vl_convert.vegalite_to_svg(spec, vl_version=vegalite_version())
+    return _with_legend(chart, figure)
+
+
+def _with_legend(chart: str, figure: Figure) -> str:
+    """Put a drawn chart on paper, above its legend in two columns."""
+    drawn = ElementTree.fromstring(chart)
+    width, height = float(drawn.attrib["width"]) + 24, float(drawn.attrib["height"]) + 24
+    rows = -(-len(figure.legend) // 2)
+    total = height + 20 * rows + (12 if rows else 0)
+    size = {"width": f"{width:g}", "height": f"{total:g}", "viewBox": f"0 0 {width:g} {total:g}"}
+    words = {"role": "img", "aria-label": figure.alt, "xmlns": "http://www.w3.org/2000/svg"}
+    page = ElementTree.Element("svg", {**size, **words})
+    ElementTree.SubElement(page, "rect", {"width": "100%", "height": "100%", "fill": COLORS["paper"][0]})
+    for index, entry in enumerate(figure.legend):
+        x, y = 24 + (width - 24) / 2 * (index // rows), height + 10 + 20 * (index % rows)
+        group = ElementTree.SubElement(page, "g", {"transform": f"translate({x:g},{y:g})"})
+        ElementTree.SubElement(group, "path", _legend_mark(entry))
+        look = {"x": "16", "y": "4", "font-size": "12", "font-family": FONT, "fill": COLORS["ink"][0]}
+        ElementTree.SubElement(group, "text", look).text = entry.label
+    frame = ElementTree.tostring(page, encoding="unicode").removesuffix("</svg>")
+    return f'{frame}<g transform="translate(12,12)">{chart}</g></svg>\n'
+
+
+def _legend_mark(entry: LegendEntry) -> dict[str, str]:
+    color = _in_light_colors(entry.color)
+    if entry.mark in SHAPES:
+        return {"d": SHAPES[entry.mark], "fill": color}
+    line = {"d": "M-9,0H9" if entry.mark == "line" else SHAPES["circle"], "stroke": color, "fill": "none"}
+    return {**line, "stroke-width": "1.8", "stroke-dasharray": " ".join(map(str, entry.dash)) or "none"}
+
+
+def _in_light_colors(text: str) -> str:
+    return re.sub(r"var\(--([a-z0-9-]+)\)", lambda match: COLORS[match[1]][0], text)
+
+
+def vegalite_version() -> str:
+    """The version of Vega-Lite that altair writes, as vl_convert names it: 6.4."""
+    import altair as alt
+
+    return alt.SCHEMA_VERSION.removeprefix("v").rsplit(".", 1)[0]
 
 
 def rounded(value: float | None, digits: int = 5) -> float | None:
@@ -116,9 +151,8 @@ def rounded(value: float | None, digits: int = 5) -> float | None:
 
 
 def _config() -> dict[str, Any]:
-    font = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Helvetica Neue', Arial, sans-serif"
     return {
-        "font": font,
+        "font": FONT,
         "view": {"stroke": None},
         "padding": {"left": 2, "right": 10, "top": 4, "bottom": 2},
         "axis": {
@@ -136,8 +170,16 @@ def _config() -> dict[str, Any]:
             "gridOpacity": 0.6,
             "tickSize": 4,
         },
-        "axisX": {"grid": False, "labelFlush": False, "labelOverlap": True},
-        "axisY": {"domain": False, "ticks": False, "titleAlign": "left", "titleAngle": 0, "titleAnchor": "end"},
+        "axisX": {"grid": False, "labelFlush": False, "labelOverlap": True, "labelSeparation": 5},
+        "axisY": {
+            "domain": False,
+            "ticks": False,
+            "titleAlign": "left",
+            "titleAngle": 0,
+            "titleX": 0,
+            "titleY": -12,
+            "titleBaseline": "bottom",
+        },
         "legend": {"disable": True},
         "text": {"fill": var("ink"), "fontSize": 11.5},
     }

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from efficientformer.report import wording
-from efficientformer.report.figures import network_title
 from efficientformer.report.heatmaps import MAX_CLASSES, unique_names
 from efficientformer.report.load import NetworkRun
+from efficientformer.report.slimming_figures import network_title
 from efficientformer.report.style import (
     Figure,
     LegendEntry,
@@ -18,13 +18,16 @@ from efficientformer.report.style import (
     var,
 )
 
-MAX_POINTS = 300
+MAX_POINTS = 150
+NUM_HARDEST = 24
 
 
 def network_legend(networks: Sequence[NetworkRun]) -> tuple[LegendEntry, ...]:
+    """Networks that have been evaluated, with the marks they have in every figure."""
     return tuple(
         LegendEntry(network_title(network), series_color(index), series_shape(index))
         for index, network in enumerate(networks)
+        if network.get("evaluation")
     )
 
 
@@ -73,22 +76,36 @@ def class_accuracy(networks: Sequence[NetworkRun]) -> Figure | None:
     by_place: dict[int, list[float]] = {}
     for row in rows:
         by_place.setdefault(row["place"], []).append(row["top1"])
-    hardest = sorted(by_place, key=lambda place: sum(by_place[place]) / len(by_place[place]))[:MAX_CLASSES]
+    hardest = sorted(by_place, key=lambda place: sum(by_place[place]) / len(by_place[place]))
+    hardest = hardest if len(hardest) <= MAX_CLASSES else hardest[:NUM_HARDEST]
     rows = [{**row, "name": labels[row["place"]]} for row in rows if row["place"] in hardest]
-    x = alt.X("top1:Q").title("top-1 of the class (%)").scale(domain=[0, 100]).axis(grid=True)
+    lowest = min(99.0, *(row["top1"] for row in rows))
+    x = (
+        alt.X("top1:Q")
+        .title("top-1 of the class (%)")
+        .scale(domain=[10 * ((lowest - 2) // 10), 100])
+        .axis(grid=True, tickCount=6)
+    )
     y = alt.Y("name:N").title(None).sort([labels[place] for place in hardest]).axis(grid=True, labelLimit=110)
+    y = y.scale(paddingInner=0.4, paddingOuter=0.3)
     tooltip = [
         alt.Tooltip("name:N", title="class"),
         alt.Tooltip("network:N", title="trained for"),
         alt.Tooltip("top1:Q", title="top-1 %", format=".1f"),
         alt.Tooltip("num_images:Q", title="images"),
     ]
-    chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=62, opacity=0.9)
+    chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=44, opacity=1)
+    dodge = alt.YOffset("network:N").sort(list(dict.fromkeys(row["network"] for row in rows)))
     chart = chart.encode(
-        x=x, y=y, color=alt.Color("color:N").scale(None), shape=alt.Shape("mark:N").scale(None), tooltip=tooltip
+        x=x,
+        y=y,
+        yOffset=dodge,
+        color=alt.Color("color:N").scale(None),
+        shape=alt.Shape("mark:N").scale(None),
+        tooltip=tooltip,
     )
     words = f"Top-1 of {len(hardest)} of {len(by_place)} classes; the hardest is {labels[hardest[0]]}."
-    return finish("classes", chart, words, 24 * len(hardest), network_legend(networks))
+    return finish("classes", chart, words, 28 * len(hardest), network_legend(networks))
 
 
 def _curve(rows: list[dict[str, Any]], field: str, title: str, *, points: bool) -> Any:
@@ -101,7 +118,7 @@ def _curve(rows: list[dict[str, Any]], field: str, title: str, *, points: bool) 
         alt.Tooltip(f"{field}:Q", title=title, format=".3f"),
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("step:Q").title("training step").axis(format="~s"),
+        x=alt.X("step:Q").title("training step").axis(format=",d", tickCount=6, tickMinStep=1),
         y=alt.Y(f"{field}:Q").title(title).scale(zero=False, nice=True).axis(minExtent=30, tickCount=5),
         color=alt.Color("color:N").scale(None),
         detail="name:N",

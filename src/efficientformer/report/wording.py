@@ -5,9 +5,11 @@ from typing import Any
 
 from efficientformer.arch.spec import Architecture
 
-ABSENT = "–"
+EN_DASH, TIMES, MINUS = "\u2013", "\u00d7", "\u2212"
+ABSENT = EN_DASH
 THIN_SPACE = "\u202f"
 
+FACTS = {"cpu": "processor", "memory_gib": "memory (GiB)", "os": "system"}
 ACTIONS = {"identity": "drop a block", "remove_mb3d": "MB3D becomes MB4D", "narrow": "narrow a stage"}
 
 
@@ -19,8 +21,16 @@ def ms(value: float | None) -> str:
     return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
 
+def span(low: str, high: str) -> str:
+    return f"{low}{EN_DASH}{high}"
+
+
+def grid(size: tuple[int, int]) -> str:
+    return f"{size[0]} {TIMES} {size[1]}"
+
+
 def interval(values: Sequence[float] | None) -> str:
-    return ABSENT if not values else f"{ms(values[0])}–{ms(values[1])}"
+    return ABSENT if not values else span(ms(values[0]), ms(values[1]))
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -12,7 +12,6 @@ from PIL import Image
 from efficientformer.data.images import EXTENSIONS, read_image
 from efficientformer.data.transforms import Preprocessing, eval_transform
 from efficientformer.errors import DataError, RecordError
-from efficientformer.export.onnx import read_onnx_metadata
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,11 @@ class Predictor:
     def __init__(self, path: Path) -> None:
         import onnxruntime
 
-        metadata = read_onnx_metadata(path)
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's exceptions share no base class of their own
+            raise RecordError(f"{path} is not an ONNX file that this ONNX Runtime can load ({error}).") from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
         try:
             self.classes: list[str] = json.loads(metadata["classes"])
             self._transform = eval_transform(Preprocessing.from_json(json.loads(metadata["preprocessing"])))
@@ -42,7 +45,6 @@ class Predictor:
             raise RecordError(
                 f"{path} was not exported by 'efficientformer export': it lacks class names or preprocessing ({error})."
             ) from error
-        self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
     def predict(self, image: Image.Image, file: str) -> Prediction:

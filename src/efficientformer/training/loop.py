@@ -110,7 +110,9 @@ def fit(
 
         model.train()
         progress = state.step / recipe.num_steps
-        loss = task.loss(model, images_BCHW.to(device, memory_format=torch.channels_last), labels_B.to(device), progress)
+        loss = task.loss(
+            model, images_BCHW.to(device, memory_format=torch.channels_last), labels_B.to(device), progress
+        )
         loss_value = loss.item()
         _require_finite(loss_value, state.step, lr)
         optimizer.zero_grad(set_to_none=True)

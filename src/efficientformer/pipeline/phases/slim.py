@@ -121,11 +121,11 @@ class Descent:
 
 @dataclass
 class _Aim:
-    """One budget on its way to a network: `scale` is measured over predicted latency, as far as known."""
+    """One budget on its way to a network whose latency by the table is at most `target_ms`."""
 
     budget: Budget
     budget_ms: float
-    scale: float
+    target_ms: float
     step: int = 0
     record: dict[str, Any] | None = None
     confirmed: bool = False
@@ -134,54 +134,56 @@ class _Aim:
 def _find(workspace: Workspace, table: LatencyTable, descent: Descent) -> None:
     corrections = read_corrections(workspace)
     headroom = workspace.settings.slim.headroom
-    aims = [_Aim(b, b.latency_ms(table.largest.measured_ms), corrections.get(b.slug, 1.0)) for b in workspace.budgets]
+    aims = []
+    for budget in workspace.budgets:
+        budget_ms = budget.latency_ms(table.largest.measured_ms)
+        aims.append(_Aim(budget, budget_ms, budget_ms * (1 - headroom) / corrections.get(budget.slug, 1.0)))
     made: list[dict[str, Any]] = []
     for _ in range(MAX_CORRECTIONS):
         waiting = [aim for aim in aims if not aim.confirmed]
         with workspace.console.progress("slimming") as progress:
             for aim in waiting:
-                target_ms = aim.budget_ms * (1 - headroom) / aim.scale
-                aim.step, aim.record = descent.first_below(target_ms, progress=progress)
+                aim.step, aim.record = descent.first_below(aim.target_ms, progress=progress)
         made += _confirm(workspace, waiting)
         if all(aim.confirmed for aim in aims):
             break
-    write_record(workspace.run_dir.trace, _trace_record(workspace, descent, aims, made))
+    write_record(workspace.run_dir.trace, _trace_record(descent, aims, made))
 
 
 def _confirm(workspace: Workspace, aims: list[_Aim]) -> list[dict[str, Any]]:
-    """Measure the finalists, untrained; set a new scale on those that are too slow and say so."""
-    networks = {
-        aim.budget.slug: prepare_untrained(workspace, Subnet.from_json(aim.record).architecture) for aim in aims
-    }
+    """Measure the finalists, untrained; aim lower where one is too slow, by as much as it is, and say so."""
+    networks = {a.budget.slug: prepare_untrained(workspace, Subnet.from_json(a.record).architecture) for a in aims}
     measured = measure_beside_largest(workspace, networks)
+    headroom = workspace.settings.slim.headroom
     made = []
     for aim in aims:
         assert aim.record is not None
-        measurement = measured[aim.budget.slug]
+        measured_ms = measured[aim.budget.slug].interval_ms[1]
         limit_ms = aim.budget.latency_ms(measured[LARGEST].p50_ms)
-        aim.confirmed = measurement.interval_ms[1] <= limit_ms * (1 - workspace.settings.slim.headroom / 2)
+        aim.confirmed = measured_ms <= limit_ms * (1 - headroom / 2)
         if aim.confirmed:
             continue
-        aim.scale = max(aim.scale, measurement.interval_ms[1] / aim.record["latency_ms"]) * 1.005
+        predicted_ms = aim.record["latency_ms"]
+        aim.target_ms = predicted_ms * limit_ms * (1 - headroom) / measured_ms
+        scale = measured_ms / predicted_ms
         made.append(
             {
                 "budget": aim.budget.text,
                 "step": aim.step,
-                "measured_ms": measurement.interval_ms[1],
-                "predicted_ms": aim.record["latency_ms"],
-                "scale": aim.scale,
+                "measured_ms": measured_ms,
+                "limit_ms": limit_ms,
+                "predicted_ms": predicted_ms,
+                "scale": scale,
             }
         )
         workspace.console.say(
-            f"{aim.budget.text}: measured {measurement.p50_ms:.3f} ms where the table says "
-            f"{aim.record['latency_ms']:.3f} ms; slimming goes on from the corrected scale {aim.scale:.3f}"
+            f"{aim.budget.text} allows {limit_ms:.3f} ms, measured up to {measured_ms:.3f} ms where the table says "
+            f"{predicted_ms:.3f} ms; slimming goes on from the corrected scale {scale:.3f}"
         )
     return made
 
 
-def _trace_record(
-    workspace: Workspace, descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]) -> dict[str, Any]:
     budgets = []
     for aim in aims:
         assert aim.record is not None
@@ -191,8 +193,7 @@ def _trace_record(
                 "budget_value": {"text": aim.budget.text, "value": aim.budget.value, "unit": aim.budget.unit},
                 "slug": aim.budget.slug,
                 "budget_ms": aim.budget_ms,
-                "target_ms": aim.budget_ms * (1 - workspace.settings.slim.headroom) / aim.scale,
-                "scale": aim.scale,
+                "target_ms": aim.target_ms,
                 "step": aim.step,
                 "predicted_ms": aim.record["latency_ms"],
                 "top1": aim.record["top1"],

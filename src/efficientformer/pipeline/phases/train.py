@@ -7,6 +7,7 @@ from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import eval_transform, train_transform
 from efficientformer.models.network import Network, create_model
 from efficientformer.models.weights import save_weights
+from efficientformer.pipeline.images import training_images
 from efficientformer.pipeline.oracles import load_supernet
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
@@ -38,9 +39,9 @@ def run(workspace: Workspace) -> None:
 
 def _train(workspace: Workspace, found: FoundNetwork, fingerprint: str) -> None:
     settings, files = workspace.settings.train, found.files
-    dataset = workspace.dataset
+    dataset, images = workspace.dataset, training_images(workspace)
     num_classes = len(dataset.classes)
-    per_epoch = steps_per_epoch(dataset.train, settings.batch_size)
+    per_epoch = steps_per_epoch(images, settings.batch_size)
     recipe = Recipe(
         num_steps=settings.epochs * per_epoch,
         steps_per_epoch=per_epoch,
@@ -66,7 +67,7 @@ def _train(workspace: Workspace, found: FoundNetwork, fingerprint: str) -> None:
             _initial(workspace, found).to(workspace.device),
             Classification(mixing),
             lambda step: train_batches(
-                dataset.train,
+                images,
                 augment,
                 batch_size=settings.batch_size,
                 seed=workspace.settings.seed,

@@ -36,13 +36,13 @@ def run(workspace: Workspace) -> bool:
 
 
 def correct_broken(workspace: Workspace) -> None:
-    """After a broken promise: aim lower by what was measured over what was predicted."""
+    """After a broken promise: aim lower by as much as the network was too slow."""
+    known = read_corrections(workspace)
     for promise in read_record(workspace.run_dir.verification)["promises"]:
         if not promise["kept"]:
-            slug = promise["slug"]
-            scale = promise["measured_interval_ms"][1] / promise["predicted_ms"]
-            scale = max(scale, read_corrections(workspace).get(slug, 1.0)) * 1.01
-            correct(workspace, slug, scale)
+            too_slow = promise["measured_interval_ms"][1] / promise["budget_ms"]
+            scale = known.get(promise["slug"], 1.0) * too_slow * 1.01
+            correct(workspace, promise["slug"], scale)
             workspace.console.say(f"{promise['budget']}: slimming goes on from the corrected scale {scale:.3f}")
 
 

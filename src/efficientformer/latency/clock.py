@@ -1,0 +1,28 @@
+"""The two clocks. CPU time counts only our own work, so it repeats on busy machines; it serves one thread only."""
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from efficientformer.errors import LatencyError
+
+Clock = Literal["cpu", "wall"]
+ReadClock = Callable[[], int]
+
+_CLOCKS: dict[str, ReadClock] = {"cpu": time.thread_time_ns, "wall": time.perf_counter_ns}
+
+
+def clock_reader(clock: str) -> ReadClock:
+    """The function that reads a clock, in nanoseconds: of the calling thread's computing, or of the wall."""
+    return _CLOCKS[clock]
+
+
+def check_clock(clock: str, threads: int) -> None:
+    """Raise LatencyError for a clock that does not exist or does not fit the number of threads."""
+    if clock not in _CLOCKS:
+        raise LatencyError(f"There is no clock {clock!r}; the clocks are {' and '.join(sorted(_CLOCKS))}.")
+    if clock == "cpu" and threads != 1:
+        raise LatencyError(
+            f"CPU time counts the calling thread only and says nothing about {threads} threads. "
+            "Use the wall clock, or one thread."
+        )

@@ -1,0 +1,78 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from efficientformer import __version__
+from efficientformer.cli.app import VERBS, run
+
+
+@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+def test_every_verb_explains_itself_with_examples(verb, capsys):
+    assert run([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"efficientformer {verb}" in text and "For example" in text
+    assert "--json" in text
+
+
+def test_the_version_is_printed(capsys):
+    assert run(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["design", "--train.epoch", "3"], "Did you mean --train.epochs"),
+        (["design", "--train.epochs", "many"], "train.epochs"),
+        (["design", "--budget", "8"], "write 8ms, 800us or 40%"),
+        (["design", "--runtime", "tensorrt"], "onnxruntime"),
+        (["design", "--config", "absent.yaml"], "absent.yaml does not exist"),
+        (["desing"], "design"),
+        (["report", "nowhere"], "is not a run directory"),
+        (["predict", "nowhere.onnx", "a.png"], "nowhere.onnx is not a file"),
+        (["train", "--run-dir", "empty"], "table"),
+    ],
+)
+def test_a_wrong_request_is_one_clear_error_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in " ".join(captured.err.replace("│", " ").split())
+    assert captured.out == "" and "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [("absent", "absent"), ("hollow", "hollow")], ids=["no such folder", "an empty folder"]
+)
+def test_unusable_images_are_a_stated_failure(data, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hollow").mkdir()
+    assert run(["table", "--data", data]) == 1
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_a_model_without_class_names_is_refused(tmp_path, capsys):
+    path = tmp_path / "text.onnx"
+    path.write_text("hello")
+    assert run(["predict", str(path), str(tmp_path)]) == 1
+    assert "text.onnx" in capsys.readouterr().err
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported():
+    code = "import sys\nfrom efficientformer.cli.app import run\nrun(['--help'])\nsys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_settings_given_once_are_remembered_by_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "settings.yaml"
+    config.write_text("train: {epochs: 7}\nseed: 3\n")
+    assert run(["train", "--run-dir", "r", "--config", str(config), "--seed", "4"]) == 2
+    assert run(["train", "--run-dir", "r", "--train.lr", "0.5"]) == 2
+    saved = json.loads((tmp_path / "r" / "settings.json").read_text())
+    assert (saved["train"]["epochs"], saved["seed"], saved["train"]["lr"]) == (7, 4, 0.5)
+    assert saved["given"] == {"train": {"epochs": 7, "lr": 0.5}, "seed": 4}
+    capsys.readouterr()

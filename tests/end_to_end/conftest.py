@@ -1,0 +1,64 @@
+"""Small sets of real image files and small runs, for tests of the whole way."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TINY = [
+    *("--preset", "quick", "--resolution", "16", "--seed", "1"),
+    *("--table.rounds", "4", "--verify.rounds", "40"),
+    *("--supernet.epochs", "2", "--supernet.batch-size", "16", "--slim.bn-images", "32"),
+    *("--train.epochs", "2", "--train.batch-size", "16", "--budget", "60%", "--budget", "40%"),
+]
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """Three classes of noisy stripes, in train and val folders, with one broken file."""
+    root = tmp_path_factory.mktemp("images") / "stripes"
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 24), ("val", 8)):
+        for label, name in enumerate(("flat", "across", "down")):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                wave = np.sin(np.arange(24) * 1.2) * 80 * (label > 0)
+                pixels = 128 + generator.normal(0, 20, (24, 24)) + (wave[:, None] if label == 1 else wave[None, :])
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert("RGB").save(folder / f"{index}.png")
+    (root / "train" / "flat" / "broken.png").write_bytes(b"this is not an image")
+    return root
+
+
+@pytest.fixture(scope="session")
+def command():
+    """The installed program in a process of its own."""
+
+    def start(*arguments: str, **options) -> subprocess.Popen:
+        environment = os.environ | {"OMP_NUM_THREADS": "2"}
+        program = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
+        return subprocess.Popen(
+            [*program, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            **options,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def designed(command, photos, tmp_path_factory) -> tuple[Path, list, str]:
+    """A finished tiny run: its directory, the JSON it printed, and what it said."""
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    process = command("design", "--data", photos, "--run-dir", run_dir, "--json", *TINY)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    return run_dir, json.loads(stdout), stderr

@@ -1,0 +1,188 @@
+"""The whole way on small real images: nothing is mocked, every runtime and file is the product's own."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.cli.app import run
+from efficientformer.data.images import read_image
+from efficientformer.records import read_record
+
+from .conftest import TINY
+
+pytestmark = pytest.mark.slow
+
+TIMED = {"provenance", "seconds", "measurements", "interval_ms", "p50_ms", "load"}
+
+
+def without_times(content):
+    """A record less what is measured anew in every run."""
+    if isinstance(content, dict):
+        return {name: without_times(value) for name, value in content.items() if name not in TIMED}
+    return [without_times(value) for value in content] if isinstance(content, list) else content
+
+
+def test_json_has_one_entry_per_budget_with_every_promised_field(designed):
+    _, result, _ = designed
+    assert [entry["budget"] for entry in result] == ["60%", "40%"]
+    fields = "budget_ms predicted_ms measured_p50_ms measured_interval_ms kept top1 num_params macs architecture onnx"
+    for entry in result:
+        assert set(fields.split()) <= set(entry)
+        low, high = entry["measured_interval_ms"]
+        assert low <= entry["measured_p50_ms"] <= high
+        assert entry["kept"] == (high <= entry["budget_ms"])
+    assert result[1]["macs"] < result[0]["macs"]
+
+
+def test_the_exported_file_is_the_network_of_the_records(designed):
+    run_dir, result, _ = designed
+    for entry in result:
+        session = onnxruntime.InferenceSession(entry["onnx"], providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        assert json.loads(metadata["classes"]) == ["across", "down", "flat"]
+        assert Architecture.from_json(json.loads(metadata["architecture"])) == Architecture.from_json(
+            entry["architecture"]
+        )
+        assert session.get_inputs()[0].shape == [1, 3, 16, 16]
+        export = read_record(run_dir / "networks" / entry["slug"] / "export.json")
+        assert export["max_abs_difference"] <= export["tolerance"]
+
+
+def test_the_broken_file_is_named_everywhere(designed):
+    run_dir, _, stderr = designed
+    assert "broken.png" in stderr
+    assert [skipped["file"] for skipped in read_record(run_dir / "data.json")["skipped"]] == ["train/flat/broken.png"]
+    assert "broken.png" in (run_dir / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_trace_descends_and_its_networks_fit_their_targets(designed):
+    run_dir, _, _ = designed
+    trace = read_record(run_dir / "slim" / "trace.json")
+    latencies = [trace["start"]["latency_ms"], *(step["latency_ms"] for step in trace["steps"])]
+    assert latencies == sorted(latencies, reverse=True)
+    for step in trace["steps"]:
+        scores = [candidate["score"] for candidate in step["candidates"] if candidate["score"] is not None]
+        assert step["candidates"][step["taken"]]["score"] == min(scores)
+    for budget in trace["budgets"]:
+        assert budget["predicted_ms"] <= budget["target_ms"]
+
+
+def test_running_again_does_nothing_again(designed, command, photos):
+    run_dir, result, _ = designed
+    process = command("design", "--data", photos, "--run-dir", run_dir, "--json", *TINY)
+    stdout, stderr = process.communicate()
+    assert json.loads(stdout) == result
+    assert stderr.count("up to date") == 10  # table, supernet, slim, verify; train, evaluate, export of two networks
+
+
+def test_a_changed_setting_redoes_exactly_what_it_touches(designed, command, photos, tmp_path):
+    run_dir = tmp_path / "changed"
+    shutil.copytree(designed[0], run_dir)
+    process = command("design", "--data", photos, "--run-dir", run_dir, *TINY, "--train.epochs", "1")
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert "train.epochs changed from 2 to 1" in stderr
+    assert stderr.count("up to date") == 3  # table, supernet, slim
+
+
+def test_a_further_budget_needs_no_new_search(designed, command, photos, tmp_path):
+    run_dir = tmp_path / "further"
+    shutil.copytree(designed[0], run_dir)
+    steps_before = (run_dir / "slim" / "steps.jsonl").read_text()
+    process = command("slim", "--run-dir", run_dir, "--budget", "70%", "--budget", "40%", "--json")
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert [budget["budget"] for budget in json.loads(stdout)["budgets"]] == ["70%", "40%"]
+    assert (run_dir / "slim" / "steps.jsonl").read_text().startswith(steps_before)
+
+
+def test_predict_names_the_classes_of_new_images(designed, photos, tmp_path, capsys):
+    _, result, _ = designed
+    sheet = tmp_path / "sheet.png"
+    code = run(["predict", result[0]["onnx"], str(photos / "val"), "--sheet", str(sheet), "--json"])
+    predictions = json.loads(capsys.readouterr().out)
+    assert code == 0 and len(predictions) == 24
+    assert all(sum(best["score"] for best in p["top5"]) == pytest.approx(100, abs=0.1) for p in predictions)
+    assert np.asarray(read_image(sheet)).std() > 10
+
+
+def test_an_unreachable_budget_is_refused_before_training(command, photos, tmp_path, designed):
+    run_dir = tmp_path / "refused"
+    shutil.copytree(designed[0], run_dir)
+    shutil.rmtree(run_dir / "supernet")
+    process = command("supernet", "--run-dir", run_dir, "--budget", "1us")
+    _, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "cannot be met" in stderr and "least reachable budget" in stderr
+    assert not (run_dir / "supernet").exists()
+
+
+def test_a_table_of_another_device_is_refused(command, photos, tmp_path, designed):
+    run_dir = tmp_path / "foreign"
+    shutil.copytree(designed[0], run_dir)
+    table = read_record(run_dir / "table.json")
+    table["provenance"]["machine"]["cpu"] = "Some other chip"
+    (run_dir / "table.json").write_text(json.dumps(table))
+    process = command("slim", "--run-dir", run_dir)
+    _, stderr = process.communicate()
+    assert process.returncode == 1 and "Some other chip" in stderr and "Traceback" not in stderr
+
+
+def test_ctrl_c_says_how_to_go_on(command, photos, tmp_path):
+    process = command("design", "--data", photos, "--run-dir", tmp_path / "stopped", *TINY)
+    while not (tmp_path / "stopped" / "data.json").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert "Run the same command again" in stderr and "Traceback" not in stderr
+
+
+def test_two_processes_do_not_share_a_run_directory(command, photos, tmp_path):
+    first = command("design", "--data", photos, "--run-dir", tmp_path / "shared", *TINY)
+    while not (tmp_path / "shared" / "data.json").exists() and first.poll() is None:
+        time.sleep(0.05)
+    second = command("table", "--run-dir", tmp_path / "shared")
+    _, stderr = second.communicate()
+    first.kill()
+    first.communicate()
+    assert second.returncode == 2 and "Another efficientformer process" in stderr
+
+
+def test_kill_9_at_random_moments_changes_nothing(command, photos, tmp_path, designed):
+    """With the same table, a run killed again and again ends with the records of the one that was not."""
+    whole = designed[0]
+    killed = tmp_path / "killed"
+    (killed / "stamps").mkdir(parents=True)
+    for name in ("table.json", "stamps/table.json"):
+        shutil.copy(whole / name, killed / name)
+    arguments = ("design", "--data", photos, "--run-dir", killed, *TINY)
+    moments = random.Random(5)
+    kills = 0
+    while kills < 6:
+        process = command(*arguments)
+        try:
+            process.communicate(timeout=moments.uniform(3, 14))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    process = command(*arguments)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert kills >= 2
+    names = ["supernet/record.json", "supernet/metrics.jsonl", "slim/steps.jsonl"]
+    for slug in ("60pct", "40pct"):
+        names += [f"networks/{slug}/{file}" for file in ("architecture.json", "metrics.jsonl", "evaluation.json")]
+    for name in names:
+        read = (lambda path: path.read_text()) if name.endswith("jsonl") else read_record
+        assert without_times(read(killed / name)) == without_times(read(whole / name)), name

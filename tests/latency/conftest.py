@@ -1,0 +1,22 @@
+import pytest
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import MB3D
+from efficientformer.latency.runtimes import open_runtime
+
+
+@pytest.fixture
+def tiny_space():
+    return SearchSpace(
+        name="tiny",
+        max_widths=(16, 16, 32, 32),
+        max_depths=(1, 1, 2, 2),
+        max_mb3d=3,
+        stem_strides=(2, 1),
+        mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2),
+    )
+
+
+@pytest.fixture(params=["onnxruntime", "pytorch"])
+def runtime(request):
+    return open_runtime(request.param, threads=1)

@@ -1,0 +1,169 @@
+import json
+
+import pytest
+
+from efficientformer.arch.parts import Part, block_part, network_parts
+from efficientformer.arch.space import QUICK, SearchSpace
+from efficientformer.arch.spec import MB3D
+from efficientformer.errors import LatencyError, RecordError
+from efficientformer.latency.table import (
+    Calibration,
+    Entry,
+    ErrorSummary,
+    LatencyTable,
+    MeasuredNetwork,
+    interpolate,
+    weights_mib,
+)
+
+SPACE = SearchSpace(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
+MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64", "memory_gib": 8.0, "python": "3.12.1"}
+RUNTIME = {"name": "onnxruntime", "version": "1.0", "compute_unit": "cpu", "options": {"intra_op_threads": 1}}
+MAP, TOKENS = SPACE.mb4d, SPACE.mb3d
+
+
+def hand_table(**changes):
+    latencies = {
+        Part("stem", (64, 64), 3, 16, strides=(2, 2)): 0.5,
+        Part("stem", (64, 64), 3, 32, strides=(2, 2)): 0.9,
+        **{block_part(MAP, (16 >> i, 16 >> i), w): 0.1 * w / 16 for i in range(4) for w in (16, 32)},
+        block_part(TOKENS, (2, 2), 16): 0.3,
+        block_part(TOKENS, (2, 2), 32): 0.7,
+        **{
+            Part("downsample", (16 >> i, 16 >> i), a, b): a * b / 1000
+            for i in range(3)
+            for a in (16, 32)
+            for b in (16, 32)
+        },
+        **{Part("flatten", (2, 2), w, w): 0.01 for w in (16, 32)},
+        **{Part("head", (2, 2), w, w, num_classes=10): w / 1000 for w in (16, 32)},
+    }
+    smallest = MeasuredNetwork(SPACE.smallest(), 1.0, (0.9, 1.1), 1.05)
+    networks = tuple(MeasuredNetwork(SPACE.smallest(), 1.0, (0.9, 1.1), 1 / (1 + e), True) for e in (0.01, -0.04, 0.02))
+    values = {
+        "space": SPACE,
+        "resolution": 64,
+        "num_classes": 10,
+        "runtime": RUNTIME,
+        "threads": 1,
+        "clock": "cpu",
+        "entries": {part.key: Entry(ms, (ms * 0.9, ms * 1.1), 24) for part, ms in latencies.items()},
+        "calibration": Calibration(),
+        "largest": MeasuredNetwork(SPACE.largest(), 2.0, (1.9, 2.1), 2.1),
+        "smallest": smallest,
+        "networks": (smallest, *networks),
+        "error": ErrorSummary(1.0, 2.0, 1.0, 3),
+        "provenance": {"machine": MACHINE, "versions": {}, "time": "", "load": 0.0, "command": ""},
+    }
+    return LatencyTable(**{**values, **changes})
+
+
+def test_prediction_is_the_sum_of_the_parts():
+    table = hand_table()
+    assert table.predict(SPACE.smallest()) == pytest.approx(0.5 + 4 * 0.1 + 3 * 0.256 + 0.01 + 0.016)
+    network = SPACE.build((16, 16, 16, 32), (2, 1, 1, 2), 1)
+    downsamples = 2 * 0.256 + 0.512
+    assert table.predict(network) == pytest.approx(0.5 + 4 * 0.1 + downsamples + 0.2 + 0.01 + 0.7 + 0.032)
+
+
+def test_calibration_scales_adds_and_prices_weights_beyond_the_cache():
+    plain = hand_table().predict(SPACE.largest())
+    mib = weights_mib(network_parts(SPACE.largest(), 64, 10))
+    assert 0.1 < mib < 10
+    scaled = hand_table(calibration=Calibration(scale=1.5, offset_ms=0.25))
+    assert scaled.predict(SPACE.largest()) == pytest.approx(1.5 * plain + 0.25)
+    priced = hand_table(calibration=Calibration(cache_mib=mib - 0.1, ms_per_mib=2.0))
+    assert priced.predict(SPACE.largest()) == pytest.approx(plain + 0.2)
+    roomy = hand_table(calibration=Calibration(cache_mib=mib + 0.1, ms_per_mib=2.0))
+    assert roomy.predict(SPACE.largest()) == pytest.approx(plain)
+
+
+def test_widths_between_knots_are_interpolated_inside_their_family():
+    table = hand_table()
+    assert table.part_latency_ms(block_part(TOKENS, (2, 2), 24)) == pytest.approx(0.5)
+    assert table.part_latency_ms(Part("downsample", (8, 8), 24, 20)) == pytest.approx(24 * 20 / 1000)
+
+
+def test_interpolation_by_hand():
+    line = {(16, 16): 1.0, (32, 32): 2.0, (64, 64): 5.0}
+    assert interpolate(line, 48, 48) == pytest.approx(3.5)
+    assert interpolate(line, 64, 64) == 5.0
+    assert interpolate(line, 65, 65) is None and interpolate(line, 8, 8) is None
+    grid = {(16, 16): 0.0, (16, 32): 1.0, (48, 16): 2.0, (48, 32): 5.0}
+    assert interpolate(grid, 32, 24) == pytest.approx((0 + 1 + 2 + 5) / 4)
+    assert interpolate(grid, 32, 16) == pytest.approx(1.0)
+    assert interpolate({(3, 16): 1.0, (3, 32): 3.0}, 3, 24) == pytest.approx(2.0)
+    assert interpolate({}, 16, 16) is None
+    assert interpolate({(16, 32): 1.0, (32, 16): 1.0}, 24, 24) is None
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        SPACE.build((48, 16, 16, 16), (1, 1, 1, 1), 0),
+        SearchSpace("o", (32,) * 4, (2,) * 4, 2, mb3d=MB3D(num_heads=4)).largest(),
+        QUICK.smallest(),
+    ],
+)
+def test_a_part_outside_the_table_is_named(network):
+    with pytest.raises(LatencyError, match=r"no answer for \S+@\d+x\d+.*Build a table"):
+        hand_table().predict(network)
+
+
+def test_json_round_trip(tmp_path):
+    table = hand_table(resolution=(64, 64), calibration=Calibration(1.1, 0.0, 2.0, 0.03))
+    table.save(tmp_path / "table.json")
+    loaded = LatencyTable.load(tmp_path / "table.json")
+    assert loaded == table
+    assert loaded.predict(SPACE.largest()) == table.predict(SPACE.largest())
+
+
+def test_record_keeps_to_its_format():
+    content = json.loads(json.dumps(hand_table().to_json()))
+    assert {"format", "space", "entries", "scale", "offset_ms", "largest", "networks", "error"} <= set(content)
+    assert set(content["largest"]) == {"architecture", "p50_ms", "interval_ms", "predicted_ms"}
+    assert set(content["networks"][0]) == {
+        "architecture",
+        "measured_ms",
+        "interval_ms",
+        "predicted_ms",
+        "held_out",
+    }
+    assert set(next(iter(content["entries"].values()))) == {"latency_ms", "interval_ms", "samples"}
+
+
+@pytest.mark.parametrize("damage", [{"format": 2}, {"entries": {"x": 1.0}}, {"largest": {}}, {"space": {"name": "x"}}])
+def test_damaged_files_are_refused(damage):
+    content = {**hand_table().to_json(), **damage}
+    with pytest.raises(RecordError, match="Not a latency table"):
+        LatencyTable.from_json(content)
+
+
+def test_own_device_is_accepted():
+    hand_table().check_device({**MACHINE, "memory_gib": 4.0, "python": "3.13"}, json.loads(json.dumps(RUNTIME)))
+
+
+@pytest.mark.parametrize(
+    ("machine", "runtime", "difference"),
+    [
+        ({**MACHINE, "cpu": "B"}, RUNTIME, "cpu is B, recorded was A"),
+        ({**MACHINE, "cores": 4}, RUNTIME, "cores is 4"),
+        (MACHINE, {**RUNTIME, "version": "2.0"}, "runtime version is 2.0, recorded was 1.0"),
+        (MACHINE, {**RUNTIME, "name": "pytorch"}, "runtime name is pytorch"),
+        (MACHINE, {**RUNTIME, "options": {"intra_op_threads": 2}}, "runtime options"),
+    ],
+)
+def test_foreign_device_is_refused_with_the_difference_and_the_remedy(machine, runtime, difference):
+    with pytest.raises(LatencyError, match=rf"{difference}.*build a table on this device"):
+        hand_table().check_device(machine, runtime)
+
+
+def test_error_quantile_is_the_margin_for_a_budget():
+    table = hand_table()
+    assert table.error_percent(0.25) == pytest.approx(1.0)
+    assert table.error_percent(0.5) == pytest.approx(2.0)
+    assert table.error_percent(0.9) == pytest.approx(4.0)
+    with pytest.raises(LatencyError, match="between 0 and 1"):
+        table.error_percent(0)
+    with pytest.raises(LatencyError, match="held-out"):
+        hand_table(networks=()).error_percent()

@@ -1,0 +1,131 @@
+import gc
+import os
+
+import pytest
+
+from efficientformer.errors import LatencyError
+from efficientformer.latency.measurement import paired_ratio
+from efficientformer.latency.timer import Calls, time_interleaved, warm_up
+
+from .synthetic import Machine
+
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+
+
+def ratio_on(machine, first_ms, second_ms):
+    candidates = {
+        "first": machine.candidate(first_ms),
+        "second": machine.candidate(second_ms),
+        **{f"other {index}": machine.candidate(0.3 * index) for index in range(1, 5)},
+    }
+    samples = time_interleaved(candidates, rounds=80, clock="cpu", read_clock=machine.read_clock)
+    return paired_ratio(samples["first"], samples["second"], "second")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_planted_difference_is_found_under_drift_modes_and_spikes(seed):
+    ratio = ratio_on(Machine(seed), 1.03, 1.0)
+    assert ratio.interval[0] > 1.0
+    assert ratio.p50 == pytest.approx(1.03, abs=0.015)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_difference_is_invented(seed):
+    low, high = ratio_on(Machine(seed), 1.0, 1.0).interval
+    assert low <= 1.0 <= high
+    assert high - low < 0.05
+
+
+def test_every_sample_is_kept_in_order_of_rounds():
+    machine, seen = Machine(), []
+    candidates = {"a": machine.candidate(0.5), "b": machine.candidate(2.0)}
+    samples = time_interleaved(
+        candidates,
+        rounds=7,
+        clock="wall",
+        read_clock=machine.read_clock,
+        on_round=lambda index, taken: seen.append((index, taken)),
+    )
+    assert [index for index, _ in seen] == list(range(7))
+    assert samples == {name: [taken[name] for _, taken in seen] for name in candidates}
+
+
+def orders(candidates, **options):
+    """Names in the order in which the rounds call them."""
+    called = []
+    wrapped = {name: (lambda name=name: called.append(name)) for name in candidates}
+    once = dict.fromkeys(candidates, Calls(settling=0, timed=1))
+    time_interleaved(wrapped, clock="wall", calls=once, read_clock=lambda: 0, **options)
+    return [called[start : start + len(candidates)] for start in range(0, len(called), len(candidates))]
+
+
+def test_rounds_have_random_orders_that_a_continued_run_repeats():
+    whole = orders("abcdef", rounds=6, seed=3)
+    assert len({tuple(order) for order in whole}) > 3
+    assert all(sorted(order) == list("abcdef") for order in whole)
+    assert orders("abcdef", rounds=6, seed=3, first_round=4) == whole[4:]
+    assert orders("abcdef", rounds=6, seed=4) != whole
+
+
+def test_small_candidates_repeat_their_call_and_each_sample_settles_first():
+    machine, count = Machine(), [0]
+    tiny = machine.candidate(0.01)
+
+    def counted():
+        count[0] += 1
+        tiny()
+
+    calls = warm_up({"tiny": counted}, clock="cpu", min_sample_ms=1.0, read_clock=machine.read_clock)
+    assert 90 <= calls["tiny"].timed <= 110
+    assert calls["tiny"].settling == 4
+    count[0] = 0
+    samples = time_interleaved({"tiny": counted}, rounds=2, clock="cpu", calls=calls, read_clock=machine.read_clock)
+    assert count[0] == 2 * (calls["tiny"].timed + 4)
+    assert all(0.009 < sample < 0.03 for sample in samples["tiny"])
+
+
+def test_slow_candidates_settle_in_two_calls_and_are_timed_once():
+    machine = Machine()
+    calls = warm_up({"slow": machine.candidate(300.0)}, clock="cpu", read_clock=machine.read_clock)
+    assert calls["slow"] == Calls(settling=2, timed=1)
+
+
+def test_progress_counts_rounds():
+    machine, told = Machine(), []
+    time_interleaved(
+        {"a": machine.candidate(1.0)},
+        rounds=2,
+        clock="cpu",
+        read_clock=machine.read_clock,
+        progress=lambda done, total, text: told.append((done, total, text)),
+    )
+    assert told == [(1, 2, "round 1 of 2"), (2, 2, "round 2 of 2")]
+
+
+@needs_affinity
+def test_one_thread_stays_on_one_core_and_is_set_free_even_after_an_error():
+    before, during = os.sched_getaffinity(0), []
+
+    def fail():
+        during.append(os.sched_getaffinity(0))
+        during.append(gc.isenabled())
+        raise RuntimeError("broken candidate")
+
+    with pytest.raises(RuntimeError, match="broken candidate"):
+        time_interleaved({"a": fail}, rounds=1, clock="cpu")
+    assert len(during[0]) == 1 and during[1] is False
+    assert os.sched_getaffinity(0) == before and gc.isenabled()
+
+
+@needs_affinity
+def test_several_threads_may_use_every_core():
+    during = []
+    time_interleaved(
+        {"a": lambda: during.append(os.sched_getaffinity(0))}, rounds=1, clock="wall", threads=2, min_sample_ms=0
+    )
+    assert during[0] == os.sched_getaffinity(0)
+
+
+def test_cpu_clock_is_refused_for_two_threads():
+    with pytest.raises(LatencyError, match="one thread"):
+        time_interleaved({"a": int}, rounds=1, clock="cpu", threads=2)

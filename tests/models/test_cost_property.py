@@ -1,0 +1,61 @@
+"""Analytic costs equal those of the module, for any architecture of the family."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from efficientformer.arch.cost import network_cost, part_cost
+from efficientformer.arch.parts import network_parts
+from efficientformer.arch.spec import MB3D, MB4D, Architecture
+from efficientformer.arch.zoo import build_architecture
+from efficientformer.models.network import create_model
+from efficientformer.models.parts import build_part, part_input_shape
+
+SIDES = st.integers(1, 70)
+
+
+@st.composite
+def architectures(draw) -> Architecture:
+    widths = draw(st.tuples(*[st.integers(1, 6).map(lambda n: 8 * n)] * 4))
+    depths = draw(st.tuples(*[st.integers(1, 3)] * 4))
+    return build_architecture(
+        widths,
+        depths,
+        draw(st.integers(0, depths[2] + depths[3])),
+        stem_strides=draw(st.sampled_from([(2, 2), (2, 1), (1, 2), (1, 1)])),
+        mb4d=MB4D(draw(st.integers(1, 4))),
+        mb3d=MB3D(
+            *draw(st.tuples(*[st.integers(1, 4)] * 2)), draw(st.sampled_from([4, 16, 32])), draw(st.integers(1, 4))
+        ),
+    )
+
+
+def counted(module: torch.nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
+    with FlopCounterMode(display=False) as counter:
+        module.eval()(torch.empty(shape, device="meta"))
+    return counter.get_total_flops() // 2, sum(p.numel() for p in module.parameters())
+
+
+@settings(max_examples=25, deadline=None)
+@given(architectures(), st.tuples(SIDES, SIDES), st.integers(1, 20), st.booleans())
+def test_network_cost_is_that_of_the_module(architecture, resolution, num_classes, has_distillation_head):
+    with torch.device("meta"):
+        network = create_model(
+            architecture,
+            num_classes=num_classes,
+            resolution=resolution,
+            has_distillation_head=has_distillation_head,
+        )
+    cost = network_cost(architecture, resolution, num_classes, has_distillation_head=has_distillation_head)
+    assert counted(network, (1, 3, *resolution)) == (cost.macs, cost.num_params)
+
+
+@settings(max_examples=10, deadline=None)
+@given(architectures(), st.tuples(SIDES, SIDES))
+def test_part_cost_is_that_of_the_module(architecture, resolution):
+    for part in network_parts(architecture, resolution, 7):
+        with torch.device("meta"):
+            module = build_part(part)
+        cost = part_cost(part)
+        assert counted(module, part_input_shape(part)) == (cost.macs, cost.num_params)

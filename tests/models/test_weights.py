@@ -1,0 +1,155 @@
+import argparse
+import os
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from efficientformer.arch.spec import MB3D
+from efficientformer.arch.zoo import build_architecture
+from efficientformer.errors import RecordError, UsageError
+from efficientformer.models.fuse import fuse
+from efficientformer.models.network import create_model
+from efficientformer.models.weights import (
+    convert_state_dict,
+    load_network,
+    load_weights,
+    read_weights_metadata,
+    save_weights,
+)
+
+SMALL = build_architecture((8, 16, 24, 32), (1, 1, 3, 2), 4, stem_strides=(2, 1), mb3d=MB3D(2, 2, 8, 2))
+
+
+def small_network(randomize, seed=0, **options):
+    return randomize(create_model(SMALL, **{"num_classes": 5, "resolution": 32, **options}), seed=seed).eval()
+
+
+@pytest.mark.parametrize("options", [{}, {"resolution": (32, 48)}, {"has_distillation_head": True}])
+def test_round_trip(tmp_path, randomize, options):
+    network = small_network(randomize, **options)
+    save_weights(network, tmp_path / "weights.safetensors", {"note": "kept"})
+    again = load_network(tmp_path / "weights.safetensors").eval()
+    assert (again.architecture, again.num_classes, again.resolution) == (SMALL, 5, network.resolution)
+    assert read_weights_metadata(tmp_path / "weights.safetensors")["note"] == "kept"
+    images = torch.randn(2, 3, 32, 48)
+    assert torch.equal(again(images), network(images))
+    other = small_network(randomize, seed=1, **options)
+    load_weights(other, tmp_path / "weights.safetensors")
+    assert torch.equal(other(images), network(images))
+
+
+@pytest.mark.parametrize("wrapper", [None, "model", "state_dict", "module."])
+def test_wrapped_checkpoints(tmp_path, randomize, wrapper):
+    """As the official release writes them: with the command line beside the weights."""
+    network = small_network(randomize)
+    state = dict(network.state_dict())
+    if wrapper == "module.":
+        state = {"module." + name: tensor for name, tensor in state.items()}
+    elif wrapper:
+        state = {wrapper: state, "epoch": 3, "args": argparse.Namespace(lr=1e-3)}
+    torch.save(state, tmp_path / "checkpoint.pth")
+    other = small_network(randomize, seed=1)
+    load_weights(other, str(tmp_path / "checkpoint.pth"))
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
+def test_official_checkpoint_through_safetensors(tmp_path, randomize, official_name):
+    """Safetensors sorts the names, on which importers that count stages as they go fail."""
+    network = randomize(create_model("efficientformer_l1", has_distillation_head=True)).eval()
+    state = {official_name(name, network.architecture): tensor for name, tensor in network.state_dict().items()}
+    state["network.6.4.token_mixer.attention_bias_idxs"] = torch.zeros(49, 49, dtype=torch.int64)
+    save_file(state, tmp_path / "official.safetensors")
+    converted = convert_state_dict(load_file(tmp_path / "official.safetensors"))
+    assert converted.keys() == network.state_dict().keys()
+    assert all(torch.equal(tensor, converted[name]) for name, tensor in network.state_dict().items())
+
+
+def test_fine_tuning_on_other_classes(randomize):
+    source = randomize(timm.create_model("efficientformer_l1"))
+    network = create_model("efficientformer_l1", num_classes=7)
+    head = network.head.weight.clone()
+    load_weights(network, source.state_dict(), with_head=False)
+    assert torch.equal(network.head.weight, head)
+    assert torch.equal(network.stem.conv1.weight, source.stem.conv1.weight)
+    assert torch.equal(network.norm.weight, source.norm.weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"num_classes": 6}, r"head\.bias is \(5,\) instead of \(6,\).*with_head=False"),
+        ({"resolution": 64}, r"attention_bias is \(2, 16\) instead of \(2, 64\).*at_resolution"),
+        ({"has_distillation_head": True}, r"head_dist\.bias is missing"),
+    ],
+)
+def test_what_does_not_fit_is_named(randomize, options, says):
+    network = small_network(randomize, seed=1, **options)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(RecordError, match=says):
+        load_weights(network, small_network(randomize).state_dict())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_superfluous_tensors_are_named(randomize):
+    state = small_network(randomize, has_distillation_head=True).state_dict()
+    with pytest.raises(RecordError, match=r"head_dist\.weight has no place"):
+        load_weights(small_network(randomize), state)
+
+
+def test_unreadable_files(tmp_path):
+    network = create_model(SMALL, num_classes=5, resolution=32)
+    for name in ("absent.safetensors", "absent.pth"):
+        with pytest.raises(RecordError, match="absent"):
+            load_weights(network, tmp_path / name)
+    for name in ("broken.safetensors", "broken.pth", "empty.pth"):
+        (tmp_path / name).write_bytes(b"" if name.startswith("empty") else b"not weights at all")
+        with pytest.raises(RecordError, match="not a readable"):
+            load_weights(network, tmp_path / name)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(RecordError, match="holds list"):
+        load_weights(network, tmp_path / "list.pth")
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, ("harm",)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": Harmful()}, "harmful.pth")
+    with pytest.raises(RecordError, match="not a readable"):
+        load_weights(create_model(SMALL), "harmful.pth")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_deploy_form_is_not_saved(tmp_path):
+    with pytest.raises(UsageError, match="before fuse"):
+        save_weights(fuse(create_model(SMALL, num_classes=5)), tmp_path / "weights.safetensors")
+
+
+def test_files_that_do_not_say_whose_they_are(tmp_path):
+    network = create_model(SMALL, num_classes=5, resolution=32)
+    save_file(network.state_dict(), tmp_path / "bare.safetensors")
+    with pytest.raises(RecordError, match="which network"):
+        load_network(tmp_path / "bare.safetensors")
+    save_file(network.state_dict(), tmp_path / "odd.safetensors", {"architecture": "{}", "num_classes": "5"})
+    with pytest.raises(RecordError, match="which network"):
+        load_network(tmp_path / "odd.safetensors")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "weights.safetensors"
+    network = create_model(SMALL, num_classes=5, resolution=32)
+    save_weights(network, path)
+    before = path.read_bytes()
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("efficientformer.models.weights.save_file", full_disk)
+    with pytest.raises(RecordError, match="No space left"):
+        save_weights(network, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,51 @@
+import pytest
+
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.pipeline.stamps import Stamp, run_phase
+
+
+@pytest.fixture
+def phase(tmp_path):
+    """Run the phase with the given settings and inputs; returns whether it worked and what was announced."""
+    run_dir, output, said = RunDir(tmp_path), tmp_path / "out.json", []
+
+    def run(settings, inputs=None, *, fail=False):
+        def work(fingerprint):
+            if fail:
+                raise KeyboardInterrupt
+            output.write_text(fingerprint)
+
+        stamp = Stamp("train", settings, inputs or {})
+        worked = run_phase(run_dir, stamp, [output], work, lambda name, text: said.append(text))
+        return worked, said[-1]
+
+    run.output = output
+    return run
+
+
+def test_a_phase_is_done_once(phase):
+    assert phase({"epochs": 3}) == (True, "")
+    assert phase({"epochs": 3}) == (False, "up to date")
+
+
+def test_a_changed_setting_is_named(phase):
+    phase({"epochs": 3, "lr": 0.1})
+    assert phase({"epochs": 5, "lr": 0.1}) == (True, "again, because epochs changed from 3 to 5")
+
+
+def test_a_changed_input_is_named(phase):
+    phase({}, {"table.json": "a"})
+    assert phase({}, {"table.json": "b"}) == (True, "again, because table.json changed")
+
+
+def test_a_missing_output_means_work(phase):
+    phase({})
+    phase.output.unlink()
+    assert phase({})[0]
+
+
+def test_an_interrupted_phase_is_not_taken_for_done(phase):
+    phase({"epochs": 3})
+    with pytest.raises(KeyboardInterrupt):
+        phase({"epochs": 4}, fail=True)
+    assert phase({"epochs": 3})[0], "the outputs may be half of the other run"

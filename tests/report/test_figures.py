@@ -1,0 +1,149 @@
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from efficientformer.errors import RecordError
+from efficientformer.records import read_record, write_record
+from efficientformer.report import summary_figure, wording
+from efficientformer.report.figures import plane, wilson
+from efficientformer.report.heatmaps import alphas, confusion, most_confused, unique_names
+from efficientformer.report.latency_figures import block_latencies, network_errors
+from efficientformer.report.load import load_run
+from efficientformer.report.slimming_figures import slimming
+from efficientformer.report.style import COLORS, finish, rounded
+from efficientformer.report.training_figures import MAX_POINTS, class_accuracy, network_curve, supernet_curve
+
+
+def values(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    """Every row of every layer that has `field`."""
+    data = [spec.get("data", {}), *(layer.get("data", {}) for layer in spec.get("layer", []))]
+    rows = {json.dumps(row): row for part in data for row in part.get("values", []) if field in row}
+    return list(rows.values())
+
+
+def test_the_plane_holds_path_networks_and_budgets(run_dir: Path) -> None:
+    figure = plane(load_run(run_dir))
+    assert figure is not None
+    trace = read_record(run_dir / "slim/trace.json")
+    assert len({row["step"] for row in values(figure.spec, "what")}) == len(trace["steps"]) + 1
+    networks = values(figure.spec, "top1_interval")
+    assert [row["mark"] for row in networks] == ["circle", "square", "triangle-up"]
+    for row in networks:
+        assert row["low_ms"] < row["latency_ms"] < row["high_ms"] and row["low_top1"] < row["top1"] < row["high_top1"]
+    assert sorted(row["color"] for row in values(figure.spec, "label")) == sorted(row["color"] for row in networks)
+
+
+def test_slimming_shows_the_action_of_every_step(run_dir: Path) -> None:
+    figures = slimming(load_run(run_dir))
+    assert figures is not None
+    trace = read_record(run_dir / "slim/trace.json")
+    shown = {row["step"]: row["action"] for row in values(figures[0].spec, "action") if row["step"]}
+    assert shown == {step["step"]: step["candidates"][step["taken"]]["action"] for step in trace["steps"]}
+
+
+def test_errors_of_the_table_are_signed_percentages(run_dir: Path) -> None:
+    table = read_record(run_dir / "table.json")
+    figures = network_errors(table)
+    assert figures is not None
+    rows = values(figures[1].spec, "group")
+    assert {row["group"] for row in rows} == {"calibration", "held out", "extreme"}
+    for row in rows:
+        assert row["error_percent"] == pytest.approx(100 * (row["predicted_ms"] / row["measured_ms"] - 1), abs=0.01)
+
+
+def test_block_latencies_cover_the_widths_of_the_table(run_dir: Path) -> None:
+    table = read_record(run_dir / "table.json")
+    panels = block_latencies(table)
+    assert [(stage, size) for stage, size, _ in panels] == [
+        (stage, wording.grid((side, side))) for stage, side in ((1, 32), (2, 16), (3, 8), (4, 4))
+    ]
+    kinds = [{row["kind"] for row in values(figure.spec, "width")} for *_, figure in panels]
+    assert kinds == [{"MB4D"}, {"MB4D"}, {"MB4D", "MB3D"}, {"MB4D", "MB3D"}]
+    del table["entries"]["MB4D@32x32,mlp_ratio=4:16>16"]
+    assert [row["width"] for row in values(block_latencies(table)[0][2].spec, "width")] == [32]
+
+
+def test_alphas_have_a_cell_for_every_path(run_dir: Path) -> None:
+    record = read_record(run_dir / "supernet/record.json")
+    rows = values(alphas(record["alphas"]).spec, "choice")
+    assert len(rows) == sum(len(paths) for stage in record["alphas"] for paths in stage)
+    assert not [row for row in rows if row["stage"] < 3 and row["choice"] == "MB3D"]
+
+
+def test_long_curves_are_thinned_to_means() -> None:
+    metrics = [{"step": step, "epoch": step / 100, "loss": float(step % 2), "lr": 0.1} for step in range(10_000)]
+    figure = supernet_curve(metrics)
+    assert figure is not None
+    rows = values(figure.spec, "loss")
+    assert len(rows) <= MAX_POINTS and rows[-1]["step"] == 9_999
+    assert rows[0]["loss"] == pytest.approx(0.5, abs=0.02)
+    assert supernet_curve([]) is None
+
+
+def test_curves_keep_only_the_lines_that_have_the_metric(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    figure = network_curve(run.networks, "val_top1", "validation top-1 (%)")
+    assert figure is not None and len(figure.legend) == 3
+    expected = sum("val_top1" in line for network in run.networks for line in network.metrics)
+    assert len(values(figure.spec, "val_top1")) == expected
+
+
+def test_classes_that_share_a_name_stay_apart(run_dir: Path) -> None:
+    assert unique_names(["a", "b", "a"]) == ["a", "b", "a (2)"]
+    figure = class_accuracy(load_run(run_dir).networks)
+    assert figure is not None
+    assert len({row["name"] for row in values(figure.spec, "num_images")}) == 10
+
+
+def test_confusion_is_shared_out_by_true_class() -> None:
+    figure = confusion("x", ["a", "b", "c"], [[3, 1, 0], [0, 4, 0], [2, 0, 0]])
+    assert figure is not None
+    shares = {(row["truth"], row["guess"]): row["share"] for row in values(figure.spec, "share")}
+    assert shares == {("a", "a"): 0.75, ("a", "b"): 0.25, ("b", "b"): 1.0, ("c", "a"): 1.0}
+    assert confusion("x", ["c"] * 41, [[0] * 41] * 41) is None
+    assert confusion("x", ["a", "b"], [[0, 0], [0, 2]]) is not None
+    assert [(row["truth"], row["num"]) for row in most_confused(["a", "b"], [[1, 2], [5, 0]])] == [("b", 5), ("a", 2)]
+
+
+def test_wilson_interval_matches_the_textbook() -> None:
+    # Brown, Cai and DasGupta (2001): 9 of 10 gives 0.596 to 0.982.
+    assert wilson(90.0, 10) == pytest.approx((59.6, 98.2), abs=0.1)
+    assert wilson(100.0, 20)[1] == pytest.approx(100.0)
+    assert wilson(0.0, 0) == (0.0, 100.0)
+
+
+def test_numbers_are_cut_to_what_can_be_seen() -> None:
+    assert rounded(0.0123456789) == 0.012346
+    assert rounded(123456.789, 3) == 123000
+    assert rounded(0) == 0 and rounded(None) is None
+
+
+def test_a_chart_with_nan_is_refused() -> None:
+    import altair as alt
+
+    chart = alt.Chart(alt.Data(values=[{"a": float("nan")}])).mark_point().encode(x="a:Q")
+    with pytest.raises(ValueError, match="JSON"):
+        finish("broken", chart, "broken", 100)
+
+
+def test_summary_figure_is_a_self_contained_svg(run_dir: Path) -> None:
+    svg = summary_figure(run_dir)
+    root = ElementTree.fromstring(svg)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and "slimming path" in root.attrib["aria-label"]
+    assert "var(--" not in svg and COLORS["series-0"][0] in svg
+    assert "trained for 60%" in svg and "href" not in svg
+    assert "<script" not in svg
+
+
+def test_summary_figure_says_what_is_missing(run_dir: Path) -> None:
+    (run_dir / "slim/trace.json").rename(run_dir / "trace.json")
+    for name in ("result.json", "verification.json"):
+        (run_dir / name).unlink()
+    with pytest.raises(RecordError, match="efficientformer slim"):
+        summary_figure(run_dir)
+    write_record(run_dir / "slim/trace.json", {"start": 3})
+    with pytest.raises(RecordError, match="cannot be drawn"):
+        summary_figure(run_dir)

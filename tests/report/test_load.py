@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from efficientformer.errors import RecordError
+from efficientformer.records import read_record, write_record, write_text
+from efficientformer.report.load import load_run
+
+
+def test_a_run_is_read_whole(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    assert set(run.records) == {"settings", "data", "table", "supernet", "trace", "verification", "result"}
+    assert [network.slug for network in run.networks] == ["60-percent", "40-percent", "1.1ms"]
+    assert all(network.get("evaluation") and network.metrics for network in run.networks)
+    assert run.unreadable == {}
+
+
+def test_promises_merge_slimming_verification_and_result(run_dir: Path) -> None:
+    promise = load_run(run_dir).promises()[0]
+    assert promise["step"] == 6 and promise["kept"] is True and promise["num_params"] > 0
+
+
+def test_a_network_keeps_its_place_before_it_is_trained(run_dir: Path) -> None:
+    (run_dir / "networks/60-percent/architecture.json").unlink()
+    run = load_run(run_dir)
+    assert [network.slug for network in run.networks] == ["60-percent", "40-percent", "1.1ms"]
+    described = run.described(run.networks[0])
+    assert described is not None
+    assert described["architecture"] == read_record(run_dir / "slim/trace.json")["budgets"][0]["architecture"]
+
+
+def test_missing_records_of_networks_share_one_note_with_the_command(run_dir: Path) -> None:
+    for slug in ("60-percent", "1.1ms"):
+        (run_dir / f"networks/{slug}/evaluation.json").unlink()
+    (note,) = load_run(run_dir).network_notes("evaluation")
+    assert "networks/60-percent/evaluation.json, networks/1.1ms/evaluation.json have not" in note.text
+    assert note.command == "efficientformer evaluate --run-dir 'fruit & co'"
+
+
+def test_an_unreadable_record_is_told_apart_from_a_missing_one(run_dir: Path) -> None:
+    write_text(run_dir / "table.json", "{torn")
+    run = load_run(run_dir)
+    assert run.get("table") is None
+    assert "not a readable JSON record" in run.note("table").text
+    assert run.note("table").command.startswith("efficientformer table ")
+
+
+def test_a_slug_cannot_lead_out_of_the_run(run_dir: Path) -> None:
+    result = read_record(run_dir / "result.json")
+    (run_dir.parent / "outside").mkdir()
+    write_record(run_dir / "result.json", [{**result[0], "budget": "5%", "slug": "../../outside"}, *result])
+    assert all(".." not in network.slug for network in load_run(run_dir).networks)
+
+
+def test_a_torn_last_line_of_metrics_costs_that_line_only(run_dir: Path) -> None:
+    path = run_dir / "supernet/metrics.jsonl"
+    before = len(load_run(run_dir).supernet_metrics)
+    write_text(path, path.read_text(encoding="utf-8") + '{"step": 99')
+    assert len(load_run(run_dir).supernet_metrics) == before
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_what_is_no_run_directory_is_refused(tmp_path: Path, make: bool) -> None:
+    path = tmp_path / "empty"
+    if make:
+        path.mkdir()
+    with pytest.raises(RecordError, match="--run-dir"):
+        load_run(path)

@@ -1,0 +1,201 @@
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from efficientformer.arch.space import IMAGENET
+from efficientformer.errors import RecordError
+from efficientformer.records import read_record, write_record, write_text
+from efficientformer.report import render_report
+from efficientformer.report.result_sections import promise_sentence
+
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: its headings, texts, links, data blocks and executable scripts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.data: dict[str, str] = {}
+        self.texts: dict[str, list[str]] = {}
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data.strip())
+            tag, attributes = self.tags[-1]
+            if self.open[-1] == "script" and tag == "script" and attributes.get("type") == "application/json":
+                self.data[str(attributes["id"])] = data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def notes(self) -> list[str]:
+        return [str(attributes) for attributes in self.all("p") if attributes.get("class") == "note"]
+
+
+def test_a_full_run_fills_every_section(run_dir: Path) -> None:
+    path = render_report(run_dir)
+    page = Page(path)
+    assert path == run_dir / "report.html" and not page.open
+    assert page.texts["h1"] == ["2 of 3 latency promises were kept; 1.1ms was missed by 0.024\u202fms (2.2\u202f%)."]
+    assert len(page.texts["h2"]) == 9 and len(page.all("section")) == 10
+    assert page.source.count('class="note"') == 1  # only the one for browsers without JavaScript
+    charts = [attributes for attributes in page.all("div") if attributes.get("class") == "chart"]
+    assert len(charts) == 17
+    assert {chart["data-spec"] for chart in charts} == set(page.data)
+    for chart in charts:
+        assert chart["aria-label"] and chart["role"] == "img"
+    for text in page.data.values():
+        assert json.loads(text)["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+    links = [attributes["href"] for attributes in page.all("a")]
+    assert "networks/60-percent/model.onnx" in links
+    assert all((run_dir / str(link)).is_file() for link in links if not str(link).startswith("#"))
+
+
+def test_headings_never_skip_a_level(run_dir: Path) -> None:
+    levels = [int(tag[1]) for tag, _ in Page(render_report(run_dir)).tags if tag in ("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_nothing_is_fetched_and_only_our_scripts_may_run(run_dir: Path) -> None:
+    page = Page(render_report(run_dir))
+    assert not [tag for tag, attributes in page.tags if "src" in attributes]
+    assert not page.all("link") and not page.all("iframe") and not page.all("img")
+    (policy,) = [str(attributes["content"]) for attributes in page.all("meta") if "http-equiv" in attributes]
+    assert policy.startswith("default-src 'none'") and policy.count("'sha256-") == 2 and "unsafe-eval" not in policy
+    assert len([attributes for attributes in page.all("script") if not attributes.get("type")]) == 2
+
+
+def test_names_from_records_stay_text(run_dir: Path) -> None:
+    source = render_report(run_dir).read_text(encoding="utf-8")
+    for markup in ("<script>alert", "<img src=x", "<b>X</b>", "</script><img"):
+        assert markup not in source
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source and "{{ 7 * 7 }}" in source and "手紙" in source
+
+
+def test_rendering_twice_gives_the_same_page(run_dir: Path) -> None:
+    first = render_report(run_dir).read_bytes()
+    assert render_report(run_dir).read_bytes() == first
+    assert not list(run_dir.glob(".report.html.*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("settings.json", "design"),
+        ("data.json", "design"),
+        ("table.json", "table"),
+        ("supernet/record.json", "supernet"),
+        ("slim/trace.json", "slim"),
+        ("verification.json", "design"),
+        ("result.json", "design"),
+        ("networks/40-percent/train.json", "train"),
+        ("networks/40-percent/evaluation.json", "evaluate"),
+        ("networks/40-percent/export.json", "export"),
+    ],
+)
+def test_a_missing_record_is_named_with_the_command_that_makes_it(run_dir: Path, name: str, verb: str) -> None:
+    (run_dir / name).unlink()
+    page = Page(render_report(run_dir))
+    assert name in page.source and "not been written yet" in page.source
+    assert f"efficientformer {verb} --run-dir &#39;fruit &amp; co&#39;" in page.source
+    assert "does not have the form" not in page.source
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("settings", 3),
+        ("data", []),
+        ("table", {"format": 99}),
+        ("supernet/record", {"alphas": 3}),
+        ("slim/trace", {"budgets": 3}),
+        ("verification", {"promises": "x"}),
+        ("result", [1]),
+        ("networks/40-percent/evaluation", {"top1": "<b>"}),
+    ],
+)
+def test_a_record_of_another_form_costs_its_sections_only(run_dir: Path, name: str, content: object) -> None:
+    write_record(run_dir / f"{name}.json", content)
+    page = Page(render_report(run_dir))
+    assert len(page.all("section")) == 10 and len(page.texts["h1"]) == 1
+    assert page.data, "the other sections keep their charts"
+
+
+def test_an_early_run_reports_what_it_has(run_dir: Path, tmp_path: Path) -> None:
+    early = tmp_path / "early"
+    write_record(early / "table.json", read_record(run_dir / "table.json"))
+    page = Page(render_report(early))
+    assert page.texts["h1"] == ["No latency budget has been answered yet."]
+    assert {"spec-table-identity", "spec-table-error", "spec-blocks-1"} <= set(page.data)
+    assert "does not have the form" not in page.source
+
+
+def test_a_directory_without_records_is_refused(tmp_path: Path) -> None:
+    write_text(tmp_path / "notes.txt", "no record")
+    with pytest.raises(RecordError, match="no records"):
+        render_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kept", "sentence"),
+    [
+        ([], "No latency budget has been answered yet."),
+        ([None], "Not checked yet: no exported network has been measured against 0 ms."),
+        ([True], "The promise was kept: 1.90 of 2.00\u202fms measured."),
+        ([False], "The promise was not kept: 0 ms was missed by 0.200\u202fms (10.0\u202f%)."),
+        ([True, True], "Both latency promises were kept: 1.90 of 2.00 and 1.90 of 2.00\u202fms measured."),
+        ([False, True, False], "1 of 3 latency promises were kept; 0 ms and 2 ms were missed by up to 10.0\u202f%."),
+        ([True, None], "1 of 2 latency promises were kept; 1 ms is not checked yet."),
+    ],
+)
+def test_the_headline_says_whether_promises_were_kept(kept: list[bool | None], sentence: str) -> None:
+    measured = {True: 1.9, False: 2.2, None: None}
+    rows = [
+        {"title": f"{index} ms", "budget_ms": 2.0, "measured_p50_ms": measured[value], "kept": value}
+        for index, value in enumerate(kept)
+    ]
+    assert promise_sentence(rows) == sentence
+
+
+def test_a_large_run_stays_a_small_page(tmp_path: Path, write_large_run: Callable[..., Path]) -> None:
+    classes = [f"class {index}" for index in range(1000)]
+    folder = write_large_run(tmp_path / "large", IMAGENET, classes, 224, 100_000)
+    page = Page(render_report(folder))
+    assert len(page.source) < 2_000_000
+    assert not [name for name in page.data if name.startswith("spec-confusion")]
+    assert "Most frequent mistakes" in page.source and "the 24 hardest of 1,000" in page.source
+
+
+def test_the_package_is_light_and_knows_no_torch(run_dir: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; import efficientformer.report as report\n"
+        "heavy = {'torch', 'altair', 'vl_convert', 'jinja2', 'numpy', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "report.render_report(Path(sys.argv[1])); report.summary_figure(Path(sys.argv[1]))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(run_dir)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,51 @@
+import pytest
+
+from efficientformer.arch.edits import narrow_stage
+from efficientformer.arch.zoo import L1
+from efficientformer.report import wording
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(None, "\u2013"), (0.04567, "0.046"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123")]
+)
+def test_milliseconds(value: float | None, written: str) -> None:
+    assert wording.ms(value) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "written"),
+    [(1_240_000, "", "1.24\u202fM"), (310_400, "", "310\u202fk"), (5_240_000, "B", "5.24\u202fMB"), (12, "", "12")],
+)
+def test_large_counts(value: float, unit: str, written: str) -> None:
+    assert wording.scaled(value, unit) == written
+
+
+def test_a_relative_budget_says_what_it_came_to() -> None:
+    assert wording.budget_title("40%", 3.2) == "40% (3.20\u202fms)"
+    assert wording.budget_title("8 ms", 8.0) == "8 ms"
+    assert wording.budget_title("40%", None) == "40%"
+
+
+def test_lists_of_words() -> None:
+    assert wording.join([]) == ""
+    assert wording.join(["a"]) == "a"
+    assert wording.join(["a", "b", "c"]) == "a, b and c"
+
+
+def test_actions_in_words() -> None:
+    before, after = L1.to_json(), narrow_stage(L1, 1).to_json()
+    narrow = {"action": "narrow", "stage": 2, "block": None}
+    assert wording.action(narrow, before, after) == "stage 2: narrowed from 96 to 80"
+    assert wording.action(narrow, None, None) == "stage 2: narrowed"
+    assert wording.action({"action": "identity", "stage": 3, "block": 4}, None, None) == "stage 3: block 4 dropped"
+    assert "MB3D to MB4D" in wording.action({"action": "remove_mb3d", "stage": 4, "block": 1}, None, None)
+
+
+def test_settings_become_dotted_names() -> None:
+    settings = {"preset": "quick", "training": {"lr": 0.1, "betas": [0.9, 0.99]}, "note": ""}
+    assert wording.flat(settings) == [
+        ("preset", "quick"),
+        ("training.lr", "0.1"),
+        ("training.betas", "0.9, 0.99"),
+        ("note", "\u2013"),
+    ]

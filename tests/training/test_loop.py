@@ -1,0 +1,138 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from efficientformer.errors import TrainingError
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.events import EventLog
+from efficientformer.training.loop import Recipe, fit
+from efficientformer.training.optimizer import build_optimizer
+from efficientformer.training.schedule import cosine_lr
+
+RECIPE = Recipe(num_steps=24, steps_per_epoch=8, peak_lr=0.01, seed=3, lr_warmup_steps=4, ema_decay=0.9)
+
+
+class Noisy:
+    """A task that draws random numbers, as augmentation and Gumbel noise do."""
+
+    def loss(self, model, images_BCHW, labels_B, progress):
+        noise = torch.rand(len(labels_B), 1)
+        return nn.functional.cross_entropy(model(images_BCHW) + noise * progress, labels_B)
+
+    def logged(self):
+        return {}
+
+
+class Killed(BaseException):
+    pass
+
+
+def batches_from(step):
+    while True:
+        generator = torch.Generator().manual_seed(step)
+        images = torch.randn(6, 3, 8, 8, generator=generator)
+        yield images, torch.randint(4, (6,), generator=generator)
+        step += 1
+
+
+def make_model():
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2))
+    return nn.Sequential(body, nn.Flatten(), nn.Linear(288, 4))
+
+
+def train(folder, *, kill_at=(), interval_s=0.0):
+    """Train to the end, killed once after each of the given steps."""
+    torch.set_num_threads(1)
+    kills = set(kill_at)
+    while True:
+        checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=interval_s)
+
+        def on_step(step, loss):
+            if step in kills:
+                kills.remove(step)
+                raise Killed
+
+        try:
+            network = fit(
+                make_model(),
+                Noisy(),
+                batches_from,
+                RECIPE,
+                checkpoint=checkpoint,
+                log=EventLog(folder / "metrics.jsonl"),
+                on_step=on_step,
+                on_epoch=lambda epoch, network: {"val_top1": float(network[2].weight.detach().sum())},
+            )
+            return network.state_dict(), (folder / "metrics.jsonl").read_text()
+        except Killed:
+            continue
+
+
+@pytest.mark.parametrize("kill_at", [(1,), (5, 9, 17), (8, 16, 24), range(2, 24, 3)])
+def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, kill_at):
+    weights, log = train(tmp_path / "whole")
+    resumed_weights, resumed_log = train(tmp_path / "killed", kill_at=kill_at)
+    assert all(torch.equal(tensor, resumed_weights[name]) for name, tensor in weights.items())
+    assert log == resumed_log
+    steps = [json.loads(line)["step"] for line in log.splitlines()]
+    assert steps == sorted(steps)
+
+
+def test_work_since_the_last_checkpoint_is_done_again_not_lost(tmp_path):
+    weights, log = train(tmp_path / "whole")
+    resumed_weights, resumed_log = train(tmp_path / "killed", kill_at=(11,), interval_s=1e9)
+    assert all(torch.equal(tensor, resumed_weights[name]) for name, tensor in weights.items())
+    assert log == resumed_log
+
+
+def test_a_checkpoint_of_another_run_is_not_taken_up(tmp_path):
+    file = CheckpointFile(tmp_path / "checkpoint.pt", "one")
+    file.save({"step": 5})
+    assert file.load() == {"step": 5}
+    assert CheckpointFile(tmp_path / "checkpoint.pt", "two").load() is None
+
+
+def test_a_broken_checkpoint_means_starting_over(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    CheckpointFile(path, "one").save({"weights": torch.zeros(1000)})
+    path.write_bytes(path.read_bytes()[:200])
+    assert CheckpointFile(path, "one").load() is None
+    path.write_bytes(b"not a checkpoint")
+    assert CheckpointFile(path, "one").load() is None
+
+
+def test_a_loss_that_is_no_number_stops_with_a_remedy(tmp_path):
+    class Broken(Noisy):
+        def loss(self, model, images_BCHW, labels_B, progress):
+            return super().loss(model, images_BCHW, labels_B, progress) * (float("nan") if progress > 0.2 else 1)
+
+    with pytest.raises(TrainingError, match=r"nan at step 5 .* Lower the learning rate"):
+        fit(
+            make_model(),
+            Broken(),
+            batches_from,
+            RECIPE,
+            checkpoint=CheckpointFile(tmp_path / "checkpoint.pt", "run", interval_s=0),
+            log=EventLog(tmp_path / "metrics.jsonl"),
+        )
+    state = CheckpointFile(tmp_path / "checkpoint.pt", "run").load()
+    assert state["counters"]["step"] == 5, "the last good state is kept"
+
+
+def test_the_schedule_warms_up_and_ends_low():
+    rates = [cosine_lr(step, 100, peak_lr=1.0, warmup_steps=10) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert max(rates) == 1.0 and rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.02
+
+
+def test_only_weight_matrices_are_decayed():
+    model = make_model()
+    model.alpha = nn.Parameter(torch.zeros(3))
+    groups = build_optimizer(model, lr=0.1, weight_decay=0.05, alpha_lr_scale=5.0).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.05, 0.0, 0.0]
+    assert all(p.ndim > 1 for p in groups[0]["params"])
+    assert groups[2]["params"] == [model.alpha] and groups[2]["lr_scale"] == 5.0
