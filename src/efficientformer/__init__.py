@@ -1,3 +1,70 @@
-"""Vision transformers that meet a latency budget on the user's own device."""
+"""Vision transformers that meet a latency budget on the user's own device.
+
+The names below are the public interface; each is imported when it is first used, so importing the package is instant.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from efficientformer.arch.space import SearchSpace
+    from efficientformer.arch.spec import Architecture
+    from efficientformer.export.onnx import export_onnx
+    from efficientformer.latency.build_table import build_table
+    from efficientformer.latency.measure_networks import measure_networks
+    from efficientformer.latency.runtimes import open_runtime
+    from efficientformer.latency.table import LatencyTable
+    from efficientformer.models.fuse import fuse
+    from efficientformer.models.network import create_model
+    from efficientformer.models.weights import load_network, load_weights
+    from efficientformer.search.slim import slim
+    from efficientformer.search.supernet import Supernet
+    from efficientformer.tasks.classification import evaluate
+    from efficientformer.training.loop import fit
+
+_MODULES = {
+    "Architecture": "arch.spec",
+    "LatencyTable": "latency.table",
+    "SearchSpace": "arch.space",
+    "Supernet": "search.supernet",
+    "build_table": "latency.build_table",
+    "create_model": "models.network",
+    "evaluate": "tasks.classification",
+    "export_onnx": "export.onnx",
+    "fit": "training.loop",
+    "fuse": "models.fuse",
+    "load_network": "models.weights",
+    "load_weights": "models.weights",
+    "measure_networks": "latency.measure_networks",
+    "open_runtime": "latency.runtimes",
+    "slim": "search.slim",
+}
+__all__ = [
+    "Architecture",
+    "LatencyTable",
+    "SearchSpace",
+    "Supernet",
+    "build_table",
+    "create_model",
+    "evaluate",
+    "export_onnx",
+    "fit",
+    "fuse",
+    "load_network",
+    "load_weights",
+    "measure_networks",
+    "open_runtime",
+    "slim",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'efficientformer' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"efficientformer.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

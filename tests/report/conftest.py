@@ -94,7 +94,7 @@ class RunWriter:
             "budgets": list(self.budgets),
             "training": {"epochs": 30, "lr": 0.001, "augmentation": "light"},
         }
-        write_record(self.folder / "settings.json", settings)
+        write_record(self.folder / "settings.json", {"given": {"data": HOSTILE}, **settings})
         train = [self.rng.randint(60, 120) for _ in self.classes]
         val = [self.rng.randint(20, 30) for _ in self.classes]
         record = {
@@ -206,7 +206,7 @@ class RunWriter:
                     slug = name.replace("%", "-percent")
                     shape = {"architecture": step["architecture"], "slug": slug}
                     budgets.append({**row, "predicted_ms": step["latency_ms"], **shape})
-        corrections = [{"budget": "40%", "measured_ms": 2.02, "predicted_ms": 1.95, "scale": 1.036}]
+        corrections = [{"budget": "40%", "step": 9, "measured_ms": 2.02, "predicted_ms": 1.95, "scale": 1.036}]
         record = {"start": start, "steps": steps, "budgets": budgets, "corrections": corrections}
         provenance = self.provenance("slim")
         write_record(self.folder / "slim" / "trace.json", {**record, "num_evaluations": 431, "provenance": provenance})
@@ -268,14 +268,14 @@ class RunWriter:
         write_text(folder / "model.onnx", "weights")
         export = {"file": "model.onnx", "bytes": 5_240_000 - 1_400_000 * index, "max_abs_difference": 2.1e-6}
         write_record(folder / "export.json", {**export, "tolerance": 1e-4, "metadata": {"budget": budget["budget"]}})
-        measured = budget["budget_ms"] * (0.965, 0.991, 1.022)[index % 3]
+        measured = budget["budget_ms"] * (0.965, 0.991, 1.012)[index % 3]
         cost = network_cost(architecture, self.resolution, len(self.classes))
         promise = {k: budget[k] for k in ("budget", "slug", "budget_ms", "predicted_ms")}
         return {
             **promise,
             "measured_p50_ms": measured,
             "measured_interval_ms": self.interval(measured, 0.008),
-            "kept": measured <= budget["budget_ms"],
+            "kept": 1.008 * measured <= budget["budget_ms"],
             "top1": evaluation["top1"],
             "num_params": cost.num_params,
             "macs": cost.macs,

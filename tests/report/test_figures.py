@@ -98,6 +98,17 @@ def test_classes_that_share_a_name_stay_apart(run_dir: Path) -> None:
     assert len({row["name"] for row in values(figure.spec, "num_images")}) == 10
 
 
+def test_a_class_without_images_is_left_out_of_its_figure(run_dir: Path) -> None:
+    path = run_dir / "networks/60-percent/evaluation.json"
+    record = read_record(path)
+    record["per_class"][1] |= {"top1": None, "num_images": 0}
+    write_record(path, record)
+    figure = class_accuracy(load_run(run_dir).networks[:1])
+    assert figure is not None
+    names = [row["name"] for row in values(figure.spec, "num_images")]
+    assert len(names) == 9 and names[:2] == [record["per_class"][0]["name"], record["per_class"][2]["name"]]
+
+
 def test_confusion_is_shared_out_by_true_class() -> None:
     figure = confusion("x", ["a", "b", "c"], [[3, 1, 0], [0, 4, 0], [2, 0, 0]])
     assert figure is not None

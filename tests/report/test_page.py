@@ -58,7 +58,7 @@ def test_a_full_run_fills_every_section(run_dir: Path) -> None:
     path = render_report(run_dir)
     page = Page(path)
     assert path == run_dir / "report.html" and not page.open
-    assert page.texts["h1"] == ["2 of 3 latency promises were kept; 1.1ms was missed by 0.024\u202fms (2.2\u202f%)."]
+    assert page.texts["h1"] == ["2 of 3 latency promises were kept; 1.1ms was missed by 0.022\u202fms (2.0\u202f%)."]
     assert len(page.texts["h2"]) == 9 and len(page.all("section")) == 10
     assert page.source.count('class="note"') == 1  # only the one for browsers without JavaScript
     charts = [attributes for attributes in page.all("div") if attributes.get("class") == "chart"]
@@ -109,7 +109,7 @@ def test_rendering_twice_gives_the_same_page(run_dir: Path) -> None:
         ("table.json", "table"),
         ("supernet/record.json", "supernet"),
         ("slim/trace.json", "slim"),
-        ("verification.json", "design"),
+        ("verification.json", "verify"),
         ("result.json", "design"),
         ("networks/40-percent/train.json", "train"),
         ("networks/40-percent/evaluation.json", "evaluate"),
@@ -178,6 +178,11 @@ def test_the_headline_says_whether_promises_were_kept(kept: list[bool | None], s
         for index, value in enumerate(kept)
     ]
     assert promise_sentence(rows) == sentence
+
+
+def test_a_promise_is_missed_by_the_upper_end_of_its_interval() -> None:
+    row = {"title": "2 ms", "budget_ms": 2.0, "measured_p50_ms": 1.99, "measured_interval_ms": [1.97, 2.02]}
+    assert "missed by 0.020" in promise_sentence([{**row, "kept": False}])
 
 
 def test_a_large_run_stays_a_small_page(tmp_path: Path, write_large_run: Callable[..., Path]) -> None:

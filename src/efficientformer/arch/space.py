@@ -62,7 +62,7 @@ class SearchSpace:
     def from_json(cls, content: dict[str, Any]) -> "SearchSpace":
         """Inverse of `to_json`. Raises ArchitectureError on anything else."""
         try:
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
             blocks = {k: block_from_json(values[k]) for k in ("mb4d", "mb3d") if k in values}
             return cls(**{**values, **blocks})  # type: ignore[arg-type]
         except (TypeError, AttributeError, ValueError) as error:

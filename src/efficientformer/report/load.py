@@ -24,7 +24,7 @@ RECORDS = {
     "table": RecordKind("table.json", "the latency table", "table"),
     "supernet": RecordKind("supernet/record.json", "the trained supernet's record", "supernet"),
     "trace": RecordKind("slim/trace.json", "the slimming trace", "slim"),
-    "verification": RecordKind("verification.json", "the measurement of the exported files", "design"),
+    "verification": RecordKind("verification.json", "the measurement of the exported files", "verify"),
     "result": RecordKind("result.json", "the result", "design"),
 }
 NETWORK_RECORDS = {

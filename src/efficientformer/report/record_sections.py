@@ -27,7 +27,7 @@ def latency_table(run: Run) -> Content:
     return {
         "table": table,
         "runtime": wording.runtime(table.get("runtime"), table.get("threads")),
-        "num_held_out": sum(bool(network["held_out"]) for network in table.get("networks") or []),
+        "calibration": wording.calibration(table),
         "networks": latency_figures.network_errors(table),
         "blocks": latency_figures.block_latencies(table),
         "block_legend": latency_figures.block_legend(),
@@ -49,6 +49,7 @@ def training(run: Run) -> Content:
     return {
         "supernet": training_figures.supernet_curve(run.supernet_metrics),
         "supernet_record": run.get("supernet"),
+        "supernet_loss": next((row["loss"] for row in reversed(run.supernet_metrics) if "loss" in row), None),
         "loss": training_figures.network_curve(run.networks, "loss", "training loss"),
         "val_top1": training_figures.network_curve(run.networks, "val_top1", "validation top-1 (%)"),
         "rows": rows,

@@ -66,13 +66,13 @@ def class_accuracy(networks: Sequence[NetworkRun]) -> Figure | None:
     for index, network in enumerate(networks):
         for place, row in enumerate((network.get("evaluation") or {}).get("per_class") or []):
             look = {"color": series_color(index), "mark": series_shape(index), "network": network_title(network)}
-            if row["top1"] is None:
+            if row["top1"] is None:  # a class without images
                 continue
             values = {"top1": rounded(row["top1"]), "num_images": row["num_images"]}
             rows.append({"place": place, "name": row["name"], **values, **look})
     if not rows:
         return None
-    labels = unique_names([row["name"] for row in rows if row["network"] == rows[0]["network"]])
+    labels = unique_names(next(names for names in map(_class_names, networks) if names))
     by_place: dict[int, list[float]] = {}
     for row in rows:
         by_place.setdefault(row["place"], []).append(row["top1"])
@@ -106,6 +106,10 @@ def class_accuracy(networks: Sequence[NetworkRun]) -> Figure | None:
     )
     words = f"Top-1 of {len(hardest)} of {len(by_place)} classes; the hardest is {labels[hardest[0]]}."
     return finish("classes", chart, words, 28 * len(hardest), network_legend(networks))
+
+
+def _class_names(network: NetworkRun) -> list[str]:
+    return [row["name"] for row in (network.get("evaluation") or {}).get("per_class") or []]
 
 
 def _curve(rows: list[dict[str, Any]], field: str, title: str, *, points: bool) -> Any:

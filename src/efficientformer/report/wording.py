@@ -100,6 +100,17 @@ def runtime(description: Mapping[str, Any] | None, threads: int | None = None) -
     return ", ".join(filter(None, parts))
 
 
+def calibration(table: Mapping[str, Any]) -> str:
+    """How a latency table leads from the sum of parts to a network."""
+    words = f"{TIMES}{THIN_SPACE}{table['scale']:.3f}"
+    if table.get("offset_ms"):
+        words += f", {table['offset_ms']:+.3f}{THIN_SPACE}ms"
+    if table.get("ms_per_mib"):
+        rate, cache = f"{table['ms_per_mib']:.3g}", f"{table['cache_mib']:.3g}"
+        words += f", {rate}{THIN_SPACE}ms for each MiB of weights beyond {cache}{THIN_SPACE}MiB"
+    return words
+
+
 def flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as dotted names and values, in their own order."""
     if not isinstance(settings, Mapping):

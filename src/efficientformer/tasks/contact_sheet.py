@@ -58,7 +58,9 @@ def _draw_scores(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int, t
         draw.text((left + _TILE - 4, y), percent, font=font, fill=_PAPER if on_bar else _INK, anchor="ra")
 
 
-def _shortened(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _shortened(
+    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> str:
     if draw.textlength(text, font=font) <= width:
         return text
     while text and draw.textlength(text + "…", font=font) > width:

@@ -50,8 +50,8 @@ class Predictor:
     def predict(self, image: Image.Image, file: str) -> Prediction:
         """Score one RGB image."""
         images_BCHW = self._transform(image)[None].numpy()
-        (logits_BK,) = self._session.run(None, {self._input: images_BCHW})
-        exponents_K = np.exp(logits_BK[0] - logits_BK[0].max())
+        logits_K = np.asarray(self._session.run(None, {self._input: images_BCHW})[0])[0]
+        exponents_K = np.exp(logits_K - logits_K.max())
         scores_K = 100 * exponents_K / exponents_K.sum()
         best = np.argsort(-scores_K, kind="stable")[:5]
         return Prediction(file, tuple(self.classes[i] for i in best), tuple(float(scores_K[i]) for i in best))

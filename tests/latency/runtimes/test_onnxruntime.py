@@ -31,7 +31,7 @@ def test_one_thread_computes_in_the_calling_thread(network):
         run()
     thread, process = time.thread_time_ns() - thread, time.process_time_ns() - process
     assert threading.active_count() == threads
-    assert thread == pytest.approx(process, rel=0.03)
+    assert thread == pytest.approx(process, rel=0.1)
 
 
 def test_file_and_module_give_what_the_network_gives(network, tmp_path):

@@ -33,7 +33,7 @@ def test_one_thread_computes_in_the_calling_thread():
     for _ in range(10):
         run()
     thread, process = time.thread_time_ns() - thread, time.process_time_ns() - process
-    assert thread == pytest.approx(process, rel=0.03)
+    assert thread == pytest.approx(process, rel=0.1)
 
 
 def test_exported_files_and_wrong_shapes_are_refused():

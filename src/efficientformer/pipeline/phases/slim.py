@@ -152,7 +152,10 @@ def _find(workspace: Workspace, table: LatencyTable, descent: Descent) -> None:
 
 def _confirm(workspace: Workspace, aims: list[_Aim]) -> list[dict[str, Any]]:
     """Measure the finalists, untrained; aim lower where one is too slow, by as much as it is, and say so."""
-    networks = {a.budget.slug: prepare_untrained(workspace, Subnet.from_json(a.record).architecture) for a in aims}
+    networks = {}
+    for aim in aims:
+        assert aim.record is not None
+        networks[aim.budget.slug] = prepare_untrained(workspace, Subnet.from_json(aim.record).architecture)
     measured = measure_beside_largest(workspace, networks)
     headroom = workspace.settings.slim.headroom
     made = []

@@ -43,6 +43,7 @@ def run(workspace: Workspace) -> LatencyTable:
         f"{error.mean_percent:.1f} % (largest {error.max_percent:.1f} %, Kendall tau {error.kendall_tau:.2f})"
     )
     workspace.console.say(
-        f"largest network {table.largest.measured_ms:.3f} ms, smallest {table.smallest.measured_ms:.3f} ms ({table.clock} clock)"
+        f"largest network {table.largest.measured_ms:.3f} ms, smallest {table.smallest.measured_ms:.3f} ms "
+        f"({table.clock} clock)"
     )
     return table

@@ -1,0 +1,12 @@
+import efficientformer
+
+
+def test_every_public_name_resolves_to_what_it_says():
+    assert sorted(efficientformer._MODULES) == sorted(efficientformer.__all__)
+    for name in efficientformer.__all__:
+        assert getattr(efficientformer, name).__name__ == name
+        assert name in dir(efficientformer)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(efficientformer, "measure_everything")
