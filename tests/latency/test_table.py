@@ -101,7 +101,7 @@ def test_interpolation_by_hand():
     "network",
     [
         SPACE.build((48, 16, 16, 16), (1, 1, 1, 1), 0),
-        SearchSpace("o", (32,) * 4, (2,) * 4, 2, mb3d=MB3D(num_heads=4)).largest(),
+        SearchSpace("other", (32, 32, 32, 32), (2, 2, 2, 2), 2, mb3d=MB3D(num_heads=4)).largest(),
         QUICK.smallest(),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from efficientformer.arch.edits import drop_block, narrow_stage, remove_first_mb3d
 from efficientformer.arch.space import IMAGENET, QUICK
 from efficientformer.arch.spec import Architecture
-from efficientformer.arch.zoo import L1, L7
+from efficientformer.arch.zoo import L1, L7, build_architecture
 from efficientformer.report.drawing import draw_architecture, draw_promise
 
 
@@ -32,7 +32,7 @@ def test_flatten_stands_where_tokens_begin() -> None:
 
 
 def test_what_slimming_took_is_a_ghost() -> None:
-    full = QUICK.largest()
+    full = build_architecture((32, 48, 96, 128), (2, 2, 4, 3), 7)
     small = narrow_stage(drop_block(drop_block(full, 2, 0), 0, 1), 3)
     svg = parse(draw_architecture(small, full, 64, 10, "small"))
     # Two blocks are gone, and each of the three blocks of the narrowed stage has an outline behind it.

@@ -99,7 +99,7 @@ def test_classes_that_share_a_name_stay_apart(run_dir: Path) -> None:
 
 
 def test_a_class_without_images_is_left_out_of_its_figure(run_dir: Path) -> None:
-    path = run_dir / "networks/60-percent/evaluation.json"
+    path = run_dir / "networks/60pct/evaluation.json"
     record = read_record(path)
     record["per_class"][1] |= {"top1": None, "num_images": 0}
     write_record(path, record)

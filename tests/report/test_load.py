@@ -10,7 +10,7 @@ from efficientformer.report.load import load_run
 def test_a_run_is_read_whole(run_dir: Path) -> None:
     run = load_run(run_dir)
     assert set(run.records) == {"settings", "data", "table", "supernet", "trace", "verification", "result"}
-    assert [network.slug for network in run.networks] == ["60-percent", "40-percent", "1.1ms"]
+    assert [network.slug for network in run.networks] == ["60pct", "40pct", "1.1ms"]
     assert all(network.get("evaluation") and network.metrics for network in run.networks)
     assert run.unreadable == {}
 
@@ -20,20 +20,27 @@ def test_promises_merge_slimming_verification_and_result(run_dir: Path) -> None:
     assert promise["step"] == 6 and promise["kept"] is True and promise["num_params"] > 0
 
 
+def test_what_the_supernet_scores_is_not_passed_off_as_the_network(run_dir: Path) -> None:
+    trace = read_record(run_dir / "slim/trace.json")
+    write_record(run_dir / "slim/trace.json", {**trace, "budgets": [{**row, "top1": 1.5} for row in trace["budgets"]]})
+    (run_dir / "result.json").unlink()
+    assert all("top1" not in promise for promise in load_run(run_dir).promises())
+
+
 def test_a_network_keeps_its_place_before_it_is_trained(run_dir: Path) -> None:
-    (run_dir / "networks/60-percent/architecture.json").unlink()
+    (run_dir / "networks/60pct/architecture.json").unlink()
     run = load_run(run_dir)
-    assert [network.slug for network in run.networks] == ["60-percent", "40-percent", "1.1ms"]
+    assert [network.slug for network in run.networks] == ["60pct", "40pct", "1.1ms"]
     described = run.described(run.networks[0])
     assert described is not None
     assert described["architecture"] == read_record(run_dir / "slim/trace.json")["budgets"][0]["architecture"]
 
 
 def test_missing_records_of_networks_share_one_note_with_the_command(run_dir: Path) -> None:
-    for slug in ("60-percent", "1.1ms"):
+    for slug in ("60pct", "1.1ms"):
         (run_dir / f"networks/{slug}/evaluation.json").unlink()
     (note,) = load_run(run_dir).network_notes("evaluation")
-    assert "networks/60-percent/evaluation.json, networks/1.1ms/evaluation.json have not" in note.text
+    assert "networks/60pct/evaluation.json, networks/1.1ms/evaluation.json have not" in note.text
     assert note.command == "efficientformer evaluate --run-dir 'fruit & co'"
 
 

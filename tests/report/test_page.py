@@ -69,7 +69,7 @@ def test_a_full_run_fills_every_section(run_dir: Path) -> None:
     for text in page.data.values():
         assert json.loads(text)["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
     links = [attributes["href"] for attributes in page.all("a")]
-    assert "networks/60-percent/model.onnx" in links
+    assert "networks/60pct/model.onnx" in links
     assert all((run_dir / str(link)).is_file() for link in links if not str(link).startswith("#"))
 
 
@@ -111,9 +111,9 @@ def test_rendering_twice_gives_the_same_page(run_dir: Path) -> None:
         ("slim/trace.json", "slim"),
         ("verification.json", "verify"),
         ("result.json", "design"),
-        ("networks/40-percent/train.json", "train"),
-        ("networks/40-percent/evaluation.json", "evaluate"),
-        ("networks/40-percent/export.json", "export"),
+        ("networks/40pct/train.json", "train"),
+        ("networks/40pct/evaluation.json", "evaluate"),
+        ("networks/40pct/export.json", "export"),
     ],
 )
 def test_a_missing_record_is_named_with_the_command_that_makes_it(run_dir: Path, name: str, verb: str) -> None:
@@ -134,7 +134,7 @@ def test_a_missing_record_is_named_with_the_command_that_makes_it(run_dir: Path,
         ("slim/trace", {"budgets": 3}),
         ("verification", {"promises": "x"}),
         ("result", [1]),
-        ("networks/40-percent/evaluation", {"top1": "<b>"}),
+        ("networks/40pct/evaluation", {"top1": "<b>"}),
     ],
 )
 def test_a_record_of_another_form_costs_its_sections_only(run_dir: Path, name: str, content: object) -> None:

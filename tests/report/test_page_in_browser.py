@@ -92,7 +92,7 @@ def test_a_click_leaves_the_values_of_a_point_on_the_page(visit: Any) -> None:
 def test_hostile_names_are_inert_wherever_they_show(visit: Any) -> None:
     page = visit()
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
-    cell = page.locator("[data-spec='spec-confusion-60-percent'] [aria-label*='true class: <script>alert(1)']").first
+    cell = page.locator("[data-spec='spec-confusion-60pct'] [aria-label*='true class: <script>alert(1)']").first
     cell.scroll_into_view_if_needed()
     cell.click(force=True)
     assert "<script>alert(1)</script>" in page.locator("#vg-tooltip-element").inner_text()

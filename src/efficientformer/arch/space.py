@@ -73,8 +73,8 @@ class SearchSpace:
 QUICK = SearchSpace(
     name="quick",
     max_widths=(32, 48, 96, 128),
-    max_depths=(2, 2, 4, 3),
-    max_mb3d=7,
+    max_depths=(2, 2, 3, 2),
+    max_mb3d=5,
     stem_strides=(2, 1),
     mb3d=MB3D(num_heads=4, key_dim=16, value_ratio=2),
 )

@@ -23,6 +23,7 @@ app = App(
     name="efficientformer",
     help="Vision transformers that are measured to meet a latency budget on your own device.",
     version=__version__,
+    suppress_keyboard_interrupt=False,  # `run` tells how to go on
 )
 VERBS = (design, table, supernet, slim, train, evaluate, export, verify, report, predict)
 for order, verb in enumerate(VERBS):

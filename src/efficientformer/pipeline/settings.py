@@ -32,7 +32,7 @@ class TableSettings(_Settings):
 class SupernetSettings(_Settings):
     """Training of the supernet of MetaPaths."""
 
-    epochs: Positive = 10
+    epochs: Positive = 8
     batch_size: Positive = 64
     lr: PositiveFloat = 2e-3
     weight_decay: float = 0.025
@@ -66,7 +66,7 @@ class SlimSettings(_Settings):
 class TrainSettings(_Settings):
     """Training of the networks that were found."""
 
-    epochs: Positive = 15
+    epochs: Positive = 10
     batch_size: Positive = 64
     lr: PositiveFloat = 2e-3
     weight_decay: float = 0.025
@@ -79,7 +79,7 @@ class TrainSettings(_Settings):
     augmentation: Augmentation = "light"
     init: Literal["scratch", "supernet"] = "scratch"
     """scratch: new weights (the paper). supernet: start from the supernet's."""
-    evaluate_every: Positive = 1
+    evaluate_every: Positive = 2
     """Epochs between scores in the training log."""
 
 

@@ -8,16 +8,7 @@ from efficientformer.errors import RecordError
 from efficientformer.report import wording
 from efficientformer.report.load import Run, load_run
 from efficientformer.report.slimming_figures import Rows, budget_labels, budget_rows, network_title, path_rows, title_y
-from efficientformer.report.style import (
-    Figure,
-    LegendEntry,
-    finish,
-    rounded,
-    series_color,
-    series_shape,
-    to_svg,
-    var,
-)
+from efficientformer.report.style import Figure, LegendEntry, finish, rounded, series_color, series_shape, to_svg, var
 
 LARGEST = "largest network: predicted latency, supernet accuracy"
 LARGEST_MEASURED = "largest network: measured latency, supernet accuracy"

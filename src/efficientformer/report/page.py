@@ -95,7 +95,7 @@ def build_section(environment: "Environment", run: Run, kind: SectionKind) -> Se
         return Section(kind.name, kind.title, template.render(content=content) if content else "", notes)
     except (EfficientFormerError, LookupError, TypeError, ValueError, AttributeError, TemplateError) as error:
         record = RECORDS[kind.record]
-        reason = f"{error} is not there" if isinstance(error, LookupError) else str(error)
+        reason = f"{error} is not there" if isinstance(error, KeyError) else str(error)
         text = f"{record.path}, or a record beside it, does not have the form this section expects: {reason}."
         return Section(kind.name, kind.title, "", (Note(text, run.command(record.verb)),))
 

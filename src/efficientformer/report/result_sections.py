@@ -1,5 +1,6 @@
 """What the reader came for: the promises, the latency-accuracy plane, the way there, and the networks found."""
 
+from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
@@ -19,12 +20,11 @@ def headline(run: Run) -> Content:
     rows = [_promise_row(run, row) for row in run.promises()]
     data, verification = run.get("data") or {}, run.get("verification") or {}
     notes = [run.note(name) for name in ("verification", "result") if run.get(name) is None]
-    notes += [*run.network_notes("evaluation"), *run.network_notes("export")]
+    notes += run.network_notes("export")
     return {
         "sentence": promise_sentence(rows),
         "rows": rows,
         "name": data.get("name") or run.run_dir.name,
-        "num_classes": len(data["classes"]) if data else None,
         "resolution": (data.get("preprocessing") or {}).get("resolution"),
         "measured_on": _measured_on(verification),
         "clock": verification.get("clock"),
@@ -76,7 +76,7 @@ def _proven_ms(row: Content) -> float:
 
 
 def plane(run: Run) -> Content:
-    notes = [run.note(name) for name in ("trace", "verification") if run.get(name) is None]
+    notes = [] if run.get("trace") else [run.note("trace")]
     return {"figure": figures.plane(run), "notes": notes}
 
 
@@ -106,7 +106,7 @@ def slimming(run: Run) -> Content:
         "figures": slimming_figures.slimming(run),
         "rows": rows,
         "num_evaluations": trace.get("num_evaluations"),
-        "corrections": trace.get("corrections") or [],
+        "corrections": [{"step": None, "limit_ms": None, **row} for row in trace.get("corrections") or []],
         "notes": [],
     }
 
@@ -177,9 +177,10 @@ def _file(run: Run, network: NetworkRun | None) -> Content:
     export = network and network.get("export")
     if not network or not export:
         return {"href": "", "file": "", "bytes": None}
-    path = f"networks/{network.slug}/{str(export['file']).rsplit('/', 1)[-1]}"
+    file = PureWindowsPath(str(export["file"])).name  # either kind of slash
+    path = f"networks/{network.slug}/{file}"
     there = (run.run_dir / path).is_file()
-    return {"href": quote(path) if there else "", "file": path.rsplit("/", 1)[-1], "bytes": export.get("bytes")}
+    return {"href": quote(path) if there else "", "file": file, "bytes": export.get("bytes")}
 
 
 def _largest(run: Run) -> Architecture | None:

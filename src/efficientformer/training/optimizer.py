@@ -23,4 +23,4 @@ def build_optimizer(model: nn.Module, *, lr: float, weight_decay: float, alpha_l
         {"params": plain, "weight_decay": 0.0, "lr_scale": 1.0},
         {"params": alphas, "weight_decay": 0.0, "lr_scale": alpha_lr_scale},
     ]
-    return optim.AdamW([group for group in groups if group["params"]], lr=lr)
+    return optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)

@@ -38,7 +38,7 @@ class OnnxRuntime:
                 "execution_mode": "sequential",
                 "intra_op_threads": self.threads,
                 "inter_op_threads": 1,
-                "spinning": self.threads > 1,
+                "spinning": "within a call" if self.threads > 1 else "none",
             },
         }
 
@@ -76,6 +76,8 @@ class OnnxRuntime:
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
+        # Threads of the session before would else go on spinning for a while and take a core from this one.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
         except Exception as error:  # The runtime's exceptions share no base class of their own.
