@@ -10,6 +10,7 @@ from efficientformer.cli.options import (
     open_workspace,
     print_json,
 )
+from efficientformer.errors import BudgetError
 from efficientformer.pipeline.settings import Settings
 
 
@@ -50,6 +51,11 @@ def design(
         print_json(result)
     else:
         _print_summary(result, str(report))
+    if broken := [entry["budget"] for entry in result if not entry["kept"]]:
+        raise BudgetError(
+            f"The promise for {', '.join(broken)} could not be kept. Measure on a quieter machine, leave more room "
+            "with --slim.headroom 0.1, or ask for a larger budget; the same command goes on from here."
+        )
 
 
 def _print_summary(result: list[dict[str, Any]], report: str) -> None:

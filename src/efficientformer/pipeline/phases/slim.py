@@ -4,22 +4,19 @@ One descent serves all budgets: each takes the first network on the way whose la
 that network is measured; where the table was too hopeful, the descent goes on from the corrected scale.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.budget import Budget
 from efficientformer.pipeline.corrections import read_corrections
+from efficientformer.pipeline.descent import Descent
 from efficientformer.pipeline.measure import LARGEST, measure_beside_largest, prepare_untrained
-from efficientformer.pipeline.oracles import accuracy_oracle, load_supernet, require_reachable
+from efficientformer.pipeline.oracles import require_reachable
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
-from efficientformer.records import append_line, digest, read_lines, read_record, write_record, write_text
-from efficientformer.search.accuracy import SupernetAccuracy
-from efficientformer.search.slim import State, slim
+from efficientformer.records import digest, write_record
 from efficientformer.search.subnet import Subnet
 
 MAX_CORRECTIONS = 4
@@ -37,86 +34,15 @@ def run(workspace: Workspace) -> None:
         inputs=search_inputs | {"the scale after verification": digest(read_corrections(workspace))},
     )
 
-    def work(_: str) -> None:
-        descent = Descent(workspace, table, digest([workspace.chosen("slim", "seed"), search_inputs]))
-        _find(workspace, table, descent)
-
-    workspace.run_phase(stamp, [run_dir.trace], work)
+    descent_fingerprint = digest([workspace.chosen("slim", "seed"), search_inputs])
+    workspace.run_phase(
+        stamp, [run_dir.trace], lambda _: _find(workspace, table, Descent(workspace, table, descent_fingerprint))
+    )
     for network in workspace.found_networks():
         workspace.console.say(
             f"{network.budget.text} = {network.budget_ms:.3f} ms: {network.architecture}, "
             f"predicted {network.predicted_ms:.3f} ms"
         )
-
-
-class Descent:
-    """The states of one descent, computed as they are asked for and kept on disk line by line."""
-
-    def __init__(self, workspace: Workspace, table: LatencyTable, fingerprint: str) -> None:
-        self._path = workspace.run_dir.slim_steps
-        self._workspace, self._table = workspace, table
-        self._oracle: SupernetAccuracy | None = None
-        self._fingerprint = fingerprint
-        lines = read_lines(self._path)
-        if lines and lines[0].get("descent") == fingerprint:
-            self.start_record, self.records = lines[0]["start"], lines[1:]
-        else:
-            self.start_record, self.records = None, []
-        self._rewrite()
-        self._ahead: Iterator[dict[str, Any]] | None = None
-
-    @property
-    def num_evaluations(self) -> int:
-        weighed = [candidate for record in self.records for candidate in record["candidates"]]
-        return 1 + sum(candidate["top1"] is not None for candidate in weighed)
-
-    def first_below(self, latency_ms: float, *, progress: Any) -> tuple[int, dict[str, Any]]:
-        """(step, record) of the first state at or below a table latency; step 0 is the start."""
-        start = self._start()
-        if start["latency_ms"] <= latency_ms:
-            return 0, start
-        for index in count():
-            if index == len(self.records):
-                self._extend()
-            record = self.records[index]
-            taken = start["latency_ms"] - record["latency_ms"]
-            progress(round(1000 * taken), round(1000 * (start["latency_ms"] - latency_ms)), f"step {index + 1}")
-            if record["latency_ms"] <= latency_ms:
-                return index + 1, record
-        raise AssertionError("count() ends never")
-
-    def _start(self) -> dict[str, Any]:
-        if self.start_record is None:
-            subnet = Subnet.largest(self._workspace.space)
-            latency_ms = self._table.predict(subnet.architecture)
-            self.start_record = {**subnet.to_json(), "latency_ms": latency_ms, "top1": self._accuracy(subnet)}
-            self._rewrite()
-        return self.start_record
-
-    def _extend(self) -> None:
-        if self._ahead is None:
-            last = self.records[-1] if self.records else self._start()
-            state = State(Subnet.from_json(last), last["latency_ms"], last["top1"])
-            alphas = read_record(self._workspace.run_dir.supernet_record)["alphas"]
-            steps = slim(state, alphas, self._workspace.space, latency=self._table.predict, accuracy=self._accuracy)
-            self._ahead = (step.to_record(len(self.records) + 1) for step in steps)
-        record = next(self._ahead)
-        append_line(self._path, record)
-        self.records.append(record)
-
-    def _accuracy(self, subnet: Subnet) -> float:
-        if self._oracle is None:
-            self._oracle = accuracy_oracle(self._workspace, load_supernet(self._workspace))
-        return self._oracle(subnet)
-
-    def _rewrite(self) -> None:
-        if self.start_record is None:
-            write_text(self._path, "")
-            return
-        write_text(self._path, "")
-        append_line(self._path, {"descent": self._fingerprint, "start": self.start_record})
-        for record in self.records:
-            append_line(self._path, record)
 
 
 @dataclass
