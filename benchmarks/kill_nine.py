@@ -3,8 +3,9 @@
     python benchmarks/kill_nine.py --work runs/kill-nine --kills 10
 
 The uninterrupted run makes the latency table; the killed one gets a copy of it, because timings differ from run to run.
-Everything that does not measure time must then be equal: supernet log and logits, every slimming step, the architectures,
-the training logs, the weights byte for byte, the scores. The outcome goes to benchmarks/records/kill_nine.json.
+Everything that does not measure time must then be equal: supernet log and logits, every slimming step, the
+architectures, the training logs, the weights byte for byte, the scores. The outcome goes to
+benchmarks/records/kill_nine.json.
 """
 
 import argparse

@@ -153,3 +153,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(RecordError, match="No space left"):
         save_weights(network, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_same_network_makes_the_same_file(tmp_path):
+    network = create_model("efficientformer_l1", num_classes=3)
+    for name in ("a", "b"):
+        save_weights(network, tmp_path / name, {"note": "kept", "more": "kept too"})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -20,6 +20,7 @@ from efficientformer.models.network import Network, create_model
 from efficientformer.records import atomic_path
 
 HEADS = ("head.", "head_dist.")
+_ENTRY = "efficientformer"
 
 
 def save_weights(network: Network, path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -36,7 +37,8 @@ def save_weights(network: Network, path: Path, metadata: Mapping[str, str] = Map
     }
     tensors = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {**metadata, **about})
+        # One entry: the format keeps several in random order, and the same network should make the same file.
+        save_file(tensors, temporary, {_ENTRY: json.dumps({**metadata, **about}, sort_keys=True)})
 
 
 def load_network(path: Path) -> Network:
@@ -92,8 +94,9 @@ def read_weights_metadata(path: Path) -> dict[str, str]:
     """What a safetensors file says about itself. Raises RecordError when it is missing or no such file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (OSError, SafetensorError) as error:
+            metadata = file.metadata() or {}
+            return json.loads(metadata[_ENTRY]) if _ENTRY in metadata else metadata
+    except (OSError, SafetensorError, ValueError) as error:
         raise RecordError(f"{path} is not a readable safetensors file ({error}).") from error
 
 

@@ -86,7 +86,7 @@ class TrainSettings(_Settings):
 class VerifySettings(_Settings):
     """Measuring of whole networks."""
 
-    rounds: Annotated[int, Field(ge=40)] = 60
+    rounds: Annotated[int, Field(ge=40)] = 100
     """Interleaved timing rounds over the networks and the largest one."""
 
 
@@ -125,7 +125,7 @@ class Settings(_Settings):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"training_threads": 1, "supernet": {"sampling": "single"}},
+    "quick": {"training_threads": 1, "supernet": {"sampling": "single"}, "verify": {"rounds": 200}},
     "standard": {
         "resolution": 128,
         "space": "standard",
