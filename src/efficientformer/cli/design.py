@@ -59,24 +59,26 @@ def design(
 
 
 def _print_summary(result: list[dict[str, Any]], report: str) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("budget", "ms", "predicted", "measured", "95 % interval", "kept", "top-1", "params", "MACs", "file")
+    columns = ("budget", "ms", "predicted", "measured [95 %]", "kept", "top-1", "params", "MACs")
+    table = Table(*columns, box=SIMPLE, pad_edge=False)
     for entry in result:
         low, high = entry["measured_interval_ms"]
         table.add_row(
             entry["budget"],
             f"{entry['budget_ms']:.3f}",
             f"{entry['predicted_ms']:.3f}",
-            f"{entry['measured_p50_ms']:.3f}",
-            f"{low:.3f}-{high:.3f}",
+            f"{entry['measured_p50_ms']:.3f} [{low:.3f}, {high:.3f}]",
             "yes" if entry["kept"] else "NO",
-            f"{entry['top1']:.1f} %",
-            f"{entry['num_params'] / 1e6:.2f} M",
-            f"{entry['macs'] / 1e6:.1f} M",
-            entry["onnx"],
+            f"{entry['top1']:.1f}%",
+            f"{entry['num_params'] / 1e6:.2f}M",
+            f"{entry['macs'] / 1e6:.0f}M",
         )
     console = Console(highlight=False)
     console.print(table)
+    for entry in result:
+        console.print(f"{entry['budget']}: {entry['onnx']}", soft_wrap=True)
     console.print(f"Report: {report}", soft_wrap=True)
