@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,7 @@ def photos(tmp_path_factory) -> Path:
 def command():
     """The installed program in a process of its own."""
 
-    def start(*arguments: str, **options) -> subprocess.Popen:
+    def start(*arguments: str) -> subprocess.Popen:
         environment = os.environ | {"OMP_NUM_THREADS": "2"}
         program = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
         return subprocess.Popen(
@@ -48,7 +49,8 @@ def command():
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            **options,
+            # A test runner in the background ignores Ctrl-C, and so would every child.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     return start

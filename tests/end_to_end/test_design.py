@@ -170,7 +170,7 @@ def test_kill_9_at_random_moments_changes_nothing(command, photos, tmp_path, des
     while kills < 6:
         process = command(*arguments)
         try:
-            process.communicate(timeout=moments.uniform(3, 14))
+            process.communicate(timeout=moments.uniform(2, 7))
             break
         except subprocess.TimeoutExpired:
             process.kill()
