@@ -61,6 +61,8 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
                 "predicted_ms": network.predicted_ms,
                 "measured_p50_ms": measurement.p50_ms,
                 "measured_p90_ms": measurement.p90_ms,
+                "all_p50_ms": measurement.all_p50_ms,
+                "disturbed_percent": measurement.disturbed_percent,
                 "measured_interval_ms": list(measurement.interval_ms),
                 "kept": measurement.interval_ms[1] <= budget_ms,
             }
