@@ -10,7 +10,7 @@ from efficientformer.records import atomic_path
 from efficientformer.tasks.prediction import Prediction
 
 _TILE, _ROW, _PADDING, _COLUMNS = 192, 19, 10, 5
-_INK, _PAPER, _BAR, _FAINT = (28, 32, 38), (255, 255, 255), (0, 114, 178), (214, 226, 238)
+_INK, _PAPER, _BEST, _OTHER = (28, 32, 38), (255, 255, 255), (134, 190, 226), (219, 230, 240)
 MAX_IMAGES = 100
 """A sheet shows this many images; more would be too large to look at."""
 
@@ -49,13 +49,11 @@ def _draw_scores(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int, t
     for row, (name, score) in enumerate(zip(prediction.classes, prediction.scores, strict=True)):
         y = top + row * _ROW
         draw.rectangle((left, y, left + _TILE, y + _ROW - 4), fill=(246, 248, 250))
-        draw.rectangle((left, y, left + round(_TILE * score / 100), y + _ROW - 4), fill=_BAR if row == 0 else _FAINT)
+        draw.rectangle((left, y, left + round(_TILE * score / 100), y + _ROW - 4), fill=_BEST if row == 0 else _OTHER)
         percent = f"{score:.0f} %"
         text = _shortened(draw, name, font, _TILE - 14 - int(draw.textlength(percent, font=font)))
-        on_bar = row == 0 and score > 60
-        draw.text((left + 4, y), text, font=font, fill=_PAPER if on_bar else _INK)
-        on_bar = row == 0 and score > 96
-        draw.text((left + _TILE - 4, y), percent, font=font, fill=_PAPER if on_bar else _INK, anchor="ra")
+        draw.text((left + 4, y), text, font=font, fill=_INK)
+        draw.text((left + _TILE - 4, y), percent, font=font, fill=_INK, anchor="ra")
 
 
 def _shortened(

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from PIL import Image
+
+from efficientformer.tasks.classification import Classification, evaluate
+from efficientformer.tasks.contact_sheet import draw_contact_sheet
+from efficientformer.tasks.prediction import Prediction, find_images
+
+
+class Fixed(torch.nn.Module):
+    """Answers with the logits written into the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return x.flatten(1)
+
+
+def test_scores_are_counted_by_hand():
+    logits = torch.tensor(
+        [[9, 1, 2, 3, 4, 5, 0], [9, 8, 7, 6, 5, 4, 3], [0, 9, 0, 0, 0, 0, 0], [9, 8, 7, 6, 5, 4, 3.0]]
+    )
+    labels = torch.tensor([0, 4, 1, 6])
+    images = logits[:, None, None, :]
+    scores = evaluate(Fixed(), [(images[:3], labels[:3]), (images[3:], labels[3:])], 7)
+    assert (scores.top1, scores.top5, scores.num_images) == (50.0, 75.0, 4)
+    assert scores.confusion[4][0] == scores.confusion[6][0] == scores.confusion[0][0] == scores.confusion[1][1] == 1
+    record = scores.to_record(list("abcdefg"))
+    assert record["per_class"][0] == {"name": "a", "top1": 100.0, "num_images": 1}
+    assert record["per_class"][2]["top1"] is None, "a class without images has no accuracy"
+
+
+def test_with_few_classes_everything_is_in_the_top_five():
+    assert evaluate(Fixed(), [(torch.randn(8, 1, 1, 3), torch.randint(3, (8,)))], 3).top5 == 100.0
+
+
+def test_the_loss_is_cross_entropy_with_the_targets_of_the_mixing():
+    images, labels = torch.randn(4, 1, 1, 3), torch.tensor([0, 1, 2, 0])
+    soft = torch.softmax(torch.randn(4, 3), 1)
+    task = Classification(lambda x, y: (x * 2, soft))
+    expected = -(soft * torch.log_softmax(images.flatten(1) * 2, 1)).sum(1).mean()
+    assert task.loss(Fixed(), images, labels, 0.0).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_contact_sheet_shows_every_image(tmp_path):
+    predictions = []
+    for index in range(7):
+        path = tmp_path / f"{index}.png"
+        Image.new("RGB", (40, 20 + index), (0, 255, 0)).save(path)
+        names = (f"a class with quite a long name {index}", "Жук")
+        predictions.append(Prediction(str(path), names, (99.0, 1.0)))
+    draw_contact_sheet(predictions, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        colors = {color: count for count, color in sheet.convert("RGB").getcolors(1 << 20) or []}
+        assert colors[0, 255, 0] > 7 * 192 * 90
+
+
+def test_find_images_is_sorted_and_skips_what_is_hidden(tmp_path):
+    for name in ("b.JPG", "a/c.png", ".hidden/d.png", "note.txt", "a/.e.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == ["a/c.png", "b.JPG"]
