@@ -59,12 +59,11 @@ def design(
 
 
 def _print_summary(result: list[dict[str, Any]], report: str) -> None:
-    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     columns = ("budget", "ms", "predicted", "measured [95 %]", "kept", "top-1", "params", "MACs")
-    table = Table(*columns, box=SIMPLE, pad_edge=False)
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for entry in result:
         low, high = entry["measured_interval_ms"]
         table.add_row(
