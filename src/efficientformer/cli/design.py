@@ -2,25 +2,12 @@
 
 from typing import Any
 
-from efficientformer.cli.options import (
-    ConfigOption,
-    JsonOption,
-    RunDirOption,
-    SettingsOption,
-    open_workspace,
-    print_json,
-)
+from efficientformer.cli.options import RunOptions, SettingsOption, open_workspace, print_json
 from efficientformer.errors import BudgetError
 from efficientformer.pipeline.settings import Settings
 
 
-def design(
-    *,
-    run_dir: RunDirOption = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-    settings: SettingsOption = Settings(),
-) -> None:
+def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
     """From images and latency budgets to exported networks that were measured to keep them.
 
     Measures a latency table here, trains a supernet, slims it until every budget is met, trains, scores and exports
@@ -32,22 +19,13 @@ def design(
         efficientformer design
         efficientformer design --data photos --budget 8ms --budget 4ms --threads 1 --run-dir runs/mine
         efficientformer design --data photos --budget 50% --preset standard --train.epochs 30 --json
-
-    Parameters
-    ----------
-    run_dir: Path
-        Where everything is written and resumed from; runs/NAME-OF-THE-DATA by default.
-    config: Path
-        YAML file with settings, such as 'train: {epochs: 30}'; flags win over it.
-    json: bool
-        End with one JSON document on standard output: a list with one entry per budget.
     """
     from efficientformer.pipeline.design import design as run_design
 
-    with open_workspace(run_dir, config, settings) as workspace:
+    with open_workspace(options, settings) as workspace:
         result = run_design(workspace)
         report = workspace.run_dir.report
-    if json:
+    if options.json:
         print_json(result)
     else:
         _print_summary(result, str(report))

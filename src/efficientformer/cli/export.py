@@ -1,16 +1,10 @@
 """Verb `export`."""
 
-from efficientformer.cli.options import ConfigOption, JsonOption, RunDirOption, SettingsOption, run_phases
+from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
 from efficientformer.pipeline.settings import Settings
 
 
-def export(
-    *,
-    run_dir: RunDirOption = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-    settings: SettingsOption = Settings(),
-) -> None:
+def export(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
     """Write the trained networks as ONNX in deploy form, checked against PyTorch.
 
     Class names and preprocessing are stored in the file.
@@ -18,24 +12,13 @@ def export(
     For example:
 
         efficientformer export --run-dir runs/photos
-
-    Parameters
-    ----------
-    run_dir: Path
-        Where records are read and written; runs/NAME-OF-THE-DATA by default.
-    config: Path
-        YAML file with settings, such as 'train: {epochs: 30}'.
-    json: bool
-        Print the record as JSON on standard output.
     """
     from efficientformer.pipeline.phases import export as phase
     from efficientformer.records import read_record
 
-    run_phases(
-        run_dir,
-        config,
+    run_phase(
+        options,
         settings,
         phase.run,
-        as_json=json,
         show=lambda workspace: [read_record(network.files.export_record) for network in workspace.found_networks()],
     )

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,28 +16,36 @@ from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import Settings, merge_given, read_yaml, resolve_settings
 from efficientformer.pipeline.workspace import Workspace
 
-RunDirOption = Annotated[Path | None, Parameter(name=("--run-dir", "--out"))]
-"""The run directory; runs/NAME-OF-THE-DATA by default."""
 
-ConfigOption = Annotated[Path | None, Parameter(name="--config")]
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """What every verb of a run takes beside the settings."""
+
+    run_dir: Annotated[Path | None, Parameter(name=("--run-dir", "--out"))] = None
+    """Where everything is written and resumed from; runs/NAME-OF-THE-DATA by default."""
+    config: Annotated[Path | None, Parameter(name="--config")] = None
+    """YAML file with settings, such as 'train: {epochs: 30}'; flags win over it."""
+    json: Annotated[bool, Parameter(name="--json", negative=())] = False
+    """End with one JSON document on standard output."""
+
+
 JsonOption = Annotated[bool, Parameter(name="--json", negative=())]
 SettingsOption = Annotated[Settings, Parameter(name="*", negative_iterable=())]
 
 
 @contextlib.contextmanager
-def open_workspace(
-    run_dir: Path | None, config: Path | None, settings: Settings, *, quiet: bool = False
-) -> Iterator[Workspace]:
+def open_workspace(options: RunOptions, settings: Settings) -> Iterator[Workspace]:
     """The run, locked for this process: settings from flags, else YAML, else what the run was given before."""
     flags = settings.model_dump(exclude_unset=True, mode="json")
-    given = merge_given(read_yaml(config) if config else {}, flags)
-    directory = RunDir(run_dir or default_run_dir(resolve_settings(given)))
+    given = merge_given(read_yaml(options.config) if options.config else {}, flags)
+    directory = RunDir(options.run_dir or default_run_dir(resolve_settings(given)))
     with directory.locked():
         given = merge_given(directory.given_settings(), given)
         resolved = resolve_settings(given)
         parse_budgets(resolved.budget)
         directory.remember_settings(given, resolved.model_dump(mode="json"))
-        yield Workspace(directory, resolved, RunConsole(quiet=quiet))
+        yield Workspace(directory, resolved, RunConsole())
 
 
 def default_run_dir(settings: Settings) -> Path:
@@ -44,19 +53,13 @@ def default_run_dir(settings: Settings) -> Path:
     return Path("runs") / name
 
 
-def run_phases(
-    run_dir: Path | None,
-    config: Path | None,
-    settings: Settings,
-    phases: Callable[[Workspace], Any],
-    *,
-    as_json: bool,
-    show: Callable[[Workspace], Any],
+def run_phase(
+    options: RunOptions, settings: Settings, phase: Callable[[Workspace], Any], *, show: Callable[[Workspace], Any]
 ) -> None:
-    """Run `phases`; with --json print what `show` reads from the records as one document."""
-    with open_workspace(run_dir, config, settings) as workspace:
-        phases(workspace)
-        if as_json:
+    """Run one phase; with --json print what `show` reads from the records as one document."""
+    with open_workspace(options, settings) as workspace:
+        phase(workspace)
+        if options.json:
             print_json(show(workspace))
 
 

@@ -1,39 +1,22 @@
 """Verb `verify`."""
 
-from efficientformer.cli.options import ConfigOption, JsonOption, RunDirOption, SettingsOption, run_phases
+from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
 from efficientformer.pipeline.settings import Settings
 
 
-def verify(
-    *,
-    run_dir: RunDirOption = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-    settings: SettingsOption = Settings(),
-) -> None:
+def verify(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
     """Measure the exported files, interleaved with the largest network: is every promise kept?
 
     For example:
 
         efficientformer verify --verify.rounds 200 --run-dir runs/photos
-
-    Parameters
-    ----------
-    run_dir: Path
-        Where records are read and written; runs/NAME-OF-THE-DATA by default.
-    config: Path
-        YAML file with settings, such as 'train: {epochs: 30}'.
-    json: bool
-        Print the record as JSON on standard output.
     """
     from efficientformer.pipeline.phases import verify as phase
     from efficientformer.records import read_record
 
-    run_phases(
-        run_dir,
-        config,
+    run_phase(
+        options,
         settings,
         phase.run,
-        as_json=json,
         show=lambda workspace: read_record(workspace.run_dir.verification),
     )
