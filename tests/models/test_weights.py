@@ -149,7 +149,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("efficientformer.models.weights.save_file", full_disk)
+    monkeypatch.setattr("efficientformer.models.weights.save", full_disk)
     with pytest.raises(RecordError, match="No space left"):
         save_weights(network, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

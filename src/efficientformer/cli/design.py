@@ -54,7 +54,7 @@ def _print_summary(result: list[dict[str, Any]], report: str) -> None:
             f"{entry['num_params'] / 1e6:.2f}M",
             f"{entry['macs'] / 1e6:.0f}M",
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table)
     for entry in result:
         console.print(f"{entry['budget']}: {entry['onnx']}", soft_wrap=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from efficientformer.errors import UsageError
 from efficientformer.pipeline.budget import parse_budgets
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import RunDir
@@ -38,10 +39,15 @@ SettingsOption = Annotated[Settings, Parameter(name="*", negative_iterable=())]
 def open_workspace(options: RunOptions, settings: Settings) -> Iterator[Workspace]:
     """The run, locked for this process: settings from flags, else YAML, else what the run was given before."""
     flags = settings.model_dump(exclude_unset=True, mode="json")
+    if flags.get("data"):
+        flags["data"] = str(Path(flags["data"]).expanduser().resolve())
     given = merge_given(read_yaml(options.config) if options.config else {}, flags)
     directory = RunDir(options.run_dir or default_run_dir(resolve_settings(given)))
     with directory.locked():
-        given = merge_given(directory.given_settings(), given)
+        remembered = directory.given_settings()
+        if options.run_dir is None and remembered and remembered.get("data") != given.get("data"):
+            raise UsageError(f"{directory.root} holds a run on {remembered.get('data')}. Choose another --run-dir.")
+        given = merge_given(remembered, given)
         resolved = resolve_settings(given)
         parse_budgets(resolved.budget)
         directory.remember_settings(given, resolved.model_dump(mode="json"))
@@ -49,18 +55,19 @@ def open_workspace(options: RunOptions, settings: Settings) -> Iterator[Workspac
 
 
 def default_run_dir(settings: Settings) -> Path:
-    name = Path(settings.data).expanduser().resolve().name if settings.data else "fashion-mnist-mini"
+    name = Path(settings.data).name if settings.data else "fashion-mnist-mini"
     return Path("runs") / name
 
 
 def run_phase(
     options: RunOptions, settings: Settings, phase: Callable[[Workspace], Any], *, show: Callable[[Workspace], Any]
-) -> None:
-    """Run one phase; with --json print what `show` reads from the records as one document."""
+) -> Any:
+    """Run one phase and return its outcome; with --json print what `show` reads from the records as one document."""
     with open_workspace(options, settings) as workspace:
-        phase(workspace)
+        outcome = phase(workspace)
         if options.json:
             print_json(show(workspace))
+    return outcome
 
 
 def print_json(document: Any) -> None:

@@ -1,6 +1,7 @@
 """Verb `verify`."""
 
 from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
+from efficientformer.errors import BudgetError
 from efficientformer.pipeline.settings import Settings
 
 
@@ -14,9 +15,8 @@ def verify(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
     from efficientformer.pipeline.phases import verify as phase
     from efficientformer.records import read_record
 
-    run_phase(
-        options,
-        settings,
-        phase.run,
-        show=lambda workspace: read_record(workspace.run_dir.verification),
-    )
+    kept = run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.verification))
+    if not kept:
+        raise BudgetError(
+            "A promise is broken. Measure again on a quieter machine, or run 'efficientformer design' to slim on."
+        )

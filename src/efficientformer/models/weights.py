@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from efficientformer.arch.spec import Architecture
@@ -38,7 +38,7 @@ def save_weights(network: Network, path: Path, metadata: Mapping[str, str] = Map
     tensors = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as temporary:
         # One entry: the format keeps several in random order, and the same network should make the same file.
-        save_file(tensors, temporary, {_ENTRY: json.dumps({**metadata, **about}, sort_keys=True)})
+        temporary.write_bytes(save(tensors, {_ENTRY: json.dumps({**metadata, **about}, sort_keys=True)}))
 
 
 def load_network(path: Path) -> Network:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,22 +19,19 @@ ProgressUpdate = Callable[[int, int, str], None]
 
 
 class RunConsole:
-    """Messages on standard error; `quiet` keeps only warnings."""
+    """Messages on standard error. Names that people gave their files are printed as they are."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._quiet = quiet
 
     def phase(self, name: str, text: str = "") -> None:
-        if not self._quiet:
-            self._console.print(f"[bold]{name:<11}[/bold] {text}" if text else f"[bold]{name}[/bold]")
+        self._console.print(f"[bold]{name:<11}[/bold] {escape(text)}" if text else f"[bold]{name}[/bold]")
 
     def say(self, text: str) -> None:
-        if not self._quiet:
-            self._console.print(f"{'':<11} {text}", markup=False)
+        self._console.print(f"{'':<11} {text}", markup=False)
 
     def warn(self, text: str) -> None:
-        self._console.print(f"[yellow]warning[/yellow]     {text}")
+        self._console.print(f"[yellow]warning[/yellow]     {escape(text)}")
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[ProgressUpdate]:
@@ -48,7 +46,7 @@ class RunConsole:
             TextColumn("{task.fields[text]}"),
             console=self._console,
             transient=True,
-            disable=self._quiet or not self._console.is_terminal,
+            disable=not self._console.is_terminal,
         )
         with bar:
             task = bar.add_task(description, total=None, text="")

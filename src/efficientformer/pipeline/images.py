@@ -43,10 +43,10 @@ def load_dataset(workspace: "Workspace") -> ImageDataset:
 def search_splits(workspace: "Workspace") -> tuple[ImageSplit, ImageSplit]:
     """Training images of the supernet, and those held out to judge subnets; validation images stay untouched."""
     settings = workspace.settings
-    return holdout(training_images(workspace), settings.supernet.held_out, settings.seed)
+    return holdout(workspace.training_images, settings.supernet.held_out, settings.seed)
 
 
-def training_images(workspace: "Workspace") -> ImageSplit:
+def load_training_images(workspace: "Workspace") -> ImageSplit:
     """The training images, held in memory at twice the resolution where they are large files and fit."""
     with workspace.console.progress("loading images") as progress:
         return hold_in_memory(

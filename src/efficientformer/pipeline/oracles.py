@@ -1,5 +1,7 @@
 """The two oracles of slimming, made from a run's records: the supernet that judges subnets, and the table's bounds."""
 
+import math
+
 import torch
 from safetensors.torch import load_file
 
@@ -35,14 +37,16 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
     train, held_out = search_splits(workspace)
     bn_split = train.subset(_spread(len(train), settings.slim.bn_images))
     judged = held_out.subset(_spread(len(held_out), settings.slim.images))
-    bn_batches = [x for x, _ in eval_batches(bn_split, transform, batch_size=128, workers=settings.workers)]
+    # Statistics are averaged over batches, so no batch may be much smaller than the others.
+    batch_size = math.ceil(len(bn_split) / math.ceil(len(bn_split) / 128))
+    bn_batches = [x for x, _ in eval_batches(bn_split, transform, batch_size=batch_size, workers=settings.workers)]
     batches = list(eval_batches(judged, transform, batch_size=250, workers=settings.workers))
     return SupernetAccuracy(supernet, bn_batches, batches)
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:
     """Refuse a budget below the smallest network before anything is trained. Raises BudgetError."""
-    smallest_ms = table.smallest.interval_ms[1]
+    smallest_ms = max(table.smallest.interval_ms[1], table.smallest.predicted_ms)
     least_ms = smallest_ms / (1 - workspace.settings.slim.headroom)
     for budget in workspace.budgets:
         budget_ms = budget.latency_ms(table.largest.measured_ms)

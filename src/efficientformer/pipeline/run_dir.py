@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from efficientformer.errors import UsageError
+from efficientformer.errors import RecordError, UsageError
 from efficientformer.records import read_record, write_record
 
 
@@ -56,7 +56,12 @@ class RunDir:
 
     def given_settings(self) -> dict[str, Any]:
         """The settings this run was given so far; none for a new run."""
-        return read_record(self.settings)["given"] if self.settings.exists() else {}
+        if not self.settings.exists():
+            return {}
+        record = read_record(self.settings)
+        if not isinstance(record, dict) or not isinstance(record.get("given"), dict):
+            raise RecordError(f"{self.settings} is not a settings record. Restore it, or choose another --run-dir.")
+        return record["given"]
 
     def remember_settings(self, given: dict[str, Any], resolved: dict[str, Any]) -> None:
         write_record(self.settings, {"given": given, **resolved})
@@ -75,11 +80,16 @@ class RunDir:
         except OSError as error:
             raise UsageError(f"--run-dir {self.root} cannot be used: {error.strerror}.") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(fcntl, handle, self.root)
             yield
-        except BlockingIOError as error:
-            raise UsageError(
-                f"Another efficientformer process works in {self.root}. Wait for it or choose another --run-dir."
-            ) from error
         finally:
             os.close(handle)
+
+
+def _lock(fcntl: Any, handle: int, root: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"Another efficientformer process works in {root}. Wait for it or choose another --run-dir."
+        ) from error

@@ -5,10 +5,10 @@ preset. Unknown names and wrong types are refused.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from efficientformer.errors import UsageError
 
@@ -16,10 +16,12 @@ PresetName = Literal["quick", "standard", "imagenet"]
 Augmentation = Literal["light", "standard", "strong"]
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TableSettings(_Settings):
@@ -33,11 +35,11 @@ class SupernetSettings(_Settings):
     """Training of the supernet of MetaPaths."""
 
     epochs: Positive = 8
-    batch_size: Positive = 64
+    batch_size: Annotated[int, Field(ge=2)] = 64
     lr: PositiveFloat = 2e-3
-    weight_decay: float = 0.025
-    lr_warmup_epochs: float = 1.0
-    label_smoothing: float = 0.1
+    weight_decay: NotNegative = 0.025
+    lr_warmup_epochs: NotNegative = 1.0
+    label_smoothing: Share = 0.1
     augmentation: Augmentation = "light"
     alpha_lr: PositiveFloat = 1e-2
     """Peak learning rate of the path logits."""
@@ -50,6 +52,12 @@ class SupernetSettings(_Settings):
     """Train at random widths as well, so that narrowed networks can be judged without retraining."""
     held_out: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     """Share of the training images kept out of supernet training to judge subnets."""
+
+    @model_validator(mode="after")
+    def _sampling_needs_noise(self) -> Self:
+        if self.sampling == "single" and self.noise == "none":
+            raise ValueError("sampling 'single' needs noise (uniform or gumbel): without it one path alone is trained")
+        return self
 
 
 class SlimSettings(_Settings):
@@ -67,15 +75,15 @@ class TrainSettings(_Settings):
     """Training of the networks that were found."""
 
     epochs: Positive = 10
-    batch_size: Positive = 64
+    batch_size: Annotated[int, Field(ge=2)] = 64
     lr: PositiveFloat = 2e-3
-    weight_decay: float = 0.025
-    lr_warmup_epochs: float = 1.0
-    label_smoothing: float = 0.1
-    mixup: Annotated[float, Field(ge=0)] = 0.0
-    cutmix: Annotated[float, Field(ge=0)] = 0.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    drop_path_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: NotNegative = 0.025
+    lr_warmup_epochs: NotNegative = 1.0
+    label_smoothing: Share = 0.1
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    ema_decay: Share = 0.99
+    drop_path_rate: Share = 0.0
     augmentation: Augmentation = "light"
     init: Literal["scratch", "supernet"] = "scratch"
     """scratch: new weights (the paper). supernet: start from the supernet's."""

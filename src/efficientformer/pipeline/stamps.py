@@ -46,6 +46,7 @@ def run_phase(
     reasons = _changes(previous, stamp.to_json()) if previous is not None else []
     announce(stamp.phase, "again, because " + ", ".join(reasons) if reasons else "")
     run_dir.stamp(stamp.phase).unlink(missing_ok=True)
+    run_dir.result.unlink(missing_ok=True)
     work(stamp.fingerprint)
     write_record(run_dir.stamp(stamp.phase), stamp.to_json())
     return True

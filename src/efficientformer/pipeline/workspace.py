@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,13 @@ from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import NetworkFiles, RunDir
 from efficientformer.pipeline.settings import Settings
 from efficientformer.pipeline.stamps import Stamp, run_phase
-from efficientformer.provenance import machine
+from efficientformer.provenance import FINGERPRINT, machine
 from efficientformer.records import digest, file_digest, read_record
 
 if TYPE_CHECKING:
     import torch
 
-    from efficientformer.data.dataset import ImageDataset
+    from efficientformer.data.dataset import ImageDataset, ImageSplit
     from efficientformer.data.transforms import Preprocessing
     from efficientformer.latency.runtimes import Runtime
     from efficientformer.latency.table import LatencyTable
@@ -41,6 +42,8 @@ class FoundNetwork:
 
 @dataclass(frozen=True)
 class Workspace:
+    """One run: everything is read from its directory or follows from its settings."""
+
     run_dir: RunDir
     settings: Settings
     console: RunConsole
@@ -52,7 +55,7 @@ class Workspace:
         """The named settings, dotted, as a phase's stamp wants them; a group stands for all of its settings."""
         values: dict[str, object] = {}
         for name in names:
-            value = getattr(self.settings, name)
+            value = attrgetter(name)(self.settings)
             if hasattr(value, "model_dump"):
                 values |= {f"{name}.{key}": item for key, item in value.model_dump(mode="json").items()}
             else:
@@ -81,6 +84,12 @@ class Workspace:
         from efficientformer.pipeline.images import load_dataset
 
         return load_dataset(self)
+
+    @cached_property
+    def training_images(self) -> "ImageSplit":
+        from efficientformer.pipeline.images import load_training_images
+
+        return load_training_images(self)
 
     @property
     def preprocessing(self) -> "Preprocessing":
@@ -140,6 +149,11 @@ class Workspace:
     def digests(self, *paths: Path) -> dict[str, str]:
         """Inputs of a stamp: the bytes of each file, by its name in the run directory."""
         return {str(path.relative_to(self.run_dir.root)): file_digest(path) for path in paths}
+
+    def device_digest(self) -> dict[str, str]:
+        """Measurements hold for one device, runtime and version."""
+        here = machine()
+        return {"this device": digest([{name: here[name] for name in FINGERPRINT}, self.runtime.describe()])}
 
     def data_digest(self) -> dict[str, str]:
         return {"the images": digest([self.dataset.digest, self.dataset.split_rule])}

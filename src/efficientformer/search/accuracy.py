@@ -67,10 +67,6 @@ class SupernetAccuracy:
         self._known: dict[Subnet, float] = {}
         self.num_evaluations = 0
 
-    def remember(self, subnet: Subnet, top1: float) -> None:
-        """Take over a score from an earlier run's trace."""
-        self._known[subnet] = top1
-
     def __call__(self, subnet: Subnet) -> float:
         if subnet not in self._known:
             network = extract_network(self._supernet, subnet)

@@ -96,7 +96,7 @@ def prefix(tensor: Tensor, shape: torch.Size) -> Tensor:
     return tensor[tuple(slice(size) for size in shape)]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _template(space: SearchSpace, resolution: int | Grid, num_classes: int, widths: Four) -> Supernet:
     with torch.device("meta"):
         return Supernet(space, resolution=resolution, num_classes=num_classes, widths=widths)

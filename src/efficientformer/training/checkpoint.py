@@ -35,15 +35,14 @@ class CheckpointFile:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
             return None
-        return state["state"] if state.get("fingerprint") == self._fingerprint else None
+        belongs = isinstance(state, dict) and state.get("fingerprint") == self._fingerprint
+        return state["state"] if belongs else None
 
     def is_due(self) -> bool:
         return time.monotonic() - self._written_at >= self._interval_s
 
     def save(self, state: dict[str, Any]) -> None:
-        with atomic_path(self.path) as temporary:
-            torch.save({"fingerprint": self._fingerprint, "state": state}, temporary)
+        # A stream of ours, since a full disk is then an OSError, which `atomic_path` explains.
+        with atomic_path(self.path) as temporary, temporary.open("wb") as stream:
+            torch.save({"fingerprint": self._fingerprint, "state": state}, stream)
         self._written_at = time.monotonic()
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from efficientformer.models.weights import load_network
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
 from efficientformer.provenance import provenance
-from efficientformer.records import write_record
+from efficientformer.records import digest, write_record
 
 TOLERANCE = 1e-3
 """Largest accepted difference of a logit between PyTorch and the exported file, in float32."""
@@ -21,7 +21,11 @@ def run(workspace: Workspace) -> None:
     for network in workspace.found_networks():
         files = network.files
         workspace.require(files.weights, "train")
-        stamp = Stamp(f"export {network.budget.slug}", settings={}, inputs=workspace.digests(files.weights))
+        stamp = Stamp(
+            f"export {network.budget.slug}",
+            settings=workspace.chosen("resolution"),
+            inputs=workspace.digests(files.weights) | {"the metadata": digest(_metadata(workspace, network))},
+        )
         workspace.run_phase(
             stamp, [files.onnx, files.export_record], lambda _, network=network: _export(workspace, network)
         )
@@ -30,13 +34,7 @@ def run(workspace: Workspace) -> None:
 def _export(workspace: Workspace, found: FoundNetwork) -> None:
     files, resolution = found.files, workspace.settings.resolution
     network = load_network(files.weights).eval()
-    metadata = {
-        "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
-        "preprocessing": json.dumps(workspace.preprocessing.to_json()),
-        "architecture": json.dumps(found.architecture.to_json()),
-        "budget": found.budget.text,
-        "producer": f"efficientformer {__version__}",
-    }
+    metadata = _metadata(workspace, found)
     input_shape = (1, 3, resolution, resolution)
     export_onnx(fuse(network), input_shape, files.onnx, metadata)
     difference = onnx_parity(network, files.onnx, input_shape)
@@ -57,3 +55,13 @@ def _export(workspace: Workspace, found: FoundNetwork) -> None:
             "provenance": provenance(),
         },
     )
+
+
+def _metadata(workspace: Workspace, found: FoundNetwork) -> dict[str, str]:
+    return {
+        "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
+        "preprocessing": json.dumps(workspace.preprocessing.to_json()),
+        "architecture": json.dumps(found.architecture.to_json()),
+        "budget": found.budget.text,
+        "producer": f"efficientformer {__version__}",
+    }

@@ -7,6 +7,8 @@ that network is measured; where the table was too hopeful, the descent goes on f
 from dataclasses import dataclass
 from typing import Any
 
+from efficientformer import __version__
+from efficientformer.errors import BudgetError
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.budget import Budget
 from efficientformer.pipeline.corrections import read_corrections
@@ -34,7 +36,8 @@ def run(workspace: Workspace) -> None:
         inputs=search_inputs | {"the scale after verification": digest(read_corrections(workspace))},
     )
 
-    descent_fingerprint = digest([workspace.chosen("slim", "seed"), search_inputs])
+    judging = workspace.chosen("slim.images", "slim.bn_images", "seed")
+    descent_fingerprint = digest([judging, search_inputs, __version__])
     workspace.run_phase(
         stamp, [run_dir.trace], lambda _: _find(workspace, table, Descent(workspace, table, descent_fingerprint))
     )
@@ -73,6 +76,12 @@ def _find(workspace: Workspace, table: LatencyTable, descent: Descent) -> None:
         made += _confirm(workspace, waiting)
         if all(aim.confirmed for aim in aims):
             break
+    else:
+        late = ", ".join(aim.budget.text for aim in aims if not aim.confirmed)
+        raise BudgetError(
+            f"No network was measured within {late}, after {MAX_CORRECTIONS} corrections of the table. "
+            "Measure on a quieter machine or ask for a larger budget."
+        )
     write_record(workspace.run_dir.trace, _trace_record(descent, aims, made))
 
 

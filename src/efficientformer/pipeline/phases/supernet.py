@@ -1,6 +1,6 @@
 """Phase `supernet`: train weights and path logits of every MetaPath together (paper, section 4.2)."""
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from efficientformer.data.loader import steps_per_epoch, train_batches
 from efficientformer.data.transforms import train_transform
@@ -28,6 +28,7 @@ def run(workspace: Workspace) -> None:
     workspace.run_phase(
         stamp, [run_dir.supernet_weights, run_dir.supernet_record], lambda fingerprint: _train(workspace, fingerprint)
     )
+    run_dir.supernet_checkpoint.unlink(missing_ok=True)
 
 
 def _train(workspace: Workspace, fingerprint: str) -> None:
@@ -70,7 +71,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
             on_step=lambda step, loss: progress(step, recipe.num_steps, f"loss {loss:.3f}"),
         )
     with atomic_path(run_dir.supernet_weights) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}, temporary)
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}))
     top1 = accuracy_oracle(workspace, supernet)(Subnet.largest(workspace.space))
     write_record(
         run_dir.supernet_record,
@@ -83,5 +84,4 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
             "provenance": provenance(),
         },
     )
-    run_dir.supernet_checkpoint.unlink(missing_ok=True)
     workspace.console.say(f"the largest network scores {top1:.1f} % with the supernet's weights, on held-out images")

@@ -16,7 +16,7 @@ def run(workspace: Workspace) -> LatencyTable:
             "clock": settings.latency_clock,
             "num_classes": num_classes,
         },
-        inputs={},
+        inputs=workspace.device_digest(),
     )
 
     def work(fingerprint: str) -> None:

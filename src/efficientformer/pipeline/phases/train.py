@@ -7,7 +7,6 @@ from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import eval_transform, train_transform
 from efficientformer.models.network import Network, create_model
 from efficientformer.models.weights import save_weights
-from efficientformer.pipeline.images import training_images
 from efficientformer.pipeline.oracles import load_supernet
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
@@ -26,6 +25,7 @@ def run(workspace: Workspace) -> None:
         inputs = workspace.data_digest() | {"the architecture": digest(network.architecture.to_json())}
         if workspace.settings.train.init == "supernet":
             inputs |= workspace.digests(workspace.run_dir.supernet_weights)
+            inputs |= {"the blocks of the supernet": digest([list(stage) for stage in network.origins])}
         stamp = Stamp(
             f"train {network.budget.slug}", settings=workspace.chosen("resolution", "seed", "train"), inputs=inputs
         )
@@ -35,11 +35,12 @@ def run(workspace: Workspace) -> None:
             [files.weights, files.train_record, files.architecture],
             lambda fingerprint, network=network: _train(workspace, network, fingerprint),
         )
+        files.checkpoint.unlink(missing_ok=True)
 
 
 def _train(workspace: Workspace, found: FoundNetwork, fingerprint: str) -> None:
     settings, files = workspace.settings.train, found.files
-    dataset, images = workspace.dataset, training_images(workspace)
+    dataset, images = workspace.dataset, workspace.training_images
     num_classes = len(dataset.classes)
     per_epoch = steps_per_epoch(images, settings.batch_size)
     recipe = Recipe(
@@ -102,7 +103,6 @@ def _train(workspace: Workspace, found: FoundNetwork, fingerprint: str) -> None:
             "provenance": provenance(),
         },
     )
-    files.checkpoint.unlink(missing_ok=True)
 
 
 def _initial(workspace: Workspace, found: FoundNetwork) -> Network:

@@ -4,16 +4,16 @@ from typing import Any
 
 from efficientformer.models.fuse import fuse
 from efficientformer.models.weights import load_network
-from efficientformer.pipeline.corrections import correct, read_corrections
+from efficientformer.pipeline.corrections import correct
 from efficientformer.pipeline.measure import LARGEST, measure_beside_largest, open_exported
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.records import digest, read_record, write_record
 
 
 def run(workspace: Workspace) -> bool:
-    """True when every promise is kept; else the scale is corrected, so that `slim` has more to do."""
+    """True when every promise is kept. A broken one is measured again by the next command."""
     found = workspace.found_networks()
     for network in found:
         workspace.require(network.files.onnx, "export")
@@ -21,7 +21,9 @@ def run(workspace: Workspace) -> bool:
         "verify",
         settings=workspace.chosen("budget", "runtime", "threads", "verify", "resolution")
         | {"clock": workspace.settings.latency_clock},
-        inputs=workspace.digests(*(network.files.onnx for network in found)),
+        inputs=workspace.digests(*(network.files.onnx for network in found))
+        | workspace.device_digest()
+        | {"what was found": digest([[n.budget.text, n.budget_ms, n.predicted_ms] for n in found])},
     )
     workspace.run_phase(stamp, [workspace.run_dir.verification], lambda _: _verify(workspace, found))
     promises = read_record(workspace.run_dir.verification)["promises"]
@@ -30,18 +32,22 @@ def run(workspace: Workspace) -> bool:
         verdict = "kept" if promise["kept"] else "NOT kept"
         workspace.console.say(
             f"{promise['budget']} = {promise['budget_ms']:.3f} ms: measured {promise['measured_p50_ms']:.3f} ms "
-            f"[{low:.3f}, {high:.3f}], {verdict}"
+            f"[{low:.3f}, {high:.3f}] ({workspace.settings.latency_clock} clock), {verdict}"
         )
-    return all(promise["kept"] for promise in promises)
+    kept = all(promise["kept"] for promise in promises)
+    if not kept:
+        workspace.run_dir.stamp(stamp.phase).unlink(missing_ok=True)
+    return kept
 
 
 def correct_broken(workspace: Workspace) -> None:
-    """After a broken promise: aim lower by as much as the network was too slow."""
-    known = read_corrections(workspace)
+    """After a broken promise: aim below that network by as much as it was too slow."""
+    found = {network.budget.slug: network for network in workspace.found_networks()}
     for promise in read_record(workspace.run_dir.verification)["promises"]:
         if not promise["kept"]:
             too_slow = promise["measured_interval_ms"][1] / promise["budget_ms"]
-            scale = known.get(promise["slug"], 1.0) * too_slow * 1.01
+            network = found[promise["slug"]]
+            scale = 1.01 * too_slow * network.budget_ms / network.predicted_ms
             correct(workspace, promise["slug"], scale)
             workspace.console.say(f"{promise['budget']}: slimming goes on from the corrected scale {scale:.3f}")
 
