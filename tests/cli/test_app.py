@@ -76,3 +76,18 @@ def test_settings_given_once_are_remembered_by_the_run(tmp_path, monkeypatch, ca
     assert (saved["train"]["epochs"], saved["seed"], saved["train"]["lr"]) == (7, 4, 0.5)
     assert saved["given"] == {"train": {"epochs": 7, "lr": 0.5}, "seed": 4}
     capsys.readouterr()
+
+
+def test_two_folders_of_one_name_do_not_share_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", "--data", "a/photos"]) == 2
+    assert run(["train", "--data", "a/photos"]) == 2
+    assert "holds a run on" not in capsys.readouterr().err
+    assert run(["train", "--data", "b/photos"]) == 2
+    assert "holds a run on" in capsys.readouterr().err
+
+
+def test_a_settings_record_that_is_none_is_named(tmp_path, capsys):
+    (tmp_path / "settings.json").write_text("[]")
+    assert run(["train", "--run-dir", str(tmp_path)]) == 1
+    assert "settings.json is not a settings record" in capsys.readouterr().err.replace("\n", " ")

@@ -57,3 +57,17 @@ def test_yaml_files_are_read_and_refused(tmp_path):
         read_yaml(path)
     with pytest.raises(UsageError, match="does not exist"):
         read_yaml(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"supernet": {"sampling": "single", "noise": "none"}},
+        {"train": {"lr": float("inf")}},
+        {"train": {"label_smoothing": 1.5}},
+        {"train": {"batch_size": 1}},
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_runs(given):
+    with pytest.raises(UsageError):
+        resolve_settings(given)

@@ -1,0 +1,46 @@
+import pytest
+
+from efficientformer.arch.space import QUICK
+from efficientformer.pipeline.console import RunConsole
+from efficientformer.pipeline.corrections import read_corrections
+from efficientformer.pipeline.phases.verify import correct_broken
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.pipeline.settings import resolve_settings
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.records import write_record
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    """A run whose first promise was broken by half a percent and whose second was kept."""
+    run_dir = RunDir(tmp_path)
+    found = {"architecture": QUICK.smallest().to_json(), "origins": [[0]] * 4}
+    budgets = [
+        {"budget_value": {"text": "3ms", "value": 3.0, "unit": "ms"}, "slug": "3ms", "budget_ms": 3.0}
+        | {"predicted_ms": 2.55, **found},
+        {"budget_value": {"text": "1ms", "value": 1.0, "unit": "ms"}, "slug": "1ms", "budget_ms": 1.0}
+        | {"predicted_ms": 0.8, **found},
+    ]
+    promises = [
+        {"budget": "3ms", "slug": "3ms", "budget_ms": 3.0, "predicted_ms": 2.55, "measured_interval_ms": [3.0, 3.015]},
+        {"budget": "1ms", "slug": "1ms", "budget_ms": 1.0, "predicted_ms": 0.8, "measured_interval_ms": [0.9, 0.95]},
+    ]
+    write_record(run_dir.trace, {"budgets": budgets})
+    write_record(run_dir.table, {})
+    kept = [{**promise, "kept": promise["measured_interval_ms"][1] <= promise["budget_ms"]} for promise in promises]
+    write_record(run_dir.verification, {"promises": kept})
+    return Workspace(run_dir, resolve_settings({}), RunConsole())
+
+
+def test_the_next_aim_lies_below_the_network_that_was_too_slow(workspace):
+    correct_broken(workspace)
+    corrections = read_corrections(workspace)
+    assert list(corrections) == ["3ms"]
+    next_target_ms = 3.0 * (1 - workspace.settings.slim.headroom) / corrections["3ms"]
+    assert next_target_ms < 2.55 / 1.005
+
+
+def test_a_new_table_needs_no_old_correction(workspace):
+    correct_broken(workspace)
+    write_record(workspace.run_dir.table, {"new": True})
+    assert read_corrections(workspace) == {}
