@@ -32,7 +32,10 @@ def test_the_version_is_printed(capsys):
         (["desing"], "design"),
         (["report", "nowhere"], "is not a run directory"),
         (["predict", "nowhere.onnx", "a.png"], "nowhere.onnx is not a file"),
-        (["train", "--run-dir", "empty"], "Run 'efficientformer slim --run-dir empty' first"),
+        (
+            ["train", "--run-dir", "empty"],
+            "trace.json is missing or not finished. Run 'efficientformer slim --run-dir empty'",
+        ),
     ],
 )
 def test_a_wrong_request_is_one_clear_error_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):

@@ -186,3 +186,19 @@ def test_kill_9_at_random_moments_changes_nothing(command, photos, tmp_path, des
     for name in names:
         read = (lambda path: path.read_text()) if name.endswith("jsonl") else read_record
         assert without_times(read(killed / name)) == without_times(read(whole / name)), name
+
+
+def test_a_verb_does_not_take_what_other_settings_made(designed, command, tmp_path):
+    run_dir = tmp_path / "stale"
+    shutil.copytree(designed[0], run_dir)
+    for arguments, stale in (
+        (("train", "--budget", "50%"), "trace.json is out of date (budget changed)"),
+        (("slim", "--budget", "60%", "--budget", "40%", "--resolution", "32"), "table.json is out of date"),
+    ):
+        process = command(*arguments, "--run-dir", run_dir)
+        _, stderr = process.communicate()
+        assert process.returncode == 2 and stale in stderr
+    (run_dir / "stamps" / "train 60pct.json").unlink()
+    process = command("export", "--run-dir", run_dir, "--resolution", "16")
+    _, stderr = process.communicate()
+    assert process.returncode == 2 and "weights.safetensors is missing or not finished" in stderr

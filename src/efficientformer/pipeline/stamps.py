@@ -39,7 +39,7 @@ def run_phase(
     `announce(phase, text)` says which it is and, when a phase is done again, what changed. The stamp is written last:
     a crash before that leaves the phase to be resumed.
     """
-    previous = _read_stamp(run_dir.stamp(stamp.phase))
+    previous = read_stamp(run_dir.stamp(stamp.phase))
     if previous == stamp.to_json() and all(path.exists() for path in outputs):
         announce(stamp.phase, "up to date")
         return False
@@ -52,11 +52,13 @@ def run_phase(
     return True
 
 
-def _read_stamp(path: Path) -> dict[str, Any] | None:
+def read_stamp(path: Path) -> dict[str, Any] | None:
+    """The stamp of a finished phase, or None."""
     try:
-        return read_record(path)
+        stamp = read_record(path)
     except RecordError:
         return None
+    return stamp if isinstance(stamp, dict) and {"settings", "inputs", "version"} <= set(stamp) else None
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

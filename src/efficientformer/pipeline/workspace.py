@@ -15,7 +15,7 @@ from efficientformer.pipeline.budget import Budget, parse_budgets
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import NetworkFiles, RunDir
 from efficientformer.pipeline.settings import Settings
-from efficientformer.pipeline.stamps import Stamp, run_phase
+from efficientformer.pipeline.stamps import Stamp, read_stamp, run_phase
 from efficientformer.provenance import FINGERPRINT, machine
 from efficientformer.records import digest, file_digest, read_record
 
@@ -62,14 +62,23 @@ class Workspace:
                 values[name] = list(value) if isinstance(value, tuple) else value
         return values
 
-    def require(self, path: Path, verb: str) -> Path:
-        """Raises UsageError when an earlier phase has not made `path` yet."""
-        if not path.exists():
-            raise UsageError(
-                f"{path} is missing. Run 'efficientformer {verb} --run-dir {self.run_dir.root}' first, "
-                "or 'efficientformer design' for the whole way."
-            )
-        return path
+    def require(self, path: Path, verb: str, slug: str | None = None) -> Path:
+        """`path`, which an earlier phase makes (of the budget `slug`, where it makes one for each).
+
+        Raises UsageError when it is missing, half made, or made with other settings than this run now has.
+        """
+        stamp = read_stamp(self.run_dir.stamp(verb if slug is None else f"{verb} {slug}"))
+        now = self.chosen(*type(self.settings).model_fields) | {"clock": self.settings.latency_clock}
+        if not path.exists() or stamp is None:
+            problem = "missing or not finished"
+        elif changed := [name for name, old in stamp["settings"].items() if name in now and now[name] != old]:
+            problem = f"out of date ({', '.join(changed)} changed)"
+        else:
+            return path
+        raise UsageError(
+            f"{path} is {problem}. Run 'efficientformer {verb} --run-dir {self.run_dir.root}' first, "
+            "or 'efficientformer design' for the whole way."
+        )
 
     @cached_property
     def budgets(self) -> list[Budget]:

@@ -13,7 +13,7 @@ from efficientformer.tasks.classification import evaluate
 def run(workspace: Workspace) -> None:
     for network in workspace.found_networks():
         files = network.files
-        workspace.require(files.weights, "train")
+        workspace.require(files.weights, "train", network.budget.slug)
         stamp = Stamp(
             f"evaluate {network.budget.slug}",
             settings=workspace.chosen("resolution"),

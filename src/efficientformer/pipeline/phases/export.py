@@ -20,7 +20,7 @@ TOLERANCE = 1e-3
 def run(workspace: Workspace) -> None:
     for network in workspace.found_networks():
         files = network.files
-        workspace.require(files.weights, "train")
+        workspace.require(files.weights, "train", network.budget.slug)
         stamp = Stamp(
             f"export {network.budget.slug}",
             settings=workspace.chosen("resolution"),

@@ -16,7 +16,7 @@ def run(workspace: Workspace) -> bool:
     """True when every promise is kept. A broken one is measured again by the next command."""
     found = workspace.found_networks()
     for network in found:
-        workspace.require(network.files.onnx, "export")
+        workspace.require(network.files.onnx, "export", network.budget.slug)
     stamp = Stamp(
         "verify",
         settings=workspace.chosen("budget", "runtime", "threads", "verify", "resolution")
