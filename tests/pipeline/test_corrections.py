@@ -26,6 +26,7 @@ def workspace(tmp_path) -> Workspace:
         {"budget": "1ms", "slug": "1ms", "budget_ms": 1.0, "predicted_ms": 0.8, "measured_interval_ms": [0.9, 0.95]},
     ]
     write_record(run_dir.trace, {"budgets": budgets})
+    write_record(run_dir.stamp("slim"), {"settings": {}, "inputs": {}, "version": ""})
     write_record(run_dir.table, {})
     kept = [{**promise, "kept": promise["measured_interval_ms"][1] <= promise["budget_ms"]} for promise in promises]
     write_record(run_dir.verification, {"promises": kept})
