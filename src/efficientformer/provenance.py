@@ -30,15 +30,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-def provenance() -> dict[str, Any]:
-    """Where a record comes from: {machine, versions, time, load, command}.
+def provenance(device: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Where a record comes from: {machine, versions, time, load, command}; `machine` is `device`, or else this one.
 
     Versions are read from package metadata, so no package is imported. `time` is ISO 8601 in UTC, `load` the mean
     number of running processes over the last minute (None where unknown), `command` the command line without the
     folder of the program.
     """
     return {
-        "machine": machine(),
+        "machine": machine() if device is None else dict(device),
         "versions": _versions(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "load": load_average(),

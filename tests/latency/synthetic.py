@@ -1,9 +1,13 @@
 """Devices whose latency is known, to judge what is measured on them."""
 
 import random
-from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 
 from efficientformer.arch.parts import Part
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.prepared import Calls
 
 CALL_MS = 0.02
 
@@ -16,14 +20,11 @@ class Machine:
         self._random = random.Random(seed)
         self._mode, self._mode_ends_ns = 1.0, 0
 
-    def read_clock(self) -> int:
-        return self.now_ns
+    def candidate(self, latency_ms: float) -> "Candidate":
+        return Candidate(self, latency_ms)
 
-    def candidate(self, latency_ms: float) -> Callable[[], object]:
-        def run() -> None:
-            self.now_ns += round(1e6 * latency_ms * self._slowness())
-
-        return run
+    def run(self, latency_ms: float) -> None:
+        self.now_ns += round(1e6 * latency_ms * self._slowness())
 
     def _slowness(self) -> float:
         if self.now_ns >= self._mode_ends_ns:
@@ -32,6 +33,27 @@ class Machine:
         drift = 1.0 + 0.02 * self.now_ns / 1e9
         spike = 3.0 if self._random.random() < 0.01 else 1.0
         return self._mode * drift * spike * self._random.gauss(1.0, 0.004)
+
+
+@dataclass
+class Candidate:
+    """A network of known latency on a synthetic machine."""
+
+    machine: Machine
+    latency_ms: float
+    num_calls: int = 0
+
+    def sample(self, calls: Calls, clock: Clock) -> float:
+        for _ in range(calls.settling):
+            self.machine.run(self.latency_ms)
+        start_ns = self.machine.now_ns
+        for _ in range(calls.timed):
+            self.machine.run(self.latency_ms)
+        self.num_calls += calls.settling + calls.timed
+        return (self.machine.now_ns - start_ns) / calls.timed / 1e6
+
+    def output(self) -> np.ndarray:
+        return np.zeros(1)
 
 
 def part_latency_ms(part: Part) -> float:

@@ -5,7 +5,8 @@ import pytest
 
 from efficientformer.errors import LatencyError
 from efficientformer.latency.measurement import paired_ratio
-from efficientformer.latency.timer import Calls, time_interleaved, warm_up
+from efficientformer.latency.prepared import Calls, InProcess
+from efficientformer.latency.timer import time_interleaved, warm_up
 
 from .synthetic import Machine
 
@@ -18,7 +19,7 @@ def ratio_on(machine, first_ms, second_ms):
         "second": machine.candidate(second_ms),
         **{f"other {index}": machine.candidate(0.3 * index) for index in range(1, 5)},
     }
-    samples = time_interleaved(candidates, rounds=80, clock="cpu", read_clock=machine.read_clock)
+    samples = time_interleaved(candidates, rounds=80, clock="cpu")
     return paired_ratio(samples["first"], samples["second"], "second")
 
 
@@ -43,7 +44,6 @@ def test_every_sample_is_kept_in_order_of_rounds():
         candidates,
         rounds=7,
         clock="wall",
-        read_clock=machine.read_clock,
         on_round=lambda index, taken: seen.append((index, taken)),
     )
     assert [index for index, _ in seen] == list(range(7))
@@ -53,9 +53,9 @@ def test_every_sample_is_kept_in_order_of_rounds():
 def orders(candidates, **options):
     """Names in the order in which the rounds call them."""
     called = []
-    wrapped = {name: (lambda name=name: called.append(name)) for name in candidates}
+    wrapped = {name: InProcess(lambda name=name: called.append(name)) for name in candidates}
     once = dict.fromkeys(candidates, Calls(settling=0, timed=1))
-    time_interleaved(wrapped, clock="wall", calls=once, read_clock=lambda: 0, **options)
+    time_interleaved(wrapped, clock="wall", calls=once, **options)
     return [called[start : start + len(candidates)] for start in range(0, len(called), len(candidates))]
 
 
@@ -68,25 +68,18 @@ def test_rounds_have_random_orders_that_a_continued_run_repeats():
 
 
 def test_small_candidates_repeat_their_call_and_each_sample_settles_first():
-    machine, count = Machine(), [0]
-    tiny = machine.candidate(0.01)
-
-    def counted():
-        count[0] += 1
-        tiny()
-
-    calls = warm_up({"tiny": counted}, clock="cpu", min_sample_ms=1.0, read_clock=machine.read_clock)
+    tiny = Machine().candidate(0.01)
+    calls = warm_up({"tiny": tiny}, clock="cpu", min_sample_ms=1.0)
     assert 60 <= calls["tiny"].timed <= 110
     assert calls["tiny"].settling == 4
-    count[0] = 0
-    samples = time_interleaved({"tiny": counted}, rounds=2, clock="cpu", calls=calls, read_clock=machine.read_clock)
-    assert count[0] == 2 * (calls["tiny"].timed + 4)
+    tiny.num_calls = 0
+    samples = time_interleaved({"tiny": tiny}, rounds=2, clock="cpu", calls=calls)
+    assert tiny.num_calls == 2 * (calls["tiny"].timed + 4)
     assert all(0.009 < sample < 0.03 for sample in samples["tiny"])
 
 
 def test_slow_candidates_settle_in_two_calls_and_are_timed_once():
-    machine = Machine()
-    calls = warm_up({"slow": machine.candidate(300.0)}, clock="cpu", read_clock=machine.read_clock)
+    calls = warm_up({"slow": Machine().candidate(300.0)}, clock="cpu")
     assert calls["slow"] == Calls(settling=2, timed=1)
 
 
@@ -96,7 +89,6 @@ def test_progress_counts_rounds():
         {"a": machine.candidate(1.0)},
         rounds=2,
         clock="cpu",
-        read_clock=machine.read_clock,
         progress=lambda done, total, text: told.append((done, total, text)),
     )
     assert told == [(1, 2, "round 1 of 2"), (2, 2, "round 2 of 2")]
@@ -112,7 +104,7 @@ def test_one_thread_stays_on_one_core_and_is_set_free_even_after_an_error():
         raise RuntimeError("broken candidate")
 
     with pytest.raises(RuntimeError, match="broken candidate"):
-        time_interleaved({"a": fail}, rounds=1, clock="cpu")
+        time_interleaved({"a": InProcess(fail)}, rounds=1, clock="cpu")
     assert len(during[0]) == 1 and during[1] is False
     assert os.sched_getaffinity(0) == before and gc.isenabled()
 
@@ -121,11 +113,15 @@ def test_one_thread_stays_on_one_core_and_is_set_free_even_after_an_error():
 def test_several_threads_may_use_every_core():
     during = []
     time_interleaved(
-        {"a": lambda: during.append(os.sched_getaffinity(0))}, rounds=1, clock="wall", threads=2, min_sample_ms=0
+        {"a": InProcess(lambda: during.append(os.sched_getaffinity(0)))},
+        rounds=1,
+        clock="wall",
+        threads=2,
+        min_sample_ms=0,
     )
     assert during[0] == os.sched_getaffinity(0)
 
 
 def test_cpu_clock_is_refused_for_two_threads():
     with pytest.raises(LatencyError, match="one thread"):
-        time_interleaved({"a": int}, rounds=1, clock="cpu", threads=2)
+        time_interleaved({"a": InProcess(int)}, rounds=1, clock="cpu", threads=2)

@@ -17,7 +17,8 @@ from efficientformer.latency.chains import Chain
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.fit_table import TablePlan, fit_table, plan_table
 from efficientformer.latency.partial import PartialRounds
-from efficientformer.latency.runtimes import Run, Runtime
+from efficientformer.latency.prepared import Prepared
+from efficientformer.latency.runtimes import Runtime
 from efficientformer.latency.table import LatencyTable
 from efficientformer.latency.timer import Progress, time_interleaved
 from efficientformer.models.fuse import fuse
@@ -58,7 +59,7 @@ def build_table(
     if min(rounds, num_networks, chain_length) < 2:
         raise LatencyError("A table needs at least two rounds, two random networks, and chains of two blocks.")
     plan = plan_table(space, resolution, num_classes, chain_length=chain_length, num_networks=num_networks, seed=seed)
-    origin = provenance()
+    origin = provenance(runtime.machine())
     setting = [space.to_json(), resolution, num_classes, clock, runtime.describe()]
     partial = PartialRounds(partial_path, [setting, origin["machine"], origin["versions"]], plan.names)
     if len(partial.rounds) < rounds:
@@ -84,16 +85,16 @@ def build_table(
     )
 
 
-def _sample_ms(largest: Run, clock: Clock, threads: int) -> float:
+def _sample_ms(largest: Prepared, clock: Clock, threads: int) -> float:
     """How long a sample lasts: one call of the largest network, within limits, so that all meet disturbances alike."""
     shortest, longest = SAMPLE_MS
     calls = time_interleaved({"largest": largest}, rounds=3, clock=clock, threads=threads, min_sample_ms=0)["largest"]
     return min(longest, max(shortest, min(calls)))
 
 
-def _prepare(plan: TablePlan, runtime: Runtime, rounds: int, progress: Progress | None) -> dict[str, Run]:
+def _prepare(plan: TablePlan, runtime: Runtime, rounds: int, progress: Progress | None) -> dict[str, Prepared]:
     total = len(plan.names)
-    candidates: dict[str, Run] = {}
+    candidates: dict[str, Prepared] = {}
     for name, item in zip(plan.names, (*plan.chains, *plan.networks), strict=True):
         if isinstance(item, Architecture):
             candidates[name] = _prepare_network(item, plan, runtime)
@@ -104,7 +105,7 @@ def _prepare(plan: TablePlan, runtime: Runtime, rounds: int, progress: Progress 
     return candidates
 
 
-def _prepare_chain(chain: Chain, runtime: Runtime) -> Run:
+def _prepare_chain(chain: Chain, runtime: Runtime) -> Prepared:
     module = nn.Sequential(*map(build_part, chain))
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -113,7 +114,7 @@ def _prepare_chain(chain: Chain, runtime: Runtime) -> Run:
     return runtime.prepare(fuse(module), part_input_shape(chain[0]))
 
 
-def _prepare_network(architecture: Architecture, plan: TablePlan, runtime: Runtime) -> Run:
+def _prepare_network(architecture: Architecture, plan: TablePlan, runtime: Runtime) -> Prepared:
     resolution = plan.resolution
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
     network = create_model(

@@ -6,7 +6,8 @@ from pathlib import Path
 from efficientformer.errors import LatencyError
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.measurement import Measurement, paired_ratio
-from efficientformer.latency.runtimes import Run, Runtime
+from efficientformer.latency.prepared import Prepared
+from efficientformer.latency.runtimes import Runtime
 from efficientformer.latency.timer import (
     MIN_SAMPLE_MS,
     WARMUP_RUNS,
@@ -51,7 +52,7 @@ def measure_files(
 
 
 def measure_networks(
-    candidates: Mapping[str, Run],
+    candidates: Mapping[str, Prepared],
     input_shape: tuple[int, int, int, int],
     runtime: Runtime,
     clock: Clock,
@@ -74,7 +75,7 @@ def measure_networks(
         raise LatencyError(f"{rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
     if reference is not None and reference not in candidates:
         raise LatencyError(f"The reference {reference!r} is not among the networks: {', '.join(candidates)}.")
-    origin = provenance()
+    origin = provenance(runtime.machine())
     calls = warm_up(candidates, clock=clock, min_sample_ms=min_sample_ms, warmup_runs=warmup_runs)
     samples = time_interleaved(
         candidates, rounds=rounds, clock=clock, threads=runtime.threads, seed=seed, calls=calls, progress=progress

@@ -10,16 +10,14 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from efficientformer.latency.clock import Clock, ReadClock, check_clock, clock_reader
+from efficientformer.latency.clock import Clock, check_clock
+from efficientformer.latency.prepared import NS_PER_MS, Calls, Prepared
 
-Candidate = Callable[[], object]
 Progress = Callable[[int, int, str], None]
 WARMUP_RUNS = 3
 MIN_SAMPLE_MS = 1.0
-NS_PER_MS = 1e6
 # Calls in front of each sample: weights come back into the caches over several calls, not one (measured: the
 # second call of a network with 5 MB of weights was still 37 % slower than the sixth).
 MAX_SETTLING_CALLS = 4
@@ -27,16 +25,8 @@ MIN_SETTLING_CALLS = 2
 SETTLING_MS = 40.0
 
 
-@dataclass(frozen=True)
-class Calls:
-    """Calls of one sample: `settling` ones that are not timed, then `timed` ones."""
-
-    settling: int
-    timed: int
-
-
 def time_interleaved(
-    candidates: Mapping[str, Candidate],
+    candidates: Mapping[str, Prepared],
     *,
     rounds: int,
     clock: Clock,
@@ -45,7 +35,6 @@ def time_interleaved(
     min_sample_ms: float = MIN_SAMPLE_MS,
     first_round: int = 0,
     calls: Mapping[str, Calls] | None = None,
-    read_clock: ReadClock | None = None,
     progress: Progress | None = None,
     on_round: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, list[float]]:
@@ -53,19 +42,18 @@ def time_interleaved(
 
     Rounds `first_round` to `rounds` - 1 are run; round k has the same random order whenever it is run. A sample repeats
     its call until it lasts `min_sample_ms`, behind a few calls that are not timed. `calls` comes from `warm_up`, which
-    is run here when it is left out. `on_round(k, samples)` follows every round. `read_clock` replaces the clock
-    (nanoseconds). Raises LatencyError on a clock that does not fit `threads`.
+    is run here when it is left out. `on_round(k, samples)` follows every round. Raises LatencyError on a clock that
+    does not fit `threads`.
     """
     check_clock(clock, threads)
-    read = read_clock or clock_reader(clock)
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     with _undisturbed(pinned=threads == 1):
         if calls is None:
-            calls = warm_up(candidates, clock=clock, min_sample_ms=min_sample_ms, read_clock=read)
+            calls = warm_up(candidates, clock=clock, min_sample_ms=min_sample_ms)
         for index in range(first_round, rounds):
             order = list(candidates)
             random.Random(f"{seed}/{index}").shuffle(order)
-            taken = {name: _sample(candidates[name], calls[name], read) for name in order}
+            taken = {name: candidates[name].sample(calls[name], clock) for name in order}
             for name, values in samples.items():
                 values.append(taken[name])
             if on_round is not None:
@@ -76,31 +64,20 @@ def time_interleaved(
 
 
 def warm_up(
-    candidates: Mapping[str, Candidate],
+    candidates: Mapping[str, Prepared],
     *,
     clock: Clock,
     min_sample_ms: float = MIN_SAMPLE_MS,
     warmup_runs: int = WARMUP_RUNS,
-    read_clock: ReadClock | None = None,
 ) -> dict[str, Calls]:
     """Call every candidate `warmup_runs` times and plan its samples: how many calls settle it, how many are timed."""
-    read = read_clock or clock_reader(clock)
     calls = {}
-    for name, call in candidates.items():
-        fastest = min(_sample(call, Calls(settling=0, timed=1), read) for _ in range(warmup_runs))
+    for name, candidate in candidates.items():
+        fastest = min(candidate.sample(Calls(settling=0, timed=1), clock) for _ in range(warmup_runs))
         fastest = max(fastest, 1 / NS_PER_MS)
         settling = min(MAX_SETTLING_CALLS, max(MIN_SETTLING_CALLS, int(SETTLING_MS / fastest)))
         calls[name] = Calls(settling, timed=max(1, math.ceil(min_sample_ms / fastest)))
     return calls
-
-
-def _sample(call: Candidate, calls: Calls, read: ReadClock) -> float:
-    for _ in range(calls.settling):
-        call()
-    start = read()
-    for _ in range(calls.timed):
-        call()
-    return (read() - start) / calls.timed / NS_PER_MS
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """Measure whole networks of a run side by side with the largest of its search space."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.measure_networks import measure_networks
 from efficientformer.latency.measurement import Measurement
+from efficientformer.latency.prepared import Prepared
 from efficientformer.models.fuse import fuse
 from efficientformer.models.network import create_model
 from efficientformer.pipeline.workspace import Workspace
@@ -13,22 +14,20 @@ from efficientformer.pipeline.workspace import Workspace
 LARGEST = "largest"
 
 
-def prepare_untrained(workspace: Workspace, architecture: Architecture) -> Callable[[], object]:
+def prepare_untrained(workspace: Workspace, architecture: Architecture) -> Prepared:
     """The architecture on the run's runtime in deploy form; latency does not depend on what the weights are."""
     resolution, num_classes = workspace.settings.resolution, len(workspace.dataset.classes)
     network = create_model(architecture, num_classes=num_classes, resolution=resolution, layer_scale_init=0.5)
     return workspace.runtime.prepare(fuse(network), (1, 3, resolution, resolution))
 
 
-def open_exported(workspace: Workspace, path: Path) -> Callable[[], object]:
+def open_exported(workspace: Workspace, path: Path) -> Prepared:
     """An exported file on the run's runtime."""
     resolution = workspace.settings.resolution
     return workspace.runtime.open(path, (1, 3, resolution, resolution))
 
 
-def measure_beside_largest(
-    workspace: Workspace, candidates: Mapping[str, Callable[[], object]]
-) -> dict[str, Measurement]:
+def measure_beside_largest(workspace: Workspace, candidates: Mapping[str, Prepared]) -> dict[str, Measurement]:
     """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`)."""
     everything = {LARGEST: prepare_untrained(workspace, workspace.space.largest()), **candidates}
     settings = workspace.settings

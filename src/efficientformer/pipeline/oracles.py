@@ -27,7 +27,7 @@ def load_supernet(workspace: Workspace) -> Supernet:
     """The trained supernet of this run."""
     supernet = build_supernet(workspace)
     supernet.load_state_dict(load_file(workspace.require(workspace.run_dir.supernet_weights, "supernet")))
-    return supernet.to(workspace.device)
+    return supernet.to(workspace.training_device)
 
 
 def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccuracy:

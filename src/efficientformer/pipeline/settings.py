@@ -119,7 +119,7 @@ class Settings(_Settings):
     """Processes that decode images; 0 decodes in the main process."""
     training_threads: Positive | None = None
     """CPU threads that train and judge networks; all cores when absent. Small networks are fastest with one."""
-    device: str = "auto"
+    training_device: str = "auto"
     """Where networks are trained: auto, cpu, cuda or mps."""
     table: TableSettings = TableSettings()
     supernet: SupernetSettings = SupernetSettings()

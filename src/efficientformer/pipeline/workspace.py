@@ -16,7 +16,7 @@ from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import NetworkFiles, RunDir
 from efficientformer.pipeline.settings import Settings
 from efficientformer.pipeline.stamps import Stamp, read_stamp, run_phase
-from efficientformer.provenance import FINGERPRINT, machine
+from efficientformer.provenance import FINGERPRINT
 from efficientformer.records import digest, file_digest, read_record
 
 if TYPE_CHECKING:
@@ -113,20 +113,20 @@ class Workspace:
         return open_runtime(self.settings.runtime, self.settings.threads)
 
     @cached_property
-    def device(self) -> "torch.device":
+    def training_device(self) -> "torch.device":
         """Where networks are trained and judged; the first use also sets the number of CPU threads."""
         import torch
 
         torch.set_num_threads(self.settings.training_threads or os.cpu_count() or 1)
 
-        name = self.settings.device
+        name = self.settings.training_device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             device = torch.device(name)
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"--device {name} cannot be used here: {error}") from error
+            raise UsageError(f"--training-device {name} cannot be used here: {error}") from error
         return device
 
     def table(self) -> "LatencyTable":
@@ -134,7 +134,7 @@ class Workspace:
         from efficientformer.latency.table import LatencyTable
 
         table = LatencyTable.load(self.require(self.run_dir.table, "table"))
-        table.check_device(machine(), self.runtime.describe())
+        table.check_device(self.runtime.machine(), self.runtime.describe())
         return table
 
     def found_networks(self) -> list[FoundNetwork]:
@@ -161,7 +161,7 @@ class Workspace:
 
     def device_digest(self) -> dict[str, str]:
         """Measurements hold for one device, runtime and version."""
-        here = machine()
+        here = self.runtime.machine()
         return {"this device": digest([{name: here[name] for name in FINGERPRINT}, self.runtime.describe()])}
 
     def data_digest(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import torch
 from efficientformer.arch.space import STANDARD
 from efficientformer.errors import LatencyError
 from efficientformer.export.onnx import export_onnx
+from efficientformer.latency.prepared import input_sample
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 from efficientformer.models.fuse import fuse
 from efficientformer.models.network import create_model
@@ -22,7 +23,7 @@ def network():
 
 
 def test_one_thread_computes_in_the_calling_thread(network):
-    run = OnnxRuntime(1).prepare(network, SHAPE)
+    run = OnnxRuntime(1).prepare(network, SHAPE).run
     for _ in range(3):
         run()
     threads = threading.active_count()
@@ -37,9 +38,9 @@ def test_one_thread_computes_in_the_calling_thread(network):
 def test_file_and_module_give_what_the_network_gives(network, tmp_path):
     path = tmp_path / "network.onnx"
     export_onnx(network, SHAPE, path)
-    from_file = np.asarray(OnnxRuntime(1).open(path, SHAPE)())[0]
-    from_module = np.asarray(OnnxRuntime(1).prepare(network, SHAPE)())[0]
-    x = torch.from_numpy(np.random.default_rng(0).standard_normal(SHAPE, dtype=np.float32))
+    from_file = OnnxRuntime(1).open(path, SHAPE).output()
+    from_module = OnnxRuntime(1).prepare(network, SHAPE).output()
+    x = torch.from_numpy(input_sample(SHAPE))
     with torch.no_grad():
         expected = network(x).numpy()
     assert from_file == pytest.approx(expected, abs=1e-4) and np.array_equal(from_file, from_module)

@@ -20,14 +20,14 @@ class _Witness(nn.Module):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_and_inference_mode_hold_during_calls_only(threads):
     before = torch.get_num_threads()
-    run = PyTorch(threads).prepare(_Witness().train(), (1, 3, 8, 8))
+    run = PyTorch(threads).prepare(_Witness().train(), (1, 3, 8, 8)).run
     assert run() == (threads, True, False)
     assert torch.get_num_threads() == before and not torch.is_inference_mode_enabled()
 
 
 def test_one_thread_computes_in_the_calling_thread():
     network = fuse(create_model(STANDARD.largest(), num_classes=10, resolution=64, layer_scale_init=0.5))
-    run = PyTorch(1).prepare(network, (1, 3, 64, 64))
+    run = PyTorch(1).prepare(network, (1, 3, 64, 64)).run
     run()
     thread, process = time.thread_time_ns(), time.process_time_ns()
     for _ in range(10):

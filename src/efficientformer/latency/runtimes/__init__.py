@@ -3,23 +3,22 @@
 A further runtime is one file with a class that has the members of `Runtime`, and one line in `open_runtime`.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from efficientformer.errors import UsageError
+from efficientformer.latency.prepared import Prepared
 
 if TYPE_CHECKING:
     from torch import nn
 
 RUNTIME_NAMES = ("onnxruntime", "pytorch")
-Run = Callable[[], object]
 
 
 class Runtime(Protocol):
-    """Something that runs a network on this machine, each call on the same fixed input.
+    """Something that runs networks, on this machine or another.
 
-    With `threads` 1 all work happens in the calling thread, so that thread's CPU time is the network's.
+    With `threads` 1 all work of a call happens in one thread, so that thread's CPU time is the network's.
     """
 
     @property
@@ -32,12 +31,16 @@ class Runtime(Protocol):
         """{name, version, compute_unit, options}: all that tells two settings apart, and the unit that really runs."""
         ...
 
-    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> Run:
-        """A module, in deploy form already, ready to be called. Raises LatencyError."""
+    def machine(self) -> dict[str, Any]:
+        """Where the networks run, as `provenance.machine` describes it."""
         ...
 
-    def open(self, path: Path, input_shape: tuple[int, ...]) -> Run:
-        """An exported file, ready to be called. Raises LatencyError."""
+    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> Prepared:
+        """A module, in deploy form already, ready to be timed. Raises LatencyError."""
+        ...
+
+    def open(self, path: Path, input_shape: tuple[int, ...]) -> Prepared:
+        """An exported file, ready to be timed. Raises LatencyError."""
         ...
 
 

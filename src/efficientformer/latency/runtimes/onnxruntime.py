@@ -4,14 +4,15 @@ Below the highest level it keeps plain convolution layouts, which made Efficient
 """
 
 import tempfile
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnxruntime
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.runtimes import Run
+from efficientformer.latency.prepared import InProcess, input_sample
+from efficientformer.provenance import machine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +43,10 @@ class OnnxRuntime:
             },
         }
 
-    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> Run:
+    def machine(self) -> dict[str, Any]:
+        return machine()
+
+    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> InProcess:
         """Export to a temporary ONNX file and open that."""
         from efficientformer.export.onnx import export_onnx
 
@@ -51,7 +55,7 @@ class OnnxRuntime:
             export_onnx(module, input_shape, path)
             return self.open(path, input_shape)
 
-    def open(self, path: Path, input_shape: tuple[int, ...]) -> Run:
+    def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
         session = self._session(Path(path))
         inputs = session.get_inputs()
         if len(inputs) != 1 or not _fits(inputs[0].shape, input_shape):
@@ -60,12 +64,12 @@ class OnnxRuntime:
                 f"{path} takes {found}, not one input of shape {list(input_shape)}. Choose its resolution."
             )
         name = inputs[0].name
-        feed = {name: np.random.default_rng(0).standard_normal(input_shape, dtype=np.float32)}
+        feed = {name: input_sample(input_shape)}
         try:
             session.run(None, feed)
         except Exception as error:  # The runtime's exceptions share no base class of their own.
             raise LatencyError(f"{path} cannot be run by ONNX Runtime: {error}") from error
-        return lambda: session.run(None, feed)
+        return InProcess(lambda: session.run(None, feed), first_output=itemgetter(0))
 
     def _session(self, path: Path) -> onnxruntime.InferenceSession:
         if not path.is_file():

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.runtimes import Run
+from efficientformer.latency.prepared import InProcess, input_sample
+from efficientformer.provenance import machine
 
 
 class PyTorch:
@@ -26,11 +27,14 @@ class PyTorch:
             "options": {"mode": "eager", "memory_format": "contiguous", "intra_op_threads": self.threads},
         }
 
-    def prepare(self, module: nn.Module, input_shape: tuple[int, ...]) -> Run:
-        module = module.cpu().eval()
-        x = torch.randn(input_shape, generator=torch.Generator().manual_seed(0))
+    def machine(self) -> dict[str, Any]:
+        return machine()
 
-        def run() -> object:
+    def prepare(self, module: nn.Module, input_shape: tuple[int, ...]) -> InProcess:
+        module = module.cpu().eval()
+        x = torch.from_numpy(input_sample(input_shape))
+
+        def run() -> torch.Tensor:
             before = torch.get_num_threads()
             torch.set_num_threads(self.threads)
             try:
@@ -43,9 +47,9 @@ class PyTorch:
             run()
         except RuntimeError as error:
             raise LatencyError(f"The network does not run on an input of shape {list(input_shape)}: {error}") from error
-        return run
+        return InProcess(run)
 
-    def open(self, path: Path, input_shape: tuple[int, ...]) -> Run:
+    def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
         raise LatencyError(
             f"PyTorch does not run exported files such as {path}. Measure the file with the runtime 'onnxruntime'."
         )

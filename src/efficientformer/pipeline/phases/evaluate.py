@@ -26,7 +26,7 @@ def run(workspace: Workspace) -> None:
 
 def _evaluate(workspace: Workspace, found: FoundNetwork) -> None:
     dataset = workspace.dataset
-    network = load_network(found.files.weights).to(workspace.device)
+    network = load_network(found.files.weights).to(workspace.training_device)
     transform = eval_transform(workspace.preprocessing)
     batches = eval_batches(dataset.val, transform, batch_size=250, workers=workspace.settings.workers)
     scored = 0

@@ -44,7 +44,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         lr_warmup_steps=round(settings.lr_warmup_epochs * per_epoch),
         alpha_lr_scale=settings.alpha_lr / settings.lr,
     )
-    supernet = build_supernet(workspace).to(workspace.device)
+    supernet = build_supernet(workspace).to(workspace.training_device)
     task = SupernetTask(
         temperature=settings.temperature,
         noise=settings.noise,

@@ -65,7 +65,7 @@ def _train(workspace: Workspace, found: FoundNetwork, fingerprint: str) -> None:
     started = time.monotonic()
     with workspace.console.progress(f"training {found.budget.text}") as progress:
         network = fit(
-            _initial(workspace, found).to(workspace.device),
+            _initial(workspace, found).to(workspace.training_device),
             Classification(mixing),
             lambda step: train_batches(
                 images,
