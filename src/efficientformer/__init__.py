@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from efficientformer.arch.spec import Architecture
     from efficientformer.export.onnx import export_onnx
     from efficientformer.latency.build_table import build_table
-    from efficientformer.latency.measure_networks import measure_networks
+    from efficientformer.latency.measure_networks import Subject, measure_networks
     from efficientformer.latency.runtimes import open_runtime
     from efficientformer.latency.table import LatencyTable
     from efficientformer.models.fuse import fuse
@@ -28,6 +28,7 @@ _MODULES = {
     "Architecture": "arch.spec",
     "LatencyTable": "latency.table",
     "SearchSpace": "arch.space",
+    "Subject": "latency.measure_networks",
     "Supernet": "search.supernet",
     "build_table": "latency.build_table",
     "create_model": "models.network",
@@ -45,6 +46,7 @@ __all__ = [
     "Architecture",
     "LatencyTable",
     "SearchSpace",
+    "Subject",
     "Supernet",
     "build_table",
     "create_model",

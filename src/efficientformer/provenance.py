@@ -14,7 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("efficientformer", "torch", "torchvision", "timm", "onnx", "onnxruntime", "numpy", "scipy", "safetensors")
+PACKAGES = (
+    *("efficientformer", "torch", "torchvision", "timm", "onnx", "onnxruntime", "numpy", "scipy", "safetensors"),
+    *("openvino", "mnn", "ncnn", "pnnx", "ai-edge-litert", "tensorrt"),
+)
 # What tells one device from another; memory and Python do not change how fast a network runs.
 FINGERPRINT = ("cpu", "cores", "os")
 

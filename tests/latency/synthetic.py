@@ -2,9 +2,12 @@
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls
@@ -12,27 +15,56 @@ from efficientformer.latency.prepared import Calls
 CALL_MS = 0.02
 
 
-class Machine:
-    """A clock that runs only while candidates do; its speed drifts, switches between two modes, and has spikes."""
+DISTURBANCES = ("drift", "modes", "spikes", "steps", "tails")
+NOISE = 0.004
+STEP_MS = 1000.0
 
-    def __init__(self, seed: int = 0) -> None:
+
+class Machine:
+    """A clock that runs only while candidates do, at a speed that suffers from the disturbances named.
+
+    "drift" slows it steadily; "modes" switch between two speeds within a round; "steps" move it to another level for
+    many rounds; "spikes" triple single calls; "tails" add to each call from a Pareto distribution without variance.
+    """
+
+    def __init__(self, seed: int = 0, *disturbances: str, noise: float = NOISE) -> None:
+        assert set(disturbances) <= set(DISTURBANCES)
         self.now_ns = 0
+        self._disturbances = disturbances
         self._random = random.Random(seed)
-        self._mode, self._mode_ends_ns = 1.0, 0
+        self._noise = noise
+        self._mode, self._mode_ends_ms = 1.0, 0.0
+        self._step, self._step_ends_ms = 1.0, self._random.expovariate(1 / STEP_MS)
 
     def candidate(self, latency_ms: float) -> "Candidate":
         return Candidate(self, latency_ms)
 
-    def run(self, latency_ms: float) -> None:
-        self.now_ns += round(1e6 * latency_ms * self._slowness())
+    def run(self, latency_ms: float, num_calls: int) -> None:
+        self.now_ns += round(1e6 * latency_ms * num_calls * self._slowness() * self._mean_noise(num_calls))
 
     def _slowness(self) -> float:
-        if self.now_ns >= self._mode_ends_ns:
-            self._mode = self._random.choice((1.0, 1.4))
-            self._mode_ends_ns = self.now_ns + round(1e6 * self._random.expovariate(1 / 60))
-        drift = 1.0 + 0.02 * self.now_ns / 1e9
-        spike = 3.0 if self._random.random() < 0.01 else 1.0
-        return self._mode * drift * spike * self._random.gauss(1.0, 0.004)
+        now_ms, slowness = self.now_ns / 1e6, 1.0
+        if "drift" in self._disturbances:
+            slowness += 0.02 * now_ms / 1e3
+        if "modes" in self._disturbances:
+            if now_ms >= self._mode_ends_ms:
+                self._mode = self._random.choice((1.0, 1.4))
+                self._mode_ends_ms = now_ms + self._random.expovariate(1 / 60)
+            slowness *= self._mode
+        if "steps" in self._disturbances:
+            if now_ms >= self._step_ends_ms:
+                self._step = self._random.choice((1.0, 1.0, 1.04, 1.08))
+                self._step_ends_ms = now_ms + self._random.expovariate(1 / STEP_MS)
+            slowness *= self._step
+        return slowness
+
+    def _mean_noise(self, num_calls: int) -> float:
+        noise = self._random.gauss(1.0, self._noise / num_calls**0.5)
+        if "spikes" in self._disturbances:
+            noise += 2.0 * sum(self._random.random() < 0.01 for _ in range(num_calls)) / num_calls
+        if "tails" in self._disturbances:
+            noise += 0.01 * sum(self._random.paretovariate(1.5) - 1 for _ in range(num_calls)) / num_calls
+        return noise
 
 
 @dataclass
@@ -44,11 +76,10 @@ class Candidate:
     num_calls: int = 0
 
     def sample(self, calls: Calls, clock: Clock) -> float:
-        for _ in range(calls.settling):
-            self.machine.run(self.latency_ms)
+        if calls.settling:
+            self.machine.run(self.latency_ms, calls.settling)
         start_ns = self.machine.now_ns
-        for _ in range(calls.timed):
-            self.machine.run(self.latency_ms)
+        self.machine.run(self.latency_ms, calls.timed)
         self.num_calls += calls.settling + calls.timed
         return (self.machine.now_ns - start_ns) / calls.timed / 1e6
 
@@ -56,11 +87,32 @@ class Candidate:
         return np.zeros(1)
 
 
+@dataclass(frozen=True)
+class Device:
+    """A runtime that candidates of a machine may be said to run on."""
+
+    name: str = "synthetic"
+    threads: int = 1
+    suffixes: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "version": "1", "compute_unit": "none", "options": {}}
+
+    def machine(self) -> dict[str, Any]:
+        return {"cpu": self.name, "cores": 1, "os": "none", "memory_gib": None, "python": "3"}
+
+    def prepare(self, module: Any, input_shape: tuple[int, ...]) -> Candidate:
+        raise NotImplementedError
+
+    def open(self, path: Path, input_shape: tuple[int, ...]) -> Candidate:
+        raise NotImplementedError
+
+
 def part_latency_ms(part: Part) -> float:
-    """A cost that is linear in each width, so that interpolation is exact."""
+    """A constant and so much per MAC, so that interpolation is exact."""
     rows, columns = part.grid
     base = {"stem": 0.05, "MB4D": 0.04, "MB3D": 0.09, "downsample": 0.02, "head": 0.003}.get(part.kind, 0.002)
-    return base * (1 + 0.001 * rows * columns) + 1e-4 * part.width + 1e-6 * part.in_width * (part.kind == "downsample")
+    return base * (1 + 0.001 * rows * columns) + 3e-9 * part_cost(part).macs + 1e-5 * part.width * (base < 0.02)
 
 
 def chain_latency_ms(parts: list[Part] | tuple[Part, ...]) -> float:

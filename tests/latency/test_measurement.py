@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError, RecordError
+from efficientformer.latency.calm import calm_rounds, time_until_calm
 from efficientformer.latency.measurement import Measurement, paired_ratio
+from efficientformer.latency.partial import PartialRounds
+
+from .synthetic import DISTURBANCES, Machine
+
+SETTINGS = [(), *((disturbance,) for disturbance in DISTURBANCES), DISTURBANCES]
+TRUE_MS = 1.2
 
 
 def make(samples_ms, **changes):
@@ -23,14 +30,41 @@ def make(samples_ms, **changes):
 
 
 def test_figures_follow_from_the_samples():
-    measurement = make((1.0, 1.02, 1.04, 1.5, 1.5))
-    assert measurement.p50_ms == pytest.approx(1.02)
-    assert measurement.all_p50_ms == pytest.approx(1.04)
+    measurement = make((1.0, 1.01, 1.02, 1.5, 1.5))
+    assert measurement.p50_ms == pytest.approx(1.01)
+    assert measurement.all_p50_ms == pytest.approx(1.02)
     assert measurement.disturbed_percent == pytest.approx(40.0)
-    assert measurement.mean_ms == pytest.approx(1.212)
+    assert measurement.mean_ms == pytest.approx(1.206)
+    assert measurement.p99_ms == pytest.approx(1.5) and measurement.p90_ms == pytest.approx(1.5)
     assert measurement.timed_runs == 5
     low, high = measurement.interval_ms
     assert low <= measurement.p50_ms <= high
+
+
+def test_disturbed_rounds_stay_in_the_record_and_count_for_no_median():
+    disturbed = make((1.0, 1.002, 1.004, 1.01, 1.012, 1.014), disturbed_rounds=(3, 4, 5), calm=False)
+    assert disturbed.p50_ms == pytest.approx(1.002) and disturbed.interval_ms[1] <= 1.004
+    assert disturbed.timed_runs == 6 and disturbed.all_p50_ms == pytest.approx(1.007)
+    assert make(disturbed.samples_ms).p50_ms == pytest.approx(1.007)
+    content = json.loads(json.dumps(disturbed.to_json()))
+    assert content["disturbed_rounds"] == [3, 4, 5] and content["calm"] is False
+    assert Measurement.from_json(content) == disturbed
+
+
+def test_an_interval_holds_a_limit_until_it_decides():
+    measurement = make(np.linspace(0.98, 1.02, 40))
+    low, high = measurement.interval_ms
+    assert measurement.interval_holds(1.0) and measurement.interval_holds(low)
+    assert not measurement.interval_holds(high) and not measurement.interval_holds(0.99 * low)
+
+
+def test_ratios_across_clocks_or_runs_are_refused():
+    ours, theirs = make((1.0, 1.1, 1.2)), make((2.0, 2.2, 2.4))
+    assert ours.ratio_to(theirs, "b") == paired_ratio(ours.samples_ms, theirs.samples_ms, "b")
+    with pytest.raises(LatencyError, match="cpu and the wall clock cannot be compared"):
+        ours.ratio_to(make((2.0, 2.2, 2.4), clock="wall"), "b")
+    with pytest.raises(LatencyError, match="3 rounds cannot be paired with 2 rounds of b"):
+        ours.ratio_to(make((2.0, 2.2)), "b")
 
 
 def test_json_round_trip_keeps_every_sample():
@@ -63,3 +97,58 @@ def test_ratio_stays_narrow_where_the_machine_changes_speed():
     assert ratio.reference == "largest"
     assert low <= 0.5 <= high and high - low < 0.01
     assert ratio.p50 == pytest.approx(0.5, rel=0.005)
+
+
+def measured(seed, *disturbances, rounds, **options):
+    """Networks of known latency on a synthetic machine, by the whole protocol."""
+    machine = Machine(seed, *disturbances, **options)
+    candidates = {
+        "slower": machine.candidate(1.03 * TRUE_MS),
+        "same": machine.candidate(TRUE_MS),
+        "reference": machine.candidate(TRUE_MS),
+        "small": machine.candidate(0.4),
+    }
+    partial = PartialRounds(None, "synthetic", list(candidates))
+    time_until_calm(candidates, partial, rounds=rounds, clock="cpu", threads=1, seed=seed)
+    disturbed = np.flatnonzero(~calm_rounds(partial.rounds)).tolist()
+    return {name: make(samples, disturbed_rounds=disturbed) for name, samples in partial.samples_ms().items()}
+
+
+@pytest.mark.parametrize("disturbances", SETTINGS, ids="+".join)
+def test_a_planted_difference_is_found_and_none_is_invented(disturbances):
+    found, invented, errors = 0, 0, []
+    for seed in range(300):
+        networks = measured(seed, *disturbances, rounds=60)
+        planted = networks["slower"].ratio_to(networks["reference"], "reference")
+        none = networks["same"].ratio_to(networks["reference"], "reference")
+        found += planted.interval[0] > 1.0
+        invented += not none.interval[0] <= 1.0 <= none.interval[1]
+        errors.append(planted.p50 / 1.03 - 1.0)
+    assert found >= 0.95 * 300
+    assert invented <= 0.07 * 300
+    assert abs(np.mean(errors)) < 0.001
+
+
+@pytest.mark.parametrize("disturbance", [None, "modes", "spikes", "steps", "tails"])
+def test_intervals_of_the_median_cover_the_latency_of_the_machine_left_to_itself(disturbance):
+    disturbances = () if disturbance is None else (disturbance,)
+    # What belongs to every call is part of the latency; what comes and goes is not.
+    undisturbed = measured(1_000_000, *(set(disturbances) & {"spikes", "tails"}), rounds=2000)["same"].p50_ms
+    assert undisturbed == pytest.approx(TRUE_MS, rel=0.01)
+    covered, errors = 0, []
+    for seed in range(100):
+        network = measured(seed, *disturbances, rounds=80)["same"]
+        low, high = network.interval_ms
+        covered += low <= undisturbed <= high
+        errors.append(network.p50_ms / undisturbed - 1.0)
+    assert covered >= 85
+    assert abs(np.mean(errors)) < 0.005 and np.mean(np.abs(errors) < 0.02) >= 0.95
+
+
+def test_windows_tell_steps_that_noise_hides_in_single_samples():
+    errors, errors_of_all = [], []
+    for seed in range(200):
+        network = measured(seed, "steps", rounds=80, noise=0.01)["same"]
+        errors.append(network.p50_ms / TRUE_MS - 1.0)
+        errors_of_all.append(make(network.samples_ms).p50_ms / TRUE_MS - 1.0)
+    assert np.std(errors) < 0.9 * np.std(errors_of_all)

@@ -35,3 +35,16 @@ def test_without_a_path_rounds_stay_in_memory():
     partial = PartialRounds(None, "x", NAMES)
     partial.add({"a": 1.0, "b": 2.0})
     assert partial.rounds == [[1.0, 2.0]]
+
+
+def test_notes_come_back_beside_the_rounds(tmp_path):
+    path = tmp_path / "rounds.jsonl"
+    first = PartialRounds(path, "x", NAMES)
+    first.note(plan={"a": 1}, load=None)
+    first.add({"a": 1.0, "b": 2.0})
+    first.note(load=0.5)
+    first.add({"a": 3.0, "b": 4.0})
+    again = PartialRounds(path, "x", NAMES)
+    assert again.notes == first.notes == {"plan": {"a": 1}, "load": 0.5}
+    assert again.samples_ms() == {"a": [1.0, 3.0], "b": [2.0, 4.0]}
+    assert PartialRounds(path, "y", NAMES).notes == {}

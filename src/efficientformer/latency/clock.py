@@ -26,3 +26,12 @@ def check_clock(clock: str, threads: int) -> None:
             f"CPU time counts the calling thread only and says nothing about {threads} threads. "
             "Use the wall clock, or one thread."
         )
+
+
+def check_one_clock(*clocks: str) -> None:
+    """Raise LatencyError unless all latencies that are to be compared were read from one and the same clock."""
+    if len(set(clocks)) > 1:
+        raise LatencyError(
+            f"Latencies of the {' and the '.join(sorted(set(clocks)))} clock cannot be compared: CPU time leaves out "
+            "what wall time counts. Measure both on one clock."
+        )

@@ -1,41 +1,62 @@
 """Finished rounds of a measurement on disk, so that an interrupted one goes on where it stopped.
 
-A JSON Lines file: a header that says what was measured, then one line per round. A file with another header is stale.
+A JSON Lines file: a header that says what was measured, then one line per round, a list, and one per note, an object.
+A file with another header is stale.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from efficientformer.records import append_line, digest, read_lines, write_text
 
+FORMAT = 2
+
 
 class PartialRounds:
     """The rounds taken so far of candidates called `names`; without a path they live in memory only.
 
-    `about` is everything the samples depend on; rounds of a file about something else are discarded.
+    `about` is everything the samples depend on; rounds of a file about something else are discarded. `notes` are what
+    later rounds need to know of how the first were taken.
     """
 
     def __init__(self, path: Path | None, about: Any, names: Sequence[str]) -> None:
         self._path = path
         self._names = list(names)
-        self._header = {"digest": digest([about, self._names])}
+        self._header = {"format": FORMAT, "digest": digest([about, self._names])}
         self.rounds: list[list[float]] = []
+        self.notes: dict[str, Any] = {}
         if path is not None:
             self._continue(path)
 
-    def add(self, samples_ms: dict[str, float]) -> None:
+    def add(self, samples_ms: Mapping[str, float]) -> None:
         """Keep one finished round."""
         row = [samples_ms[name] for name in self._names]
         self.rounds.append(row)
+        self._write(row)
+
+    def note(self, **values: Any) -> None:
+        """Keep JSON values beside the rounds."""
+        self.notes.update(values)
+        self._write(values)
+
+    def samples_ms(self) -> dict[str, list[float]]:
+        """Every sample of each candidate, in order of rounds."""
+        return {name: [row[index] for row in self.rounds] for index, name in enumerate(self._names)}
+
+    def _write(self, line: Any) -> None:
         if self._path is not None:
-            append_line(self._path, row)
+            append_line(self._path, line)
 
     def _continue(self, path: Path) -> None:
-        header, *rounds = read_lines(path) or [None]
-        if header == self._header:
-            self.rounds = rounds
+        header, *lines = read_lines(path) or [None]
+        if header != self._header:
+            lines = []
         # Written anew in either case: a line that a crash cut short must not swallow the next one.
-        write_text(path, "")
-        for line in (self._header, *self.rounds):
-            append_line(path, line)
+        write_text(path, "".join(json.dumps(line) + "\n" for line in (self._header, *lines)))
+        for line in lines:
+            if isinstance(line, dict):
+                self.notes.update(line)
+            else:
+                self.rounds.append(line)

@@ -1,7 +1,8 @@
 """Timing that repeats on shared, noisy machines: random interleaving, and the clock that counts only our own work.
 
-All candidates take their turn in every round, in a new random order, so that drift and bursts of other work meet all of
-them alike. Every sample is kept; judging them is left to the reader of the samples.
+Every candidate is warmed up until its calls take as long as those before. Then all take their turn in every round, in a
+new random order, so that drift and bursts of other work meet all of them alike. Every sample is kept; judging them is
+left to the reader of the samples.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from efficientformer.latency.clock import Clock, check_clock
@@ -17,12 +19,25 @@ from efficientformer.latency.prepared import NS_PER_MS, Calls, Prepared
 
 Progress = Callable[[int, int, str], None]
 WARMUP_RUNS = 3
+"""Samples in a window of the warm-up."""
+MAX_WARMUP_WINDOWS = 10
+SETTLED = 1.05
+"""Two windows agree when the fastest samples of both are within this ratio."""
 MIN_SAMPLE_MS = 1.0
 # Calls in front of each sample: weights come back into the caches over several calls, not one (measured: the
 # second call of a network with 5 MB of weights was still 37 % slower than the sixth).
 MAX_SETTLING_CALLS = 4
 MIN_SETTLING_CALLS = 2
 SETTLING_MS = 40.0
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """How a candidate will be sampled, after `runs` calls; `settled` unless its latency still moved at the last one."""
+
+    calls: Calls
+    runs: int
+    settled: bool
 
 
 def time_interleaved(
@@ -47,9 +62,10 @@ def time_interleaved(
     """
     check_clock(clock, threads)
     samples: dict[str, list[float]] = {name: [] for name in candidates}
-    with _undisturbed(pinned=threads == 1):
+    with undisturbed(pinned=threads == 1):
         if calls is None:
-            calls = warm_up(candidates, clock=clock, min_sample_ms=min_sample_ms)
+            warm = warm_up(candidates, clock=clock, threads=threads, min_sample_ms=min_sample_ms)
+            calls = {name: candidate.calls for name, candidate in warm.items()}
         for index in range(first_round, rounds):
             order = list(candidates)
             random.Random(f"{seed}/{index}").shuffle(order)
@@ -67,21 +83,39 @@ def warm_up(
     candidates: Mapping[str, Prepared],
     *,
     clock: Clock,
+    threads: int = 1,
     min_sample_ms: float = MIN_SAMPLE_MS,
-    warmup_runs: int = WARMUP_RUNS,
-) -> dict[str, Calls]:
-    """Call every candidate `warmup_runs` times and plan its samples: how many calls settle it, how many are timed."""
-    calls = {}
-    for name, candidate in candidates.items():
-        fastest = min(candidate.sample(Calls(settling=0, timed=1), clock) for _ in range(warmup_runs))
-        fastest = max(fastest, 1 / NS_PER_MS)
-        settling = min(MAX_SETTLING_CALLS, max(MIN_SETTLING_CALLS, int(SETTLING_MS / fastest)))
-        calls[name] = Calls(settling, timed=max(1, math.ceil(min_sample_ms / fastest)))
-    return calls
+) -> dict[str, WarmUp]:
+    """Call every candidate until two windows of calls in a row agree, and plan its samples from the fastest.
+
+    First calls are slow (memory is claimed, code is compiled, the core speeds up), and how many differs by runtime. A
+    candidate that does not settle within `MAX_WARMUP_WINDOWS` is sampled all the same, and marked.
+    """
+    with undisturbed(pinned=threads == 1):
+        return {name: _warm_up(candidate, clock, min_sample_ms) for name, candidate in candidates.items()}
+
+
+def _warm_up(candidate: Prepared, clock: Clock, min_sample_ms: float) -> WarmUp:
+    fastest, before, runs, settled = candidate.sample(Calls(settling=0, timed=1), clock), math.inf, 1, False
+    for _ in range(MAX_WARMUP_WINDOWS):
+        timed = _calls_lasting(MIN_SAMPLE_MS, fastest)
+        level = min(candidate.sample(Calls(settling=0, timed=timed), clock) for _ in range(WARMUP_RUNS))
+        runs += WARMUP_RUNS * timed
+        fastest = min(fastest, level)
+        settled = max(level, before) <= SETTLED * min(level, before)
+        if settled:
+            break
+        before = level
+    settling = min(MAX_SETTLING_CALLS, max(MIN_SETTLING_CALLS, _calls_lasting(SETTLING_MS, fastest)))
+    return WarmUp(Calls(settling, timed=_calls_lasting(min_sample_ms, fastest)), runs, settled)
+
+
+def _calls_lasting(at_least_ms: float, call_ms: float) -> int:
+    return max(1, math.ceil(at_least_ms / max(call_ms, 1 / NS_PER_MS)))
 
 
 @contextlib.contextmanager
-def _undisturbed(*, pinned: bool) -> Iterator[None]:
+def undisturbed(*, pinned: bool) -> Iterator[None]:
     """No garbage collection, and, for one thread, no moves between cores; both as before afterwards."""
     collecting = gc.isenabled()
     gc.disable()

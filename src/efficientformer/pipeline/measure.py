@@ -1,10 +1,10 @@
 """Measure whole networks of a run side by side with the largest of its search space."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from efficientformer.arch.spec import Architecture
-from efficientformer.latency.measure_networks import measure_networks
+from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement
 from efficientformer.latency.prepared import Prepared
 from efficientformer.models.fuse import fuse
@@ -27,18 +27,28 @@ def open_exported(workspace: Workspace, path: Path) -> Prepared:
     return workspace.runtime.open(path, (1, 3, resolution, resolution))
 
 
-def measure_beside_largest(workspace: Workspace, candidates: Mapping[str, Prepared]) -> dict[str, Measurement]:
-    """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`)."""
+def measure_beside_largest(
+    workspace: Workspace, candidates: Mapping[str, Prepared], limit_ms: Callable[[str, Measurement], float]
+) -> dict[str, Measurement]:
+    """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
+
+    They go on, within `measure_networks`' bounds, while the interval of some candidate holds its limit: a longer
+    measurement may still decide. `limit_ms` takes the candidate's name and the measurement of the largest network.
+    """
     everything = {LARGEST: prepare_untrained(workspace, workspace.space.largest()), **candidates}
     settings = workspace.settings
+    shape = (1, 3, settings.resolution, settings.resolution)
+
+    def decided(measured: Mapping[str, Measurement]) -> bool:
+        return not any(measured[name].interval_holds(limit_ms(name, measured[LARGEST])) for name in candidates)
+
     with workspace.console.progress("measuring") as progress:
         return measure_networks(
-            everything,
-            (1, 3, settings.resolution, settings.resolution),
-            workspace.runtime,
+            {name: Subject(prepared, workspace.runtime, shape) for name, prepared in everything.items()},
             settings.latency_clock,
             settings.verify.rounds,
             reference=LARGEST,
+            decided=decided,
             seed=settings.seed,
             progress=progress,
         )

@@ -19,7 +19,7 @@ def run(workspace: Workspace) -> bool:
         workspace.require(network.files.onnx, "export", network.budget.slug)
     stamp = Stamp(
         "verify",
-        settings=workspace.chosen("budget", "runtime", "threads", "verify", "resolution")
+        settings=workspace.chosen("budget", "device", "runtime", "threads", "verify", "resolution")
         | {"clock": workspace.settings.latency_clock},
         inputs=workspace.digests(*(network.files.onnx for network in found))
         | workspace.device_digest()
@@ -53,7 +53,12 @@ def correct_broken(workspace: Workspace) -> None:
 
 
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
-    measured = measure_beside_largest(workspace, {n.budget.slug: _open(workspace, n) for n in found})
+    budgets = {network.budget.slug: network.budget for network in found}
+    measured = measure_beside_largest(
+        workspace,
+        {network.budget.slug: _open(workspace, network) for network in found},
+        lambda slug, largest: budgets[slug].latency_ms(largest.p50_ms),
+    )
     largest = measured[LARGEST]
     promises: list[dict[str, Any]] = []
     for network in found:
@@ -88,8 +93,8 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
 
 
 def _open(workspace: Workspace, network: FoundNetwork):
-    """The exported file where the runtime opens files; PyTorch runs the same weights in the same deploy form."""
-    if workspace.settings.runtime == "pytorch":
+    """The exported file where the runtime opens such; others run the same weights in the same deploy form."""
+    if network.files.onnx.suffix not in workspace.runtime.suffixes:
         resolution = workspace.settings.resolution
         deployed = fuse(load_network(network.files.weights))
         return workspace.runtime.prepare(deployed, (1, 3, resolution, resolution))
