@@ -4,6 +4,8 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB3D
 from efficientformer.latency.runtimes import open_runtime
 
+PACKAGES = {"openvino": "efficientformer.latency.runtimes.openvino", "mnn": "MNN"}
+
 
 @pytest.fixture
 def tiny_space():
@@ -17,6 +19,9 @@ def tiny_space():
     )
 
 
-@pytest.fixture(params=["onnxruntime", "pytorch"])
+@pytest.fixture(params=["onnxruntime", "openvino", "mnn", "pytorch"])
 def runtime(request):
+    """Runtimes that prepare a chain of a tiny space in a fraction of a second."""
+    if request.param in PACKAGES:
+        pytest.importorskip(PACKAGES[request.param])
     return open_runtime(request.param, threads=1)

@@ -1,5 +1,7 @@
 """PyTorch as it is without compilation: the baseline that needs no export."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ class PyTorch:
     """Eager PyTorch on the CPU with `threads` threads, in inference mode."""
 
     name = "pytorch"
+    suffixes = ()
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
@@ -31,18 +34,7 @@ class PyTorch:
         return machine()
 
     def prepare(self, module: nn.Module, input_shape: tuple[int, ...]) -> InProcess:
-        module = module.cpu().eval()
-        x = torch.from_numpy(input_sample(input_shape))
-
-        def run() -> torch.Tensor:
-            before = torch.get_num_threads()
-            torch.set_num_threads(self.threads)
-            try:
-                with torch.inference_mode():
-                    return module(x)
-            finally:
-                torch.set_num_threads(before)
-
+        run = inference(module.cpu().eval(), torch.from_numpy(input_sample(input_shape)), self.threads)
         try:
             run()
         except RuntimeError as error:
@@ -50,6 +42,32 @@ class PyTorch:
         return InProcess(run)
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
-        raise LatencyError(
-            f"PyTorch does not run exported files such as {path}. Measure the file with the runtime 'onnxruntime'."
-        )
+        raise no_files(path)
+
+
+def inference(
+    call: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, threads: int
+) -> Callable[[], torch.Tensor]:
+    """`call(x)` in inference mode with `threads` threads, which hold during the call only."""
+
+    def run() -> torch.Tensor:
+        with _num_threads(threads), torch.inference_mode():
+            return call(x)
+
+    return run
+
+
+def no_files(path: Path) -> LatencyError:
+    return LatencyError(
+        f"PyTorch does not run exported files such as {path}. Measure the file with the runtime 'onnxruntime'."
+    )
+
+
+@contextlib.contextmanager
+def _num_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,108 @@
+"""LiteRT files (.tflite), made by litert-torch in a Python of its own.
+
+litert-torch asks for one certain PyTorch and several gigabytes of packages, so it rarely fits beside others. A program
+of our environment is written down, read in the other one, and converted there by one process that serves all modules,
+since it takes seconds to start.
+"""
+
+import contextlib
+import copy
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from efficientformer.errors import LatencyError
+from efficientformer.records import atomic_path
+
+WORKER = Path(__file__).with_name("litert_worker.py")
+REMEDY = (
+    "Give litert-torch an environment of its own: python3 -m venv litert && litert/bin/pip install litert-torch, "
+    "then --litert-python litert/bin/python."
+)
+
+
+class LiteRTConverter:
+    """Converts modules with the Python at `python`, or with this one where it has litert-torch.
+
+    The process starts with the first module and ends with this object. Raises LatencyError, then, without a Python.
+    """
+
+    def __init__(self, python: str | None = None) -> None:
+        self._python = python
+        self._process: subprocess.Popen[str] | None = None
+        self._messages = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+
+    def convert(self, module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
+        """Write `module` for inputs of exactly `input_shape`. Raises LatencyError when it cannot be converted."""
+        with tempfile.TemporaryDirectory(prefix="efficientformer-") as folder, atomic_path(path) as temporary:
+            program = Path(folder) / "program.pt2"
+            _save_program(module, input_shape, program)
+            answer = self._ask({"program": str(program), "input_shape": input_shape, "target": str(temporary)})
+            if "error" in answer:
+                raise LatencyError(f"litert-torch cannot convert the network: {answer['error']}")
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        process = self._started()
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+        except (OSError, json.JSONDecodeError) as error:
+            _end(process)
+            self._process = None
+            self._messages.seek(0)
+            last = " ".join(self._messages.read().split("\n")[-3:]).strip()
+            raise LatencyError(
+                f"The Python that converts to LiteRT, {self._python or sys.executable}, ended: {last}"
+            ) from error
+
+    def _started(self) -> "subprocess.Popen[str]":
+        if self._process is None:
+            python = self._python or _this_python()
+            try:
+                # As code, not as a file, whose folder has an `onnx.py` that would hide the package of that name.
+                self._process = subprocess.Popen(
+                    [python, "-c", WORKER.read_text(encoding="utf-8")],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._messages,
+                    text=True,
+                    cwd=tempfile.gettempdir(),
+                )
+            except OSError as error:
+                raise LatencyError(f"--litert-python {python} cannot be started: {error.strerror}. {REMEDY}") from error
+            weakref.finalize(self, _end, self._process)
+            ready = self._ask({})
+            if "error" in ready:
+                raise LatencyError(f"{python} has no litert-torch ({ready['error']}). {REMEDY}")
+        return self._process
+
+
+def _this_python() -> str:
+    if importlib.util.find_spec("litert_torch") is None:
+        raise LatencyError(f"The network cannot be converted to LiteRT here. {REMEDY}")
+    return sys.executable
+
+
+def _save_program(module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
+    module = copy.deepcopy(module).cpu().eval()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(module, (torch.zeros(input_shape),)), path)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    # Leaving waits for it and closes its pipes.
+    with contextlib.suppress(OSError), process:
+        pass

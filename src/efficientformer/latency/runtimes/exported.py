@@ -1,0 +1,55 @@
+"""What runtimes that read exported files share: a file for a module, and refusing files that do not fit."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from efficientformer.errors import LatencyError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@contextlib.contextmanager
+def exported(module: "nn.Module", input_shape: tuple[int, ...]) -> Iterator[Path]:
+    """A temporary ONNX file of the module for inputs of exactly `input_shape`."""
+    from efficientformer.export.onnx import export_onnx
+
+    # A runtime may keep the file mapped into memory, which on some systems forbids removing it.
+    with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "part.onnx"
+        export_onnx(module, input_shape, path)
+        yield path
+
+
+def existing_file(path: Path, suffixes: Sequence[str]) -> Path:
+    """`path`, when it is a file with one of the endings. Raises LatencyError otherwise."""
+    path = Path(path)
+    if path.suffix not in suffixes:
+        raise LatencyError(f"{path} is no {' or '.join(suffixes)} file, which is what this runtime opens.")
+    if not path.is_file():
+        raise LatencyError(f"{path} does not exist. Give the path of an exported {suffixes[0]} file.")
+    return path
+
+
+def check_only_input(
+    path: Path, inputs: Sequence[tuple[str, Sequence[int | str | None]]], input_shape: tuple[int, ...]
+) -> None:
+    """Raise LatencyError unless `inputs` (name, declared shape) is a single one that `input_shape` fits."""
+    if len(inputs) != 1 or not _fits(inputs[0][1], input_shape):
+        found = ", ".join(f"{name} {list(shape)}" for name, shape in inputs)
+        raise LatencyError(f"{path} takes {found}, not one input of shape {list(input_shape)}. Choose its resolution.")
+
+
+def in_one_line(error: Exception) -> str:
+    """What a runtime says about a file, over many lines at times, without the full stop."""
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _fits(declared: Sequence[int | str | None], shape: tuple[int, ...]) -> bool:
+    """Whether a shape fits the declared one, in which names and None stand for any size."""
+    return len(declared) == len(shape) and all(
+        not isinstance(size, int) or size == given for size, given in zip(declared, shape, strict=True)
+    )

@@ -1,0 +1,77 @@
+"""LiteRT (once TensorFlow Lite) on the CPU, whose XNNPACK kernels were the fastest of all runtimes tried."""
+
+import functools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ai_edge_litert
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from efficientformer.errors import LatencyError
+from efficientformer.latency.prepared import InProcess, input_sample
+from efficientformer.latency.runtimes.exported import check_only_input, existing_file
+from efficientformer.provenance import machine
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Convert = Callable[["nn.Module", tuple[int, ...], Path], None]
+DELEGATE = "XNNPACK"
+
+
+class LiteRT:
+    """`threads` threads; files for it are made by the Python at `converter_python`, or by this one.
+
+    See `export.litert` for what a Python that converts needs.
+    """
+
+    name = "litert"
+    suffixes = (".tflite",)
+
+    def __init__(self, threads: int = 1, converter_python: str | None = None) -> None:
+        self.threads = threads
+        self._converter_python = converter_python
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": ai_edge_litert.__version__,
+            "compute_unit": f"CPU, {DELEGATE}",
+            "options": {"delegate": DELEGATE, "intra_op_threads": self.threads},
+        }
+
+    def machine(self) -> dict[str, Any]:
+        return machine()
+
+    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> InProcess:
+        # The interpreter keeps the file mapped into memory, which on some systems forbids removing it.
+        with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "part.tflite"
+            self._convert(module, input_shape, path)
+            return self.open(path, input_shape)
+
+    @functools.cached_property
+    def _convert(self) -> Convert:
+        from efficientformer.export.litert import LiteRTConverter
+
+        return LiteRTConverter(self._converter_python).convert
+
+    def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
+        path = existing_file(path, self.suffixes)
+        try:
+            interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise LatencyError(f"LiteRT cannot open {path}: {error}. Convert the network again.") from error
+        inputs = interpreter.get_input_details()
+        check_only_input(path, [(item["name"], [int(size) for size in item["shape"]]) for item in inputs], input_shape)
+        # Without the delegate the slow reference kernels would run, and nothing would say so.
+        if not any(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details()):
+            raise LatencyError(f"{path} would run without {DELEGATE}: it has no operator that {DELEGATE} runs.")
+        output = interpreter.get_output_details()[0]["index"]
+        interpreter.set_tensor(inputs[0]["index"], input_sample(input_shape).astype(inputs[0]["dtype"]))
+        interpreter.invoke()
+        return InProcess(interpreter.invoke, first_output=lambda _: np.array(interpreter.get_tensor(output)))

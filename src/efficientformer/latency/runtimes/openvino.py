@@ -1,0 +1,125 @@
+"""OpenVINO on the CPU, in full precision.
+
+Its Python package tells its maker about every import, unless its telemetry client cannot be found; so it is imported
+as if there were none.
+"""
+
+import functools
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from efficientformer.errors import LatencyError
+from efficientformer.latency.prepared import InProcess, input_sample
+from efficientformer.latency.runtimes.exported import check_only_input, existing_file, exported, in_one_line
+from efficientformer.provenance import machine
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEVICE = "CPU"
+TELEMETRY = "openvino_telemetry"
+
+
+class OpenVino:
+    """`threads` threads inside each operator, one stream, single precision although the CPU may offer bfloat16."""
+
+    name = "openvino"
+    suffixes = (".onnx", ".xml")
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+        self._openvino = _import_openvino()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self._openvino.__version__,
+            "compute_unit": DEVICE,
+            "options": {
+                "performance_hint": "latency",
+                "num_streams": 1,
+                "intra_op_threads": self.threads,
+                "inference_precision": "float32",
+                "cpu_pinning": False,
+            },
+        }
+
+    def machine(self) -> dict[str, Any]:
+        return machine()
+
+    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> InProcess:
+        with exported(module, input_shape) as path:
+            return self.open(path, input_shape)
+
+    def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
+        model = self.read(existing_file(path, self.suffixes))
+        check_only_input(path, [_declared(item) for item in model.inputs], input_shape)
+        try:
+            model.reshape(list(input_shape))  # A file may leave sizes open; fixed ones run fastest.
+            request = self.compile(model).create_infer_request()
+            # The tensor shares the memory of its array, which the closure keeps.
+            x = input_sample(input_shape)
+            request.set_input_tensor(self._openvino.Tensor(x, shared_memory=True))
+            request.infer()
+        except RuntimeError as error:
+            raise LatencyError(f"{path} cannot be run by OpenVINO: {in_one_line(error)}.") from error
+
+        def run() -> Any:
+            request.infer()
+            return request, x
+
+        return InProcess(run, first_output=lambda _: request.get_output_tensor(0).data.copy())
+
+    def read(self, path: Path) -> Any:
+        try:
+            if path.suffix == ".onnx":
+                # Asked by name: a guess would hand a broken file to the readers of every other format too.
+                reader = self._openvino.frontend.FrontEndManager().load_by_framework("onnx")
+                return reader.convert(reader.load(str(path)))
+            return self._openvino.Core().read_model(path)
+        except Exception as error:  # Its readers have exceptions of their own, of no common kind.
+            raise LatencyError(
+                f"OpenVINO cannot open {path}: {in_one_line(error)}. Export the network again."
+            ) from error
+
+    def compile(self, model: Any, *, counts_time: bool = False) -> Any:
+        """A compiled model; with `counts_time` it keeps the time of each operator, which costs a little."""
+        asked = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": self.threads,
+            "INFERENCE_PRECISION_HINT": "f32",
+            # Pinning is the timer's choice.
+            "ENABLE_CPU_PINNING": False,
+            "PERF_COUNT": counts_time,
+        }
+        compiled = self._openvino.Core().compile_model(model, DEVICE, asked)
+        expected = {
+            "EXECUTION_DEVICES": [DEVICE],
+            "INFERENCE_NUM_THREADS": self.threads,
+            "INFERENCE_PRECISION_HINT": self._openvino.Type.f32,
+        }
+        for name, value in expected.items():
+            if (found := compiled.get_property(name)) != value:
+                raise LatencyError(f"OpenVINO would run with {name} {found} instead of {value}.")
+        return compiled
+
+
+@functools.cache
+def _import_openvino() -> ModuleType:
+    hidden = TELEMETRY not in sys.modules
+    if hidden:
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # Importing it now fails, as if it were missing.
+    try:
+        import openvino
+        import openvino.frontend
+    finally:
+        if hidden:
+            del sys.modules[TELEMETRY]
+    return openvino
+
+
+def _declared(item: Any) -> tuple[str, list[int | None]]:
+    return item.any_name, [size.get_length() if size.is_static else None for size in item.partial_shape]
