@@ -1,0 +1,69 @@
+"""Devices that networks are timed on: this machine, another Python, a board, a phone, or any program.
+
+A device is a `Runtime` whose networks run elsewhere. A further one is a file and a line in `open_device`.
+"""
+
+from efficientformer.errors import UsageError
+from efficientformer.latency.runtimes import Runtime, open_runtime
+
+LOCAL = "local"
+FORMS = """\
+  local              this machine, in this process
+  python:PATH        this machine, by another Python that has the runtime, such as python:/opt/edge/bin/python
+  ssh:USER@HOST      a machine with Python and the runtime, reached by ssh; ssh:USER@HOST:PATH names the Python
+  adb, adb:SERIAL    an Android phone on a cable, with the runtime's benchmark program on it
+  command:PROGRAM    any program that times a model file and prints JSON, such as command:./bench.sh"""
+
+
+def open_device(
+    device: str,
+    runtime: str,
+    threads: int = 1,
+    *,
+    program: str | None = None,
+    cores: str | None = None,
+    litert_python: str | None = None,
+) -> Runtime:
+    """The runtime as it runs on the device.
+
+    `program` is where the benchmark program lies on a phone, `cores` the mask of the cores that it may use there (as
+    taskset takes it, in hexadecimal), `litert_python` the Python that converts networks to LiteRT. A command brings a
+    runtime of its own, whatever `runtime` says. Raises UsageError for a device that is none of `FORMS` or does not go
+    with the other arguments, LatencyError for one that cannot be reached.
+    """
+    if threads < 1:
+        raise UsageError(f"A runtime needs at least one thread, not {threads}.")
+    kind, _, rest = device.partition(":")
+    if (program or cores) and kind != "adb":
+        raise UsageError(f"--device-program and --device-cores are for phones; --device {device} takes neither.")
+    match kind, rest:
+        case ("local", "") if device == LOCAL:
+            if runtime == "litert" and litert_python:
+                from efficientformer.latency.runtimes.litert import LiteRT
+
+                return LiteRT(threads, litert_python)
+            return open_runtime(runtime, threads)
+        case ("python", str(python)) if python:
+            from efficientformer.latency.worker.local import python_transport
+            from efficientformer.latency.worker.runtime import WorkerRuntime
+
+            return WorkerRuntime(python_transport(python), runtime, threads, converter_python=litert_python)
+        case ("ssh", str(host)) if host:
+            from efficientformer.latency.devices.ssh import ssh_transport
+            from efficientformer.latency.worker.runtime import WorkerRuntime
+
+            return WorkerRuntime(ssh_transport(host), runtime, threads, converter_python=litert_python)
+        case ("adb", str(serial)) if serial or device == "adb":
+            from efficientformer.latency.devices.adb import AdbDevice
+
+            return AdbDevice(runtime, threads, serial or None, program, cores, litert_python)
+        case ("command", str(command)) if command.strip():
+            from efficientformer.latency.devices.command import CommandDevice
+
+            return CommandDevice(command, threads, litert_python)
+    raise UsageError(f"There is no device {device!r}. A device is one of\n{FORMS}")
+
+
+def counts_own_time(device: str) -> bool:
+    """Whether the CPU time of the timed thread can be read there; where it cannot, wall time is all there is."""
+    return device.partition(":")[0] in {LOCAL, "python", "ssh"}

@@ -1,0 +1,136 @@
+"""Any program that takes a model file and says how long it runs: docs/devices.md has the whole contract.
+
+    PROGRAM --describe --threads N
+    PROGRAM --model FILE --input 1x3x224x224 --threads N --warmup K --runs M
+
+Each prints one JSON object as its last line: what it is, and the milliseconds of every run.
+"""
+
+import functools
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from efficientformer.errors import LatencyError, UsageError
+from efficientformer.latency.devices.model_files import FORMATS, ModelFiles
+from efficientformer.latency.devices.programs import StartedForEachSample, run_program
+from efficientformer.latency.prepared import Calls
+from efficientformer.provenance import FINGERPRINT
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DESCRIBE_TIMEOUT_S = 60.0
+SAMPLE_TIMEOUT_S = 600.0
+RUNTIME_FIELDS = ("name", "version", "compute_unit", "options")
+REMEDY = "Check the path after --device command: and that the file may be executed."
+
+
+class CommandDevice:
+    """The runtime, the machine and the clock are what the program says they are."""
+
+    def __init__(
+        self,
+        command: str,
+        threads: int = 1,
+        litert_python: str | None = None,
+        *,
+        timeout_s: float = SAMPLE_TIMEOUT_S,
+    ) -> None:
+        try:
+            self._arguments = shlex.split(command)
+        except ValueError as error:
+            raise UsageError(f"--device command:{command} is no command line: {error}.") from error
+        self.threads = threads
+        self._litert_python = litert_python
+        self._timeout_s = timeout_s
+
+    @property
+    def name(self) -> str:
+        return self.describe()["name"]
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        return self._files.suffixes
+
+    def describe(self) -> dict[str, Any]:
+        return dict(self._description["runtime"])
+
+    def machine(self) -> dict[str, Any]:
+        return dict(self._description["machine"])
+
+    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> StartedForEachSample:
+        return self._timed(self._files.export(module, input_shape), input_shape)
+
+    def open(self, path: Path, input_shape: tuple[int, ...]) -> StartedForEachSample:
+        return self._timed(self._files.lower(path, input_shape), input_shape)
+
+    def _timed(self, path: Path, input_shape: tuple[int, ...]) -> StartedForEachSample:
+        fixed = ["--model", str(path), "--input", "x".join(map(str, input_shape))]
+
+        def time_calls(calls: Calls) -> float:
+            counts = ["--warmup", str(calls.settling), "--runs", str(calls.timed)]
+            return _latency_ms(self._ask([*fixed, *counts], self._timeout_s), self._arguments[0])
+
+        return StartedForEachSample(time_calls, self._description["clock"], self._arguments[0])
+
+    @functools.cached_property
+    def _files(self) -> ModelFiles:
+        return ModelFiles(self._description["format"], self._litert_python)
+
+    @functools.cached_property
+    def _description(self) -> dict[str, Any]:
+        program, said = self._arguments[0], self._ask(["--describe"], DESCRIBE_TIMEOUT_S)
+        problem = _problem(said)
+        if problem:
+            raise LatencyError(f"{program} --describe {problem}. See docs/devices.md for what it must print.")
+        return said
+
+    def _ask(self, request: list[str], timeout_s: float) -> dict[str, Any]:
+        arguments = [*self._arguments, *request, "--threads", str(self.threads)]
+        done = run_program(arguments, timeout_s=timeout_s, remedy=REMEDY)
+        if done.code != 0:
+            raise LatencyError(f"{shlex.join(arguments)} failed with code {done.code}: {done.last_words()}")
+        *_, last = [line for line in done.stdout.splitlines() if line.strip()] or [""]
+        try:
+            said = json.loads(last)
+        except json.JSONDecodeError:
+            said = None
+        if not isinstance(said, dict):
+            raise LatencyError(
+                f"{shlex.join(arguments)} must end with a line that is one JSON object, not {last[:80]!r}."
+            )
+        return said
+
+
+def _problem(said: dict[str, Any]) -> str | None:
+    """What is wrong with a description."""
+    machine, runtime = said.get("machine"), said.get("runtime")
+    if not isinstance(machine, dict) or not all(machine.get(name) for name in FINGERPRINT):
+        return f'prints no "machine" with {", ".join(FINGERPRINT)}, which tell one device from another'
+    if not isinstance(runtime, dict) or set(runtime) != set(RUNTIME_FIELDS):
+        return f'prints no "runtime" with exactly {", ".join(RUNTIME_FIELDS)}'
+    if not isinstance(runtime["name"], str) or not isinstance(runtime["options"], dict):
+        return 'prints a "runtime" whose name is no text or whose options are no object'
+    if said.get("format") not in FORMATS:
+        return f'prints "format" {said.get("format")!r}, which is none of {", ".join(FORMATS)}'
+    if said.get("clock") not in ("wall", "cpu"):
+        return f'prints "clock" {said.get("clock")!r}, which is neither wall nor cpu'
+    return None
+
+
+def _latency_ms(said: dict[str, Any], program: str) -> float:
+    """Mean of the runs: as for networks in this process, disturbed samples are told from the others over rounds."""
+    samples = said.get("samples_ms", [said["latency_ms"]] if "latency_ms" in said else None)
+    if not isinstance(samples, list) or not samples:
+        raise LatencyError(f'{program} printed {sorted(said)}, not "samples_ms" (a list) or "latency_ms" (a number).')
+    wrong = [value for value in samples if not _is_latency(value)]
+    if wrong:
+        raise LatencyError(f"{program} printed a latency of {wrong[0]!r} ms, which no network has.")
+    return sum(samples) / len(samples)
+
+
+def _is_latency(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0

@@ -1,0 +1,105 @@
+"""Programs that a device runs, and one sample from each start of such a program."""
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efficientformer.errors import LatencyError
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.prepared import Calls
+
+# A program starts with cold caches and a core at its lowest frequency, so it settles for longer than a process that
+# stays, and is timed for longer, since its start costs more than that anyway.
+SETTLING_MS = 100.0
+TIMED_MS = 20.0
+MAX_CALLS = 1000
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def last_words(self, lines: int = 3) -> str:
+        """The end of its messages, for a person to read."""
+        said = [line.strip() for line in (self.stderr.strip() or self.stdout).splitlines() if line.strip()]
+        return " / ".join(said[-lines:]) or "it said nothing"
+
+
+def run_program(arguments: Sequence[str], *, timeout_s: float, remedy: str) -> Finished:
+    """Run a program to its end, with whatever it starts itself.
+
+    Raises LatencyError, with `remedy` for one that cannot be started, or when it takes longer than `timeout_s`.
+    """
+    try:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LatencyError(f"{arguments[0]} cannot be started: {error.strerror}. {remedy}") from error
+    with process, _ended_with_us(process):
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise LatencyError(f"{arguments[0]} was still running after {timeout_s:g} s and was ended.") from error
+        return Finished(process.returncode, stdout, stderr)
+
+
+@contextlib.contextmanager
+def _ended_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """On any exception, Ctrl-C too, the program and all it started end as well."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+        raise
+
+
+class StartedForEachSample:
+    """A network timed by a program that is started for each sample: `time_calls` says milliseconds per timed call.
+
+    The program makes at least the calls asked for, and as many more as make up for its cold start. It knows only wall
+    time or only CPU time (`clock`).
+    """
+
+    def __init__(self, time_calls: Callable[[Calls], float], clock: str, what: str) -> None:
+        self._time_calls = time_calls
+        self._clock = clock
+        self._what = what
+        self._fastest_ms = math.inf
+
+    def sample(self, calls: Calls, clock: Clock) -> float:
+        if clock != self._clock:
+            raise LatencyError(f"{self._what} tells {self._clock} time, not {clock} time. Use --clock {self._clock}.")
+        latency_ms = self._time_calls(self._enough(calls))
+        if not (math.isfinite(latency_ms) and latency_ms > 0):
+            raise LatencyError(f"{self._what} gave a latency of {latency_ms} ms, which no network has.")
+        self._fastest_ms = min(self._fastest_ms, latency_ms)
+        return latency_ms
+
+    def output(self) -> np.ndarray:
+        raise LatencyError(f"{self._what} times networks and gives no outputs. Compare outputs on --device local.")
+
+    def _enough(self, calls: Calls) -> Calls:
+        """More calls than asked for, once it is known how long one takes."""
+        settling, timed = (min(MAX_CALLS, math.ceil(ms / self._fastest_ms)) for ms in (SETTLING_MS, TIMED_MS))
+        return Calls(max(calls.settling, settling), max(calls.timed, timed))

@@ -1,0 +1,41 @@
+"""Workers on this machine, run by the Python we run on or by that of another environment."""
+
+import importlib.util
+import os
+import shutil
+import sys
+
+from efficientformer.errors import LatencyError
+from efficientformer.latency.worker.connection import Transport
+from efficientformer.latency.worker.runtime import WorkerRuntime
+from efficientformer.latency.worker.serve import PACKAGES
+from efficientformer.latency.worker.source import PYTHON_CODE
+
+# Either would make the other environment import packages of ours.
+PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME")
+
+
+def local_worker(name: str, threads: int) -> WorkerRuntime:
+    """A runtime that is kept out of this process since it may crash. Raises ImportError when it is not installed."""
+    module, _ = PACKAGES[name]
+    if importlib.util.find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+    where = f"The worker of the runtime {name!r}"
+    remedy = f"Check that `{sys.executable} -c 'import {module}'` works."
+    transport = Transport((sys.executable, "-c", PYTHON_CODE), where, shares_files=True, remedy=remedy)
+    return WorkerRuntime(transport, name, threads)
+
+
+def python_transport(python: str) -> Transport:
+    """A worker run by another Python on this machine. Raises LatencyError when there is none at that path."""
+    program = shutil.which(os.path.expanduser(python))  # noqa: PTH111 (bare names are looked up as well)
+    if program is None:
+        raise LatencyError(f"There is no Python at {python}. Give the path of an environment's bin/python.")
+    environment = {name: value for name, value in os.environ.items() if name not in PYTHON_VARIABLES}
+    return Transport(
+        (program, "-c", PYTHON_CODE),
+        f"The worker run by {program}",
+        shares_files=True,
+        remedy=f"Check that `{program} -V` prints a version.",
+        environment=environment,
+    )

@@ -1,0 +1,62 @@
+"""Messages through a pair of byte streams: a line of JSON, then as many raw bytes as its "bytes" says."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+CHUNK = 1 << 20
+
+
+def send(stream: BinaryIO, message: Mapping[str, Any], payload: bytes = b"") -> None:
+    send_header(stream, message, len(payload))
+    stream.write(payload)
+    stream.flush()
+
+
+def send_header(stream: BinaryIO, message: Mapping[str, Any], num_bytes: int) -> None:
+    """The line alone; the caller writes the bytes and flushes."""
+    stream.write(json.dumps({**message, "bytes": num_bytes}).encode() + b"\n")
+
+
+def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """Raises EOFError when the stream ends, and ValueError for a line that is no message."""
+    message = receive_header(stream)
+    payload = stream.read(message["bytes"])
+    if len(payload) < message["bytes"]:
+        raise EOFError
+    return message, payload
+
+
+def receive_header(stream: BinaryIO) -> dict[str, Any]:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    message = json.loads(line)
+    if not isinstance(message, dict) or not isinstance(message.get("bytes"), int):
+        raise ValueError(f"not a message: {line[:200]!r}")
+    return message
+
+
+class Payload:
+    """The bytes behind a line, which must all be read before the next line comes."""
+
+    def __init__(self, stream: BinaryIO, num_bytes: int) -> None:
+        self._stream = stream
+        self._left = num_bytes
+
+    def copy_to(self, target: BinaryIO) -> None:
+        """Raises EOFError when the stream ends early."""
+        while self._left:
+            target.write(self._chunk())
+
+    def drop(self) -> None:
+        """Pass over what has not been copied."""
+        while self._left:
+            self._chunk()
+
+    def _chunk(self) -> bytes:
+        chunk = self._stream.read(min(CHUNK, self._left))
+        if not chunk:
+            raise EOFError
+        self._left -= len(chunk)
+        return chunk

@@ -1,0 +1,188 @@
+"""The far side: one thread that opens networks on a runtime, samples them on request, and answers.
+
+The thread that reads requests also runs the networks, so with one thread its CPU time is theirs.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from efficientformer.errors import EfficientFormerError, LatencyError, RecordError
+from efficientformer.latency.conditions import conditions, memory_growth
+from efficientformer.latency.prepared import Calls, Prepared
+from efficientformer.latency.runtimes import Runtime, open_runtime
+from efficientformer.latency.timer import undisturbed
+from efficientformer.latency.worker.messages import CHUNK, Payload, receive_header, send
+from efficientformer.records import atomic_path
+
+# What each runtime that needs no PyTorch is imported as, and what it is installed as.
+PACKAGES = {
+    "onnxruntime": ("onnxruntime", "onnxruntime"),
+    "openvino": ("openvino", "openvino"),
+    "mnn": ("MNN", "MNN"),
+    "ncnn": ("ncnn", "ncnn"),
+    "litert": ("ai_edge_litert", "ai-edge-litert"),
+}
+KEPT_S = 24 * 3600.0
+Answer = tuple[Mapping[str, Any], bytes]
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until they end."""
+    worker = _Worker(requests)
+    with contextlib.suppress(EOFError):
+        while True:
+            answer, payload = worker.answer(receive_header(requests))
+            send(answers, answer, payload)
+    worker.release()
+
+
+class _Worker:
+    """One handler per request, named for it; each answers with a message and bytes."""
+
+    def __init__(self, requests: BinaryIO) -> None:
+        self._requests = requests
+        self._runtime: Runtime | None = None
+        self._networks: dict[int, Prepared] = {}
+        self._undisturbed = contextlib.ExitStack()
+        self._is_undisturbed = False
+        self._used: set[Path] = set()
+
+    def answer(self, request: dict[str, Any]) -> Answer:
+        try:
+            return getattr(self, f"_{request['op']}")(request)
+        except EfficientFormerError as error:
+            return {"error": str(error)}, b""
+        except EOFError:
+            raise
+        except Exception as error:  # Whatever a runtime raises is an answer, not the end of the worker.
+            traceback.print_exc()
+            return {"error": f"{type(error).__name__}: {error}"}, b""
+
+    def release(self) -> None:
+        self._networks.clear()
+        self._undisturbed.close()
+
+    def _hello(self, request: dict[str, Any]) -> Answer:
+        self._runtime = _runtime(request["runtime"], request["threads"])
+        runtime = self._runtime
+        return {"machine": runtime.machine(), "runtime": runtime.describe(), "suffixes": runtime.suffixes}, b""
+
+    def _conditions(self, request: dict[str, Any]) -> Answer:
+        return conditions(), b""
+
+    def _has(self, request: dict[str, Any]) -> Answer:
+        path = self._path(request)
+        return {"has": path.exists(), "path": str(path)}, b""
+
+    def _put(self, request: dict[str, Any]) -> Answer:
+        payload = Payload(self._requests, request["bytes"])
+        try:
+            self._receive(payload, self._path(request), request["digest"])
+        finally:
+            payload.drop()
+        return {}, b""
+
+    def _receive(self, payload: Payload, path: Path, digest: str) -> None:
+        try:
+            with atomic_path(path) as temporary:
+                with temporary.open("wb") as stream:
+                    payload.copy_to(stream)
+                if _sha256(temporary) != digest:
+                    raise LatencyError(f"{path.name} was damaged on its way. Run the same command again.")
+        except RecordError as error:
+            cause = error.__cause__ or error
+            raise LatencyError(f"The worker cannot keep {path}: {cause}. Free some space there.") from error
+
+    def _open(self, request: dict[str, Any]) -> Answer:
+        self._calm_down()
+        assert self._runtime is not None
+        with memory_growth() as growth:
+            self._networks[request["id"]] = self._runtime.open(Path(request["path"]), tuple(request["input_shape"]))
+        return {"memory_mib": growth.peak_mib}, b""
+
+    def _sample(self, request: dict[str, Any]) -> Answer:
+        assert self._runtime is not None
+        if not self._is_undisturbed:
+            self._undisturbed.enter_context(undisturbed(pinned=self._runtime.threads == 1))
+            self._is_undisturbed = True
+        calls = Calls(request["settling"], request["timed"])
+        return {"ms": self._networks[request["id"]].sample(calls, request["clock"])}, b""
+
+    def _output(self, request: dict[str, Any]) -> Answer:
+        output = np.ascontiguousarray(self._networks[request["id"]].output())
+        return {"dtype": output.dtype.str, "shape": output.shape}, output.tobytes()
+
+    def _close(self, request: dict[str, Any]) -> Answer:
+        self._networks.pop(request["id"], None)
+        return {}, b""
+
+    def _bye(self, request: dict[str, Any]) -> Answer:
+        """Files stay behind when a connection is lost, for the next one; not when all is done."""
+        self.release()
+        for folder in self._used:
+            shutil.rmtree(folder, ignore_errors=True)
+        return {}, b""
+
+    def _calm_down(self) -> None:
+        """Opening a network may use every core; sampling starts anew on the core where it then is."""
+        self._undisturbed.close()
+        self._is_undisturbed = False
+
+    def _path(self, request: dict[str, Any]) -> Path:
+        if not self._used:
+            _remove_old_files()
+        folder = _kept_files() / Path(request["folder"]).name
+        folder.mkdir(exist_ok=True)
+        os.utime(folder)
+        self._used.add(folder)
+        return folder / Path(request["name"]).name
+
+
+def _runtime(name: str, threads: int) -> Runtime:
+    module, package = PACKAGES[name]
+    if importlib.util.find_spec(module) is None:
+        raise LatencyError(f"{sys.executable} has no {module}. Run there: {sys.executable} -m pip install {package}")
+    if name == "ncnn":
+        from efficientformer.latency.runtimes.ncnn import Ncnn
+
+        return Ncnn(threads)
+    return open_runtime(name, threads)
+
+
+def _sha256(path: Path) -> str:
+    """As `records.file_digest`, for Pythons before 3.11."""
+    content = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            content.update(chunk)
+    return content.hexdigest()
+
+
+def _kept_files() -> Path:
+    """This user's folder of received files; refused when another user made it."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"efficientformer-worker-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if folder.is_symlink() or (user and found.st_uid != user) or found.st_mode & 0o022:
+        raise LatencyError(f"{folder} belongs to someone else. Remove it, or set TMPDIR to another folder.")
+    return folder
+
+
+def _remove_old_files() -> None:
+    for folder in _kept_files().iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > KEPT_S:
+                shutil.rmtree(folder)

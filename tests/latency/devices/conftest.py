@@ -1,0 +1,17 @@
+import pytest
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import MB3D
+
+
+@pytest.fixture
+def smallest_space():
+    """A space whose table needs few chains, since every sample on a device costs the start of a program."""
+    return SearchSpace(
+        name="smallest",
+        max_widths=(16, 16, 16, 16),
+        max_depths=(1, 1, 1, 2),
+        max_mb3d=1,
+        stem_strides=(2, 1),
+        mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2),
+    )
