@@ -13,7 +13,7 @@ from PIL import Image
 
 TINY = [
     *("--preset", "quick", "--resolution", "16", "--seed", "1"),
-    *("--table.rounds", "4", "--verify.rounds", "40"),
+    *("--table.rounds", "4", "--table.max-error", "100", "--verify.rounds", "40"),
     *("--supernet.epochs", "2", "--supernet.batch-size", "16", "--slim.bn-images", "32"),
     *("--train.epochs", "2", "--train.batch-size", "16", "--budget", "60%", "--budget", "40%"),
 ]

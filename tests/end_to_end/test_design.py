@@ -134,6 +134,22 @@ def test_a_table_of_another_device_is_refused(command, photos, tmp_path, designe
     process = command("slim", "--run-dir", run_dir)
     _, stderr = process.communicate()
     assert process.returncode == 1 and "Some other chip" in stderr and "Traceback" not in stderr
+    assert "--table.allow-foreign" in stderr
+    process = command("table", "--run-dir", run_dir, "--table.allow-foreign")
+    _, stderr = process.communicate()
+    assert process.returncode == 0 and "up to date" in stderr
+    process = command("slim", "--run-dir", run_dir)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+
+
+def test_a_table_that_errs_too_much_is_refused(command, photos, tmp_path, designed):
+    run_dir = tmp_path / "poor"
+    shutil.copytree(designed[0], run_dir)
+    process = command("slim", "--run-dir", run_dir, "--table.max-error", "0.01")
+    _, stderr = process.communicate()
+    assert process.returncode == 1 and "more rounds (--table.rounds)" in stderr and "Traceback" not in stderr
+    assert "again" not in stderr.partition("error")[0]  # the limit is no reason to measure again
 
 
 def test_ctrl_c_says_how_to_go_on(command, photos, tmp_path):

@@ -5,7 +5,9 @@ import pytest
 
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import QUICK, STANDARD
+from efficientformer.errors import LatencyError
 from efficientformer.latency.fit_table import fit_table, plan_table
+from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.table import weights_mib
 
 from .synthetic import chain_latency_ms
@@ -46,13 +48,32 @@ def test_noise_and_slow_rounds_leave_a_small_error_and_honest_intervals():
     assert np.mean(within) > 0.8
 
 
-def test_scale_comes_from_one_half_and_error_from_the_other():
+def test_every_random_network_is_predicted_without_having_been_seen():
     table = table_on(QUICK, 28, lambda parts: 1.25 * chain_latency_ms(parts))
     assert table.calibration.scale == pytest.approx(1.25)
-    held_out = [network for network in table.networks if network.held_out]
-    assert len(table.networks) == 26 and len(held_out) == table.error.num_networks == 12
+    assert len(table.networks) == 26 and table.error.num_networks == 24
+    assert [network.held_out for network in table.networks] == [False, *[True] * 24, False]
     assert table.largest == table.networks[-1] and table.largest.architecture == QUICK.largest()
-    assert table.smallest == table.networks[0] and not table.smallest.held_out
+    assert table.smallest == table.networks[0]
+
+
+def test_a_network_that_is_off_tells_its_error_whatever_it_does_to_the_calibration():
+    odd = spread_networks(QUICK, 28, 10, count=24, seed=0)[7]
+
+    def time_of(parts):
+        return chain_latency_ms(parts) * (1.3 if parts == network_parts(odd, 28, 10) else 1.0)
+
+    table = table_on(QUICK, 28, time_of)
+    (told,) = [network for network in table.networks if network.architecture == odd]
+    assert told.error_percent == pytest.approx(100 * (1 / 1.3 - 1))
+    assert table.predict(odd) > told.predicted_ms
+    low, high = table.predict_interval(odd)
+    assert high / low > 1.2
+
+
+def test_entries_that_are_noise_are_refused():
+    with pytest.raises(LatencyError, match=r"mostly noise.*more rounds"):
+        table_on(QUICK, 28, lambda parts: -1.0)
 
 
 def test_weights_beyond_a_cache_are_priced():

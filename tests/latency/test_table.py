@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -6,15 +7,9 @@ from efficientformer.arch.parts import Part, block_part, network_parts
 from efficientformer.arch.space import QUICK, SearchSpace
 from efficientformer.arch.spec import MB3D
 from efficientformer.errors import LatencyError, RecordError
-from efficientformer.latency.table import (
-    Calibration,
-    Entry,
-    ErrorSummary,
-    LatencyTable,
-    MeasuredNetwork,
-    interpolate,
-    weights_mib,
-)
+from efficientformer.latency.calibration import Calibration, Spread
+from efficientformer.latency.entries import Entry
+from efficientformer.latency.table import ErrorSummary, LatencyTable, MeasuredNetwork, weights_mib
 
 SPACE = SearchSpace(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
 MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64", "memory_gib": 8.0, "python": "3.12.1"}
@@ -49,6 +44,7 @@ def hand_table(**changes):
         "clock": "cpu",
         "entries": {part.key: Entry(ms, (ms * 0.9, ms * 1.1), 24) for part, ms in latencies.items()},
         "calibration": Calibration(),
+        "spread": Spread(0.05, 1.0, 4.0),
         "largest": MeasuredNetwork(SPACE.largest(), 2.0, (1.9, 2.1), 2.1),
         "smallest": smallest,
         "networks": (smallest, *networks),
@@ -78,23 +74,12 @@ def test_calibration_scales_adds_and_prices_weights_beyond_the_cache():
     assert roomy.predict(SPACE.largest()) == pytest.approx(plain)
 
 
-def test_widths_between_knots_are_interpolated_inside_their_family():
+def test_a_prediction_has_an_interval():
     table = hand_table()
-    assert table.part_latency_ms(block_part(TOKENS, (2, 2), 24)) == pytest.approx(0.5)
-    assert table.part_latency_ms(Part("downsample", (8, 8), 24, 20)) == pytest.approx(24 * 20 / 1000)
-
-
-def test_interpolation_by_hand():
-    line = {(16, 16): 1.0, (32, 32): 2.0, (64, 64): 5.0}
-    assert interpolate(line, 48, 48) == pytest.approx(3.5)
-    assert interpolate(line, 64, 64) == 5.0
-    assert interpolate(line, 65, 65) is None and interpolate(line, 8, 8) is None
-    grid = {(16, 16): 0.0, (16, 32): 1.0, (48, 16): 2.0, (48, 32): 5.0}
-    assert interpolate(grid, 32, 24) == pytest.approx((0 + 1 + 2 + 5) / 4)
-    assert interpolate(grid, 32, 16) == pytest.approx(1.0)
-    assert interpolate({(3, 16): 1.0, (3, 32): 3.0}, 3, 24) == pytest.approx(2.0)
-    assert interpolate({}, 16, 16) is None
-    assert interpolate({(16, 32): 1.0, (32, 16): 1.0}, 24, 24) is None
+    latency_ms = table.predict(SPACE.smallest())
+    low, high = table.predict_interval(SPACE.smallest())
+    assert low < latency_ms < high
+    assert high / latency_ms == pytest.approx(latency_ms / low) == pytest.approx(math.exp(0.05))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +96,7 @@ def test_a_part_outside_the_table_is_named(network):
 
 
 def test_json_round_trip(tmp_path):
-    table = hand_table(resolution=(64, 64), calibration=Calibration(1.1, 0.0, 2.0, 0.03))
+    table = hand_table(resolution=(64, 64), calibration=Calibration(1.1, 0.0, 2.0, 0.03), history=({"what": "merged"},))
     table.save(tmp_path / "table.json")
     loaded = LatencyTable.load(tmp_path / "table.json")
     assert loaded == table
@@ -120,7 +105,8 @@ def test_json_round_trip(tmp_path):
 
 def test_record_keeps_to_its_format():
     content = json.loads(json.dumps(hand_table().to_json()))
-    assert {"format", "space", "entries", "scale", "offset_ms", "largest", "networks", "error"} <= set(content)
+    expected = {"format", "space", "entries", "scale", "offset_ms", "spread", "largest", "networks", "error"}
+    assert expected | {"interpolation", "steps", "history"} <= set(content)
     assert set(content["largest"]) == {"architecture", "p50_ms", "interval_ms", "predicted_ms"}
     assert set(content["networks"][0]) == {
         "architecture",
@@ -132,7 +118,7 @@ def test_record_keeps_to_its_format():
     assert set(next(iter(content["entries"].values()))) == {"latency_ms", "interval_ms", "samples"}
 
 
-@pytest.mark.parametrize("damage", [{"format": 2}, {"entries": {"x": 1.0}}, {"largest": {}}, {"space": {"name": "x"}}])
+@pytest.mark.parametrize("damage", [{"format": 1}, {"entries": {"x": 1.0}}, {"largest": {}}, {"space": {"name": "x"}}])
 def test_damaged_files_are_refused(damage):
     content = {**hand_table().to_json(), **damage}
     with pytest.raises(RecordError, match="Not a latency table"):
@@ -158,12 +144,21 @@ def test_foreign_device_is_refused_with_the_difference_and_the_remedy(machine, r
         hand_table().check_device(machine, runtime)
 
 
-def test_error_quantile_is_the_margin_for_a_budget():
+def test_an_error_beyond_the_limit_is_refused_with_the_remedy():
+    table = hand_table(error=ErrorSummary(8.2, 20.0, 0.8, 24))
+    table.check_error(9.0)
+    with pytest.raises(LatencyError, match=r"8\.2 % on average.*7 % allowed.*--table.rounds.*--table.max-error 8\.3"):
+        table.check_error(7.0)
+    with pytest.raises(LatencyError, match="--threads 1"):
+        hand_table(error=table.error, threads=2).check_error(7.0)
+
+
+def test_parts_that_are_missing_are_listed_once():
     table = hand_table()
-    assert table.error_percent(0.25) == pytest.approx(1.0)
-    assert table.error_percent(0.5) == pytest.approx(2.0)
-    assert table.error_percent(0.9) == pytest.approx(4.0)
-    with pytest.raises(LatencyError, match="between 0 and 1"):
-        table.error_percent(0)
-    with pytest.raises(LatencyError, match="held-out"):
-        hand_table(networks=()).error_percent()
+    assert table.missing_parts(SPACE.largest()) == []
+    wide = SPACE.build((16, 48, 16, 16), (1, 2, 1, 1), 0)
+    assert [(part.kind, part.in_width, part.width) for part in table.missing_parts(wide)] == [
+        ("downsample", 16, 48),
+        ("MB4D", 48, 48),
+        ("downsample", 48, 16),
+    ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from efficientformer.latency.table_error import fit_calibration, summarize_error
+from efficientformer.latency.table_error import cross_predictions, fit_calibration, fit_spread, summarize_error
 
 RNG = np.random.default_rng(0)
 SUMS = np.linspace(0.2, 6.0, 14)
@@ -44,3 +44,48 @@ def test_summary_by_hand():
     assert summary.kendall_tau == 1.0 and summary.num_networks == 3
     assert summarize_error([1.0, 2.0], [2.0, 1.0]).kendall_tau == -1.0
     assert summarize_error([1.0], [1.0]).kendall_tau == 0.0
+
+
+def test_a_network_has_no_say_in_its_own_prediction():
+    measured = 1.1 * SUMS * noise()
+    before = cross_predictions(SUMS, WEIGHTS, measured)
+    measured[5] *= 3
+    after = cross_predictions(SUMS, WEIGHTS, measured)
+    assert after[5] == pytest.approx(before[5]) and after[6] > before[6]
+
+
+def test_spread_by_hand():
+    predicted = np.full(20, 2.0)
+    measured = predicted * np.exp(np.tile([0.01, -0.01], 10))
+    spread = fit_spread(predicted, measured, np.full(20, True))
+    assert spread.log_half_width == pytest.approx(2.086 * 0.01, rel=1e-3)
+    low, high = spread.interval_ms(2.0)
+    assert (low * high, high / 2.0) == (pytest.approx(4.0), pytest.approx(np.exp(0.02086), rel=1e-4))
+    assert (spread.fastest_ms, spread.slowest_ms) == (measured.min(), measured.max())
+    seen = np.arange(20) < 10
+    assert fit_spread(predicted, np.where(seen, measured, 9.0), seen).log_half_width == pytest.approx(
+        2.228 * 0.01, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("price", [0.0, 0.04])
+def test_intervals_cover_what_they_say_over_many_machines(price):
+    """A synthetic machine: entries err by kind and width, networks carry a price of weights and noise of their own."""
+    covered = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        sums = np.exp(rng.uniform(np.log(0.3), np.log(30), 126))
+        weights = 4 * sums * np.exp(rng.normal(0, 0.4, len(sums)))
+        measured = (1.05 * sums + price * np.maximum(0, weights - 8)) * np.exp(rng.normal(0, 0.015, len(sums)))
+        order = np.concatenate([np.argsort(sums[:26]), np.arange(26, 126)])
+        sums, weights, measured = sums[order], weights[order], measured[order]
+        known = slice(0, 26)
+        told = cross_predictions(sums[known], weights[known], measured[known])
+        held_out = np.full(26, True)
+        held_out[[0, -1]] = False
+        spread = fit_spread(told, measured[known], held_out)
+        calibration = fit_calibration(sums[known], weights[known], measured[known])
+        for index in range(26, 126):
+            low, high = spread.interval_ms(calibration.latency_ms(sums[index], weights[index]))
+            covered.append(low <= measured[index] <= high)
+    assert 0.93 < np.mean(covered) < 0.975

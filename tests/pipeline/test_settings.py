@@ -2,6 +2,7 @@ import pytest
 
 from efficientformer.arch.space import SPACES
 from efficientformer.errors import UsageError
+from efficientformer.latency.runtimes import ACCELERATORS, RUNTIME_NAMES
 from efficientformer.pipeline.settings import PRESETS, merge_given, read_yaml, resolve_settings
 
 
@@ -43,6 +44,14 @@ def test_the_clock_follows_the_threads():
     assert resolve_settings({}).latency_clock == "cpu"
     assert resolve_settings({"threads": 2}).latency_clock == "wall"
     assert resolve_settings({"clock": "wall"}).latency_clock == "wall"
+
+
+def test_every_runtime_can_be_chosen_and_accelerators_take_the_wall_clock():
+    for name in RUNTIME_NAMES:
+        assert resolve_settings({"runtime": name}).latency_clock == ("wall" if name in ACCELERATORS else "cpu")
+    for given in ({"clock": "cpu"}, {"threads": 2}):
+        with pytest.raises(UsageError, match="clock 'wall' and one thread"):
+            resolve_settings({"runtime": "cuda", **given})
 
 
 def test_yaml_files_are_read_and_refused(tmp_path):

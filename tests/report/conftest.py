@@ -152,7 +152,7 @@ class RunWriter:
             )
         errors = [abs(1 - row["predicted_ms"] / row["measured_ms"]) * 100 for row in networks if row["held_out"]]
         record = {
-            "format": 1,
+            "format": 2,
             "space": space.to_json(),
             "resolution": self.resolution,
             "num_classes": len(self.classes),
@@ -162,6 +162,14 @@ class RunWriter:
             "entries": entries,
             "scale": 1.031,
             "offset_ms": 0.012,
+            "spread": {"log_half_width": 0.043, "fastest_ms": 0.2, "slowest_ms": 2.0},
+            "interpolation": {
+                kind: {"mean_ms": 0.004, "max_ms": 0.01, "noise_ms": noise, "latency_ms": 0.1, "num_knots": 6}
+                for kind, noise in (("MB4D", 0.002), ("flatten", 0.09))
+            },
+            "steps": [
+                {"family": "MB4D@8x8,mlp_ratio=4", "narrow": 32, "wide": 48, "narrow_ms": 0.09, "wide_ms": 0.091}
+            ],
             "largest": self.extreme(space.largest()),
             "smallest": self.extreme(space.smallest()),
             "networks": networks,

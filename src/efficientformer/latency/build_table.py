@@ -6,32 +6,25 @@ table and networks see the same machine. Finished rounds are kept on disk; an in
 
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
-from efficientformer.latency.chains import Chain
+from efficientformer.latency.calm import calm_rounds, num_missing, time_until_calm
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.fit_table import TablePlan, fit_table, plan_table
 from efficientformer.latency.partial import PartialRounds
+from efficientformer.latency.preparation import prepare_architecture, prepare_chain
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtimes import Runtime
 from efficientformer.latency.table import LatencyTable
 from efficientformer.latency.timer import Progress, time_interleaved
-from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
-from efficientformer.models.parts import build_part, part_input_shape
 from efficientformer.provenance import provenance
 
 ROUNDS = 24
 NUM_NETWORKS = 24
 CHAIN_LENGTH = 4
 SAMPLE_MS = (1.0, 5.0)
-# Far from zero, so that no product of weights becomes a denormal number, which is slow.
-LAYER_SCALE = 0.5
 
 
 def build_table(
@@ -50,9 +43,11 @@ def build_table(
 ) -> LatencyTable:
     """Measure every part of the space on this device, in the deploy form and one image at a time.
 
-    `num_networks` random networks besides the largest and the smallest are measured as well: half of them set the
-    scale, the others tell the error. Rounds are kept in `partial_path`; a later call with the same arguments on the
-    same machine takes up from them. `progress(done, total, text)` counts prepared chains and networks, then rounds.
+    `num_networks` random networks besides the largest and the smallest are measured as well: they set the calibration,
+    and each tells the error of the one that the others set. Rounds in disturbed windows are taken again and left out
+    (see `calm`); the table's provenance says which, and what had not settled after its warm-up. Rounds are kept in
+    `partial_path`; a later call with the same arguments on the same machine takes up from them. `progress(done, total,
+    text)` counts prepared chains and networks, then rounds.
     Raises LatencyError for a clock that does not fit the runtime's threads, and for too few rounds, networks or blocks.
     """
     check_clock(clock, runtime.threads)
@@ -62,30 +57,38 @@ def build_table(
     origin = provenance(runtime.machine())
     setting = [space.to_json(), resolution, num_classes, clock, runtime.describe()]
     partial = PartialRounds(partial_path, [setting, origin["machine"], origin["versions"]], plan.names)
-    if len(partial.rounds) < rounds:
+    if num_missing(partial.rounds, rounds):
         candidates = _prepare(plan, runtime, rounds, progress)
-        time_interleaved(
+        time_until_calm(
             candidates,
+            partial,
             rounds=rounds,
             clock=clock,
             threads=runtime.threads,
             seed=seed,
-            min_sample_ms=_sample_ms(candidates[plan.names[-1]], clock, runtime.threads),
-            first_round=len(partial.rounds),
+            min_sample_ms=sample_ms(candidates[plan.names[-1]], clock, runtime.threads),
             progress=_after(len(candidates), progress),
-            on_round=lambda _, samples_ms: partial.add(samples_ms),
         )
+    calm = calm_rounds(partial.rounds)
     return fit_table(
         plan,
-        partial.rounds[:rounds],
+        [row for row, is_calm in zip(partial.rounds, calm, strict=True) if is_calm],
         runtime=runtime.describe(),
         threads=runtime.threads,
         clock=clock,
-        provenance=origin,
+        provenance={
+            **origin,
+            "rounds": {
+                "taken": len(calm),
+                "disturbed": [index for index, is_calm in enumerate(calm) if not is_calm],
+                "calm": int(calm.sum()) >= rounds,
+            },
+            "unsettled": [name for name, noted in partial.notes["warm_up"].items() if not noted["settled"]],
+        },
     )
 
 
-def _sample_ms(largest: Prepared, clock: Clock, threads: int) -> float:
+def sample_ms(largest: Prepared, clock: Clock, threads: int) -> float:
     """How long a sample lasts: one call of the largest network, within limits, so that all meet disturbances alike."""
     shortest, longest = SAMPLE_MS
     calls = time_interleaved({"largest": largest}, rounds=3, clock=clock, threads=threads, min_sample_ms=0)["largest"]
@@ -97,30 +100,12 @@ def _prepare(plan: TablePlan, runtime: Runtime, rounds: int, progress: Progress 
     candidates: dict[str, Prepared] = {}
     for name, item in zip(plan.names, (*plan.chains, *plan.networks), strict=True):
         if isinstance(item, Architecture):
-            candidates[name] = _prepare_network(item, plan, runtime)
+            candidates[name] = prepare_architecture(item, plan.resolution, plan.num_classes, runtime)
         else:
-            candidates[name] = _prepare_chain(item, runtime)
+            candidates[name] = prepare_chain(item, runtime)
         if progress is not None:
             progress(len(candidates), total + rounds, f"prepared {len(candidates)} of {total} chains and networks")
     return candidates
-
-
-def _prepare_chain(chain: Chain, runtime: Runtime) -> Prepared:
-    module = nn.Sequential(*map(build_part, chain))
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if "layer_scale" in name:
-                parameter.fill_(LAYER_SCALE)
-    return runtime.prepare(fuse(module), part_input_shape(chain[0]))
-
-
-def _prepare_network(architecture: Architecture, plan: TablePlan, runtime: Runtime) -> Prepared:
-    resolution = plan.resolution
-    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
-    network = create_model(
-        architecture, num_classes=plan.num_classes, resolution=resolution, layer_scale_init=LAYER_SCALE
-    )
-    return runtime.prepare(fuse(network), (1, 3, height, width))
 
 
 def _after(prepared: int, progress: Progress | None) -> Progress | None:

@@ -7,13 +7,23 @@ the stem. Every entry is thus a weighted sum of chain times; medians and resampl
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
-from efficientformer.arch.parts import Grid, Part, block_part, downsample_part, head_part, stage_grids, stem_part
+from efficientformer.arch.parts import (
+    Grid,
+    Part,
+    block_part,
+    downsample_part,
+    head_part,
+    network_parts,
+    stage_grids,
+    stem_part,
+)
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import MB3D, MB4D, Architecture
 
 Chain = tuple[Part, ...]
 MAX_WIDTHS = 8
@@ -70,6 +80,33 @@ def table_formulas(
         formulas |= tables.stage_3_borders(width)
     for width in axis_knots(space.widths(3)):
         formulas |= tables.stage_4_borders(width)
+    return formulas
+
+
+def architecture_formulas(
+    architecture: Architecture,
+    parts: Collection[Part],
+    space: SearchSpace,
+    resolution: int | Grid,
+    num_classes: int,
+    *,
+    chain_length: int = 4,
+) -> dict[str, Formula]:
+    """How the given parts of an architecture, of the space or outside it, follow from chain times, by `Part.key`."""
+    formulas, index = {}, 0
+    blocks = [block for stage in architecture.stages for block in stage.blocks]
+    for part in network_parts(architecture, resolution, num_classes):
+        if part in parts:
+            around = [part.block, *blocks] if part.block is not None else blocks
+            own_space = replace(
+                space,
+                stem_strides=architecture.stem_strides,
+                mb4d=next((block for block in around if isinstance(block, MB4D)), space.mb4d),
+                mb3d=next((block for block in around if isinstance(block, MB3D)), space.mb3d),
+                max_mb3d=sum(space.max_depths[2:]),
+            )
+            formulas[part.key] = _Formulas(own_space, resolution, num_classes, chain_length).of(index, part)
+        index += part.kind == "downsample"
     return formulas
 
 
@@ -133,6 +170,26 @@ class _Formulas:
 
     def maps(self, index: int, width: int) -> Chain:
         return self.entry(index, width), self.mb4d(index, width)
+
+    def of(self, index: int, part: Part) -> Formula:
+        """The formula of any part of stage `index`, or of the downsample behind it."""
+        match part.kind:
+            case "MB4D":
+                return self.mb4d_block(index, part.width)
+            case "MB3D":
+                return self.mb3d_block(index, part.width)
+            case "stem":
+                return self.blocks(0, part.width)[part.key]
+            case "downsample":
+                return self.downsample(index, part.in_width, part.width)[part.key]
+            case "flatten":
+                return self.flatten(index, part.width)[1]
+            case "unflatten":
+                return self.stage_3_borders(part.width)[part.key]
+            case "head":
+                return self.stage_4_borders(part.width)[part.key]
+            case kind:
+                raise AssertionError(f"no formula for a part of kind {kind}")
 
     def mb4d_block(self, index: int, width: int) -> Formula:
         return self._further_blocks((self.entry(index, width),), self.mb4d(index, width))

@@ -1,6 +1,6 @@
-"""From timed chains and networks to a latency table: entries, one scale, and the error that is left. No torch."""
+"""From timed chains and networks to a latency table: entries, calibration, and the error that is left. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +9,20 @@ import numpy as np
 from efficientformer.arch.parts import Grid, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
+from efficientformer.errors import LatencyError
 from efficientformer.latency.chains import Chain, Formula, chain_name, table_formulas
 from efficientformer.latency.clock import Clock
+from efficientformer.latency.entries import Entry
+from efficientformer.latency.interpolation import PartLatencies
 from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.quiet import percentile_interval, quiet_median, resampled_quiet_medians
-from efficientformer.latency.table import Entry, LatencyTable, MeasuredNetwork, PartLatencies, weights_mib
-from efficientformer.latency.table_error import fit_calibration, summarize_error
+from efficientformer.latency.table import LatencyTable, MeasuredNetwork, weights_mib
+from efficientformer.latency.table_error import cross_predictions, fit_calibration, fit_spread, summarize_error
 
 
 @dataclass(frozen=True)
 class TablePlan:
-    """What has to be timed for a table: chains for its entries; networks, smallest first, for its scale and error."""
+    """What has to be timed for a table: chains for its entries; networks, smallest first, for calibration and error."""
 
     space: SearchSpace
     resolution: int | Grid
@@ -40,9 +43,19 @@ def plan_table(
 ) -> TablePlan:
     """Chains of up to `chain_length` blocks, and `num_networks` random networks between the space's two ends."""
     formulas = table_formulas(space, resolution, num_classes, chain_length=chain_length)
-    chains = tuple(dict.fromkeys(chain for formula in formulas.values() for chain in formula.weights))
     between = spread_networks(space, resolution, num_classes, count=num_networks, seed=seed)
-    return TablePlan(space, resolution, num_classes, formulas, chains, (space.smallest(), *between, space.largest()))
+    return TablePlan(
+        space, resolution, num_classes, formulas, chains_of(formulas), (space.smallest(), *between, space.largest())
+    )
+
+
+@dataclass(frozen=True)
+class NetworkTimes:
+    """Whole networks, smallest first, with their measured medians and 95 % intervals."""
+
+    architectures: tuple[Architecture, ...]
+    measured_ms: np.ndarray
+    intervals_ms: np.ndarray
 
 
 def fit_table(
@@ -54,51 +67,87 @@ def fit_table(
     clock: Clock,
     provenance: dict[str, Any],
 ) -> LatencyTable:
-    """The table from samples (rounds, candidates), in the order of `plan.names`.
-
-    Every second random network sets the scale, with the largest and the smallest; the others tell the error.
-    """
+    """The table from samples (rounds, candidates), in the order of `plan.names`."""
     samples = np.asarray(samples_ms, dtype=float)
     medians, resampled = quiet_median(samples), resampled_quiet_medians(samples)
-    entries = _entries(plan, medians, resampled, num_rounds=len(samples))
-    sums, weights = _sums(plan, entries)
-    measured = medians[len(plan.chains) :]
-    low, high = percentile_interval(resampled[:, len(plan.chains) :])
-    last = len(plan.networks) - 1
-    held_out = np.array([index % 2 == 1 and index < last for index in range(last + 1)])
-    calibration = fit_calibration(sums[~held_out], weights[~held_out], measured[~held_out])
-    predicted = np.array([calibration.latency_ms(*pair) for pair in zip(sums, weights, strict=True)])
-    networks = tuple(
-        MeasuredNetwork(
-            architecture=architecture,
-            measured_ms=float(measured[index]),
-            interval_ms=(float(low[index]), float(high[index])),
-            predicted_ms=float(predicted[index]),
-            held_out=bool(held_out[index]),
-        )
-        for index, architecture in enumerate(plan.networks)
-    )
-    return LatencyTable(
+    intervals = percentile_interval(resampled[:, len(plan.chains) :]).T
+    return calibrated_table(
+        fit_entries(plan.formulas, plan.chains, medians, resampled, num_rounds=len(samples)),
+        NetworkTimes(plan.networks, medians[len(plan.chains) :], intervals),
         space=plan.space,
         resolution=plan.resolution,
         num_classes=plan.num_classes,
         runtime=runtime,
         threads=threads,
         clock=clock,
-        entries=entries,
-        calibration=calibration,
-        largest=networks[-1],
-        smallest=networks[0],
-        networks=networks,
-        error=summarize_error(measured[held_out], predicted[held_out]),
         provenance=provenance,
     )
 
 
-def _entries(plan: TablePlan, medians: np.ndarray, resampled: np.ndarray, *, num_rounds: int) -> dict[str, Entry]:
-    column = {chain: index for index, chain in enumerate(plan.chains)}
+def calibrated_table(
+    entries: dict[str, Entry],
+    times: NetworkTimes,
+    *,
+    space: SearchSpace,
+    resolution: int | Grid,
+    num_classes: int,
+    **facts: Any,
+) -> LatencyTable:
+    """Calibrate entries on whole networks, the smallest and the largest of the space at their ends.
+
+    All of them set the calibration. Every random network is predicted by a calibration that has not seen it, which
+    tells the error of the table and the spread of its predictions. `facts` are further fields of the table. Raises
+    LatencyError where the entries are mostly noise.
+    """
+    sums, weights = _sums(times.architectures, entries, resolution, num_classes)
+    measured = times.measured_ms
+    calibration = fit_calibration(sums, weights, measured)
+    held_out = np.full(len(sums), True)
+    held_out[[0, -1]] = False
+    predicted = np.array([calibration.latency_ms(*pair) for pair in zip(sums, weights, strict=True)])
+    predicted[held_out] = cross_predictions(sums, weights, measured)[held_out]
+    if predicted.min() <= 0 or measured.min() <= 0:
+        raise LatencyError(
+            "The parts of this table add up to less than nothing: its timings are mostly noise. Measure with more "
+            "rounds or on a quieter machine."
+        )
+    networks = tuple(
+        MeasuredNetwork(
+            architecture=architecture,
+            measured_ms=float(measured[index]),
+            interval_ms=(float(times.intervals_ms[index, 0]), float(times.intervals_ms[index, 1])),
+            predicted_ms=float(predicted[index]),
+            held_out=bool(held_out[index]),
+        )
+        for index, architecture in enumerate(times.architectures)
+    )
+    return LatencyTable(
+        space=space,
+        resolution=resolution,
+        num_classes=num_classes,
+        entries=entries,
+        calibration=calibration,
+        spread=fit_spread(predicted, measured, held_out),
+        largest=networks[-1],
+        smallest=networks[0],
+        networks=networks,
+        error=summarize_error(measured[held_out], predicted[held_out]),
+        **facts,
+    )
+
+
+def fit_entries(
+    formulas: Mapping[str, Formula],
+    chains: Sequence[Chain],
+    medians: np.ndarray,
+    resampled: np.ndarray,
+    *,
+    num_rounds: int,
+) -> dict[str, Entry]:
+    """Entries from the medians (candidates,) and resampled medians (resamples, candidates), chains first in both."""
+    column = {chain: index for index, chain in enumerate(chains)}
     entries = {}
-    for key, formula in plan.formulas.items():
+    for key, formula in formulas.items():
         columns = [column[chain] for chain in formula.weights]
         weights = np.array(list(formula.weights.values()))
         low, high = percentile_interval(resampled[:, columns] @ weights)
@@ -106,9 +155,16 @@ def _entries(plan: TablePlan, medians: np.ndarray, resampled: np.ndarray, *, num
     return entries
 
 
-def _sums(plan: TablePlan, entries: dict[str, Entry]) -> tuple[np.ndarray, np.ndarray]:
+def chains_of(formulas: Mapping[str, Formula]) -> tuple[Chain, ...]:
+    """Every chain that the formulas need, once."""
+    return tuple(dict.fromkeys(chain for formula in formulas.values() for chain in formula.weights))
+
+
+def _sums(
+    architectures: Sequence[Architecture], entries: dict[str, Entry], resolution: int | Grid, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Per network, the milliseconds of its parts and the MiB of its weights."""
     latencies = PartLatencies(entries)
-    walks = [network_parts(network, plan.resolution, plan.num_classes) for network in plan.networks]
+    walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]
     sums = [sum(map(latencies.of, parts)) for parts in walks]
     return np.array(sums), np.array([weights_mib(parts) for parts in walks])

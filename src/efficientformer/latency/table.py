@@ -1,11 +1,9 @@
 """The latency lookup table of the paper (section 4.2): one number per part, summed over a network.
 
-A plain JSON record that carries its device and its own error on networks it has not seen, and that refuses questions
-it cannot answer. No torch.
+A plain JSON record that carries its device and its own error on networks it has not seen, that says how far each
+prediction may be off, and that refuses questions it cannot answer. No torch.
 """
 
-import math
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -18,28 +16,21 @@ from efficientformer.arch.parts import Grid, Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import ArchitectureError, LatencyError, RecordError
+from efficientformer.latency.calibration import BYTES_PER_WEIGHT, Calibration, Spread
 from efficientformer.latency.clock import Clock
+from efficientformer.latency.entries import Entry
+from efficientformer.latency.interpolation import PartLatencies, knot_errors
+from efficientformer.latency.staircases import find_steps
 from efficientformer.records import read_record, write_record
 
-FORMAT = 1
-BYTES_PER_WEIGHT = 4
-Widths = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Latency of one part, before scaling, with its 95 % interval and the number of rounds behind it."""
-
-    latency_ms: float
-    interval_ms: tuple[float, float]
-    samples: int
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """A whole network: the median measured, its 95 % interval, and what the table says.
+    """A whole network: the median measured, its 95 % interval, and what was predicted.
 
-    `held_out` networks had no part in the table's scale, so they tell its error.
+    `held_out` networks were predicted by a calibration fitted without them, so they tell the table's error.
     """
 
     architecture: Architecture
@@ -65,25 +56,13 @@ class ErrorSummary:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """From the sum of a network's parts to the network: a scale, a constant, and a price of weights beyond a cache."""
-
-    scale: float = 1.0
-    offset_ms: float = 0.0
-    cache_mib: float = 0.0
-    ms_per_mib: float = 0.0
-
-    def latency_ms(self, sum_ms: float, weights_mib: float) -> float:
-        return self.scale * sum_ms + self.offset_ms + self.ms_per_mib * max(0.0, weights_mib - self.cache_mib)
-
-
-@dataclass(frozen=True)
 class LatencyTable:
     """Latency of every part of a search space on one device.
 
-    `entries` are keyed by `Part.key`; `calibration` leads from the sum of a network's entries to the network. `largest`
-    and `smallest` are the space's ends as measured, `networks` every whole network measured, `error` the summary over
-    the held-out ones.
+    `entries` are keyed by `Part.key`; `calibration` leads from the sum of a network's entries to the network, `spread`
+    says how far an unseen network may lie from that. `largest` and `smallest` are the space's ends as measured,
+    `networks` every whole network measured, `error` the summary over the held-out ones. `history` tells of tables
+    merged into this one and of parts added later.
     """
 
     space: SearchSpace
@@ -94,59 +73,75 @@ class LatencyTable:
     clock: Clock
     entries: Mapping[str, Entry]
     calibration: Calibration
+    spread: Spread
     largest: MeasuredNetwork
     smallest: MeasuredNetwork
     networks: tuple[MeasuredNetwork, ...]
     error: ErrorSummary
     provenance: dict[str, Any]
+    history: tuple[dict[str, Any], ...] = ()
 
     def predict(self, architecture: Architecture) -> float:
         """Latency in milliseconds. Raises LatencyError that names a part outside the table."""
         parts = network_parts(architecture, self.resolution, self.num_classes)
         return self.calibration.latency_ms(sum(map(self.part_latency_ms, parts)), weights_mib(parts))
 
+    def predict_interval(self, architecture: Architecture) -> tuple[float, float]:
+        """95 % interval, in milliseconds, of what the network is going to be measured at. Raises as `predict` does."""
+        return self.spread.interval_ms(self.predict(architecture))
+
     def part_latency_ms(self, part: Part) -> float:
-        """The part alone, before calibration, interpolated linearly between the measured widths of its family."""
+        """The part alone, before calibration, interpolated between the measured widths of its family."""
         try:
             return self._parts.of(part)
         except KeyError as error:
             raise LatencyError(
                 f"The latency table has no answer for {part.key}: it covers the space {self.space.name!r} at "
-                f"resolution {self.resolution} with {self.num_classes} classes. Build a table that covers this network."
+                f"resolution {self.resolution} with {self.num_classes} classes. Build a table that covers this "
+                "network, or have its missing parts measured with 'efficientformer table predict --extend'."
             ) from error
 
+    def missing_parts(self, architecture: Architecture) -> list[Part]:
+        """The network's parts, each once, that the table has no answer for."""
+        parts = dict.fromkeys(network_parts(architecture, self.resolution, self.num_classes))
+        return [part for part in parts if not self._parts.covers(part)]
+
     @cached_property
-    def _parts(self) -> "PartLatencies":
+    def _parts(self) -> PartLatencies:
         return PartLatencies(self.entries)
 
-    def error_percent(self, quantile: float = 0.9) -> float:
-        """By how many percent of its prediction a held-out network is missed, at most, with the given probability.
+    def differences(self, machine: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[str]:
+        """What tells a machine and its runtime from the table's, each as "cpu is X, recorded was Y".
 
-        A safety margin for a budget: aim at budget / (1 + error_percent / 100). Errs on the large side.
-        """
-        if not 0 < quantile <= 1:
-            raise LatencyError(f"A quantile lies between 0 and 1, not at {quantile}.")
-        errors = sorted(100.0 * abs(net.measured_ms / net.predicted_ms - 1.0) for net in self.networks if net.held_out)
-        if not errors:
-            raise LatencyError("The table has no held-out networks to tell its error. Build it with more networks.")
-        return errors[min(len(errors), math.ceil(quantile * (len(errors) + 1))) - 1]
-
-    def check_device(self, machine: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
-        """Raise LatencyError when the table comes from another machine, runtime, version or setting than given.
-
-        `machine` as `provenance.machine()` gives it, `runtime` as `Runtime.describe()`.
+        `machine` as `Runtime.machine()` gives it, `runtime` as `Runtime.describe()`.
         """
         found = origin.differences(self.provenance["machine"], machine)
         for name in sorted({*self.runtime, *runtime}):
             if self.runtime.get(name) != runtime.get(name):
                 found.append(f"runtime {name} is {runtime.get(name)}, recorded was {self.runtime.get(name)}")
-        if found:
+        return found
+
+    def check_device(self, machine: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+        """Raise LatencyError when the table comes from another machine, runtime, version or setting than given."""
+        if found := self.differences(machine, runtime):
             raise LatencyError(
                 f"This latency table was measured elsewhere: {'; '.join(found)}. Its milliseconds do not hold here: "
-                "build a table on this device, with this runtime."
+                "build a table on this device, with this runtime, or use this one all the same with "
+                "--table.allow-foreign."
+            )
+
+    def check_error(self, max_percent: float) -> None:
+        """Raise LatencyError when the mean error on held-out networks is larger than `max_percent`."""
+        if self.error.mean_percent > max_percent:
+            several = " one thread (--threads 1)," if self.threads > 1 else ""
+            raise LatencyError(
+                f"This latency table misses held-out networks by {self.error.mean_percent:.1f} % on average, more than "
+                f"the {max_percent:g} % allowed. Build it again with more rounds (--table.rounds),{several} or on a "
+                f"quieter machine; or accept it with --table.max-error {self.error.mean_percent + 0.1:.1f}."
             )
 
     def to_json(self) -> dict[str, Any]:
+        """Plain JSON value; `interpolation` and `steps` follow from the entries, for readers of the file."""
         return {
             "format": FORMAT,
             "space": self.space.to_json(),
@@ -157,10 +152,14 @@ class LatencyTable:
             "clock": self.clock,
             "entries": {key: asdict(entry) for key, entry in self.entries.items()},
             **asdict(self.calibration),
+            "spread": asdict(self.spread),
             "largest": _end_to_json(self.largest),
             "smallest": _end_to_json(self.smallest),
             "networks": [{**asdict(net), "architecture": net.architecture.to_json()} for net in self.networks],
             "error": asdict(self.error),
+            "interpolation": {kind: asdict(errors) for kind, errors in knot_errors(self.entries).items()},
+            "steps": [{**asdict(step), "is_slower": step.is_slower} for step in find_steps(self.entries)],
+            "history": list(self.history),
             "provenance": self.provenance,
         }
 
@@ -180,11 +179,13 @@ class LatencyTable:
                 clock=content["clock"],
                 entries={key: _entry_from_json(entry) for key, entry in content["entries"].items()},
                 calibration=Calibration(**{field.name: float(content[field.name]) for field in fields(Calibration)}),
+                spread=Spread(**{field.name: float(content["spread"][field.name]) for field in fields(Spread)}),
                 largest=_network_from_json(content["largest"]),
                 smallest=_network_from_json(content["smallest"]),
                 networks=tuple(map(_network_from_json, content["networks"])),
                 error=ErrorSummary(**content["error"]),
                 provenance=dict(content["provenance"]),
+                history=tuple(map(dict, content["history"])),
             )
         except (KeyError, TypeError, ValueError, ArchitectureError) as error:
             raise RecordError(f"Not a latency table: {error!r}. Build it again.") from error
@@ -200,53 +201,6 @@ class LatencyTable:
 def weights_mib(parts: Iterable[Part]) -> float:
     """Size of the parts' weights in single precision."""
     return sum(part_cost(part).num_params for part in parts) * BYTES_PER_WEIGHT / 2**20
-
-
-class PartLatencies:
-    """Latencies of parts by width, read from entries."""
-
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
-        self._families: dict[str, dict[Widths, float]] = {}
-        for key, entry in entries.items():
-            family, _, widths = key.rpartition(":")
-            in_width, _, width = widths.partition(">")
-            self._families.setdefault(family, {})[int(in_width), int(width)] = entry.latency_ms
-
-    def of(self, part: Part) -> float:
-        """Milliseconds, interpolated where the widths were not measured. Raises KeyError outside the entries."""
-        latency_ms = interpolate(self._families.get(part.family, {}), part.in_width, part.width)
-        if latency_ms is None:
-            raise KeyError(part.key)
-        return latency_ms
-
-
-def interpolate(knots: Mapping[Widths, float], in_width: int, width: int) -> float | None:
-    """Piecewise linear value at a pair of widths, or None outside the knots.
-
-    Where all knots keep the width (in_width = width) that is one axis; otherwise they form a grid of two.
-    """
-    if in_width == width and all(first == second for first, second in knots):
-        brackets = _bracket(sorted(second for _, second in knots), width)
-        corners = [((knot, knot), weight) for knot, weight in brackets]
-    else:
-        rows = _bracket(sorted({first for first, _ in knots}), in_width)
-        columns = _bracket(sorted({second for _, second in knots}), width)
-        corners = [((row, column), a * b) for row, a in rows for column, b in columns]
-    if not corners or any(corner not in knots for corner, _ in corners):
-        return None
-    return sum(knots[corner] * weight for corner, weight in corners)
-
-
-def _bracket(axis: list[int], value: int) -> list[tuple[int, float]]:
-    """The knots around a value, with weights that sum to 1; empty outside."""
-    if value in axis:
-        return [(value, 1.0)]
-    above = bisect_right(axis, value)
-    if above in (0, len(axis)):
-        return []
-    low, high = axis[above - 1], axis[above]
-    share = (value - low) / (high - low)
-    return [(low, 1.0 - share), (high, share)]
 
 
 def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""How far a table is from whole networks: a calibration fitted on some of them, the error told by the others.
+"""How far a table is from whole networks: each network is predicted by a calibration that has not seen it.
 
 Chains keep their weights in a cache near the core; a large network cannot. So, besides a scale, a network may be
-charged for each MiB of weights beyond a cache, the one thing that parts cannot know of one another.
+charged for each MiB of weights beyond a cache, the one thing that parts cannot know of one another. Which form the
+calibration takes is chosen by leaving out one network at a time; where that error is to be told, the choice is made
+again without the network that it is told on.
 """
 
 import math
@@ -9,15 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import nnls
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, t
 
-from efficientformer.latency.table import Calibration, ErrorSummary
+from efficientformer.latency.calibration import Calibration, Spread
+from efficientformer.latency.table import ErrorSummary
 
 MIN_NETWORKS_FOR_CHOICE = 6
 WORTHWHILE = 0.9
 """A second coefficient must bring the left-out error below this share of the error with a scale alone."""
 CACHES_MIB = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+COVERED = 0.95
+SINGULAR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -27,20 +31,31 @@ class _Form:
     has_offset: bool = False
     cache_mib: float | None = None
 
+    def columns(self, sums_ms: np.ndarray, weights_mib: np.ndarray) -> np.ndarray:
+        """What the coefficients multiply: (networks, 2); the second column is zero for a scale alone."""
+        second = np.zeros_like(sums_ms)
+        if self.has_offset:
+            second = np.ones_like(sums_ms)
+        elif self.cache_mib is not None:
+            second = np.maximum(0.0, weights_mib - self.cache_mib)
+        return np.stack([sums_ms, second], axis=1)
+
     def fit(self, sums_ms: np.ndarray, weights_mib: np.ndarray, measured_ms: np.ndarray) -> Calibration:
         """Least squares of the relative error; no coefficient is negative."""
-        columns = [sums_ms]
-        if self.has_offset:
-            columns.append(np.ones_like(sums_ms))
-        if self.cache_mib is not None:
-            columns.append(np.maximum(0.0, weights_mib - self.cache_mib))
-        solution, _ = nnls(np.stack(columns, axis=1) / measured_ms[:, None], np.ones_like(measured_ms))
-        scale, second = float(solution[0]), float(solution[-1])
+        relative = self.columns(sums_ms, weights_mib) / measured_ms[:, None]
+        scale, second = map(float, _solve(relative.T @ relative, relative.sum(axis=0)))
         if self.has_offset:
             return Calibration(scale, offset_ms=second)
         if self.cache_mib is not None:
             return Calibration(scale, cache_mib=self.cache_mib, ms_per_mib=second)
         return Calibration(scale)
+
+    def left_out_error(self, sums_ms: np.ndarray, weights_mib: np.ndarray, measured_ms: np.ndarray) -> float:
+        """Mean relative error over the networks, each predicted from all the others."""
+        relative = self.columns(sums_ms, weights_mib) / measured_ms[:, None]
+        own = relative[:, :, None] * relative[:, None, :]
+        coefficients = _solve(own.sum(axis=0) - own, relative.sum(axis=0) - relative)
+        return float(np.mean(np.abs((relative * coefficients).sum(axis=1) - 1.0)))
 
 
 FORMS = (_Form(), _Form(has_offset=True), *(_Form(cache_mib=cache_mib) for cache_mib in CACHES_MIB))
@@ -48,13 +63,37 @@ FORMS = (_Form(), _Form(has_offset=True), *(_Form(cache_mib=cache_mib) for cache
 
 def fit_calibration(sums_ms: ArrayLike, weights_mib: ArrayLike, measured_ms: ArrayLike) -> Calibration:
     """A scale; a second coefficient only where it predicts left-out networks much better than the scale alone."""
-    sums, weights, measured = np.asarray(sums_ms), np.asarray(weights_mib), np.asarray(measured_ms)
+    given = np.asarray(sums_ms, float), np.asarray(weights_mib, float), np.asarray(measured_ms, float)
     form, *others = FORMS
-    if len(sums) >= MIN_NETWORKS_FOR_CHOICE:
-        best = min(others, key=lambda other: _left_out_error(other, sums, weights, measured))
-        if _left_out_error(best, sums, weights, measured) < WORTHWHILE * _left_out_error(form, sums, weights, measured):
+    if len(given[0]) >= MIN_NETWORKS_FOR_CHOICE:
+        best = min(others, key=lambda other: other.left_out_error(*given))
+        if best.left_out_error(*given) < WORTHWHILE * form.left_out_error(*given):
             form = best
-    return form.fit(sums, weights, measured)
+    return form.fit(*given)
+
+
+def cross_predictions(sums_ms: ArrayLike, weights_mib: ArrayLike, measured_ms: ArrayLike) -> np.ndarray:
+    """Milliseconds of each network by a calibration from all the others, its form included."""
+    sums, weights, measured = np.asarray(sums_ms, float), np.asarray(weights_mib, float), np.asarray(measured_ms, float)
+    predicted = np.empty_like(sums)
+    for index in range(len(sums)):
+        others = np.arange(len(sums)) != index
+        calibration = fit_calibration(sums[others], weights[others], measured[others])
+        predicted[index] = calibration.latency_ms(sums[index], weights[index])
+    return predicted
+
+
+def fit_spread(predicted_ms: ArrayLike, measured_ms: ArrayLike, held_out: ArrayLike) -> Spread:
+    """The 95 % interval of unseen networks by Student's t, from the logarithms of measured over predicted latency.
+
+    `held_out` marks the networks whose prediction had not seen them; the range comes from all.
+    """
+    measured, told = np.asarray(measured_ms, float), np.asarray(held_out, bool)
+    logs = np.log(measured[told] / np.asarray(predicted_ms, float)[told])
+    quantile = float(t.ppf((1 + COVERED) / 2, len(logs)))
+    # About zero, not about the mean: a bias is an error, too.
+    half_width = quantile * float(np.sqrt(np.mean(logs**2)))
+    return Spread(half_width, float(measured.min()), float(measured.max()))
 
 
 def summarize_error(measured_ms: ArrayLike, predicted_ms: ArrayLike) -> ErrorSummary:
@@ -71,10 +110,13 @@ def summarize_error(measured_ms: ArrayLike, predicted_ms: ArrayLike) -> ErrorSum
     )
 
 
-def _left_out_error(form: _Form, sums_ms: np.ndarray, weights_mib: np.ndarray, measured_ms: np.ndarray) -> float:
-    errors = []
-    for index in range(len(sums_ms)):
-        others = np.arange(len(sums_ms)) != index
-        calibration = form.fit(sums_ms[others], weights_mib[others], measured_ms[others])
-        errors.append(abs(calibration.latency_ms(sums_ms[index], weights_mib[index]) / measured_ms[index] - 1.0))
-    return float(np.mean(errors))
+def _solve(gram: np.ndarray, moment: np.ndarray) -> np.ndarray:
+    """Two coefficients (..., 2) of least squares from (..., 2, 2) and (..., 2); a second that is not positive is 0."""
+    determinant = gram[..., 0, 0] * gram[..., 1, 1] - gram[..., 0, 1] ** 2
+    first = gram[..., 1, 1] * moment[..., 0] - gram[..., 0, 1] * moment[..., 1]
+    second = gram[..., 0, 0] * moment[..., 1] - gram[..., 0, 1] * moment[..., 0]
+    usable = determinant > SINGULAR * gram[..., 0, 0] * np.maximum(gram[..., 1, 1], np.finfo(float).tiny)
+    both = usable & (first > 0) & (second > 0)
+    divisor = np.where(both, determinant, 1.0)
+    alone = moment[..., 0] / gram[..., 0, 0]
+    return np.stack([np.where(both, first / divisor, alone), np.where(both, second / divisor, 0.0)], axis=-1)

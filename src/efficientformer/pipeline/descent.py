@@ -38,6 +38,10 @@ class Descent:
         weighed = [candidate for record in self.records for candidate in record["candidates"]]
         return 1 + sum(candidate["top1"] is not None for candidate in weighed)
 
+    def predicted_interval_ms(self, latency_ms: float) -> tuple[float, float]:
+        """95 % interval of what a network of this table latency is going to be measured at."""
+        return self._table.spread.interval_ms(latency_ms)
+
     def first_below(self, latency_ms: float, *, progress: ProgressUpdate) -> tuple[int, dict[str, Any]]:
         """(step, record) of the first state at or below a table latency; step 0 is the start."""
         start = record = self._start()

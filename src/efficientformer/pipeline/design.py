@@ -16,7 +16,8 @@ def design(workspace: Workspace) -> list[dict[str, Any]]:
 
     Whatever earlier runs left in the run directory is used as far as settings and inputs agree.
     """
-    require_reachable(workspace, table.run(workspace))
+    table.run(workspace)
+    require_reachable(workspace, workspace.table())
     supernet.run(workspace)
     for round_index in range(MAX_ROUNDS):
         slim.run(workspace)

@@ -11,6 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from efficientformer.errors import UsageError
+from efficientformer.latency.devices import counts_own_time
+from efficientformer.latency.runtimes import ACCELERATORS, RuntimeName
 
 PresetName = Literal["quick", "standard", "imagenet"]
 Augmentation = Literal["light", "standard", "strong"]
@@ -29,6 +31,10 @@ class TableSettings(_Settings):
 
     rounds: Annotated[int, Field(ge=2)] = 24
     """Interleaved timing rounds over all parts of the table."""
+    max_error: PositiveFloat = 7.0
+    """Largest mean error, in percent on held-out networks, of a table that slimming may use."""
+    allow_foreign: bool = False
+    """Use the table though it was measured on another device, runtime or version."""
 
 
 class SupernetSettings(_Settings):
@@ -110,10 +116,20 @@ class Settings(_Settings):
     resolution: Annotated[int, Field(ge=16, le=1024)] = 28
     space: Literal["quick", "standard", "imagenet"] = "quick"
     budget: tuple[str, ...] = ("40%", "25%")
-    runtime: Literal["onnxruntime", "pytorch"] = "onnxruntime"
+    runtime: RuntimeName = "onnxruntime"
+    """What runs the networks that are measured; some come with an extra: pip install "efficientformer[openvino]"."""
+    device: str = "local"
+    """Where they are measured: local, python:PATH (another environment), ssh:USER@HOST, adb or adb:SERIAL (a phone),
+    command:PROGRAM (any program that prints JSON); see docs/devices.md."""
+    device_program: str | None = None
+    """Where the runtime's benchmark program lies on a phone; its own name in /data/local/tmp by default."""
+    device_cores: str | None = None
+    """Cores of a phone that may be used, as a hexadecimal mask for taskset, such as f0."""
+    litert_python: str | None = None
+    """Python that has litert-torch, which makes the files for runtime litert; this one by default."""
     threads: Positive = 1
     clock: Literal["cpu", "wall"] | None = None
-    """cpu time of the one thread (default with one thread) or wall time."""
+    """cpu time of the one thread (default with one thread on a CPU that this program drives) or wall time."""
     seed: Annotated[int, Field(ge=0)] = 0
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that decode images; 0 decodes in the main process."""
@@ -127,9 +143,16 @@ class Settings(_Settings):
     train: TrainSettings = TrainSettings()
     verify: VerifySettings = VerifySettings()
 
+    @model_validator(mode="after")
+    def _accelerators_have_their_own_clock(self) -> Self:
+        if self.runtime in ACCELERATORS and (self.clock == "cpu" or self.threads != 1):
+            raise ValueError(f"runtime '{self.runtime}' computes beside the CPU: it takes clock 'wall' and one thread")
+        return self
+
     @property
     def latency_clock(self) -> Literal["cpu", "wall"]:
-        return self.clock or ("cpu" if self.threads == 1 else "wall")
+        computes_here = self.threads == 1 and self.runtime not in ACCELERATORS and counts_own_time(self.device)
+        return self.clock or ("cpu" if computes_here else "wall")
 
 
 PRESETS: dict[str, dict[str, Any]] = {

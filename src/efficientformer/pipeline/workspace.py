@@ -108,9 +108,17 @@ class Workspace:
 
     @cached_property
     def runtime(self) -> "Runtime":
-        from efficientformer.latency.runtimes import open_runtime
+        from efficientformer.latency.devices import open_device
 
-        return open_runtime(self.settings.runtime, self.settings.threads)
+        settings = self.settings
+        return open_device(
+            settings.device,
+            settings.runtime,
+            settings.threads,
+            program=settings.device_program,
+            cores=settings.device_cores,
+            litert_python=settings.litert_python,
+        )
 
     @cached_property
     def training_device(self) -> "torch.device":
@@ -130,11 +138,13 @@ class Workspace:
         return device
 
     def table(self) -> "LatencyTable":
-        """The run's latency table, checked against this device and runtime."""
+        """The run's latency table, checked against this device and runtime and against the error allowed."""
         from efficientformer.latency.table import LatencyTable
 
         table = LatencyTable.load(self.require(self.run_dir.table, "table"))
-        table.check_device(self.runtime.machine(), self.runtime.describe())
+        if not self.settings.table.allow_foreign:
+            table.check_device(self.runtime.machine(), self.runtime.describe())
+        table.check_error(self.settings.table.max_error)
         return table
 
     def found_networks(self) -> list[FoundNetwork]:

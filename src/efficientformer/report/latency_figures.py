@@ -13,8 +13,8 @@ GROUPS = {
     "extreme": (var("muted"), "diamond"),
 }
 GROUP_WORDS = {
-    "calibration": "whole network used to fit the scale",
-    "held out": "whole network held out",
+    "calibration": "whole network that the calibration has seen",
+    "held out": "whole network, predicted by the others",
     "extreme": "largest and smallest network",
 }
 KIND_MARKS = {"MB4D": ("circle", [1, 0]), "MB3D": ("square", [5, 3])}
@@ -64,13 +64,26 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
     return tuple(panels)
 
 
+def interpolation_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """By kind of part: how far measured widths lie from what their neighbors say, in percent where noise allows one."""
+    rows = []
+    for kind, errors in (table.get("interpolation") or {}).items():
+        above_noise = errors["latency_ms"] > 2 * errors["noise_ms"]
+        percent = 100 * errors["mean_ms"] / errors["latency_ms"] if above_noise else None
+        rows.append({"kind": kind, "percent": percent, **errors})
+    return rows
+
+
 def block_legend() -> tuple[LegendEntry, ...]:
     return tuple(LegendEntry(kind, var(kind.lower()), mark) for kind, (mark, _) in KIND_MARKS.items())
 
 
 def _network_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
+    ends = [(table.get(name) or {}).get("architecture") for name in ("largest", "smallest")]
     for network in table.get("networks") or []:
+        if network["architecture"] in ends and not network["held_out"]:
+            continue
         group = "held out" if network["held_out"] else "calibration"
         rows.append(_network_row(group, network, network["measured_ms"]))
     for name in ("largest", "smallest"):

@@ -1,5 +1,6 @@
 """How numbers, budgets and actions are written for people."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,6 +110,20 @@ def calibration(table: Mapping[str, Any]) -> str:
         rate, cache = f"{table['ms_per_mib']:.3g}", f"{table['cache_mib']:.3g}"
         words += f", {rate}{THIN_SPACE}ms for each MiB of weights beyond {cache}{THIN_SPACE}MiB"
     return words
+
+
+def ratio_percent(logarithm: float | None) -> float | None:
+    """What a difference of logarithms comes to in percent of a ratio."""
+    return None if logarithm is None else 100 * (math.exp(logarithm) - 1)
+
+
+def step(record: Mapping[str, Any]) -> str:
+    """A width that the device does not reward."""
+    saved = 100 * (1 - record["narrow_ms"] / record["wide_ms"])
+    return (
+        f"{record['family']}: from {record['wide']} to {record['narrow']} channels saves {saved:.0f}{THIN_SPACE}% "
+        f"of {ms(record['wide_ms'])}{THIN_SPACE}ms"
+    )
 
 
 def flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from efficientformer import __version__
 from efficientformer.errors import BudgetError
+from efficientformer.latency.measurement import Measurement
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.budget import Budget
 from efficientformer.pipeline.corrections import read_corrections
@@ -32,7 +33,7 @@ def run(workspace: Workspace) -> None:
     search_inputs = workspace.digests(run_dir.table, run_dir.supernet_weights) | workspace.data_digest()
     stamp = Stamp(
         "slim",
-        settings=workspace.chosen("budget", "slim"),
+        settings=workspace.chosen("budget", "device", "slim"),
         inputs=search_inputs | {"the scale after verification": digest(read_corrections(workspace))},
     )
 
@@ -42,9 +43,10 @@ def run(workspace: Workspace) -> None:
         stamp, [run_dir.trace], lambda _: _find(workspace, table, Descent(workspace, table, descent_fingerprint))
     )
     for network in workspace.found_networks():
+        low, high = table.spread.interval_ms(network.predicted_ms)
         workspace.console.say(
             f"{network.budget.text} = {network.budget_ms:.3f} ms: {network.architecture}, "
-            f"predicted {network.predicted_ms:.3f} ms"
+            f"predicted {network.predicted_ms:.3f} ms [{low:.3f}, {high:.3f}]"
         )
 
 
@@ -91,14 +93,19 @@ def _confirm(workspace: Workspace, aims: list[_Aim]) -> list[dict[str, Any]]:
     for aim in aims:
         assert aim.record is not None
         networks[aim.budget.slug] = prepare_untrained(workspace, Subnet.from_json(aim.record).architecture)
-    measured = measure_beside_largest(workspace, networks)
     headroom = workspace.settings.slim.headroom
+    budgets = {aim.budget.slug: aim.budget for aim in aims}
+
+    def confirming_ms(slug: str, largest: Measurement) -> float:
+        return budgets[slug].latency_ms(largest.p50_ms) * (1 - headroom / 2)
+
+    measured = measure_beside_largest(workspace, networks, confirming_ms)
     made = []
     for aim in aims:
         assert aim.record is not None
         measured_ms = measured[aim.budget.slug].interval_ms[1]
         limit_ms = aim.budget.latency_ms(measured[LARGEST].p50_ms)
-        aim.confirmed = measured_ms <= limit_ms * (1 - headroom / 2)
+        aim.confirmed = measured_ms <= confirming_ms(aim.budget.slug, measured[LARGEST])
         if aim.confirmed:
             continue
         predicted_ms = aim.record["latency_ms"]
@@ -134,6 +141,7 @@ def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]
                 "target_ms": aim.target_ms,
                 "step": aim.step,
                 "predicted_ms": aim.record["latency_ms"],
+                "predicted_interval_ms": list(descent.predicted_interval_ms(aim.record["latency_ms"])),
                 "top1": aim.record["top1"],
                 "architecture": aim.record["architecture"],
                 "origins": aim.record["origins"],

@@ -1,8 +1,8 @@
 """Phase `table`: measure the latency lookup table of the search space on this device (paper, section 4.2)."""
 
 from efficientformer.latency.build_table import build_table
-from efficientformer.latency.table import LatencyTable
-from efficientformer.pipeline.stamps import Stamp
+from efficientformer.latency.table import FORMAT, LatencyTable
+from efficientformer.pipeline.stamps import Stamp, read_stamp
 from efficientformer.pipeline.workspace import Workspace
 
 
@@ -12,11 +12,12 @@ def run(workspace: Workspace) -> LatencyTable:
     stamp = Stamp(
         "table",
         settings={
-            **workspace.chosen("space", "resolution", "runtime", "threads", "table"),
+            **workspace.chosen("space", "resolution", "device", "runtime", "threads", "table.rounds"),
             "clock": settings.latency_clock,
             "num_classes": num_classes,
+            "format": FORMAT,
         },
-        inputs=workspace.device_digest(),
+        inputs=_kept_inputs(workspace) or workspace.device_digest(),
     )
 
     def work(fingerprint: str) -> None:
@@ -36,14 +37,26 @@ def run(workspace: Workspace) -> LatencyTable:
         run_dir.table_partial.unlink(missing_ok=True)
 
     workspace.run_phase(stamp, [run_dir.table], work)
-    table = workspace.table()
+    table = LatencyTable.load(run_dir.table)
     error = table.error
     workspace.console.say(
         f"{len(table.entries)} entries; {error.num_networks} unseen networks predicted with a mean error of "
-        f"{error.mean_percent:.1f} % (largest {error.max_percent:.1f} %, Kendall tau {error.kendall_tau:.2f})"
+        f"{error.mean_percent:.1f} % (largest {error.max_percent:.1f} %, Kendall tau {error.kendall_tau:.2f}); "
+        f"95 % of predictions within {table.spread.percent:.1f} %"
     )
     workspace.console.say(
         f"largest network {table.largest.measured_ms:.3f} ms, smallest {table.smallest.measured_ms:.3f} ms "
         f"({table.clock} clock)"
     )
+    if error.mean_percent > settings.table.max_error:
+        workspace.console.warn(
+            f"slim refuses a table whose mean error is above {settings.table.max_error:g} %. Measure again with more "
+            "rounds or on a quieter machine, or raise --table.max-error."
+        )
     return table
+
+
+def _kept_inputs(workspace: Workspace) -> dict[str, str]:
+    """A table of another device, where it is allowed, is not out of date for being that."""
+    stamp = read_stamp(workspace.run_dir.stamp("table"))
+    return dict(stamp["inputs"]) if stamp is not None and workspace.settings.table.allow_foreign else {}

@@ -1,0 +1,228 @@
+"""How well a latency table predicts networks that it has not seen, against MACs, quiet or under load.
+
+    python benchmarks/table_accuracy.py --runtime onnxruntime --space imagenet --resolution 224 --work runs/quiet \\
+        --out benchmarks/records/table_onnxruntime.json
+    python benchmarks/table_accuracy.py --runtime onnxruntime --load 2 --work runs/loaded \\
+        --quiet benchmarks/records/table_onnxruntime.json --out benchmarks/records/table_onnxruntime_loaded.json
+
+Builds the table (and times that), draws networks of the space that it was not made from, spread evenly over their
+sizes, measures them in chunks that fit into memory, and compares. The baseline is an affine function of MACs, fitted
+on the networks that calibrate the table. `--load N` keeps N busy processes per core running all the while.
+Interrupted, the same command goes on from the rounds in `--work`.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from efficientformer.arch.cost import network_cost
+from efficientformer.arch.space import SPACES
+from efficientformer.latency.build_table import ROUNDS, build_table
+from efficientformer.latency.devices import open_device
+from efficientformer.latency.interpolation import knot_errors
+from efficientformer.latency.staircases import find_steps
+from efficientformer.latency.table import LatencyTable
+from efficientformer.latency.unseen import UnseenNetwork, draw_unseen, measure_unseen
+from efficientformer.pipeline.tables import unseen_record
+from efficientformer.provenance import provenance
+from efficientformer.records import read_record, write_record
+
+BUSY = [sys.executable, "-c", "while True: pass"]
+SEED = 20261122
+FINE = {"mean_percent": 3.0, "within_5_percent": 95.0, "max_percent": 10.0, "kendall_tau": 0.95}
+COARSE = {"mean_percent": 7.0, "kendall_tau": 0.9}
+BUILD_S = 600.0
+SPAN = 4.0
+COVERED = (90.0, 98.0)
+SHARE_OF_MACS = 0.5
+LOADED_RATIO = 1.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runtime", default="onnxruntime")
+    parser.add_argument("--device", default="local")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=("cpu", "wall"), help="cpu with one thread, else wall")
+    parser.add_argument("--space", choices=tuple(SPACES), default="imagenet")
+    parser.add_argument("--resolution", type=int, default=224)
+    parser.add_argument("--num-classes", type=int, default=1000)
+    parser.add_argument("--networks", type=int, default=100, help="unseen ones")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--load", type=int, default=0, help="busy processes per core")
+    parser.add_argument("--quiet", type=Path, help="record of the same without load, to compare with")
+    parser.add_argument("--coarse", action="store_true", help="the bars for two threads, compilers and mobile runtimes")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the table and the finished rounds")
+    parser.add_argument("--out", type=Path, required=True, help="the record to write")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    with busy(arguments.load * (os.cpu_count() or 1)):
+        table, build = built(arguments)
+        started = time.monotonic()
+        unseen = measured(arguments, table)
+        measuring_s = time.monotonic() - started
+    record = {
+        "what": "unseen networks measured and predicted by a latency table, and by affine MACs",
+        "setting": {
+            name: getattr(arguments, name) for name in ("space", "resolution", "num_classes", "rounds", "load")
+        },
+        "runtime": table.runtime,
+        "threads": table.threads,
+        "clock": table.clock,
+        "build": build,
+        "table": {
+            "error": vars(table.error),
+            "interval_percent": table.spread.percent,
+            "calibration": vars(table.calibration),
+            "interpolation": {kind: vars(errors) for kind, errors in knot_errors(table.entries).items()},
+            "steps": [str(step) for step in find_steps(table.entries)],
+        },
+        "measuring_s": round(measuring_s, 1),
+        "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        **compared(table, unseen),
+        "provenance": provenance(),
+    }
+    record["verdict"] = verdict(record, arguments)
+    write_record(arguments.out, record)
+    shown = {name: record[name] for name in ("build", "unseen", "macs", "verdict")}
+    shown["unseen"] = {name: value for name, value in record["unseen"].items() if name != "networks"}
+    sys.stdout.write(json.dumps(shown, indent=1) + "\n")
+
+
+@contextlib.contextmanager
+def busy(count: int) -> Iterator[None]:
+    processes = [subprocess.Popen(BUSY) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def built(arguments: argparse.Namespace) -> tuple[LatencyTable, dict[str, Any]]:
+    """The table of the work folder, built where it is not there, and how long that took."""
+    path, told, partial = (arguments.work / name for name in ("table.json", "build.json", "table.partial.jsonl"))
+    if not (path.exists() and told.exists()):
+        resumed, started = partial.exists(), time.monotonic()
+        table = build_table(
+            SPACES[arguments.space],
+            resolution=arguments.resolution,
+            num_classes=arguments.num_classes,
+            runtime=open_device(arguments.device, arguments.runtime, arguments.threads),
+            clock=arguments.clock or ("cpu" if arguments.threads == 1 else "wall"),
+            rounds=arguments.rounds,
+            partial_path=partial,
+            progress=say,
+        )
+        table.save(path)
+        peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        seconds = round(time.monotonic() - started, 1)
+        write_record(told, {"seconds": seconds, "resumed": resumed, "peak_memory_gib": round(peak_gib, 2)})
+    return LatencyTable.load(path), read_record(told)
+
+
+def measured(arguments: argparse.Namespace, table: LatencyTable) -> list[UnseenNetwork]:
+    return measure_unseen(
+        table,
+        draw_unseen(table, arguments.networks, SEED),
+        open_device(arguments.device, arguments.runtime, arguments.threads),
+        rounds=arguments.rounds,
+        seed=SEED,
+        partial_folder=arguments.work / "unseen",
+        progress=say,
+    )
+
+
+def compared(table: LatencyTable, unseen: list[UnseenNetwork]) -> dict[str, Any]:
+    """Both predictors on the same networks: as measured, and with the machine brought back to the table's speed."""
+    measured_ms = np.array([net.measured_ms for net in unseen])
+    from_macs = [
+        replace(net, predicted_ms=float(ms)) for net, ms in zip(unseen, affine_macs(table, unseen), strict=True)
+    ]
+    macs = unseen_record(from_macs)
+    return {
+        "num_networks": len(unseen),
+        "span": float(measured_ms.max() / measured_ms.min()),
+        "unseen": unseen_record(unseen),
+        "macs": {name: macs[name] for name in ("error", "bias_percent", "within_5_percent", "at_table_speed")},
+    }
+
+
+def affine_macs(table: LatencyTable, unseen: list[UnseenNetwork]) -> np.ndarray:
+    """Milliseconds of the unseen networks from their MACs; least relative squares on the table's own networks."""
+
+    def columns(architectures: list[Any]) -> np.ndarray:
+        macs = [network_cost(net, table.resolution, table.num_classes).macs for net in architectures]
+        return np.stack([np.array(macs, float), np.ones(len(macs))], axis=1)
+
+    known_ms = np.array([net.measured_ms for net in table.networks])
+    known = columns([net.architecture for net in table.networks]) / known_ms[:, None]
+    scale = np.abs(known).max(axis=0)
+    coefficients = np.linalg.lstsq(known / scale, np.ones(len(known)), rcond=None)[0] / scale
+    return columns([net.architecture for net in unseen]) @ coefficients
+
+
+def verdict(record: dict[str, Any], arguments: argparse.Namespace) -> dict[str, dict[str, bool]]:
+    """Each bar of the project, held or not: as measured, and with the machine brought back to the table's speed.
+
+    The two differ where the machine became slower or faster between the table and the measuring.
+    """
+    both = {"as measured": record["unseen"], "at table speed": record["unseen"]["at_table_speed"]}
+    macs = {"as measured": record["macs"], "at table speed": record["macs"]["at_table_speed"]}
+    if arguments.coarse:
+        return {speed: coarse_bars(found["error"]) for speed, found in both.items()}
+    held = {speed: fine_bars(found, macs[speed]["error"]["mean_percent"]) for speed, found in both.items()}
+    held["table"] = {
+        f"built in <= {BUILD_S / 60:g} minutes": record["build"]["seconds"] <= BUILD_S,
+        "100 networks": record["num_networks"] >= 100,
+        f"latencies span >= {SPAN:g}x": record["span"] >= SPAN,
+    }
+    if arguments.quiet is not None:
+        quiet = read_record(arguments.quiet)["unseen"]
+        quiet_errors = {"as measured": quiet, "at table speed": quiet["at_table_speed"]}
+        for speed, found in both.items():
+            ratio = found["error"]["mean_percent"] / quiet_errors[speed]["error"]["mean_percent"]
+            held[speed][f"at most {LOADED_RATIO:g} times the quiet error"] = ratio <= LOADED_RATIO
+    return held
+
+
+def coarse_bars(error: dict[str, float]) -> dict[str, bool]:
+    return {
+        f"mean error <= {COARSE['mean_percent']:g} %": error["mean_percent"] <= COARSE["mean_percent"],
+        f"Kendall tau >= {COARSE['kendall_tau']}": error["kendall_tau"] >= COARSE["kendall_tau"],
+    }
+
+
+def fine_bars(found: dict[str, Any], macs_percent: float) -> dict[str, bool]:
+    error = found["error"]
+    return {
+        f"mean error <= {FINE['mean_percent']:g} %": error["mean_percent"] <= FINE["mean_percent"],
+        f">= {FINE['within_5_percent']:g} % within 5 %": found["within_5_percent"] >= FINE["within_5_percent"],
+        f"all within {FINE['max_percent']:g} %": error["max_percent"] <= FINE["max_percent"],
+        f"Kendall tau >= {FINE['kendall_tau']}": error["kendall_tau"] >= FINE["kendall_tau"],
+        f"at most {SHARE_OF_MACS:g} of the error of MACs": error["mean_percent"] <= SHARE_OF_MACS * macs_percent,
+        f"intervals cover {COVERED[0]:g} to {COVERED[1]:g} %": COVERED[0] <= found["covered_percent"] <= COVERED[1],
+    }
+
+
+def say(done: int, total: int, text: str) -> None:
+    sys.stderr.write(f"\r{done}/{total} {text:<60}")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Entries of a latency table: what a part costs at the widths that were measured."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from efficientformer.arch.parts import Grid, Part
+from efficientformer.arch.spec import MB3D, MB4D, block_from_json
+
+Widths = tuple[int, int]
+BLOCK_KINDS = (MB4D.kind, MB3D.kind)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Latency of one part, before scaling, with its 95 % interval and the number of rounds behind it."""
+
+    latency_ms: float
+    interval_ms: tuple[float, float]
+    samples: int
+
+    @property
+    def noise_ms(self) -> float:
+        """Half the width of the interval."""
+        return (self.interval_ms[1] - self.interval_ms[0]) / 2
+
+    def scaled(self, factor: float) -> "Entry":
+        low, high = self.interval_ms
+        return Entry(self.latency_ms * factor, (low * factor, high * factor), self.samples)
+
+
+def families(entries: Mapping[str, Entry]) -> dict[str, dict[Part, Entry]]:
+    """Entries, keyed by `Part.key`, by the family of their part. Raises ValueError for a key that names no part."""
+    found: dict[str, dict[Part, Entry]] = defaultdict(dict)
+    for key, entry in entries.items():
+        part = part_from_key(key)
+        found[part.family][part] = entry
+    return dict(found)
+
+
+def part_from_key(key: str) -> Part:
+    """Inverse of `Part.key`. Raises ValueError for anything else."""
+    family, _, widths = key.rpartition(":")
+    kind, _, rest = family.partition("@")
+    grid, *options = rest.split(",")
+    named = dict(option.split("=") for option in options)
+    in_width, width = map(int, widths.split(">"))
+    part = Part(kind, _pair(grid), in_width, width)
+    if kind in BLOCK_KINDS:
+        block = block_from_json({"kind": kind, **{name: int(value) for name, value in named.items()}})
+        return Part(kind, part.grid, in_width, width, block=block)
+    if "strides" in named:
+        return Part(kind, part.grid, in_width, width, strides=_pair(named["strides"]))
+    if "num_classes" in named:
+        return Part(kind, part.grid, in_width, width, num_classes=int(named["num_classes"]))
+    return part
+
+
+def _pair(text: str) -> Grid:
+    first, second = map(int, text.split("x"))
+    return first, second

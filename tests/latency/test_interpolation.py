@@ -1,0 +1,76 @@
+import pytest
+
+from efficientformer.arch.cost import part_cost
+from efficientformer.arch.parts import Part, block_part, downsample_part, stem_part
+from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.latency.entries import Entry
+from efficientformer.latency.interpolation import PartLatencies, interpolate, knot_errors
+
+GRID = (14, 14)
+FLATTEN = Part("flatten", GRID, 24, 24)
+
+
+def mb4d(width):
+    return block_part(MB4D(), GRID, width)
+
+
+def mb3d(width):
+    return block_part(MB3D(), GRID, width)
+
+
+def entry(latency_ms, noise_ms=0.01):
+    return Entry(latency_ms, (latency_ms - noise_ms, latency_ms + noise_ms), 24)
+
+
+def test_blocks_are_interpolated_in_their_macs():
+    def cost(part):
+        return 0.1 + part_cost(part).macs / 1e8
+
+    for block in (mb4d, mb3d):
+        entries = {block(width).key: entry(cost(block(width))) for width in (96, 192, 384)}
+        latencies = PartLatencies(entries)
+        for width in (96, 112, 192, 304, 384):
+            assert latencies.of(block(width)) == pytest.approx(cost(block(width)))
+        assert not latencies.covers(block(80)) and not latencies.covers(block(400))
+        with pytest.raises(KeyError):
+            latencies.of(block(400))
+
+
+def test_the_stem_is_interpolated_though_its_width_in_stays():
+    parts = [stem_part((2, 2), 224, width) for width in (32, 64, 96)]
+    entries = {part.key: entry(part_cost(part).macs / 1e8) for part in parts}
+    between = stem_part((2, 2), 224, 48)
+    assert PartLatencies(entries).of(between) == pytest.approx(part_cost(between).macs / 1e8, rel=0.02)
+
+
+def test_parts_without_macs_and_parts_with_two_widths_are_linear_in_widths():
+    assert interpolate({(16, 16): 1.0, (32, 32): 2.0}, FLATTEN) == pytest.approx(1.5)
+    grid = {(16, 16): 0.0, (16, 32): 1.0, (48, 16): 2.0, (48, 32): 5.0}
+    assert interpolate(grid, downsample_part(GRID, 32, 24)) == pytest.approx((0 + 1 + 2 + 5) / 4)
+    assert interpolate(grid, downsample_part(GRID, 32, 16)) == pytest.approx(1.0)
+    assert interpolate(grid, downsample_part(GRID, 64, 16)) is None
+    assert interpolate({}, FLATTEN) is None
+    assert interpolate({(16, 32): 1.0, (32, 16): 1.0}, downsample_part(GRID, 24, 24)) is None
+
+
+def test_each_knot_is_predicted_from_its_neighbors():
+    latencies = {64: 1.0, 128: 2.0, 256: 8.0}
+    entries = {mb4d(width).key: entry(latency_ms, 0.02) for width, latency_ms in latencies.items()}
+    expected = 1.0 + 7.0 * (128**2 - 64**2) / (256**2 - 64**2)
+    errors = knot_errors(entries)["MB4D"]
+    assert errors.mean_ms == errors.max_ms == pytest.approx(expected - 2.0)
+    assert (errors.num_knots, errors.latency_ms, errors.noise_ms) == (1, 2.0, pytest.approx(0.02))
+    assert errors.percent == pytest.approx(100 * (expected - 2.0) / 2.0)
+
+
+def test_knots_on_a_grid_count_along_both_widths():
+    entries = {
+        downsample_part(GRID, a, b).key: entry(a * b / 1000, noise_ms=9.0) for a in (16, 32, 64) for b in (16, 32, 64)
+    }
+    errors = knot_errors(entries)["downsample"]
+    assert errors.num_knots == 6 and errors.max_ms == pytest.approx(0, abs=1e-12)
+    assert errors.percent is None  # all of it may be noise
+
+
+def test_kinds_without_a_knot_between_others_have_no_error():
+    assert knot_errors({mb4d(64).key: entry(1.0), mb4d(128).key: entry(2.0)}) == {}
