@@ -27,7 +27,7 @@ def test_the_version_is_printed(capsys):
         (["design", "--train.epoch", "3"], "Did you mean --train.epochs"),
         (["design", "--train.epochs", "many"], "train.epochs"),
         (["design", "--budget", "8"], "write 8ms, 800us or 40%"),
-        (["design", "--runtime", "tensorrt"], "onnxruntime"),
+        (["design", "--runtime", "caffe"], "onnxruntime"),
         (["design", "--config", "absent.yaml"], "absent.yaml does not exist"),
         (["desing"], "design"),
         (["report", "nowhere"], "is not a run directory"),

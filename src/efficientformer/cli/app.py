@@ -7,6 +7,8 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from efficientformer import __version__
+from efficientformer.cli.analyze import analyze
+from efficientformer.cli.benchmark import benchmark
 from efficientformer.cli.design import design
 from efficientformer.cli.evaluate import evaluate
 from efficientformer.cli.export import export
@@ -14,6 +16,7 @@ from efficientformer.cli.predict import predict
 from efficientformer.cli.report import report
 from efficientformer.cli.slim import slim
 from efficientformer.cli.supernet import supernet
+from efficientformer.cli.table import COMMANDS as TABLE_COMMANDS
 from efficientformer.cli.table import table
 from efficientformer.cli.train import train
 from efficientformer.cli.verify import verify
@@ -25,9 +28,11 @@ app = App(
     version=__version__,
     suppress_keyboard_interrupt=False,  # `run` tells how to go on
 )
-VERBS = (design, table, supernet, slim, train, evaluate, export, verify, report, predict)
+VERBS = (design, analyze, benchmark, table, supernet, slim, train, evaluate, export, verify, report, predict)
 for order, verb in enumerate(VERBS):
     app.command(verb, sort_key=order)
+for order, command in enumerate(TABLE_COMMANDS):
+    app["table"].command(command, sort_key=order)
 
 
 def main(arguments: list[str] | None = None) -> None:

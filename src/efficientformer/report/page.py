@@ -68,19 +68,25 @@ def render_report(run_dir: Path) -> Path:
 
 
 def render_page(run: Run) -> str:
+    environment = page_environment()
+    sections = [build_section(environment, run, kind) for kind in SECTIONS]
+    return render_sections(environment, "report.html.j2", sections, run_name=run.run_dir.name)
+
+
+def render_sections(environment: "Environment", template: str, sections: list[Section], **names: str) -> str:
+    """A page of filled sections: `template` is report.html.j2 or extends it, `names` are words of its frame."""
     import vl_convert
 
-    environment = _environment()
     bundle = vl_convert.javascript_bundle(vl_version=style.vegalite_version())  # pyright: ignore[reportCallIssue]
     bundle = bundle.replace("</script", "<\\/script")
     script = environment.get_template("report.js").render()
-    return environment.get_template("report.html.j2").render(
-        sections=[build_section(environment, run, kind) for kind in SECTIONS],
-        run_name=run.run_dir.name,
+    return environment.get_template(template).render(
+        sections=sections,
         bundle=bundle,
         script=script,
         script_hashes=[_csp_hash(bundle), _csp_hash(script)],
         colors=style.COLORS,
+        **names,
     )
 
 
@@ -100,7 +106,8 @@ def build_section(environment: "Environment", run: Run, kind: SectionKind) -> Se
         return Section(kind.name, kind.title, "", (Note(text, run.command(record.verb)),))
 
 
-def _environment() -> "Environment":
+def page_environment() -> "Environment":
+    """Templates and filters of every page; what they print is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -32,6 +32,9 @@ COLORS = {
     "series-3": ("#cc79a7", "#cc79a7"),
     "series-4": ("#b07a00", "#e69f00"),
     "series-5": ("#56b4e9", "#0072b2"),
+    "pale-1": ("#f0b993", "#8a4a22"),
+    "pale-2": ("#8fd3bd", "#1b6b54"),
+    "pale-muted": ("#b4bac2", "#5d656f"),
 }
 NUM_SERIES = sum(name.startswith("series-") for name in COLORS)
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [10, 4], [3, 5])

@@ -1,0 +1,62 @@
+"""What the paper says about latency on a phone (section 3), so put that a ratio of two latencies can hold or break it.
+
+The paper's figures come from an iPhone 12 with CoreML. They are given as other texts report them, never as a standard
+that a device has to meet. No torch.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Bound = Literal["at least", "at most"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper about `subject latency / baseline latency`; it bounds the ratio from one side."""
+
+    key: str
+    observation: int
+    words: str
+    bound: Bound
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """What the paper measured: in words, as a ratio where its numbers give one, and how sure the source is."""
+
+    words: str
+    source: str
+    ratio: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+PATCH_EMBEDDING = Claim(
+    "patch_embedding",
+    1,
+    "Patch embedding with a large kernel and stride is slower than a convolution stem.",
+    "at least",
+)
+ATTENTION = Claim("attention", 2, "Attention is not necessarily a bottleneck.", "at most")
+LAYOUT = Claim("layout", 2, "Reshaping between maps and tokens at every block is slow.", "at least")
+NORM = Claim("norm", 3, "Layer norm and group norm are slower than batch norm, which folds away.", "at least")
+GELU = Claim("gelu", 4, "GELU is nearly as fast as ReLU.", "at most")
+HARDSWISH = Claim("hardswish", 4, "HardSwish can be badly supported and then slow.", "at least")
+COMPILER = Claim("compiler", 4, "What an activation costs depends on the compiler.", "at least")
+
+CLAIMS = {claim.key: claim for claim in (PATCH_EMBEDDING, ATTENTION, LAYOUT, NORM, GELU, HARDSWISH, COMPILER)}
+
+SECOND_HAND = "paper, as reported; not checked against the text"
+UNCONFIRMED = "paper's appendix, as reported; which row a number belongs to is uncertain"
+
+STEM_FIGURE = PaperFigure("a convolution stem takes 48 % off the latency", UNCONFIRMED, 1 / (1 - 0.48))
+MIXER_FIGURE = PaperFigure("without attention the network is about 0.5 ms of 3.0 ms faster", UNCONFIRMED, 3.0 / 2.5)
+LAYOUT_FIGURE = PaperFigure(
+    "LeViT-256 alternates and takes 11.9 ms, PoolFormer-S24 keeps to maps and takes 6.2 ms: other networks, no "
+    "controlled pair",
+    SECOND_HAND,
+)
+NORM_FIGURE = PaperFigure("layer norm makes up 10 to 20 % of DeiT-S and PoolFormer-S24", SECOND_HAND)
+GELU_FIGURE = PaperFigure("GELU is nearly as fast as ReLU", SECOND_HAND)
+HARDSWISH_FIGURE = PaperFigure("LeViT-256 takes 44.5 ms with HardSwish and 11.9 ms with GELU", SECOND_HAND, 44.5 / 11.9)

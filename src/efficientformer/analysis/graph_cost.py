@@ -1,0 +1,118 @@
+"""Costs read off an exported graph, so that networks of any origin are counted alike.
+
+MACs are those of convolutions and matrix products, as in `arch.cost` and the paper's tables.
+"""
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from efficientformer.errors import LatencyError
+
+Shape = tuple[int, ...]
+UNCOUNTED = {"Einsum", "Attention", "MultiHeadAttention", "LSTM", "GRU", "RNN", "QLinearMatMul", "QLinearConv"}
+UNCOUNTED |= {"ConvInteger", "MatMulInteger", "FusedConv", "FusedMatMul", "QGemm", "If", "Loop", "Scan"}
+"""Operators that may hold products this module does not count; a graph with one of them has no MACs."""
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+
+
+@dataclass(frozen=True)
+class GraphCost:
+    """`macs` is None where the graph has operators that are not counted. `num_params` counts constants of 2 or more
+    numbers."""
+
+    macs: int | None
+    num_params: int
+
+
+def graph_cost(path: Path, input_shape: Shape) -> GraphCost:
+    """Cost of one call on inputs of that shape. Raises LatencyError for a file that is no ONNX graph."""
+    model = read_graph(path)
+    num_params = _num_params(model.graph)
+    _fix_input(model.graph, input_shape)
+    try:
+        model = onnx.shape_inference.infer_shapes(_folded(model))
+        shapes = _shapes(model.graph)
+        return GraphCost(sum(_macs(node, shapes) for node in model.graph.node), num_params)
+    except (KeyError, ValueError, RuntimeError, OSError):  # No shape, an operator that is not counted, a faulty graph.
+        return GraphCost(None, num_params)
+
+
+def read_graph(path: Path) -> ModelProto:
+    """An ONNX file. Raises LatencyError."""
+    try:
+        model = onnx.load_model(path)
+    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
+        raise LatencyError(f"{path} is not a readable ONNX file ({error}). Export the network again.") from error
+    if not model.graph.node:
+        raise LatencyError(f"{path} is not an ONNX network: it has no operators. Export the network again.")
+    return model
+
+
+def declared_inputs(model: ModelProto) -> list[tuple[str, list[int | None]]]:
+    """Name and shape of every input that is no constant; None stands for a size that is open."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [
+        (
+            item.name,
+            [size.dim_value if size.HasField("dim_value") else None for size in item.type.tensor_type.shape.dim],
+        )
+        for item in model.graph.input
+        if item.name not in constants
+    ]
+
+
+def _macs(node: NodeProto, shapes: dict[str, Shape]) -> int:
+    match node.op_type:
+        case "Conv":
+            return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
+        case "ConvTranspose":
+            return math.prod(shapes[node.input[0]]) * math.prod(shapes[node.input[1]][1:])
+        case "MatMul":
+            return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+        case "Gemm":
+            transposed = any(item.name == "transA" and item.i for item in node.attribute)
+            return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
+        case other if other in UNCOUNTED:
+            raise KeyError(other)
+    return 0
+
+
+def _shapes(graph: GraphProto) -> dict[str, Shape]:
+    """Every static shape by the name of its tensor."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for item in (*graph.input, *graph.value_info, *graph.output):
+        sizes = item.type.tensor_type.shape.dim
+        if item.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
+            shapes[item.name] = tuple(size.dim_value for size in sizes)
+    return shapes
+
+
+def _fix_input(graph: GraphProto, input_shape: Shape) -> None:
+    constants = {tensor.name for tensor in graph.initializer}
+    images = next(item for item in graph.input if item.name not in constants)
+    for size, value in zip(images.type.tensor_type.shape.dim, input_shape, strict=True):
+        size.dim_value = value
+
+
+def _folded(model: ModelProto) -> ModelProto:
+    """The graph with constants computed: exporters leave sizes to be computed that a fixed input makes constant."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load_model(options.optimized_model_filepath)
+
+
+def _num_params(graph: GraphProto) -> int:
+    sizes = [math.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in FLOATS]
+    return sum(size for size in sizes if size > 1)

@@ -1,0 +1,94 @@
+"""What a word names: one of our networks, one of timm's, an exported file, or the network of a run."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from efficientformer.arch.zoo import ZOO
+from efficientformer.errors import UsageError
+
+Kind = Literal["zoo", "timm", "onnx", "weights"]
+TIMM_PREFIX = "timm:"
+NUM_SUGGESTIONS = 3
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """`name` is how it is called in tables, `target` a name of the zoo or of timm, or a path."""
+
+    name: str
+    title: str
+    kind: Kind
+    target: str
+
+
+def find_sources(words: Sequence[str]) -> list[NetworkSource]:
+    """One source per word, several for a run directory with several networks; a source named twice counts once.
+
+    Raises UsageError that suggests near names for an unknown one, and for a folder or file that holds no network.
+    """
+    found = [source for word in words for source in _find(word)]
+    unique = {(source.kind, source.target): source for source in found}.values()
+    return _with_distinct_names(list(unique))
+
+
+def _find(word: str) -> list[NetworkSource]:
+    path = Path(word)
+    if path.is_dir():
+        return _in_folder(path)
+    if path.suffix in (".onnx", ".safetensors"):
+        if not path.is_file():
+            raise UsageError(f"{word} does not exist. Give an exported .onnx file or a weights.safetensors of ours.")
+        return [_file(path)]
+    if word in ZOO:
+        return [NetworkSource(word, word, "zoo", word)]
+    return [_timm(word)]
+
+
+def _file(path: Path) -> NetworkSource:
+    kind: Kind = "onnx" if path.suffix == ".onnx" else "weights"
+    name = path.stem if path.stem not in ("model", "weights") else path.resolve().parent.name
+    return NetworkSource(name, name, kind, str(path))
+
+
+def _in_folder(folder: Path) -> list[NetworkSource]:
+    """The exported networks of a run directory, or the one of a folder such as RUN/networks/8ms."""
+    for pattern in ("networks/*/model.onnx", "model.onnx", "networks/*/weights.safetensors", "weights.safetensors"):
+        if files := sorted(folder.glob(pattern)):
+            return [_file(path) for path in files]
+    raise UsageError(
+        f"{folder} holds no network: neither networks/*/model.onnx nor model.onnx. Give a run directory whose "
+        "networks are exported ('efficientformer export')."
+    )
+
+
+def _timm(word: str) -> NetworkSource:
+    import timm
+
+    name = word.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(name):
+        raise UsageError(f"There is no network {word!r}{_suggestion(name, timm.list_models())}")
+    base, _, tag = name.partition(".")
+    tagged = timm.list_pretrained(f"{base}.*") if tag else []
+    if tag and name not in tagged:
+        raise UsageError(f"timm has no weights {name!r}{_suggestion(name, tagged)}")
+    return NetworkSource(word, word, "timm", name)
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, [*ZOO, *known], NUM_SUGGESTIONS, cutoff=0.6)
+    also = " Give a name of ours or of timm (timm.list_models()), an .onnx file or a run directory."
+    return f"; near names are {', '.join(dict.fromkeys(near))}.{also}" if near else f".{also}"
+
+
+def _with_distinct_names(sources: list[NetworkSource]) -> list[NetworkSource]:
+    """Networks of different runs may share a folder's name; those are told apart by their paths."""
+    names = [source.name for source in sources]
+    return [
+        NetworkSource(source.target, source.target, source.kind, source.target)
+        if names.count(source.name) > 1 and source.kind in ("onnx", "weights")
+        else source
+        for source in sources
+    ]

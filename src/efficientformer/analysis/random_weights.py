@@ -1,0 +1,59 @@
+"""Weights for networks that are measured untrained, as lively as trained ones.
+
+Fresh networks hide faults and can mislead a timer: layer scales of 1e-5 or zero make every block an identity, so that a
+broken one leaves the output as it is, and values that shrink from layer to layer become denormal numbers, which
+processors compute slowly. Here scales, norms and biases are drawn at random, and the statistics of batch norm are those
+of random images, so that values keep their size from the first layer to the last.
+"""
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+NUM_IMAGES = 4
+SMALL = 0.2
+"""A constant parameter up to this size is a scale at its start."""
+SPREAD = 0.1
+LEAST_VARIANCE = 0.1
+"""No channel's variance is taken to be less than this share of the mean: few images say little about one of them."""
+
+
+@torch.no_grad()
+def randomize(module: nn.Module, input_shape: tuple[int, ...], seed: int = 0) -> None:
+    """Draw every parameter that is still a constant, then estimate batch norm statistics, in place and in evaluation
+    mode. The same seed gives the same weights."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        if parameter.numel() and bool((parameter == parameter.flatten()[0]).all()):
+            _draw(name, parameter, generator)
+    _calibrate(module.eval(), input_shape, generator)
+
+
+def _draw(name: str, parameter: nn.Parameter, generator: torch.Generator) -> None:
+    value = abs(parameter.flatten()[0].item())
+    is_weight = name.endswith((".weight", "weight")) and parameter.ndim == 1
+    if value == 0 and not is_weight:  # biases, tables of attention biases, heads that start at zero
+        parameter.normal_(0, SPREAD, generator=generator)
+    elif 0 < value <= SMALL:
+        parameter.uniform_(0.2, 0.8, generator=generator)
+    else:  # norms
+        parameter.uniform_(0.5, 1.5, generator=generator)
+
+
+def _calibrate(module: nn.Module, input_shape: tuple[int, ...], generator: torch.Generator) -> None:
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    try:
+        module(torch.randn(NUM_IMAGES, *input_shape[1:], generator=generator))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+            if norm.running_var is not None:
+                norm.running_var.clamp_(min=LEAST_VARIANCE * norm.running_var.mean())

@@ -1,0 +1,219 @@
+"""The verb `benchmark`: any networks on any runtimes side by side, as a record and a page in one folder.
+
+The folder keeps exported files and finished rounds, so that the same request goes on after an interruption. When the
+record is written the rounds are gone: the next call measures anew.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from efficientformer.analysis.benchmark_record import (
+    FORMAT,
+    agreements,
+    failed_row,
+    network_rows,
+    paper_comparisons,
+)
+from efficientformer.analysis.compare import compare
+from efficientformer.analysis.compared_network import ComparedNetwork, check_file, prepare_network
+from efficientformer.analysis.network_source import NetworkSource, find_sources
+from efficientformer.analysis.published import sources as published_sources
+from efficientformer.analysis.suites import SUITES, find_suite, known_title
+from efficientformer.errors import LatencyError, UsageError
+from efficientformer.latency.clock import Clock, check_clock
+from efficientformer.latency.devices import LOCAL, open_device
+from efficientformer.latency.measure_networks import MIN_ROUNDS
+from efficientformer.latency.runtimes import ACCELERATORS, Runtime
+from efficientformer.latency.timer import Progress
+from efficientformer.pipeline.console import RunConsole
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.provenance import provenance
+from efficientformer.records import digest, file_digest, write_record
+from efficientformer.report.benchmark_page import RECORD_NAME, render_benchmark
+
+COPIES = 3
+"""What a runtime needs for a network, in sizes of its file: weights as read and repacked (2.2 measured), and room."""
+GIB = 2**30
+MEMORY_SHARE = 0.8
+EARLY_ROUND = 3
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """What to compare; `words` are names and paths, and the networks of `suite` come first."""
+
+    words: tuple[str, ...] = ()
+    suite: str | None = None
+    runtimes: tuple[str, ...] = ("onnxruntime",)
+    threads: int = 1
+    clock: Clock | None = None
+    rounds: int = MIN_ROUNDS
+    resolution: int | None = None
+    reference: str | None = None
+    device: str = LOCAL
+
+    @property
+    def chosen_clock(self) -> Clock:
+        computes_here = self.threads == 1 and ACCELERATORS.isdisjoint(self.runtimes)
+        return self.clock or ("cpu" if computes_here else "wall")
+
+
+@dataclass
+class _Prepared:
+    networks: list[ComparedNetwork] = field(default_factory=list)
+    failed: list[tuple[NetworkSource, str]] = field(default_factory=list)
+
+
+def benchmark(request: BenchmarkRequest, out: Path, console: RunConsole) -> dict[str, Any]:
+    """Measure, write `benchmark.json` and `benchmark.html` into `out`, and return the record.
+
+    Raises UsageError for a request that cannot be carried out, LatencyError when nothing can be measured.
+    """
+    if request.rounds < MIN_ROUNDS:
+        raise UsageError(f"{request.rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
+    check_clock(request.chosen_clock, request.threads)
+    sources = _sources(request)
+    reference = _reference(request, sources)
+    for source in sources:
+        if source.kind == "onnx":
+            check_file(Path(source.target), request.resolution)
+    runtimes = [open_device(request.device, name, request.threads) for name in dict.fromkeys(request.runtimes)]
+    with RunDir(out).locked():
+        prepared = _prepare(sources, request, out / "networks", console)
+        _check_memory(prepared.networks, [runtime.name for runtime in runtimes], request.device)
+        partial_path = _partial_path(out, prepared.networks)
+        comparison = _compare(prepared.networks, runtimes, request, partial_path, console)
+        names = [runtime.name for runtime in runtimes]
+        rows = network_rows(prepared.networks, names, comparison, reference)
+        rows += [failed_row(source, names, reason) for source, reason in prepared.failed]
+        order = [source.name for source in sources]
+        suite = find_suite(request.suite) if request.suite else None
+        record = {
+            "format": FORMAT,
+            "suite": suite and {"name": suite.name, "description": suite.description, "missing": suite.missing},
+            "reference": reference,
+            "device": request.device,
+            "runtimes": [runtime.describe() for runtime in runtimes],
+            "threads": request.threads,
+            "clock": request.chosen_clock,
+            "rounds": request.rounds,
+            "models": sorted(rows, key=lambda row: order.index(row["name"])),
+            "comparisons": paper_comparisons(prepared.networks, names, comparison),
+            "agreements": agreements(prepared.networks, names, comparison),
+            "sources": published_sources(),
+            "provenance": provenance(runtimes[0].machine()),
+        }
+        write_record(out / RECORD_NAME, record)
+        render_benchmark(out)
+        for path in out.glob("rounds-*.partial.jsonl"):
+            path.unlink()
+    return record
+
+
+def _sources(request: BenchmarkRequest) -> list[NetworkSource]:
+    if not request.words and request.suite is None:
+        raise UsageError(f"Name networks to compare, or a --suite ({' or '.join(SUITES)}).")
+    names = find_suite(request.suite).titles if request.suite else {}
+    return [
+        replace(source, title=known_title(source.name) or source.title)
+        for source in find_sources([*names, *request.words])
+    ]
+
+
+def _reference(request: BenchmarkRequest, sources: Sequence[NetworkSource]) -> str:
+    """The network that ratios are to: the one asked for, else the suite's, else the first."""
+    if request.reference is None:
+        return find_suite(request.suite).reference if request.suite else sources[0].name
+    for source in sources:
+        if request.reference in (source.name, source.title, source.target, source.name.partition(".")[0]):
+            return source.name
+    names = ", ".join(source.name for source in sources)
+    raise UsageError(f"--reference {request.reference} is not among the networks: {names}.")
+
+
+def _prepare(
+    sources: Sequence[NetworkSource], request: BenchmarkRequest, folder: Path, console: RunConsole
+) -> _Prepared:
+    """Build and export what is not in the folder yet; a network that cannot be is set aside with the reason."""
+    prepared = _Prepared()
+    console.phase("export", f"{len(sources)} networks in deploy form, kept in {folder}")
+    with console.progress("exporting") as progress:
+        for index, source in enumerate(sources):
+            progress(index, len(sources), source.title)
+            try:
+                prepared.networks.append(prepare_network(source, request.resolution, folder))
+            except LatencyError as error:
+                prepared.failed.append((source, str(error)))
+                console.warn(f"{source.title}: {error}")
+    if not prepared.networks:
+        raise LatencyError("None of the networks can be built. See the warnings above.")
+    return prepared
+
+
+def _check_memory(networks: Sequence[ComparedNetwork], runtimes: Sequence[str], device: str) -> None:
+    """All networks are held at once, since rounds go through all of them. Raises UsageError when they will not fit."""
+    available = _available_memory()
+    if available is None or device != LOCAL:
+        return
+    needed = COPIES * len(runtimes) * sum(network.path.stat().st_size for network in networks)
+    if needed > MEMORY_SHARE * available:
+        raise UsageError(
+            f"{len(networks)} networks on {', '.join(runtimes)} may need {needed / GIB:.1f} GiB at once and "
+            f"{available / GIB:.1f} GiB are free. Compare fewer networks, or one runtime at a time."
+        )
+
+
+def _available_memory() -> int | None:
+    """Bytes that programs can still have; None on systems that do not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _partial_path(out: Path, networks: Sequence[ComparedNetwork]) -> Path:
+    """Rounds of other networks, or of other files under the same names, have another path."""
+    about = [[network.source.name, file_digest(network.path)] for network in networks]
+    return out / f"rounds-{digest(about)[:12]}.partial.jsonl"
+
+
+def _compare(
+    networks: Sequence[ComparedNetwork],
+    runtimes: Sequence[Runtime],
+    request: BenchmarkRequest,
+    partial_path: Path,
+    console: RunConsole,
+):
+    console.phase("measure", f"{len(networks)} networks on {', '.join(runtime.name for runtime in runtimes)}")
+    with console.progress("opening") as opening, console.progress("measuring") as measuring:
+        comparison = compare(
+            networks,
+            runtimes,
+            clock=request.chosen_clock,
+            rounds=request.rounds,
+            partial_path=partial_path,
+            opening=opening,
+            measuring=_with_forecast(measuring, console),
+        )
+    for (network, runtime), reason in comparison.problems.items():
+        console.warn(f"{network} on {runtime}: {reason}")
+    return comparison
+
+
+def _with_forecast(measuring: Progress, console: RunConsole) -> Progress:
+    """Progress that says, after a few rounds, how long the rest will take, for logs without a progress bar."""
+    seen: list[tuple[int, float]] = []
+
+    def update(done: int, total: int, text: str) -> None:
+        seen.append((done, time.monotonic()))
+        if len(seen) == EARLY_ROUND and done < total:
+            (first, start), (last, now) = seen[0], seen[-1]
+            left = (now - start) / (last - first) * (total - done)
+            console.say(f"round {done} of {total}; about {max(1, round(left / 60))} min left")
+        measuring(done, total, text)
+
+    return update

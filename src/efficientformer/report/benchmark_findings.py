@@ -1,0 +1,179 @@
+"""What the numbers of a benchmark say, as plain sentences. Every word follows from the record. No torch."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from efficientformer.report import wording
+
+RUNTIMES = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "pytorch": "PyTorch",
+    "torch_compile": "torch.compile",
+    "mnn": "MNN",
+    "litert": "LiteRT",
+    "cuda": "CUDA",
+    "tensorrt": "TensorRT",
+}
+PAPER_ROUNDING_MS = 0.05
+"""The paper prints tenths of milliseconds."""
+NEAR_MACS = 0.15
+"""A latency ratio this close to the ratio of MACs is what MACs lead one to expect."""
+
+Row = dict[str, Any]
+
+
+def findings(record: Row) -> list[str]:
+    """The paper's comparisons as they come out here, then fronts, agreement of runtimes, and what MACs hide."""
+    return [
+        *(sentence for pair in record["comparisons"] if (sentence := _comparison(record, pair))),
+        *_fronts(record),
+        *(_agreement(row) for row in record["agreements"]),
+        *(sentence for name in _names(record) if (sentence := _cost_of_macs(record, name))),
+    ]
+
+
+def headline(record: Row) -> str:
+    """The first of the paper's comparisons in short, or else the fastest network."""
+    for pair in record["comparisons"]:
+        if measured := [row for row in pair["results"] if row["ratio"] is not None]:
+            ratios = [f"{row['ratio']:.2f} times as long with {runtime_title(row['runtime'])}" for row in measured]
+            subject, baseline = (model(record, pair[side])["title"] for side in ("network", "baseline"))
+            return f"Against {baseline}, {subject} takes {wording.join(ratios)}"
+    for name in _names(record):
+        if rows := usable(record, name):
+            best, result = min(rows, key=lambda row: row[1]["p50_ms"])
+            time = f"{wording.ms(result['p50_ms'])}{wording.THIN_SPACE}ms"
+            return f"{best['title']} is the fastest of {len(rows)} networks with {runtime_title(name)}: {time}"
+    return "No network could be measured"
+
+
+def runtime_title(name: str) -> str:
+    return RUNTIMES.get(name, name)
+
+
+def model(record: Row, name: str) -> Row:
+    return next(row for row in record["models"] if row["name"] == name)
+
+
+def usable(record: Row, runtime: str) -> list[tuple[Row, Row]]:
+    """(network, result) of all that ran there and computed what they should."""
+    return [
+        (row, result)
+        for row in record["models"]
+        for result in row["results"]
+        if result["runtime"] == runtime and result["p50_ms"] is not None and not result["problem"]
+    ]
+
+
+def pareto_front(rows: Sequence[tuple[Row, Row]]) -> list[Row]:
+    """Networks, from fast to slow, than which none is both at least as fast and more accurate."""
+    front: list[Row] = []
+    rated = [(row, result) for row, result in rows if row["top1"] is not None]
+    for row, _ in sorted(rated, key=lambda pair: (pair[1]["p50_ms"], -pair[0]["top1"])):
+        if not front or row["top1"] > front[-1]["top1"]:
+            front.append(row)
+    return front
+
+
+def _names(record: Row) -> list[str]:
+    return [runtime["name"] for runtime in record["runtimes"]]
+
+
+def _comparison(record: Row, pair: Row) -> str:
+    measured = [row for row in pair["results"] if row["ratio"] is not None]
+    if not measured:
+        return ""
+    subject, baseline = model(record, pair["network"]), model(record, pair["baseline"])
+    first, *others = measured
+    compared = f"takes {_times(first)} times as long as {baseline['title']} with {runtime_title(first['runtime'])}"
+    more = [f"{_times(row)} times with {runtime_title(row['runtime'])}" for row in others]
+    ours_ms, theirs_ms = pair["paper_ms"]
+    equal = "equal latency" if ours_ms == theirs_ms else f"{ours_ms / theirs_ms:.2f} times"
+    words = (
+        f"{subject['title']} {wording.join([compared, *more])}. "
+        f"The paper reports {equal} ({ours_ms} and {theirs_ms} ms) on an {pair['paper_device']}: "
+        f"{_verdict(pair, measured)}."
+    )
+    return " ".join(filter(None, (words, _macs(subject, baseline, measured), _accuracy(subject, baseline))))
+
+
+def _times(row: Row) -> str:
+    low, high = row["ratio_interval"]
+    return f"{row['ratio']:.2f} [{wording.span(f'{low:.2f}', f'{high:.2f}')}]"
+
+
+def _verdict(pair: Row, measured: list[Row]) -> str:
+    """How the ratios of this device stand to the paper's, which is known to the rounding of its milliseconds."""
+    ours_ms, theirs_ms = pair["paper_ms"]
+    low = (ours_ms - PAPER_ROUNDING_MS) / (theirs_ms + PAPER_ROUNDING_MS)
+    high = (ours_ms + PAPER_ROUNDING_MS) / (theirs_ms - PAPER_ROUNDING_MS)
+    ends = [row["ratio_interval"] for row in measured]
+    if all(first <= high and last >= low for first, last in ends):
+        return "so it is here"
+    if low <= 1 <= high:
+        return "not so here"
+    slower = ours_ms > theirs_ms
+    if all((first > 1) == slower and (last > 1) == slower for first, last in ends):
+        apart = [row["ratio"] * theirs_ms / ours_ms for row in measured]
+        least, most = f"{min(apart):.1f}", f"{max(apart):.1f}"
+        times = least if least == most else f"{least} to {most}"
+        return f"the order is the same here, the ratio {times} times theirs"
+    if all((first > 1) != slower and (last > 1) != slower for first, last in ends):
+        return "the other way round than here"
+    return "here it depends on the runtime, or is too close to call"
+
+
+def _macs(subject: Row, baseline: Row, measured: list[Row]) -> str:
+    if not (subject["macs"] and baseline["macs"]):
+        return ""
+    ratio = subject["macs"] / baseline["macs"]
+    near = all(abs(row["ratio"] / ratio - 1) <= NEAR_MACS for row in measured)
+    about = ", about the ratio of the latencies" if near else ""
+    return f"{subject['title']} has {ratio:.2f} times the MACs here{about}."
+
+
+def _accuracy(subject: Row, baseline: Row) -> str:
+    if subject["top1"] is None or baseline["top1"] is None:
+        return ""
+    return f"Published top-1: {subject['top1']:.1f} % against {baseline['top1']:.1f} %."
+
+
+def _fronts(record: Row) -> Iterator[str]:
+    """The networks on the front of each runtime; runtimes with the same front share a sentence."""
+    runtimes: dict[tuple[str, ...], list[str]] = {}
+    for name in _names(record):
+        rows = usable(record, name)
+        front = tuple(row["title"] for row in pareto_front(rows))
+        if len(front) >= 2 and len(rows) > len(front):
+            runtimes.setdefault(front, []).append(runtime_title(name))
+    for front, names in runtimes.items():
+        yield (
+            f"With {wording.join(names)}, no measured network is as fast and has a higher published top-1 than "
+            f"{wording.join(front)}."
+        )
+
+
+def _agreement(row: Row) -> str:
+    first, second = map(runtime_title, row["runtimes"])
+    return (
+        f"{first} and {second} order {row['num_networks']} networks alike to Kendall's tau = {row['kendall_tau']:.2f}."
+    )
+
+
+def _cost_of_macs(record: Row, runtime: str) -> str:
+    """How far latency per MAC differs between networks."""
+    rows = list(_ms_per_gmac(usable(record, runtime)))
+    if len(rows) < 3:
+        return ""
+    (least, least_title), (most, most_title) = min(rows), max(rows)
+    return (
+        f"With {runtime_title(runtime)} a GMAC takes {wording.ms(least)} ms in {least_title} and {wording.ms(most)} ms "
+        f"in {most_title}: MACs alone misjudge latency by up to a factor of {most / least:.1f}."
+    )
+
+
+def _ms_per_gmac(rows: Sequence[tuple[Row, Row]]) -> Iterator[tuple[float, str]]:
+    for row, result in rows:
+        if row["macs"]:
+            yield 1e9 * result["p50_ms"] / row["macs"], row["title"]

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from efficientformer.cli.app import run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resolution", "100"], "Choose a multiple of 32"),
+        (["--network", "resnet50"], "There is no network 'resnet50'"),
+        (["--observation", "7"], "There is no observation 7"),
+        (["--runtime", "coffee"], "coffee"),
+        (["--runtime", "onnxruntime", "--runtime", "onnxruntime"], "Name each runtime once"),
+    ],
+)
+def test_a_wrong_request_is_one_clear_error_and_exit_code_2(arguments, message, capsys, tmp_path):
+    assert run(["analyze", "--out", str(tmp_path / "a"), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in " ".join(captured.err.split()) and "Traceback" not in captured.err
+    assert captured.out == "" and not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--rounds", "10"], "10 rounds are too few"), (["--threads", "2", "--clock", "cpu"], "Use the wall clock")],
+)
+def test_a_measurement_that_would_mean_nothing_is_refused_at_once(arguments, message, capsys, tmp_path):
+    assert run(["analyze", "--out", str(tmp_path), *arguments]) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_an_analysis_writes_its_record_and_its_page(capsys, tmp_path):
+    arguments = ["--resolution", "64", "--rounds", "40", "--observation", "1", "--network", "efficientformer_l1"]
+    assert run(["analyze", "--out", str(tmp_path), "--no-hotspots", "--json", *arguments]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record == json.loads((tmp_path / "analysis.json").read_text())
+    assert {row["verdict"] for row in record["experiments"]} <= {"holds", "does not hold here", "cannot be told"}
+    (claim,) = record["claims"]
+    # With a seventh of the multiply-accumulates, a 4x4 embedding is the faster one by itself on any processor.
+    alone = next(row for row in record["experiments"] if row["name"].startswith("4x4") and not row["is_network"])
+    assert alone["interval"][1] < 1 and claim["runtimes"]["onnxruntime"]["low"] < 1
+    assert "Patch embedding" in (tmp_path / "analysis.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "rounds").exists()

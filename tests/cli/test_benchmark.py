@@ -1,0 +1,128 @@
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from efficientformer.cli.app import run
+from efficientformer.pipeline import benchmark as pipeline
+
+SMALL = ["mobilenetv2_035", "mobileone_s0", "--resolution", "32"]
+
+
+def words_of(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Name networks to compare, or a --suite (paper or mobile)."),
+        (["mobilnetv2_140"], "near names are mobilenetv2_140"),
+        (["resnet18", "--reference", "resnet50"], "--reference resnet50 is not among the networks: resnet18"),
+        (["resnet18", "--runtime", "abacus"], "no runtime 'abacus'"),
+        (["resnet18", "--device", "toaster"], "no device 'toaster'"),
+        (["resnet18", "--threads", "0"], "at least one thread"),
+        (["resnet18", "--rounds", "3"], "ask for 40 or more"),
+        (["--suite", "desktop"], "desktop"),
+    ],
+)
+def test_a_wrong_request_is_one_clear_error(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["benchmark", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in words_of(captured.err.replace("│", " ")) and captured.out == ""
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["broken.onnx"], "broken.onnx is not"),
+        (["open.onnx"], "Choose one with --resolution"),
+        (["open.onnx", "--resolution", "16", "--threads", "2", "--clock", "cpu"], "wall clock"),
+    ],
+)
+def test_what_cannot_be_measured_is_a_stated_failure(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("broken.onnx").write_bytes(b"hello")
+    write_graph(Path("open.onnx"))
+    assert run(["benchmark", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in words_of(error) and "Traceback" not in error
+
+
+def write_graph(path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+
+
+@pytest.mark.slow
+def test_networks_of_several_origins_on_two_runtimes(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_graph(Path("flat.onnx"))
+    arguments = ["flat.onnx", *SMALL, "--reference", "mobileone_s0", "--out", "here"]
+    assert run(["benchmark", *arguments, "--runtime", "onnxruntime", "--runtime", "pytorch", "--json"]) == 0
+    captured = capsys.readouterr()
+    record = json.loads(captured.out)
+    assert record == json.loads(Path("here/benchmark.json").read_text())
+    assert [row["name"] for row in record["models"]] == ["flat", "mobilenetv2_035", "mobileone_s0"]
+    assert [runtime["name"] for runtime in record["runtimes"]] == ["onnxruntime", "pytorch"]
+    flat, narrow, reference = record["models"]
+    assert "PyTorch modules only" in flat["results"][1]["problem"] and flat["results"][0]["problem"] is None
+    for row in (narrow, reference):
+        assert row["resolution"] == [32, 32] and row["top1"] is None and row["macs"] > 0
+        for result in row["results"]:
+            assert result["problem"] is None and result["relative_difference"] < 1e-3
+            assert result["interval_ms"][0] <= result["p50_ms"] <= result["interval_ms"][1]
+            assert result["p50_ms"] <= result["p90_ms"] <= result["p99_ms"]
+            assert len(result["samples_ms"]) >= 40
+    assert [result["ratio"] for result in reference["results"]] == [1, 1]
+    assert narrow["results"][0]["ratio"] < 1
+    assert "MobileNet" not in captured.err  # nothing went wrong with it
+    assert "flat on pytorch" in captured.err
+    assert not list(Path("here").glob("rounds-*"))
+    assert Path("here/benchmark.html").read_text().count("<section") >= 4
+
+    assert run(["benchmark", "mobilenetv2_035", "--resolution", "32", "--out", "here"]) == 0
+    shown = capsys.readouterr().out
+    assert "onnxruntime ms [95 %]" in shown and "mobilenetv2_035" in shown and "benchmark.html" in shown
+
+
+def test_an_interrupted_benchmark_goes_on_with_its_rounds_and_its_files(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rounds = 0
+
+    def interrupt(*_: object) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 20:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "_with_forecast", lambda *_: interrupt)
+        assert run(["benchmark", *SMALL, "--out", "here"]) == 130
+    assert "Run the same command again" in capsys.readouterr().err
+    (partial,) = Path("here").glob("rounds-*.partial.jsonl")
+    taken = [line for line in map(json.loads, partial.read_text().splitlines()) if isinstance(line, list)]
+    files = {path: path.stat().st_mtime_ns for path in Path("here/networks").iterdir()}
+    assert len(taken) == 20 and len(files) == 4
+
+    assert run(["benchmark", *SMALL, "--out", "here", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    samples = [row["results"][0]["samples_ms"] for row in record["models"]]
+    assert [list(row) for row in zip(*samples, strict=True)][:20] == [[round(ms, 6) for ms in row] for row in taken]
+    assert {path: path.stat().st_mtime_ns for path in Path("here/networks").iterdir()} == files
+
+
+def test_more_networks_than_memory_holds_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "_available_memory", lambda: 2**20)
+    assert run(["benchmark", *SMALL]) == 2
+    assert "2 networks on onnxruntime may need" in words_of(capsys.readouterr().err)
