@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -47,3 +48,20 @@ def test_its_own_format_is_opened_too(onnx_file, tmp_path):
 def test_fewer_threads_than_asked_for_are_an_error(onnx_file):
     with pytest.raises(LatencyError, match=r"INFERENCE_NUM_THREADS .* instead of 4096"):
         openvino.OpenVino(4096).open(onnx_file, SHAPE)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signals on this system")
+def test_signals_still_arrive_when_networks_are_gone(onnx_file):
+    program = (
+        "import faulthandler, gc, os, signal\n"
+        "from pathlib import Path\n"
+        "from efficientformer.latency.runtimes import open_runtime\n"
+        "faulthandler.enable()\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('arrived'))\n"
+        "runtime = open_runtime('openvino')\n"
+        f"networks = [runtime.open(Path({str(onnx_file)!r}), {SHAPE}) for _ in range(3)]\n"
+        "while networks: networks.pop(0); gc.collect()\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "arrived\n")

@@ -78,7 +78,7 @@ class OpenVino:
                 # Asked by name: a guess would hand a broken file to the readers of every other format too.
                 reader = self._openvino.frontend.FrontEndManager().load_by_framework("onnx")
                 return reader.convert(reader.load(str(path)))
-            return self._openvino.Core().read_model(path)
+            return _core().read_model(path)
         except Exception as error:  # Its readers have exceptions of their own, of no common kind.
             raise LatencyError(
                 f"OpenVINO cannot open {path}: {in_one_line(error)}. Export the network again."
@@ -95,7 +95,7 @@ class OpenVino:
             "ENABLE_CPU_PINNING": False,
             "PERF_COUNT": counts_time,
         }
-        compiled = self._openvino.Core().compile_model(model, DEVICE, asked)
+        compiled = _core().compile_model(model, DEVICE, asked)
         expected = {
             "EXECUTION_DEVICES": [DEVICE],
             "INFERENCE_NUM_THREADS": self.threads,
@@ -119,6 +119,17 @@ def _import_openvino() -> ModuleType:
         if hidden:
             del sys.modules[TELEMETRY]
     return openvino
+
+
+@functools.cache
+def _core() -> Any:
+    """One for the whole process, never freed.
+
+    Each gives its thread another stack for signal handlers and takes that memory back when it is freed. Of several that
+    end in the order they began, the last stack stays set although it is gone: the next signal with a handler, such as
+    Ctrl-C, would end the program.
+    """
+    return _import_openvino().Core()
 
 
 def _declared(item: Any) -> tuple[str, list[int | None]]:
