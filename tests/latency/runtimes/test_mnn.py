@@ -13,8 +13,7 @@ from .conftest import SHAPE
 
 pytest.importorskip("MNN")
 
-from efficientformer.latency.runtimes import open_runtime
-from efficientformer.latency.runtimes.mnn import _converted
+from efficientformer.latency.runtimes.mnn import Mnn, _converted
 
 
 def test_standard_output_is_left_to_the_results(onnx_file):
@@ -31,11 +30,10 @@ def test_standard_output_is_left_to_the_results(onnx_file):
 
 def test_its_own_format_is_opened_too(onnx_file, tmp_path):
     converted = _converted(onnx_file, tmp_path / "network.mnn")
-    mnn = open_runtime("mnn")
-    assert np.array_equal(mnn.open(converted, SHAPE).output(), mnn.open(onnx_file, SHAPE).output())
+    assert np.array_equal(Mnn(1).open(converted, SHAPE).output(), Mnn(1).open(onnx_file, SHAPE).output())
     converted.write_bytes(b"not a network")
     with pytest.raises(LatencyError, match=r"cannot open .*Export the network again"):
-        open_runtime("mnn").open(converted, SHAPE)
+        Mnn(1).open(converted, SHAPE)
 
 
 def test_gelu_is_an_approximation_as_described():
@@ -45,5 +43,5 @@ def test_gelu_is_an_approximation_as_described():
 
     shape = (1, 8, 16, 16)
     exact = nn.functional.gelu(2 * torch.from_numpy(input_sample(shape))).numpy()
-    difference = np.abs(open_runtime("mnn").prepare(Gelu(), shape).output() - exact).max()
-    assert open_runtime("mnn").describe()["options"]["gelu"] == "tanh" and 1e-4 < difference < 1e-3
+    difference = np.abs(Mnn(1).prepare(Gelu(), shape).output() - exact).max()
+    assert Mnn(1).describe()["options"]["gelu"] == "tanh" and 1e-4 < difference < 1e-3

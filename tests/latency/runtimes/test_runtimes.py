@@ -58,7 +58,7 @@ def test_outputs_are_those_of_the_network(name, network):
     check_output(name, open_runtime(name).prepare(network, SHAPE).output(), network)
 
 
-@pytest.mark.parametrize("name", _params("onnxruntime", "openvino", "pytorch"))
+@every_runtime
 def test_one_thread_computes_in_the_calling_thread(name, network):
     check_calling_thread(open_runtime(name).prepare(network, SHAPE))
 

@@ -91,7 +91,11 @@ def _open(name: str, threads: int) -> Runtime:
             from efficientformer.latency.runtimes.torch_compile import TorchCompile
 
             return TorchCompile(threads)
-        case "mnn" | "ncnn":  # Both were seen to crash, and would take this process with them.
+        case "mnn":
+            from efficientformer.latency.runtimes.mnn import Mnn
+
+            return Mnn(threads)
+        case "ncnn":
             from efficientformer.latency.worker.local import local_worker
 
             return local_worker(name, threads)

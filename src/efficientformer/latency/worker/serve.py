@@ -154,15 +154,10 @@ def _runtime(name: str, threads: int) -> Runtime:
     module, package = PACKAGES[name]
     if importlib.util.find_spec(module) is None:
         raise LatencyError(f"{sys.executable} has no {module}. Run there: {sys.executable} -m pip install {package}")
-    match name:
-        case "mnn":
-            from efficientformer.latency.runtimes.mnn import Mnn
+    if name == "ncnn":
+        from efficientformer.latency.runtimes.ncnn import Ncnn
 
-            return Mnn(threads)
-        case "ncnn":
-            from efficientformer.latency.runtimes.ncnn import Ncnn
-
-            return Ncnn(threads)
+        return Ncnn(threads)
     return open_runtime(name, threads)
 
 
