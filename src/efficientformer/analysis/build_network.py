@@ -16,6 +16,7 @@ from torch import nn
 from efficientformer.analysis.network_source import NetworkSource
 from efficientformer.analysis.random_weights import randomize
 from efficientformer.errors import LatencyError
+from efficientformer.latency.preparation import same_weights
 from efficientformer.latency.prepared import input_sample
 from efficientformer.models.fuse import fuse
 from efficientformer.models.network import Network, at_resolution, create_model
@@ -43,8 +44,7 @@ def build_network(source: NetworkSource, resolution: int | None) -> BuiltNetwork
     Raises LatencyError when the network cannot take images of that size.
     """
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(0)
+        with same_weights(), torch.no_grad():
             return _BUILDERS[source.kind](source.target, resolution)
     except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
         size = "its own size" if resolution is None else f"{resolution} px"

@@ -1,6 +1,6 @@
 """Where the milliseconds go: latency by kind of work for the networks of the paper's figure 2, on any runtime."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from efficientformer.analysis.build_network import build_network
@@ -9,6 +9,7 @@ from efficientformer.analysis.operator_classes import CLASSES, Roles, class_of, 
 from efficientformer.errors import UsageError
 from efficientformer.latency.profilers import ROUNDS, Profile, find_profiler
 from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.timer import Progress
 
 DEFAULT_NETWORKS = {
     "deit_small_patch16_224": "DeiT-S",
@@ -21,7 +22,6 @@ DEFAULT_NETWORKS = {
 }
 """Titles by name of the networks of the paper's figure 2."""
 NO_PROFILER = "none: this runtime, here, tells nothing about its operators"
-Progress = Callable[[int, int, str], None]
 
 
 def measure_hotspots(

@@ -4,7 +4,7 @@ The candidates of one observation are timed in the same rounds on every runtime,
 Observations follow one another: all their networks together would not fit into the memory of a small device.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,9 +15,9 @@ from efficientformer.analysis.findings import Findings, Rows, Timed, conclude
 from efficientformer.errors import LatencyError
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.measure_networks import ROUNDS, Subject, measure_networks
+from efficientformer.latency.preparation import same_weights
 from efficientformer.latency.runtimes import Runtime
-
-Progress = Callable[[int, int, str], None]
+from efficientformer.latency.timer import Progress
 
 
 def measure_observations(
@@ -81,9 +81,7 @@ def _prepare(
 
 
 def _build(candidate: Candidate) -> torch.nn.Module:
-    """The same weights whenever the candidate is built, so that a resumed measurement times the same files."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with same_weights():
         return candidate.build().eval().requires_grad_(False)
 
 

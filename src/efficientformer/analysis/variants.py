@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.spec import MB3D, MB4D, Architecture
+from efficientformer.latency.preparation import LAYER_SCALE
 from efficientformer.models.fuse import DeployMB3D, DeployMB4D, fuse
 from efficientformer.models.layout import Flatten, flatten, unflatten
 from efficientformer.models.network import build_block, create_model
 from efficientformer.models.token_mixers import average_neighbors
 
 NUM_CLASSES = 1000
-LAYER_SCALE = 0.5
-"""Far from zero, so that no product of weights becomes a denormal number, which is slow."""
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "GELU": nn.GELU,

@@ -33,6 +33,11 @@ def calm_rounds(samples_ms: ArrayLike) -> np.ndarray:
     return (levels <= CALM * levels.min())[window]
 
 
+def calm_samples(samples_ms: ArrayLike) -> np.ndarray:
+    """Those of samples (rounds, candidates) that were taken in calm windows."""
+    return np.asarray(samples_ms, dtype=float)[calm_rounds(samples_ms)]
+
+
 def num_missing(samples_ms: Sequence[Sequence[float]], rounds: int) -> int:
     """How many more rounds to take for `rounds` calm ones; none once half as many again have been taken."""
     if len(samples_ms) < rounds:

@@ -8,12 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.anchors import check_agreement, choose_anchors, drift
 from efficientformer.latency.build_table import CHAIN_LENGTH, ROUNDS
-from efficientformer.latency.calm import calm_rounds, time_until_calm
+from efficientformer.latency.calm import calm_samples, num_missing, time_until_calm
 from efficientformer.latency.chains import Formula, architecture_formulas, chain_name
 from efficientformer.latency.fit_table import chains_of, fit_entries
 from efficientformer.latency.partial import PartialRounds
@@ -56,22 +54,23 @@ def extend_table(
     origin = provenance(runtime.machine())
     about = [runtime.describe(), origin["machine"], origin["versions"], table.resolution, table.num_classes]
     partial = PartialRounds(partial_path, about, names)
-    candidates: dict[str, Prepared] = {}
-    for name, item in zip(names, (*chains, *anchors), strict=True):
-        if isinstance(item, MeasuredNetwork):
-            candidates[name] = prepare_architecture(item.architecture, table.resolution, table.num_classes, runtime)
-        else:
-            candidates[name] = prepare_chain(item, runtime)
-    time_until_calm(
-        candidates,
-        partial,
-        rounds=rounds,
-        clock=table.clock,
-        threads=table.threads,
-        seed=seed,
-        progress=progress,
-    )
-    samples = np.asarray(partial.rounds)[calm_rounds(partial.rounds)]
+    if num_missing(partial.rounds, rounds):
+        candidates: dict[str, Prepared] = {}
+        for name, item in zip(names, (*chains, *anchors), strict=True):
+            if isinstance(item, MeasuredNetwork):
+                candidates[name] = prepare_architecture(item.architecture, table.resolution, table.num_classes, runtime)
+            else:
+                candidates[name] = prepare_chain(item, runtime)
+        time_until_calm(
+            candidates,
+            partial,
+            rounds=rounds,
+            clock=table.clock,
+            threads=table.threads,
+            seed=seed,
+            progress=progress,
+        )
+    samples = calm_samples(partial.rounds)
     medians, resampled = quiet_median(samples), resampled_quiet_medians(samples)
     check_agreement(anchors, medians[len(chains) :])
     scale = 1 / drift(anchors, medians[len(chains) :])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from efficientformer.arch.parts import Grid, network_parts
 from efficientformer.arch.space import SearchSpace
@@ -60,7 +61,7 @@ class NetworkTimes:
 
 def fit_table(
     plan: TablePlan,
-    samples_ms: Sequence[Sequence[float]],
+    samples_ms: ArrayLike,
     *,
     runtime: dict[str, Any],
     threads: int,

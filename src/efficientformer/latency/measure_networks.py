@@ -58,8 +58,7 @@ def measure_networks(
     """
     threads = _common_threads(subjects)
     check_clock(clock, threads)
-    if rounds < MIN_ROUNDS:
-        raise LatencyError(f"{rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
+    check_rounds(rounds)
     if reference is not None and reference not in subjects:
         raise LatencyError(f"The reference {reference!r} is not among the networks: {', '.join(subjects)}.")
     origins = {name: provenance(subject.runtime.machine()) for name, subject in subjects.items()}
@@ -82,6 +81,12 @@ def measure_networks(
         if decided is None or decided(measurements):
             break
     return measurements
+
+
+def check_rounds(rounds: int) -> None:
+    """Raise LatencyError for fewer rounds than an interval needs."""
+    if rounds < MIN_ROUNDS:
+        raise LatencyError(f"{rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
 
 
 def _measurements(

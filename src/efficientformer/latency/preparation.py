@@ -23,7 +23,7 @@ LAYER_SCALE = 0.5
 
 
 def prepare_chain(chain: Chain, runtime: Runtime) -> Prepared:
-    with _same_weights(), torch.no_grad():
+    with same_weights(), torch.no_grad():
         module = nn.Sequential(*map(build_part, chain))
         for name, parameter in module.named_parameters():
             if "layer_scale" in name:
@@ -35,7 +35,7 @@ def prepare_architecture(
     architecture: Architecture, resolution: int | Grid, num_classes: int, runtime: Runtime
 ) -> Prepared:
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
-    with _same_weights():
+    with same_weights():
         network = create_model(
             architecture, num_classes=num_classes, resolution=resolution, layer_scale_init=LAYER_SCALE
         )
@@ -43,8 +43,8 @@ def prepare_architecture(
 
 
 @contextlib.contextmanager
-def _same_weights() -> Iterator[None]:
-    """The same weights every time, so that a device that was lost still has the files it was sent."""
+def same_weights() -> Iterator[None]:
+    """The same weights every time: a resumed measurement times the same files, and a device that was lost has them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield

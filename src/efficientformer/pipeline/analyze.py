@@ -11,9 +11,9 @@ from efficientformer.analysis.measure_observations import measure_observations
 from efficientformer.analysis.observations import plan_observations
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
-from efficientformer.latency.devices import counts_own_time, open_device
-from efficientformer.latency.measure_networks import MIN_ROUNDS
-from efficientformer.latency.runtimes import ACCELERATORS, Runtime
+from efficientformer.latency.devices import default_clock, open_device
+from efficientformer.latency.measure_networks import check_rounds
+from efficientformer.latency.runtimes import Runtime
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
@@ -45,9 +45,7 @@ class AnalysisRequest:
 
     @property
     def resolved_clock(self) -> Clock:
-        """CPU time where one thread that this program drives does all the work; wall time elsewhere."""
-        computes_here = self.threads == 1 and not ACCELERATORS & {*self.runtimes} and counts_own_time(self.device)
-        return self.clock or ("cpu" if computes_here else "wall")
+        return self.clock or default_clock(self.device, self.runtimes, self.threads)
 
     def open_runtimes(self) -> list[Runtime]:
         return [
@@ -71,8 +69,7 @@ def analyze(request: AnalysisRequest, console: RunConsole) -> tuple[dict[str, An
     """
     clock = request.resolved_clock
     check_clock(clock, request.threads)
-    if request.rounds < MIN_ROUNDS:  # Said before minutes go into preparing networks.
-        raise LatencyError(f"{request.rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
+    check_rounds(request.rounds)  # Before minutes go into preparing networks.
     if len(set(request.runtimes)) < len(request.runtimes) or not request.runtimes:
         raise UsageError("Name each runtime once, and at least one: --runtime onnxruntime --runtime openvino.")
     observations = plan_observations(request.resolution, request.networks, request.observations)

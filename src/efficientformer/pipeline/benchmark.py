@@ -24,9 +24,9 @@ from efficientformer.analysis.published import sources as published_sources
 from efficientformer.analysis.suites import SUITES, find_suite, known_title
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
-from efficientformer.latency.devices import LOCAL, open_device
+from efficientformer.latency.devices import LOCAL, default_clock, open_device
 from efficientformer.latency.measure_networks import MIN_ROUNDS
-from efficientformer.latency.runtimes import ACCELERATORS, Runtime
+from efficientformer.latency.runtimes import Runtime
 from efficientformer.latency.timer import Progress
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import RunDir
@@ -56,9 +56,8 @@ class BenchmarkRequest:
     device: str = LOCAL
 
     @property
-    def chosen_clock(self) -> Clock:
-        computes_here = self.threads == 1 and ACCELERATORS.isdisjoint(self.runtimes)
-        return self.clock or ("cpu" if computes_here else "wall")
+    def resolved_clock(self) -> Clock:
+        return self.clock or default_clock(self.device, self.runtimes, self.threads)
 
 
 @dataclass
@@ -74,7 +73,7 @@ def benchmark(request: BenchmarkRequest, out: Path, console: RunConsole) -> dict
     """
     if request.rounds < MIN_ROUNDS:
         raise UsageError(f"{request.rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
-    check_clock(request.chosen_clock, request.threads)
+    check_clock(request.resolved_clock, request.threads)
     sources = _sources(request)
     reference = _reference(request, sources)
     for source in sources:
@@ -98,7 +97,7 @@ def benchmark(request: BenchmarkRequest, out: Path, console: RunConsole) -> dict
             "device": request.device,
             "runtimes": [runtime.describe() for runtime in runtimes],
             "threads": request.threads,
-            "clock": request.chosen_clock,
+            "clock": request.resolved_clock,
             "rounds": request.rounds,
             "models": sorted(rows, key=lambda row: order.index(row["name"])),
             "comparisons": paper_comparisons(prepared.networks, names, comparison),
@@ -193,7 +192,7 @@ def _compare(
         comparison = compare(
             networks,
             runtimes,
-            clock=request.chosen_clock,
+            clock=request.resolved_clock,
             rounds=request.rounds,
             partial_path=partial_path,
             opening=opening,

@@ -6,9 +6,8 @@ from pathlib import Path
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement
+from efficientformer.latency.preparation import prepare_architecture
 from efficientformer.latency.prepared import Prepared
-from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
 from efficientformer.pipeline.workspace import Workspace
 
 LARGEST = "largest"
@@ -17,8 +16,7 @@ LARGEST = "largest"
 def prepare_untrained(workspace: Workspace, architecture: Architecture) -> Prepared:
     """The architecture on the run's runtime in deploy form; latency does not depend on what the weights are."""
     resolution, num_classes = workspace.settings.resolution, len(workspace.dataset.classes)
-    network = create_model(architecture, num_classes=num_classes, resolution=resolution, layer_scale_init=0.5)
-    return workspace.runtime.prepare(fuse(network), (1, 3, resolution, resolution))
+    return prepare_architecture(architecture, resolution, num_classes, workspace.runtime)
 
 
 def open_exported(workspace: Workspace, path: Path) -> Prepared:

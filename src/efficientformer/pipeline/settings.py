@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from efficientformer.errors import UsageError
-from efficientformer.latency.devices import counts_own_time
+from efficientformer.latency.devices import default_clock
 from efficientformer.latency.runtimes import ACCELERATORS, RuntimeName
 
 PresetName = Literal["quick", "standard", "imagenet"]
@@ -151,8 +151,7 @@ class Settings(_Settings):
 
     @property
     def latency_clock(self) -> Literal["cpu", "wall"]:
-        computes_here = self.threads == 1 and self.runtime not in ACCELERATORS and counts_own_time(self.device)
-        return self.clock or ("cpu" if computes_here else "wall")
+        return self.clock or default_clock(self.device, [self.runtime], self.threads)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

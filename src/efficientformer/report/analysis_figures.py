@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from efficientformer.report.benchmark_findings import runtime_title
+from efficientformer.report import wording
 from efficientformer.report.style import Figure, LegendEntry, finish, rounded, series_color, series_shape, var
 
 Row = dict[str, Any]
@@ -136,7 +136,7 @@ def _paper_dot(paper: dict[str, Any]) -> _Dot:
 def _told(row: dict[str, Any]) -> dict[str, str]:
     low, high = row["interval"]
     return {
-        "runtime": runtime_title(row["runtime"]),
+        "runtime": wording.runtime_title(row["runtime"]),
         "ratio": f"{row['ratio']:.3f}",
         "interval": f"{low:.3f} to {high:.3f}",
     }
@@ -149,7 +149,7 @@ def _spoken(rows: Rows) -> str:
 def _legend(rows: Rows, runtimes: Sequence[str], *, has_threshold: bool, has_paper: bool) -> tuple[LegendEntry, ...]:
     found = {row["runtime"] for row in rows}
     entries = [
-        LegendEntry(runtime_title(runtime), series_color(index), series_shape(index))
+        LegendEntry(wording.runtime_title(runtime), series_color(index), series_shape(index))
         for index, runtime in enumerate(runtimes)
         if runtime in found
     ]

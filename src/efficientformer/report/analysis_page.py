@@ -6,9 +6,9 @@ from typing import Any
 from efficientformer.errors import RecordError
 from efficientformer.records import read_record, write_text
 from efficientformer.report import analysis_figures, wording
-from efficientformer.report.benchmark_findings import runtime_title
 from efficientformer.report.hotspot_figures import hotspots_figure
 from efficientformer.report.page import Section, page_environment, render_sections
+from efficientformer.report.wording import runtime_title
 
 RECORD_NAME, PAGE_NAME = "analysis.json", "analysis.html"
 FORMAT = 1
@@ -109,9 +109,7 @@ def _sentence(record: dict[str, Any], runtimes: list[str]) -> str:
 
 
 def _place(record: dict[str, Any]) -> str:
-    """Processor and runtimes; build numbers stay at the end of the page."""
-    names = [f"{runtime_title(row['name'])} {str(row['version']).partition('-')[0]}" for row in record["runtimes"]]
-    return f"{record['provenance']['machine']['cpu']} with {wording.join(names)}"
+    return f"{record['provenance']['machine']['cpu']} with {wording.runtime_list(record['runtimes'])}"
 
 
 def _meanings(record: dict[str, Any], runtimes: list[str]) -> list[tuple[str, list[str]]]:

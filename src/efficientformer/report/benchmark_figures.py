@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from efficientformer.report import wording
-from efficientformer.report.benchmark_findings import model, pareto_front, runtime_title, usable
+from efficientformer.report.benchmark_findings import model, pareto_front, usable
 from efficientformer.report.style import Figure, LegendEntry, finish, rounded, series_color, series_shape, var
 
 OURS, OTHERS = (var("series-1"), "diamond"), (var("series-0"), "circle")
@@ -40,7 +40,7 @@ def planes(record: Row) -> list[tuple[str, Figure]]:
         name = runtime["name"]
         rows = _plane_rows(record, name)
         if len(rows) >= 2:
-            figures.append((runtime_title(name), _plane(name, rows, ends)))
+            figures.append((wording.runtime_title(name), _plane(name, rows, ends)))
     return figures
 
 
@@ -83,9 +83,9 @@ def ratios(record: Row) -> Figure | None:
         x=x, shape=alt.Shape("mark:N").scale(None), tooltip=tooltip
     )
     legend = [
-        LegendEntry(runtime_title(name), series_color(index), series_shape(index))
+        LegendEntry(wording.runtime_title(name), series_color(index), series_shape(index))
         for index, name in enumerate(runtimes)
-        if any(row["runtime"] == runtime_title(name) for row in rows)
+        if any(row["runtime"] == wording.runtime_title(name) for row in rows)
     ]
     legend.append(LegendEntry("ratio of MACs", var("muted"), "line"))
     words = f"Latency of {len(order)} networks over that of {model(record, record['reference'])['title']}."
@@ -104,7 +104,7 @@ def _ratio_rows(record: Row) -> tuple[list[Row], list[Row]]:
             rows.append(
                 {
                     "network": network["title"],
-                    "runtime": runtime_title(runtime["name"]),
+                    "runtime": wording.runtime_title(runtime["name"]),
                     "ratio": rounded(result["ratio"]),
                     "low": rounded(low),
                     "high": rounded(high),
@@ -183,7 +183,7 @@ def _plane(runtime: str, rows: list[Row], ends: list[tuple[float, float]]) -> Fi
         LegendEntry("other networks", *OTHERS),
         LegendEntry("Pareto front: none is as fast and more accurate", var("muted"), "line"),
     )
-    words = f"Published top-1 accuracy against latency of {len(rows)} networks with {runtime_title(runtime)}."
+    words = f"Published top-1 accuracy against latency of {len(rows)} networks with {wording.runtime_title(runtime)}."
     return finish(f"plane-{runtime}", alt.layer(front, points, *labels), words, 380, legend)
 
 

@@ -4,17 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from efficientformer.report import wording
+from efficientformer.report.wording import runtime_title
 
-RUNTIMES = {
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "pytorch": "PyTorch",
-    "torch_compile": "torch.compile",
-    "mnn": "MNN",
-    "litert": "LiteRT",
-    "cuda": "CUDA",
-    "tensorrt": "TensorRT",
-}
 PAPER_ROUNDING_MS = 0.05
 """The paper prints tenths of milliseconds."""
 NEAR_MACS = 0.15
@@ -46,10 +37,6 @@ def headline(record: Row) -> str:
             time = f"{wording.ms(result['p50_ms'])}{wording.THIN_SPACE}ms"
             return f"{best['title']} is the fastest of {len(rows)} networks with {runtime_title(name)}: {time}"
     return "No network could be measured"
-
-
-def runtime_title(name: str) -> str:
-    return RUNTIMES.get(name, name)
 
 
 def model(record: Row, name: str) -> Row:

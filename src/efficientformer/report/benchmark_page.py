@@ -6,7 +6,7 @@ from typing import Any
 from efficientformer.errors import RecordError
 from efficientformer.records import read_record, write_text
 from efficientformer.report import benchmark_figures, wording
-from efficientformer.report.benchmark_findings import findings, headline, model, runtime_title
+from efficientformer.report.benchmark_findings import findings, headline, model
 from efficientformer.report.page import Section, page_environment, render_sections
 
 RECORD_NAME, PAGE_NAME = "benchmark.json", "benchmark.html"
@@ -68,13 +68,9 @@ def render_page(record: dict[str, Any]) -> str:
 
 
 def _setting(record: dict[str, Any]) -> dict[str, Any]:
-    runtimes = [
-        f"{runtime_title(runtime['name'])} {str(runtime['version']).partition('-')[0]}"
-        for runtime in record["runtimes"]
-    ]
     results = [result for row in record["models"] for result in row["results"] if result["p50_ms"] is not None]
     return {
-        "runtimes": wording.join(runtimes),
+        "runtimes": wording.runtime_list(record["runtimes"]),
         "rounds": max((len(result["samples_ms"]) for result in results), default=0),
         "calm": all(result["calm"] for result in results),
         "cpu": record["provenance"]["machine"].get("cpu"),
@@ -84,7 +80,7 @@ def _setting(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _titles(record: dict[str, Any]) -> list[str]:
-    return [runtime_title(runtime["name"]) for runtime in record["runtimes"]]
+    return [wording.runtime_title(runtime["name"]) for runtime in record["runtimes"]]
 
 
 def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -116,7 +112,7 @@ def _problems(record: dict[str, Any]) -> list[dict[str, str]]:
     for row in record["models"]:
         for result in row["results"]:
             if result["problem"]:
-                found.setdefault((row["title"], result["problem"]), []).append(runtime_title(result["runtime"]))
+                found.setdefault((row["title"], result["problem"]), []).append(wording.runtime_title(result["runtime"]))
     return [
         {"network": network, "problem": problem, "runtimes": wording.join(names)}
         for (network, problem), names in found.items()

@@ -11,6 +11,16 @@ ABSENT = EN_DASH
 THIN_SPACE = "\u202f"
 
 FACTS = {"cpu": "processor", "memory_gib": "memory (GiB)", "os": "system"}
+RUNTIMES = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "pytorch": "PyTorch",
+    "torch_compile": "torch.compile",
+    "mnn": "MNN",
+    "litert": "LiteRT",
+    "cuda": "CUDA",
+    "tensorrt": "TensorRT",
+}
 ACTIONS = {"identity": "drop a block", "remove_mb3d": "MB3D becomes MB4D", "narrow": "narrow a stage"}
 
 
@@ -20,6 +30,15 @@ def ms(value: float | None) -> str:
         return ABSENT
     size = abs(value)
     return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
+
+
+def runtime_title(name: str) -> str:
+    return RUNTIMES.get(name, name)
+
+
+def runtime_list(runtimes: Sequence[Mapping[str, Any]]) -> str:
+    """Runtimes that describe themselves, with their versions; build numbers belong at the end of a page."""
+    return join([f"{runtime_title(found['name'])} {str(found['version']).partition('-')[0]}" for found in runtimes])
 
 
 def span(low: str, high: str) -> str:

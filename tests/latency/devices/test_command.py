@@ -83,6 +83,11 @@ def test_a_cold_program_gets_more_calls_once_it_is_known_how_long_one_takes(prog
     assert asked == [Calls(2, 1), Calls(200, 40)]
 
 
+def test_a_clock_too_coarse_for_some_runs_is_right_in_the_mean(program, model):
+    network = program(answering("'{\"samples_ms\": [0.0, 4, 0, 8]}'")).open(model, SHAPE)
+    assert network.sample(Calls(1, 4), "wall") == 3
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -95,6 +100,7 @@ def test_a_cold_program_gets_more_calls_once_it_is_known_how_long_one_takes(prog
         ("'{\"samples_ms\": [1, -2]}'", r"a latency of -2 ms"),
         ("'{\"latency_ms\": NaN}'", r"a latency of nan ms"),
         ("'{\"latency_ms\": 0}'", r"a latency of 0 ms"),
+        ("'{\"samples_ms\": [0, 0.0]}'", r"a latency of 0 ms"),
         ('\'{"latency_ms": "3"}\'', r"a latency of '3' ms"),
         ("'{\"latency_ms\": true}'", r"a latency of True ms"),
         ("sys.exit('first\\nno such layer: Gelu')", r"failed with code 1: first / no such layer: Gelu"),

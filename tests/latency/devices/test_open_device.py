@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.devices import counts_own_time, open_device
+from efficientformer.latency.devices import counts_own_time, default_clock, open_device
 from efficientformer.latency.devices.command import CommandDevice
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 
@@ -48,3 +48,11 @@ def test_cpu_time_is_told_where_our_own_code_reads_the_clock():
         *(True, True, True),
         *(False, False, False),
     ]
+
+
+def test_the_clock_is_wall_time_unless_one_thread_of_ours_does_all_the_work():
+    assert default_clock("local", ["onnxruntime", "openvino"], 1) == "cpu"
+    assert default_clock("ssh:a@b", ["onnxruntime"], 1) == "cpu"
+    assert default_clock("local", ["onnxruntime"], 2) == "wall"
+    assert default_clock("local", ["onnxruntime", "cuda"], 1) == "wall"
+    assert default_clock("adb", ["onnxruntime"], 1) == "wall"

@@ -3,8 +3,11 @@
 A device is a `Runtime` whose networks run elsewhere. A further one is a file and a line in `open_device`.
 """
 
+from collections.abc import Iterable
+
 from efficientformer.errors import UsageError
-from efficientformer.latency.runtimes import Runtime, open_runtime
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.runtimes import ACCELERATORS, Runtime, open_runtime
 
 LOCAL = "local"
 FORMS = """\
@@ -62,6 +65,11 @@ def open_device(
 
             return CommandDevice(command, threads, litert_python)
     raise UsageError(f"There is no device {device!r}. A device is one of\n{FORMS}")
+
+
+def default_clock(device: str, runtimes: Iterable[str], threads: int) -> Clock:
+    """CPU time where one thread that this program drives does all the work; wall time elsewhere."""
+    return "cpu" if threads == 1 and ACCELERATORS.isdisjoint(runtimes) and counts_own_time(device) else "wall"
 
 
 def counts_own_time(device: str) -> bool:

@@ -2,7 +2,7 @@
 
 As their sources have it: ONNX Runtime, onnxruntime/test/perftest at 011738c (2026; the result file is older than the
 first release); LiteRT, tflite/tools/benchmark at f674577 (after 2.2; TensorFlow Lite prints the same line); ncnn,
-benchmark/benchncnn.cpp at a4d2ea1 (July 2026; older than 2022 it does not take `param=`).
+benchmark/benchncnn.cpp at a4d2ea1 (July 2026).
 """
 
 import re
