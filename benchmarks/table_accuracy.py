@@ -30,7 +30,7 @@ import torch
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.space import SPACES
 from efficientformer.latency.build_table import ROUNDS, build_table
-from efficientformer.latency.devices import open_device
+from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.interpolation import knot_errors
 from efficientformer.latency.staircases import find_steps
 from efficientformer.latency.table import LatencyTable
@@ -122,7 +122,7 @@ def built(arguments: argparse.Namespace) -> tuple[LatencyTable, dict[str, Any]]:
             SPACES[arguments.space],
             resolution=arguments.resolution,
             num_classes=arguments.num_classes,
-            runtime=open_device(arguments.device, arguments.runtime, arguments.threads),
+            runtime=open_device(DeviceOptions(arguments.device), arguments.runtime, arguments.threads),
             clock=arguments.clock or ("cpu" if arguments.threads == 1 else "wall"),
             rounds=arguments.rounds,
             partial_path=partial,
@@ -139,7 +139,7 @@ def measured(arguments: argparse.Namespace, table: LatencyTable) -> list[UnseenN
     return measure_unseen(
         table,
         draw_unseen(table, arguments.networks, SEED),
-        open_device(arguments.device, arguments.runtime, arguments.threads),
+        open_device(DeviceOptions(arguments.device), arguments.runtime, arguments.threads),
         rounds=arguments.rounds,
         seed=SEED,
         partial_folder=arguments.work / "unseen",

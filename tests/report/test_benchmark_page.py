@@ -157,6 +157,17 @@ def test_wrong_outputs_are_never_ranked(record):
     assert not any("SlowNet" in sentence for sentence in findings(record) if "with OpenVINO" in sentence)
 
 
+def test_what_beats_an_efficientformer_is_said_and_ties_are_not(record):
+    beaten = "EfficientFormer-L1 is slower than SlowNet and has a lower published top-1."
+    rival = next(row for row in record["models"] if row["title"] == "SlowNet")
+    rival["top1"] = 81.5
+    assert not any(sentence.endswith(beaten) for sentence in findings(record))
+    rival["results"][0] |= {"p50_ms": 20.0, "interval_ms": [19.5, 20.895]}
+    assert not any(sentence.endswith(beaten) for sentence in findings(record))
+    rival["results"][0]["interval_ms"] = [19.5, 20.5]
+    assert f"With ONNX Runtime, {beaten}" in findings(record)
+
+
 def test_the_front_holds_what_nothing_else_beats(record):
     rows = [
         ({"title": str(index), "top1": top1}, {"p50_ms": ms})

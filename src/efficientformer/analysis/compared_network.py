@@ -15,11 +15,12 @@ from torch import nn
 
 from efficientformer import __version__
 from efficientformer.analysis.build_network import BuiltNetwork, build_network, eager_output, tagged_timm_name
-from efficientformer.analysis.graph_cost import declared_inputs, graph_cost, read_graph
+from efficientformer.analysis.graph_cost import graph_cost
 from efficientformer.analysis.network_source import NetworkSource
 from efficientformer.analysis.published import PublishedTop1, timm_top1, zoo_top1
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.export.onnx import export_onnx
+from efficientformer.latency.onnx_graph import declared_inputs, read_graph
 from efficientformer.latency.runtimes import open_runtime
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, file_digest, read_record, write_record

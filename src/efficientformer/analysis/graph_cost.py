@@ -10,10 +10,9 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
-from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from efficientformer.errors import LatencyError
+from efficientformer.latency.onnx_graph import read_graph
 
 Shape = tuple[int, ...]
 UNCOUNTED = {"Einsum", "Attention", "MultiHeadAttention", "LSTM", "GRU", "RNN", "QLinearMatMul", "QLinearConv"}
@@ -42,30 +41,6 @@ def graph_cost(path: Path, input_shape: Shape) -> GraphCost:
         return GraphCost(sum(_macs(node, shapes) for node in model.graph.node), num_params)
     except (KeyError, ValueError, RuntimeError, OSError):  # No shape, an operator that is not counted, a faulty graph.
         return GraphCost(None, num_params)
-
-
-def read_graph(path: Path) -> ModelProto:
-    """An ONNX file. Raises LatencyError."""
-    try:
-        model = onnx.load_model(path)
-    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
-        raise LatencyError(f"{path} is not a readable ONNX file ({error}). Export the network again.") from error
-    if not model.graph.node:
-        raise LatencyError(f"{path} is not an ONNX network: it has no operators. Export the network again.")
-    return model
-
-
-def declared_inputs(model: ModelProto) -> list[tuple[str, list[int | None]]]:
-    """Name and shape of every input that is no constant; None stands for a size that is open."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return [
-        (
-            item.name,
-            [size.dim_value if size.HasField("dim_value") else None for size in item.type.tensor_type.shape.dim],
-        )
-        for item in model.graph.input
-        if item.name not in constants
-    ]
 
 
 def _macs(node: NodeProto, shapes: dict[str, Shape]) -> int:

@@ -5,14 +5,15 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import JsonOption, print_json
+from efficientformer.cli.options import DeviceOption, JsonOption, print_json
+from efficientformer.latency.devices import DeviceOptions
 
 
 def analyze(
     *,
     out: Annotated[Path, Parameter(name=("--out", "--run-dir"))] = Path("runs/analysis"),
     runtime: Annotated[tuple[str, ...], Parameter(negative_iterable=())] = ("onnxruntime",),
-    device: str = "local",
+    device: DeviceOption = DeviceOptions(),
     threads: int = 1,
     clock: Literal["cpu", "wall"] | None = None,
     resolution: int = 224,
@@ -20,9 +21,6 @@ def analyze(
     network: Annotated[tuple[str, ...], Parameter(negative_iterable=())] = ("efficientformer_l1", "efficientformer_l3"),
     observation: Annotated[tuple[int, ...], Parameter(negative_iterable=())] = (),
     hotspots: bool = True,
-    device_program: str | None = None,
-    device_cores: str | None = None,
-    litert_python: str | None = None,
     json: JsonOption = False,
 ) -> None:
     """Try the paper's four observations about latency on a device, and show where the milliseconds go.
@@ -43,8 +41,6 @@ def analyze(
         Folder of the record and the page.
     runtime: tuple[str, ...]
         A runtime to measure on; give it again for each further one, and all are timed in the same rounds.
-    device: str
-        Where the runtimes run: local, python:PROGRAM, ssh:HOST, adb or command:PROGRAM.
     threads: int
         Threads inside each operator.
     clock: str
@@ -59,12 +55,6 @@ def analyze(
         Number of an observation to try, 1 to 4; all when left out.
     hotspots: bool
         Break known networks down into classes of operators.
-    device_program: str
-        Where the runtime's benchmark program lies on a phone.
-    device_cores: str
-        Cores of a phone that may be used, as a hexadecimal mask for taskset, such as f0.
-    litert_python: str
-        Python that has litert-torch, which makes the files for runtime litert.
     json: bool
         End with the whole record as one JSON document on standard output.
     """
@@ -83,9 +73,6 @@ def analyze(
         networks=network,
         observations=observation,
         has_hotspots=hotspots,
-        device_program=device_program,
-        device_cores=device_cores,
-        litert_python=litert_python,
     )
     record, page = run(request, RunConsole())
     if json:

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import JsonOption, print_json
+from efficientformer.cli.options import DeviceOption, JsonOption, print_json
+from efficientformer.latency.devices import DeviceOptions
 
 UNBROKEN = 1000
 
@@ -19,7 +20,7 @@ def benchmark(
     rounds: int = 40,
     resolution: int | None = None,
     reference: str | None = None,
-    device: str = "local",
+    device: DeviceOption = DeviceOptions(),
     out: Annotated[Path, Parameter(name=("--out", "--run-dir"))] = Path("runs/benchmark"),
     json: JsonOption = False,
 ) -> None:
@@ -53,8 +54,6 @@ def benchmark(
         Input size for all networks that can take it, in pixels; by default each has its own.
     reference: str
         The network that ratios are to; by default the suite's, or the first.
-    device: str
-        Where the networks run: local, python:PATH, ssh:USER@HOST, adb or command:PROGRAM.
     out: Path
         Folder of benchmark.json, benchmark.html and the exported networks.
     json: bool

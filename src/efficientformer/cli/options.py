@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from efficientformer.errors import UsageError
+from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.budget import parse_budgets
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import RunDir
@@ -32,6 +33,7 @@ class RunOptions:
 
 
 JsonOption = Annotated[bool, Parameter(name="--json", negative=())]
+DeviceOption = Annotated[DeviceOptions, Parameter(name="*")]
 SettingsOption = Annotated[Settings, Parameter(name="*", negative_iterable=())]
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import JsonOption, RunOptions, SettingsOption, print_json, run_phase
+from efficientformer.cli.options import DeviceOption, JsonOption, RunOptions, SettingsOption, print_json, run_phase
 from efficientformer.errors import LatencyError, UsageError
+from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.settings import Settings
 
 OutOption = Annotated[Path, Parameter(name=("--out", "-o"))]
@@ -76,7 +77,7 @@ def check(
     measure: int = 0,
     rounds: int = 24,
     max_error: float = 7.0,
-    device: str = "local",
+    device: DeviceOption = DeviceOptions(),
     json: JsonOption = False,
 ) -> None:
     """Hold a table against this device: fingerprint, held-out error, interpolation, staircases, and fresh networks.
@@ -98,8 +99,6 @@ def check(
         Interleaved timing rounds over these networks.
     max_error: float
         Largest mean error allowed, in percent.
-    device: str
-        Where the table is to be used: local, or another device.
     json: bool
         Print the findings as one JSON document.
     """
@@ -206,7 +205,7 @@ def predict(
     *,
     extend: Annotated[bool, Parameter(negative=())] = False,
     rounds: int = 24,
-    device: str = "local",
+    device: DeviceOption = DeviceOptions(),
     out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
     json: JsonOption = False,
 ) -> None:
@@ -227,8 +226,6 @@ def predict(
         Time the parts that the table lacks, on its own device, and keep them.
     rounds: int
         Interleaved timing rounds over these parts.
-    device: str
-        Where to time them: local, or another device.
     out: Path
         Write the extended table here instead of over the table.
     json: bool

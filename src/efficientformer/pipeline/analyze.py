@@ -8,13 +8,14 @@ from typing import Any
 from efficientformer.analysis.conclusions import advise, summarize_claims
 from efficientformer.analysis.hotspots import measure_hotspots
 from efficientformer.analysis.measure_observations import measure_observations
-from efficientformer.analysis.observations import plan_observations
+from efficientformer.analysis.observations import Observation, plan_observations
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
-from efficientformer.latency.devices import default_clock, open_device
+from efficientformer.latency.devices import DeviceOptions, default_clock, open_device
 from efficientformer.latency.measure_networks import check_rounds
 from efficientformer.latency.runtimes import Runtime
 from efficientformer.pipeline.console import RunConsole
+from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
 from efficientformer.report.analysis_page import FORMAT, RECORD_NAME, render_analysis
@@ -24,14 +25,11 @@ PARTIAL_DIR = "rounds"
 
 @dataclass(frozen=True)
 class AnalysisRequest:
-    """What to analyze: names of runtimes and networks, numbers of observations (none for all), and how to time.
-
-    The last three are what `open_device` takes for phones and for LiteRT.
-    """
+    """What to analyze: names of runtimes and networks, numbers of observations (none for all), and how to time."""
 
     out: Path
     runtimes: tuple[str, ...]
-    device: str
+    device: DeviceOptions
     threads: int
     clock: Clock | None
     resolution: int
@@ -39,26 +37,10 @@ class AnalysisRequest:
     networks: tuple[str, ...]
     observations: tuple[int, ...]
     has_hotspots: bool = True
-    device_program: str | None = None
-    device_cores: str | None = None
-    litert_python: str | None = None
 
     @property
     def resolved_clock(self) -> Clock:
-        return self.clock or default_clock(self.device, self.runtimes, self.threads)
-
-    def open_runtimes(self) -> list[Runtime]:
-        return [
-            open_device(
-                self.device,
-                name,
-                self.threads,
-                program=self.device_program,
-                cores=self.device_cores,
-                litert_python=self.litert_python,
-            )
-            for name in self.runtimes
-        ]
+        return self.clock or default_clock(self.device.device, self.runtimes, self.threads)
 
 
 def analyze(request: AnalysisRequest, console: RunConsole) -> tuple[dict[str, Any], Path]:
@@ -67,31 +49,41 @@ def analyze(request: AnalysisRequest, console: RunConsole) -> tuple[dict[str, An
     Finished rounds survive an interruption, and the same request goes on from them. Raises UsageError for a request
     that no runtime can serve, LatencyError for a measurement that fails.
     """
-    clock = request.resolved_clock
-    check_clock(clock, request.threads)
+    check_clock(request.resolved_clock, request.threads)
     check_rounds(request.rounds)  # Before minutes go into preparing networks.
     if len(set(request.runtimes)) < len(request.runtimes) or not request.runtimes:
         raise UsageError("Name each runtime once, and at least one: --runtime onnxruntime --runtime openvino.")
     observations = plan_observations(request.resolution, request.networks, request.observations)
-    runtimes = request.open_runtimes()
-    partial_dir = request.out / PARTIAL_DIR
+    runtimes = [open_device(request.device, name, request.threads) for name in request.runtimes]
+    with RunDir(request.out).locked():
+        record = _measure(observations, runtimes, request, console)
+        write_record(request.out / RECORD_NAME, record)
+        _forget_rounds(request.out / PARTIAL_DIR)
+        for row in record["failures"]:
+            console.warn(f"{row['runtime']} cannot run {row['candidate']}: {row['reason']}")
+        return record, render_analysis(request.out)
+
+
+def _measure(
+    observations: Sequence[Observation], runtimes: Sequence[Runtime], request: AnalysisRequest, console: RunConsole
+) -> dict[str, Any]:
     console.phase("analyze", f"{len(observations)} observations on {', '.join(request.runtimes)}")
     with console.progress("measuring") as progress:
         findings = measure_observations(
             observations,
             runtimes,
-            clock=clock,
+            clock=request.resolved_clock,
             rounds=request.rounds,
-            partial_dir=partial_dir,
+            partial_dir=request.out / PARTIAL_DIR,
             progress=progress,
         )
     hotspots = _hotspots(runtimes, request, findings.failures, console) if request.has_hotspots else []
-    record = {
+    return {
         "format": FORMAT,
         "resolution": request.resolution,
-        "device": request.device,
+        "device": request.device.device,
         "threads": request.threads,
-        "clock": clock,
+        "clock": request.resolved_clock,
         "rounds": request.rounds,
         "runtimes": [runtime.describe() for runtime in runtimes],
         "claims": summarize_claims(findings.experiments, findings.differences),
@@ -100,11 +92,6 @@ def analyze(request: AnalysisRequest, console: RunConsole) -> tuple[dict[str, An
         "hotspots": hotspots,
         "provenance": provenance(runtimes[0].machine()),
     }
-    write_record(request.out / RECORD_NAME, record)
-    _forget_rounds(partial_dir)
-    for row in findings.failures:
-        console.warn(f"{row['runtime']} cannot run {row['candidate']}: {row['reason']}")
-    return record, render_analysis(request.out)
 
 
 def _hotspots(

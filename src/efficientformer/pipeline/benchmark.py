@@ -24,8 +24,8 @@ from efficientformer.analysis.published import sources as published_sources
 from efficientformer.analysis.suites import SUITES, find_suite, known_title
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
-from efficientformer.latency.devices import LOCAL, default_clock, open_device
-from efficientformer.latency.measure_networks import MIN_ROUNDS
+from efficientformer.latency.devices import LOCAL, DeviceOptions, default_clock, open_device
+from efficientformer.latency.measure_networks import MIN_ROUNDS, check_rounds
 from efficientformer.latency.runtimes import Runtime
 from efficientformer.latency.timer import Progress
 from efficientformer.pipeline.console import RunConsole
@@ -53,11 +53,11 @@ class BenchmarkRequest:
     rounds: int = MIN_ROUNDS
     resolution: int | None = None
     reference: str | None = None
-    device: str = LOCAL
+    device: DeviceOptions = DeviceOptions()
 
     @property
     def resolved_clock(self) -> Clock:
-        return self.clock or default_clock(self.device, self.runtimes, self.threads)
+        return self.clock or default_clock(self.device.device, self.runtimes, self.threads)
 
 
 @dataclass
@@ -71,8 +71,7 @@ def benchmark(request: BenchmarkRequest, out: Path, console: RunConsole) -> dict
 
     Raises UsageError for a request that cannot be carried out, LatencyError when nothing can be measured.
     """
-    if request.rounds < MIN_ROUNDS:
-        raise UsageError(f"{request.rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
+    check_rounds(request.rounds)
     check_clock(request.resolved_clock, request.threads)
     sources = _sources(request)
     reference = _reference(request, sources)
@@ -82,7 +81,7 @@ def benchmark(request: BenchmarkRequest, out: Path, console: RunConsole) -> dict
     runtimes = [open_device(request.device, name, request.threads) for name in dict.fromkeys(request.runtimes)]
     with RunDir(out).locked():
         prepared = _prepare(sources, request, out / "networks", console)
-        _check_memory(prepared.networks, [runtime.name for runtime in runtimes], request.device)
+        _check_memory(prepared.networks, [runtime.name for runtime in runtimes], request.device.device)
         partial_path = _partial_path(out, prepared.networks)
         comparison = _compare(prepared.networks, runtimes, request, partial_path, console)
         names = [runtime.name for runtime in runtimes]
@@ -94,7 +93,7 @@ def benchmark(request: BenchmarkRequest, out: Path, console: RunConsole) -> dict
             "format": FORMAT,
             "suite": suite and {"name": suite.name, "description": suite.description, "missing": suite.missing},
             "reference": reference,
-            "device": request.device,
+            "device": request.device.device,
             "runtimes": [runtime.describe() for runtime in runtimes],
             "threads": request.threads,
             "clock": request.resolved_clock,

@@ -10,6 +10,7 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.latency.compare_tables import diff_tables, merge_tables
+from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.entries import BLOCK_KINDS, families
 from efficientformer.latency.interpolation import knot_errors
 from efficientformer.latency.staircases import fast_widths, find_steps
@@ -69,7 +70,7 @@ def describe_table(path: Path) -> dict[str, Any]:
 
 
 def check_table(
-    path: Path, *, max_error: float, measure: int, rounds: int, device: str, console: RunConsole
+    path: Path, *, max_error: float, measure: int, rounds: int, device: DeviceOptions, console: RunConsole
 ) -> dict[str, Any]:
     """Hold a table against this device, its own error and, where `measure` > 0, so many networks measured here.
 
@@ -117,7 +118,7 @@ def diff(first: Path, second: Path) -> dict[str, Any]:
 
 
 def predict(
-    path: Path, network: str, *, extend: bool, rounds: int, device: str, out: Path | None, console: RunConsole
+    path: Path, network: str, *, extend: bool, rounds: int, device: DeviceOptions, out: Path | None, console: RunConsole
 ) -> dict[str, Any]:
     """Latency and interval of a network, a name or the path of an architecture's JSON file.
 
@@ -157,10 +158,8 @@ def find_architecture(network: str) -> Architecture:
     return Architecture.from_json(content.get("architecture", content) if isinstance(content, dict) else content)
 
 
-def open_table_device(table: LatencyTable, device: str) -> "Runtime":
+def open_table_device(table: LatencyTable, device: DeviceOptions) -> "Runtime":
     """The table's own runtime and number of threads, on the device."""
-    from efficientformer.latency.devices import open_device
-
     return open_device(device, str(table.runtime["name"]), table.threads)
 
 

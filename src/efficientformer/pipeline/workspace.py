@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from efficientformer.arch.space import SPACES, SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.pipeline.budget import Budget, parse_budgets
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import NetworkFiles, RunDir
@@ -108,17 +109,9 @@ class Workspace:
 
     @cached_property
     def runtime(self) -> "Runtime":
-        from efficientformer.latency.devices import open_device
-
         settings = self.settings
-        return open_device(
-            settings.device,
-            settings.runtime,
-            settings.threads,
-            program=settings.device_program,
-            cores=settings.device_cores,
-            litert_python=settings.litert_python,
-        )
+        options = DeviceOptions(settings.device, settings.device_program, settings.device_cores, settings.litert_python)
+        return open_device(options, settings.runtime, settings.threads)
 
     @cached_property
     def training_device(self) -> "torch.device":

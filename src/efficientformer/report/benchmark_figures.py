@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from efficientformer.report import wording
-from efficientformer.report.benchmark_findings import model, pareto_front, usable
+from efficientformer.report.benchmark_findings import is_efficientformer, model, pareto_front, usable
 from efficientformer.report.style import Figure, LegendEntry, finish, rounded, series_color, series_shape, var
 
 OURS, OTHERS = (var("series-1"), "diamond"), (var("series-0"), "circle")
@@ -143,10 +143,6 @@ def _plane_rows(record: Row, runtime: str) -> list[Row]:
             }
         )
     return rows
-
-
-def is_efficientformer(network: Row) -> bool:
-    return network["source"]["kind"] in ("zoo", "weights") or "efficientformer" in network["source"]["target"]
 
 
 def _plane(runtime: str, rows: list[Row], ends: list[tuple[float, float]]) -> Figure:

@@ -15,10 +15,11 @@ Row = dict[str, Any]
 
 
 def findings(record: Row) -> list[str]:
-    """The paper's comparisons as they come out here, then fronts, agreement of runtimes, and what MACs hide."""
+    """The paper's comparisons as they come out here, fronts, what beats ours, how runtimes agree, what MACs hide."""
     return [
         *(sentence for pair in record["comparisons"] if (sentence := _comparison(record, pair))),
         *_fronts(record),
+        *_beaten(record),
         *(_agreement(row) for row in record["agreements"]),
         *(sentence for name in _names(record) if (sentence := _cost_of_macs(record, name))),
     ]
@@ -139,6 +140,28 @@ def _fronts(record: Row) -> Iterator[str]:
             f"With {wording.join(names)}, no measured network is as fast and has a higher published top-1 than "
             f"{wording.join(front)}."
         )
+
+
+def _beaten(record: Row) -> Iterator[str]:
+    """Each EfficientFormer that another network outdoes in both; runtimes with the same answer share a sentence."""
+    runtimes: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name in _names(record):
+        rated = [(row, result) for row, result in usable(record, name) if row["top1"] is not None]
+        for ours, own in filter(lambda pair: is_efficientformer(pair[0]), rated):
+            better = tuple(
+                row["title"]
+                for row, result in rated
+                if result["interval_ms"][1] < own["interval_ms"][0] and row["top1"] > ours["top1"]
+            )
+            if better:
+                runtimes.setdefault((ours["title"], better), []).append(runtime_title(name))
+    for (title, better), names in runtimes.items():
+        rivals = wording.join(better)
+        yield f"With {wording.join(names)}, {title} is slower than {rivals} and has a lower published top-1."
+
+
+def is_efficientformer(network: Row) -> bool:
+    return network["source"]["kind"] in ("zoo", "weights") or "efficientformer" in network["source"]["target"]
 
 
 def _agreement(row: Row) -> str:

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.devices import counts_own_time, default_clock, open_device
+from efficientformer.latency.devices import DeviceOptions, counts_own_time, default_clock, open_device
 from efficientformer.latency.devices.command import CommandDevice
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 
@@ -13,34 +13,34 @@ from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 )
 def test_what_is_no_device_is_refused_with_the_forms(device):
     with pytest.raises(UsageError, match=r"(?s)There is no device .*python:PATH.*ssh:USER@HOST.*adb:SERIAL.*command:"):
-        open_device(device, "onnxruntime")
+        open_device(DeviceOptions(device), "onnxruntime")
 
 
 def test_each_form_opens_its_device(monkeypatch):
-    local = open_device("local", "onnxruntime", 2)
+    local = open_device(DeviceOptions("local"), "onnxruntime", 2)
     assert isinstance(local, OnnxRuntime) and local.threads == 2
-    command = open_device("command:./bench.sh --fast", "onnxruntime", 3)
+    command = open_device(DeviceOptions("command:./bench.sh --fast"), "onnxruntime", 3)
     assert isinstance(command, CommandDevice) and command.threads == 3
     monkeypatch.setenv("PATH", "")
     for device in ("adb", "adb:8A1X0"):
         with pytest.raises(LatencyError, match="adb cannot be started"):
-            open_device(device, "onnxruntime")
+            open_device(DeviceOptions(device), "onnxruntime")
 
 
 def test_another_python_runs_the_runtime():
-    device = open_device(f"python:{sys.executable}", "onnxruntime")
+    device = open_device(DeviceOptions(f"python:{sys.executable}"), "onnxruntime")
     here = OnnxRuntime(1)
     assert device.describe()["version"] == here.describe()["version"] and device.machine() == here.machine()
 
 
 def test_what_only_phones_have_is_refused_elsewhere():
-    for given in ({"program": "/data/local/tmp/bench"}, {"cores": "f0"}):
+    for given in ({"device_program": "/data/local/tmp/bench"}, {"device_cores": "f0"}):
         with pytest.raises(UsageError, match="--device local takes neither"):
-            open_device("local", "onnxruntime", **given)
+            open_device(DeviceOptions("local", **given), "onnxruntime")
     with pytest.raises(UsageError, match="at least one thread"):
-        open_device("adb", "onnxruntime", 0)
+        open_device(DeviceOptions("adb"), "onnxruntime", 0)
     with pytest.raises(UsageError, match="onnxruntime, litert, ncnn"):
-        open_device("adb", "openvino")
+        open_device(DeviceOptions("adb"), "openvino")
 
 
 def test_cpu_time_is_told_where_our_own_code_reads_the_clock():

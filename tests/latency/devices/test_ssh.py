@@ -14,7 +14,7 @@ from torch import nn
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.export.onnx import export_onnx
 from efficientformer.latency.build_table import build_table
-from efficientformer.latency.devices import open_device
+from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.devices.ssh import ssh_transport
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
@@ -72,7 +72,7 @@ def open_board(pauses=(0.0, 0.0), host="board"):
 
 
 def test_networks_run_on_the_far_side(ssh, onnx_file):
-    board = open_device(f"ssh:me@board:{PYTHON}", "onnxruntime")
+    board = open_device(DeviceOptions(f"ssh:me@board:{PYTHON}"), "onnxruntime")
     here = OnnxRuntime(1)
     assert board.describe() == here.describe() and board.machine() == here.machine()
     network = board.open(onnx_file, SHAPE)

@@ -4,6 +4,7 @@ A device is a `Runtime` whose networks run elsewhere. A further one is a file an
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from efficientformer.errors import UsageError
 from efficientformer.latency.clock import Clock
@@ -18,22 +19,28 @@ FORMS = """\
   command:PROGRAM    any program that times a model file and prints JSON, such as command:./bench.sh"""
 
 
-def open_device(
-    device: str,
-    runtime: str,
-    threads: int = 1,
-    *,
-    program: str | None = None,
-    cores: str | None = None,
-    litert_python: str | None = None,
-) -> Runtime:
-    """The runtime as it runs on the device.
+@dataclass(frozen=True)
+class DeviceOptions:
+    """The device that networks are timed on, and what it takes to reach it."""
 
-    `program` is where the benchmark program lies on a phone, `cores` the mask of the cores that it may use there (as
-    taskset takes it, in hexadecimal), `litert_python` the Python that converts networks to LiteRT. A command brings a
-    runtime of its own, whatever `runtime` says. Raises UsageError for a device that is none of `FORMS` or does not go
-    with the other arguments, LatencyError for one that cannot be reached.
+    device: str = LOCAL
+    """Where networks are timed: local, python:PATH, ssh:USER@HOST, adb, adb:SERIAL (a phone) or command:PROGRAM."""
+    device_program: str | None = None
+    """Where the runtime's benchmark program lies on a phone; its own name in /data/local/tmp by default."""
+    device_cores: str | None = None
+    """Cores of a phone that may be used, as a hexadecimal mask for taskset, such as f0."""
+    litert_python: str | None = None
+    """Python that has litert-torch, which makes the files for runtime litert; this one by default."""
+
+
+def open_device(options: DeviceOptions, runtime: str, threads: int = 1) -> Runtime:
+    """The runtime as it runs on the device. A command brings a runtime of its own, whatever `runtime` says.
+
+    Raises UsageError for a device that is none of `FORMS` or does not go with the other arguments, LatencyError for
+    one that cannot be reached.
     """
+    device, program, cores = options.device, options.device_program, options.device_cores
+    litert_python = options.litert_python
     if threads < 1:
         raise UsageError(f"A runtime needs at least one thread, not {threads}.")
     kind, _, rest = device.partition(":")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 
 from efficientformer.errors import LatencyError
+from efficientformer.latency.onnx_graph import declared_inputs, read_graph
 from efficientformer.latency.runtimes.exported import check_only_input
 from efficientformer.latency.worker.files import OnnxFiles
 from efficientformer.latency.worker.reductions import reduce_over_two_axes
@@ -39,7 +39,10 @@ class NcnnFiles(OnnxFiles):
     def lower(self, path: Path, input_shape: tuple[int, ...], folder: Path) -> Path:
         if path.suffix == ".param":
             return path
-        model = _read(path, input_shape)
+        model = read_graph(path)
+        check_only_input(path, declared_inputs(model), input_shape)
+        if input_shape[0] != 1:
+            raise LatencyError(f"ncnn runs one image at a time, not {input_shape[0]}. Choose another runtime.")
         reduce_over_two_axes(model)
         with tempfile.TemporaryDirectory(prefix="efficientformer-") as scratch:
             rewritten = Path(scratch) / "network.onnx"
@@ -92,23 +95,6 @@ def _program() -> Path:
     raise LatencyError(
         'ncnn needs its converter pnnx on this machine. Install it: pip install "efficientformer[ncnn]".'
     )
-
-
-def _read(path: Path, input_shape: tuple[int, ...]) -> onnx.ModelProto:
-    try:
-        model = onnx.load_model(path)
-    except (OSError, ValueError, DecodeError) as error:
-        raise LatencyError(f"{path} is not a readable ONNX file ({error}). Export the network again.") from error
-    weights = {item.name for item in model.graph.initializer}
-    inputs = [item for item in model.graph.input if item.name not in weights]
-    check_only_input(path, [(item.name, _declared_shape(item)) for item in inputs], input_shape)
-    if input_shape[0] != 1:
-        raise LatencyError(f"ncnn runs one image at a time, not {input_shape[0]}. Choose another runtime.")
-    return model
-
-
-def _declared_shape(value: onnx.ValueInfoProto) -> list[int | None]:
-    return [size.dim_value if size.HasField("dim_value") else None for size in value.type.tensor_type.shape.dim]
 
 
 def _declare_input(param: Path, input_shape: tuple[int, ...]) -> None:
