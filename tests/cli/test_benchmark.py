@@ -1,4 +1,6 @@
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -7,6 +9,7 @@ from onnx import TensorProto, helper
 
 from efficientformer.cli.app import run
 from efficientformer.pipeline import benchmark as pipeline
+from efficientformer.pipeline.console import ProgressUpdate, RunConsole
 
 SMALL = ["mobilenetv2_035", "mobileone_s0", "--resolution", "32"]
 
@@ -99,14 +102,18 @@ def test_an_interrupted_benchmark_goes_on_with_its_rounds_and_its_files(tmp_path
     monkeypatch.chdir(tmp_path)
     rounds = 0
 
-    def interrupt(*_: object) -> None:
-        nonlocal rounds
-        rounds += 1
-        if rounds == 20:
-            raise KeyboardInterrupt
+    @contextlib.contextmanager
+    def interrupted(_: RunConsole, description: str) -> Iterator[ProgressUpdate]:
+        def update(*_: object) -> None:
+            nonlocal rounds
+            rounds += description == "measuring"
+            if rounds == 20:
+                raise KeyboardInterrupt
+
+        yield update
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "_with_forecast", lambda *_: interrupt)
+        patched.setattr(RunConsole, "progress", interrupted)
         assert run(["benchmark", *SMALL, "--out", "here"]) == 130
     assert "Run the same command again" in capsys.readouterr().err
     (partial,) = Path("here").glob("rounds-*.partial.jsonl")

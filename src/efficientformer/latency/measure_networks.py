@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from efficientformer.errors import LatencyError
+from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.calm import calm_rounds, time_until_calm
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.conditions import conditions_at
@@ -54,7 +54,7 @@ def measure_networks(
     leaves ratios where they are. Rounds that disturbed windows spoiled are taken again, see `calm`. As long as
     `decided`, called with the measurements, is false, they go on, up to three times the rounds. Finished rounds are
     kept in `partial_path`, from where a later call with the same subjects goes on. Raises LatencyError for a clock that
-    does not fit the threads, or fewer than 40 rounds.
+    does not fit the threads, UsageError for fewer than 40 rounds.
     """
     threads = _common_threads(subjects)
     check_clock(clock, threads)
@@ -84,9 +84,9 @@ def measure_networks(
 
 
 def check_rounds(rounds: int) -> None:
-    """Raise LatencyError for fewer rounds than an interval needs."""
+    """Raise UsageError for fewer rounds than an interval needs."""
     if rounds < MIN_ROUNDS:
-        raise LatencyError(f"{rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
+        raise UsageError(f"{rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
 
 
 def _measurements(

@@ -4,7 +4,6 @@ The folder keeps exported files and finished rounds, so that the same request go
 record is written the rounds are gone: the next call measures anew.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +26,6 @@ from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.devices import LOCAL, DeviceOptions, default_clock, open_device
 from efficientformer.latency.measure_networks import MIN_ROUNDS, check_rounds
 from efficientformer.latency.runtimes import Runtime
-from efficientformer.latency.timer import Progress
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.provenance import provenance
@@ -38,7 +36,6 @@ COPIES = 3
 """What a runtime needs for a network, in sizes of its file: weights as read and repacked (2.2 measured), and room."""
 GIB = 2**30
 MEMORY_SHARE = 0.8
-EARLY_ROUND = 3
 
 
 @dataclass(frozen=True)
@@ -195,23 +192,8 @@ def _compare(
             rounds=request.rounds,
             partial_path=partial_path,
             opening=opening,
-            measuring=_with_forecast(measuring, console),
+            measuring=measuring,
         )
     for (network, runtime), reason in comparison.problems.items():
         console.warn(f"{network} on {runtime}: {reason}")
     return comparison
-
-
-def _with_forecast(measuring: Progress, console: RunConsole) -> Progress:
-    """Progress that says, after a few rounds, how long the rest will take, for logs without a progress bar."""
-    seen: list[tuple[int, float]] = []
-
-    def update(done: int, total: int, text: str) -> None:
-        seen.append((done, time.monotonic()))
-        if len(seen) == EARLY_ROUND and done < total:
-            (first, start), (last, now) = seen[0], seen[-1]
-            left = (now - start) / (last - first) * (total - done)
-            console.say(f"round {done} of {total}; about {max(1, round(left / 60))} min left")
-        measuring(done, total, text)
-
-    return update

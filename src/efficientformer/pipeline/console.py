@@ -1,6 +1,7 @@
 """What a person sees while a run goes on: phases, progress with time left, and nothing on standard output."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.progress import (
 
 ProgressUpdate = Callable[[int, int, str], None]
 """Call with (done, total, text)."""
+LOG_EVERY_S = 60.0
 
 
 class RunConsole:
@@ -35,7 +37,10 @@ class RunConsole:
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[ProgressUpdate]:
-        """A progress bar with time elapsed and left; gone when the block ends."""
+        """A progress bar with time elapsed and left, gone when the block ends; in a log, a line every minute."""
+        if not self._console.is_terminal:
+            yield self._logged(description)
+            return
         bar = Progress(
             TextColumn(f"{'':<11} {description}"),
             BarColumn(bar_width=28),
@@ -46,7 +51,6 @@ class RunConsole:
             TextColumn("{task.fields[text]}"),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
         )
         with bar:
             task = bar.add_task(description, total=None, text="")
@@ -55,3 +59,18 @@ class RunConsole:
                 bar.update(task, completed=done, total=total, text=text)
 
             yield update
+
+    def _logged(self, description: str) -> ProgressUpdate:
+        started = said = time.monotonic()
+        first: int | None = None
+
+        def update(done: int, total: int, text: str = "") -> None:
+            nonlocal said, first
+            first, now = done if first is None else first, time.monotonic()
+            if now - said < LOG_EVERY_S or not first < done < total:
+                return
+            said = now
+            minutes_left = (now - started) / (done - first) * (total - done) / 60
+            self.say(f"{description}: {text} ({done} of {total}, about {max(1, round(minutes_left))} min left)")
+
+        return update
