@@ -104,6 +104,35 @@ def test_a_further_budget_needs_no_new_search(designed, command, photos, tmp_pat
     assert (run_dir / "slim" / "steps.jsonl").read_text().startswith(steps_before)
 
 
+def test_baselines_are_as_fast_judged_alike_and_in_the_report(designed, command, tmp_path):
+    run_dir = tmp_path / "compared"
+    shutil.copytree(designed[0], run_dir)
+    few = ("--baselines.random", "3", "--baselines.evolution", "0.5")
+    process = command("baselines", "--run-dir", run_dir, *few, "--json")
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    budgets = json.loads(stdout)["budgets"]
+    assert [row["budget"] for row in budgets] == ["60%", "40%"]
+    for budget in budgets:
+        surrogate = budget["surrogate"]
+        assert surrogate["gap"] == pytest.approx(surrogate["greedy_drop"] - surrogate["optimum_drop"]) and (
+            surrogate["gap"] >= -1e-9
+        )
+        names = [row["name"] for row in budget["baselines"]]
+        assert set(names) >= {"scaled_l1", "slim_by_macs", "evolution"}
+        for row in (*budget["baselines"], surrogate["optimum"]):
+            assert row["latency_ms"] <= budget["latency_ms"] + 1e-9 and 0 <= row["top1"] <= 100
+    judged = (run_dir / "slim" / "evaluations.jsonl").read_text()
+    _, stderr = command("baselines", "--run-dir", run_dir, *few).communicate()
+    assert stderr.count("up to date") == 1
+    (run_dir / "slim" / "baselines.json").unlink()
+    again, _ = command("baselines", "--run-dir", run_dir, *few, "--json").communicate()
+    assert json.loads(again)["budgets"] == budgets
+    assert (run_dir / "slim" / "evaluations.jsonl").read_text() == judged, "nothing is judged twice"
+    assert run(["report", "--run-dir", str(run_dir)]) == 0
+    assert "Against simpler ways" in (run_dir / "report.html").read_text(encoding="utf-8")
+
+
 def test_predict_names_the_classes_of_new_images(designed, photos, tmp_path, capsys):
     _, result, _ = designed
     sheet = tmp_path / "sheet.png"

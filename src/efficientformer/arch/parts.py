@@ -6,7 +6,7 @@ its cost depends on: kind, grid, widths and options.
 
 from dataclasses import dataclass, fields
 
-from efficientformer.arch.spec import MB3D, MB4D, Architecture, Block
+from efficientformer.arch.spec import MB3D, MB4D, Architecture, Block, Stage
 
 Grid = tuple[int, int]
 
@@ -85,15 +85,21 @@ def network_parts(architecture: Architecture, resolution: int | Grid, num_classe
     for index, (stage, grid) in enumerate(zip(architecture.stages, grids, strict=True)):
         if index:
             parts.append(downsample_part(grids[index - 1], architecture.stages[index - 1].width, stage.width))
-        previous = MB4D.kind
-        for block in stage.blocks:
-            if block.kind == MB3D.kind and previous == MB4D.kind:
-                parts.append(Part("flatten", grid, stage.width, stage.width))
-            parts.append(block_part(block, grid, stage.width))
-            previous = block.kind
-        if previous == MB3D.kind and index < 3:
-            parts.append(Part("unflatten", grid, stage.width, stage.width))
-        if previous == MB4D.kind and index == 3:
-            parts.append(Part("flatten", grid, stage.width, stage.width))
+        parts += stage_parts(stage, grid, is_last=index == len(grids) - 1)
     parts.append(head_part(grids[-1], architecture.stages[-1].width, num_classes))
+    return parts
+
+
+def stage_parts(stage: Stage, grid: Grid, *, is_last: bool) -> list[Part]:
+    """The stage's blocks and its changes of layout. Stages pass maps on; the last passes tokens to the head."""
+    parts, previous = [], MB4D.kind
+    for block in stage.blocks:
+        if block.kind == MB3D.kind and previous == MB4D.kind:
+            parts.append(Part("flatten", grid, stage.width, stage.width))
+        parts.append(block_part(block, grid, stage.width))
+        previous = block.kind
+    if previous == MB3D.kind and not is_last:
+        parts.append(Part("unflatten", grid, stage.width, stage.width))
+    if previous == MB4D.kind and is_last:
+        parts.append(Part("flatten", grid, stage.width, stage.width))
     return parts

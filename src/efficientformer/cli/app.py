@@ -8,6 +8,7 @@ from rich.console import Console
 
 from efficientformer import __version__
 from efficientformer.cli.analyze import analyze
+from efficientformer.cli.baselines import baselines
 from efficientformer.cli.benchmark import benchmark
 from efficientformer.cli.design import design
 from efficientformer.cli.evaluate import evaluate
@@ -28,7 +29,7 @@ app = App(
     version=__version__,
     suppress_keyboard_interrupt=False,  # `run` tells how to go on
 )
-VERBS = (design, analyze, benchmark, table, supernet, slim, train, evaluate, export, verify, report, predict)
+VERBS = (design, analyze, benchmark, table, supernet, slim, baselines, train, evaluate, export, verify, report, predict)
 for order, verb in enumerate(VERBS):
     app.command(verb, sort_key=order)
 for order, command in enumerate(TABLE_COMMANDS):

@@ -6,10 +6,9 @@ from typing import Any
 
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.console import ProgressUpdate
-from efficientformer.pipeline.oracles import accuracy_oracle, load_supernet
+from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import append_line, read_lines, read_record, write_text
-from efficientformer.search.accuracy import SupernetAccuracy
 from efficientformer.search.slim import State, slim
 from efficientformer.search.subnet import Subnet
 
@@ -23,7 +22,7 @@ class Descent:
     def __init__(self, workspace: Workspace, table: LatencyTable, fingerprint: str) -> None:
         self._path = workspace.run_dir.slim_steps
         self._workspace, self._table = workspace, table
-        self._oracle: SupernetAccuracy | None = None
+        self._accuracy = Evaluations(workspace)
         self._fingerprint = fingerprint
         lines = read_lines(self._path)
         if lines and lines[0].get("descent") == fingerprint:
@@ -73,11 +72,6 @@ class Descent:
         record = next(self._ahead)
         append_line(self._path, record)
         self.records.append(record)
-
-    def _accuracy(self, subnet: Subnet) -> float:
-        if self._oracle is None:
-            self._oracle = accuracy_oracle(self._workspace, load_supernet(self._workspace))
-        return self._oracle(subnet)
 
     def _rewrite(self) -> None:
         lines = []

@@ -77,6 +77,15 @@ class SlimSettings(_Settings):
     """Share of a budget left free for the next measurement's noise."""
 
 
+class BaselineSettings(_Settings):
+    """What slimming is held against, at the same latency."""
+
+    random: Positive = 50
+    """Random networks of each budget."""
+    evolution: NotNegative = 10.0
+    """Evaluations of the evolution, as a multiple of those of slimming; 0 leaves it out."""
+
+
 class TrainSettings(_Settings):
     """Training of the networks that were found."""
 
@@ -140,6 +149,7 @@ class Settings(_Settings):
     table: TableSettings = TableSettings()
     supernet: SupernetSettings = SupernetSettings()
     slim: SlimSettings = SlimSettings()
+    baselines: BaselineSettings = BaselineSettings()
     train: TrainSettings = TrainSettings()
     verify: VerifySettings = VerifySettings()
 

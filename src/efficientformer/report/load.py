@@ -24,6 +24,7 @@ RECORDS = {
     "table": RecordKind("table.json", "the latency table", "table"),
     "supernet": RecordKind("supernet/record.json", "the trained supernet's record", "supernet"),
     "trace": RecordKind("slim/trace.json", "the slimming trace", "slim"),
+    "baselines": RecordKind("slim/baselines.json", "the baselines of slimming", "baselines"),
     "verification": RecordKind("verification.json", "the measurement of the exported files", "verify"),
     "result": RecordKind("result.json", "the result", "design"),
 }

@@ -30,12 +30,19 @@ class SectionKind:
     title: str
     record: str
     fill: Callable[[Run], dict[str, Any]]
+    is_optional: bool = False
+    """Of a phase that not every run goes through: left out as long as its record is not there."""
+
+    def belongs(self, run: Run) -> bool:
+        path = RECORDS[self.record].path
+        return not self.is_optional or run.get(self.record) is not None or path in run.unreadable
 
 
 SECTIONS = (
     SectionKind("headline", "Promise", "result", result_sections.headline),
     SectionKind("plane", "Latency and accuracy", "result", result_sections.plane),
     SectionKind("slimming", "Slimming path", "trace", result_sections.slimming),
+    SectionKind("baselines", "Against simpler ways", "baselines", result_sections.baselines, is_optional=True),
     SectionKind("architectures", "Networks found", "trace", result_sections.architectures),
     SectionKind("supernet", "Paths of the supernet", "supernet", record_sections.supernet),
     SectionKind("latency_table", "Latency table", "table", record_sections.latency_table),
@@ -69,7 +76,7 @@ def render_report(run_dir: Path) -> Path:
 
 def render_page(run: Run) -> str:
     environment = page_environment()
-    sections = [build_section(environment, run, kind) for kind in SECTIONS]
+    sections = [build_section(environment, run, kind) for kind in SECTIONS if kind.belongs(run)]
     return render_sections(environment, "report.html.j2", sections, run_name=run.run_dir.name)
 
 

@@ -111,6 +111,30 @@ def slimming(run: Run) -> Content:
     }
 
 
+def baselines(run: Run) -> Content:
+    """Other ways to networks as fast as those found, all judged by the supernet."""
+    record = run.get("baselines")
+    if record is None:
+        return {"notes": [run.note("baselines")]}
+    budgets = []
+    for row in record["budgets"]:
+        surrogate = row["surrogate"]
+        slimmed = {"name": "slimming", "latency_ms": row["latency_ms"], **row["slimmed"]}
+        rivals = [slimmed, *row["baselines"], surrogate["optimum"]]
+        budgets.append({**row, "rows": [_baseline_row(rival, slimmed["top1"]) for rival in rivals]})
+    return {"budgets": budgets, "notes": []}
+
+
+def _baseline_row(row: Content, slimmed_top1: float) -> Content:
+    return {
+        "title": wording.baseline(row["name"], row.get("count")),
+        "words": str(Architecture.from_json(row["architecture"])),
+        "ahead": wording.signed(row["top1"] - slimmed_top1),
+        "mean_top1": None,
+        **row,
+    }
+
+
 def architectures(run: Run) -> Content:
     """A drawing of each network found, and of the largest."""
     largest = _largest(run)

@@ -21,6 +21,14 @@ RUNTIMES = {
     "cuda": "CUDA",
     "tensorrt": "TensorRT",
 }
+BASELINES = {
+    "slimming": "slimming",
+    "scaled_l1": "EfficientFormer-L1 scaled",
+    "slim_by_macs": "slimming by multiply-accumulates",
+    "random": "best of {count} random networks",
+    "evolution": "evolution",
+    "surrogate_optimum": "optimum of the surrogate",
+}
 ACTIONS = {"identity": "drop a block", "remove_mb3d": "MB3D becomes MB4D", "narrow": "narrow a stage"}
 
 
@@ -39,6 +47,10 @@ def runtime_title(name: str) -> str:
 def runtime_list(runtimes: Sequence[Mapping[str, Any]]) -> str:
     """Runtimes that describe themselves, with their versions; build numbers belong at the end of a page."""
     return join([f"{runtime_title(found['name'])} {str(found['version']).partition('-')[0]}" for found in runtimes])
+
+
+def baseline(name: str, count: int | None = None) -> str:
+    return BASELINES.get(name, name).format(count=count)
 
 
 def span(low: str, high: str) -> str:
@@ -129,6 +141,10 @@ def calibration(table: Mapping[str, Any]) -> str:
         rate, cache = f"{table['ms_per_mib']:.3g}", f"{table['cache_mib']:.3g}"
         words += f", {rate}{THIN_SPACE}ms for each MiB of weights beyond {cache}{THIN_SPACE}MiB"
     return words
+
+
+def signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", MINUS)
 
 
 def ratio_percent(logarithm: float | None) -> float | None:

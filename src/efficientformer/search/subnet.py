@@ -1,10 +1,11 @@
 """A subnet: an architecture together with the supernet blocks it is made of. No torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from efficientformer.arch.edits import drop_block, narrow_stage, remove_first_mb3d
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.space import Four, SearchSpace
 from efficientformer.arch.spec import MB4D, Architecture
 
 
@@ -18,6 +19,12 @@ class Subnet:
     @classmethod
     def largest(cls, space: SearchSpace) -> "Subnet":
         return cls(space.largest(), tuple(tuple(range(depth)) for depth in space.max_depths))
+
+    @classmethod
+    def compose(cls, space: SearchSpace, widths: Four, origins: Sequence[Sequence[int]], num_mb3d: int) -> "Subnet":
+        """The given blocks of each supernet stage at the given widths, the last `num_mb3d` of all of them as MB3D."""
+        kept = tuple(map(tuple, origins))
+        return cls(space.build(widths, tuple(map(len, kept)), num_mb3d), kept)  # type: ignore[arg-type]
 
     def drop(self, stage_index: int, block_index: int) -> "Subnet":
         kept = self.origins[stage_index][:block_index] + self.origins[stage_index][block_index + 1 :]

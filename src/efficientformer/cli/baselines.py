@@ -1,0 +1,22 @@
+"""Verb `baselines`."""
+
+from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
+from efficientformer.pipeline.settings import Settings
+
+
+def baselines(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
+    """Hold slimming against simpler ways to networks of the same latency, all judged by the supernet.
+
+    Random networks, EfficientFormer-L1 scaled, slimming by multiply-accumulates, evolution with ten times the
+    evaluations, and the exact optimum of an additive surrogate, which tells how far a greedy descent can be from the
+    best. Needs `slim` before it. Every network is judged once, so an interrupted command goes on.
+
+    For example:
+
+        efficientformer baselines --run-dir runs/photos
+        efficientformer baselines --run-dir runs/photos --baselines.random 200 --baselines.evolution 0 --json
+    """
+    from efficientformer.pipeline.phases import baselines as phase
+    from efficientformer.records import read_record
+
+    run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.baselines))

@@ -1,0 +1,39 @@
+"""Every subnet is judged once: accuracies outlive the process, the latency table and the budgets."""
+
+import json
+
+from efficientformer import __version__
+from efficientformer.pipeline.oracles import accuracy_oracle, load_supernet
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.records import append_line, digest, read_lines, write_text
+from efficientformer.search.accuracy import SupernetAccuracy
+from efficientformer.search.subnet import Subnet
+
+
+class Evaluations:
+    """The accuracy oracle of a run, kept line by line. What another supernet or other images said is forgotten."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace, self._path = workspace, workspace.run_dir.evaluations
+        self._oracle: SupernetAccuracy | None = None
+        about = digest(
+            [
+                workspace.chosen("slim.images", "slim.bn_images", "seed"),
+                workspace.digests(workspace.run_dir.supernet_weights) | workspace.data_digest(),
+                __version__,
+            ]
+        )
+        head, *lines = read_lines(self._path) or [{}]
+        kept = lines if head == {"evaluations": about} else []
+        self._known: dict[str, float] = {line["subnet"]: line["top1"] for line in kept}
+        # Written anew, since a kill may have left half a line.
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in ({"evaluations": about}, *kept)))
+
+    def __call__(self, subnet: Subnet) -> float:
+        key = digest(subnet.to_json())
+        if key not in self._known:
+            if self._oracle is None:
+                self._oracle = accuracy_oracle(self._workspace, load_supernet(self._workspace))
+            self._known[key] = self._oracle(subnet)
+            append_line(self._path, {"subnet": key, "top1": self._known[key]})
+        return self._known[key]

@@ -1,0 +1,201 @@
+"""Phase `baselines`: what the supernet says of simpler ways to networks as fast as those that slimming found.
+
+All are judged alike, with the supernet's weights; nothing is trained. How far slimming is from the best it could do is
+told by the additive surrogate, whose optimum is exact.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from efficientformer.arch.cost import network_cost
+from efficientformer.arch.parts import Part
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Architecture
+from efficientformer.latency.table import LatencyTable, weights_mib
+from efficientformer.pipeline.console import ProgressUpdate
+from efficientformer.pipeline.evaluations import Evaluations
+from efficientformer.pipeline.stamps import Stamp
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.provenance import provenance
+from efficientformer.records import read_record, write_record
+from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by_macs
+from efficientformer.search.evolution import evolve
+from efficientformer.search.optimum import best_subnet
+from efficientformer.search.slim import State, slim
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.surrogate import AdditiveSurrogate, fit_surrogate
+
+EQUAL = 0.03
+"""Random networks count as equally fast when they are at most this share faster."""
+
+
+def run(workspace: Workspace) -> None:
+    run_dir = workspace.run_dir
+    table = workspace.table()
+    workspace.require(run_dir.trace, "slim")
+    stamp = Stamp(
+        "baselines",
+        settings=workspace.chosen("baselines", "seed"),
+        inputs=workspace.digests(run_dir.trace, run_dir.table, run_dir.supernet_weights) | workspace.data_digest(),
+    )
+    workspace.run_phase(stamp, [run_dir.baselines], lambda _: _compare(workspace, table))
+    for row in read_record(run_dir.baselines)["budgets"]:
+        for line in summary_lines(row):
+            workspace.console.say(line)
+
+
+def summary_lines(row: dict[str, Any]) -> list[str]:
+    """What came out for one budget, for a person."""
+    slimmed, surrogate = row["slimmed"], row["surrogate"]
+    lines = [f"{row['budget']}: slimmed {slimmed['top1']:.1f} % after {slimmed['num_evaluations']} evaluations"]
+    for rival in row["baselines"]:
+        mean = f", mean of {rival['count']} {rival['mean_top1']:.1f} %" if rival["name"] == "random" else ""
+        lines.append(
+            f"  {rival['name']} {rival['top1']:.1f} %{mean} at {rival['latency_ms']:.3f} ms, "
+            f"{rival['num_evaluations']} evaluations"
+        )
+    lines.append(
+        f"  of the additive surrogate, greedy slimming loses {surrogate['greedy_drop']:.2f} points and the optimum "
+        f"{surrogate['optimum_drop']:.2f}: the gap is {surrogate['gap']:.2f}"
+    )
+    return lines
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What every baseline searches with. `asked` are the subnets that one of them had judged."""
+
+    space: SearchSpace
+    table: LatencyTable
+    alphas: Any
+    judge: Evaluations
+    progress: ProgressUpdate
+    asked: set[Subnet]
+
+    def latency(self, architecture: Architecture) -> float:
+        return self.table.predict(architecture)
+
+    def macs(self, architecture: Architecture) -> float:
+        return network_cost(architecture, self.table.resolution, self.table.num_classes).macs
+
+    def accuracy(self, subnet: Subnet) -> float:
+        self.asked.add(subnet)
+        self.progress(len(self.asked), 0, "networks judged")
+        return self.judge(subnet)
+
+    def row(self, name: str, find: Callable[[], Subnet]) -> dict[str, Any]:
+        self.asked.clear()
+        subnet = find()
+        top1 = self.accuracy(subnet)
+        return {
+            "name": name,
+            **subnet.to_json(),
+            "latency_ms": self.latency(subnet.architecture),
+            "top1": top1,
+            "num_evaluations": len(self.asked),
+        }
+
+
+def _compare(workspace: Workspace, table: LatencyTable) -> None:
+    trace = read_record(workspace.run_dir.trace)
+    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    judge = Evaluations(workspace)
+    rows = []
+    with workspace.console.progress("baselines") as progress:
+        search = _Search(workspace.space, table, alphas, judge, progress, set())
+        surrogate = fit_surrogate(workspace.space, search.accuracy)
+        for entry in trace["budgets"]:
+            rows.append(_budget_record(workspace, search, surrogate, entry, trace["num_evaluations"]))
+    write_record(workspace.run_dir.baselines, {"budgets": rows, "provenance": provenance()})
+
+
+def _budget_record(
+    workspace: Workspace, search: _Search, surrogate: AdditiveSurrogate, entry: dict[str, Any], num_evaluations: int
+) -> dict[str, Any]:
+    """All baselines at the latency, by the table, of what slimming found for one budget."""
+    settings, budget_ms = workspace.settings.baselines, entry["predicted_ms"]
+    space, rng = search.space, random.Random(f"{workspace.settings.seed}/{entry['slug']}")
+    oracles = {"latency": search.latency, "accuracy": search.accuracy, "budget_ms": budget_ms}
+    rows = [
+        search.row("scaled_l1", lambda: scaled_l1(space, search.alphas, search.latency, budget_ms)),
+        search.row("slim_by_macs", lambda: slim_by_macs(space, search.alphas, macs=search.macs, **oracles)),
+    ]
+    if drawn := random_subnets(
+        space,
+        search.latency,
+        fastest_ms=(1 - EQUAL) * budget_ms,
+        slowest_ms=budget_ms,
+        count=settings.random,
+        rng=rng,
+    ):
+        top1 = [search.accuracy(subnet) for subnet in drawn]
+        best = max(zip(top1, range(len(drawn)), strict=True))[1]
+        random_row = search.row("random", lambda: drawn[best])
+        rows.append(random_row | {"num_evaluations": len(drawn), "count": len(drawn), "all_top1": top1})
+        rows[-1]["mean_top1"] = sum(top1) / len(top1)
+    if settings.evolution:
+        wanted = round(settings.evolution * num_evaluations)
+        rows.append(search.row("evolution", lambda: evolve(space, **oracles, num_evaluations=wanted, rng=rng)))
+    return {
+        "budget": entry["budget"],
+        "slug": entry["slug"],
+        "latency_ms": budget_ms,
+        "slimmed": {
+            "architecture": entry["architecture"],
+            "origins": entry["origins"],
+            "top1": entry["top1"],
+            "num_evaluations": num_evaluations,
+        },
+        "baselines": rows,
+        "surrogate": _surrogate_record(search, surrogate, Subnet.from_json(entry), budget_ms),
+    }
+
+
+def _surrogate_record(search: _Search, surrogate: AdditiveSurrogate, found: Subnet, budget_ms: float) -> dict[str, Any]:
+    """Greedy slimming and the optimum, both by the surrogate alone; then what the supernet says of the optimum."""
+    largest = Subnet.largest(search.space)
+    state = State(largest, search.latency(largest.architecture), surrogate.top1)
+    steps = slim(state, search.alphas, search.space, latency=search.latency, accuracy=surrogate)
+    while state.latency_ms > budget_ms:
+        state = next(steps).state
+    optimum = _optimum(search, surrogate, budget_ms)
+    greedy_drop, optimum_drop = surrogate.drop(state.subnet), surrogate.drop(optimum)
+    return {
+        "greedy_drop": greedy_drop,
+        "optimum_drop": optimum_drop,
+        "gap": greedy_drop - optimum_drop,
+        "slimmed_drop": surrogate.drop(found),
+        "optimum": search.row("surrogate_optimum", lambda: optimum),
+    }
+
+
+def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) -> Subnet:
+    """The optimum by the table's own sum.
+
+    The table charges for weights beyond a cache only, so its latency is the larger of two sums, with weights and
+    without. A network within the budget keeps both: whichever costs more accuracy is the bound.
+    """
+    table, calibration = search.table, search.table.calibration
+
+    def without_ms(part: Part) -> float:
+        return calibration.scale * table.part_latency_ms(part)
+
+    def with_ms(part: Part) -> float:
+        return without_ms(part) + calibration.ms_per_mib * weights_mib([part])
+
+    left_ms = budget_ms - calibration.offset_ms
+    sums = [(without_ms, left_ms), (with_ms, left_ms + calibration.ms_per_mib * calibration.cache_mib)]
+    found = [
+        best_subnet(
+            search.space,
+            surrogate,
+            part_ms,
+            resolution=table.resolution,
+            num_classes=table.num_classes,
+            budget_ms=most_ms,
+        )
+        for part_ms, most_ms in (sums if calibration.ms_per_mib else sums[:1])
+    ]
+    return max(found, key=surrogate.drop)

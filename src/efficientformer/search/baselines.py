@@ -1,0 +1,87 @@
+"""What slimming is held against: simpler ways to a network of the same latency. No torch."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Architecture
+from efficientformer.arch.zoo import L1
+from efficientformer.errors import BudgetError
+from efficientformer.search.importance import PathProbabilities, path_importance
+from efficientformer.search.slim import AccuracyOracle, LatencyOracle, State, slim
+from efficientformer.search.subnet import Subnet
+
+MAX_DRAWS = 20_000
+SCALES = [step / 100 for step in range(1, 401)]
+
+
+def random_subnet(space: SearchSpace, rng: random.Random) -> Subnet:
+    """Uniform over widths, depths and numbers of MB3D; which blocks of a stage stay is drawn as well."""
+    architecture = space.random(rng)
+    origins = [
+        sorted(rng.sample(range(available), depth))
+        for available, depth in zip(space.max_depths, architecture.depths, strict=True)
+    ]
+    return Subnet(architecture, tuple(map(tuple, origins)))
+
+
+def random_subnets(
+    space: SearchSpace, latency: LatencyOracle, *, fastest_ms: float, slowest_ms: float, count: int, rng: random.Random
+) -> list[Subnet]:
+    """Different random subnets between two latencies; fewer than `count` where the space has hardly any."""
+    found: dict[Subnet, None] = {}
+    for _ in range(MAX_DRAWS):
+        if len(found) == count:
+            break
+        subnet = random_subnet(space, rng)
+        if fastest_ms <= latency(subnet.architecture) <= slowest_ms:
+            found[subnet] = None
+    return list(found)
+
+
+def scaled_l1(
+    space: SearchSpace, alphas: Sequence[Sequence[PathProbabilities]], latency: LatencyOracle, budget_ms: float
+) -> Subnet:
+    """EfficientFormer-L1 with all widths and depths scaled alike, as far as the space and the budget let it grow.
+
+    It is made of the most important blocks. Raises BudgetError when even the smallest scale is too slow.
+    """
+    reached = {_scaled(space, scale) for scale in SCALES}
+    within = [(ms, str(net), net) for net in reached if (ms := latency(net)) <= budget_ms]
+    if not within:
+        raise BudgetError(f"EfficientFormer-L1 cannot be scaled down to {budget_ms:.3f} ms in this space.")
+    architecture = max(within)[2]
+    origins = []
+    for stage, depth in zip(alphas, architecture.depths, strict=True):
+        by_importance = sorted(range(len(stage)), key=lambda block: -path_importance(stage[block]))
+        origins.append(tuple(sorted(by_importance[:depth])))
+    return Subnet(architecture, tuple(origins))
+
+
+def _scaled(space: SearchSpace, scale: float) -> Architecture:
+    step = space.width_step
+    widths = [
+        min(high, max(low, low + step * round((scale * width - low) / step)))
+        for width, low, high in zip(L1.widths, space.min_widths, space.max_widths, strict=True)
+    ]
+    depths = [min(high, max(1, round(scale * depth))) for depth, high in zip(L1.depths, space.max_depths, strict=True)]
+    num_mb3d = min(space.max_mb3d, round(scale * L1.num_mb3d), depths[2] + depths[3])
+    return space.build(tuple(widths), tuple(depths), num_mb3d)  # type: ignore[arg-type]
+
+
+def slim_by_macs(
+    space: SearchSpace,
+    alphas: Sequence[Sequence[PathProbabilities]],
+    *,
+    macs: Callable[[Architecture], float],
+    latency: LatencyOracle,
+    accuracy: AccuracyOracle,
+    budget_ms: float,
+) -> Subnet:
+    """The first subnet within the budget when slimming goes by accuracy lost per multiply-accumulate saved."""
+    largest = Subnet.largest(space)
+    state = State(largest, macs(largest.architecture), accuracy(largest))
+    steps = slim(state, alphas, space, latency=macs, accuracy=accuracy)
+    while latency(state.subnet.architecture) > budget_ms:
+        state = next(steps).state
+    return state.subnet

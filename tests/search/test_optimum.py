@@ -1,0 +1,114 @@
+"""The exact optimum against trying every subnet of a small space."""
+
+import itertools
+import random
+
+import pytest
+
+from efficientformer.arch.parts import network_parts
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import MB3D, Architecture, Stage
+from efficientformer.errors import ArchitectureError, BudgetError
+from efficientformer.search.optimum import best_subnet
+from efficientformer.search.slim import State, slim
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.surrogate import AdditiveSurrogate, fit_surrogate
+
+SPACE = SearchSpace("by-hand", (32, 32, 48, 32), (2, 1, 2, 2), 3)
+RESOLUTION, NUM_CLASSES = 64, 10
+
+
+def every_subnet():
+    """All widths, blocks kept and kinds of block that make an architecture."""
+    stages = []
+    for index, stage in enumerate(SPACE.largest().stages):
+        kinds = [(None, SPACE.mb4d, *([block] if block.kind == MB3D.kind else [])) for block in stage.blocks]
+        stages.append([pair for pair in itertools.product(SPACE.widths(index), itertools.product(*kinds))])
+    for picked in itertools.product(*stages):
+        try:
+            architecture = Architecture(
+                tuple(Stage(width, tuple(filter(None, choice))) for width, choice in picked), SPACE.stem_strides
+            )
+        except ArchitectureError:
+            continue
+        origins = tuple(tuple(i for i, block in enumerate(choice) if block is not None) for _, choice in picked)
+        yield Subnet(architecture, origins)
+
+
+def make_surrogate(seed):
+    rng = random.Random(seed)
+    largest = SPACE.largest()
+    return AdditiveSurrogate(
+        top1=80.0,
+        narrowed=tuple({width: rng.uniform(-0.5, 4) for width in SPACE.widths(index)} for index in range(4)),
+        dropped=tuple(tuple(rng.uniform(-0.5, 3) for _ in stage.blocks) for stage in largest.stages),
+        converted=tuple(
+            tuple(rng.uniform(-0.5, 2) if block.kind == MB3D.kind else 0.0 for block in stage.blocks)
+            for stage in largest.stages
+        ),
+    )
+
+
+def make_latency(seed):
+    """Every part has a random latency of its own, so that no order among parts helps."""
+    known, rng = {}, random.Random(seed)
+    return lambda part: known.setdefault(part, rng.uniform(0.1, 1.0))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_within_the_budget_is_better(seed):
+    surrogate, part_ms = make_surrogate(seed), make_latency(seed)
+    subnets = list(every_subnet())
+    latencies = [sum(map(part_ms, network_parts(net.architecture, RESOLUTION, NUM_CLASSES))) for net in subnets]
+    for budget_ms in (min(latencies), random.Random(seed).choice(latencies), max(latencies)):
+        least = min(surrogate.drop(net) for net, ms in zip(subnets, latencies, strict=True) if ms <= budget_ms + 1e-9)
+        best = best_subnet(
+            SPACE, surrogate, part_ms, resolution=RESOLUTION, num_classes=NUM_CLASSES, budget_ms=budget_ms + 1e-9
+        )
+        assert best in subnets and surrogate.drop(best) == pytest.approx(least)
+        assert sum(map(part_ms, network_parts(best.architecture, RESOLUTION, NUM_CLASSES))) <= budget_ms + 1e-9
+
+
+def test_a_budget_below_the_fastest_is_refused():
+    with pytest.raises(BudgetError, match=r"No network of the space takes 0\.100 ms"):
+        best_subnet(
+            SPACE, make_surrogate(0), lambda part: 1.0, resolution=RESOLUTION, num_classes=NUM_CLASSES, budget_ms=0.1
+        )
+
+
+def test_a_surrogate_of_something_additive_is_exact():
+    asked, truth = [], make_surrogate(3)
+    for drops in truth.narrowed:
+        drops[max(drops)] = 0.0  # The largest network loses nothing.
+
+    def accuracy(subnet):
+        asked.append(subnet)
+        return truth(subnet)
+
+    fitted = fit_surrogate(SPACE, accuracy)
+    for subnet in random.Random(0).sample(list(every_subnet()), 200):
+        assert fitted(subnet) == pytest.approx(truth(subnet))
+    # The largest, four stages at narrower widths, blocks that a stage can spare, and MB3D one by one.
+    assert len(set(asked)) == 1 + (1 + 1 + 2 + 1) + 6 + 3
+
+
+def test_slimming_by_a_surrogate_is_never_better_than_its_optimum():
+    alphas = [[{"MB4D": 0.5, "identity": 0.5}] * depth for depth in SPACE.max_depths]
+    for seed in range(5):
+        surrogate, part_ms = make_surrogate(seed), make_latency(seed)
+
+        def latency(architecture, part_ms=part_ms):
+            return sum(map(part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
+
+        largest = Subnet.largest(SPACE)
+        start = State(largest, latency(largest.architecture), surrogate(largest))
+        for step in itertools.islice(slim(start, alphas, SPACE, latency=latency, accuracy=surrogate), 4):
+            best = best_subnet(
+                SPACE,
+                surrogate,
+                part_ms,
+                resolution=RESOLUTION,
+                num_classes=NUM_CLASSES,
+                budget_ms=step.state.latency_ms + 1e-9,
+            )
+            assert surrogate.drop(best) <= surrogate.drop(step.state.subnet) + 1e-9
