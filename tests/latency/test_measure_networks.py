@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from efficientformer.arch.space import QUICK
-from efficientformer.errors import LatencyError
+from efficientformer.errors import LatencyError, UsageError
 from efficientformer.export.onnx import export_onnx
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement
@@ -77,7 +77,7 @@ def test_runtimes_and_shapes_differ_within_one_run(files):
 
 
 def test_bad_requests_are_refused(files):
-    with pytest.raises(LatencyError, match="ask for 40 or more"):
+    with pytest.raises(UsageError, match="ask for 40 or more"):
         measure_networks(subjects(files), "cpu", 10)
     with pytest.raises(LatencyError, match="reference 'x'"):
         measure_networks(subjects(files), "cpu", 40, reference="x")

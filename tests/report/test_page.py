@@ -73,6 +73,11 @@ def test_a_full_run_fills_every_section(run_dir: Path) -> None:
     assert all((run_dir / str(link)).is_file() for link in links if not str(link).startswith("#"))
 
 
+def test_polishing_is_told_where_it_changed_the_network(run_dir: Path) -> None:
+    source = render_report(run_dir).read_text(encoding="utf-8")
+    assert source.count("mutants within the budget led from") == 1 and "For 40%, mutants" in source
+
+
 def write_baselines(run_dir: Path) -> None:
     """Rivals of every budget of the trace, one of them better than slimming."""
     budgets = []

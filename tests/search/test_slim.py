@@ -1,5 +1,8 @@
 """Slimming on a space small enough to solve by hand."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from efficientformer.arch.space import SearchSpace
@@ -86,6 +89,21 @@ def test_an_action_that_saves_nothing_is_refused_without_evaluating_it():
     candidate = weigh(action, state, lambda _: state.latency_ms, evaluated.append)
     assert candidate.score is None and candidate.top1 is None and not evaluated
     assert best_candidate([candidate]) is None
+
+
+def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
+    def judge(subnet):
+        return 90.0 - sum(subnet.architecture.widths) / 64 - subnet.architecture.num_mb3d
+
+    everyone = threading.Barrier(3, timeout=10)
+
+    def judge_together(subnet):
+        everyone.wait()
+        return judge(subnet)
+
+    with ThreadPoolExecutor(3) as executor:
+        together = next(slim(start(), ALPHAS, SPACE, latency=latency, accuracy=judge_together, executor=executor))
+    assert together == next(slim(start(), ALPHAS, SPACE, latency=latency, accuracy=judge))
 
 
 def test_the_descent_ends_at_the_smallest_network_and_says_so():

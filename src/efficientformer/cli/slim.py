@@ -1,10 +1,14 @@
 """Verb `slim`."""
 
-from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
+from typing import Any
+
+from efficientformer.cli.options import RunOptions, SettingsOption, open_workspace, print_json, run_phase
 from efficientformer.pipeline.settings import Settings
 
 
-def slim(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
+def slim(
+    *, explain: int | None = None, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()
+) -> None:
     """Slim the supernet by accuracy lost per millisecond saved until every budget is met.
 
     Needs `supernet` before it. A further budget reuses every step already weighed.
@@ -12,8 +16,42 @@ def slim(*, options: RunOptions = RunOptions(), settings: SettingsOption = Setti
     For example:
 
         efficientformer slim --budget 8ms --budget 4ms --run-dir runs/photos
+        efficientformer slim --run-dir runs/photos --explain 12
+
+    Parameters
+    ----------
+    explain: int
+        Tell why this step of the finished descent took the action it took, and what else was weighed; nothing is run.
     """
     from efficientformer.pipeline.phases import slim as phase
     from efficientformer.records import read_record
 
-    run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.trace))
+    if explain is None:
+        run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.trace))
+        return
+    from efficientformer.pipeline.explain import explain_step
+
+    with open_workspace(options, settings) as workspace:
+        found = explain_step(read_record(workspace.require(workspace.run_dir.trace, "slim")), explain)
+    if options.json:
+        print_json(found)
+    else:
+        _print_step(found)
+
+
+def _print_step(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    before, after = found["before"], found["after"]
+    console.print(
+        f"Step {found['step']}: {before['latency_ms']:.3f} ms and {before['top1']:.2f} % before, "
+        f"{after['latency_ms']:.3f} ms and {after['top1']:.2f} % after."
+    )
+    console.print(found["why"])
+    table = Table("action", "saves ms", "loses points", "points per ms", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in found["candidates"]:
+        weighed = ("-", "refused") if row["score"] is None else (f"{row['drop']:.2f}", f"{row['score']:.2f}")
+        table.add_row(row["text"], f"{row['saved_ms']:.4f}", *weighed)
+    console.print(table)

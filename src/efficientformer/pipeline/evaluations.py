@@ -1,6 +1,7 @@
 """Every subnet is judged once: accuracies outlive the process, the latency table and the budgets."""
 
 import json
+import threading
 
 from efficientformer import __version__
 from efficientformer.pipeline.oracles import accuracy_oracle, load_supernet
@@ -15,7 +16,8 @@ class Evaluations:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._path = workspace, workspace.run_dir.evaluations
-        self._oracle: SupernetAccuracy | None = None
+        self._made: SupernetAccuracy | None = None
+        self._lock = threading.Lock()
         about = digest(
             [
                 workspace.chosen("slim.images", "slim.bn_images", "seed"),
@@ -32,8 +34,15 @@ class Evaluations:
     def __call__(self, subnet: Subnet) -> float:
         key = digest(subnet.to_json())
         if key not in self._known:
-            if self._oracle is None:
-                self._oracle = accuracy_oracle(self._workspace, load_supernet(self._workspace))
-            self._known[key] = self._oracle(subnet)
-            append_line(self._path, {"subnet": key, "top1": self._known[key]})
+            top1 = self._oracle()(subnet)
+            with self._lock:
+                self._known[key] = top1
+                append_line(self._path, {"subnet": key, "top1": top1})
         return self._known[key]
+
+    def _oracle(self) -> SupernetAccuracy:
+        """Made when something new is asked, since a finished run asks nothing."""
+        with self._lock:
+            if self._made is None:
+                self._made = accuracy_oracle(self._workspace, load_supernet(self._workspace))
+        return self._made

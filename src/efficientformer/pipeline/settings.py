@@ -73,6 +73,10 @@ class SlimSettings(_Settings):
     """Held-out images that judge a candidate (all, where there are fewer)."""
     bn_images: Positive = 512
     """Training images from which batch norm statistics are estimated again before a candidate is judged."""
+    workers: Positive = 1
+    """Candidates of a step that are judged at the same time, each in a thread of its own."""
+    polish: Annotated[int, Field(ge=0)] = 64
+    """Mutants, in both directions, of the network that met a budget; the best takes its place. 0 is the paper's."""
     headroom: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """Share of a budget left free for the next measurement's noise."""
 

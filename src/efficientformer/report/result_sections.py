@@ -1,5 +1,6 @@
 """What the reader came for: the promises, the latency-accuracy plane, the way there, and the networks found."""
 
+from collections.abc import Iterator
 from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
@@ -106,9 +107,18 @@ def slimming(run: Run) -> Content:
         "figures": slimming_figures.slimming(run),
         "rows": rows,
         "num_evaluations": trace.get("num_evaluations"),
+        "polished": list(_polished(trace)),
         "corrections": [{"step": None, "limit_ms": None, **row} for row in trace.get("corrections") or []],
         "notes": [],
     }
+
+
+def _polished(trace: Content) -> Iterator[Content]:
+    """Budgets whose network is no longer the one that slimming ended at."""
+    for row in trace.get("budgets") or []:
+        if row.get("polish"):
+            before = trace["steps"][row["step"] - 1] if row["step"] else trace["start"]
+            yield {"budget": row["budget"], "before": before, "after": row["polish"][-1]}
 
 
 def baselines(run: Run) -> Content:

@@ -5,7 +5,9 @@ The loop is handed its two oracles, a latency and an accuracy; it knows neither 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from efficientformer.arch.space import SearchSpace
@@ -26,6 +28,13 @@ class State:
     subnet: Subnet
     latency_ms: float
     top1: float
+
+    def to_record(self) -> dict[str, Any]:
+        return {**self.subnet.to_json(), "latency_ms": self.latency_ms, "top1": self.top1}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> "State":
+        return cls(Subnet.from_json(record), record["latency_ms"], record["top1"])
 
 
 @dataclass(frozen=True)
@@ -66,9 +75,7 @@ class Step:
             "step": index,
             "candidates": [candidate.to_record() for candidate in self.candidates],
             "taken": self.taken,
-            **self.state.subnet.to_json(),
-            "latency_ms": self.state.latency_ms,
-            "top1": self.state.top1,
+            **self.state.to_record(),
         }
 
 
@@ -90,15 +97,19 @@ def slim(
     *,
     latency: LatencyOracle,
     accuracy: AccuracyOracle,
+    executor: Executor | None = None,
 ) -> Iterator[Step]:
     """Descend one action at a time until nothing is left to take; the caller stops when its budgets are met.
 
     Each step takes the action with the lowest accuracy drop per millisecond, so gains (negative drops) come first; of
-    equal scores the one that saves more wins. Raises BudgetError when no action saves time any more.
+    equal scores the one that saves more wins. An `executor` weighs the actions of a step side by side. Raises
+    BudgetError when no action saves time any more.
     """
     state = start
+    weigh_all = map if executor is None else executor.map
     while True:
-        candidates = tuple(weigh(a, state, latency, accuracy) for a in possible_actions(state.subnet, alphas, space))
+        weigh_here = partial(weigh, state=state, latency=latency, accuracy=accuracy)
+        candidates = tuple(weigh_all(weigh_here, possible_actions(state.subnet, alphas, space)))
         taken = best_candidate(candidates)
         if taken is None:
             raise BudgetError(

@@ -4,7 +4,9 @@ One descent serves all budgets: each takes the first network on the way whose la
 that network is measured; where the table was too hopeful, the descent goes on from the corrected scale.
 """
 
-from dataclasses import dataclass
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from efficientformer import __version__
@@ -12,14 +14,18 @@ from efficientformer.errors import BudgetError
 from efficientformer.latency.measurement import Measurement
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.budget import Budget
+from efficientformer.pipeline.console import ProgressUpdate
 from efficientformer.pipeline.corrections import read_corrections
 from efficientformer.pipeline.descent import Descent
+from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.measure import LARGEST, measure_beside_largest, prepare_untrained
 from efficientformer.pipeline.oracles import require_reachable
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, write_record
+from efficientformer.search.polish import polish
+from efficientformer.search.slim import State
 from efficientformer.search.subnet import Subnet
 
 MAX_CORRECTIONS = 4
@@ -39,9 +45,12 @@ def run(workspace: Workspace) -> None:
 
     judging = workspace.chosen("slim.images", "slim.bn_images", "seed")
     descent_fingerprint = digest([judging, search_inputs, __version__])
-    workspace.run_phase(
-        stamp, [run_dir.trace], lambda _: _find(workspace, table, Descent(workspace, table, descent_fingerprint))
-    )
+
+    def find(_: str) -> None:
+        judge = Evaluations(workspace)
+        _find(workspace, table, judge, Descent(workspace, table, judge, descent_fingerprint))
+
+    workspace.run_phase(stamp, [run_dir.trace], find)
     for network in workspace.found_networks():
         low, high = table.spread.interval_ms(network.predicted_ms)
         workspace.console.say(
@@ -58,11 +67,17 @@ class _Aim:
     budget_ms: float
     target_ms: float
     step: int = 0
-    record: dict[str, Any] | None = None
+    polished: list[State] = field(default_factory=list)
+    num_polishing: int = 0
     confirmed: bool = False
 
+    @property
+    def state(self) -> State:
+        """The network found: where slimming met the target, or what polishing made of it."""
+        return self.polished[-1]
 
-def _find(workspace: Workspace, table: LatencyTable, descent: Descent) -> None:
+
+def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent: Descent) -> None:
     corrections = read_corrections(workspace)
     headroom = workspace.settings.slim.headroom
     aims = []
@@ -74,7 +89,11 @@ def _find(workspace: Workspace, table: LatencyTable, descent: Descent) -> None:
         waiting = [aim for aim in aims if not aim.confirmed]
         with workspace.console.progress("slimming") as progress:
             for aim in waiting:
-                aim.step, aim.record = descent.first_below(aim.target_ms, progress=progress)
+                aim.step, state = descent.first_below(aim.target_ms, progress=progress)
+                aim.polished = [state]
+        with workspace.console.progress("polishing") as progress:
+            for aim in waiting:
+                aim.polished += _polish(workspace, table, judge, aim, progress)
         made += _confirm(workspace, waiting)
         if all(aim.confirmed for aim in aims):
             break
@@ -87,12 +106,32 @@ def _find(workspace: Workspace, table: LatencyTable, descent: Descent) -> None:
     write_record(workspace.run_dir.trace, _trace_record(descent, aims, made))
 
 
+def _polish(
+    workspace: Workspace, table: LatencyTable, judge: Evaluations, aim: _Aim, progress: ProgressUpdate
+) -> Iterator[State]:
+    num_evaluations, before = workspace.settings.slim.polish, aim.num_polishing
+
+    def accuracy(subnet: Subnet) -> float:
+        aim.num_polishing += 1
+        progress(aim.num_polishing - before, num_evaluations, aim.budget.text)
+        return judge(subnet)
+
+    return polish(
+        aim.state,
+        workspace.space,
+        latency=table.predict,
+        accuracy=accuracy,
+        budget_ms=aim.target_ms,
+        num_evaluations=num_evaluations,
+        rng=random.Random(f"{workspace.settings.seed}/{aim.budget.slug}"),
+    )
+
+
 def _confirm(workspace: Workspace, aims: list[_Aim]) -> list[dict[str, Any]]:
     """Measure the finalists, untrained; aim lower where one is too slow, by as much as it is, and say so."""
     networks = {}
     for aim in aims:
-        assert aim.record is not None
-        networks[aim.budget.slug] = prepare_untrained(workspace, Subnet.from_json(aim.record).architecture)
+        networks[aim.budget.slug] = prepare_untrained(workspace, aim.state.subnet.architecture)
     headroom = workspace.settings.slim.headroom
     budgets = {aim.budget.slug: aim.budget for aim in aims}
 
@@ -102,13 +141,12 @@ def _confirm(workspace: Workspace, aims: list[_Aim]) -> list[dict[str, Any]]:
     measured = measure_beside_largest(workspace, networks, confirming_ms)
     made = []
     for aim in aims:
-        assert aim.record is not None
         measured_ms = measured[aim.budget.slug].interval_ms[1]
         limit_ms = aim.budget.latency_ms(measured[LARGEST].p50_ms)
         aim.confirmed = measured_ms <= confirming_ms(aim.budget.slug, measured[LARGEST])
         if aim.confirmed:
             continue
-        predicted_ms = aim.record["latency_ms"]
+        predicted_ms = aim.state.latency_ms
         aim.target_ms = predicted_ms * limit_ms * (1 - headroom) / measured_ms
         scale = measured_ms / predicted_ms
         made.append(
@@ -131,7 +169,6 @@ def _confirm(workspace: Workspace, aims: list[_Aim]) -> list[dict[str, Any]]:
 def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]) -> dict[str, Any]:
     budgets = []
     for aim in aims:
-        assert aim.record is not None
         budgets.append(
             {
                 "budget": aim.budget.text,
@@ -140,11 +177,11 @@ def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]
                 "budget_ms": aim.budget_ms,
                 "target_ms": aim.target_ms,
                 "step": aim.step,
-                "predicted_ms": aim.record["latency_ms"],
-                "predicted_interval_ms": list(descent.predicted_interval_ms(aim.record["latency_ms"])),
-                "top1": aim.record["top1"],
-                "architecture": aim.record["architecture"],
-                "origins": aim.record["origins"],
+                "predicted_ms": aim.state.latency_ms,
+                "predicted_interval_ms": list(descent.predicted_interval_ms(aim.state.latency_ms)),
+                "top1": aim.state.top1,
+                **aim.state.subnet.to_json(),
+                "polish": [state.to_record() for state in aim.polished[1:]],
             }
         )
     last_step = max(aim.step for aim in aims)
@@ -153,6 +190,6 @@ def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]
         "steps": descent.records[:last_step],
         "budgets": budgets,
         "corrections": made,
-        "num_evaluations": descent.num_evaluations,
+        "num_evaluations": descent.num_evaluations + sum(aim.num_polishing for aim in aims),
         "provenance": provenance(),
     }

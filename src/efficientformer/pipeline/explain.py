@@ -1,0 +1,48 @@
+"""Why a step of slimming took the action it took, from the trace alone. No torch."""
+
+from typing import Any
+
+from efficientformer.errors import UsageError
+
+
+def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
+    """The step's candidates, best first and refused ones last, with a sentence that says why the first one won.
+
+    Raises UsageError for a step that the trace does not have.
+    """
+    steps = trace["steps"]
+    if not 1 <= number <= len(steps):
+        has = f"steps 1 to {len(steps)}" if steps else "no steps"
+        raise UsageError(f"There is no step {number}: the trace has {has}.")
+    step = steps[number - 1]
+    before = steps[number - 2] if number > 1 else trace["start"]
+    taken = step["candidates"][step["taken"]]
+    others = [candidate for index, candidate in enumerate(step["candidates"]) if index != step["taken"]]
+    rivals = sorted((row for row in others if row["score"] is not None), key=lambda row: row["score"])
+    return {
+        "step": number,
+        "why": _why(taken, rivals),
+        "before": {name: before[name] for name in ("latency_ms", "top1")},
+        "after": {name: step[name] for name in ("latency_ms", "top1")},
+        "candidates": [taken, *rivals, *(row for row in others if row["score"] is None)],
+    }
+
+
+def _why(taken: dict[str, Any], rivals: list[dict[str, Any]]) -> str:
+    start = f"Step taken: {taken['text']}, which saves {taken['saved_ms']:.4f} ms and "
+    if taken["drop"] < 0:
+        start += f"gains {-taken['drop']:.2f} points."
+    elif taken["drop"] > 0:
+        start += f"costs {taken['drop']:.2f} points: {taken['score']:.2f} per millisecond."
+    else:
+        start += "costs nothing."
+    if not rivals:
+        return f"{start} No other action saves time."
+    next_best = rivals[0]
+    if next_best["score"] == taken["score"]:
+        return f"{start} {_capital(next_best['text'])} costs as much per millisecond, but saves less."
+    return f"{start} Next would be: {next_best['text']}, at {next_best['score']:.2f} points per millisecond."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,42 @@
+"""Small random changes of a subnet, in both directions. No torch."""
+
+import random
+from collections.abc import Callable
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.search.subnet import Subnet
+
+MAX_WALKS, MAX_MUTATIONS = 200, 8
+
+
+def new_mutant(
+    parent: Subnet, space: SearchSpace, rng: random.Random, is_wanted: Callable[[Subnet], bool]
+) -> Subnet | None:
+    """A mutant, of mutants where the first ones are known or too slow; None where none was found."""
+    for _ in range(MAX_WALKS):
+        child = parent
+        for _ in range(MAX_MUTATIONS):
+            child = mutant(child, space, rng)
+            if is_wanted(child):
+                return child
+    return None
+
+
+def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
+    """One stage a step wider or narrower, one block more or fewer, or one MB3D more or fewer."""
+    widths, origins = list(subnet.architecture.widths), [list(stage) for stage in subnet.origins]
+    num_mb3d, index = subnet.architecture.num_mb3d, rng.randrange(4)
+    match rng.choice(("width", "block", "mb3d")):
+        case "width":
+            wanted = widths[index] + rng.choice((-1, 1)) * space.width_step
+            widths[index] = min(space.max_widths[index], max(space.min_widths[index], wanted))
+        case "block":
+            block = rng.randrange(space.max_depths[index])
+            if block not in origins[index]:
+                origins[index] = sorted([*origins[index], block])
+            elif len(origins[index]) > 1:
+                origins[index].remove(block)
+        case "mb3d":
+            num_mb3d += rng.choice((-1, 1))
+    num_mb3d = min(max(0, num_mb3d), space.max_mb3d, len(origins[2]) + len(origins[3]))
+    return Subnet.compose(space, tuple(widths), origins, num_mb3d)  # type: ignore[arg-type]

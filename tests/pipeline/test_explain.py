@@ -1,0 +1,47 @@
+import pytest
+
+from efficientformer.errors import UsageError
+from efficientformer.pipeline.explain import explain_step
+
+
+def candidate(text, saved_ms, drop):
+    refused = drop is None
+    return {"text": text, "saved_ms": saved_ms, "drop": drop, "score": None if refused else drop / saved_ms}
+
+
+def trace(*candidates, taken=0):
+    start = {"latency_ms": 10.0, "top1": 80.0}
+    step = {"step": 1, "candidates": list(candidates), "taken": taken, "latency_ms": 8.0, "top1": 79.0}
+    return {"start": start, "steps": [step]}
+
+
+def test_the_winner_comes_first_and_refused_actions_last():
+    found = explain_step(
+        trace(candidate("refused", 0.0, None), candidate("dear", 1.0, 2.0), candidate("won", 2.0, 1.0), taken=2), 1
+    )
+    assert [row["text"] for row in found["candidates"]] == ["won", "dear", "refused"]
+    assert found["before"] == {"latency_ms": 10.0, "top1": 80.0} and found["after"]["top1"] == 79.0
+    assert found["why"] == (
+        "Step taken: won, which saves 2.0000 ms and costs 1.00 points: 0.50 per millisecond. "
+        "Next would be: dear, at 2.00 points per millisecond."
+    )
+
+
+@pytest.mark.parametrize(
+    ("candidates", "words"),
+    [
+        ([candidate("won", 1.0, -0.5), candidate("other", 1.0, 0.1)], "gains 0.50 points. Next would be: other"),
+        ([candidate("won", 1.0, 0.0)], "costs nothing. No other action saves time."),
+        ([candidate("won", 2.0, 2.0), candidate("other", 1.0, 1.0)], "Other costs as much per millisecond, but saves"),
+    ],
+)
+def test_gains_ties_and_lonely_winners_are_told(candidates, words):
+    assert words in explain_step(trace(*candidates), 1)["why"]
+
+
+@pytest.mark.parametrize("number", [0, 2, -1])
+def test_steps_that_are_not_there_are_refused(number):
+    with pytest.raises(UsageError, match=r"no step .*steps 1 to 1"):
+        explain_step(trace(candidate("won", 1.0, 1.0)), number)
+    with pytest.raises(UsageError, match="no steps"):
+        explain_step({"start": {}, "steps": []}, number)
