@@ -73,6 +73,9 @@ def test_the_trace_descends_and_its_networks_fit_their_targets(designed):
         assert step["candidates"][step["taken"]]["score"] == min(scores)
     for budget in trace["budgets"]:
         assert budget["predicted_ms"] <= budget["target_ms"]
+        ended_at = trace["steps"][budget["step"] - 1]["top1"]
+        tops = [ended_at, *(state["top1"] for state in budget["polish"])]
+        assert tops == sorted(tops) and budget["top1"] == tops[-1]
 
 
 def test_running_again_does_nothing_again(designed, command, photos):

@@ -75,8 +75,8 @@ class SlimSettings(_Settings):
     """Training images from which batch norm statistics are estimated again before a candidate is judged."""
     workers: Positive = 1
     """Candidates of a step that are judged at the same time, each in a thread of its own."""
-    polish: Annotated[int, Field(ge=0)] = 64
-    """Mutants, in both directions, of the network that met a budget; the best takes its place. 0 is the paper's."""
+    polish: Annotated[int, Field(ge=0)] = 0
+    """Mutants to be judged, in both directions, of a network that met its budget; the best takes its place."""
     headroom: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """Share of a budget left free for the next measurement's noise."""
 
