@@ -9,7 +9,8 @@ from efficientformer.search.accuracy import SupernetAccuracy, extract_network, r
 from efficientformer.search.gumbel import path_weights
 from efficientformer.search.metapath import Mixing
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet import Supernet, SupernetTask
+from efficientformer.search.supernet import Supernet
+from efficientformer.search.supernet_task import SupernetTask
 
 SPACE = SearchSpace(
     "tiny", (32, 32, 48, 48), (2, 1, 2, 2), 4, stem_strides=(2, 1), mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2)
@@ -78,10 +79,19 @@ def test_gradients_of_a_narrow_step_reach_only_the_kept_channels(supernet):
     assert gradient[64:].abs().sum() == 0 and gradient[:, 16:].abs().sum() == 0
 
 
-def test_training_moves_weights_and_logits_together(supernet):
-    task = SupernetTask(
-        temperature=(1.0, 0.1), noise="uniform", sampling="soft", elastic_width=True, label_smoothing=0.1
+def make_task(elastic_width, label_smoothing=0.1, noise="uniform"):
+    return SupernetTask(
+        temperature=(1.0, 0.1),
+        noise=noise,
+        sampling="soft",
+        elastic_width=elastic_width,
+        label_smoothing=label_smoothing,
     )
+
+
+@pytest.mark.parametrize("elastic_width", ["none", "random", "sandwich"])
+def test_training_moves_weights_and_logits_together(supernet, elastic_width):
+    task = make_task(elastic_width)
     before = {name: tensor.clone() for name, tensor in supernet.named_parameters()}
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.1)
     random.seed(0)
@@ -92,6 +102,51 @@ def test_training_moves_weights_and_logits_together(supernet):
     unmoved = [name for name, tensor in supernet.named_parameters() if torch.equal(tensor, before[name])]
     assert not [name for name in unmoved if name.endswith("alpha")]
     assert not [name for name in unmoved if "weight" in name]
+
+
+def test_widths_are_trained_as_asked(supernet, monkeypatch):
+    widths = []
+    forward_at = Supernet.forward_at
+    monkeypatch.setattr(
+        Supernet, "forward_at", lambda self, at, *rest: widths.append(at) or forward_at(self, at, *rest)
+    )
+    images, labels = torch.randn(4, 3, 16, 16), torch.randint(5, (4,))
+    random.seed(0)
+    for _ in range(20):
+        make_task("none").loss(supernet, images, labels, 0.0)
+    assert set(widths) == {SPACE.max_widths}
+    widths.clear()
+    for _ in range(20):
+        make_task("random").loss(supernet, images, labels, 0.0)
+    assert len(set(widths)) > 3 and 4 < widths.count(SPACE.max_widths) < 17
+    widths.clear()
+    for _ in range(5):
+        make_task("sandwich").loss(supernet, images, labels, 0.0)
+    assert widths[0::3] == [SPACE.max_widths] * 5 and widths[1::3] == [SPACE.min_widths] * 5
+    assert len(set(widths[2::3])) > 1
+
+
+def test_in_a_sandwich_the_narrow_ones_learn_what_the_largest_says(supernet):
+    supernet.eval()
+    images, labels = torch.randn(6, 3, 16, 16), torch.randint(5, (6,))
+    random.seed(3)
+    loss = make_task("sandwich", label_smoothing=0.0, noise="none").loss(supernet, images, labels, 0.0)
+    random.seed(3)
+    drawn = tuple(random.choice(SPACE.widths(index)) for index in range(4))
+    mixing = Mixing(1.0, "none")
+    says = {widths: supernet.forward_at(widths, images, mixing) for widths in (SPACE.max_widths, (16,) * 4, drawn)}
+    taught = says[SPACE.max_widths].detach().softmax(1)
+    expected = torch.nn.functional.cross_entropy(says[SPACE.max_widths], labels)
+    for widths in ((16,) * 4, drawn):
+        expected = expected - (taught * says[widths].log_softmax(1)).sum(1).mean()
+    assert torch.allclose(loss, expected / 3, atol=1e-6)
+    teacher_alone = torch.autograd.grad(
+        torch.nn.functional.cross_entropy(says[SPACE.max_widths], labels) / 3,
+        supernet.stages[3].paths[0].mb4d.mlp.fc1.weight,
+    )[0]
+    loss.backward()
+    beyond = supernet.stages[3].paths[0].mb4d.mlp.fc1.weight.grad[:, drawn[3] :]
+    assert torch.allclose(beyond, teacher_alone[:, drawn[3] :], atol=1e-7), "nobody teaches the largest but the labels"
 
 
 def test_batch_norm_is_estimated_from_the_images_given(supernet):

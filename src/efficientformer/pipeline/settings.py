@@ -54,8 +54,9 @@ class SupernetSettings(_Settings):
     noise: Literal["uniform", "gumbel", "none"] = "uniform"
     sampling: Literal["soft", "single"] = "soft"
     """soft: every candidate, mixed (the paper). single: one sampled path with a straight-through gradient."""
-    elastic_width: bool = True
-    """Train at random widths as well, so that narrowed networks can be judged without retraining."""
+    elastic_width: Literal["none", "random", "sandwich"] = "random"
+    """Widths that are trained, so that narrowed networks can be judged untrained. none: the largest (the paper).
+    random: every other step at random ones. sandwich: the largest, the smallest and random ones in every step."""
     held_out: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     """Share of the training images kept out of supernet training to judge subnets."""
 

@@ -4,13 +4,11 @@ A narrower supernet is the same module whose every tensor is cut to its first ch
 it: the cut tensors are handed to a narrow template of the same code, and gradients flow back through the cut.
 """
 
-import random
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from efficientformer.arch.parts import Grid, downsample_part, stage_grids, stem_part
 from efficientformer.arch.space import Four, SearchSpace
@@ -100,38 +98,3 @@ def prefix(tensor: Tensor, shape: torch.Size) -> Tensor:
 def _template(space: SearchSpace, resolution: int | Grid, num_classes: int, widths: Four) -> Supernet:
     with torch.device("meta"):
         return Supernet(space, resolution=resolution, num_classes=num_classes, widths=widths)
-
-
-class SupernetTask:
-    """Trains weights and path logits together on mixed paths and, where widths are elastic, on random widths.
-
-    Every other step runs at full width: the widest network teaches the shared channels and the descent starts there.
-    """
-
-    def __init__(
-        self,
-        *,
-        temperature: tuple[float, float],
-        noise: str,
-        sampling: str,
-        elastic_width: bool,
-        label_smoothing: float,
-    ) -> None:
-        self._first, self._last = temperature
-        self._noise, self._sampling = noise, sampling
-        self._elastic_width = elastic_width
-        self._label_smoothing = label_smoothing
-        self._temperature = self._first
-
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
-        assert isinstance(model, Supernet)
-        self._temperature = self._first * (self._last / self._first) ** progress
-        mixing = Mixing(self._temperature, self._noise, self._sampling)  # type: ignore[arg-type]
-        widths = model.space.max_widths
-        if self._elastic_width and random.random() < 0.5:
-            widths = tuple(random.choice(model.space.widths(index)) for index in range(4))
-        logits_BK = model.forward_at(widths, images_BCHW, mixing)  # type: ignore[arg-type]
-        return functional.cross_entropy(logits_BK, labels_B, label_smoothing=self._label_smoothing)
-
-    def logged(self) -> dict[str, float]:
-        return {"temperature": self._temperature}

@@ -11,7 +11,7 @@ from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, write_record
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet import SupernetTask
+from efficientformer.search.supernet_task import SupernetTask
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog
 from efficientformer.training.loop import Recipe, fit
