@@ -4,6 +4,7 @@ import pytest
 
 from efficientformer.errors import RecordError
 from efficientformer.records import (
+    Journal,
     append_line,
     atomic_path,
     digest,
@@ -60,3 +61,17 @@ def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path):
 def test_a_digest_does_not_depend_on_the_order_of_keys():
     assert digest({"a": 1, "b": [2]}) == digest(json.loads('{"b": [2], "a": 1}'))
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_a_journal_goes_on_after_a_kill_and_begins_anew_about_something_else(tmp_path):
+    path = tmp_path / "deep" / "journal.jsonl"
+    journal = Journal(path, "one")
+    journal.add({"name": "手紙"})
+    journal.add([1, 2])
+    with path.open("a") as lines:
+        lines.write('{"cut sho')
+    again = Journal(path, "one")
+    assert again.lines == [{"name": "手紙"}, [1, 2]]
+    again.add(3)
+    assert Journal(path, "one").lines == [{"name": "手紙"}, [1, 2], 3]
+    assert Journal(path, "two").lines == [] and Journal(path, "one").lines == []

@@ -90,6 +90,25 @@ def read_lines(path: Path) -> list[Any]:
     return documents
 
 
+class Journal:
+    """JSON lines about one thing, kept as they come; a process that was killed loses the line it was writing.
+
+    `about` is a digest of all that the lines depend on: a file about something else is begun anew.
+    """
+
+    def __init__(self, path: Path, about: str) -> None:
+        self._path = path
+        header = {"about": about}
+        first, *lines = read_lines(path) or [None]
+        self.lines: list[Any] = lines if first == header else []
+        # Written anew in either case: half a line would swallow the next one.
+        write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *self.lines)))
+
+    def add(self, line: Any) -> None:
+        append_line(self._path, line)
+        self.lines.append(line)
+
+
 def digest(content: Any) -> str:
     """SHA-256 of a JSON value, independent of key order."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -136,6 +136,20 @@ def test_baselines_are_as_fast_judged_alike_and_in_the_report(designed, command,
     assert "Against simpler ways" in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
+def test_ranking_trains_random_networks_once_and_says_how_well_the_supernet_orders_them(designed, command, tmp_path):
+    run_dir = tmp_path / "ranked"
+    shutil.copytree(designed[0], run_dir)
+    stdout, stderr = command("rank", "--run-dir", run_dir, "--rank.networks", "3", "--json").communicate()
+    record = json.loads(stdout)
+    assert len(record["networks"]) == 3 and -1 <= record["interval"][0] <= record["interval"][1] <= 1, stderr
+    results = (run_dir / "rank" / "results.jsonl").read_text()
+    stdout, stderr = command("rank", "--run-dir", run_dir, "--rank.networks", "4", "--json").communicate()
+    assert json.loads(stdout)["networks"][:3] == record["networks"], stderr
+    assert (run_dir / "rank" / "results.jsonl").read_text().startswith(results)
+    assert "Kendall tau" in stderr and "over 4 random networks" in stderr
+    assert not (run_dir / "rank" / "checkpoint.pt").exists()
+
+
 def test_predict_names_the_classes_of_new_images(designed, photos, tmp_path, capsys):
     _, result, _ = designed
     sheet = tmp_path / "sheet.png"

@@ -14,6 +14,7 @@ from efficientformer.cli.design import design
 from efficientformer.cli.evaluate import evaluate
 from efficientformer.cli.export import export
 from efficientformer.cli.predict import predict
+from efficientformer.cli.rank import rank
 from efficientformer.cli.report import report
 from efficientformer.cli.slim import slim
 from efficientformer.cli.supernet import supernet
@@ -29,7 +30,22 @@ app = App(
     version=__version__,
     suppress_keyboard_interrupt=False,  # `run` tells how to go on
 )
-VERBS = (design, analyze, benchmark, table, supernet, slim, baselines, train, evaluate, export, verify, report, predict)
+VERBS = (
+    design,
+    analyze,
+    benchmark,
+    table,
+    supernet,
+    slim,
+    baselines,
+    rank,
+    train,
+    evaluate,
+    export,
+    verify,
+    report,
+    predict,
+)
 for order, verb in enumerate(VERBS):
     app.command(verb, sort_key=order)
 for order, command in enumerate(TABLE_COMMANDS):

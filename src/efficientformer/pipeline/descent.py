@@ -1,6 +1,5 @@
 """One descent from the largest network, kept on disk: further budgets and later runs go on from it."""
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,30 +7,36 @@ from typing import Any
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.console import ProgressUpdate
 from efficientformer.pipeline.workspace import Workspace
-from efficientformer.records import append_line, read_lines, read_record, write_text
-from efficientformer.search.slim import AccuracyOracle, State, slim
+from efficientformer.records import Journal, read_record
+from efficientformer.search.slim import AccuracyOracle, State, Step, slim
 from efficientformer.search.subnet import Subnet
 
 
 class Descent:
-    """The states of one descent, computed as they are asked for and written line by line.
+    """The states of one descent, computed as they are asked for and written line by line: the start, then every step.
 
     A file left by another descent, by `fingerprint`, is not taken up.
     """
 
     def __init__(self, workspace: Workspace, table: LatencyTable, accuracy: AccuracyOracle, fingerprint: str) -> None:
-        self._path = workspace.run_dir.slim_steps
         self._workspace, self._table, self._accuracy = workspace, table, accuracy
-        self._fingerprint = fingerprint
+        self._journal = Journal(workspace.run_dir.slim_steps, fingerprint)
         workers = workspace.settings.slim.workers
         self._executor = ThreadPoolExecutor(workers) if workers > 1 else None
-        lines = read_lines(self._path)
-        if lines and lines[0].get("descent") == fingerprint:
-            self.start_record, self.records = lines[0]["start"], lines[1:]
-        else:
-            self.start_record, self.records = None, []
-        self._rewrite()
-        self._ahead: Iterator[dict[str, Any]] | None = None
+        self._ahead: Iterator[Step] | None = None
+
+    @property
+    def start_record(self) -> dict[str, Any]:
+        if not self._journal.lines:
+            subnet = Subnet.largest(self._workspace.space)
+            state = State(subnet, self._table.predict(subnet.architecture), self._accuracy(subnet))
+            self._journal.add(state.to_record())
+        return self._journal.lines[0]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Every step taken so far."""
+        return self._journal.lines[1:]
 
     @property
     def num_evaluations(self) -> int:
@@ -44,7 +49,7 @@ class Descent:
 
     def first_below(self, latency_ms: float, *, progress: ProgressUpdate) -> tuple[int, State]:
         """(step, state) of the first state at or below a table latency; step 0 is the start."""
-        start = record = self._start()
+        start = record = self.start_record
         step = 0
         while record["latency_ms"] > latency_ms:
             if step == len(self.records):
@@ -55,33 +60,14 @@ class Descent:
             progress(round(1000 * min(taken, wanted)), round(1000 * wanted), f"microseconds taken, step {step}")
         return step, State.from_record(record)
 
-    def _start(self) -> dict[str, Any]:
-        if self.start_record is None:
-            subnet = Subnet.largest(self._workspace.space)
-            latency_ms = self._table.predict(subnet.architecture)
-            self.start_record = State(subnet, latency_ms, self._accuracy(subnet)).to_record()
-            self._rewrite()
-        return self.start_record
-
     def _extend(self) -> None:
         if self._ahead is None:
-            state = State.from_record(self.records[-1] if self.records else self._start())
-            alphas = read_record(self._workspace.run_dir.supernet_record)["alphas"]
-            steps = slim(
-                state,
-                alphas,
+            self._ahead = slim(
+                State.from_record(self._journal.lines[-1]),
+                read_record(self._workspace.run_dir.supernet_record)["alphas"],
                 self._workspace.space,
                 latency=self._table.predict,
                 accuracy=self._accuracy,
                 executor=self._executor,
             )
-            self._ahead = (step.to_record(len(self.records) + 1) for step in steps)
-        record = next(self._ahead)
-        append_line(self._path, record)
-        self.records.append(record)
-
-    def _rewrite(self) -> None:
-        lines = []
-        if self.start_record is not None:
-            lines = [{"descent": self._fingerprint, "start": self.start_record}, *self.records]
-        write_text(self._path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        self._journal.add(next(self._ahead).to_record(len(self.records) + 1))

@@ -1,12 +1,11 @@
 """Every subnet is judged once: accuracies outlive the process, the latency table and the budgets."""
 
-import json
 import threading
 
 from efficientformer import __version__
 from efficientformer.pipeline.oracles import accuracy_oracle, load_supernet
 from efficientformer.pipeline.workspace import Workspace
-from efficientformer.records import append_line, digest, read_lines, write_text
+from efficientformer.records import Journal, digest
 from efficientformer.search.accuracy import SupernetAccuracy
 from efficientformer.search.subnet import Subnet
 
@@ -15,21 +14,16 @@ class Evaluations:
     """The accuracy oracle of a run, kept line by line. What another supernet or other images said is forgotten."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace, self._path = workspace, workspace.run_dir.evaluations
+        self._workspace = workspace
         self._made: SupernetAccuracy | None = None
         self._lock = threading.Lock()
-        about = digest(
-            [
-                workspace.chosen("slim.images", "slim.bn_images", "seed"),
-                workspace.digests(workspace.run_dir.supernet_weights) | workspace.data_digest(),
-                __version__,
-            ]
-        )
-        head, *lines = read_lines(self._path) or [{}]
-        kept = lines if head == {"evaluations": about} else []
-        self._known: dict[str, float] = {line["subnet"]: line["top1"] for line in kept}
-        # Written anew, since a kill may have left half a line.
-        write_text(self._path, "".join(json.dumps(line) + "\n" for line in ({"evaluations": about}, *kept)))
+        about = [
+            workspace.chosen("slim.images", "slim.bn_images", "seed"),
+            workspace.digests(workspace.run_dir.supernet_weights) | workspace.data_digest(),
+            __version__,
+        ]
+        self._journal = Journal(workspace.run_dir.evaluations, digest(about))
+        self._known: dict[str, float] = {line["subnet"]: line["top1"] for line in self._journal.lines}
 
     def __call__(self, subnet: Subnet) -> float:
         key = digest(subnet.to_json())
@@ -37,7 +31,7 @@ class Evaluations:
             top1 = self._oracle()(subnet)
             with self._lock:
                 self._known[key] = top1
-                append_line(self._path, {"subnet": key, "top1": top1})
+                self._journal.add({"subnet": key, "top1": top1})
         return self._known[key]
 
     def _oracle(self) -> SupernetAccuracy:

@@ -91,6 +91,13 @@ class BaselineSettings(_Settings):
     """Evaluations of the evolution, as a multiple of those of slimming; 0 leaves it out."""
 
 
+class RankSettings(_Settings):
+    """How well the supernet ranks networks that are trained by themselves."""
+
+    networks: Annotated[int, Field(ge=3)] = 20
+    """Random networks that are trained."""
+
+
 class TrainSettings(_Settings):
     """Training of the networks that were found."""
 
@@ -155,6 +162,7 @@ class Settings(_Settings):
     supernet: SupernetSettings = SupernetSettings()
     slim: SlimSettings = SlimSettings()
     baselines: BaselineSettings = BaselineSettings()
+    rank: RankSettings = RankSettings()
     train: TrainSettings = TrainSettings()
     verify: VerifySettings = VerifySettings()
 

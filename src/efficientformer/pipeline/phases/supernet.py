@@ -2,8 +2,8 @@
 
 from safetensors.torch import save
 
-from efficientformer.data.loader import steps_per_epoch, train_batches
-from efficientformer.data.transforms import train_transform
+from efficientformer.data.loader import steps_per_epoch
+from efficientformer.pipeline.fit_images import fit_images
 from efficientformer.pipeline.images import search_splits
 from efficientformer.pipeline.oracles import accuracy_oracle, build_supernet, require_reachable
 from efficientformer.pipeline.stamps import Stamp
@@ -14,7 +14,6 @@ from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet_task import SupernetTask
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog
-from efficientformer.training.loop import Recipe, fit
 
 
 def run(workspace: Workspace) -> None:
@@ -34,17 +33,7 @@ def run(workspace: Workspace) -> None:
 def _train(workspace: Workspace, fingerprint: str) -> None:
     settings, run_dir = workspace.settings.supernet, workspace.run_dir
     train, _ = search_splits(workspace)
-    per_epoch = steps_per_epoch(train, settings.batch_size)
-    recipe = Recipe(
-        num_steps=settings.epochs * per_epoch,
-        steps_per_epoch=per_epoch,
-        peak_lr=settings.lr,
-        seed=workspace.settings.seed,
-        weight_decay=settings.weight_decay,
-        lr_warmup_steps=round(settings.lr_warmup_epochs * per_epoch),
-        alpha_lr_scale=settings.alpha_lr / settings.lr,
-    )
-    supernet = build_supernet(workspace).to(workspace.training_device)
+    supernet = build_supernet(workspace)
     task = SupernetTask(
         temperature=settings.temperature,
         noise=settings.noise,
@@ -52,24 +41,17 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         elastic_width=settings.elastic_width,
         label_smoothing=settings.label_smoothing,
     )
-    transform = train_transform(workspace.preprocessing, settings.augmentation)
-    with workspace.console.progress("training") as progress:
-        fit(
-            supernet,
-            task,
-            lambda step: train_batches(
-                train,
-                transform,
-                batch_size=settings.batch_size,
-                seed=workspace.settings.seed,
-                start_step=step,
-                workers=workspace.settings.workers,
-            ),
-            recipe,
-            checkpoint=CheckpointFile(run_dir.supernet_checkpoint, fingerprint),
-            log=EventLog(run_dir.supernet_metrics),
-            on_step=lambda step, loss: progress(step, recipe.num_steps, f"loss {loss:.3f}"),
-        )
+    fit_images(
+        workspace,
+        supernet,
+        task,
+        train,
+        settings,
+        title="training",
+        checkpoint=CheckpointFile(run_dir.supernet_checkpoint, fingerprint),
+        log=EventLog(run_dir.supernet_metrics),
+        alpha_lr_scale=settings.alpha_lr / settings.lr,
+    )
     with atomic_path(run_dir.supernet_weights) as temporary:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}))
     top1 = accuracy_oracle(workspace, supernet)(Subnet.largest(workspace.space))
@@ -77,7 +59,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         run_dir.supernet_record,
         {
             "epochs": settings.epochs,
-            "num_steps": recipe.num_steps,
+            "num_steps": settings.epochs * steps_per_epoch(train, settings.batch_size),
             "alphas": supernet.path_probabilities(),
             "held_out_top1": top1,
             "settings": settings.model_dump(mode="json"),

@@ -1,0 +1,109 @@
+"""Phase `rank`: does the supernet order networks as training by themselves does?
+
+Slimming trusts the supernet's word on networks that nobody trained. Here random networks of the space are trained by
+the run's own settings and scored on validation images, which the search never sees. The order that latency alone would
+give is told beside: a supernet that only knows that larger is better is not worth its training.
+"""
+
+import random
+import time
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from efficientformer.latency.table import LatencyTable
+from efficientformer.pipeline.evaluations import Evaluations
+from efficientformer.pipeline.stamps import Stamp
+from efficientformer.pipeline.stand_alone import train_stand_alone, validate
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.provenance import provenance
+from efficientformer.records import Journal, digest, read_record, write_record
+from efficientformer.search.baselines import random_subnet
+from efficientformer.search.subnet import Subnet
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.events import EventLog
+
+NUM_RESAMPLES = 1000
+
+
+def run(workspace: Workspace) -> None:
+    run_dir = workspace.run_dir
+    table = workspace.table()
+    workspace.require(run_dir.supernet_weights, "supernet")
+    stamp = Stamp(
+        "rank",
+        settings=workspace.chosen("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images"),
+        inputs=workspace.digests(run_dir.table, run_dir.supernet_weights) | workspace.data_digest(),
+    )
+    workspace.run_phase(stamp, [run_dir.rank], lambda _: _rank(workspace, table))
+    run_dir.rank_checkpoint.unlink(missing_ok=True)
+    record = read_record(run_dir.rank)
+    low, high = record["interval"]
+    workspace.console.say(
+        f"Kendall tau {record['kendall_tau']:.2f} [{low:.2f}, {high:.2f}] between the supernet's word and training "
+        f"alone, over {len(record['networks'])} random networks; latency alone gives {record['latency_tau']:.2f}"
+    )
+
+
+def _rank(workspace: Workspace, table: LatencyTable) -> None:
+    judge = Evaluations(workspace)
+    rng = random.Random(f"{workspace.settings.seed}/rank")
+    drawn: dict[Subnet, None] = {}
+    while len(drawn) < workspace.settings.rank.networks:
+        drawn[random_subnet(workspace.space, rng)] = None
+    rows = []
+    for number, subnet in enumerate(drawn, start=1):
+        trained = _trained(workspace, subnet, f"network {number} of {len(drawn)}")
+        latency_ms, supernet_top1 = table.predict(subnet.architecture), judge(subnet)
+        rows.append({**subnet.to_json(), "latency_ms": latency_ms, "supernet_top1": supernet_top1, **trained})
+        workspace.console.say(
+            f"{number} of {len(drawn)}: {subnet.architecture}: supernet {supernet_top1:.1f} %, "
+            f"alone {trained['alone_top1']:.1f} %"
+        )
+    write_record(workspace.run_dir.rank, {**ranking(rows), "networks": rows, "provenance": provenance()})
+
+
+def _trained(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, Any]:
+    """What training alone makes of the subnet; known ones are not trained again, a begun one goes on."""
+    run_dir = workspace.run_dir
+    about = digest(
+        [workspace.chosen("resolution", "seed", "train"), workspace.data_digest(), workspace.space.to_json()]
+    )
+    journal, key = Journal(run_dir.rank_results, about), digest(subnet.to_json())
+    for line in journal.lines:
+        if line["subnet"] == key:
+            return {name: line[name] for name in ("alone_top1", "seconds")}
+    started = time.monotonic()
+    network = train_stand_alone(
+        workspace,
+        subnet,
+        title=title,
+        checkpoint=CheckpointFile(run_dir.rank_checkpoint, digest([about, key])),
+        log=EventLog(run_dir.rank_metrics),
+    )
+    trained = {"alone_top1": validate(workspace, network).top1, "seconds": time.monotonic() - started}
+    journal.add({"subnet": key, **trained})
+    return trained
+
+
+def ranking(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Kendall's tau with its 95 % interval over resampled networks, and what latency alone would reach."""
+    alone, judged, latency_ms = (
+        np.array([row[name] for row in rows]) for name in ("alone_top1", "supernet_top1", "latency_ms")
+    )
+    rng = np.random.default_rng(0)
+    resampled = [
+        _tau(judged[picked], alone[picked]) for picked in rng.integers(len(rows), size=(NUM_RESAMPLES, len(rows)))
+    ]
+    return {
+        "kendall_tau": _tau(judged, alone),
+        "interval": [float(end) for end in np.percentile(resampled, [2.5, 97.5])],
+        "latency_tau": _tau(latency_ms, alone),
+    }
+
+
+def _tau(first: np.ndarray, second: np.ndarray) -> float:
+    """Kendall's tau-b; 0 where one of the two is constant."""
+    value = float(np.asarray(kendalltau(first, second)[0]))
+    return 0.0 if np.isnan(value) else value

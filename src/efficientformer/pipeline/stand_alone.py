@@ -1,0 +1,65 @@
+"""Training a network by itself, by the run's settings for found networks (paper, section 5)."""
+
+from torch import nn
+
+from efficientformer.data.loader import eval_batches
+from efficientformer.data.mixing import build_mixing
+from efficientformer.data.transforms import eval_transform
+from efficientformer.models.network import Network, create_model
+from efficientformer.pipeline.fit_images import fit_images
+from efficientformer.pipeline.oracles import load_supernet
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.search.accuracy import extract_network
+from efficientformer.search.subnet import Subnet
+from efficientformer.tasks.classification import Classification, Scores, evaluate
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.events import EventLog
+from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+
+
+def train_stand_alone(
+    workspace: Workspace, subnet: Subnet, *, title: str, checkpoint: CheckpointFile, log: EventLog
+) -> Network:
+    """From new weights or the supernet's, as the settings say. Validation scores are logged, never acted upon."""
+    settings = workspace.settings.train
+    num_classes = len(workspace.dataset.classes)
+
+    def score(epoch: int, network: nn.Module) -> dict[str, float]:
+        if epoch % settings.evaluate_every and epoch != settings.epochs:
+            return {}
+        return {"val_top1": validate(workspace, network).top1}
+
+    network = fit_images(
+        workspace,
+        _initial(workspace, subnet),
+        Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing)),
+        workspace.training_images,
+        settings,
+        title=title,
+        checkpoint=checkpoint,
+        log=log,
+        on_epoch=score,
+        ema_decay=settings.ema_decay,
+    )
+    assert isinstance(network, Network)
+    return network
+
+
+def validate(workspace: Workspace, network: nn.Module) -> Scores:
+    """Scores on all validation images."""
+    transform = eval_transform(workspace.preprocessing)
+    batches = eval_batches(workspace.dataset.val, transform, batch_size=250, workers=workspace.settings.workers)
+    return evaluate(network, batches, len(workspace.dataset.classes))
+
+
+def _initial(workspace: Workspace, subnet: Subnet) -> Network:
+    settings = workspace.settings
+    if settings.train.init == "supernet":
+        return extract_network(load_supernet(workspace), subnet)
+    seed_step(settings.seed, INITIAL_WEIGHTS)
+    return create_model(
+        subnet.architecture,
+        num_classes=len(workspace.dataset.classes),
+        resolution=settings.resolution,
+        drop_path_rate=settings.train.drop_path_rate,
+    )
