@@ -13,7 +13,7 @@ def test_the_report_reads_what_the_pipeline_writes():
         str(path.relative_to("run"))
         for path in (
             *(run_dir.settings, run_dir.data, run_dir.table, run_dir.supernet_record, run_dir.trace),
-            *(run_dir.baselines, run_dir.verification, run_dir.result),
+            *(run_dir.baselines, run_dir.rank, run_dir.verification, run_dir.result),
         )
     }
     assert {kind.path for kind in load.RECORDS.values()} == written

@@ -78,6 +78,14 @@ def test_polishing_is_told_where_it_changed_the_network(run_dir: Path) -> None:
     assert source.count("mutants within the budget led from") == 1 and "For 40%, mutants" in source
 
 
+def test_how_well_the_supernet_ranks_is_told_with_its_sample_size(run_dir: Path) -> None:
+    assert "random networks, each trained" not in render_report(run_dir).read_text(encoding="utf-8")
+    record = {"kendall_tau": 0.71, "interval": [0.5, 0.85], "latency_tau": 0.6, "networks": [{}] * 24}
+    write_record(run_dir / "rank" / "rank.json", record)
+    source = render_report(run_dir).read_text(encoding="utf-8")
+    assert "orders 24 random networks" in source and "τ&nbsp;=&nbsp;0.71" in source and "0.50 to 0.85" in source
+
+
 def write_baselines(run_dir: Path) -> None:
     """Rivals of every budget of the trace, one of them better than slimming."""
     budgets = []

@@ -25,6 +25,7 @@ RECORDS = {
     "supernet": RecordKind("supernet/record.json", "the trained supernet's record", "supernet"),
     "trace": RecordKind("slim/trace.json", "the slimming trace", "slim"),
     "baselines": RecordKind("slim/baselines.json", "the baselines of slimming", "baselines"),
+    "rank": RecordKind("rank/rank.json", "how the supernet ranks networks", "rank"),
     "verification": RecordKind("verification.json", "the measurement of the exported files", "verify"),
     "result": RecordKind("result.json", "the result", "design"),
 }

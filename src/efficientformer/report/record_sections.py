@@ -17,7 +17,7 @@ def supernet(run: Run) -> Content:
     record = run.get("supernet")
     if record is None:
         return {"notes": [run.note("supernet")]}
-    return {"figure": heatmaps.alphas(record["alphas"]), "record": record, "notes": []}
+    return {"figure": heatmaps.alphas(record["alphas"]), "record": record, "rank": run.get("rank"), "notes": []}
 
 
 def latency_table(run: Run) -> Content:
