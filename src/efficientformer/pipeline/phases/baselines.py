@@ -185,7 +185,8 @@ def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) ->
     def with_ms(part: Part) -> float:
         return without_ms(part) + calibration.ms_per_mib * weights_mib([part])
 
-    left_ms = budget_ms - calibration.offset_ms
+    # The found network is within the budget to the last bit, whatever the order of the sum.
+    left_ms = budget_ms * (1 + 1e-9) - calibration.offset_ms
     sums = [(without_ms, left_ms), (with_ms, left_ms + calibration.ms_per_mib * calibration.cache_mib)]
     found = [
         best_subnet(
