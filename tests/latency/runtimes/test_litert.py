@@ -82,7 +82,8 @@ def test_one_thread_computes_in_the_calling_thread():
     for _ in range(20_000):
         run()
     thread, process = time.thread_time_ns() - thread, time.process_time_ns() - process
-    assert thread == pytest.approx(process, rel=0.1)
+    # Threads that other tests left behind may be awake; a computing thread of LiteRT's would leave this one idle.
+    assert thread > 0.6 * process
 
 
 def test_files_that_cannot_be_run_are_refused(tmp_path):
