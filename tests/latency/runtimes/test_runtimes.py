@@ -50,7 +50,7 @@ def check_calling_thread(prepared):
     thread, process = time.thread_time_ns(), time.process_time_ns()
     prepared.sample(Calls(0, 100), "cpu")
     thread, process = time.thread_time_ns() - thread, time.process_time_ns() - process
-    assert thread == pytest.approx(process, rel=0.1)
+    assert thread > 0.6 * process  # Others that earlier tests left awake may take some, a pool would take it all.
 
 
 @every_runtime
