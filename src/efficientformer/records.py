@@ -97,7 +97,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, about: str) -> None:
-        self._path = path
+        self._path, self.about = path, about
         header = {"about": about}
         first, *lines = read_lines(path) or [None]
         self.lines: list[Any] = lines if first == header else []

@@ -6,7 +6,7 @@ import pytest
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
-from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by_macs
+from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by
 from efficientformer.search.evolution import evolve
 from efficientformer.search.mutation import mutant
 from efficientformer.search.subnet import Subnet
@@ -61,10 +61,10 @@ def test_a_scaled_l1_keeps_its_shape_and_the_most_important_blocks():
 
 
 def test_slimming_by_macs_is_slimming_with_another_price():
-    flat = slim_by_macs(
+    flat = slim_by(
         SPACE,
         ALPHAS,
-        macs=lambda net: float(sum(net.widths)),
+        price=lambda net: float(sum(net.widths)),
         latency=latency,
         accuracy=accuracy,
         budget_ms=LARGEST_MS - 0.5,

@@ -69,19 +69,19 @@ def _scaled(space: SearchSpace, scale: float) -> Architecture:
     return space.build(tuple(widths), tuple(depths), num_mb3d)  # type: ignore[arg-type]
 
 
-def slim_by_macs(
+def slim_by(
     space: SearchSpace,
     alphas: Sequence[Sequence[PathProbabilities]],
     *,
-    macs: Callable[[Architecture], float],
+    price: Callable[[Architecture], float],
     latency: LatencyOracle,
     accuracy: AccuracyOracle,
     budget_ms: float,
 ) -> Subnet:
-    """The first subnet within the budget when slimming goes by accuracy lost per multiply-accumulate saved."""
+    """The first subnet within the budget when slimming goes by accuracy lost per unit of a price, such as MACs."""
     largest = Subnet.largest(space)
-    state = State(largest, macs(largest.architecture), accuracy(largest))
-    steps = slim(state, alphas, space, latency=macs, accuracy=accuracy)
+    state = State(largest, price(largest.architecture), accuracy(largest))
+    steps = slim(state, alphas, space, latency=price, accuracy=accuracy)
     while latency(state.subnet.architecture) > budget_ms:
         state = next(steps).state
     return state.subnet

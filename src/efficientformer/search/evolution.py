@@ -44,13 +44,9 @@ def evolve(
     )
     judged = {subnet: accuracy(subnet) for subnet in first or [smallest]}
     population = deque(judged, maxlen=POPULATION)
-
-    def is_wanted(subnet: Subnet) -> bool:
-        return subnet not in judged and latency(subnet.architecture) <= budget_ms
-
     while len(judged) < num_evaluations:
         parent = max(rng.sample(population, min(TOURNAMENT, len(population))), key=judged.__getitem__)
-        child = new_mutant(parent, space, rng, lambda net: net not in judged and latency(net.architecture) <= budget_ms)
+        child = new_mutant(parent, space, rng, known=judged, latency=latency, budget_ms=budget_ms)
         if child is None:
             break
         judged[child] = accuracy(child)

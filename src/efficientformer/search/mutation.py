@@ -1,23 +1,30 @@
 """Small random changes of a subnet, in both directions. No torch."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Container
 
 from efficientformer.arch.space import SearchSpace
+from efficientformer.search.slim import LatencyOracle
 from efficientformer.search.subnet import Subnet
 
 MAX_WALKS, MAX_MUTATIONS = 200, 8
 
 
 def new_mutant(
-    parent: Subnet, space: SearchSpace, rng: random.Random, is_wanted: Callable[[Subnet], bool]
+    parent: Subnet,
+    space: SearchSpace,
+    rng: random.Random,
+    *,
+    known: Container[Subnet],
+    latency: LatencyOracle,
+    budget_ms: float,
 ) -> Subnet | None:
-    """A mutant, of mutants where the first ones are known or too slow; None where none was found."""
+    """A mutant within the budget, of mutants where the first ones are known or too slow; None where none was found."""
     for _ in range(MAX_WALKS):
         child = parent
         for _ in range(MAX_MUTATIONS):
             child = mutant(child, space, rng)
-            if is_wanted(child):
+            if child not in known and latency(child.architecture) <= budget_ms:
                 return child
     return None
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from efficientformer.arch.space import SearchSpace
 from efficientformer.search.mutation import new_mutant
 from efficientformer.search.slim import AccuracyOracle, LatencyOracle, State
-from efficientformer.search.subnet import Subnet
 
 
 def polish(
@@ -25,12 +24,8 @@ def polish(
 ) -> Iterator[State]:
     """Every state better than the one before, found by judging at most `num_evaluations` mutants within the budget."""
     best, judged = start, {start.subnet}
-
-    def is_wanted(subnet: Subnet) -> bool:
-        return subnet not in judged and latency(subnet.architecture) <= budget_ms
-
     for _ in range(num_evaluations):
-        child = new_mutant(best.subnet, space, rng, is_wanted)
+        child = new_mutant(best.subnet, space, rng, known=judged, latency=latency, budget_ms=budget_ms)
         if child is None:
             return
         judged.add(child)

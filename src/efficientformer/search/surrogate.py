@@ -4,15 +4,13 @@ Slimming is a greedy walk and says nothing of how far from the best it ends. Wit
 computable (`optimum`), so the walk can be held against it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from efficientformer.arch.edits import first_mb3d
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB4D
+from efficientformer.search.slim import AccuracyOracle
 from efficientformer.search.subnet import Subnet
-
-AccuracyOracle = Callable[[Subnet], float]
 
 
 @dataclass(frozen=True)

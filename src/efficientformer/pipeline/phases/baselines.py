@@ -20,10 +20,9 @@ from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
-from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by_macs
+from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by
 from efficientformer.search.evolution import evolve
 from efficientformer.search.optimum import best_subnet
-from efficientformer.search.slim import State, slim
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.surrogate import AdditiveSurrogate, fit_surrogate
 
@@ -120,7 +119,7 @@ def _budget_record(
     oracles = {"latency": search.latency, "accuracy": search.accuracy, "budget_ms": budget_ms}
     rows = [
         search.row("scaled_l1", lambda: scaled_l1(space, search.alphas, search.latency, budget_ms)),
-        search.row("slim_by_macs", lambda: slim_by_macs(space, search.alphas, macs=search.macs, **oracles)),
+        search.row("slim_by_macs", lambda: slim_by(space, search.alphas, price=search.macs, **oracles)),
     ]
     if drawn := random_subnets(
         space,
@@ -155,13 +154,16 @@ def _budget_record(
 
 def _surrogate_record(search: _Search, surrogate: AdditiveSurrogate, found: Subnet, budget_ms: float) -> dict[str, Any]:
     """Greedy slimming and the optimum, both by the surrogate alone; then what the supernet says of the optimum."""
-    largest = Subnet.largest(search.space)
-    state = State(largest, search.latency(largest.architecture), surrogate.top1)
-    steps = slim(state, search.alphas, search.space, latency=search.latency, accuracy=surrogate)
-    while state.latency_ms > budget_ms:
-        state = next(steps).state
+    greedy = slim_by(
+        search.space,
+        search.alphas,
+        price=search.latency,
+        latency=search.latency,
+        accuracy=surrogate,
+        budget_ms=budget_ms,
+    )
     optimum = _optimum(search, surrogate, budget_ms)
-    greedy_drop, optimum_drop = surrogate.drop(state.subnet), surrogate.drop(optimum)
+    greedy_drop, optimum_drop = surrogate.drop(greedy), surrogate.drop(optimum)
     return {
         "greedy_drop": greedy_drop,
         "optimum_drop": optimum_drop,

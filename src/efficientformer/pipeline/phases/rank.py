@@ -52,9 +52,14 @@ def _rank(workspace: Workspace, table: LatencyTable) -> None:
     drawn: dict[Subnet, None] = {}
     while len(drawn) < workspace.settings.rank.networks:
         drawn[random_subnet(workspace.space, rng)] = None
+    inputs = workspace.data_digest()
+    if workspace.settings.train.init == "supernet":
+        inputs |= workspace.digests(workspace.run_dir.supernet_weights)
+    about = digest([workspace.chosen("resolution", "seed", "train"), inputs, workspace.space.to_json()])
+    journal = Journal(workspace.run_dir.rank_results, about)
     rows = []
     for number, subnet in enumerate(drawn, start=1):
-        trained = _trained(workspace, subnet, f"network {number} of {len(drawn)}")
+        trained = _trained(workspace, journal, subnet, f"network {number} of {len(drawn)}")
         latency_ms, supernet_top1 = table.predict(subnet.architecture), judge(subnet)
         rows.append({**subnet.to_json(), "latency_ms": latency_ms, "supernet_top1": supernet_top1, **trained})
         workspace.console.say(
@@ -64,13 +69,9 @@ def _rank(workspace: Workspace, table: LatencyTable) -> None:
     write_record(workspace.run_dir.rank, {**ranking(rows), "networks": rows, "provenance": provenance()})
 
 
-def _trained(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, Any]:
+def _trained(workspace: Workspace, journal: Journal, subnet: Subnet, title: str) -> dict[str, Any]:
     """What training alone makes of the subnet; known ones are not trained again, a begun one goes on."""
-    run_dir = workspace.run_dir
-    about = digest(
-        [workspace.chosen("resolution", "seed", "train"), workspace.data_digest(), workspace.space.to_json()]
-    )
-    journal, key = Journal(run_dir.rank_results, about), digest(subnet.to_json())
+    run_dir, key = workspace.run_dir, digest(subnet.to_json())
     for line in journal.lines:
         if line["subnet"] == key:
             return {name: line[name] for name in ("alone_top1", "seconds")}
@@ -79,7 +80,7 @@ def _trained(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, Any]
         workspace,
         subnet,
         title=title,
-        checkpoint=CheckpointFile(run_dir.rank_checkpoint, digest([about, key])),
+        checkpoint=CheckpointFile(run_dir.rank_checkpoint, digest([journal.about, key])),
         log=EventLog(run_dir.rank_metrics),
     )
     trained = {"alone_top1": validate(workspace, network).top1, "seconds": time.monotonic() - started}
