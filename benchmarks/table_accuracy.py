@@ -7,7 +7,8 @@
 
 Builds the table (and times that), draws networks of the space that it was not made from, spread evenly over their
 sizes, measures them in chunks that fit into memory, and compares. The baseline is an affine function of MACs, fitted
-on the networks that calibrate the table. `--load N` keeps N busy processes per core running all the while.
+on the networks that calibrate the table. `--load N` keeps N busy processes running all the while for each core that
+this one may use, which `taskset` can tell it: two runs on a core each do not take turns.
 Interrupted, the same command goes on from the rounds in `--work`.
 """
 
@@ -36,7 +37,7 @@ from efficientformer.latency.staircases import find_steps
 from efficientformer.latency.table import LatencyTable
 from efficientformer.latency.unseen import UnseenNetwork, draw_unseen, measure_unseen
 from efficientformer.pipeline.tables import unseen_record
-from efficientformer.provenance import provenance
+from efficientformer.provenance import differences, machine, provenance
 from efficientformer.records import read_record, write_record
 
 BUSY = [sys.executable, "-c", "while True: pass"]
@@ -61,15 +62,16 @@ def main() -> None:
     parser.add_argument("--num-classes", type=int, default=1000)
     parser.add_argument("--networks", type=int, default=100, help="unseen ones")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--load", type=int, default=0, help="busy processes per core")
+    parser.add_argument("--load", type=int, default=0, help="busy processes per usable core")
     parser.add_argument("--quiet", type=Path, help="record of the same without load, to compare with")
     parser.add_argument("--coarse", action="store_true", help="the bars for two threads, compilers and mobile runtimes")
     parser.add_argument("--work", type=Path, required=True, help="folder of the table and the finished rounds")
     parser.add_argument("--out", type=Path, required=True, help="the record to write")
     arguments = parser.parse_args()
+    check_same_machine(arguments.quiet)
     torch.set_num_threads(1)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    with busy(arguments.load * (os.cpu_count() or 1)):
+    with busy(arguments.load * len(os.sched_getaffinity(0))):
         table, build = built(arguments)
         started = time.monotonic()
         unseen = measured(arguments, table)
@@ -78,7 +80,8 @@ def main() -> None:
         "what": "unseen networks measured and predicted by a latency table, and by affine MACs",
         "setting": {
             name: getattr(arguments, name) for name in ("space", "resolution", "num_classes", "rounds", "load")
-        },
+        }
+        | {"usable_cores": len(os.sched_getaffinity(0))},
         "runtime": table.runtime,
         "threads": table.threads,
         "clock": table.clock,
@@ -100,6 +103,11 @@ def main() -> None:
     shown = {name: record[name] for name in ("build", "unseen", "macs", "verdict")}
     shown["unseen"] = {name: value for name, value in record["unseen"].items() if name != "networks"}
     sys.stdout.write(json.dumps(shown, indent=1) + "\n")
+
+
+def check_same_machine(quiet: Path | None) -> None:
+    if quiet is not None and (found := differences(read_record(quiet)["provenance"]["machine"], machine())):
+        raise SystemExit(f"{quiet} is of another machine, so it says nothing of load: {'; '.join(found)}.")
 
 
 @contextlib.contextmanager

@@ -1,9 +1,8 @@
 """TensorRT: an engine built from the ONNX file, timed by events of the device."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tensorrt  # pyright: ignore[reportMissingImports]
 import torch
 from torch import nn
 
@@ -12,6 +11,11 @@ from efficientformer.latency.prepared import input_sample
 from efficientformer.latency.runtimes.cuda import OnDevice, require_cuda
 from efficientformer.latency.runtimes.exported import check_only_input, existing_file, exported
 from efficientformer.provenance import machine
+
+if TYPE_CHECKING:
+    tensorrt: Any = None  # Where the package is not installed, pyright takes this very file for it.
+else:
+    import tensorrt
 
 
 class _Messages(tensorrt.ILogger):
