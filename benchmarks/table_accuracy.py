@@ -49,6 +49,9 @@ SPAN = 4.0
 COVERED = (90.0, 98.0)
 SHARE_OF_MACS = 0.5
 LOADED_RATIO = 1.5
+SETTING = ("space", "resolution", "num_classes", "rounds", "network_rounds", "load")
+NETWORK_ROUNDS = 16
+"""Two windows of rounds (see `latency.calm`): the median of so many samples errs far less than a table does."""
 
 
 def main() -> None:
@@ -61,7 +64,8 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=224)
     parser.add_argument("--num-classes", type=int, default=1000)
     parser.add_argument("--networks", type=int, default=100, help="unseen ones")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the table")
+    parser.add_argument("--network-rounds", type=int, default=NETWORK_ROUNDS, help="of the unseen networks")
     parser.add_argument("--load", type=int, default=0, help="busy processes per usable core")
     parser.add_argument("--quiet", type=Path, help="record of the same without load, to compare with")
     parser.add_argument("--coarse", action="store_true", help="the bars for two threads, compilers and mobile runtimes")
@@ -78,9 +82,7 @@ def main() -> None:
         measuring_s = time.monotonic() - started
     record = {
         "what": "unseen networks measured and predicted by a latency table, and by affine MACs",
-        "setting": {
-            name: getattr(arguments, name) for name in ("space", "resolution", "num_classes", "rounds", "load")
-        }
+        "setting": {name: getattr(arguments, name) for name in SETTING}
         | {"usable_cores": len(os.sched_getaffinity(0))},
         "runtime": table.runtime,
         "threads": table.threads,
@@ -148,7 +150,7 @@ def measured(arguments: argparse.Namespace, table: LatencyTable) -> list[UnseenN
         table,
         draw_unseen(table, arguments.networks, SEED),
         open_device(DeviceOptions(arguments.device), arguments.runtime, arguments.threads),
-        rounds=arguments.rounds,
+        rounds=arguments.network_rounds,
         seed=SEED,
         partial_folder=arguments.work / "unseen",
         progress=say,

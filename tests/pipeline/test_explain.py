@@ -4,9 +4,9 @@ from efficientformer.errors import UsageError
 from efficientformer.pipeline.explain import explain_step
 
 
-def candidate(text, saved_ms, drop):
-    refused = drop is None
-    return {"text": text, "saved_ms": saved_ms, "drop": drop, "score": None if refused else drop / saved_ms}
+def candidate(text, saved_ms, drop, below=None):
+    score = None if drop is None else drop / saved_ms
+    return {"text": text, "saved_ms": saved_ms, "drop": drop, "score": score, "below": below}
 
 
 def trace(*candidates, taken=0):
@@ -32,6 +32,10 @@ def test_the_winner_comes_first_and_refused_actions_last():
     [
         ([candidate("won", 1.0, -0.5), candidate("other", 1.0, 0.1)], "gains 0.50 points. Next would be: other"),
         ([candidate("won", 1.0, 0.0)], "costs nothing. No other action saves time."),
+        (
+            [candidate("won", 1.0, 0.5), candidate("refused", 0.0, None), candidate("late", 1.0, None, below=79.5)],
+            "No other action could cost as little per millisecond.",
+        ),
         ([candidate("won", 2.0, 2.0), candidate("other", 1.0, 1.0)], "Other costs as much per millisecond, but saves"),
     ],
 )

@@ -215,14 +215,14 @@ def test_a_directory_without_records_is_refused(tmp_path: Path) -> None:
 def test_the_headline_says_whether_promises_were_kept(kept: list[bool | None], sentence: str) -> None:
     measured = {True: 1.9, False: 2.2, None: None}
     rows = [
-        {"title": f"{index} ms", "budget_ms": 2.0, "measured_p50_ms": measured[value], "kept": value}
+        {"title": f"{index} ms", "budget_ms": 2.0, "measured_ms": measured[value], "kept": value}
         for index, value in enumerate(kept)
     ]
     assert promise_sentence(rows) == sentence
 
 
 def test_a_promise_is_missed_by_the_upper_end_of_its_interval() -> None:
-    row = {"title": "2 ms", "budget_ms": 2.0, "measured_p50_ms": 1.99, "measured_interval_ms": [1.97, 2.02]}
+    row = {"title": "2 ms", "budget_ms": 2.0, "measured_ms": 1.99, "measured_interval_ms": [1.97, 2.02]}
     assert "missed by 0.020" in promise_sentence([{**row, "kept": False}])
 
 

@@ -10,7 +10,6 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB3D, Architecture, Stage
 from efficientformer.errors import ArchitectureError, BudgetError
 from efficientformer.search.optimum import best_subnet
-from efficientformer.search.slim import State, slim
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.surrogate import AdditiveSurrogate, fit_surrogate
 
@@ -90,25 +89,3 @@ def test_a_surrogate_of_something_additive_is_exact():
         assert fitted(subnet) == pytest.approx(truth(subnet))
     # The largest, four stages at narrower widths, blocks that a stage can spare, and MB3D one by one.
     assert len(set(asked)) == 1 + (1 + 1 + 2 + 1) + 6 + 3
-
-
-def test_slimming_by_a_surrogate_is_never_better_than_its_optimum():
-    alphas = [[{"MB4D": 0.5, "identity": 0.5}] * depth for depth in SPACE.max_depths]
-    for seed in range(5):
-        surrogate, part_ms = make_surrogate(seed), make_latency(seed)
-
-        def latency(architecture, part_ms=part_ms):
-            return sum(map(part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
-
-        largest = Subnet.largest(SPACE)
-        start = State(largest, latency(largest.architecture), surrogate(largest))
-        for step in itertools.islice(slim(start, alphas, SPACE, latency=latency, accuracy=surrogate), 4):
-            best = best_subnet(
-                SPACE,
-                surrogate,
-                part_ms,
-                resolution=RESOLUTION,
-                num_classes=NUM_CLASSES,
-                budget_ms=step.state.latency_ms + 1e-9,
-            )
-            assert surrogate.drop(best) <= surrogate.drop(step.state.subnet) + 1e-9

@@ -106,6 +106,36 @@ def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
     assert together == next(slim(start(), ALPHAS, SPACE, latency=latency, accuracy=judge))
 
 
+def test_what_cannot_win_any_more_need_not_be_judged_and_the_step_is_the_same():
+    # Scores 1.0, 0.5 and 4.0, as above.
+    top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}
+    state = start()
+    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
+    asked = []
+
+    def hopeful(subnet, least_top1):
+        asked.append(least_top1)
+        return by_result[subnet] if by_result[subnet] >= least_top1 else None
+
+    step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=by_result.__getitem__, hopeful=hopeful))
+    assert asked == pytest.approx([float("-inf"), 90 - 1.0 * 1.0, 90 - 0.5 * 0.25])
+    assert [candidate.score for candidate in step.candidates] == [pytest.approx(1.0), pytest.approx(0.5), None]
+    assert step.candidates[2].below == pytest.approx(89.875) and step.candidates[2].saved_ms > 0
+    assert step.candidates[step.taken].action.name == "remove_mb3d"
+
+
+def test_a_step_starts_from_what_its_network_is_worth_after_recovery():
+    state = start()
+
+    def recovered(found):
+        return State(found.subnet, found.latency_ms, 95.0)
+
+    steps = slim(state, ALPHAS, SPACE, latency=latency, accuracy=lambda _: 80.0, recovered=recovered)
+    first, second = next(steps), next(steps)
+    assert first.state.top1 == 95.0 and first.candidates[first.taken].top1 == 80.0
+    assert second.candidates[second.taken].drop == pytest.approx(15.0)
+
+
 def test_the_descent_ends_at_the_smallest_network_and_says_so():
     steps = slim(start(), ALPHAS, SPACE, latency=latency, accuracy=lambda subnet: sum(subnet.architecture.depths))
     seen = []

@@ -89,6 +89,27 @@ def make_task(elastic_width, label_smoothing=0.1, noise="uniform"):
     )
 
 
+@pytest.mark.parametrize("sampling", ["soft", "single"])
+@pytest.mark.parametrize("widths", [SPACE.max_widths, (16, 16, 32, 32)])
+def test_recomputed_activations_give_the_same_gradients(supernet, widths, sampling):
+    images = torch.randn(4, 3, 16, 16)
+    found = []
+    for recompute in (False, True):
+        supernet.zero_grad()
+        torch.manual_seed(3)
+        logits = supernet.forward_at(widths, images, Mixing(1.0, sampling=sampling), recompute)
+        logits.square().sum().backward()
+        gradients = {n: None if p.grad is None else p.grad.clone() for n, p in supernet.named_parameters()}
+        found.append((logits.detach(), gradients))
+    (kept_BK, kept), (again_BK, again) = found
+    assert torch.allclose(kept_BK, again_BK, atol=1e-6)
+    for name, gradient in kept.items():
+        if gradient is None:
+            assert again[name] is None
+        else:
+            assert torch.allclose(gradient, again[name], atol=1e-5), name
+
+
 @pytest.mark.parametrize("elastic_width", ["none", "random", "sandwich"])
 def test_training_moves_weights_and_logits_together(supernet, elastic_width):
     task = make_task(elastic_width)

@@ -48,7 +48,7 @@ def _print_summary(result: list[dict[str, Any]], report: str) -> None:
             entry["budget"],
             f"{entry['budget_ms']:.3f}",
             f"{entry['predicted_ms']:.3f}",
-            f"{entry['measured_p50_ms']:.3f} [{low:.3f}, {high:.3f}]",
+            f"{entry['measured_ms']:.3f} [{low:.3f}, {high:.3f}]",
             "yes" if entry["kept"] else "NO",
             f"{entry['top1']:.1f}%",
             f"{entry['num_params'] / 1e6:.2f}M",

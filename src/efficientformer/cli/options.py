@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,21 +40,30 @@ SettingsOption = Annotated[Settings, Parameter(name="*", negative_iterable=())]
 
 @contextlib.contextmanager
 def open_workspace(options: RunOptions, settings: Settings) -> Iterator[Workspace]:
-    """The run, locked for this process: settings from flags, else YAML, else what the run was given before."""
+    """The run, locked for this process: settings from flags, else YAML, else what the run was given before, else the
+    settings of the run whose supernet it takes."""
     flags = settings.model_dump(exclude_unset=True, mode="json")
-    if flags.get("data"):
-        flags["data"] = str(Path(flags["data"]).expanduser().resolve())
+    for name in ("data", "supernet_from"):
+        if flags.get(name):
+            flags[name] = str(Path(flags[name]).expanduser().resolve())
     given = merge_given(read_yaml(options.config) if options.config else {}, flags)
-    directory = RunDir(options.run_dir or default_run_dir(resolve_settings(given)))
-    with directory.locked():
+    source = RunDir(Path(given["supernet_from"])) if given.get("supernet_from") else None
+    inherited = source.given_settings() if source else {}
+    directory = RunDir(options.run_dir or default_run_dir(resolve_settings(merge_given(inherited, given))))
+    if source and directory.root.resolve() == source.root.resolve():
+        raise UsageError(f"{source.root} cannot take its own supernet. Choose another --run-dir for this run.")
+    # Of several processes that torchrun started, the first one keeps the directory.
+    is_first = os.environ.get("RANK", "0") == "0"
+    with directory.locked() if is_first else contextlib.nullcontext():
         remembered = directory.given_settings()
         if options.run_dir is None and remembered and remembered.get("data") != given.get("data"):
             raise UsageError(f"{directory.root} holds a run on {remembered.get('data')}. Choose another --run-dir.")
-        given = merge_given(remembered, given)
+        given = merge_given(inherited, remembered, given)
         resolved = resolve_settings(given)
         parse_budgets(resolved.budget)
-        directory.remember_settings(given, resolved.model_dump(mode="json"))
-        yield Workspace(directory, resolved, RunConsole())
+        if is_first:
+            directory.remember_settings(given, resolved.model_dump(mode="json"))
+        yield Workspace(directory, resolved, RunConsole(quiet=not is_first))
 
 
 def default_run_dir(settings: Settings) -> Path:
@@ -67,7 +77,7 @@ def run_phase(
     """Run one phase and return its outcome; with --json print what `show` reads from the records as one document."""
     with open_workspace(options, settings) as workspace:
         outcome = phase(workspace)
-        if options.json:
+        if options.json and workspace.world.is_first:
             print_json(show(workspace))
     return outcome
 

@@ -52,6 +52,11 @@ def _print_step(found: dict[str, Any]) -> None:
     console.print(found["why"])
     table = Table("action", "saves ms", "loses points", "points per ms", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in found["candidates"]:
-        weighed = ("-", "refused") if row["score"] is None else (f"{row['drop']:.2f}", f"{row['score']:.2f}")
+        if row["score"] is not None:
+            weighed = (f"{row['drop']:.2f}", f"{row['score']:.2f}")
+        elif row["below"] is not None:
+            weighed = (f"> {before['top1'] - row['below']:.2f}", "more")
+        else:
+            weighed = ("-", "refused")
         table.add_row(row["text"], f"{row['saved_ms']:.4f}", *weighed)
     console.print(table)

@@ -7,7 +7,7 @@ The order of epoch e is a permutation drawn from (seed, e); the augmentation of 
 import contextlib
 import itertools
 import random
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,15 +29,23 @@ def steps_per_epoch(split: ImageSplit, batch_size: int) -> int:
 
 
 def train_batches(
-    split: ImageSplit, transform: Transform, *, batch_size: int, seed: int, start_step: int = 0, workers: int = 0
+    split: ImageSplit,
+    transform: Transform,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    workers: int = 0,
+    part_of: Callable[[list[int]], list[int]] = list,
 ) -> Generator[Batch, None, None]:
     """Batches (x_BCHW float, y_B int64) without end, from step `start_step` on, in the order of steps.
 
-    Close the generator (or drop it) to end the worker processes. The caller's random generators are left as they were.
-    Raises DataError when an image cannot be read any more.
+    `part_of` picks from the images of a batch those that this process takes, where several share the work. Close the
+    generator (or drop it) to end the worker processes. The caller's random generators are left as they were. Raises
+    DataError when an image cannot be read any more.
     """
     _check(split, batch_size)
-    keys = _train_keys(len(split), batch_size, seed, start_step)
+    keys = ((epoch, part_of(batch)) for epoch, batch in _train_keys(len(split), batch_size, seed, start_step))
     return _produce(_Batches(split, transform, seed), keys, workers)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from efficientformer.latency.quiet import (
     quiet_median,
     quiet_pairs,
     resampled_quiet_medians,
+    resampled_rounds,
 )
+
+Percentile = Literal["p50", "p90"]
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,22 @@ class Measurement:
         low, high = percentile_interval(resampled_quiet_medians(self.calm_samples_ms))
         return float(low), float(high)
 
-    def interval_holds(self, limit_ms: float) -> bool:
+    @cached_property
+    def p90_interval_ms(self) -> tuple[float, float]:
+        """95 % interval of `p90_ms`."""
+        samples = np.asarray(self.samples_ms)
+        low, high = percentile_interval(np.percentile(samples[resampled_rounds(len(samples))], 90, axis=1))
+        return float(low), float(high)
+
+    def at(self, percentile: Percentile) -> tuple[float, tuple[float, float]]:
+        """`p50_ms` or `p90_ms`, with its interval."""
+        if percentile == "p50":
+            return self.p50_ms, self.interval_ms
+        return self.p90_ms, self.p90_interval_ms
+
+    def interval_holds(self, limit_ms: float, percentile: Percentile = "p50") -> bool:
         """Whether the interval leaves open on which side of the limit the network is."""
-        low, high = self.interval_ms
+        _, (low, high) = self.at(percentile)
         return low <= limit_ms < high
 
     @property

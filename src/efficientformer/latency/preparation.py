@@ -35,11 +35,16 @@ def prepare_architecture(
     architecture: Architecture, resolution: int | Grid, num_classes: int, runtime: Runtime
 ) -> Prepared:
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    return runtime.prepare(untrained_network(architecture, resolution, num_classes), (1, 3, height, width))
+
+
+def untrained_network(architecture: Architecture, resolution: int | Grid, num_classes: int) -> nn.Module:
+    """In deploy form."""
     with same_weights():
         network = create_model(
             architecture, num_classes=num_classes, resolution=resolution, layer_scale_init=LAYER_SCALE
         )
-    return runtime.prepare(fuse(network), (1, 3, height, width))
+    return fuse(network)
 
 
 @contextlib.contextmanager

@@ -23,8 +23,8 @@ LOG_EVERY_S = 60.0
 class RunConsole:
     """Messages on standard error. Names that people gave their files are printed as they are."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
 
     def phase(self, name: str, text: str = "") -> None:
         self._console.print(f"[bold]{name:<11}[/bold] {escape(text)}" if text else f"[bold]{name}[/bold]")

@@ -1,14 +1,18 @@
 """One descent from the largest network, kept on disk: further budgets and later runs go on from it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from efficientformer.arch.spec import Architecture
+from efficientformer.errors import BudgetError
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.console import ProgressUpdate
+from efficientformer.pipeline.evaluations import Evaluations
+from efficientformer.pipeline.recovery import Recovery
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, read_record
-from efficientformer.search.slim import AccuracyOracle, State, Step, slim
+from efficientformer.search.slim import State, Step, slim
 from efficientformer.search.subnet import Subnet
 
 
@@ -18,9 +22,11 @@ class Descent:
     A file left by another descent, by `fingerprint`, is not taken up.
     """
 
-    def __init__(self, workspace: Workspace, table: LatencyTable, accuracy: AccuracyOracle, fingerprint: str) -> None:
-        self._workspace, self._table, self._accuracy = workspace, table, accuracy
+    def __init__(self, workspace: Workspace, table: LatencyTable, judge: Evaluations, fingerprint: str) -> None:
+        self._workspace, self._table, self._judge = workspace, table, judge
         self._journal = Journal(workspace.run_dir.slim_steps, fingerprint)
+        recovers = workspace.settings.slim.recover_every > 0
+        self._recovery = Recovery(workspace, judge, fingerprint) if recovers else None
         workers = workspace.settings.slim.workers
         self._executor = ThreadPoolExecutor(workers) if workers > 1 else None
         self._ahead: Iterator[Step] | None = None
@@ -29,7 +35,7 @@ class Descent:
     def start_record(self) -> dict[str, Any]:
         if not self._journal.lines:
             subnet = Subnet.largest(self._workspace.space)
-            state = State(subnet, self._table.predict(subnet.architecture), self._accuracy(subnet))
+            state = State(subnet, self._table.predict(subnet.architecture), self._judge(subnet))
             self._journal.add(state.to_record())
         return self._journal.lines[0]
 
@@ -41,33 +47,54 @@ class Descent:
     @property
     def num_evaluations(self) -> int:
         weighed = [candidate for record in self.records for candidate in record["candidates"]]
-        return 1 + sum(candidate["top1"] is not None for candidate in weighed)
+        return 1 + sum(candidate["top1"] is not None or candidate["below"] is not None for candidate in weighed)
 
     def predicted_interval_ms(self, latency_ms: float) -> tuple[float, float]:
         """95 % interval of what a network of this table latency is going to be measured at."""
         return self._table.spread.interval_ms(latency_ms)
 
-    def first_below(self, latency_ms: float, *, progress: ProgressUpdate) -> tuple[int, State]:
-        """(step, state) of the first state at or below a table latency; step 0 is the start."""
+    def first_within(
+        self, latency_ms: float, fits: Callable[[Architecture], bool], *, progress: ProgressUpdate
+    ) -> tuple[int, State]:
+        """(step, state) of the first state at or below a table latency that `fits` as well; step 0 is the start."""
         start = record = self.start_record
         step = 0
-        while record["latency_ms"] > latency_ms:
+        while record["latency_ms"] > latency_ms or not fits(Architecture.from_json(record["architecture"])):
             if step == len(self.records):
-                self._extend()
+                self._extend_towards(latency_ms, record)
             record = self.records[step]
             step += 1
             taken, wanted = (start["latency_ms"] - ms for ms in (record["latency_ms"], latency_ms))
             progress(round(1000 * min(taken, wanted)), round(1000 * wanted), f"microseconds taken, step {step}")
         return step, State.from_record(record)
 
+    def _extend_towards(self, latency_ms: float, record: dict[str, Any]) -> None:
+        try:
+            self._extend()
+        except BudgetError as error:
+            if record["latency_ms"] > latency_ms:
+                raise
+            raise BudgetError(
+                f"Slimming ended at {record['latency_ms']:.3f} ms, within the budget, but beyond one of --limits. "
+                "Allow more, or choose a search space with smaller networks."
+            ) from error
+
     def _extend(self) -> None:
         if self._ahead is None:
+            if self._recovery is not None:
+                self._recovery.resume(len(self.records))
             self._ahead = slim(
                 State.from_record(self._journal.lines[-1]),
                 read_record(self._workspace.run_dir.supernet_record)["alphas"],
                 self._workspace.space,
                 latency=self._table.predict,
-                accuracy=self._accuracy,
+                accuracy=self._judge,
+                hopeful=self._judge.if_at_least,
+                action_set=self._workspace.settings.slim.actions,
                 executor=self._executor,
+                recovered=self._recovered,
             )
         self._journal.add(next(self._ahead).to_record(len(self.records) + 1))
+
+    def _recovered(self, state: State) -> State:
+        return state if self._recovery is None else self._recovery.after(len(self.records) + 1, state)

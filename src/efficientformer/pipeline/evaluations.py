@@ -1,6 +1,10 @@
 """Every subnet is judged once: accuracies outlive the process, the latency table and the budgets."""
 
+import math
 import threading
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from efficientformer import __version__
 from efficientformer.pipeline.oracles import accuracy_oracle, load_supernet
@@ -8,6 +12,7 @@ from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, digest
 from efficientformer.search.accuracy import SupernetAccuracy
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet import Supernet
 
 
 class Evaluations:
@@ -24,15 +29,34 @@ class Evaluations:
         ]
         self._journal = Journal(workspace.run_dir.evaluations, digest(about))
         self._known: dict[str, float] = {line["subnet"]: line["top1"] for line in self._journal.lines}
+        self._weights_name: str | None = None
 
     def __call__(self, subnet: Subnet) -> float:
-        key = digest(subnet.to_json())
+        top1 = self.if_at_least(subnet, -math.inf)
+        assert top1 is not None
+        return top1
+
+    def if_at_least(self, subnet: Subnet, least_top1: float) -> float | None:
+        """Top-1, or None where it is not known and found to lie below `least_top1`."""
+        own = subnet.to_json()
+        key = digest(own if self._weights_name is None else [own, self._weights_name])
         if key not in self._known:
-            top1 = self._oracle()(subnet)
+            top1 = self._oracle().if_at_least(subnet, least_top1)
+            if top1 is None:
+                return None
             with self._lock:
                 self._known[key] = top1
                 self._journal.add({"subnet": key, "top1": top1})
         return self._known[key]
+
+    def use_weights(self, weights: Mapping[str, Tensor], name: str) -> None:
+        """Judge by other weights of the supernet from now on. Accuracies are kept by their `name`."""
+        self.supernet.load_state_dict(weights)
+        self._weights_name = name
+
+    @property
+    def supernet(self) -> Supernet:
+        return self._oracle().supernet
 
     def _oracle(self) -> SupernetAccuracy:
         """Made when something new is asked, since a finished run asks nothing."""

@@ -18,17 +18,18 @@ def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
     before = steps[number - 2] if number > 1 else trace["start"]
     taken = step["candidates"][step["taken"]]
     others = [candidate for index, candidate in enumerate(step["candidates"]) if index != step["taken"]]
+    unscored = [row for row in others if row["score"] is None]
     rivals = sorted((row for row in others if row["score"] is not None), key=lambda row: row["score"])
     return {
         "step": number,
-        "why": _why(taken, rivals),
+        "why": _why(taken, rivals, unscored),
         "before": {name: before[name] for name in ("latency_ms", "top1")},
         "after": {name: step[name] for name in ("latency_ms", "top1")},
-        "candidates": [taken, *rivals, *(row for row in others if row["score"] is None)],
+        "candidates": [taken, *rivals, *sorted(unscored, key=lambda row: row["below"] is None)],
     }
 
 
-def _why(taken: dict[str, Any], rivals: list[dict[str, Any]]) -> str:
+def _why(taken: dict[str, Any], rivals: list[dict[str, Any]], unscored: list[dict[str, Any]]) -> str:
     start = f"Step taken: {taken['text']}, which saves {taken['saved_ms']:.4f} ms and "
     if taken["drop"] < 0:
         start += f"gains {-taken['drop']:.2f} points."
@@ -36,6 +37,8 @@ def _why(taken: dict[str, Any], rivals: list[dict[str, Any]]) -> str:
         start += f"costs {taken['drop']:.2f} points: {taken['score']:.2f} per millisecond."
     else:
         start += "costs nothing."
+    if not rivals and any(row["below"] is not None for row in unscored):
+        return f"{start} No other action could cost as little per millisecond."
     if not rivals:
         return f"{start} No other action saves time."
     next_best = rivals[0]

@@ -1,6 +1,7 @@
 """Training as the phases do it: their settings, the run's images, a checkpoint, a log, a progress bar."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
@@ -23,26 +24,27 @@ def fit_images(
     images: ImageSplit,
     settings: SupernetSettings | TrainSettings,
     *,
-    title: str,
+    title: str | None,
     checkpoint: CheckpointFile,
     log: EventLog,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
+    seed: int | None = None,
     **recipe_options: Any,
 ) -> nn.Module:
     """Train on the run's training device and return the network to use. Goes on from the checkpoint, if there is one.
 
-    `recipe_options` are fields of `Recipe` beyond those that every phase has a setting for. Raises as `fit` does.
+    `recipe_options` are fields of `Recipe` that stand above the settings, `seed` above the run's. Without a title there
+    is no progress bar. Raises as `fit` does.
     """
     per_epoch = steps_per_epoch(images, settings.batch_size)
-    recipe = Recipe(
-        num_steps=settings.epochs * per_epoch,
-        steps_per_epoch=per_epoch,
-        peak_lr=settings.lr,
-        seed=workspace.settings.seed,
-        weight_decay=settings.weight_decay,
-        lr_warmup_steps=round(settings.lr_warmup_epochs * per_epoch),
-        **recipe_options,
-    )
+    seed = workspace.settings.seed if seed is None else seed
+    by_settings = {
+        "num_steps": settings.epochs * per_epoch,
+        "peak_lr": settings.lr,
+        "weight_decay": settings.weight_decay,
+        "lr_warmup_steps": round(settings.lr_warmup_epochs * per_epoch),
+    }
+    recipe = Recipe(steps_per_epoch=per_epoch, seed=seed, **(by_settings | recipe_options))
     transform = train_transform(workspace.preprocessing, settings.augmentation)
 
     def batches_from(step: int) -> Batches:
@@ -50,12 +52,13 @@ def fit_images(
             images,
             transform,
             batch_size=settings.batch_size,
-            seed=workspace.settings.seed,
+            seed=seed,
             start_step=step,
             workers=workspace.settings.workers,
+            part_of=workspace.world.part_of,
         )
 
-    with workspace.console.progress(title) as progress:
+    with workspace.console.progress(title) if title else nullcontext(_silent) as progress:
         return fit(
             model.to(workspace.training_device),
             task,
@@ -65,4 +68,9 @@ def fit_images(
             log=log,
             on_step=lambda step, loss: progress(step, recipe.num_steps, f"loss {loss:.3f}"),
             on_epoch=on_epoch,
+            world=workspace.world,
         )
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    pass

@@ -26,19 +26,23 @@ def open_exported(workspace: Workspace, path: Path) -> Prepared:
 
 
 def measure_beside_largest(
-    workspace: Workspace, candidates: Mapping[str, Prepared], limit_ms: Callable[[str, Measurement], float]
+    workspace: Workspace, candidates: Mapping[str, Prepared], limit_ms: Callable[[str, float], float]
 ) -> dict[str, Measurement]:
     """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
 
     They go on, within `measure_networks`' bounds, while the interval of some candidate holds its limit: a longer
-    measurement may still decide. `limit_ms` takes the candidate's name and the measurement of the largest network.
+    measurement may still decide. `limit_ms` takes the candidate's name and what the largest network takes, at the
+    percentile that the run promises.
     """
     everything = {LARGEST: prepare_untrained(workspace, workspace.space.largest()), **candidates}
     settings = workspace.settings
     shape = (1, 3, settings.resolution, settings.resolution)
 
     def decided(measured: Mapping[str, Measurement]) -> bool:
-        return not any(measured[name].interval_holds(limit_ms(name, measured[LARGEST])) for name in candidates)
+        largest_ms, _ = measured[LARGEST].at(settings.percentile)
+        return not any(
+            measured[name].interval_holds(limit_ms(name, largest_ms), settings.percentile) for name in candidates
+        )
 
     with workspace.console.progress("measuring") as progress:
         return measure_networks(

@@ -8,6 +8,11 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.records import read_record, write_record
 
+PROMISED = (
+    *("budget", "slug", "budget_ms", "predicted_ms", "measured_p50_ms"),
+    *("percentile", "measured_ms", "measured_interval_ms", "limits", "kept"),
+)
+
 
 def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
     """What `design --json` prints; also kept as `result.json`."""
@@ -19,9 +24,7 @@ def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
         cost = network_cost(architecture, made["resolution"], made["num_classes"])
         result.append(
             {
-                **{name: promise[name] for name in ("budget", "slug", "budget_ms", "predicted_ms", "measured_p50_ms")},
-                "measured_interval_ms": promise["measured_interval_ms"],
-                "kept": promise["kept"],
+                **{name: promise[name] for name in PROMISED},
                 "top1": read_record(files.evaluation)["top1"],
                 "num_params": cost.num_params,
                 "macs": cost.macs,

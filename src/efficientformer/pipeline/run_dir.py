@@ -43,6 +43,8 @@ class RunDir:
     supernet_record = property(lambda self: self.root / "supernet" / "record.json")
     evaluations = property(lambda self: self.root / "slim" / "evaluations.jsonl")
     slim_steps = property(lambda self: self.root / "slim" / "steps.jsonl")
+    recovery_metrics = property(lambda self: self.root / "slim" / "recovery.jsonl")
+    recovery_checkpoint = property(lambda self: self.root / "slim" / "recovery.pt")
     corrections = property(lambda self: self.root / "slim" / "corrections.json")
     baselines = property(lambda self: self.root / "slim" / "baselines.json")
     trace = property(lambda self: self.root / "slim" / "trace.json")
@@ -53,6 +55,15 @@ class RunDir:
     verification = property(lambda self: self.root / "verification.json")
     result = property(lambda self: self.root / "result.json")
     report = property(lambda self: self.root / "report.html")
+
+    def recovered(self, step: int) -> Path:
+        """Weights of the supernet after a step of slimming that trained them."""
+        return self.root / "slim" / f"recovered-{step}.safetensors"
+
+    def recovered_weights(self) -> dict[int, Path]:
+        """Those that are there, by step."""
+        paths = (self.root / "slim").glob("recovered-*.safetensors")
+        return {int(path.stem.removeprefix("recovered-")): path for path in paths}
 
     def network(self, slug: str) -> NetworkFiles:
         return NetworkFiles(self.root / "networks" / slug)

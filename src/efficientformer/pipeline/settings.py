@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import default_clock
 from efficientformer.latency.runtimes import ACCELERATORS, RuntimeName
+from efficientformer.search.actions import ActionSet
 
 PresetName = Literal["quick", "standard", "imagenet"]
 Augmentation = Literal["light", "standard", "strong"]
@@ -57,6 +58,8 @@ class SupernetSettings(_Settings):
     elastic_width: Literal["none", "random", "sandwich"] = "random"
     """Widths that are trained, so that narrowed networks can be judged untrained. none: the largest (the paper).
     random: every other step at random ones. sandwich: the largest, the smallest and random ones in every step."""
+    recompute: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
     held_out: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     """Share of the training images kept out of supernet training to judge subnets."""
 
@@ -74,12 +77,27 @@ class SlimSettings(_Settings):
     """Held-out images that judge a candidate (all, where there are fewer)."""
     bn_images: Positive = 512
     """Training images from which batch norm statistics are estimated again before a candidate is judged."""
+    actions: ActionSet = "paper"
+    """What a step may choose from. paper: the least important block, the first MB3D, the least important stage. every:
+    any block, the first MB3D, any stage. exchange: those, and channels of one stage for channels of another."""
     workers: Positive = 1
     """Candidates of a step that are judged at the same time, each in a thread of its own."""
+    recover_every: Annotated[int, Field(ge=0)] = 0
+    """Steps after which the network reached is trained for a while with the supernet's weights; 0 never (the paper)."""
+    recover_steps: Positive = 50
+    """Training steps of such a recovery, with batch size, augmentation and weight decay of the supernet."""
+    recover_lr: PositiveFloat = 2e-4
+    """Peak learning rate of a recovery."""
     polish: Annotated[int, Field(ge=0)] = 0
     """Mutants to be judged, in both directions, of a network that met its budget; the best takes its place."""
     headroom: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """Share of a budget left free for the next measurement's noise."""
+
+    @model_validator(mode="after")
+    def _polishing_has_one_set_of_weights(self) -> Self:
+        if self.polish and self.recover_every:
+            raise ValueError("polish judges by the supernet's weights, which recover_every changes: choose one of them")
+        return self
 
 
 class BaselineSettings(_Settings):
@@ -96,6 +114,19 @@ class RankSettings(_Settings):
 
     networks: Annotated[int, Field(ge=3)] = 20
     """Random networks that are trained."""
+
+
+class LimitSettings(_Settings):
+    """What a found network may take beside its latency; all of it has to hold."""
+
+    params_m: PositiveFloat | None = None
+    """Millions of parameters."""
+    macs_m: PositiveFloat | None = None
+    """Millions of multiply-accumulates."""
+    file_mib: PositiveFloat | None = None
+    """Size of the exported file in MiB."""
+    memory_mib: PositiveFloat | None = None
+    """Memory that a process takes to open the exported file and run it once, in MiB."""
 
 
 class TrainSettings(_Settings):
@@ -137,6 +168,8 @@ class Settings(_Settings):
     resolution: Annotated[int, Field(ge=16, le=1024)] = 28
     space: Literal["quick", "standard", "imagenet"] = "quick"
     budget: tuple[str, ...] = ("40%", "25%")
+    percentile: Literal["p50", "p90"] = "p50"
+    """What has to be within the budget: the median of the undisturbed samples, or the 90th percentile of all."""
     runtime: RuntimeName = "onnxruntime"
     """What runs the networks that are measured; some come with an extra: pip install "efficientformer[openvino]"."""
     device: str = "local"
@@ -158,9 +191,13 @@ class Settings(_Settings):
     """CPU threads that train and judge networks; all cores when absent. Small networks are fastest with one."""
     training_device: str = "auto"
     """Where networks are trained: auto, cpu, cuda or mps."""
+    supernet_from: str | None = None
+    """Run directory whose trained supernet serves this run as well, such as one for another device. Its settings hold
+    here too, where nothing else is said."""
     table: TableSettings = TableSettings()
     supernet: SupernetSettings = SupernetSettings()
     slim: SlimSettings = SlimSettings()
+    limits: LimitSettings = LimitSettings()
     baselines: BaselineSettings = BaselineSettings()
     rank: RankSettings = RankSettings()
     train: TrainSettings = TrainSettings()

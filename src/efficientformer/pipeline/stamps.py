@@ -39,17 +39,21 @@ def run_phase(
     `announce(phase, text)` says which it is and, when a phase is done again, what changed. The stamp is written last:
     a crash before that leaves the phase to be resumed.
     """
-    previous = read_stamp(run_dir.stamp(stamp.phase))
-    if previous == stamp.to_json() and all(path.exists() for path in outputs):
+    if is_up_to_date(run_dir, stamp, outputs):
         announce(stamp.phase, "up to date")
         return False
-    reasons = _changes(previous, stamp.to_json()) if previous is not None else []
+    previous = read_stamp(run_dir.stamp(stamp.phase))
+    reasons = stamp_changes(previous, stamp.to_json()) if previous is not None else []
     announce(stamp.phase, "again, because " + ", ".join(reasons) if reasons else "")
     run_dir.stamp(stamp.phase).unlink(missing_ok=True)
     run_dir.result.unlink(missing_ok=True)
     work(stamp.fingerprint)
     write_record(run_dir.stamp(stamp.phase), stamp.to_json())
     return True
+
+
+def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> bool:
+    return read_stamp(run_dir.stamp(stamp.phase)) == stamp.to_json() and all(path.exists() for path in outputs)
 
 
 def read_stamp(path: Path) -> dict[str, Any] | None:
@@ -61,7 +65,8 @@ def read_stamp(path: Path) -> dict[str, Any] | None:
     return stamp if isinstance(stamp, dict) and {"settings", "inputs", "version"} <= set(stamp) else None
 
 
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What sets two stamps of a phase apart, in words."""
     changes = []
     for name, value in now["settings"].items():
         old = before["settings"].get(name)

@@ -16,7 +16,7 @@ from efficientformer.pipeline.budget import Budget, parse_budgets
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import NetworkFiles, RunDir
 from efficientformer.pipeline.settings import Settings
-from efficientformer.pipeline.stamps import Stamp, read_stamp, run_phase
+from efficientformer.pipeline.stamps import Stamp, is_up_to_date, read_stamp, run_phase
 from efficientformer.provenance import FINGERPRINT
 from efficientformer.records import digest, file_digest, read_record
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from efficientformer.data.transforms import Preprocessing
     from efficientformer.latency.runtimes import Runtime
     from efficientformer.latency.table import LatencyTable
+    from efficientformer.training.world import World
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,22 @@ class Workspace:
     console: RunConsole
 
     def run_phase(self, stamp: Stamp, outputs: list[Path], work: Callable[[str], None]) -> bool:
+        if self.world.size > 1:
+            raise UsageError(
+                f"torchrun started {self.world.size} processes, which can share the verbs supernet and train. Run "
+                f"'efficientformer {stamp.phase.partition(' ')[0]}' without it."
+            )
         return run_phase(self.run_dir, stamp, outputs, work, self.console.phase)
+
+    def run_shared_phase(self, stamp: Stamp, outputs: list[Path], work: Callable[[str], None]) -> bool:
+        """A phase whose work several processes share, as `torchrun` starts them; the first one keeps the records."""
+        if self.world.said_by_first(self.world.is_first and is_up_to_date(self.run_dir, stamp, outputs)):
+            self.console.phase(stamp.phase, "up to date")
+            return False
+        if self.world.is_first:
+            return run_phase(self.run_dir, stamp, outputs, work, self.console.phase)
+        work(stamp.fingerprint)
+        return True
 
     def chosen(self, *names: str) -> dict[str, object]:
         """The named settings, dotted, as a phase's stamp wants them; a group stands for all of its settings."""
@@ -101,6 +117,12 @@ class Workspace:
 
         return load_training_images(self)
 
+    @cached_property
+    def world(self) -> "World":
+        from efficientformer.training.world import join_world
+
+        return join_world()
+
     @property
     def preprocessing(self) -> "Preprocessing":
         from efficientformer.data.transforms import Preprocessing
@@ -118,7 +140,8 @@ class Workspace:
         """Where networks are trained and judged; the first use also sets the number of CPU threads."""
         import torch
 
-        torch.set_num_threads(self.settings.training_threads or os.cpu_count() or 1)
+        cores = max(1, (os.cpu_count() or 1) // self.world.local_size)
+        torch.set_num_threads(self.settings.training_threads or cores)
 
         name = self.settings.training_device
         if name == "auto":

@@ -125,15 +125,15 @@ def _network_rows(run: Run) -> Rows:
     rows = []
     for index, network in enumerate(run.networks):
         evaluation, described = network.get("evaluation"), run.described(network)
-        measured = next((row for row in network.budgets if row.get("measured_p50_ms") is not None), None)
+        measured = next((row for row in network.budgets if row.get("measured_ms") is not None), None)
         if evaluation is None or measured is None:
             continue
-        low, high = measured.get("measured_interval_ms") or (measured["measured_p50_ms"],) * 2
+        low, high = measured.get("measured_interval_ms") or (measured["measured_ms"],) * 2
         low_top1, high_top1 = wilson(evaluation["top1"], evaluation["num_images"])
         rows.append(
             {
                 "network": network_title(network),
-                "latency_ms": rounded(measured["measured_p50_ms"]),
+                "latency_ms": rounded(measured["measured_ms"]),
                 "low_ms": rounded(low),
                 "high_ms": rounded(high),
                 "interval": wording.interval((low, high)),

@@ -88,6 +88,9 @@ class Run:
         for source in sources:
             for row in source:
                 rows.setdefault(str(row["budget"]), {}).update({k: v for k, v in row.items() if v is not None})
+        for row in rows.values():
+            # Records from before there was a choice of percentile.
+            row.setdefault("measured_ms", row.get("measured_p50_ms"))
         return list(rows.values())
 
     def note(self, name: str) -> Note:

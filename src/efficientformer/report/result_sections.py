@@ -31,6 +31,7 @@ def headline(run: Run) -> Content:
         "clock": verification.get("clock"),
         "rounds": verification.get("rounds"),
         "largest": verification.get("largest"),
+        "percentile": next((row["percentile"] for row in rows if row["percentile"]), "p50"),
         "time": _newest_time(run),
         "notes": notes,
     }
@@ -46,7 +47,7 @@ def promise_sentence(rows: list[Content]) -> str:
         return f"Not checked yet: no exported network has been measured against {asked}."
     missed = [row for row in checked if not row["kept"]]
     if not missed and len(checked) == len(rows):
-        pairs = [f"{wording.ms(row['measured_p50_ms'])} of {wording.ms(row['budget_ms'])}" for row in checked]
+        pairs = [f"{wording.ms(row['measured_ms'])} of {wording.ms(row['budget_ms'])}" for row in checked]
         measured = f"{wording.join(pairs)}{wording.THIN_SPACE}ms measured"
         if len(rows) == 1:
             return f"The promise was kept: {measured}."
@@ -73,7 +74,7 @@ def _missed_words(missed: list[Content]) -> list[str]:
 
 def _proven_ms(row: Content) -> float:
     """The latency a promise is judged by: the upper end of the measured interval."""
-    return (row.get("measured_interval_ms") or [row["measured_p50_ms"]])[-1]
+    return (row.get("measured_interval_ms") or [row["measured_ms"]])[-1]
 
 
 def plane(run: Run) -> Content:
@@ -98,7 +99,7 @@ def slimming(run: Run) -> Content:
                 "latency_ms": step["latency_ms"],
                 "top1": step["top1"],
                 "num_weighed": len(step["candidates"]),
-                "num_refused": sum(candidate["score"] is None for candidate in step["candidates"]),
+                "num_refused": sum(row["score"] is None and row.get("below") is None for row in step["candidates"]),
                 "budgets": [row["budget"] for row in trace.get("budgets") or [] if row.get("step") == step["step"]],
             }
         )
@@ -174,25 +175,32 @@ def _drawing(architecture: Architecture, largest: Architecture | None, setting: 
 def _promise_row(run: Run, promise: Content) -> Content:
     network = next((network for network in run.networks if network.slug == promise.get("slug")), None)
     evaluation = (network and network.get("evaluation")) or {}
-    measured = promise.get("measured_p50_ms")
+    measured = promise.get("measured_ms")
     row = {
         "title": wording.budget_title(str(promise["budget"]), promise.get("budget_ms")),
         "budget": str(promise["budget"]),
         "series": run.networks.index(network) if network else None,
         "top5": evaluation.get("top5"),
         "bar": "",
+        "percentile": promise.get("percentile"),
         **{name: promise.get(name) for name in ("budget_ms", "predicted_ms", "measured_interval_ms", "kept")},
-        "measured_p50_ms": measured,
+        "measured_ms": measured,
+        "limits": list(_limit_words(promise)),
         "top1": promise.get("top1", evaluation.get("top1")),
         **_costs(run, promise, network),
         **_file(run, network),
     }
     if measured is not None and row["budget_ms"] and row["kept"] is not None:
-        known = [value for other in run.promises() for value in (other.get("budget_ms"), other.get("measured_p50_ms"))]
+        known = [value for other in run.promises() for value in (other.get("budget_ms"), other.get("measured_ms"))]
         end_ms = 1.05 * max(value for value in known if value is not None)
         low, high = row["measured_interval_ms"] or (measured, measured)
         row["bar"] = draw_promise(row["budget_ms"], measured, (low, high), end_ms, kept=row["kept"])
     return row
+
+
+def _limit_words(promise: Content) -> Iterator[str]:
+    for name, row in (promise.get("limits") or {}).items():
+        yield f"{row['measured']:.3g} of {row['most']:.3g} {wording.LIMITS.get(name, name)}"
 
 
 def _costs(run: Run, promise: Content, network: NetworkRun | None) -> Content:

@@ -12,6 +12,7 @@ ACTION_MARKS = {
     "identity": (var("series-0"), "circle"),
     "remove_mb3d": (var("series-1"), "square"),
     "narrow": (var("series-2"), "triangle-up"),
+    "exchange": (var("series-3"), "diamond"),
 }
 
 

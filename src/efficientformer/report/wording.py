@@ -29,7 +29,15 @@ BASELINES = {
     "evolution": "evolution",
     "surrogate_optimum": "optimum of the surrogate",
 }
-ACTIONS = {"identity": "drop a block", "remove_mb3d": "MB3D becomes MB4D", "narrow": "narrow a stage"}
+ACTIONS = {
+    "identity": "drop a block",
+    "remove_mb3d": "MB3D becomes MB4D",
+    "narrow": "narrow a stage",
+    "exchange": "narrow a stage and widen another",
+}
+
+
+LIMITS = {"params_m": "M parameters", "macs_m": "M MACs", "file_mib": "MiB of file", "memory_mib": "MiB of memory"}
 
 
 def ms(value: float | None) -> str:
@@ -113,13 +121,20 @@ def action(candidate: Mapping[str, Any], before: Mapping[str, Any] | None, after
             return f"stage {stage}: block {block} dropped"
         case "remove_mb3d":
             return f"stage {stage}: block {block} from MB3D to MB4D"
-        case "narrow" if before and after and stage:
-            widths = [network["stages"][stage - 1]["width"] for network in (before, after)]
-            return f"stage {stage}: narrowed from {widths[0]} to {widths[1]}"
         case "narrow":
-            return f"stage {stage}: narrowed"
+            return f"stage {stage}: narrowed{_change_of_width(stage, before, after)}"
+        case "exchange":
+            narrowed, widened = (_change_of_width(index, before, after) for index in (stage, candidate["wider"]))
+            return f"stage {stage}: narrowed{narrowed}; stage {candidate['wider']}: widened{widened}"
         case other:
             return str(other)
+
+
+def _change_of_width(stage: int | None, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+    if not (stage and before and after):
+        return ""
+    first, then = (network["stages"][stage - 1]["width"] for network in (before, after))
+    return f" from {first} to {then}"
 
 
 def runtime(description: Mapping[str, Any] | None, threads: int | None = None) -> str:

@@ -4,6 +4,7 @@ Batch norm statistics belong to the network that made them, so they are estimate
 scored.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from efficientformer.models.network import Network, create_model
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet, prefix
-from efficientformer.tasks.classification import evaluate
 
 Batch = tuple[Tensor, Tensor]
 
@@ -26,6 +26,14 @@ def extract_network(supernet: Supernet, subnet: Subnet) -> Network:
         state[name] = prefix(source[_supernet_name(name, subnet)], tensor.shape).clone()
     network.load_state_dict(state)
     return network.to(next(supernet.parameters()).device)
+
+
+@torch.no_grad()
+def absorb_network(supernet: Supernet, subnet: Subnet, network: Network) -> None:
+    """Inverse of `extract_network`: the weights of the subnet go back to where they were cut from."""
+    target = supernet.state_dict()
+    for name, tensor in network.state_dict().items():
+        prefix(target[_supernet_name(name, subnet)], tensor.shape).copy_(tensor)
 
 
 def _supernet_name(name: str, subnet: Subnet) -> str:
@@ -61,11 +69,25 @@ class SupernetAccuracy:
     """Top-1 of a subnet in percent, on held-out images."""
 
     def __init__(self, supernet: Supernet, bn_batches: Sequence[Tensor], held_out: Sequence[Batch]) -> None:
-        self._supernet = supernet
+        self.supernet = supernet
         self._bn_batches = bn_batches
         self._held_out = held_out
+        self._num_images = sum(len(labels_B) for _, labels_B in held_out)
 
     def __call__(self, subnet: Subnet) -> float:
-        network = extract_network(self._supernet, subnet)
+        top1 = self.if_at_least(subnet, -math.inf)
+        assert top1 is not None
+        return top1
+
+    @torch.inference_mode()
+    def if_at_least(self, subnet: Subnet, least_top1: float) -> float | None:
+        """Top-1, or None once so many images are wrong that it cannot reach `least_top1`."""
+        network = extract_network(self.supernet, subnet)
         reestimate_batch_norm(network, self._bn_batches)
-        return evaluate(network, self._held_out, self._supernet.num_classes).top1
+        device, right, left = next(network.parameters()).device, 0, self._num_images
+        for images_BCHW, labels_B in self._held_out:
+            right += int((network(images_BCHW.to(device)).argmax(dim=1).cpu() == labels_B).sum())
+            left -= len(labels_B)
+            if 100 * (right + left) / self._num_images < least_top1:
+                return None
+        return 100 * right / self._num_images

@@ -1,6 +1,6 @@
-"""The three slimming actions of the paper (section 4.2, step 4). No torch."""
+"""The slimming actions: the paper's three (section 4.2, step 4), and the same without its restrictions. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,17 +9,24 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.search.importance import PathProbabilities, block_importances, stage_importances
 from efficientformer.search.subnet import Subnet
 
-ActionName = Literal["identity", "remove_mb3d", "narrow"]
+ActionName = Literal["identity", "remove_mb3d", "narrow", "exchange"]
+ActionSet = Literal["paper", "every", "exchange"]
+"""What a step may choose from. paper: the least important path, the first MB3D, the least important stage. every: any
+path, the first MB3D, any stage. exchange: those, and one stage narrower for another wider."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """A way to make the network smaller. `stage` counts from 1; `block` is the block's place in its stage, from 1."""
+    """A way to make the network faster. `stage` counts from 1; `block` is the block's place in its stage, from 1.
+
+    `wider` is the stage that an exchange gives channels to; `stage` is where it takes them from.
+    """
 
     name: ActionName
     stage: int
     block: int | None
     result: Subnet
+    wider: int | None = None
 
     def __str__(self) -> str:
         match self.name:
@@ -28,43 +35,59 @@ class Action:
             case "remove_mb3d":
                 return f"first MB3D (stage {self.stage}, block {self.block}) becomes MB4D"
             case "narrow":
-                return f"stage {self.stage} narrows to {self.result.architecture.stages[self.stage - 1].width}"
+                return f"stage {self.stage} narrows to {self._width(self.stage)}"
+            case "exchange":
+                assert self.wider is not None
+                narrowed, widened = self._width(self.stage), self._width(self.wider)
+                return f"stage {self.stage} narrows to {narrowed} and stage {self.wider} widens to {widened}"
+
+    def _width(self, stage: int) -> int:
+        return self.result.architecture.stages[stage - 1].width
 
 
-def possible_actions(subnet: Subnet, alphas: Sequence[Sequence[PathProbabilities]], space: SearchSpace) -> list[Action]:
-    """At most one action of each kind: on the least important path, the first MB3D, the least important stage."""
-    actions = (_identity(subnet, alphas), _remove_mb3d(subnet, space), _narrow(subnet, alphas, space))
-    return [action for action in actions if action is not None]
+def possible_actions(
+    subnet: Subnet,
+    alphas: Sequence[Sequence[PathProbabilities]],
+    space: SearchSpace,
+    action_set: ActionSet = "paper",
+) -> list[Action]:
+    """What a step weighs: at most one action of each kind by the paper, every one of the kind by the other sets."""
+    removals, narrowings = list(_identities(subnet)), list(_narrowings(subnet, space))
+    if action_set == "paper":
+        blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
+        removals.sort(key=lambda action: blocks[action.stage - 1][(action.block or 0) - 1])
+        narrowings.sort(key=lambda action: stages[action.stage - 1])
+        removals, narrowings = removals[:1], narrowings[:1]
+    actions = [*removals, *_remove_mb3d(subnet, space), *narrowings]
+    return [*actions, *_exchanges(subnet, space)] if action_set == "exchange" else actions
 
 
-def _identity(subnet: Subnet, alphas: Sequence[Sequence[PathProbabilities]]) -> Action | None:
+def _identities(subnet: Subnet) -> Iterator[Action]:
     """The last block of a stage always stays: a stage without blocks would be a stage without features."""
-    candidates = [
-        (importance, stage_index, block_index)
-        for stage_index, stage in enumerate(block_importances(alphas, subnet))
-        if len(stage) > 1
-        for block_index, importance in enumerate(stage)
-    ]
-    if not candidates:
-        return None
-    _, stage_index, block_index = min(candidates)
-    return Action("identity", stage_index + 1, block_index + 1, subnet.drop(stage_index, block_index))
+    for stage_index, origins in enumerate(subnet.origins):
+        for block_index in range(len(origins)) if len(origins) > 1 else ():
+            yield Action("identity", stage_index + 1, block_index + 1, subnet.drop(stage_index, block_index))
 
 
-def _remove_mb3d(subnet: Subnet, space: SearchSpace) -> Action | None:
+def _remove_mb3d(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
+    """Only the first can go: inside a stage every MB3D follows every MB4D."""
     position = first_mb3d(subnet.architecture)
-    if position is None:
-        return None
-    return Action("remove_mb3d", position[0] + 1, position[1] + 1, subnet.remove_first_mb3d(space.mb4d))
+    if position is not None:
+        yield Action("remove_mb3d", position[0] + 1, position[1] + 1, subnet.remove_first_mb3d(space.mb4d))
 
 
-def _narrow(subnet: Subnet, alphas: Sequence[Sequence[PathProbabilities]], space: SearchSpace) -> Action | None:
-    candidates = [
-        (importance, stage_index)
-        for stage_index, importance in enumerate(stage_importances(alphas, subnet))
-        if subnet.architecture.stages[stage_index].width > space.min_widths[stage_index]
-    ]
-    if not candidates:
-        return None
-    _, stage_index = min(candidates)
-    return Action("narrow", stage_index + 1, None, subnet.narrow(stage_index, space.width_step))
+def _narrowings(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
+    for stage_index, width in enumerate(subnet.architecture.widths):
+        if width > space.min_widths[stage_index]:
+            yield Action("narrow", stage_index + 1, None, subnet.narrow(stage_index, space.width_step))
+
+
+def _exchanges(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
+    """Channels that an earlier step took from a stage come back, for those of another."""
+    for narrower in _narrowings(subnet, space):
+        for wider in range(len(subnet.origins)):
+            widths = list(narrower.result.architecture.widths)
+            widths[wider] += space.width_step
+            if wider != narrower.stage - 1 and widths[wider] <= space.max_widths[wider]:
+                result = Subnet.compose(space, tuple(widths), subnet.origins, subnet.architecture.num_mb3d)  # type: ignore[arg-type]
+                yield Action("exchange", narrower.stage, None, result, wider + 1)

@@ -7,6 +7,7 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import L1
 from efficientformer.errors import BudgetError
+from efficientformer.search.actions import ActionSet
 from efficientformer.search.importance import PathProbabilities, path_importance
 from efficientformer.search.slim import AccuracyOracle, LatencyOracle, State, slim
 from efficientformer.search.subnet import Subnet
@@ -77,11 +78,12 @@ def slim_by(
     latency: LatencyOracle,
     accuracy: AccuracyOracle,
     budget_ms: float,
+    action_set: ActionSet = "paper",
 ) -> Subnet:
     """The first subnet within the budget when slimming goes by accuracy lost per unit of a price, such as MACs."""
     largest = Subnet.largest(space)
     state = State(largest, price(largest.architecture), accuracy(largest))
-    steps = slim(state, alphas, space, latency=price, accuracy=accuracy)
+    steps = slim(state, alphas, space, latency=price, accuracy=accuracy, action_set=action_set)
     while latency(state.subnet.architecture) > budget_ms:
         state = next(steps).state
     return state.subnet

@@ -13,12 +13,19 @@ from typing import Any
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
-from efficientformer.search.actions import Action, possible_actions
+from efficientformer.search.actions import Action, ActionSet, possible_actions
 from efficientformer.search.importance import PathProbabilities
 from efficientformer.search.subnet import Subnet
 
 LatencyOracle = Callable[[Architecture], float]
 AccuracyOracle = Callable[[Subnet], float]
+HopefulOracle = Callable[[Subnet, float], float | None]
+"""An accuracy oracle that gives up, with None, as soon as the accuracy cannot reach the second argument."""
+
+ROUNDING = 1e-9
+LEAST_EXCHANGE = 0.005
+"""Share of the latency that an exchange of channels has to save: below that a table cannot tell, and a descent that is
+lured by the noise of accuracies would wander from width to width."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,10 @@ class State:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An action weighed: `score` is the accuracy lost per millisecond saved, None when nothing is saved."""
+    """An action weighed: `score` is the accuracy lost per millisecond saved, None when nothing is saved.
+
+    It is None as well where judging ended early, since top-1 would be `below` the least that could win the step.
+    """
 
     action: Action
     latency_ms: float
@@ -47,18 +57,21 @@ class Candidate:
     top1: float | None
     drop: float | None
     score: float | None
+    below: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         return {
             "action": self.action.name,
             "stage": self.action.stage,
             "block": self.action.block,
+            "wider": self.action.wider,
             "text": str(self.action),
             "latency_ms": self.latency_ms,
             "saved_ms": self.saved_ms,
             "top1": self.top1,
             "drop": self.drop,
             "score": self.score,
+            "below": self.below,
         }
 
 
@@ -79,13 +92,26 @@ class Step:
         }
 
 
-def weigh(action: Action, state: State, latency: LatencyOracle, accuracy: AccuracyOracle) -> Candidate:
-    """Latency first: an action that saves nothing is refused and its accuracy is never evaluated."""
+def weigh(
+    action: Action,
+    state: State,
+    latency: LatencyOracle,
+    accuracy: HopefulOracle,
+    best_score: float = math.inf,
+) -> Candidate:
+    """Latency first: an action that saves nothing is refused and its accuracy is never evaluated.
+
+    `best_score` is the lowest of the candidates weighed before, which this one has to reach.
+    """
     latency_ms = latency(action.result.architecture)
     saved_ms = state.latency_ms - latency_ms
-    if saved_ms <= 0:
+    least_ms = LEAST_EXCHANGE * state.latency_ms if action.name == "exchange" else 0.0
+    if saved_ms <= least_ms:
         return Candidate(action, latency_ms, saved_ms, None, None, None)
-    top1 = accuracy(action.result)
+    least_top1 = state.top1 - best_score * saved_ms - ROUNDING
+    top1 = accuracy(action.result, least_top1)
+    if top1 is None:
+        return Candidate(action, latency_ms, saved_ms, None, None, None, below=least_top1)
     drop = state.top1 - top1
     return Candidate(action, latency_ms, saved_ms, top1, drop, drop / saved_ms)
 
@@ -97,19 +123,27 @@ def slim(
     *,
     latency: LatencyOracle,
     accuracy: AccuracyOracle,
+    action_set: ActionSet = "paper",
+    hopeful: HopefulOracle | None = None,
     executor: Executor | None = None,
+    recovered: Callable[[State], State] | None = None,
 ) -> Iterator[Step]:
     """Descend one action at a time until nothing is left to take; the caller stops when its budgets are met.
 
     Each step takes the action with the lowest accuracy drop per millisecond, so gains (negative drops) come first; of
-    equal scores the one that saves more wins. An `executor` weighs the actions of a step side by side. Raises
-    BudgetError when no action saves time any more.
+    equal scores the one that saves more wins. `action_set` says what it may choose from. An `executor` weighs the
+    actions of a step side by side; without one, `hopeful` takes the place of `accuracy`, and may give up on what cannot
+    win any more. `recovered` may train the network of a step before the next one, and says what it is worth then.
+    Raises BudgetError when no action saves time any more.
     """
     state = start
-    weigh_all = map if executor is None else executor.map
     while True:
-        weigh_here = partial(weigh, state=state, latency=latency, accuracy=accuracy)
-        candidates = tuple(weigh_all(weigh_here, possible_actions(state.subnet, alphas, space)))
+        actions = possible_actions(state.subnet, alphas, space, action_set)
+        if executor is None:
+            candidates = tuple(_weigh_in_turn(actions, state, latency, hopeful or _patient(accuracy)))
+        else:
+            judge = partial(weigh, state=state, latency=latency, accuracy=_patient(accuracy))
+            candidates = tuple(executor.map(judge, actions))
         taken = best_candidate(candidates)
         if taken is None:
             raise BudgetError(
@@ -119,7 +153,24 @@ def slim(
         chosen = candidates[taken]
         assert chosen.top1 is not None
         state = State(chosen.action.result, chosen.latency_ms, chosen.top1)
+        if recovered is not None:
+            state = recovered(state)
         yield Step(candidates, taken, state)
+
+
+def _weigh_in_turn(
+    actions: Sequence[Action], state: State, latency: LatencyOracle, accuracy: HopefulOracle
+) -> Iterator[Candidate]:
+    best_score = math.inf
+    for action in actions:
+        candidate = weigh(action, state, latency, accuracy, best_score)
+        if candidate.score is not None:
+            best_score = min(best_score, candidate.score)
+        yield candidate
+
+
+def _patient(accuracy: AccuracyOracle) -> HopefulOracle:
+    return lambda subnet, _: accuracy(subnet)
 
 
 def best_candidate(candidates: Sequence[Candidate]) -> int | None:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from efficientformer.arch.parts import Grid, downsample_part, stage_grids, stem_part
 from efficientformer.arch.space import Four, SearchSpace
@@ -26,10 +27,10 @@ class SupernetStage(nn.Module):
         self.downsample = downsample
         self.paths = nn.ModuleList(paths)
 
-    def forward(self, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
+    def forward(self, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
         x_BCHW = self.downsample(x_BCHW)
         for path in self.paths:
-            x_BCHW = path(x_BCHW, mixing)
+            x_BCHW = _recomputed(path, x_BCHW, mixing) if recompute else path(x_BCHW, mixing)
         return x_BCHW
 
 
@@ -66,27 +67,41 @@ class Supernet(nn.Module):
         self.norm = nn.LayerNorm(widths[-1])
         self.head = nn.Linear(widths[-1], num_classes)
 
-    def forward(self, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
-        """Images to logits (B, num_classes)."""
+    def forward(self, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
+        """Images to logits (B, num_classes).
+
+        With `recompute` the backward pass computes the inside of each MetaPath again instead of having kept it: a
+        fraction of the memory for a third more time.
+        """
         x_BCHW = self.stem(x_BCHW)
         for stage in self.stages:
-            x_BCHW = stage(x_BCHW, mixing)
+            x_BCHW = stage(x_BCHW, mixing, recompute)
         return self.head(self.norm(flatten(x_BCHW)).mean(dim=1))
 
-    def forward_at(self, widths: Four, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
+    def forward_at(self, widths: Four, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
         """`forward` of the supernet cut to its first `widths` channels."""
         if widths == self.space.max_widths:
-            return self(x_BCHW, mixing)
+            return self(x_BCHW, mixing, recompute)
         template = _template(self.space, self.resolution, self.num_classes, widths)
         mine = dict(self.named_parameters()) | dict(self.named_buffers())
         wanted = dict(template.named_parameters()) | dict(template.named_buffers())
         cut = {name: prefix(mine[name], tensor.shape) for name, tensor in wanted.items()}
         template.train(self.training)
-        return functional_call(template, cut, (x_BCHW, mixing))
+        return functional_call(template, cut, (x_BCHW, mixing, recompute))
 
     def path_probabilities(self) -> list[list[PathProbabilities]]:
         """Probabilities of every MetaPath's candidates, stage by stage."""
         return [[path.probabilities() for path in stage.paths] for stage in self.stages]  # type: ignore[union-attr]
+
+
+def _recomputed(path: nn.Module, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
+    """The path's output; what is inside is forgotten and computed again, with the same random numbers, when gradients
+    ask for it. By then a template has lost the tensors that it was called with, so they are held here.
+
+    Batch norm counts such a batch twice in its running statistics, which nothing reads before they are estimated again.
+    """
+    tensors = dict(path.named_parameters()) | dict(path.named_buffers())
+    return checkpoint(lambda x: functional_call(path, tensors, (x, mixing)), x_BCHW, use_reentrant=False)  # type: ignore[return-value]
 
 
 def prefix(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -30,12 +30,14 @@ class SupernetTask:
         sampling: Literal["soft", "single"],
         elastic_width: ElasticWidth,
         label_smoothing: float,
+        recompute: bool = False,
     ) -> None:
         self._first, self._last = temperature
         self._noise: Noise = noise
         self._sampling: Literal["soft", "single"] = sampling
         self._elastic_width = elastic_width
         self._label_smoothing = label_smoothing
+        self._recompute = recompute
         self._temperature = self._first
 
     def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
@@ -45,13 +47,14 @@ class SupernetTask:
         widths = model.space.max_widths
         if self._elastic_width == "random" and random.random() < 0.5:
             widths = _random_widths(model.space)
-        logits_BK = model.forward_at(widths, images_BCHW, mixing)
+        logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
         loss = functional.cross_entropy(logits_BK, labels_B, label_smoothing=self._label_smoothing)
         if self._elastic_width != "sandwich":
             return loss
         taught_BK = logits_BK.detach().softmax(dim=1)
         for widths in (model.space.min_widths, _random_widths(model.space)):
-            loss = loss + functional.cross_entropy(model.forward_at(widths, images_BCHW, mixing), taught_BK)
+            logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
+            loss = loss + functional.cross_entropy(logits_BK, taught_BK)
         return loss / 3
 
     def logged(self) -> dict[str, float]:

@@ -20,6 +20,7 @@ from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
+from efficientformer.search.actions import ActionSet
 from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by
 from efficientformer.search.evolution import evolve
 from efficientformer.search.optimum import best_subnet
@@ -36,7 +37,7 @@ def run(workspace: Workspace) -> None:
     workspace.require(run_dir.trace, "slim")
     stamp = Stamp(
         "baselines",
-        settings=workspace.chosen("baselines", "seed"),
+        settings=workspace.chosen("baselines", "slim.actions", "seed"),
         inputs=workspace.digests(run_dir.trace, run_dir.table, run_dir.supernet_weights) | workspace.data_digest(),
     )
     workspace.run_phase(stamp, [run_dir.baselines], lambda _: _compare(workspace, table))
@@ -69,6 +70,7 @@ class _Search:
     space: SearchSpace
     table: LatencyTable
     alphas: Any
+    action_set: ActionSet
     judge: Evaluations
     progress: ProgressUpdate
     asked: set[Subnet]
@@ -78,6 +80,19 @@ class _Search:
 
     def macs(self, architecture: Architecture) -> float:
         return network_cost(architecture, self.table.resolution, self.table.num_classes).macs
+
+    def slim_by(
+        self, price: Callable[[Architecture], float], accuracy: Callable[[Subnet], float], budget_ms: float
+    ) -> Subnet:
+        return slim_by(
+            self.space,
+            self.alphas,
+            price=price,
+            latency=self.latency,
+            accuracy=accuracy,
+            budget_ms=budget_ms,
+            action_set=self.action_set,
+        )
 
     def accuracy(self, subnet: Subnet) -> float:
         self.asked.add(subnet)
@@ -103,7 +118,7 @@ def _compare(workspace: Workspace, table: LatencyTable) -> None:
     judge = Evaluations(workspace)
     rows = []
     with workspace.console.progress("baselines") as progress:
-        search = _Search(workspace.space, table, alphas, judge, progress, set())
+        search = _Search(workspace.space, table, alphas, workspace.settings.slim.actions, judge, progress, set())
         surrogate = fit_surrogate(workspace.space, search.accuracy)
         for entry in trace["budgets"]:
             rows.append(_budget_record(workspace, search, surrogate, entry, trace["num_evaluations"]))
@@ -119,7 +134,7 @@ def _budget_record(
     oracles = {"latency": search.latency, "accuracy": search.accuracy, "budget_ms": budget_ms}
     rows = [
         search.row("scaled_l1", lambda: scaled_l1(space, search.alphas, search.latency, budget_ms)),
-        search.row("slim_by_macs", lambda: slim_by(space, search.alphas, price=search.macs, **oracles)),
+        search.row("slim_by_macs", lambda: search.slim_by(search.macs, search.accuracy, budget_ms)),
     ]
     if drawn := random_subnets(
         space,
@@ -154,14 +169,7 @@ def _budget_record(
 
 def _surrogate_record(search: _Search, surrogate: AdditiveSurrogate, found: Subnet, budget_ms: float) -> dict[str, Any]:
     """Greedy slimming and the optimum, both by the surrogate alone; then what the supernet says of the optimum."""
-    greedy = slim_by(
-        search.space,
-        search.alphas,
-        price=search.latency,
-        latency=search.latency,
-        accuracy=surrogate,
-        budget_ms=budget_ms,
-    )
+    greedy = search.slim_by(search.latency, surrogate, budget_ms)
     optimum = _optimum(search, surrogate, budget_ms)
     greedy_drop, optimum_drop = surrogate.drop(greedy), surrogate.drop(optimum)
     return {

@@ -1,12 +1,20 @@
-"""Phase `supernet`: train weights and path logits of every MetaPath together (paper, section 4.2)."""
+"""Phase `supernet`: train weights and path logits of every MetaPath together (paper, section 4.2).
+
+One supernet serves any number of devices: a run can take over what another has trained.
+"""
+
+import shutil
+from pathlib import Path
 
 from safetensors.torch import save
 
 from efficientformer.data.loader import steps_per_epoch
+from efficientformer.errors import UsageError
 from efficientformer.pipeline.fit_images import fit_images
 from efficientformer.pipeline.images import search_splits
 from efficientformer.pipeline.oracles import accuracy_oracle, build_supernet, require_reachable
-from efficientformer.pipeline.stamps import Stamp
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.pipeline.stamps import Stamp, read_stamp, stamp_changes
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, write_record
@@ -24,10 +32,34 @@ def run(workspace: Workspace) -> None:
         settings=workspace.chosen("space", "resolution", "seed", "supernet"),
         inputs=workspace.data_digest(),
     )
-    workspace.run_phase(
-        stamp, [run_dir.supernet_weights, run_dir.supernet_record], lambda fingerprint: _train(workspace, fingerprint)
-    )
-    run_dir.supernet_checkpoint.unlink(missing_ok=True)
+
+    def make(fingerprint: str) -> None:
+        if workspace.settings.supernet_from is None:
+            _train(workspace, fingerprint)
+        elif workspace.world.is_first:
+            _take_over(workspace, RunDir(Path(workspace.settings.supernet_from)), stamp)
+
+    workspace.run_shared_phase(stamp, [run_dir.supernet_weights, run_dir.supernet_record], make)
+    if workspace.world.is_first:
+        run_dir.supernet_checkpoint.unlink(missing_ok=True)
+
+
+def _take_over(workspace: Workspace, source: RunDir, stamp: Stamp) -> None:
+    """The supernet that another run trained, and what it is known to say of subnets."""
+    theirs = read_stamp(source.stamp(stamp.phase))
+    if theirs is None:
+        raise UsageError(f"{source.root} has no trained supernet. Run 'efficientformer supernet' there first.")
+    if differing := stamp_changes(theirs, stamp.to_json()):
+        raise UsageError(
+            f"The supernet of {source.root} does not fit this run: {', '.join(differing)}. Ask for what it was trained "
+            "with, or leave out --supernet-from."
+        )
+    run_dir = workspace.run_dir
+    for name in ("supernet_weights", "supernet_record", "supernet_metrics", "evaluations"):
+        if (theirs_path := getattr(source, name)).exists():
+            with atomic_path(getattr(run_dir, name)) as temporary:
+                shutil.copyfile(theirs_path, temporary)
+    workspace.console.say(f"taken from {source.root}")
 
 
 def _train(workspace: Workspace, fingerprint: str) -> None:
@@ -40,6 +72,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         sampling=settings.sampling,
         elastic_width=settings.elastic_width,
         label_smoothing=settings.label_smoothing,
+        recompute=settings.recompute,
     )
     fit_images(
         workspace,
@@ -52,6 +85,8 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         log=EventLog(run_dir.supernet_metrics),
         alpha_lr_scale=settings.alpha_lr / settings.lr,
     )
+    if not workspace.world.is_first:
+        return
     with atomic_path(run_dir.supernet_weights) as temporary:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}))
     top1 = accuracy_oracle(workspace, supernet)(Subnet.largest(workspace.space))

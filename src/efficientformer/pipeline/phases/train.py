@@ -24,12 +24,13 @@ def run(workspace: Workspace) -> None:
             f"train {network.budget.slug}", settings=workspace.chosen("resolution", "seed", "train"), inputs=inputs
         )
         files = network.files
-        workspace.run_phase(
+        workspace.run_shared_phase(
             stamp,
             [files.weights, files.train_record, files.architecture],
             lambda fingerprint, network=network: _train(workspace, network, fingerprint),
         )
-        files.checkpoint.unlink(missing_ok=True)
+        if workspace.world.is_first:
+            files.checkpoint.unlink(missing_ok=True)
 
 
 def _train(workspace: Workspace, found: FoundNetwork, fingerprint: str) -> None:
@@ -42,6 +43,8 @@ def _train(workspace: Workspace, found: FoundNetwork, fingerprint: str) -> None:
         checkpoint=CheckpointFile(files.checkpoint, fingerprint),
         log=EventLog(files.metrics),
     )
+    if not workspace.world.is_first:
+        return
     save_weights(network.cpu(), files.weights)
     classes = list(workspace.dataset.classes)
     write_record(

@@ -1,0 +1,80 @@
+"""Processes that train one network together, as `torchrun` starts them: each takes its part of every batch.
+
+Weights, logits and random choices are the same in all of them at every step, since gradients are averaged and the
+generators are seeded alike. Batch norm sees the part of its own process, as in the paper's recipe. The first process
+alone writes.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from efficientformer.errors import UsageError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process is number `rank` of `size`; number `local_rank` of `local_size` on its machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def part_of(self, indices: list[int]) -> list[int]:
+        """What this process takes of a batch; all take as many. Raises UsageError where that cannot be."""
+        if len(indices) % self.size:
+            raise UsageError(
+                f"Batches of {len(indices)} images cannot be shared by {self.size} processes. Choose a batch size that "
+                "is a multiple of them."
+            )
+        return indices[self.rank :: self.size]
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Replace every tensor by its mean over the processes; all must give tensors of the same shapes."""
+        tensors = list(tensors)
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def average_gradients(self, model: nn.Module) -> None:
+        """Parameters that a step did not reach, such as those of paths not sampled, have none in any process."""
+        self.average(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
+
+    def said_by_first(self, answer: bool) -> bool:
+        """The first process' answer, in all of them; they wait for it."""
+        if self.size == 1:
+            return answer
+        told = [answer]
+        dist.broadcast_object_list(told, src=0)
+        return told[0]
+
+
+def join_world() -> World:
+    """The world that `torchrun` describes in the environment; this process alone without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World()
+    if not dist.is_initialized():
+        local_rank = int(os.environ["LOCAL_RANK"])
+        if torch.cuda.is_available():
+            torch.cuda.set_device(local_rank)
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return World(
+        rank=dist.get_rank(),
+        size=size,
+        local_rank=int(os.environ["LOCAL_RANK"]),
+        local_size=int(os.environ["LOCAL_WORLD_SIZE"]),
+    )

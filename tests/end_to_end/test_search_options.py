@@ -1,0 +1,110 @@
+"""Options of the search, on the finished run of small real images: recovery, torchrun, a second device, limits."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from efficientformer.records import read_record
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(designed, command, tmp_path):
+    run_dir = tmp_path / "recovering"
+    shutil.copytree(designed[0], run_dir)
+    options = ("--slim.polish", "0", "--slim.workers", "1", "--slim.recover-every", "2", "--slim.recover-steps", "3")
+    process = command("slim", "--run-dir", run_dir, *options, "--slim.recover-lr", "0.01")
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    journal = run_dir / "slim" / "steps.jsonl"
+    steps, trace = journal.read_text(), read_record(run_dir / "slim" / "trace.json")
+    recovered = [step for step in trace["steps"] if step["top1"] != step["candidates"][step["taken"]]["top1"]]
+    assert recovered and all(step["step"] % 2 == 0 for step in recovered)
+    # Killed between the training of the last such step and its line in the journal, with nothing judged known any more.
+    last = 2 * (len(trace["steps"]) // 2)
+    journal.write_text("".join(steps.splitlines(keepends=True)[: 1 + last]))
+    for name in ("trace.json", "evaluations.jsonl"):
+        (run_dir / "slim" / name).unlink()
+    process = command("slim", "--run-dir", run_dir)
+    _, stderr = process.communicate()
+    assert process.returncode == 0 and "Traceback" not in stderr, stderr
+    assert journal.read_text() == steps
+    assert len(list((run_dir / "slim").glob("recovered-*.safetensors"))) <= 2
+
+
+def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, tmp_path):
+    run_dir = tmp_path / "shared"
+    shutil.copytree(designed[0], run_dir)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    program = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
+
+    def run_together(*arguments):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        command = [*start, *program, *arguments, "--run-dir", str(run_dir)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    done = run_together("supernet", "--supernet.epochs", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the largest network scores") == 1, "one process speaks"
+    assert json.loads(done.stdout) == read_record(run_dir / "supernet" / "record.json")
+    assert run_together("supernet").stderr.count("up to date") == 1
+    refused = run_together("slim")
+    assert refused.returncode != 0 and "can share the verbs supernet and train" in refused.stderr
+
+
+def test_a_supernet_serves_a_second_device(designed, command, tmp_path):
+    first, second = designed[0], tmp_path / "second"
+    arguments = ("--supernet-from", first, "--run-dir", second)
+    process = command("table", *arguments, "--runtime", "pytorch")
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    process = command("slim", "--run-dir", second)
+    _, stderr = process.communicate()
+    assert process.returncode == 2 and "efficientformer supernet" in stderr
+    for verb in ("supernet", "slim"):
+        process = command(verb, "--run-dir", second)
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr
+        assert f"taken from {first.resolve()}" in stderr or verb == "slim"
+    weights = "supernet/weights.safetensors"
+    assert (second / weights).read_bytes() == (first / weights).read_bytes()
+    assert (
+        (second / "slim" / "evaluations.jsonl")
+        .read_text()
+        .startswith((first / "slim" / "evaluations.jsonl").read_text())
+    )
+    assert read_record(second / "table.json")["runtime"]["name"] == "pytorch"
+    process = command("supernet", "--run-dir", second, "--supernet.epochs", "1")
+    _, stderr = process.communicate()
+    assert process.returncode == 2 and "does not fit this run: supernet.epochs changed" in stderr
+    process = command("table", "--supernet-from", first, "--run-dir", first)
+    _, stderr = process.communicate()
+    assert process.returncode == 2 and "cannot take its own supernet" in stderr
+
+
+def test_limits_hold_beside_the_budget(designed, command, tmp_path):
+    run_dir = tmp_path / "limited"
+    shutil.copytree(designed[0], run_dir)
+    before = read_record(run_dir / "result.json")[0]
+    process = command("slim", "--run-dir", run_dir, "--budget", "60%", "--limits.params-m", "0.0001")
+    _, stderr = process.communicate()
+    assert process.returncode == 1 and "--limits.params-m 0.0001 cannot be met: the smallest network" in stderr
+    limits = {"params_m": 0.8e-6 * before["num_params"], "memory_mib": 500.0}
+    file_mib = 0.7 * Path(before["onnx"]).stat().st_size / 2**20
+    options = [*("--limits.params-m", str(limits["params_m"])), *("--limits.memory-mib", "500")]
+    options += [*("--limits.file-mib", str(file_mib)), "--percentile", "p90", "--budget", "60%"]
+    process = command("design", "--run-dir", run_dir, *options, "--json")
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    (entry,) = json.loads(stdout)
+    assert entry["kept"] and entry["percentile"] == "p90" and entry["measured_ms"] >= entry["measured_p50_ms"]
+    assert entry["num_params"] < 0.8 * before["num_params"]
+    assert Path(entry["onnx"]).stat().st_size / 2**20 == entry["limits"]["file_mib"]["measured"] <= file_mib
+    assert 0 < entry["limits"]["memory_mib"]["measured"] <= 500
+    page = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert "measured p90" in page and "M parameters" in page

@@ -1,0 +1,191 @@
+"""What holds for every descent, whatever the device and the accuracies: random latencies, drops and sets of actions."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from efficientformer.arch.parts import network_parts
+from efficientformer.arch.space import SearchSpace
+from efficientformer.errors import BudgetError
+from efficientformer.search.actions import possible_actions
+from efficientformer.search.optimum import best_subnet
+from efficientformer.search.slim import LEAST_EXCHANGE, State, Step, slim
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.surrogate import AdditiveSurrogate
+
+SPACE = SearchSpace("random", (32, 48, 64, 48), (2, 1, 3, 2), 4)
+RESOLUTION, NUM_CLASSES = 64, 10
+ACTION_SETS = st.sampled_from(["paper", "every", "exchange"])
+SEEDS = st.integers(0, 10_000)
+
+
+class Problem:
+    """Parts that cost what they cost, wider ones more; accuracies that add up; odds of paths."""
+
+    def __init__(self, seed: int) -> None:
+        rng = random.Random(seed)
+        self._weights: dict[str, float] = {}
+        self._rng = rng
+        self.alphas = [
+            [self._odds(rng, has_mb3d=index >= 2) for _ in range(depth)] for index, depth in enumerate(SPACE.max_depths)
+        ]
+        largest = SPACE.largest()
+        self.surrogate = AdditiveSurrogate(
+            top1=80.0,
+            narrowed=tuple({w: rng.uniform(-0.2, 4.0) for w in SPACE.widths(index)} for index in range(4)),
+            dropped=tuple(tuple(rng.uniform(-0.2, 3.0) for _ in stage.blocks) for stage in largest.stages),
+            converted=tuple(
+                tuple(rng.uniform(-0.2, 2.0) if block.kind == "MB3D" else 0.0 for block in stage.blocks)
+                for stage in largest.stages
+            ),
+        )
+        self.start = State(Subnet.largest(SPACE), self.latency(SPACE.largest()), self.surrogate(Subnet.largest(SPACE)))
+
+    @staticmethod
+    def _odds(rng: random.Random, has_mb3d: bool) -> dict[str, float]:
+        names = ("MB4D", "MB3D", "identity") if has_mb3d else ("MB4D", "identity")
+        drawn = [rng.uniform(0.01, 1.0) for _ in names]
+        return {name: value / sum(drawn) for name, value in zip(names, drawn, strict=True)}
+
+    def part_ms(self, part) -> float:
+        price = self._weights.setdefault(f"{part.kind} {part.grid}", self._rng.uniform(0.05, 1.0))
+        return price * (1 + (part.width + part.in_width) / 64)
+
+    def latency(self, architecture) -> float:
+        return sum(map(self.part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
+
+    def descend(self, action_set) -> list[Step]:
+        steps = []
+        with pytest.raises(BudgetError):
+            for step in slim(
+                self.start,
+                self.alphas,
+                SPACE,
+                latency=self.latency,
+                accuracy=self.surrogate,
+                action_set=action_set,
+            ):
+                steps.append(step)
+        return steps
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, action_set=ACTION_SETS)
+def test_every_action_taken_lowers_latency_and_every_other_is_refused(seed, action_set):
+    problem = Problem(seed)
+    state = problem.start
+    for step in problem.descend(action_set):
+        for candidate in step.candidates:
+            assert candidate.saved_ms == state.latency_ms - problem.latency(candidate.action.result.architecture)
+            assert candidate.score is None or candidate.saved_ms > 0
+            if candidate.action.name == "exchange" and candidate.saved_ms <= LEAST_EXCHANGE * state.latency_ms:
+                assert candidate.score is None
+        assert step.state.latency_ms < state.latency_ms
+        assert step.candidates[step.taken].score == min(c.score for c in step.candidates if c.score is not None)
+        state = step.state
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, action_set=ACTION_SETS, shares=st.lists(st.floats(0.2, 0.99), min_size=2, max_size=4))
+def test_a_smaller_budget_never_yields_a_slower_network(seed, action_set, shares):
+    problem = Problem(seed)
+    steps = problem.descend(action_set)
+
+    def found_ms(budget_ms):
+        return next((step.state.latency_ms for step in steps if step.state.latency_ms <= budget_ms), None)
+
+    found = [found_ms(share * problem.start.latency_ms) for share in sorted(shares)]
+    reached = [ms for ms in found if ms is not None]
+    assert reached == sorted(reached)
+    assert found == [None] * (len(found) - len(reached)) + reached
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, action_set=ACTION_SETS)
+def test_a_trace_replays_to_the_same_architecture(seed, action_set):
+    problem = Problem(seed)
+    subnet = problem.start.subnet
+    for index, step in enumerate(problem.descend(action_set), start=1):
+        record = step.to_record(index)
+        taken = record["candidates"][record["taken"]]
+        named = [
+            action
+            for action in possible_actions(subnet, problem.alphas, SPACE, action_set)
+            if (action.name, action.stage, action.block, action.wider)
+            == (taken["action"], taken["stage"], taken["block"], taken["wider"])
+        ]
+        assert len(named) == 1 and str(named[0]) == taken["text"]
+        subnet = named[0].result
+        assert Subnet.from_json(record) == subnet
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS)
+def test_sets_of_actions_hold_the_smaller_ones(seed):
+    problem, rng = Problem(seed), random.Random(seed)
+    subnet = problem.start.subnet
+    for _ in range(rng.randrange(8)):
+        actions = possible_actions(subnet, problem.alphas, SPACE, "exchange")
+        if not actions:
+            break
+        subnet = rng.choice(actions).result
+    paper, every, exchange = (
+        {action.result for action in possible_actions(subnet, problem.alphas, SPACE, action_set)}
+        for action_set in ("paper", "every", "exchange")
+    )
+    assert paper <= every <= exchange and len(paper) <= 3
+    for result in exchange:
+        for width, low, high in zip(result.architecture.widths, SPACE.min_widths, SPACE.max_widths, strict=True):
+            assert low <= width <= high
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, action_set=ACTION_SETS)
+def test_no_descent_beats_the_optimum(seed, action_set):
+    problem = Problem(seed)
+    for step in problem.descend(action_set)[::3]:
+        best = best_subnet(
+            SPACE,
+            problem.surrogate,
+            problem.part_ms,
+            resolution=RESOLUTION,
+            num_classes=NUM_CLASSES,
+            budget_ms=step.state.latency_ms * (1 + 1e-12),
+        )
+        assert problem.surrogate.drop(best) <= problem.surrogate.drop(step.state.subnet) + 1e-9
+
+
+def test_slimming_reaches_the_optimum_where_greed_is_right():
+    """Like blocks in one stage, each a millisecond: the cheapest go first, which is the knapsack's optimum as well."""
+    space = SearchSpace("blocks", (16, 16, 16, 16), (1, 1, 6, 1), 0)
+    costs = (0.9, 0.3, 2.0, 0.5, 1.4, 0.1)
+    surrogate = AdditiveSurrogate(
+        top1=80.0,
+        narrowed=({16: 0.0},) * 4,
+        dropped=((0.0,), (0.0,), costs, (0.0,)),
+        converted=((0.0,), (0.0,), (0.0,) * 6, (0.0,)),
+    )
+
+    def part_ms(part):
+        return 1.0
+
+    def latency(architecture):
+        return float(len(network_parts(architecture, RESOLUTION, NUM_CLASSES)))
+
+    alphas = [[{"MB4D": 0.5, "identity": 0.5}] * depth for depth in space.max_depths]
+    start = State(Subnet.largest(space), latency(space.largest()), 80.0)
+    steps = slim(start, alphas, space, latency=latency, accuracy=surrogate, action_set="every")
+    for number in range(1, 6):
+        found = next(steps).state
+        best = best_subnet(
+            space,
+            surrogate,
+            part_ms,
+            resolution=RESOLUTION,
+            num_classes=NUM_CLASSES,
+            budget_ms=found.latency_ms,
+        )
+        assert surrogate.drop(found.subnet) == pytest.approx(sum(sorted(costs)[:number]))
+        assert surrogate.drop(best) == pytest.approx(surrogate.drop(found.subnet))
