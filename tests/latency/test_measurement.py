@@ -58,6 +58,18 @@ def test_an_interval_holds_a_limit_until_it_decides():
     assert not measurement.interval_holds(high) and not measurement.interval_holds(0.99 * low)
 
 
+def test_the_90th_percentile_has_an_interval_that_covers_it():
+    covered, true_ms = 0, float(np.exp(0.05 * 1.2815515655446004))
+    for seed in range(100):
+        measurement = make(np.exp(np.random.default_rng(seed).normal(0, 0.05, 120)))
+        value, (low, high) = measurement.at("p90")
+        assert value == measurement.p90_ms and low <= value <= high
+        covered += low <= true_ms <= high
+    assert 85 <= covered <= 100
+    assert measurement.at("p50") == (measurement.p50_ms, measurement.interval_ms)
+    assert measurement.interval_holds(value, "p90") and not measurement.interval_holds(value)
+
+
 def test_ratios_across_clocks_or_runs_are_refused():
     ours, theirs = make((1.0, 1.1, 1.2)), make((2.0, 2.2, 2.4))
     assert ours.ratio_to(theirs, "b") == paired_ratio(ours.samples_ms, theirs.samples_ms, "b")

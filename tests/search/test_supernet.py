@@ -188,3 +188,26 @@ def test_the_oracle_judges_a_subnet_with_statistics_of_its_own(supernet):
     for norm in [module for module in supernet.modules() if isinstance(module, torch.nn.BatchNorm2d)]:
         norm.running_mean.fill_(1e3)
     assert oracle(subnet) == first, "the supernet's own statistics must not matter"
+
+
+def test_the_oracle_gives_up_on_what_cannot_be_good_enough(supernet):
+    images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
+    asked = []
+
+    class Counted(list):
+        def __iter__(self):
+            for batch in super().__iter__():
+                asked.append(batch)
+                yield batch
+
+    held_out = list(zip(images.split(8), labels.split(8), strict=True))
+    oracle = SupernetAccuracy(supernet, [images], Counted(held_out))
+    subnet = Subnet.largest(SPACE)
+    top1 = oracle(subnet)
+    asked.clear()
+    assert oracle.if_at_least(subnet, top1) == top1 and len(asked) == 4
+    asked.clear()
+    assert oracle.if_at_least(subnet, 100.0) is None and len(asked) == 1, (
+        "one wrong image among the first eight is enough"
+    )
+    assert oracle.if_at_least(subnet, top1 + 1) is None

@@ -27,11 +27,7 @@ from efficientformer.training.events import EventLog
 def run(workspace: Workspace) -> None:
     run_dir = workspace.run_dir
     require_reachable(workspace, workspace.table())
-    stamp = Stamp(
-        "supernet",
-        settings=workspace.chosen("space", "resolution", "seed", "supernet"),
-        inputs=workspace.data_digest(),
-    )
+    stamp = stamp_of(workspace)
 
     def make(fingerprint: str) -> None:
         if workspace.settings.supernet_from is None:
@@ -42,6 +38,14 @@ def run(workspace: Workspace) -> None:
     workspace.run_shared_phase(stamp, [run_dir.supernet_weights, run_dir.supernet_record], make)
     if workspace.world.is_first:
         run_dir.supernet_checkpoint.unlink(missing_ok=True)
+
+
+def stamp_of(workspace: Workspace) -> Stamp:
+    return Stamp(
+        "supernet",
+        settings=workspace.chosen("space", "resolution", "seed", "supernet"),
+        inputs=workspace.data_digest(),
+    )
 
 
 def _take_over(workspace: Workspace, source: RunDir, stamp: Stamp) -> None:
