@@ -60,7 +60,7 @@ def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, t
 def test_a_supernet_serves_a_second_device(designed, command, tmp_path):
     first, second = designed[0], tmp_path / "second"
     arguments = ("--supernet-from", first, "--run-dir", second)
-    process = command("table", *arguments, "--runtime", "pytorch")
+    process = command("table", *arguments, "--runtime", "openvino")
     _, stderr = process.communicate()
     assert process.returncode == 0, stderr
     process = command("slim", "--run-dir", second)
@@ -78,7 +78,7 @@ def test_a_supernet_serves_a_second_device(designed, command, tmp_path):
         .read_text()
         .startswith((first / "slim" / "evaluations.jsonl").read_text())
     )
-    assert read_record(second / "table.json")["runtime"]["name"] == "pytorch"
+    assert read_record(second / "table.json")["runtime"]["name"] == "openvino"
     process = command("supernet", "--run-dir", second, "--supernet.epochs", "1")
     _, stderr = process.communicate()
     assert process.returncode == 2 and "does not fit this run: supernet.epochs changed" in stderr

@@ -106,6 +106,19 @@ def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
     assert together == next(slim(start(), ALPHAS, SPACE, latency=latency, accuracy=judge))
 
 
+def test_where_none_of_the_papers_actions_saves_time_any_other_may():
+    def only_stage_1(architecture):
+        return 1.0 + architecture.depths[0]
+
+    first = Subnet.largest(SPACE)
+    seen = []
+    with pytest.raises(BudgetError, match=r"Slimming ended at 2\.000 ms"):
+        for step in slim(State(first, 3.0, 90.0), ALPHAS, SPACE, latency=only_stage_1, accuracy=lambda subnet: 90.0):
+            seen.append(step)
+    (step,) = seen
+    assert len(step.candidates) > 3 and str(step.candidates[step.taken].action) == "block 1 of stage 1 becomes identity"
+
+
 def test_what_cannot_win_any_more_need_not_be_judged_and_the_step_is_the_same():
     # Scores 1.0, 0.5 and 4.0, as above.
     top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}

@@ -79,7 +79,7 @@ class SlimSettings(_Settings):
     """Training images from which batch norm statistics are estimated again before a candidate is judged."""
     actions: ActionSet = "paper"
     """What a step may choose from. paper: the least important block, the first MB3D, the least important stage. every:
-    any block, the first MB3D, any stage. exchange: those, and channels of one stage for channels of another."""
+    any block, the first MB3D, any stage. exchange: those, and channels of one stage for those of another."""
     workers: Positive = 1
     """Candidates of a step that are judged at the same time, each in a thread of its own."""
     recover_every: Annotated[int, Field(ge=0)] = 0

@@ -131,21 +131,25 @@ def slim(
     """Descend one action at a time until nothing is left to take; the caller stops when its budgets are met.
 
     Each step takes the action with the lowest accuracy drop per millisecond, so gains (negative drops) come first; of
-    equal scores the one that saves more wins. `action_set` says what it may choose from. An `executor` weighs the
-    actions of a step side by side; without one, `hopeful` takes the place of `accuracy`, and may give up on what cannot
-    win any more. `recovered` may train the network of a step before the next one, and says what it is worth then.
-    Raises BudgetError when no action saves time any more.
+    equal scores the one that saves more wins. `action_set` says what it may choose from; where none of that saves time,
+    such as channels of a stage whose widths cost alike on this device, every action is weighed. An `executor` weighs
+    the actions of a step side by side; without one, `hopeful` takes the place of `accuracy`, and may give up on what
+    cannot win any more. `recovered` may train the network of a step before the next one, and says what it is worth
+    then. Raises BudgetError when no action saves time any more.
     """
-    state = start
+    state, candidates = start, ()
     while True:
-        actions = possible_actions(state.subnet, alphas, space, action_set)
-        if executor is None:
-            candidates = tuple(_weigh_in_turn(actions, state, latency, hopeful or _patient(accuracy)))
+        for choice in (action_set, "every"):
+            actions = possible_actions(state.subnet, alphas, space, choice)
+            if executor is None:
+                candidates = tuple(_weigh_in_turn(actions, state, latency, hopeful or _patient(accuracy)))
+            else:
+                judge = partial(weigh, state=state, latency=latency, accuracy=_patient(accuracy))
+                candidates = tuple(executor.map(judge, actions))
+            taken = best_candidate(candidates)
+            if taken is not None:
+                break
         else:
-            judge = partial(weigh, state=state, latency=latency, accuracy=_patient(accuracy))
-            candidates = tuple(executor.map(judge, actions))
-        taken = best_candidate(candidates)
-        if taken is None:
             raise BudgetError(
                 f"Slimming ended at {state.latency_ms:.3f} ms: no action saves time any more. "
                 f"Ask for a budget of at least {state.latency_ms:.3f} ms or a search space with smaller networks."
