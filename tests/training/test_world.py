@@ -84,6 +84,13 @@ def test_a_batch_is_shared_out_without_rest():
         World(rank=0, size=3).part_of(list(range(8)))
 
 
+def test_half_a_description_of_a_world_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(UsageError, match="LOCAL_RANK.*torchrun"):
+        join_world()
+
+
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert join_world() == World() and World().is_first

@@ -53,7 +53,7 @@ def open_workspace(options: RunOptions, settings: Settings) -> Iterator[Workspac
     if source and directory.root.resolve() == source.root.resolve():
         raise UsageError(f"{source.root} cannot take its own supernet. Choose another --run-dir for this run.")
     # Of several processes that torchrun started, the first one keeps the directory.
-    is_first = os.environ.get("RANK", "0") == "0"
+    is_first = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
     with directory.locked() if is_first else contextlib.nullcontext():
         remembered = directory.given_settings()
         if options.run_dir is None and remembered and remembered.get("data") != given.get("data"):

@@ -63,10 +63,15 @@ class World:
 
 
 def join_world() -> World:
-    """The world that `torchrun` describes in the environment; this process alone without it."""
+    """The world that `torchrun` describes in the environment; this process alone without it. Raises UsageError where
+    another program describes a part of one."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
+    if missing := [name for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE") if name not in os.environ]:
+        raise UsageError(
+            f"WORLD_SIZE is {size}, but {' and '.join(missing)} are not set. Start the processes by torchrun."
+        )
     if not dist.is_initialized():
         local_rank = int(os.environ["LOCAL_RANK"])
         if torch.cuda.is_available():
