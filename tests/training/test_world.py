@@ -87,7 +87,7 @@ def test_a_batch_is_shared_out_without_rest():
 def test_half_a_description_of_a_world_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    with pytest.raises(UsageError, match="LOCAL_RANK.*torchrun"):
+    with pytest.raises(UsageError, match=r"LOCAL_RANK.*torchrun"):
         join_world()
 
 

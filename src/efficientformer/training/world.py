@@ -70,7 +70,7 @@ def join_world() -> World:
         return World()
     if missing := [name for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE") if name not in os.environ]:
         raise UsageError(
-            f"WORLD_SIZE is {size}, but {' and '.join(missing)} are not set. Start the processes by torchrun."
+            f"WORLD_SIZE is {size}, but {' and '.join(missing)} are not set. Start it by torchrun."
         )
     if not dist.is_initialized():
         local_rank = int(os.environ["LOCAL_RANK"])
