@@ -1,0 +1,98 @@
+"""Which way of training the supernet orders networks best? Variants against the same networks trained alone.
+
+    python benchmarks/image_subset.py cifar10 runs/cifar10-small --train 500 --val 200
+    python benchmarks/ranking_study.py --data runs/cifar10-small --work runs/ranking -- \\
+        --preset quick --resolution 32 --rank.networks 24
+
+Options after `--` go to each verb. The networks are drawn by the seed and trained once; every variant trains a supernet
+of its own in a run of its own and is asked for the same networks. Kendall's tau with its interval over networks, the
+tau of latency alone, and the seconds of the supernet go to benchmarks/records/ranking_study.json. The same command
+goes on after an interruption.
+"""
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from efficientformer.cli.app import run as run_verb
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.provenance import provenance
+from efficientformer.records import read_record, write_record
+
+RECORD = Path(__file__).parent / "records" / "ranking_study.json"
+VARIANTS: dict[str, list[str]] = {
+    "paper: soft mixing, one width": ["--supernet.sampling", "soft", "--supernet.elastic-width", "none"],
+    "soft mixing, random widths": ["--supernet.sampling", "soft", "--supernet.elastic-width", "random"],
+    "single path, one width": ["--supernet.sampling", "single", "--supernet.elastic-width", "none"],
+    "single path, random widths": ["--supernet.sampling", "single", "--supernet.elastic-width", "random"],
+    "single path, sandwich": ["--supernet.sampling", "single", "--supernet.elastic-width", "sandwich"],
+    "single path, random widths, Gumbel noise": [
+        *("--supernet.sampling", "single", "--supernet.elastic-width", "random"),
+        *("--supernet.noise", "gumbel"),
+    ],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
+    parser.add_argument("--out", type=Path, default=RECORD)
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments, options = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
+    options = ["--data", arguments.data, *options]
+    first: RunDir | None = None
+    rows = []
+    for number, name in enumerate(arguments.variants):
+        run_dir = RunDir(arguments.work / f"variant-{number}")
+        if first is not None:
+            share(first, run_dir)
+        rows.append({"variant": name, **ranked(run_dir, [*options, *VARIANTS[name]])})
+        first = first or run_dir
+        sys.stdout.write(f"{name}: tau {rows[-1]['kendall_tau']:.2f} {rows[-1]['interval']}\n")
+    assert first is not None
+    write_record(
+        arguments.out,
+        {
+            "what": "Kendall's tau between what a supernet says of random networks and their top-1 trained alone",
+            "settings": {**read_record(first.settings)["given"], "data": Path(arguments.data).name},
+            "rows": rows,
+            "provenance": provenance(),
+        },
+    )
+
+
+def share(source: RunDir, target: RunDir) -> None:
+    """What does not depend on the supernet: the table with its stamp, and the networks that were trained alone."""
+    for path in (source.table, source.stamp("table"), source.rank_results):
+        copy = target.root / path.relative_to(source.root)
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+
+
+def ranked(run_dir: RunDir, options: list[str]) -> dict[str, Any]:
+    seconds = {}
+    for verb in ("table", "supernet", "rank"):
+        started = time.monotonic()
+        if code := run_verb([verb, "--run-dir", str(run_dir.root), *options]):
+            raise SystemExit(code)
+        seconds[verb] = time.monotonic() - started
+    found, supernet = read_record(run_dir.rank), read_record(run_dir.supernet_record)
+    return {
+        **{name: found[name] for name in ("kendall_tau", "interval", "latency_tau")},
+        "num_networks": len(found["networks"]),
+        "held_out_top1": supernet["held_out_top1"],
+        "supernet_seconds": round(seconds["supernet"], 1),
+        "networks": [
+            {name: row[name] for name in ("latency_ms", "supernet_top1", "alone_top1")} for row in found["networks"]
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()
