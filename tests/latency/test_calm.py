@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.calm import WINDOW, calm_rounds, num_missing, time_until_calm
+from efficientformer.latency.calm import (
+    WINDOW,
+    calm_rounds,
+    counted_rounds,
+    counted_samples,
+    num_missing,
+    time_until_calm,
+)
 from efficientformer.latency.partial import PartialRounds
 from efficientformer.latency.prepared import Calls
 
@@ -56,6 +63,20 @@ def test_a_machine_that_never_calms_down_is_given_up_after_half_as_many_rounds_a
     assert num_missing(samples.tolist(), 40) == 0
     # Asked for more rounds, it is given another chance.
     assert num_missing(samples.tolist(), 80) == 20
+
+
+def test_medians_are_of_half_of_the_rounds_at_least():
+    """One window was lucky: alone it would stand for a machine that is hardly ever so fast."""
+    samples = np.ones((40, 3))
+    samples[8:16] *= 1.04
+    samples[16:24] *= 1.06
+    samples[24:] *= 1.2
+    assert np.flatnonzero(calm_rounds(samples)).tolist() == list(range(8))
+    assert np.flatnonzero(counted_rounds(samples)).tolist() == list(range(24))
+    assert np.array_equal(counted_samples(samples), samples[:24])
+    mostly_calm = np.ones((40, 3))
+    mostly_calm[8:16] *= 1.04
+    assert np.array_equal(counted_rounds(mostly_calm), calm_rounds(mostly_calm))
 
 
 def test_rounds_left_over_belong_to_the_last_window():

@@ -10,7 +10,7 @@ from efficientformer.arch.parts import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
-from efficientformer.latency.calm import calm_rounds, calm_samples, num_missing, time_until_calm
+from efficientformer.latency.calm import calm_rounds, counted_samples, num_missing, time_until_calm
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.fit_table import TablePlan, fit_table, plan_table
 from efficientformer.latency.partial import PartialRounds
@@ -72,7 +72,7 @@ def build_table(
     calm = calm_rounds(partial.rounds)
     return fit_table(
         plan,
-        calm_samples(partial.rounds),
+        counted_samples(partial.rounds),
         runtime=runtime.describe(),
         threads=runtime.threads,
         clock=clock,

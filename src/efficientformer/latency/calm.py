@@ -3,7 +3,8 @@
 A neighbor that slows this machine by a few percent for seconds slows every candidate, and no sample alone shows it. So
 rounds are judged in windows by their pace, the median over the candidates of how each compares with its own median. A
 window slower than the calmest one by more than `CALM` is disturbed: its samples stay in the record and count for no
-median, and as many rounds are taken again at the end, up to half as many as were asked for.
+median, and as many rounds are taken again at the end, up to half as many as were asked for. On a machine that hardly
+ever is calm, a single lucky window would remain; there the calmest half of the rounds counts.
 """
 
 import math
@@ -25,17 +26,33 @@ MAX_REDONE_SHARE = 0.5
 
 def calm_rounds(samples_ms: ArrayLike) -> np.ndarray:
     """Which rounds (rounds,) of samples (rounds, candidates) are in calm windows."""
+    levels, window = _windows(samples_ms)
+    return (levels <= CALM * levels.min())[window]
+
+
+def counted_rounds(samples_ms: ArrayLike) -> np.ndarray:
+    """Which rounds (rounds,) medians are taken of: calm ones, and the next calmest windows up to half of all rounds."""
+    levels, window = _windows(samples_ms)
+    counted = levels <= CALM * levels.min()
+    for index in np.argsort(levels, kind="stable"):
+        if 2 * counted[window].sum() >= len(window):
+            break
+        counted[index] = True
+    return counted[window]
+
+
+def counted_samples(samples_ms: ArrayLike) -> np.ndarray:
+    """Those of samples (rounds, candidates) that medians are taken of."""
+    return np.asarray(samples_ms, dtype=float)[counted_rounds(samples_ms)]
+
+
+def _windows(samples_ms: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The pace of each window, and the window (rounds,) of each round."""
     samples = np.asarray(samples_ms, dtype=float)
     pace = np.median(samples / np.median(samples, axis=0), axis=1)
     num_windows = max(1, len(pace) // WINDOW)
     window = np.minimum(np.arange(len(pace)) // WINDOW, num_windows - 1)
-    levels = np.array([np.median(pace[window == index]) for index in range(num_windows)])
-    return (levels <= CALM * levels.min())[window]
-
-
-def calm_samples(samples_ms: ArrayLike) -> np.ndarray:
-    """Those of samples (rounds, candidates) that were taken in calm windows."""
-    return np.asarray(samples_ms, dtype=float)[calm_rounds(samples_ms)]
+    return np.array([np.median(pace[window == index]) for index in range(num_windows)]), window
 
 
 def num_missing(samples_ms: Sequence[Sequence[float]], rounds: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.anchors import check_agreement, choose_anchors, drift
 from efficientformer.latency.build_table import CHAIN_LENGTH, ROUNDS
-from efficientformer.latency.calm import calm_samples, num_missing, time_until_calm
+from efficientformer.latency.calm import counted_samples, num_missing, time_until_calm
 from efficientformer.latency.chains import Formula, architecture_formulas, chain_name
 from efficientformer.latency.fit_table import chains_of, fit_entries
 from efficientformer.latency.partial import PartialRounds
@@ -70,7 +70,7 @@ def extend_table(
             seed=seed,
             progress=progress,
         )
-    samples = calm_samples(partial.rounds)
+    samples = counted_samples(partial.rounds)
     medians, resampled = quiet_median(samples), resampled_quiet_medians(samples)
     check_agreement(anchors, medians[len(chains) :])
     scale = 1 / drift(anchors, medians[len(chains) :])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.calm import calm_rounds, time_until_calm
+from efficientformer.latency.calm import calm_rounds, counted_rounds, time_until_calm
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.conditions import conditions_at
 from efficientformer.latency.measurement import Measurement, paired_ratio
@@ -98,7 +98,7 @@ def _measurements(
     rounds: int,
 ) -> dict[str, Measurement]:
     samples_ms, warm_up = partial.samples_ms(), partial.notes["warm_up"]
-    calm = calm_rounds(partial.rounds)
+    num_calm, counted = int(calm_rounds(partial.rounds).sum()), counted_rounds(partial.rounds)
     before, after = partial.notes["before"], _conditions(subjects)
     return {
         name: Measurement(
@@ -112,8 +112,8 @@ def _measurements(
             resolution=(subject.input_shape[2], subject.input_shape[3]),
             provenance=origins[name],
             ratio=None if reference is None else paired_ratio(samples_ms[name], samples_ms[reference], reference),
-            disturbed_rounds=tuple(map(int, np.flatnonzero(~calm))),
-            calm=int(calm.sum()) >= rounds,
+            disturbed_rounds=tuple(map(int, np.flatnonzero(~counted))),
+            calm=num_calm >= rounds,
             settled=warm_up[name]["settled"],
             conditions={"before": before[name], "after": after[name]},
             memory_mib=getattr(subject.prepared, "memory_mib", None),

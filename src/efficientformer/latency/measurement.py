@@ -40,7 +40,7 @@ class Measurement:
 
     `samples_ms` has one value per round, the mean over `calls_per_sample` calls; none is left out. `disturbed_rounds`
     are those of windows in which the machine was slower (see `calm`); they were taken again, and `calm` says whether as
-    many calm ones as asked for could be had. `p50_ms` is the median of the quiet samples of calm rounds, those that no
+    many calm ones as asked for could be had. `p50_ms` is the median of the quiet samples of the others, those that no
     neighbor on the machine slowed down (see `quiet`); `disturbed_percent` says how many samples of all were slowed
     down, and `mean_ms`, `p90_ms`, `p99_ms` and `all_p50_ms` are over every sample. `clock` is "cpu" (time that the one
     thread computed) or "wall", `resolution` is (height, width), `runtime` what `Runtime.describe` says, and

@@ -16,7 +16,7 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.anchors import choose_anchors, drift
 from efficientformer.latency.build_table import ROUNDS, sample_ms
-from efficientformer.latency.calm import calm_samples, num_missing, time_until_calm
+from efficientformer.latency.calm import counted_samples, num_missing, time_until_calm
 from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.partial import PartialRounds
 from efficientformer.latency.preparation import prepare_architecture
@@ -132,7 +132,7 @@ def _time_chunk(
     partial_path: Path | None,
     progress: Progress | None,
 ) -> np.ndarray:
-    """Samples (rounds, networks) of the calm rounds; sessions are gone when this returns."""
+    """Samples (rounds, networks) of the rounds that count; sessions are gone when this returns."""
     names = [f"{index}: {architecture}" for index, architecture in enumerate(architectures)]
     about = [runtime.describe(), runtime.machine(), table.resolution, table.num_classes, table.clock]
     partial = PartialRounds(partial_path, about, names)
@@ -152,7 +152,7 @@ def _time_chunk(
             min_sample_ms=sample_ms(candidates[names[architectures.index(slowest)]], table.clock, table.threads),
             progress=progress,
         )
-    return calm_samples(partial.rounds)
+    return counted_samples(partial.rounds)
 
 
 def _within(progress: Progress, number: int, total: int) -> Progress:

@@ -69,9 +69,7 @@ def join_world() -> World:
     if size == 1:
         return World()
     if missing := [name for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE") if name not in os.environ]:
-        raise UsageError(
-            f"WORLD_SIZE is {size}, but {' and '.join(missing)} are not set. Start it by torchrun."
-        )
+        raise UsageError(f"WORLD_SIZE is {size}, but {' and '.join(missing)} are not set. Start it by torchrun.")
     if not dist.is_initialized():
         local_rank = int(os.environ["LOCAL_RANK"])
         if torch.cuda.is_available():
