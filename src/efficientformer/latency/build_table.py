@@ -6,11 +6,13 @@ table and networks see the same machine. Finished rounds are kept on disk; an in
 
 from pathlib import Path
 
+import numpy as np
+
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
-from efficientformer.latency.calm import calm_rounds, counted_samples, num_missing, time_until_calm
+from efficientformer.latency.calm import calm_rounds, counted_rounds, num_missing, time_until_calm
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.fit_table import TablePlan, fit_table, plan_table
 from efficientformer.latency.partial import PartialRounds
@@ -69,10 +71,10 @@ def build_table(
             min_sample_ms=sample_ms(candidates[plan.names[-1]], clock, runtime.threads),
             progress=_after(len(candidates), progress),
         )
-    calm = calm_rounds(partial.rounds)
+    calm, counted = calm_rounds(partial.rounds), counted_rounds(partial.rounds)
     return fit_table(
         plan,
-        counted_samples(partial.rounds),
+        np.asarray(partial.rounds)[counted],
         runtime=runtime.describe(),
         threads=runtime.threads,
         clock=clock,
@@ -80,7 +82,7 @@ def build_table(
             **origin,
             "rounds": {
                 "taken": len(calm),
-                "disturbed": [index for index, is_calm in enumerate(calm) if not is_calm],
+                "disturbed": np.flatnonzero(~counted).tolist(),
                 "calm": int(calm.sum()) >= rounds,
             },
             "unsettled": [name for name, noted in partial.notes["warm_up"].items() if not noted["settled"]],

@@ -39,6 +39,8 @@ class Limits:
 
     def predicted(self, architecture: Architecture) -> dict[str, float]:
         """By name, what the architecture takes at least."""
+        if not self.most:
+            return {}
         resolution, num_classes = self._workspace.settings.resolution, len(self._workspace.dataset.classes)
         cost = network_cost(architecture, resolution, num_classes)
         mib = weights_mib(network_parts(architecture, resolution, num_classes))
