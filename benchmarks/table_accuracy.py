@@ -7,8 +7,9 @@
 
 Builds the table (and times that), draws networks of the space that it was not made from, spread evenly over their
 sizes, measures them in chunks that fit into memory, and compares. The baseline is an affine function of MACs, fitted
-on the networks that calibrate the table. `--load N` keeps N busy processes running all the while for each core that
-this one may use, which `taskset` can tell it: two runs on a core each do not take turns.
+on the networks that calibrate the table. `--load N` keeps N busy processes running, whenever something is timed, for
+each core that this one may use, which `taskset` can tell it: two runs on a core each do not take turns. They pause
+while networks are built and exported, which nobody times.
 Interrupted, the same command goes on from the rounds in `--work`.
 """
 
@@ -17,6 +18,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -31,8 +33,11 @@ import torch
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.space import SPACES
 from efficientformer.latency.build_table import ROUNDS, build_table
+from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.interpolation import knot_errors
+from efficientformer.latency.prepared import Calls, Prepared
+from efficientformer.latency.runtimes import Runtime
 from efficientformer.latency.staircases import find_steps
 from efficientformer.latency.table import LatencyTable
 from efficientformer.latency.unseen import UnseenNetwork, draw_unseen, measure_unseen
@@ -75,10 +80,13 @@ def main() -> None:
     check_same_machine(arguments.quiet)
     torch.set_num_threads(1)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    with busy(arguments.load * len(os.sched_getaffinity(0))):
-        table, build = built(arguments)
+    with busy(arguments.load * len(os.sched_getaffinity(0))) as load:
+        runtime = LoadedRuntime(
+            open_device(DeviceOptions(arguments.device), arguments.runtime, arguments.threads), load
+        )
+        table, build = built(arguments, runtime)
         started = time.monotonic()
-        unseen = measured(arguments, table)
+        unseen = measured(arguments, table, runtime)
         measuring_s = time.monotonic() - started
     record = {
         "what": "unseen networks measured and predicted by a latency table, and by affine MACs",
@@ -112,18 +120,55 @@ def check_same_machine(quiet: Path | None) -> None:
         raise SystemExit(f"{quiet} is of another machine, so it says nothing of load: {'; '.join(found)}.")
 
 
+class Load:
+    """Busy processes, asleep until they are wanted."""
+
+    def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        self._processes, self._awake = processes, True
+
+    def wake(self, awake: bool) -> None:
+        if awake != self._awake:
+            for process in self._processes:
+                process.send_signal(signal.SIGCONT if awake else signal.SIGSTOP)
+            self._awake = awake
+
+
 @contextlib.contextmanager
-def busy(count: int) -> Iterator[None]:
+def busy(count: int) -> Iterator[Load]:
     processes = [subprocess.Popen(BUSY) for _ in range(count)]
     try:
-        yield
+        yield Load(processes)
     finally:
         for process in processes:
             process.kill()
             process.wait()
 
 
-def built(arguments: argparse.Namespace) -> tuple[LatencyTable, dict[str, Any]]:
+class LoadedRuntime:
+    """A runtime whose samples are taken under the load."""
+
+    def __init__(self, runtime: Runtime, load: Load) -> None:
+        self._runtime, self._load = runtime, load
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def prepare(self, module: torch.nn.Module, input_shape: tuple[int, ...]) -> Prepared:
+        self._load.wake(False)
+        return LoadedNetwork(self._runtime.prepare(module, input_shape), self._load)
+
+
+class LoadedNetwork:
+    def __init__(self, prepared: Prepared, load: Load) -> None:
+        self._prepared, self._load = prepared, load
+        self.output = prepared.output
+
+    def sample(self, calls: Calls, clock: Clock) -> float:
+        self._load.wake(True)
+        return self._prepared.sample(calls, clock)
+
+
+def built(arguments: argparse.Namespace, runtime: Runtime) -> tuple[LatencyTable, dict[str, Any]]:
     """The table of the work folder, built where it is not there, and how long that took."""
     path, told, partial = (arguments.work / name for name in ("table.json", "build.json", "table.partial.jsonl"))
     if not (path.exists() and told.exists()):
@@ -132,7 +177,7 @@ def built(arguments: argparse.Namespace) -> tuple[LatencyTable, dict[str, Any]]:
             SPACES[arguments.space],
             resolution=arguments.resolution,
             num_classes=arguments.num_classes,
-            runtime=open_device(DeviceOptions(arguments.device), arguments.runtime, arguments.threads),
+            runtime=runtime,
             clock=arguments.clock or ("cpu" if arguments.threads == 1 else "wall"),
             rounds=arguments.rounds,
             partial_path=partial,
@@ -145,11 +190,11 @@ def built(arguments: argparse.Namespace) -> tuple[LatencyTable, dict[str, Any]]:
     return LatencyTable.load(path), read_record(told)
 
 
-def measured(arguments: argparse.Namespace, table: LatencyTable) -> list[UnseenNetwork]:
+def measured(arguments: argparse.Namespace, table: LatencyTable, runtime: Runtime) -> list[UnseenNetwork]:
     return measure_unseen(
         table,
         draw_unseen(table, arguments.networks, SEED),
-        open_device(DeviceOptions(arguments.device), arguments.runtime, arguments.threads),
+        runtime,
         rounds=arguments.network_rounds,
         seed=SEED,
         partial_folder=arguments.work / "unseen",

@@ -1,3 +1,5 @@
+from dataclasses import dataclass, field
+
 import pytest
 
 from efficientformer.arch.parts import network_parts
@@ -7,9 +9,10 @@ from efficientformer.errors import LatencyError
 from efficientformer.latency.build_table import build_table
 from efficientformer.latency.chains import architecture_formulas
 from efficientformer.latency.extend_table import extend_table
+from efficientformer.latency.preparation import prepare_architecture
 from efficientformer.latency.runtimes import open_runtime
 
-from .synthetic import CALL_MS, chain_latency_ms, part_latency_ms
+from .synthetic import CALL_MS, Device, Machine, chain_latency_ms, part_latency_ms
 
 OTHER = SearchSpace(
     "other", (96, 80, 112, 208), (2, 2, 2, 2), 3, stem_strides=(2, 2), mb4d=MB4D(mlp_ratio=3), mb3d=MB3D(num_heads=3)
@@ -27,50 +30,41 @@ def test_every_part_of_any_network_has_a_formula(network):
         assert value == pytest.approx(expected, abs=1e-9), part.key
 
 
-class Scaled:
-    """A runtime whose every sample is a known multiple of what the table was made with."""
+@dataclass(frozen=True)
+class Additive(Device):
+    """A device that takes so much for each layer and each weight, `factor` times as long as the table's."""
 
-    def __init__(self, runtime, factor):
-        self._runtime, self._factor = runtime, factor
-        self.name, self.threads, self.num_prepared = runtime.name, runtime.threads, 0
-        self.describe, self.machine = runtime.describe, runtime.machine
-        self.open, self.suffixes = runtime.open, runtime.suffixes
+    factor: float = 1.0
+    prepared: list = field(default_factory=list)
 
     def prepare(self, module, input_shape):
-        self.num_prepared += 1
-        prepared, factor = self._runtime.prepare(module, input_shape), self._factor
-
-        class Slower:
-            output = prepared.output
-
-            def sample(self, calls, clock):
-                return factor * prepared.sample(calls, clock)
-
-        return Slower()
+        layers = [layer for layer in module.modules() if not list(layer.children())]
+        weights = sum(parameter.numel() for parameter in module.parameters())
+        latency_ms = self.factor * (CALL_MS + 0.01 * len(layers) + 1e-6 * weights)
+        self.prepared.append(Machine(len(self.prepared)).candidate(latency_ms))
+        return self.prepared[-1]
 
 
 @pytest.fixture(scope="module")
 def table():
     space = SearchSpace("tiny", (16, 16, 32, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
-    return build_table(
-        space, resolution=32, num_classes=5, runtime=open_runtime("pytorch"), clock="cpu", rounds=8, num_networks=6
-    )
+    return build_table(space, resolution=32, num_classes=5, runtime=Additive(), clock="cpu", rounds=8, num_networks=6)
 
 
 def test_missing_parts_are_timed_and_nothing_else(table):
     network = table.space.build((16, 48, 32, 32), (1, 1, 1, 1), 0)
     with pytest.raises(LatencyError, match="no answer"):
         table.predict(network)
-    runtime = Scaled(open_runtime("pytorch"), 3.0)
+    runtime = Additive(factor=3.0)
     extended = extend_table(table, [network, network], runtime, rounds=8)
     added = set(extended.entries) - set(table.entries)
     assert {key.partition("@")[0] for key in added} == {"MB4D", "downsample"} and len(added) == 3
     assert all(extended.entries[key] == entry for key, entry in table.entries.items())
-    assert extended.predict(network) > 0
-    # Three times as slow a machine is brought back to the table's by its anchors; load moves this by far less.
     (told,) = extended.history
-    assert told["what"] == "extended" and 0.15 < told["scale"] < 0.7
-    assert runtime.num_prepared < 20
+    assert told["what"] == "extended" and told["scale"] == pytest.approx(1 / 3, rel=0.01)
+    true_ms = prepare_architecture(network, 32, 5, Additive()).latency_ms
+    assert extended.predict(network) == pytest.approx(true_ms, rel=0.02)
+    assert len(runtime.prepared) < 20
     assert extend_table(extended, [network, table.space.largest()], runtime, rounds=8) is extended
 
 

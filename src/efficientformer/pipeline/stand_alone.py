@@ -21,6 +21,15 @@ def train_stand_alone(
     workspace: Workspace, subnet: Subnet, *, title: str, checkpoint: CheckpointFile, log: EventLog
 ) -> Network:
     """From new weights or the supernet's, as the settings say. Validation scores are logged, never acted upon."""
+    network = train_network(workspace, _initial(workspace, subnet), title=title, checkpoint=checkpoint, log=log)
+    assert isinstance(network, Network)
+    return network
+
+
+def train_network(
+    workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: EventLog
+) -> nn.Module:
+    """Any classifier of the run's images, from the weights that it comes with."""
     settings = workspace.settings.train
     num_classes = len(workspace.dataset.classes)
 
@@ -29,9 +38,9 @@ def train_stand_alone(
             return {}
         return {"val_top1": validate(workspace, network).top1}
 
-    network = fit_images(
+    return fit_images(
         workspace,
-        _initial(workspace, subnet),
+        network,
         Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing)),
         workspace.training_images,
         settings,
@@ -41,8 +50,6 @@ def train_stand_alone(
         on_epoch=score,
         ema_decay=settings.ema_decay,
     )
-    assert isinstance(network, Network)
-    return network
 
 
 def validate(workspace: Workspace, network: nn.Module) -> Scores:

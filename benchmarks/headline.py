@@ -1,0 +1,193 @@
+"""The paper's headline on this device: networks designed for MobileNetV2's latency against MobileNetV2, trained alike.
+
+    python benchmarks/headline.py --data imagenette160 --work runs/headline --seeds 3 -- --preset standard \\
+        --resolution 64 --supernet.epochs 20 --train.epochs 20 --train.lr-warmup-epochs 2
+
+The paper has EfficientFormer-L1 as fast as MobileNetV2 x1.4 on its phone. Here timm's MobileNetV2 x1.0 and x1.4 are
+measured first, on the run's runtime, threads and resolution; what each takes is the budget of a search (options after
+`--` go to each verb). Then all four are measured interleaved, and each is trained by the same settings from new weights
+with every seed and scored on validation images. L1 itself is measured beside them. Every finished phase and training is
+kept, so the same command goes on. The outcome goes to benchmarks/records/headline.json.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.arch.zoo import ZOO
+from efficientformer.cli.app import run as run_verb
+from efficientformer.latency.measure_networks import Subject, measure_networks
+from efficientformer.latency.measurement import Measurement
+from efficientformer.models.network import create_model
+from efficientformer.pipeline.console import RunConsole
+from efficientformer.pipeline.measure import prepare_untrained
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.pipeline.settings import resolve_settings
+from efficientformer.pipeline.stand_alone import train_network, validate
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.provenance import provenance
+from efficientformer.records import Journal, digest, read_record, write_record
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.events import EventLog
+from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+
+RECORD = Path(__file__).parent / "records" / "headline.json"
+REFERENCES = {"mobilenetv2_100": "MobileNetV2 x1.0", "mobilenetv2_140": "MobileNetV2 x1.4"}
+L1 = "efficientformer_l1"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each network")
+    parser.add_argument("--out", type=Path, default=RECORD)
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments, options = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
+    run_dir = RunDir(arguments.work)
+    options = ["--data", arguments.data, "--run-dir", str(run_dir.root), *options]
+    verb("table", options)
+    budgets = budgets_ms(run_dir)
+    options += [word for latency_ms in budgets.values() for word in ("--budget", f"{latency_ms:.4g}ms")]
+    verb("supernet", options)
+    verb("slim", options)
+    rows = compared(run_dir, list(budgets), arguments.seeds)
+    write_record(
+        arguments.out,
+        {
+            "what": "networks designed for the latency of MobileNetV2, and MobileNetV2, trained alike from new weights",
+            "settings": read_record(run_dir.settings)["given"] | {"data": Path(arguments.data).name},
+            "seeds": arguments.seeds,
+            "budgets_ms": budgets,
+            "networks": rows,
+            "provenance": provenance(),
+        },
+    )
+    for name, row in rows.items():
+        low, high = row["p50_interval_ms"]
+        scores = ", ".join(f"{top1:.1f}" for top1 in row["top1"])
+        sys.stdout.write(
+            f"{name}: {row['p50_ms']:.3f} ms [{low:.3f}, {high:.3f}], {row['macs'] / 1e6:.0f} M MACs, top-1 {scores}\n"
+        )
+
+
+def verb(name: str, options: list[str]) -> None:
+    if code := run_verb([name, *options]):
+        raise SystemExit(code)
+
+
+def open_run(run_dir: RunDir, **given: Any) -> Workspace:
+    return Workspace(run_dir, resolve_settings(run_dir.given_settings() | given), RunConsole())
+
+
+def budgets_ms(run_dir: RunDir) -> dict[str, float]:
+    """What each reference takes, measured once."""
+    path = run_dir.root / "references.json"
+    if not path.exists():
+        with run_dir.locked():
+            found = measured(open_run(run_dir), {})
+            write_record(path, {name: found[name].p50_ms for name in REFERENCES})
+    return read_record(path)
+
+
+def compared(run_dir: RunDir, references: list[str], num_seeds: int) -> dict[str, Any]:
+    with run_dir.locked():
+        workspace = open_run(run_dir)
+        entries = read_record(run_dir.trace)["budgets"]
+        ours = {
+            f"designed for {name}": Architecture.from_json(entry["architecture"])
+            for name, entry in zip(references, entries, strict=True)
+        }
+        latencies = measured(workspace, ours)
+        rows = {}
+        for name, measurement in latencies.items():
+            row = {
+                "p50_ms": measurement.p50_ms,
+                "p50_interval_ms": measurement.at("p50")[1],
+                "ratio": vars(measurement.ratio),
+                **costs(workspace, name, ours.get(name)),
+            }
+            if name in ours:
+                row["architecture"] = ours[name].to_json()
+            if name != L1:
+                row["top1"] = [trained(run_dir, name, ours.get(name), seed) for seed in range(num_seeds)]
+                row["mean_top1"] = float(np.mean(row["top1"]))
+            rows[name] = row
+        return rows
+
+
+def measured(workspace: Workspace, ours: dict[str, Architecture]) -> dict[str, Measurement]:
+    """The references, L1 and our networks in the same rounds."""
+    resolution, num_classes = workspace.settings.resolution, len(workspace.dataset.classes)
+    shape = (1, 3, resolution, resolution)
+    prepared = {
+        name: workspace.runtime.prepare(timm.create_model(name, num_classes=num_classes).eval(), shape)
+        for name in REFERENCES
+    }
+    for name, architecture in {L1: ZOO[L1], **ours}.items():
+        prepared[name] = prepare_untrained(workspace, architecture)
+    subjects = {name: Subject(network, workspace.runtime, shape) for name, network in prepared.items()}
+    with workspace.console.progress("measuring") as progress:
+        return measure_networks(
+            subjects,
+            workspace.settings.latency_clock,
+            workspace.settings.verify.rounds,
+            reference="mobilenetv2_140",
+            progress=progress,
+        )
+
+
+def build(workspace: Workspace, name: str, architecture: Architecture | None) -> nn.Module:
+    num_classes, settings = len(workspace.dataset.classes), workspace.settings
+    seed_step(settings.seed, INITIAL_WEIGHTS)
+    if name in REFERENCES:
+        return timm.create_model(name, num_classes=num_classes)
+    return create_model(
+        ZOO[L1] if architecture is None else architecture,
+        num_classes=num_classes,
+        resolution=settings.resolution,
+        drop_path_rate=settings.train.drop_path_rate,
+    )
+
+
+def costs(workspace: Workspace, name: str, architecture: Architecture | None) -> dict[str, int]:
+    model, resolution = build(workspace, name, architecture).eval(), workspace.settings.resolution
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.zeros(1, 3, resolution, resolution))
+    return {
+        "macs": counter.get_total_flops() // 2,
+        "num_params": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def trained(run_dir: RunDir, name: str, architecture: Architecture | None, seed: int) -> float:
+    """Top-1 on validation images after training alone; kept, and a begun training goes on."""
+    workspace, folder = open_run(run_dir, seed=seed), run_dir.root / "headline"
+    about = digest([workspace.chosen("resolution", "train"), workspace.data_digest()])
+    what = name if architecture is None else architecture.to_json()
+    journal, key = Journal(folder / "trained.jsonl", about), digest([what, seed])
+    for line in journal.lines:
+        if line["network"] == key:
+            return line["top1"]
+    network = train_network(
+        workspace,
+        build(workspace, name, architecture),
+        title=f"training {name}, seed {seed}",
+        checkpoint=CheckpointFile(folder / "checkpoint.pt", digest([about, key])),
+        log=EventLog(folder / "metrics.jsonl"),
+    )
+    top1 = validate(workspace, network).top1
+    journal.add({"network": key, "name": name, "seed": seed, "top1": top1})
+    return top1
+
+
+if __name__ == "__main__":
+    main()
