@@ -22,8 +22,8 @@ from efficientformer.arch.zoo import L1, build_architecture
 from efficientformer.export.onnx import export_onnx
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.runtimes import open_runtime
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, read_record, write_record
 

@@ -27,7 +27,7 @@ from torch import nn
 
 from efficientformer.arch.space import SPACES
 from efficientformer.cli.options import RunOptions, open_workspace
-from efficientformer.models.network import create_model
+from efficientformer.models.create import create_model
 from efficientformer.pipeline.oracles import build_supernet
 from efficientformer.pipeline.settings import Settings
 from efficientformer.provenance import provenance

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from efficientformer.latency.measure_networks import Subject, measure_networks
     from efficientformer.latency.runtimes import open_runtime
     from efficientformer.latency.table import LatencyTable
+    from efficientformer.models.create import create_model
     from efficientformer.models.fuse import fuse
-    from efficientformer.models.network import create_model
     from efficientformer.models.weights import load_network, load_weights
     from efficientformer.search.slim import slim
     from efficientformer.search.supernet import Supernet
@@ -31,7 +31,7 @@ _MODULES = {
     "Subject": "latency.measure_networks",
     "Supernet": "search.supernet",
     "build_table": "latency.build_table",
-    "create_model": "models.network",
+    "create_model": "models.create",
     "evaluate": "tasks.classification",
     "export_onnx": "export.onnx",
     "fit": "training.loop",

@@ -12,7 +12,7 @@ from efficientformer.analysis.network_source import NetworkSource, find_sources
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.errors import LatencyError
 from efficientformer.latency.runtimes import open_runtime
-from efficientformer.models.network import create_model
+from efficientformer.models.create import create_model
 from efficientformer.models.weights import save_weights
 
 

@@ -11,8 +11,8 @@ from efficientformer.arch.cost import network_cost
 from efficientformer.arch.zoo import L1
 from efficientformer.errors import LatencyError
 from efficientformer.export.onnx import export_onnx
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
 
 
 def test_macs_of_an_exported_network_are_those_of_its_architecture(tmp_path: Path) -> None:

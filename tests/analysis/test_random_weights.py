@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from efficientformer.analysis.random_weights import randomize
-from efficientformer.models.network import create_model
+from efficientformer.models.create import create_model
 
 
 def test_no_block_is_an_identity_and_values_keep_their_size():

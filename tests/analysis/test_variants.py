@@ -6,7 +6,7 @@ from efficientformer.arch.cost import network_cost
 from efficientformer.arch.parts import stage_grids
 from efficientformer.arch.zoo import L1
 from efficientformer.models.fuse import DeployMB3D
-from efficientformer.models.network import Stage
+from efficientformer.models.stage import Stage
 
 RESOLUTION = 64
 IMAGES = torch.randn(1, 3, RESOLUTION, RESOLUTION, generator=torch.Generator().manual_seed(0))

@@ -33,7 +33,10 @@ def test_an_architecture_survives_json_and_is_a_value(architecture):
 
 
 def test_the_published_networks():
-    assert ZOO == {"efficientformer_l1": L1, "efficientformer_l3": L3, "efficientformer_l7": L7}
+    assert [ZOO[f"efficientformer_{size}"] for size in ("l1", "l3", "l7")] == [L1, L3, L7]
+    assert [name for name, architecture in ZOO.items() if architecture.is_v2] == [
+        f"efficientformerv2_{size}" for size in ("s0", "s1", "s2", "l")
+    ]
     assert str(L1) == "widths 48-96-224-448, depths 3-2-6-4, 1 MB3D"
     assert [block.kind for block in L3.stages[3].blocks] == ["MB4D"] * 2 + ["MB3D"] * 4
     assert L7.num_mb3d == L7.depths[3] == 8

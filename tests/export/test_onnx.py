@@ -11,8 +11,9 @@ from efficientformer.arch.zoo import build_architecture
 from efficientformer.errors import RecordError
 from efficientformer.export.onnx import export_onnx, read_onnx_metadata
 from efficientformer.export.parity import onnx_parity
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import Network, create_model
+from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part, part_input_shape
 
 SMALL = build_architecture((8, 16, 24, 32), (1, 1, 3, 2), 4, stem_strides=(2, 1), mb3d=MB3D(2, 2, 8, 2))

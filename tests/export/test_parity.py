@@ -6,7 +6,7 @@ import torch
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.export.onnx import export_onnx
 from efficientformer.export.parity import onnx_parity
-from efficientformer.models.network import create_model
+from efficientformer.models.create import create_model
 
 SMALL = build_architecture((8, 16, 24, 32), (1, 1, 1, 2), 1)
 

@@ -10,8 +10,8 @@ from efficientformer.export.onnx import export_onnx
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement
 from efficientformer.latency.runtimes import open_runtime
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
 
 from .synthetic import Device, Machine
 

@@ -7,28 +7,47 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from efficientformer.arch.cost import network_cost, part_cost
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.spec import MB3D, MB4D, Architecture
+from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN, Stage
 from efficientformer.arch.zoo import build_architecture
-from efficientformer.models.network import create_model
+from efficientformer.models.create import create_model
 from efficientformer.models.parts import build_part, part_input_shape
 
 SIDES = st.integers(1, 70)
 
 
+STRIDES = st.sampled_from([(2, 2), (2, 1), (1, 2), (1, 1)])
+V2_BLOCKS = st.one_of(
+    st.builds(FFN, st.integers(1, 4)),
+    st.builds(
+        AttnFFN,
+        mlp_ratio=st.integers(1, 4),
+        num_heads=st.integers(1, 4),
+        key_dim=st.sampled_from([4, 16, 32]),
+        value_ratio=st.integers(1, 4),
+        stride=st.integers(1, 2),
+    ),
+)
+V2_STAGES = st.builds(Stage, st.integers(1, 6).map(lambda n: 8 * n), st.lists(V2_BLOCKS, min_size=1, max_size=3))
+V2 = st.builds(Architecture, st.tuples(*[V2_STAGES] * 4), STRIDES)
+
+
 @st.composite
-def architectures(draw) -> Architecture:
+def v1_architectures(draw) -> Architecture:
     widths = draw(st.tuples(*[st.integers(1, 6).map(lambda n: 8 * n)] * 4))
     depths = draw(st.tuples(*[st.integers(1, 3)] * 4))
     return build_architecture(
         widths,
         depths,
         draw(st.integers(0, depths[2] + depths[3])),
-        stem_strides=draw(st.sampled_from([(2, 2), (2, 1), (1, 2), (1, 1)])),
+        stem_strides=draw(STRIDES),
         mb4d=MB4D(draw(st.integers(1, 4))),
         mb3d=MB3D(
             *draw(st.tuples(*[st.integers(1, 4)] * 2)), draw(st.sampled_from([4, 16, 32])), draw(st.integers(1, 4))
         ),
     )
+
+
+ARCHITECTURES = st.one_of(v1_architectures(), V2)
 
 
 def counted(module: torch.nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -38,7 +57,7 @@ def counted(module: torch.nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(architectures(), st.tuples(SIDES, SIDES), st.integers(1, 20), st.booleans())
+@given(ARCHITECTURES, st.tuples(SIDES, SIDES), st.integers(1, 20), st.booleans())
 def test_network_cost_is_that_of_the_module(architecture, resolution, num_classes, has_distillation_head):
     with torch.device("meta"):
         network = create_model(
@@ -52,7 +71,7 @@ def test_network_cost_is_that_of_the_module(architecture, resolution, num_classe
 
 
 @settings(max_examples=10, deadline=None)
-@given(architectures(), st.tuples(SIDES, SIDES))
+@given(ARCHITECTURES, st.tuples(SIDES, SIDES))
 def test_part_cost_is_that_of_the_module(architecture, resolution):
     for part in network_parts(architecture, resolution, 7):
         with torch.device("meta"):

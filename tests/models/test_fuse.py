@@ -3,19 +3,22 @@ import torch
 from torch import nn
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.spec import MB3D
-from efficientformer.arch.zoo import ZOO, build_architecture
+from efficientformer.arch.spec import MB3D, AttnFFN
+from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
 from efficientformer.models.parts import build_part, part_input_shape
 
-SMALL = build_architecture((8, 16, 24, 32), (2, 1, 3, 2), 4, stem_strides=(2, 1), mb3d=MB3D(2, 2, 8, 2))
+from .small import BOTH, BOTH_IDS
+
+both_families = pytest.mark.parametrize("small", BOTH, ids=BOTH_IDS)
 
 
-def test_network_keeps_its_function(randomize):
+@both_families
+def test_network_keeps_its_function(small, randomize):
     for resolution in (32, (33, 47)):
-        network = randomize(create_model(SMALL, num_classes=5, resolution=resolution, has_distillation_head=True))
+        network = randomize(create_model(small, num_classes=5, resolution=resolution, has_distillation_head=True))
         images = torch.randn(4, 3, *((resolution,) * 2 if isinstance(resolution, int) else resolution))
         fused = fuse(network)
         assert network.training and not fused.training
@@ -25,8 +28,9 @@ def test_network_keeps_its_function(randomize):
         assert not [name for name, p in fused.named_parameters() if p.requires_grad or "layer_scale" in name]
 
 
-def test_original_is_left_alone(randomize):
-    network = randomize(create_model(SMALL, num_classes=5, resolution=32, has_distillation_head=True)).eval()
+@both_families
+def test_original_is_left_alone(small, randomize):
+    network = randomize(create_model(small, num_classes=5, resolution=32, has_distillation_head=True)).eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     fused = fuse(network)
     for parameter in fused.parameters():
@@ -35,8 +39,9 @@ def test_original_is_left_alone(randomize):
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_every_part_and_a_chain_of_them(randomize):
-    parts = network_parts(SMALL, 32, 5)
+@both_families
+def test_every_part_and_a_chain_of_them(small, randomize):
+    parts = network_parts(small, 32, 5)
     modules = [randomize(build_part(part)) for part in parts]
     for part, module in zip(parts, modules, strict=True):
         x = torch.randn(part_input_shape(part, batch_size=2))
@@ -46,9 +51,10 @@ def test_every_part_and_a_chain_of_them(randomize):
     torch.testing.assert_close(fuse(network)(images), network(images), rtol=1e-4, atol=1e-5)
 
 
-def test_a_block_that_stands_twice(randomize):
+@both_families
+def test_a_block_that_stands_twice(small, randomize):
     """Tables of latencies chain one block several times."""
-    for part in network_parts(SMALL, 32, 5):
+    for part in network_parts(small, 32, 5):
         if part.block is not None:
             block = randomize(build_part(part))
             pair = nn.Sequential(block, nn.Sequential(block)).eval()
@@ -56,12 +62,11 @@ def test_a_block_that_stands_twice(randomize):
             torch.testing.assert_close(fuse(pair)(x), pair(x), rtol=1e-4, atol=1e-5)
 
 
-def test_features_stay(randomize):
-    network = randomize(create_model(SMALL, num_classes=5, resolution=32)).eval()
+@both_families
+def test_features_stay(small, randomize):
+    network = randomize(create_model(small, num_classes=5, resolution=32)).eval()
     images = torch.randn(2, 3, 32, 32)
-    for fused_map, original in zip(
-        fuse(network).forward_features(images), network.forward_features(images), strict=True
-    ):
+    for fused_map, original in zip(fuse(network).forward_maps(images), network.forward_maps(images), strict=True):
         torch.testing.assert_close(fused_map, original, rtol=1e-4, atol=1e-5)
 
 
@@ -73,11 +78,14 @@ def test_number_of_parameters(name, golden):
     for stage in network.architecture.stages:
         for block in stage.blocks:
             # An MB3D loses both layer scales; an MB4D one, and keeps the other beside its complement.
-            folded += 2 * stage.width if isinstance(block, MB3D) else 0
+            folded += 2 * stage.width if isinstance(block, MB3D | AttnFFN) else stage.width * network.architecture.is_v2
+            # The first talking head's bias goes into the attention bias.
+            folded += block.num_heads if isinstance(block, AttnFFN) else 0
     assert sum(p.numel() for p in fuse(network).parameters()) == golden[name]["params_bn_folded"] - folded
 
 
-def test_another_size_is_refused():
-    fused = fuse(create_model(SMALL, num_classes=5, resolution=32))
+@both_families
+def test_another_size_is_refused(small):
+    fused = fuse(create_model(small, num_classes=5, resolution=32))
     with pytest.raises(UsageError, match="at_resolution"):
         fused(torch.randn(1, 3, 64, 64))

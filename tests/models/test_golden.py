@@ -10,11 +10,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.zoo import ZOO
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import Network, create_model
+from efficientformer.models.network import Network
 from efficientformer.models.weights import load_weights
 
-PROBES = [("efficientformer_l1", 224), ("efficientformer_l1", 256), ("efficientformer_l7", 224)]
+PROBES = [
+    ("efficientformer_l1", 224),
+    ("efficientformer_l1", 256),
+    ("efficientformer_l7", 224),
+    ("efficientformerv2_s0", 224),
+    ("efficientformerv2_s0", 256),
+    ("efficientformerv2_s2", 224),
+]
 
 
 def hashed(name: str, count: int) -> np.ndarray:
@@ -77,14 +85,18 @@ def test_probe(name, resolution, golden, official_name):
     assert network.head_dist is not None
     with torch.no_grad():
         logits = network(image)
-        mean_token = network.norm(network.forward_features(image)[-1].flatten(2).transpose(1, 2)).mean(1)
+        last = network.forward_maps(image)[-1]
+        if network.architecture.is_v2:
+            mean_token = network.norm(last).mean((2, 3))
+        else:
+            mean_token = network.norm(last.flatten(2).transpose(1, 2)).mean(1)
         assert logits[0, :8].tolist() == pytest.approx(expected["logits_first8"], abs=2e-5)
         assert int(logits.argmax()) == expected["argmax"]
         assert mean_std(logits) == pytest.approx(expected["logits_mean_std"], abs=2e-5)
         assert network.head(mean_token)[0, :4].tolist() == pytest.approx(expected["cls_head_first4"], abs=2e-5)
         assert network.head_dist(mean_token)[0, :4].tolist() == pytest.approx(expected["dist_head_first4"], abs=2e-5)
         assert mean_std(network.stem(image)) == pytest.approx(expected["stem_mean_std"], abs=2e-5)
-        for stage_map, figures in zip(network.forward_features(image), expected["stage_mean_std"], strict=True):
+        for stage_map, figures in zip(network.forward_maps(image), expected["stage_mean_std"], strict=True):
             assert mean_std(stage_map) == pytest.approx(figures, abs=2e-5)
         assert (fuse(network)(image) - logits).abs().max() <= 1e-5
 

@@ -1,11 +1,14 @@
+import pytest
 import torch
 from torch import nn
 
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import MB3D
 from efficientformer.arch.zoo import build_architecture
-from efficientformer.models.network import create_model
+from efficientformer.models.create import create_model
 from efficientformer.models.parts import build_part, part_input_shape
+
+from .small import SMALL_V2
 
 TOKENS_EARLY = build_architecture((8, 16, 24, 32), (1, 2, 2, 2), 3, mb3d=MB3D(2, 2, 8, 2))
 MAPS_TO_THE_END = build_architecture((8, 16, 24, 32), (1, 2, 2, 2), 0)
@@ -27,7 +30,7 @@ def chain(architecture, resolution, network) -> nn.Sequential:
 
 
 def test_parts_in_order_are_the_network(randomize):
-    for architecture in (TOKENS_EARLY, MAPS_TO_THE_END):
+    for architecture in (TOKENS_EARLY, MAPS_TO_THE_END, SMALL_V2):
         for resolution in (64, (64, 40)):
             network = randomize(create_model(architecture, num_classes=5, resolution=resolution)).eval()
             size = (resolution, resolution) if isinstance(resolution, int) else resolution
@@ -35,8 +38,9 @@ def test_parts_in_order_are_the_network(randomize):
             assert torch.equal(chain(architecture, resolution, network)(images), network(images))
 
 
-def test_input_shapes_follow_one_another():
-    parts = network_parts(TOKENS_EARLY, (70, 40), 5)
+@pytest.mark.parametrize("architecture", [TOKENS_EARLY, SMALL_V2])
+def test_input_shapes_follow_one_another(architecture):
+    parts = network_parts(architecture, (70, 40), 5)
     x = torch.randn(part_input_shape(parts[0], batch_size=2))
     for part in parts:
         assert x.shape == part_input_shape(part, batch_size=2)

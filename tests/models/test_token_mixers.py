@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efficientformer.arch.spec import MB3D
-from efficientformer.models.token_mixers import Attention, Pooling, offset_index, resize_attention_bias
+from efficientformer.models.attention_bias import offset_index, resize_attention_bias
+from efficientformer.models.token_mixers import Attention, Pooling
 
 GRIDS = st.tuples(st.integers(1, 9), st.integers(1, 9))
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from efficientformer.arch.spec import MB3D
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
 from efficientformer.models.weights import (
     convert_state_dict,
     load_network,
@@ -93,8 +93,8 @@ def test_what_does_not_fit_is_named(randomize, options, says):
 
 
 def test_superfluous_tensors_are_named(randomize):
-    state = small_network(randomize, has_distillation_head=True).state_dict()
-    with pytest.raises(RecordError, match=r"head_dist\.weight has no place"):
+    state = small_network(randomize).state_dict() | {"stages.3.blocks.9.layer_scale_1": torch.zeros(3)}
+    with pytest.raises(RecordError, match=r"layer_scale_1 has no place"):
         load_weights(small_network(randomize), state)
 
 

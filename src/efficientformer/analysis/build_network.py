@@ -18,8 +18,9 @@ from efficientformer.analysis.random_weights import randomize
 from efficientformer.errors import LatencyError
 from efficientformer.latency.preparation import same_weights
 from efficientformer.latency.prepared import input_sample
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import Network, at_resolution, create_model
+from efficientformer.models.network import Network, at_resolution
 from efficientformer.models.weights import load_network
 
 EXACT = 1e-3

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.spec import MB3D, MB4D, Architecture
 from efficientformer.latency.preparation import LAYER_SCALE
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import DeployMB3D, DeployMB4D, fuse
 from efficientformer.models.layout import Flatten, flatten, unflatten
-from efficientformer.models.network import build_block, create_model
+from efficientformer.models.stage import build_block
 from efficientformer.models.token_mixers import average_neighbors
 
 NUM_CLASSES = 1000

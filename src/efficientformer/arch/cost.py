@@ -7,7 +7,7 @@ counted, as in the paper's tables.
 from dataclasses import dataclass
 
 from efficientformer.arch.parts import Grid, Part, network_parts, strided
-from efficientformer.arch.spec import MB3D, Architecture
+from efficientformer.arch.spec import MB3D, Architecture, AttnFFN, DownsampleAttention
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,13 @@ def part_cost(part: Part) -> Cost:
             return _mb3d_cost(part)
         case "downsample":
             return _conv_bn_cost(part.in_width, part.width, 3, strided(part.grid))
-        case "head":
+        case "FFN":
+            return _depthwise_mlp_cost(part)
+        case "AttnFFN":
+            return _map_attention_cost(part) + _depthwise_mlp_cost(part)
+        case "attention_downsample":
+            return _attention_downsample_cost(part)
+        case "head" | "map_head":
             assert part.num_classes is not None
             return Cost(part.width * part.num_classes, 2 * part.width + (part.width + 1) * part.num_classes)
         case _:
@@ -50,6 +56,7 @@ def network_cost(
 
 
 def _conv_bn_cost(in_width: int, width: int, kernel: int, out_grid: Grid) -> Cost:
+    """A depth-wise convolution has an `in_width` of 1."""
     weights = in_width * width * kernel * kernel
     return Cost(weights * out_grid[0] * out_grid[1], weights + width + 2 * width)
 
@@ -84,3 +91,43 @@ def _mb3d_cost(part: Part) -> Cost:
     biases = qkv + width + hidden + width
     norms_and_scales = 4 * width + 2 * width
     return Cost(tokens * linear + attention, linear + biases + norms_and_scales + block.num_heads * tokens)
+
+
+def _depthwise_mlp_cost(part: Part) -> Cost:
+    assert part.block is not None
+    hidden = part.width * part.block.mlp_ratio
+    return (
+        _conv_bn_cost(part.width, hidden, 1, part.grid)
+        + _conv_bn_cost(1, hidden, 3, part.grid)
+        + _conv_bn_cost(hidden, part.width, 1, part.grid)
+        + Cost(0, part.width)
+    )
+
+
+def _map_attention_cost(part: Part) -> Cost:
+    block = part.block
+    assert isinstance(block, AttnFFN)
+    grid = strided(part.grid, block.stride)
+    tokens, heads = grid[0] * grid[1], block.num_heads
+    keys, values = heads * block.key_dim, heads * block.value_dim
+    total = Cost(heads * tokens * tokens * (block.key_dim + block.value_dim), heads * tokens)
+    if block.stride > 1:
+        total += _conv_bn_cost(1, part.width, 3, grid)
+    total += _conv_bn_cost(part.width, 2 * keys + values, 1, grid) + _conv_bn_cost(1, values, 3, grid)
+    talking_head = Cost(heads * heads * tokens * tokens, heads * heads + heads)
+    return total + talking_head + talking_head + _conv_bn_cost(values, part.width, 1, part.grid) + Cost(0, part.width)
+
+
+def _attention_downsample_cost(part: Part) -> Cost:
+    attention, grid = DownsampleAttention(), strided(part.grid)
+    queries, tokens, heads = grid[0] * grid[1], part.grid[0] * part.grid[1], attention.num_heads
+    keys, values = heads * attention.key_dim, heads * attention.value_dim
+    return (
+        Cost(heads * queries * tokens * (attention.key_dim + attention.value_dim), heads * tokens)
+        + Cost(9 * part.in_width * queries, 10 * part.in_width)
+        + _conv_bn_cost(part.in_width, keys, 1, grid)
+        + _conv_bn_cost(part.in_width, keys + values, 1, part.grid)
+        + _conv_bn_cost(1, values, 3, grid)
+        + _conv_bn_cost(values, part.width, 1, grid)
+        + _conv_bn_cost(part.in_width, part.width, 3, grid)
+    )

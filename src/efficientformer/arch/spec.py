@@ -1,8 +1,9 @@
 """An architecture is a value: frozen, validated, hashable, and the same after a trip through JSON.
 
 The words are the paper's (section 4): a network is a stem and four stages of meta blocks joined by downsamples. MB4D
-blocks work on maps (B, C, H, W), MB3D blocks on tokens (B, N, C). Neither resolution nor number of classes belongs to
-the value: one architecture serves any of them.
+blocks work on maps (B, C, H, W), MB3D blocks on tokens (B, N, C). EfficientFormerV2 has blocks of its own, FFN and
+AttnFFN, all of them on maps. Neither resolution nor number of classes belongs to the value: one architecture serves any
+of them.
 """
 
 from dataclasses import asdict, dataclass, fields, replace
@@ -42,12 +43,59 @@ class MB3D:
         return self.key_dim * self.value_ratio
 
 
-Block = MB4D | MB3D
+@dataclass(frozen=True)
+class FFN:
+    """Block of EfficientFormerV2: an MLP with a depth-wise 3x3 convolution between its two 1x1 ones, which mixes
+    positions in place of pooling (V2's unified FFN)."""
+
+    kind: ClassVar[str] = "FFN"
+    mlp_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+
+@dataclass(frozen=True)
+class AttnFFN:
+    """Block of EfficientFormerV2: attention on the map, then the MLP of an FFN.
+
+    With `stride` 2 the attention works on a map of half the size, whose result is upsampled again (V2's stride
+    attention).
+    """
+
+    kind: ClassVar[str] = "AttnFFN"
+    mlp_ratio: int = 4
+    num_heads: int = 8
+    key_dim: int = 32
+    value_ratio: int = 4
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+        if self.stride > 2:
+            raise ArchitectureError(f"AttnFFN.stride is 1 or 2, not {self.stride}.")
+
+    @property
+    def value_dim(self) -> int:
+        return self.key_dim * self.value_ratio
+
+
+@dataclass(frozen=True)
+class DownsampleAttention:
+    """Attention in EfficientFormerV2's last downsample, where a map of half the size asks."""
+
+    num_heads: int = 8
+    key_dim: int = 16
+    value_dim: int = 64
+
+
+Block = MB4D | MB3D | FFN | AttnFFN
+KINDS: dict[str, type[Block]] = {block.kind: block for block in (MB4D, MB3D, FFN, AttnFFN)}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks that share one width and one resolution. `blocks` lists MB4D first, then MB3D."""
+    """Blocks that share one width and one resolution, of one family. `blocks` lists MB4D first, then MB3D."""
 
     width: int
     blocks: tuple[Block, ...]
@@ -59,7 +107,7 @@ class Stage:
         if not self.blocks:
             raise ArchitectureError("A stage needs at least one block.")
         kinds = [block.kind for block in self.blocks]
-        if kinds != sorted(kinds, reverse=True):
+        if not self.is_v2 and kinds != sorted(kinds, reverse=True):
             raise ArchitectureError(f"Inside a stage every MB3D must follow every MB4D, but the order is {kinds}.")
 
     @property
@@ -70,13 +118,19 @@ class Stage:
     def num_mb3d(self) -> int:
         return sum(block.kind == MB3D.kind for block in self.blocks)
 
+    @property
+    def is_v2(self) -> bool:
+        return isinstance(self.blocks[0], FFN | AttnFFN)
+
 
 @dataclass(frozen=True)
 class Architecture:
     """Four stages behind a stem of two 3x3 convolutions with the given strides.
 
-    Raises ArchitectureError when an MB3D stands before stage 3, or when stage 3 has one while stage 4 still has MB4D:
-    tokens would have to become maps again for more than the one downsample.
+    The blocks tell the family. In EfficientFormerV2 (`is_v2`) the stem has GELU instead of ReLU, the downsample between
+    stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes the map. Raises
+    ArchitectureError on blocks of both families, on an MB3D before stage 3, and on one in stage 3 while stage 4 still has
+    MB4D: tokens would have to become maps again for more than the one downsample.
     """
 
     stages: tuple[Stage, ...]
@@ -89,6 +143,8 @@ class Architecture:
             raise ArchitectureError(f"An architecture has {NUM_STAGES} stages, not {len(self.stages)}.")
         if len(self.stem_strides) != 2 or any(stride not in (1, 2) for stride in self.stem_strides):
             raise ArchitectureError(f"The stem has two strides of 1 or 2, not {self.stem_strides!r}.")
+        if len({isinstance(block, FFN | AttnFFN) for stage in self.stages for block in stage.blocks}) > 1:
+            raise ArchitectureError("MB4D and MB3D do not stand in one network with FFN and AttnFFN.")
         if any(stage.num_mb3d for stage in self.stages[:2]):
             raise ArchitectureError("MB3D blocks stand in the last two stages only.")
         if self.stages[2].num_mb3d and self.stages[3].num_mb3d < self.stages[3].depth:
@@ -106,9 +162,15 @@ class Architecture:
     def num_mb3d(self) -> int:
         return sum(stage.num_mb3d for stage in self.stages)
 
+    @property
+    def is_v2(self) -> bool:
+        return self.stages[0].is_v2
+
     def __str__(self) -> str:
         widths, depths = ("-".join(map(str, values)) for values in (self.widths, self.depths))
-        return f"widths {widths}, depths {depths}, {self.num_mb3d} MB3D"
+        kind = AttnFFN.kind if self.is_v2 else MB3D.kind
+        count = sum(block.kind == kind for stage in self.stages for block in stage.blocks)
+        return f"widths {widths}, depths {depths}, {count} {kind}"
 
     def with_stage(self, index: int, stage: Stage) -> "Architecture":
         return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))
@@ -136,13 +198,12 @@ def block_to_json(block: Block) -> dict[str, Any]:
 def block_from_json(content: dict[str, Any]) -> Block:
     options = dict(content)
     kind = options.pop("kind", None)
-    classes: dict[Any, type[MB4D] | type[MB3D]] = {MB4D.kind: MB4D, MB3D.kind: MB3D}
-    if kind not in classes:
-        raise ArchitectureError(f"Unknown block kind {kind!r}; the kinds are MB4D and MB3D.")
-    known = {field.name for field in fields(classes[kind])}
+    if kind not in KINDS:
+        raise ArchitectureError(f"Unknown block kind {kind!r}; the kinds are {', '.join(KINDS)}.")
+    known = {field.name for field in fields(KINDS[kind])}
     if unknown := set(options) - known:
         raise ArchitectureError(f"{kind} has no option {sorted(unknown)}; its options are {sorted(known)}.")
-    return classes[kind](**options)
+    return KINDS[kind](**options)
 
 
 def _require_positive(block: Block) -> None:

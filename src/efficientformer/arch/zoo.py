@@ -1,11 +1,13 @@
-"""The published networks as values (paper, Table 1 and appendix A; L3 and L7 as released)."""
+"""The published networks as values (paper, Table 1 and appendix A; L3 and L7 and all of V2 as released)."""
 
-from efficientformer.arch.spec import MB3D, MB4D, Architecture, Stage
+from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN, Stage
+
+Four = tuple[int, int, int, int]
 
 
 def build_architecture(
-    widths: tuple[int, int, int, int],
-    depths: tuple[int, int, int, int],
+    widths: Four,
+    depths: Four,
     num_mb3d: int,
     *,
     stem_strides: tuple[int, int] = (2, 2),
@@ -22,8 +24,38 @@ def build_architecture(
     return Architecture(tuple(reversed(stages)), stem_strides)
 
 
+def build_v2(widths: Four, mlp_ratios: tuple[str, str, str, str], num_attention: int) -> Architecture:
+    """The V2 architecture whose stages have one block per digit of `mlp_ratios`.
+
+    The last `num_attention` blocks of stages 3 and 4 each attend, those of stage 3 with stride 2.
+    """
+    stages = []
+    for index, (width, ratios) in enumerate(zip(widths, mlp_ratios, strict=True)):
+        first = len(ratios) - (num_attention if index >= 2 else 0)
+        stride = 2 if index == 2 else 1
+        blocks = [
+            AttnFFN(mlp_ratio=int(ratio), stride=stride) if number >= first else FFN(mlp_ratio=int(ratio))
+            for number, ratio in enumerate(ratios)
+        ]
+        stages.append(Stage(width, tuple(blocks)))
+    return Architecture(tuple(stages))
+
+
 L1 = build_architecture((48, 96, 224, 448), (3, 2, 6, 4), 1)
 L3 = build_architecture((64, 128, 320, 512), (4, 4, 12, 6), 4)
 L7 = build_architecture((96, 192, 384, 768), (6, 6, 18, 8), 8)
 
-ZOO = {"efficientformer_l1": L1, "efficientformer_l3": L3, "efficientformer_l7": L7}
+V2_S0 = build_v2((32, 48, 96, 176), ("44", "44", "433344", "4334"), 2)
+V2_S1 = build_v2((32, 48, 120, 224), ("444", "444", "443333444", "443344"), 2)
+V2_S2 = build_v2((32, 64, 144, 288), ("4444", "4444", "443333334444", "44333344"), 4)
+V2_L = build_v2((40, 80, 192, 384), ("44444", "44444", "444433333334444", "4443333444"), 6)
+
+ZOO = {
+    "efficientformer_l1": L1,
+    "efficientformer_l3": L3,
+    "efficientformer_l7": L7,
+    "efficientformerv2_s0": V2_S0,
+    "efficientformerv2_s1": V2_S1,
+    "efficientformerv2_s2": V2_S2,
+    "efficientformerv2_l": V2_L,
+}

@@ -14,8 +14,8 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.latency.chains import Chain
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtimes import Runtime
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
 from efficientformer.models.parts import build_part, part_input_shape
 
 LAYER_SCALE = 0.5

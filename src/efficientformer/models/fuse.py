@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from efficientformer.arch.parts import Grid
-from efficientformer.errors import UsageError
-from efficientformer.models.embed import Downsample, Stem
-from efficientformer.models.init import Projection
-from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
+from efficientformer.models.embed import ConvNorm, Stem
+from efficientformer.models.folding import constant_bias, folded, require_grid, scaled
+from efficientformer.models.fuse_v2 import DeployAttentionDownsample, DeployAttnFFN, DeployFFN
+from efficientformer.models.map_attention import AttentionDownsample
+from efficientformer.models.metablocks import AttnFFNBlock, FFNBlock, MB3DBlock, MB4DBlock
 from efficientformer.models.network import Network
+from efficientformer.models.parts import MapHead
 from efficientformer.models.token_mixers import Attention, attend, average_neighbors, split_heads
 
 
@@ -40,7 +42,7 @@ class DeployMB4D(nn.Module):
         self.kept_share = nn.Parameter(1 - block.layer_scale_1[:, None, None])
         self.pooled_share = nn.Parameter(block.layer_scale_1[:, None, None])
         self.fc1 = fuse_conv_bn_eval(block.mlp.fc1, block.mlp.norm1)
-        self.fc2 = _scaled(fuse_conv_bn_eval(block.mlp.fc2, block.mlp.norm2), block.layer_scale_2)
+        self.fc2 = scaled(fuse_conv_bn_eval(block.mlp.fc2, block.mlp.norm2), block.layer_scale_2)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.kept_share * x_BCHW + self.pooled_share * average_neighbors(x_BCHW)
@@ -56,7 +58,7 @@ class DeployMB3D(nn.Module):
         self.token_mixer = DeployAttention(block.token_mixer, block.layer_scale_1)
         self.norm2 = block.norm2
         self.mlp = block.mlp
-        _scaled(block.mlp.fc2, block.layer_scale_2)
+        scaled(block.mlp.fc2, block.layer_scale_2)
 
     def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
         x_BNC = x_BNC + self.token_mixer(self.norm1(x_BNC), grid)
@@ -74,15 +76,12 @@ class DeployAttention(nn.Module):
         self.num_heads = attention.num_heads
         self.head_dims = attention.head_dims
         scales = [torch.full((dim,), scale) for dim, scale in zip(self.head_dims, (attention.scale, 1, 1), strict=True)]
-        self.qkv = _scaled(attention.qkv, torch.cat(scales).repeat(self.num_heads).to(attention.qkv.weight))
-        self.proj = _scaled(attention.proj, layer_scale)
-        self.register_buffer("attention_bias", attention.bias(attention.grid).contiguous())
+        self.qkv = scaled(attention.qkv, torch.cat(scales).repeat(self.num_heads).to(attention.qkv.weight))
+        self.proj = scaled(attention.proj, layer_scale)
+        self.register_buffer("attention_bias", constant_bias(attention))
 
     def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
-        if grid not in (None, self.grid):
-            raise UsageError(
-                f"This deploy form attends over a {self.grid} grid, not {grid}; call at_resolution first, then fuse."
-            )
+        require_grid(grid or self.grid, self.grid)
         q_BhND, k_BhND, v_BhND = split_heads(self.qkv(x_BNC), self.num_heads, self.head_dims)
         return self.proj(attend(q_BhND, k_BhND, v_BhND, self.attention_bias))
 
@@ -90,12 +89,12 @@ class DeployAttention(nn.Module):
 def _fused(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
     """The deploy form of a module that may be changed; one that stands in several places is folded once."""
     if module not in done:
-        done[module] = folded = _folded(module)
+        done[module] = deployed = _folded(module)
         children = [
-            (name, child) for name, child in folded.named_modules(remove_duplicate=False) if name.count(".") == 0
+            (name, child) for name, child in deployed.named_modules(remove_duplicate=False) if name.count(".") == 0
         ]
         for name, child in children[1:]:
-            folded.set_submodule(name, _fused(child, done))
+            deployed.set_submodule(name, _fused(child, done))
     return done[module]
 
 
@@ -110,24 +109,37 @@ def _folded(module: nn.Module) -> nn.Module:
             module.set_submodule("norm1", nn.Identity())
             module.conv2 = fuse_conv_bn_eval(module.conv2, module.norm2)
             module.set_submodule("norm2", nn.Identity())
-        case Downsample():
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+        case AttnFFNBlock():
+            return DeployAttnFFN(module)
+        case FFNBlock():
+            return DeployFFN(module)
+        case AttentionDownsample():
+            return DeployAttentionDownsample(module)
+        case ConvNorm():
+            module.conv = folded(module)
             module.set_submodule("norm", nn.Identity())
+        case MapHead():
+            _fold_norm_into_head(module)
         case Network():
             _merge_heads(module)
+            if isinstance(module.norm, nn.BatchNorm2d) and isinstance(module.head, nn.Linear):
+                _fold_norm_into_head(module)
     return module
 
 
-def _scaled(layer: Projection, scale_C: Tensor) -> Projection:
-    """Multiply the output channels of a layer, in place."""
-    assert layer.bias is not None
-    layer.weight.mul_(scale_C.view(-1, *[1] * (layer.weight.ndim - 1)))
-    layer.bias.mul_(scale_C)
-    return layer
-
-
 def _merge_heads(network: Network) -> None:
-    if network.head_dist is not None:
+    if isinstance(network.head, nn.Linear) and isinstance(network.head_dist, nn.Linear):
         network.head.weight.add_(network.head_dist.weight).div_(2)
         network.head.bias.add_(network.head_dist.bias).div_(2)
         network.head_dist = None
+
+
+def _fold_norm_into_head(module: Network | MapHead) -> None:
+    """Batch norm is affine in every channel, so it may as well come after the mean, and then into the weights."""
+    norm, head = module.norm, module.head
+    assert isinstance(head, nn.Linear) and isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale_C = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    head.bias.add_(head.weight @ (norm.bias - norm.running_mean * scale_C))
+    head.weight.mul_(scale_C)
+    module.set_submodule("norm", nn.Identity())

@@ -1,6 +1,6 @@
-"""The two meta blocks: a token mixer, then an MLP, each added to what came in (paper, equations 1 to 4).
+"""The blocks: a token mixer, then an MLP, each added to what came in (paper, equations 1 to 4).
 
-Both branches are multiplied by a learned layer scale, which starts near zero, and may be dropped during training.
+All branches are multiplied by a learned layer scale, which starts near zero, and may be dropped during training.
 """
 
 import torch
@@ -8,8 +8,9 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
-from efficientformer.arch.spec import MB3D, MB4D
-from efficientformer.models.mlp import ConvMlp, LinearMlp
+from efficientformer.arch.spec import FFN, MB3D, MB4D, AttnFFN
+from efficientformer.models.map_attention import MapAttention
+from efficientformer.models.mlp import ConvMlp, DepthwiseMlp, LinearMlp
 from efficientformer.models.token_mixers import Attention, Pooling
 
 
@@ -50,3 +51,33 @@ class MB3DBlock(nn.Module):
     def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
         x_BNC = x_BNC + self.drop_path(self.layer_scale_1 * self.token_mixer(self.norm1(x_BNC), grid))
         return x_BNC + self.drop_path(self.layer_scale_2 * self.mlp(self.norm2(x_BNC)))
+
+
+class FFNBlock(nn.Module):
+    """Block of EfficientFormerV2 on maps (B, C, H, W): the MLP, whose depth-wise convolution is its token mixer."""
+
+    def __init__(
+        self, width: int, block: FFN | AttnFFN, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.mlp = DepthwiseMlp(width, width * block.mlp_ratio)
+        self.layer_scale_2 = nn.Parameter(torch.full((width,), layer_scale_init))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(x_BCHW))
+
+
+class AttnFFNBlock(FFNBlock):
+    """Block of EfficientFormerV2 on maps: attention, then an FFN. `grid` is the map that the bias table is made for."""
+
+    def __init__(
+        self, width: int, block: AttnFFN, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
+    ) -> None:
+        super().__init__(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
+        self.token_mixer = MapAttention(width, block, grid)
+        self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = x_BCHW + self.drop_path(self.layer_scale_1[:, None, None] * self.token_mixer(x_BCHW))
+        return super().forward(x_BCHW)

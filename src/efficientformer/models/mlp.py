@@ -1,4 +1,4 @@
-"""The second half of a meta block, once for maps and once for tokens (paper, section 4.1)."""
+"""The second half of a block: for maps, for tokens (paper, section 4.1), and for maps with a convolution in it (V2)."""
 
 from torch import Tensor, nn
 
@@ -17,6 +17,24 @@ class ConvMlp(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = nn.functional.gelu(self.norm1(self.fc1(x_BCHW)))
+        return self.norm2(self.fc2(x_BCHW))
+
+
+class DepthwiseMlp(nn.Module):
+    """MLP of EfficientFormerV2: as that of an MB4D, with a depth-wise 3x3 convolution where it is widest."""
+
+    def __init__(self, width: int, hidden_width: int) -> None:
+        super().__init__()
+        self.fc1 = init_projection(nn.Conv2d(width, hidden_width, 1))
+        self.norm1 = nn.BatchNorm2d(hidden_width)
+        self.mid = nn.Conv2d(hidden_width, hidden_width, 3, padding=1, groups=hidden_width)
+        self.mid_norm = nn.BatchNorm2d(hidden_width)
+        self.fc2 = init_projection(nn.Conv2d(hidden_width, width, 1))
+        self.norm2 = nn.BatchNorm2d(width)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = nn.functional.gelu(self.norm1(self.fc1(x_BCHW)))
+        x_BCHW = nn.functional.gelu(self.mid_norm(self.mid(x_BCHW)))
         return self.norm2(self.fc2(x_BCHW))
 
 

@@ -1,8 +1,8 @@
 """How other implementations name the same tensors.
 
-Each naming is a table of patterns that rewrite a name of theirs into ours. No rule looks at the order of the names.
-Block numbers may come out with gaps, because most count the flatten before the first MB3D as a block; ranking closes
-them.
+Each naming is a table of patterns that rewrite a name of theirs into ours, of both families. No rule looks at the order
+of the names. Block numbers may come out with gaps, because most count the flatten before the first MB3D as a block;
+ranking closes them.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from efficientformer.errors import RecordError
 
 Rules = tuple[tuple[str, str], ...]
+V2_DOWNSAMPLE = {"conv": "conv", "bn": "norm", "attn": "attn"}
 
 # In these two the convolutions of the stem are numbered 0 and 3, and every second entry of `network` is a downsample.
 OFFICIAL: Rules = (
@@ -23,6 +24,14 @@ OFFICIAL: Rules = (
     *((rf"^network\.{2 * s - 1}\.norm\.", f"stages.{s}.downsample.norm.") for s in range(1, 4)),
     (r"\.attention_biases$", ".attention_bias"),
     (r"^dist_head\.", "head_dist."),
+    # V2: the downsample that attends, then attention, whose projection has an activation in front of it.
+    *((rf"^network\.5\.{theirs}\.", f"stages.3.downsample.{ours}.") for theirs, ours in V2_DOWNSAMPLE.items()),
+    (r"\.q\.local\.0\.", ".q_local."),
+    (r"\.q\.proj\.([01])\.", r".q.\1."),
+    (r"\.(attn|token_mixer)\.(q|k|v|v_local|stride_conv)\.0\.", r".\1.\2.conv."),
+    (r"\.(attn|token_mixer)\.(q|k|v|v_local|stride_conv)\.1\.", r".\1.\2.norm."),
+    (r"\.(attn|token_mixer)\.proj\.1\.", r".\1.proj.conv."),
+    (r"\.(attn|token_mixer)\.proj\.2\.", r".\1.proj.norm."),
 )
 
 TRANSFORMERS: Rules = (
@@ -68,15 +77,25 @@ MMPRETRAIN: Rules = (
 TIMM: Rules = (
     (r"\.ls([12])\.gamma$", r".layer_scale_\1"),
     (r"\.attention_biases$", ".attention_bias"),
+    # V2.
+    (r"^stem\.conv([12])\.conv\.", r"stem.conv\1."),
+    (r"^stem\.conv([12])\.bn\.", r"stem.norm\1."),
+    (r"\.mlp\.(fc1|mid|fc2)\.conv\.", r".mlp.\1."),
+    (r"\.mlp\.fc([12])\.bn\.", r".mlp.norm\1."),
+    (r"\.mlp\.mid\.bn\.", ".mlp.mid_norm."),
+    (r"\.downsample\.conv\.(conv|bn)\.", r".downsample.\1."),
+    (r"\.attn\.q\.local\.", ".attn.q_local."),
+    (r"\.attn\.q\.proj\.", ".attn.q."),
+    (r"^(stages\..*)\.bn\.", r"\1.norm."),
 )
 
 OURS: Rules = ()
 
 # A name that only this naming has.
 MARKERS: tuple[tuple[str, Rules], ...] = (
-    (r"^stages\.\d\.blocks\.\d+\.layer_scale_1$", OURS),
-    (r"^stages\.\d\.blocks\.\d+\.ls1\.gamma$", TIMM),
-    (r"^network\.\d\.\d+\.layer_scale_1$", OFFICIAL),
+    (r"^stages\.\d\.blocks\.\d+\.layer_scale_[12]$", OURS),
+    (r"^stages\.\d\.blocks\.\d+\.ls[12]\.gamma$", TIMM),
+    (r"^network\.\d\.\d+\.layer_scale_[12]$", OFFICIAL),
     (r"^efficientformer\.encoder\.", TRANSFORMERS),
     (r"^(backbone\.)?network\.\d\.\d+\.ls1\.weight$", MMPRETRAIN),
 )
@@ -87,8 +106,6 @@ BLOCK = re.compile(r"^(stages\.\d\.blocks\.)(\d+)(\..*)$")
 def our_names(names: Iterable[str]) -> dict[str, str]:
     """Our name of every tensor worth loading, by the name it has. Raises RecordError when the naming is not known."""
     names = list(names)
-    if any(".mlp.mid" in name for name in names):
-        raise RecordError("These are weights of EfficientFormerV2; only the first EfficientFormer family is supported.")
     rules = _rules_for(names)
     # The table of token distances is computed, never loaded.
     renamed = {name: _apply(rules, name) for name in names if not name.endswith("attention_bias_idxs")}

@@ -1,68 +1,38 @@
-"""The network of an architecture: stem, four stages, and a linear head on the mean token (paper, figure 3)."""
+"""The network of an architecture: stem, four stages, and a linear head on the mean cell (paper, figure 3).
+
+Methods beside `forward` and `set_resolution` have the names and the meaning that timm gives them, so that whatever
+drives a network of timm drives these.
+"""
 
 import copy
-import itertools
+from collections.abc import Sequence
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
-from efficientformer.arch import spec
 from efficientformer.arch.parts import Grid, stage_grids, strided
-from efficientformer.arch.spec import MB4D, Architecture
-from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import ArchitectureError, UsageError
-from efficientformer.models.embed import Downsample, Stem
+from efficientformer.arch.spec import NUM_STAGES, Architecture
+from efficientformer.errors import UsageError
+from efficientformer.models.attention_bias import BiasedAttention
+from efficientformer.models.embed import Stem
+from efficientformer.models.hub import OnHub
 from efficientformer.models.init import init_projection
-from efficientformer.models.layout import flatten, grid_of, unflatten
-from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
-from efficientformer.models.token_mixers import Attention
+from efficientformer.models.layout import grid_of, unflatten
+from efficientformer.models.stage import Stage, build_downsample, drop_path_ramp
 
 
-class Stage(nn.Module):
-    """The blocks of one resolution: every MB4D on maps, then every MB3D on tokens.
+class Network(OnHub, nn.Module):
+    """A classifier of images (B, `in_chans`, H, W) of any size into (B, K) logits; of K = 0 classes, into (B, C).
 
-    Maps (B, C, H, W) come in and go out, except that the last stage gives the head its tokens (B, N, C).
+    `resolution` is the size that the attention bias tables are made for. With a distillation head the logits are the
+    mean of both heads; after `set_distilled_training` a training forward returns both. `preprocessing` is what images
+    went through in front of it, as a JSON value, where that is known. Raises UsageError on sizes that no network can
+    have.
     """
 
-    def __init__(
-        self,
-        stage: spec.Stage,
-        in_width: int | None,
-        grid: Grid,
-        *,
-        is_last: bool,
-        drop_paths: list[float],
-        layer_scale_init: float,
-    ) -> None:
-        super().__init__()
-        self.is_last = is_last
-        self.downsample = nn.Identity() if in_width is None else Downsample(in_width, stage.width)
-        self.blocks = nn.ModuleList(
-            build_block(stage.width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
-            for block, drop_path in zip(stage.blocks, drop_paths, strict=True)
-        )
-        self.num_mb4d = stage.depth - stage.num_mb3d
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.downsample(x_BCHW)
-        for block in self.blocks[: self.num_mb4d]:
-            x_BCHW = block(x_BCHW)
-        if self.num_mb4d == len(self.blocks) and not self.is_last:
-            return x_BCHW
-        grid = grid_of(x_BCHW)
-        x_BNC = flatten(x_BCHW)
-        for block in self.blocks[self.num_mb4d :]:
-            x_BNC = block(x_BNC, grid)
-        return x_BNC if self.is_last else unflatten(x_BNC, grid)
-
-
-class Network(nn.Module):
-    """A classifier of images (B, 3, H, W) of any size into (B, K) logits.
-
-    `resolution` is the size that the attention bias tables are made for. With a distillation head the training forward
-    returns the pair (class logits, distillation logits), and evaluation their mean.
-    """
-
-    head_dist: nn.Linear | None
+    head_dist: nn.Module | None
+    preprocessing: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -70,113 +40,183 @@ class Network(nn.Module):
         *,
         num_classes: int = 1000,
         resolution: int | Grid = 224,
+        in_chans: int = 3,
         has_distillation_head: bool = False,
         drop_path_rate: float = 0.0,
         layer_scale_init: float = 1e-5,
     ) -> None:
         super().__init__()
+        if num_classes < 0 or in_chans < 1:
+            raise UsageError(
+                f"A network has {num_classes} classes of images of {in_chans} channels: neither is negative."
+            )
+        if not 0 <= drop_path_rate < 1:
+            raise UsageError(f"drop_path_rate is a probability below 1, not {drop_path_rate}.")
+        _require_positive(resolution)
         self.architecture = architecture
-        self.num_classes = num_classes
-        self.resolution = resolution
-        self.stem = Stem(architecture.widths[0], architecture.stem_strides)
+        self.num_classes, self.in_chans, self.resolution = num_classes, in_chans, resolution
+        is_v2, widths = architecture.is_v2, architecture.widths
+        activation = "gelu" if is_v2 else "relu"
+        self.stem = Stem(widths[0], architecture.stem_strides, in_chans, activation=activation)
         self.stages = nn.ModuleList()
         drop_paths = drop_path_ramp(architecture, drop_path_rate)
-        for index, grid in enumerate(stage_grids(architecture.stem_strides, resolution)):
+        grids = stage_grids(architecture.stem_strides, resolution)
+        for index, (stage, grid) in enumerate(zip(architecture.stages, grids, strict=True)):
             self.stages.append(
                 Stage(
-                    architecture.stages[index],
-                    architecture.widths[index - 1] if index else None,
+                    stage,
                     grid,
-                    is_last=index == spec.NUM_STAGES - 1,
+                    downsample=build_downsample(architecture, index, grids[index - 1]),
+                    gives_tokens=index == NUM_STAGES - 1 and not is_v2,
                     drop_paths=drop_paths[index],
                     layer_scale_init=layer_scale_init,
                 )
             )
-        width = architecture.widths[-1]
-        self.norm = nn.LayerNorm(width)
-        self.head = init_projection(nn.Linear(width, num_classes))
-        self.head_dist = init_projection(nn.Linear(width, num_classes)) if has_distillation_head else None
+        self.num_features = self.head_hidden_size = widths[-1]
+        self.norm = nn.BatchNorm2d(widths[-1]) if is_v2 else nn.LayerNorm(widths[-1])
+        self.head = _linear(widths[-1], num_classes)
+        self.head_dist = _linear(widths[-1], num_classes) if has_distillation_head else None
+        self.distilled_training = False
 
     def forward(self, x_BCHW: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return self.forward_head(self.forward_features(x_BCHW))
+
+    def forward_features(self, x_BCHW: Tensor) -> Tensor:
+        """What the head averages: normalized tokens (B, N, C), or in V2 a normalized map (B, C, H, W)."""
         x = self.stem(x_BCHW)
         for stage in self.stages:
             x = stage(x)
-        mean_BC = self.norm(x).mean(dim=1)
+        return self.norm(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits of what `forward_features` gave, or with `pre_logits` its mean (B, C)."""
+        mean_BC = x.mean(dim=(2, 3) if self.architecture.is_v2 else 1)
+        if pre_logits:
+            return mean_BC
         logits_BK = self.head(mean_BC)
         if self.head_dist is None:
             return logits_BK
         distillation_BK = self.head_dist(mean_BC)
-        return (logits_BK, distillation_BK) if self.training else (logits_BK + distillation_BK) / 2
+        if self.distilled_training and self.training:
+            return logits_BK, distillation_BK
+        return (logits_BK + distillation_BK) / 2
 
-    def forward_features(self, x_BCHW: Tensor) -> list[Tensor]:
-        """The maps (B, C, H, W) that leave the four stages, before the final norm."""
-        maps = [self.stem(x_BCHW)]
+    def forward_maps(self, x_BCHW: Tensor) -> list[Tensor]:
+        """The maps (B, C, H, W) that leave the stages, before the final norm."""
+        x, maps = self.stem(x_BCHW), []
         for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        x_BNC = maps.pop()
-        return [*maps[1:], unflatten(x_BNC, strided(grid_of(maps[-1])))]
+            grid = strided(grid_of(x))
+            x = stage(x)
+            maps.append(unflatten(x, grid) if stage.gives_tokens else x)
+        return maps
 
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The maps of the stages asked for, all by default; `norm` normalizes that of the last stage.
 
-def create_model(
-    architecture: Architecture | str,
-    *,
-    num_classes: int = 1000,
-    resolution: int | Grid = 224,
-    has_distillation_head: bool = False,
-    drop_path_rate: float = 0.0,
-    layer_scale_init: float = 1e-5,
-) -> Network:
-    """A freshly initialized network of an architecture, or of a name of `arch.zoo.ZOO`.
+        Unless `intermediates_only`, the first item of a pair is the last map as `forward_features` has it. `stop_early`
+        changes nothing that comes out. Raises UsageError on another format than NCHW.
+        """
+        if output_fmt != "NCHW":
+            raise UsageError(f"The maps are NCHW; {output_fmt} is not to be had.")
+        maps = self.forward_maps(x)
+        last = self._normalized(maps[-1])
+        chosen = [last if norm and index == NUM_STAGES - 1 else maps[index] for index in self._stages_of(indices)]
+        if intermediates_only:
+            return chosen
+        return (last if self.architecture.is_v2 else last.flatten(2).transpose(1, 2)), chosen
 
-    Raises ArchitectureError on an unknown name and UsageError on sizes that no network can have.
-    """
-    if isinstance(architecture, str):
-        if architecture not in ZOO:
-            raise ArchitectureError(f"No network is called {architecture!r}; the names are {', '.join(ZOO)}.")
-        architecture = ZOO[architecture]
-    if num_classes < 1:
-        raise UsageError(f"A classifier needs at least one class, not {num_classes}.")
-    _require_positive(resolution)
-    if not 0 <= drop_path_rate < 1:
-        raise UsageError(f"drop_path_rate is a probability below 1, not {drop_path_rate}.")
-    return Network(
-        architecture,
-        num_classes=num_classes,
-        resolution=resolution,
-        has_distillation_head=has_distillation_head,
-        drop_path_rate=drop_path_rate,
-        layer_scale_init=layer_scale_init,
-    )
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop the stages behind the last of these, and the head; the indices, counted from the front."""
+        chosen = self._stages_of(indices)
+        is_cut = max(chosen) < len(self.stages) - 1
+        self.stages = self.stages[: max(chosen) + 1]
+        self.num_features = self.head_hidden_size = self.architecture.widths[max(chosen)]
+        if prune_norm or is_cut:
+            self.norm = nn.Identity()
+        if prune_head or is_cut:
+            self.reset_classifier(0)
+        return chosen
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        stride = self.architecture.stem_strides[0] * self.architecture.stem_strides[1]
+        return [
+            {"num_chs": width, "reduction": stride * 2**index, "module": f"stages.{index}"}
+            for index, width in enumerate(self.architecture.widths)
+        ]
+
+    def get_classifier(self) -> nn.Module | tuple[nn.Module, nn.Module]:
+        return self.head if self.head_dist is None else (self.head, self.head_dist)
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """New heads for so many classes; with 0 the network gives features (B, C)."""
+        self.num_classes, like = num_classes, next(self.parameters())
+        self.head = _linear(self.num_features, num_classes).to(like).train(self.training)
+        if self.head_dist is not None:
+            self.head_dist = _linear(self.num_features, num_classes).to(like).train(self.training)
+
+    def set_distilled_training(self, enable: bool = True) -> None:
+        self.distilled_training = enable
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
+        for stage in self.stages:
+            stage.recompute = enable  # type: ignore[assignment]
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Layers from the stem to the head, for learning rates that decay from one to the next."""
+        fine = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
+        blocks = [(r"^stages\.(\d+)", None)] if coarse else fine
+        return {"stem": r"^stem", "blocks": [*blocks, (r"^norm", (99999,))]}
+
+    def no_weight_decay(self) -> set[str]:
+        return {name for name, _ in self.named_parameters() if name.endswith("attention_bias")}
+
+    def set_resolution(self, resolution: int | Grid) -> Self:
+        """Resize the attention bias tables for images of another size, in place. Raises UsageError where it is no size."""
+        _require_positive(resolution)
+        with torch.device("meta"):
+            resized = Network(self.architecture, num_classes=self.num_classes, resolution=resolution)
+        attentions = (module for module in resized.modules() if isinstance(module, BiasedAttention))
+        for module in self.modules():
+            if isinstance(module, BiasedAttention):
+                module.resize(next(attentions).grid)
+        self.resolution = resolution
+        return self
+
+    def _stages_of(self, indices: int | Sequence[int] | None) -> list[int]:
+        count = len(self.stages)
+        if indices is None:
+            return list(range(count))
+        if isinstance(indices, int):
+            return list(range(count))[-indices:]
+        if beyond := [index for index in indices if not -count <= index < count]:
+            raise UsageError(f"There is no stage {beyond[0]}; the network has {count}, counted from 0.")
+        return [index % count for index in indices]
+
+    def _normalized(self, last_BCHW: Tensor) -> Tensor:
+        if len(self.stages) < NUM_STAGES or isinstance(self.norm, nn.BatchNorm2d):
+            return self.norm(last_BCHW)
+        return self.norm(last_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def at_resolution(network: Network, resolution: int | Grid) -> Network:
-    """A copy of a network made for images of another size: its attention bias tables are resized.
-
-    Raises UsageError when the resolution is not positive.
-    """
-    _require_positive(resolution)
-    network = copy.deepcopy(network)
-    network.resolution = resolution
-    for stage, grid in zip(network.stages, stage_grids(network.architecture.stem_strides, resolution), strict=True):
-        for module in stage.modules():
-            if isinstance(module, Attention):
-                module.resize(grid)
-    return network
+    """A copy of a network made for images of another size, as `set_resolution` makes it."""
+    return copy.deepcopy(network).set_resolution(resolution)
 
 
-def build_block(
-    width: int, block: spec.Block, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
-) -> MB4DBlock | MB3DBlock:
-    if isinstance(block, MB4D):
-        return MB4DBlock(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
-    return MB3DBlock(width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
-
-
-def drop_path_ramp(architecture: Architecture, rate: float) -> list[list[float]]:
-    """Drop path per stage and block, growing linearly from 0 at the first block to `rate` at the last."""
-    last = max(1, sum(architecture.depths) - 1)
-    ramp = iter(rate * index / last for index in range(last + 1))
-    return [list(itertools.islice(ramp, depth)) for depth in architecture.depths]
+def _linear(width: int, num_classes: int) -> nn.Module:
+    return init_projection(nn.Linear(width, num_classes)) if num_classes else nn.Identity()
 
 
 def _require_positive(resolution: int | Grid) -> None:

@@ -9,7 +9,8 @@ from efficientformer.arch.parts import Part
 from efficientformer.models.embed import Downsample, Stem
 from efficientformer.models.init import init_projection
 from efficientformer.models.layout import Flatten, Unflatten
-from efficientformer.models.network import build_block
+from efficientformer.models.map_attention import AttentionDownsample
+from efficientformer.models.stage import build_block
 
 
 class Head(nn.Module):
@@ -24,13 +25,25 @@ class Head(nn.Module):
         return self.head(self.norm(x_BNC).mean(dim=1))
 
 
+class MapHead(nn.Module):
+    """A map (B, C, H, W) to logits (B, K): batch norm, mean over the map, linear (V2)."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(width)
+        self.head = init_projection(nn.Linear(width, num_classes))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.head(self.norm(x_BCHW).mean(dim=(2, 3)))
+
+
 def build_part(part: Part) -> nn.Module:
     """The module of one part, freshly initialized."""
     match part.kind:
         case "stem":
             assert part.strides is not None
-            return Stem(part.width, part.strides, part.in_width)
-        case "MB4D" | "MB3D":
+            return Stem(part.width, part.strides, part.in_width, activation=part.activation)
+        case "MB4D" | "MB3D" | "FFN" | "AttnFFN":
             assert part.block is not None
             return build_block(part.width, part.block, part.grid)
         case "flatten":
@@ -39,9 +52,14 @@ def build_part(part: Part) -> nn.Module:
             return Unflatten(part.grid)
         case "downsample":
             return Downsample(part.in_width, part.width)
+        case "attention_downsample":
+            return AttentionDownsample(part.in_width, part.width, part.grid)
         case "head":
             assert part.num_classes is not None
             return Head(part.width, part.num_classes)
+        case "map_head":
+            assert part.num_classes is not None
+            return MapHead(part.width, part.num_classes)
         case kind:
             raise AssertionError(f"no module for a part of kind {kind}")
 

@@ -5,7 +5,8 @@ from torch import nn
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import eval_transform
-from efficientformer.models.network import Network, create_model
+from efficientformer.models.create import create_model
+from efficientformer.models.network import Network
 from efficientformer.pipeline.fit_images import fit_images
 from efficientformer.pipeline.oracles import load_supernet
 from efficientformer.pipeline.workspace import Workspace

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from efficientformer.models.network import Network, create_model
+from efficientformer.models.create import create_model
+from efficientformer.models.network import Network
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet, prefix
 

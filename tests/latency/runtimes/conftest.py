@@ -6,8 +6,8 @@ from torch import nn
 
 from efficientformer.arch.space import QUICK
 from efficientformer.export.onnx import export_onnx
+from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
-from efficientformer.models.network import create_model
 
 SHAPE = (1, 3, 32, 32)
 

@@ -1,0 +1,60 @@
+"""The learned bias of attention scores, which depends on the distance of query and key alone (paper, section 4.1).
+
+Entry |dy| * W + |dx| of a table with one row per head. Nothing derived from the table is kept between calls, so weights
+may be loaded, cast, copied or trained in any mode.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from efficientformer.arch.parts import Grid
+
+
+class BiasedAttention(nn.Module):
+    """What every attention here has: a bias table for the `grid` of its keys, resized on another grid.
+
+    Queries stand on every `query_stride`-th row and column of the keys.
+    """
+
+    offset_index: Tensor
+
+    def __init__(self, num_heads: int, grid: Grid, query_stride: int = 1) -> None:
+        super().__init__()
+        self.grid = grid
+        self.num_heads = num_heads
+        self.query_stride = query_stride
+        self.attention_bias = nn.Parameter(torch.zeros(num_heads, grid[0] * grid[1]))
+        self.register_buffer("offset_index", offset_index(grid, query_stride), persistent=False)
+
+    def bias(self, grid: Grid) -> Tensor:
+        """The bias (h, M, N) between all M queries and N keys of a grid."""
+        if grid == self.grid:
+            return gather_bias(self.attention_bias, self.offset_index)
+        table_hO = resize_attention_bias(self.attention_bias, self.grid, grid)
+        return gather_bias(table_hO, offset_index(grid, self.query_stride).to(table_hO.device))
+
+    def resize(self, grid: Grid) -> None:
+        """Build the bias table anew for another grid."""
+        self.attention_bias = nn.Parameter(resize_attention_bias(self.attention_bias.detach(), self.grid, grid))
+        self.offset_index = offset_index(grid, self.query_stride).to(self.offset_index.device)
+        self.grid = grid
+
+
+def offset_index(grid: Grid, query_stride: int = 1) -> Tensor:
+    """Position |dy| * W + |dx| in the bias table for every query and key, (M, N)."""
+    height, width = grid
+    rows_HW, columns_HW = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rows_M, columns_M = (axis[::query_stride, ::query_stride].flatten() for axis in (rows_HW, columns_HW))
+    rows_N, columns_N = rows_HW.flatten(), columns_HW.flatten()
+    return (rows_M[:, None] - rows_N).abs() * width + (columns_M[:, None] - columns_N).abs()
+
+
+def gather_bias(table_hO: Tensor, index_MN: Tensor) -> Tensor:
+    # The gradient of index_select is the cheapest on a processor, and sums in a fixed order: runs repeat bit by bit.
+    return table_hO.index_select(1, index_MN.flatten()).view(-1, *index_MN.shape)
+
+
+def resize_attention_bias(table_hO: Tensor, grid: Grid, new_grid: Grid) -> Tensor:
+    """The bias table of another grid: bilinear between aligned corners, so that offset zero stays offset zero."""
+    table_1hHW = table_hO.unflatten(1, grid)[None]
+    return nn.functional.interpolate(table_1hHW, size=new_grid, mode="bilinear", align_corners=True)[0].flatten(1)

@@ -1,0 +1,79 @@
+"""The Hugging Face hub: networks saved to and loaded from it, and the published weights.
+
+The published EfficientFormers lie in repositories of timm, converted by timm from the authors' files.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+
+from efficientformer.errors import RecordError
+from efficientformer.records import atomic_path
+
+if TYPE_CHECKING:
+    from efficientformer.models.network import Network
+
+WEIGHTS, CONFIG, ENTRY = "model.safetensors", "config.json", "efficientformer"
+PUBLISHED_PREPROCESSING = {
+    "resolution": 224,
+    "crop_pct": 0.95,
+    "interpolation": "bicubic",
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+
+
+class OnHub(
+    ModelHubMixin,
+    library_name="efficientformer",
+    pipeline_tag="image-classification",
+    license="apache-2.0",
+    paper_url="https://arxiv.org/abs/2206.01191",
+):
+    """`save_pretrained`, `from_pretrained` and `push_to_hub` of a network, with its architecture in the config."""
+
+    def _save_pretrained(self: "Network", save_directory: Path) -> None:  # type: ignore[override,misc]
+        from efficientformer.models.weights import save_weights
+
+        save_weights(self, save_directory / WEIGHTS)
+        config = {
+            "architecture": self.architecture.to_json(),
+            "num_classes": self.num_classes,
+            "resolution": self.resolution,
+            "in_chans": self.in_chans,
+            "preprocessing": self.preprocessing,
+        }
+        # One entry: the mixin would take names of our arguments for the arguments themselves.
+        with atomic_path(save_directory / CONFIG) as temporary:
+            temporary.write_text(json.dumps({ENTRY: config}, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "Network":  # type: ignore[override]
+        from efficientformer.models.weights import load_network
+
+        folder = Path(model_id)
+        wanted = {name: options.get(name) for name in ("revision", "cache_dir", "token")}
+        network = load_network(folder / WEIGHTS if folder.is_dir() else download(model_id, WEIGHTS, **wanted))
+        config = folder / CONFIG if folder.is_dir() else download(model_id, CONFIG, **wanted)
+        network.preprocessing = json.loads(config.read_text(encoding="utf-8")).get(ENTRY, {}).get("preprocessing")
+        return network
+
+
+def published_weights(name: str, *, revision: str | None = None) -> Path:
+    """The published weights of a network of `arch.zoo.ZOO`, from the cache or downloaded. Raises RecordError."""
+    return download(f"timm/{name}.snap_dist_in1k", WEIGHTS, revision=revision)
+
+
+def download(repository: str, file: str, **options: Any) -> Path:
+    """A file of the hub, from the local cache where it is there. Raises RecordError when it cannot be had."""
+    try:
+        return Path(hf_hub_download(repository, file, **options))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise RecordError(
+            f"{file} of {repository} could not be downloaded, and no earlier download is here ({reason}). Without a "
+            "network, bring the file yourself and give its path instead."
+        ) from error

@@ -1,0 +1,102 @@
+"""Attention on maps, as EfficientFormerV2 has it, and the downsample that attends.
+
+Queries, keys and values come from 1x1 convolutions with batch norm; a depth-wise convolution of the values adds what is
+local (V2's locality); 1x1 convolutions over the heads mix the scores before and after the softmax (talking heads).
+"""
+
+from torch import Tensor, nn
+
+from efficientformer.arch.parts import Grid, strided
+from efficientformer.arch.spec import AttnFFN, DownsampleAttention
+from efficientformer.models.attention_bias import BiasedAttention
+from efficientformer.models.embed import ConvNorm, Downsample
+from efficientformer.models.layout import grid_of
+
+
+class MapAttention(BiasedAttention):
+    """Multi-head self-attention from map (B, C, H, W) to map.
+
+    With stride 2 a depth-wise convolution first halves the map, and the result is upsampled (V2's stride attention).
+    `grid` is that of the map coming in; the bias table is made for the one attended over.
+    """
+
+    def __init__(self, width: int, block: AttnFFN, grid: Grid) -> None:
+        super().__init__(block.num_heads, strided(grid, block.stride))
+        self.stride, self.head_dims = block.stride, (block.key_dim, block.key_dim, block.value_dim)
+        self.scale = block.key_dim**-0.5
+        keys, values = block.num_heads * block.key_dim, block.num_heads * block.value_dim
+        self.stride_conv = (
+            ConvNorm(width, width, 3, stride=block.stride, groups=width) if block.stride > 1 else nn.Identity()
+        )
+        self.q = ConvNorm(width, keys, 1)
+        self.k = ConvNorm(width, keys, 1)
+        self.v = ConvNorm(width, values, 1)
+        self.v_local = ConvNorm(values, values, 3, groups=values)
+        self.talking_head1 = nn.Conv2d(block.num_heads, block.num_heads, 1)
+        self.talking_head2 = nn.Conv2d(block.num_heads, block.num_heads, 1)
+        self.proj = ConvNorm(values, width, 1)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        grid = grid_of(x_BCHW)
+        x_BCHW = self.stride_conv(x_BCHW)
+        attended = grid_of(x_BCHW)
+        v_BCHW = self.v(x_BCHW)
+        q_BhDN, k_BhDN, v_BhDN = (split_map(x, self.num_heads) for x in (self.q(x_BCHW), self.k(x_BCHW), v_BCHW))
+        scores_BhNN = (q_BhDN * self.scale).transpose(2, 3) @ k_BhDN + self.bias(attended)
+        weights_BhNN = self.talking_head2(self.talking_head1(scores_BhNN).softmax(dim=3))
+        x_BCHW = join_map(weights_BhNN, v_BhDN, attended) + self.v_local(v_BCHW)
+        return self.proj(nn.functional.gelu(upsample(x_BCHW, self.stride, grid)))
+
+
+class AttentionDownsample(Downsample):
+    """A convolution of stride 2, plus attention that the cells of the smaller map ask of the larger one (V2's dual-path
+    attention downsampling). `grid` is that of the map coming in."""
+
+    def __init__(self, in_width: int, width: int, grid: Grid) -> None:
+        super().__init__(in_width, width)
+        self.attn = SubsamplingAttention(in_width, width, grid)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return super().forward(x_BCHW) + self.attn(x_BCHW)
+
+
+class SubsamplingAttention(BiasedAttention):
+    """Attention from map (B, C, H, W) to one of half the size: a query for every second row and column."""
+
+    def __init__(self, in_width: int, width: int, grid: Grid) -> None:
+        options = DownsampleAttention()
+        super().__init__(options.num_heads, grid, query_stride=2)
+        self.scale = options.key_dim**-0.5
+        keys, values = options.num_heads * options.key_dim, options.num_heads * options.value_dim
+        self.q_local = nn.Conv2d(in_width, in_width, 3, stride=2, padding=1, groups=in_width)
+        self.q = ConvNorm(in_width, keys, 1)
+        self.k = ConvNorm(in_width, keys, 1)
+        self.v = ConvNorm(in_width, values, 1)
+        self.v_local = ConvNorm(values, values, 3, stride=2, groups=values)
+        self.proj = ConvNorm(values, width, 1)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        q_BCHW = self.q(self.q_local(x_BCHW) + x_BCHW[:, :, ::2, ::2])
+        v_BCHW = self.v(x_BCHW)
+        q_BhDM, k_BhDN, v_BhDN = (split_map(x, self.num_heads) for x in (q_BCHW, self.k(x_BCHW), v_BCHW))
+        scores_BhMN = (q_BhDM * self.scale).transpose(2, 3) @ k_BhDN + self.bias(grid_of(x_BCHW))
+        x_BCHW = join_map(scores_BhMN.softmax(dim=3), v_BhDN, grid_of(q_BCHW)) + self.v_local(v_BCHW)
+        return self.proj(nn.functional.gelu(x_BCHW))
+
+
+def split_map(x_BCHW: Tensor, num_heads: int) -> Tensor:
+    """A map as (B, h, D, N): channels run head by head."""
+    return x_BCHW.flatten(2).unflatten(1, (num_heads, -1))
+
+
+def join_map(weights_BhMN: Tensor, v_BhDN: Tensor, grid: Grid) -> Tensor:
+    """What every query gathers, as the map of their grid with the heads side by side."""
+    return (v_BhDN @ weights_BhMN.transpose(2, 3)).flatten(1, 2).unflatten(2, grid)
+
+
+def upsample(x_BCHW: Tensor, stride: int, grid: Grid) -> Tensor:
+    """Bilinear, back to the grid from before the stride; the last row or column of an odd one is cut off."""
+    if stride == 1:
+        return x_BCHW
+    x_BCHW = nn.functional.interpolate(x_BCHW, scale_factor=stride, mode="bilinear", align_corners=False)
+    return x_BCHW if grid_of(x_BCHW) == grid else x_BCHW[:, :, : grid[0], : grid[1]]

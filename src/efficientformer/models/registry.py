@@ -1,0 +1,108 @@
+"""Our networks among timm's: after `import efficientformer.models.registry`, timm's `create_model` knows them.
+
+    timm.create_model("ef_l1", pretrained=True)
+    timm.create_model("ef_v2_s0", features_only=True, in_chans=1)
+    timm.create_model("ef_network", architecture="runs/mine/networks/8ms/architecture.json", num_classes=10)
+
+Whatever builds networks through timm builds these: its training scripts, segmentation libraries, the backbones of
+transformers. The names are not timm's own, whose networks stay what they are.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.arch.zoo import ZOO
+from efficientformer.errors import ArchitectureError, UsageError
+from efficientformer.models.hub import PUBLISHED_PREPROCESSING
+from efficientformer.models.network import Network
+from efficientformer.models.weights import convert_state_dict, with_one_head, with_resized_bias
+
+NAMES = {f"ef_{name.removeprefix('efficientformer').removeprefix('_')}": name for name in ZOO}
+FOUND = "ef_network"
+
+_CFG = {
+    "num_classes": 1000,
+    "input_size": (3, 224, 224),
+    "fixed_input_size": True,
+    "pool_size": None,
+    "crop_pct": PUBLISHED_PREPROCESSING["crop_pct"],
+    "interpolation": PUBLISHED_PREPROCESSING["interpolation"],
+    "mean": tuple(PUBLISHED_PREPROCESSING["mean"]),
+    "std": tuple(PUBLISHED_PREPROCESSING["std"]),
+    "classifier": "head",
+    "first_conv": "stem.conv1",
+    "license": "apache-2.0",
+}
+default_cfgs = generate_default_cfgs(
+    {
+        FOUND: dict(_CFG),
+        **{
+            f"{ours}.snap_dist_in1k": {**_CFG, "hf_hub_id": f"timm/{name}.snap_dist_in1k"}
+            for ours, name in NAMES.items()
+        },
+    }
+)
+
+
+def _build(
+    *,
+    architecture: Architecture,
+    img_size: int | tuple[int, int] = 224,
+    distillation: bool = False,
+    global_pool: str = "avg",
+    **options: Any,
+) -> Network:
+    """A network from timm's words for its options. Raises UsageError on another pooling than the mean."""
+    if global_pool not in ("avg", ""):
+        raise UsageError(f"The head takes the mean of the map; global_pool {global_pool!r} is not to be had.")
+    return Network(architecture, resolution=img_size, has_distillation_head=distillation, **options)
+
+
+def _fitted(state_dict: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+    tensors = convert_state_dict(state_dict)
+    return with_resized_bias(network, tensors if network.head_dist is not None else with_one_head(tensors))
+
+
+def _create(variant: str, architecture: Architecture, pretrained: bool, options: dict[str, Any]) -> Any:
+    return build_model_with_cfg(
+        _build,
+        variant,
+        pretrained,
+        architecture=architecture,
+        pretrained_filter_fn=_fitted,
+        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
+        **options,
+    )
+
+
+def _register(ours: str, name: str) -> None:
+    def create(pretrained: bool = False, **options: Any) -> Any:
+        return _create(ours, ZOO[name], pretrained, options)
+
+    create.__name__ = create.__qualname__ = ours
+    create.__doc__ = f"The published {name}."
+    register_model(create)
+
+
+for _ours, _name in NAMES.items():
+    _register(_ours, _name)
+
+
+@register_model
+def ef_network(pretrained: bool = False, *, architecture: Architecture | str | Path, **options: Any) -> Any:
+    """A network that slimming found: an Architecture, or the architecture.json that a run wrote.
+
+    Raises ArchitectureError on a file that holds none.
+    """
+    if not isinstance(architecture, Architecture):
+        try:
+            content = json.loads(Path(architecture).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArchitectureError(f"{architecture} is no architecture.json ({error}).") from error
+        architecture = Architecture.from_json(content.get("architecture", content))
+    return _create(FOUND, architecture, pretrained, options)

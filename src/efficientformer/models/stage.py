@@ -1,0 +1,93 @@
+"""The blocks of one resolution, behind the downsample that leads to it."""
+
+import itertools
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from efficientformer.arch import spec
+from efficientformer.arch.parts import Grid
+from efficientformer.arch.spec import FFN, MB4D, Architecture, AttnFFN
+from efficientformer.models.embed import Downsample
+from efficientformer.models.layout import flatten, grid_of, unflatten
+from efficientformer.models.map_attention import AttentionDownsample
+from efficientformer.models.metablocks import AttnFFNBlock, FFNBlock, MB3DBlock, MB4DBlock
+
+BlockModule = MB4DBlock | MB3DBlock | FFNBlock | AttnFFNBlock
+
+
+class Stage(nn.Module):
+    """A downsample and the blocks of one resolution: those on maps, then every MB3D on tokens.
+
+    Maps (B, C, H, W) come in and go out, except that with `gives_tokens` the head gets tokens (B, N, C). With
+    `recompute` the backward pass computes the inside of each block again instead of having kept it.
+    """
+
+    recompute = False
+
+    def __init__(
+        self,
+        stage: spec.Stage,
+        grid: Grid,
+        *,
+        downsample: nn.Module,
+        gives_tokens: bool,
+        drop_paths: list[float],
+        layer_scale_init: float,
+    ) -> None:
+        super().__init__()
+        self.gives_tokens = gives_tokens
+        self.downsample = downsample
+        self.blocks = nn.ModuleList(
+            build_block(stage.width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
+            for block, drop_path in zip(stage.blocks, drop_paths, strict=True)
+        )
+        self.num_on_maps = stage.depth - stage.num_mb3d
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = self.downsample(x_BCHW)
+        for block in self.blocks[: self.num_on_maps]:
+            x_BCHW = self._run(block, x_BCHW)
+        if self.num_on_maps == len(self.blocks) and not self.gives_tokens:
+            return x_BCHW
+        grid = grid_of(x_BCHW)
+        x_BNC = flatten(x_BCHW)
+        for block in self.blocks[self.num_on_maps :]:
+            x_BNC = self._run(block, x_BNC, grid)
+        return x_BNC if self.gives_tokens else unflatten(x_BNC, grid)
+
+    def _run(self, block: nn.Module, *inputs: Tensor | Grid) -> Tensor:
+        if self.recompute and self.training:
+            return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[return-value]
+        return block(*inputs)
+
+
+def build_block(
+    width: int, block: spec.Block, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
+) -> BlockModule:
+    match block:
+        case MB4D():
+            return MB4DBlock(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
+        case FFN():
+            return FFNBlock(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
+        case AttnFFN():
+            return AttnFFNBlock(width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
+        case _:
+            return MB3DBlock(width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
+
+
+def build_downsample(architecture: Architecture, index: int, grid: Grid) -> nn.Module:
+    """What leads into a stage, from a map of `grid`."""
+    if not index:
+        return nn.Identity()
+    in_width, width = architecture.widths[index - 1 : index + 1]
+    if architecture.is_v2 and index == spec.NUM_STAGES - 1:
+        return AttentionDownsample(in_width, width, grid)
+    return Downsample(in_width, width)
+
+
+def drop_path_ramp(architecture: Architecture, rate: float) -> list[list[float]]:
+    """Drop path per stage and block, growing linearly from 0 at the first block to `rate` at the last."""
+    last = max(1, sum(architecture.depths) - 1)
+    ramp = iter(rate * index / last for index in range(last + 1))
+    return [list(itertools.islice(ramp, depth)) for depth in architecture.depths]
