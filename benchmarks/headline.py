@@ -26,7 +26,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.cli.app import run as run_verb
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement
-from efficientformer.models.network import create_model
+from efficientformer.models.create import create_model
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir

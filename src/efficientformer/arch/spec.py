@@ -129,8 +129,8 @@ class Architecture:
 
     The blocks tell the family. In EfficientFormerV2 (`is_v2`) the stem has GELU instead of ReLU, the downsample between
     stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes the map. Raises
-    ArchitectureError on blocks of both families, on an MB3D before stage 3, and on one in stage 3 while stage 4 still has
-    MB4D: tokens would have to become maps again for more than the one downsample.
+    ArchitectureError on blocks of both families, on an MB3D before stage 3, and on one in stage 3 while stage 4 still
+    has MB4D: tokens would have to become maps again for more than the one downsample.
     """
 
     stages: tuple[Stage, ...]

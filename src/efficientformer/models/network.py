@@ -183,7 +183,7 @@ class Network(OnHub, nn.Module):
         return {name for name, _ in self.named_parameters() if name.endswith("attention_bias")}
 
     def set_resolution(self, resolution: int | Grid) -> Self:
-        """Resize the attention bias tables for images of another size, in place. Raises UsageError where it is no size."""
+        """Resize the attention bias tables for images of another size, in place. Raises UsageError on no size."""
         _require_positive(resolution)
         with torch.device("meta"):
             resized = Network(self.architecture, num_classes=self.num_classes, resolution=resolution)
