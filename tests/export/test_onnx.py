@@ -5,18 +5,30 @@ import onnxruntime
 import pytest
 import torch
 
+from efficientformer.analysis.random_weights import randomize
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.spec import MB3D
-from efficientformer.arch.zoo import build_architecture
+from efficientformer.arch.spec import FFN, MB3D, Architecture, AttnFFN, Stage
+from efficientformer.arch.zoo import ZOO, build_architecture
 from efficientformer.errors import RecordError
 from efficientformer.export.onnx import export_onnx, read_onnx_metadata
 from efficientformer.export.parity import onnx_parity
+from efficientformer.latency.prepared import input_sample
+from efficientformer.latency.runtimes import open_runtime
 from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part, part_input_shape
 
 SMALL = build_architecture((8, 16, 24, 32), (1, 1, 3, 2), 4, stem_strides=(2, 1), mb3d=MB3D(2, 2, 8, 2))
+SMALL_V2 = Architecture(
+    (
+        Stage(8, (FFN(2),)),
+        Stage(16, (FFN(),)),
+        Stage(24, (FFN(3), AttnFFN(2, 2, 8, 2, stride=2))),
+        Stage(32, (AttnFFN(2, 2, 8, 3), FFN(2))),
+    ),
+    stem_strides=(2, 1),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +68,27 @@ def test_released_network(tmp_path):
     assert not counts.keys() & {"Erf", "BatchNormalization", "Sub", "Gather", "Resize"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("size", [(64, 96), (160, 160)])
+def test_every_published_network_on_two_runtimes(tmp_path, name, size):
+    shape = (1, 3, *size)
+    network, path = create_model(name, resolution=size), tmp_path / "model.onnx"
+    randomize(network, shape)
+    export_onnx(fuse(network), shape, path)
+    assert onnx_parity(network, path, shape, num_images=1) <= 1e-4
+    with torch.no_grad():
+        expected = network(torch.from_numpy(input_sample(shape))).numpy()
+    found = open_runtime("openvino").open(path, shape).output()
+    assert abs(found - expected).max() <= 1e-4 * expected.std()
+
+
+@pytest.mark.parametrize("architecture", [SMALL, SMALL_V2], ids=["v1", "v2"])
 @pytest.mark.parametrize("resolution", [32, (40, 56), 33])
 @pytest.mark.parametrize("folded", [False, True])
-def test_tokens_in_stage_3_at_several_resolutions(tmp_path, resolution, folded):
+def test_small_networks_at_several_resolutions(tmp_path, architecture, resolution, folded):
     size = (resolution, resolution) if isinstance(resolution, int) else resolution
-    network = trained(create_model(SMALL, num_classes=5, resolution=resolution, has_distillation_head=True))
+    network = trained(create_model(architecture, num_classes=5, resolution=resolution, has_distillation_head=True))
     path = tmp_path / "model.onnx"
     export_onnx(fuse(network) if folded else network, (2, 3, *size), path)
     assert onnx_parity(network, path, (2, 3, *size)) <= 1e-4

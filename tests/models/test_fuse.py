@@ -42,13 +42,13 @@ def test_original_is_left_alone(small, randomize):
 @both_families
 def test_every_part_and_a_chain_of_them(small, randomize):
     parts = network_parts(small, 32, 5)
-    modules = [randomize(build_part(part)) for part in parts]
+    modules = [randomize(build_part(part)).double() for part in parts]
     for part, module in zip(parts, modules, strict=True):
-        x = torch.randn(part_input_shape(part, batch_size=2))
-        torch.testing.assert_close(fuse(module)(x), module.eval()(x), rtol=1e-4, atol=1e-5)
+        x = torch.randn(part_input_shape(part, batch_size=2), dtype=torch.double)
+        torch.testing.assert_close(fuse(module)(x), module.eval()(x))
     network = nn.Sequential(*modules).eval()
-    images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(fuse(network)(images), network(images), rtol=1e-4, atol=1e-5)
+    images = torch.randn(2, 3, 32, 32, dtype=torch.double)
+    torch.testing.assert_close(fuse(network)(images), network(images))
 
 
 @both_families
@@ -56,18 +56,18 @@ def test_a_block_that_stands_twice(small, randomize):
     """Tables of latencies chain one block several times."""
     for part in network_parts(small, 32, 5):
         if part.block is not None:
-            block = randomize(build_part(part))
+            block = randomize(build_part(part)).double()
             pair = nn.Sequential(block, nn.Sequential(block)).eval()
-            x = torch.randn(part_input_shape(part))
-            torch.testing.assert_close(fuse(pair)(x), pair(x), rtol=1e-4, atol=1e-5)
+            x = torch.randn(part_input_shape(part), dtype=torch.double)
+            torch.testing.assert_close(fuse(pair)(x), pair(x))
 
 
 @both_families
 def test_features_stay(small, randomize):
-    network = randomize(create_model(small, num_classes=5, resolution=32)).eval()
-    images = torch.randn(2, 3, 32, 32)
+    network = randomize(create_model(small, num_classes=5, resolution=32)).double().eval()
+    images = torch.randn(2, 3, 32, 32, dtype=torch.double)
     for fused_map, original in zip(fuse(network).forward_maps(images), network.forward_maps(images), strict=True):
-        torch.testing.assert_close(fused_map, original, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(fused_map, original)
 
 
 @pytest.mark.parametrize("name", ZOO)

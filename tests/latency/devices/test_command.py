@@ -186,7 +186,7 @@ def test_a_real_program_makes_a_table(smallest_space):
         num_classes=10,
         runtime=device,
         clock="cpu",
-        rounds=12,
+        rounds=6,
         num_networks=4,
         chain_length=2,
     )

@@ -1,0 +1,126 @@
+"""Our deploy form and our training step against timm's of the same network on the same weights, interleaved.
+
+    python benchmarks/against_timm.py --runtime onnxruntime --runtime openvino --threads 1 \\
+        --out benchmarks/records/against_timm.json
+    python benchmarks/against_timm.py --training --batch-size 32 --out benchmarks/records/against_timm_training.json
+
+Every network of the zoo is built by timm with lively random weights, which ours loads; both are exported by the same
+exporter (ours fused first) and their outputs compared. The ratio is ours over timm's, within rounds, so a machine that
+changes its speed does not move it. `--training` times forward and backward passes of eager PyTorch in turns. Networks
+that are in `--out` already are not measured again.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from scipy.stats import bootstrap
+from torch import nn
+
+from efficientformer.analysis.random_weights import randomize
+from efficientformer.arch.zoo import ZOO
+from efficientformer.latency.devices import default_clock
+from efficientformer.latency.measure_networks import Subject, measure_networks
+from efficientformer.latency.runtimes import open_runtime
+from efficientformer.models.create import create_model
+from efficientformer.models.fuse import fuse
+from efficientformer.models.network import Network
+from efficientformer.models.weights import load_weights
+from efficientformer.provenance import provenance
+from efficientformer.records import read_record, write_record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", action="append", choices=tuple(ZOO), help="all by default")
+    parser.add_argument("--runtime", action="append", help="onnxruntime and openvino by default")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--resolution", type=int, default=224)
+    parser.add_argument("--training", action="store_true", help="forward and backward passes instead of inference")
+    parser.add_argument("--batch-size", type=int, default=32, help="of a training step")
+    parser.add_argument("--steps", type=int, default=8, help="timed training steps of each")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    names, runtimes = arguments.network or list(ZOO), arguments.runtime or ["onnxruntime", "openvino"]
+    record = read_record(arguments.out) if arguments.out.exists() else {"rows": []}
+    for name in names:
+        for runtime in ["training"] if arguments.training else runtimes:
+            about = {"network": name, "runtime": runtime, "threads": arguments.threads}
+            if any(about.items() <= row.items() for row in record["rows"]):
+                continue
+            found = training_step(name, arguments) if arguments.training else inference(name, runtime, arguments)
+            record["rows"].append({**about, **found})
+            record |= {"what": "ours over timm's, same network and weights", "provenance": provenance()}
+            write_record(arguments.out, record)
+            low, high = found["interval"]
+            sys.stdout.write(f"{name} {runtime} {arguments.threads}: {found['ratio']:.3f} [{low:.3f}, {high:.3f}]\n")
+
+
+def pair(name: str, resolution: int) -> tuple[Network, nn.Module]:
+    options = {"img_size": resolution} if ZOO[name].is_v2 else {}
+    theirs = timm.create_model(name, **options).eval()
+    randomize(theirs, (1, 3, resolution, resolution))
+    ours = create_model(name, resolution=resolution, has_distillation_head=True)
+    load_weights(ours, theirs.state_dict())
+    return ours.eval(), theirs
+
+
+def inference(name: str, runtime_name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    ours, theirs = pair(name, arguments.resolution)
+    runtime, shape = open_runtime(runtime_name, arguments.threads), (1, 3, *[arguments.resolution] * 2)
+    subjects = {
+        "ours": Subject(runtime.prepare(fuse(ours), shape), runtime, shape),
+        "timm": Subject(runtime.prepare(theirs, shape), runtime, shape),
+    }
+    outputs = [subject.prepared.output() for subject in subjects.values()]
+    clock = default_clock("local", [runtime_name], arguments.threads)
+    measured = measure_networks(subjects, clock, arguments.rounds, reference="timm")
+    ratio = measured["ours"].ratio
+    assert ratio is not None
+    return {
+        "ratio": ratio.p50,
+        "interval": list(ratio.interval),
+        "ours_ms": measured["ours"].p50_ms,
+        "timm_ms": measured["timm"].p50_ms,
+        "clock": clock,
+        "rounds": arguments.rounds,
+        "logits_differ_by": float(np.abs(outputs[0] - outputs[1]).max() / outputs[1].std()),
+    }
+
+
+def training_step(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Ratios of neighboring steps; the first step of each, which claims memory, is not timed."""
+    resolution, batch_size = arguments.resolution, arguments.batch_size
+    networks = dict(zip(("ours", "timm"), pair(name, resolution), strict=True))
+    images, labels = torch.randn(batch_size, 3, resolution, resolution), torch.randint(1000, (batch_size,))
+    seconds: dict[str, list[float]] = {kind: [] for kind in networks}
+    for number in range(arguments.steps + 1):
+        for kind in sorted(networks, reverse=bool(number % 2)):
+            network = networks[kind].train()
+            started = time.perf_counter()
+            nn.functional.cross_entropy(network(images), labels).backward()
+            if number:
+                seconds[kind].append(time.perf_counter() - started)
+            network.zero_grad(set_to_none=True)
+    ratios = np.array(seconds["ours"]) / np.array(seconds["timm"])
+    interval = bootstrap((ratios,), np.median, rng=np.random.default_rng(0), method="percentile").confidence_interval
+    return {
+        "ratio": float(np.median(ratios)),
+        "interval": [float(interval.low), float(interval.high)],
+        "ours_s": statistics.median(seconds["ours"]),
+        "timm_s": statistics.median(seconds["timm"]),
+        "batch_size": batch_size,
+        "steps": arguments.steps,
+    }
+
+
+if __name__ == "__main__":
+    main()
