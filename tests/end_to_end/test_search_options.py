@@ -25,18 +25,15 @@ def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(design
     steps, trace = journal.read_text(), read_record(run_dir / "slim" / "trace.json")
     recovered = [step for step in trace["steps"] if step["top1"] != step["candidates"][step["taken"]]["top1"]]
     assert recovered and all(step["step"] % 2 == 0 for step in recovered)
-    # Left without the last such step and the one before it, and with nothing judged known any more.
+    # Killed between the training of the last such step and its line in the journal, with nothing judged known any more.
     last = 2 * (len(trace["steps"]) // 2)
-    kept = "".join(steps.splitlines(keepends=True)[:last])
-    journal.write_text(kept)
+    journal.write_text("".join(steps.splitlines(keepends=True)[: 1 + last]))
     for name in ("trace.json", "evaluations.jsonl"):
         (run_dir / "slim" / name).unlink()
     process = command("slim", "--run-dir", run_dir)
     _, stderr = process.communicate()
     assert process.returncode == 0 and "Traceback" not in stderr, stderr
-    # How far either descent went depends on what its finalist was measured at.
-    again = journal.read_text()
-    assert len(again) > len(kept) and (again.startswith(steps) or steps.startswith(again))
+    assert journal.read_text() == steps
     assert len(list((run_dir / "slim").glob("recovered-*.safetensors"))) <= 2
 
 
@@ -63,7 +60,7 @@ def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, t
 def test_a_supernet_serves_a_second_device(designed, command, tmp_path):
     first, second = designed[0], tmp_path / "second"
     arguments = ("--supernet-from", first, "--run-dir", second)
-    process = command("table", *arguments, "--runtime", "openvino", "--table.rounds", "12", "--budget", "90%")
+    process = command("table", *arguments, "--runtime", "openvino")
     _, stderr = process.communicate()
     assert process.returncode == 0, stderr
     process = command("slim", "--run-dir", second)

@@ -25,9 +25,11 @@ def test_equals_timm(name, randomize):
     with torch.no_grad():
         expected = theirs(images)
         assert expected.std() > 0.1
-        assert (ours(images) - expected).abs().max() <= 2e-5 * max(1.0, expected.std())
+        # Nothing normalizes the sum of V2's blocks: its logits are in the hundreds here.
+        assert (ours(images) - expected).abs().max() <= 2e-5 * (float(expected.std()) if ours.architecture.is_v2 else 1)
         for map_, timm_map in zip(ours.forward_maps(images), theirs.forward_intermediates(images)[1], strict=True):
-            torch.testing.assert_close(map_, timm_map, rtol=1e-4, atol=1e-4 * float(timm_map.std()))
+            scale = float(timm_map.std()) if ours.architecture.is_v2 else 1
+            torch.testing.assert_close(map_, timm_map, rtol=1e-4, atol=1e-4 * scale)
 
 
 @pytest.mark.parametrize("name", ["efficientformer_l1", "efficientformerv2_s0"])
