@@ -56,7 +56,7 @@ SPAN = 4.0
 COVERED = (90.0, 98.0)
 SHARE_OF_MACS = 0.5
 LOADED_RATIO = 1.5
-SETTING = ("space", "resolution", "num_classes", "rounds", "network_rounds", "load")
+SETTING = ("space", "resolution", "num_classes", "rounds", "network_rounds", "visits", "load")
 NETWORK_ROUNDS = 16
 """Two windows of rounds (see `latency.calm`): the median of so many samples errs far less than a table does."""
 
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=100, help="unseen ones")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the table")
     parser.add_argument("--network-rounds", type=int, default=NETWORK_ROUNDS, help="of the unseen networks")
+    parser.add_argument("--visits", type=int, default=1, help="times that each unseen network is built and timed so")
     parser.add_argument("--load", type=int, default=0, help="busy processes per usable core")
     parser.add_argument("--quiet", type=Path, help="record of the same without load, to compare with")
     parser.add_argument("--coarse", action="store_true", help="the bars for two threads, compilers and mobile runtimes")
@@ -198,6 +199,7 @@ def measured(arguments: argparse.Namespace, table: LatencyTable, runtime: Runtim
         draw_unseen(table, arguments.networks, SEED),
         runtime,
         rounds=arguments.network_rounds,
+        visits=arguments.visits,
         seed=SEED,
         partial_folder=arguments.work / "unseen",
         progress=say,

@@ -2,6 +2,7 @@ import pytest
 
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import IMAGENET, QUICK, SearchSpace
+from efficientformer.latency.anchors import choose_anchors
 from efficientformer.latency.build_table import build_table
 from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.runtimes import open_runtime
@@ -10,6 +11,7 @@ from efficientformer.latency.unseen import UnseenNetwork, draw_unseen, measure_u
 from efficientformer.records import read_lines
 
 from .test_compare_tables import table_of
+from .test_extend_table import Additive
 
 
 def test_unseen_networks_are_new_distinct_and_spread():
@@ -74,3 +76,18 @@ def test_unseen_networks_are_measured_in_chunks_that_resume(tmp_path):
     )
     assert again == unseen and texts == []
     assert kept == [read_lines(tmp_path / f"chunk-{number}.jsonl") for number in (0, 1)]
+
+
+def test_a_visit_on_a_slower_machine_counts_for_nothing():
+    space = SearchSpace("tiny", (16, 16, 32, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
+    table = build_table(space, resolution=32, num_classes=5, runtime=Additive(), clock="cpu", rounds=8, num_networks=6)
+    drawn = draw_unseen(table, 4, seed=1)
+
+    class Disturbed(Additive):
+        def prepare(self, module, input_shape):
+            in_first_visit = len(self.prepared) < len(drawn) + len(choose_anchors(table))
+            return Additive(factor=1.4 if in_first_visit else 1.0, prepared=self.prepared).prepare(module, input_shape)
+
+    once, twice = (measure_unseen(table, drawn, Disturbed(), rounds=8, visits=visits) for visits in (1, 2))
+    assert all(net.error_percent < -25 for net in once)
+    assert all(abs(net.error_percent) < 3 for net in twice)

@@ -75,6 +75,7 @@ def measure_unseen(
     runtime: Runtime,
     *,
     rounds: int = ROUNDS,
+    visits: int = 1,
     chunk_mib: float = CHUNK_MIB,
     seed: int = 0,
     partial_folder: Path | None = None,
@@ -82,17 +83,26 @@ def measure_unseen(
 ) -> list[UnseenNetwork]:
     """Time the architectures and compare them with the table's predictions.
 
-    A chunk holds networks of at most about `chunk_mib` MiB of weights together. Rounds are kept in `partial_folder`,
-    one file per chunk, from where a later call goes on. Raises LatencyError as the table's `predict` does.
+    A chunk holds networks of at most about `chunk_mib` MiB of weights together. With several `visits` each chunk comes
+    up as often, for `rounds` more: a neighbor that slows this machine for minutes meets some of them only, and `calm`
+    tells which. Rounds are kept in `partial_folder`, one file per chunk, from where a later call goes on. Raises
+    LatencyError as the table's `predict` does.
     """
     anchors = choose_anchors(table)
     found: dict[Architecture, UnseenNetwork] = {}
     chunks = split_chunks(table, architectures, chunk_mib)
+    timed = [[*(anchor.architecture for anchor in anchors), *chunk] for chunk in chunks]
+    about = [runtime.describe(), runtime.machine(), table.resolution, table.num_classes, table.clock]
+    partials = [
+        PartialRounds(partial_folder and partial_folder / f"chunk-{number}.jsonl", about, _names(networks))
+        for number, networks in enumerate(timed)
+    ]
+    for turn in range(visits * len(chunks)):
+        visit, number = divmod(turn, len(chunks))
+        told = None if progress is None else _within(progress, turn, visits * len(chunks))
+        _time_chunk(table, timed[number], runtime, (visit + 1) * rounds, seed + number, partials[number], told)
     for number, chunk in enumerate(chunks):
-        path = None if partial_folder is None else partial_folder / f"chunk-{number}.jsonl"
-        told = None if progress is None else _within(progress, number, len(chunks))
-        timed = [*(anchor.architecture for anchor in anchors), *chunk]
-        samples = _time_chunk(table, timed, runtime, rounds, seed + number, path, told)
+        samples = counted_samples(partials[number].rounds)
         medians = quiet_median(samples)
         intervals = percentile_interval(resampled_quiet_medians(samples)).T
         chunk_drift = drift(anchors, medians[: len(anchors)])
@@ -129,14 +139,12 @@ def _time_chunk(
     runtime: Runtime,
     rounds: int,
     seed: int,
-    partial_path: Path | None,
+    partial: PartialRounds,
     progress: Progress | None,
-) -> np.ndarray:
-    """Samples (rounds, networks) of the rounds that count; sessions are gone when this returns."""
-    names = [f"{index}: {architecture}" for index, architecture in enumerate(architectures)]
-    about = [runtime.describe(), runtime.machine(), table.resolution, table.num_classes, table.clock]
-    partial = PartialRounds(partial_path, about, names)
+) -> None:
+    """Rounds into `partial`, until it has as many; sessions are gone when this returns."""
     if num_missing(partial.rounds, rounds):
+        names = _names(architectures)
         candidates = {
             name: prepare_architecture(architecture, table.resolution, table.num_classes, runtime)
             for name, architecture in zip(names, architectures, strict=True)
@@ -152,11 +160,14 @@ def _time_chunk(
             min_sample_ms=sample_ms(candidates[names[architectures.index(slowest)]], table.clock, table.threads),
             progress=progress,
         )
-    return counted_samples(partial.rounds)
 
 
-def _within(progress: Progress, number: int, total: int) -> Progress:
+def _names(architectures: Sequence[Architecture]) -> list[str]:
+    return [f"{index}: {architecture}" for index, architecture in enumerate(architectures)]
+
+
+def _within(progress: Progress, turn: int, total: int) -> Progress:
     def told(done: int, rounds: int, text: str) -> None:
-        progress(number * rounds + done, total * rounds, f"chunk {number + 1} of {total}, {text}")
+        progress(turn * rounds + done, total * rounds, f"chunk {turn + 1} of {total}, {text}")
 
     return told
