@@ -60,6 +60,28 @@ def test_takes_any_size(small, size, randomize):
         grid = tuple(-(-side // 2) for side in grid)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO)
+def test_every_published_network_takes_images_from_32_to_1024(name):
+    network = create_model(name, num_classes=5).eval()
+    with torch.no_grad():
+        for size in ((32, 32), (97, 61), (320, 192), (1024, 416)):
+            logits = network(torch.randn(1, 3, *size))
+            assert logits.shape == (1, 5) and logits.isfinite().all(), size
+
+
+@pytest.mark.parametrize("name", ["efficientformer_l1", "efficientformerv2_s1"])
+def test_weights_of_224_px_keep_what_a_token_thinks_of_itself_at_256(name, randomize):
+    network = randomize(create_model(name, num_classes=5))
+    larger = create_model(name, num_classes=5, resolution=256)
+    load_weights(larger, network.state_dict(), resize_bias=True)
+    tables = {key: tensor for key, tensor in network.state_dict().items() if key.endswith("attention_bias")}
+    assert tables
+    for key, table in tables.items():
+        assert larger.state_dict()[key].shape[1] > table.shape[1], key
+        assert torch.equal(larger.state_dict()[key][:, 0], table[:, 0]), key
+
+
 @both_families
 def test_non_square_tables_are_not_transposed(small, randomize):
     network = randomize(create_model(small, num_classes=5, resolution=(32, 64))).eval()
@@ -87,48 +109,6 @@ def test_running_at_a_size_equals_being_made_for_it(small, randomize):
     torch.testing.assert_close(moved(images), network(images))
     fresh = create_model(small, num_classes=5, resolution=(48, 40)).state_dict()
     assert {k: v.shape for k, v in moved.state_dict().items()} == {k: v.shape for k, v in fresh.items()}
-
-
-@both_families
-def test_weights_loaded_after_eval_are_used(small, randomize):
-    network = randomize(create_model(small, num_classes=5, resolution=32)).eval()
-    images = torch.randn(1, 3, 32, 32)
-    with torch.no_grad():
-        network(images)
-        other = randomize(create_model(small, num_classes=5, resolution=32), seed=1).eval()
-        network.load_state_dict(other.state_dict())
-        assert torch.equal(network(images), other(images))
-
-
-@both_families
-def test_evaluation_keeps_nothing(small, randomize):
-    network = randomize(create_model(small, num_classes=5, resolution=32)).eval()
-    images = torch.randn(1, 3, 32, 32)
-    for size in (images, torch.randn(1, 3, 40, 24)):
-        for _ in range(2):  # a cached bias would belong to a graph that is gone
-            network.zero_grad()
-            network(size).sum().backward()
-            tables = [p for name, p in network.named_parameters() if "attention_bias" in name]
-            assert len(tables) == 4 and all(table.grad.abs().sum() > 0 for table in tables)
-    assert torch.equal(copy.deepcopy(network)(images), network(images))
-    assert not [name for name in network.state_dict() if "index" in name]
-
-
-@both_families
-def test_dtype_casts(small, randomize):
-    network = randomize(create_model(small, num_classes=5, resolution=32)).eval()
-    images = torch.randn(1, 3, 32, 32)
-    with torch.no_grad():
-        logits = network(images)
-        torch.testing.assert_close(network.double()(images.double()), logits.double(), rtol=1e-4, atol=1e-5)
-        assert network.bfloat16()(images.bfloat16()).dtype == torch.bfloat16
-
-
-@both_families
-def test_modes_return_the_network(small):
-    network = create_model(small, num_classes=5, resolution=32)
-    for module in network.modules():
-        assert module.eval() is module and module.train() is module
 
 
 def test_distillation_head(randomize):
