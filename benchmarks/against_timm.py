@@ -29,6 +29,7 @@ from efficientformer.latency.devices import default_clock
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.runtimes import open_runtime
 from efficientformer.models.create import create_model
+from efficientformer.models.forms import forms_of
 from efficientformer.models.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.weights import load_weights
@@ -77,7 +78,7 @@ def inference(name: str, runtime_name: str, arguments: argparse.Namespace) -> di
     ours, theirs = pair(name, arguments.resolution)
     runtime, shape = open_runtime(runtime_name, arguments.threads), (1, 3, *[arguments.resolution] * 2)
     subjects = {
-        "ours": Subject(runtime.prepare(fuse(ours), shape), runtime, shape),
+        "ours": Subject(runtime.prepare(fuse(ours, forms_of(runtime_name)), shape), runtime, shape),
         "timm": Subject(runtime.prepare(theirs, shape), runtime, shape),
     }
     outputs = [subject.prepared.output() for subject in subjects.values()]

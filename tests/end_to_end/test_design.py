@@ -69,6 +69,23 @@ def test_the_exported_file_is_the_network_of_the_records(designed):
         assert export["max_abs_difference"] <= export["tolerance"]
 
 
+def test_the_fastest_of_the_exact_forms_is_exported(designed, command, tmp_path):
+    """On a device that takes longer for larger files the form with fewer constants wins, without a doubt."""
+    run_dir, result, _ = designed
+    for entry in result:
+        export = read_record(run_dir / "networks" / entry["slug"] / "export.json")
+        usual, other = export["compared"]
+        assert usual["ratio"] == 1.0 and other["interval"][1] < 1.0
+        assert export["forms"] == other["forms"] == {"pooling": "difference", "projections": "joined"}
+    copy = tmp_path / "untuned"
+    shutil.copytree(run_dir, copy)
+    process = command("export", "--run-dir", copy, "--export.no-autotune")
+    _, stderr = process.communicate()
+    assert process.returncode == 0 and "export.autotune changed from True to False" in stderr
+    untuned = [read_record(copy / "networks" / entry["slug"] / "export.json") for entry in result]
+    assert all(export["forms"]["pooling"] == "products" and "compared" not in export for export in untuned)
+
+
 def test_the_broken_file_is_named_everywhere(designed):
     run_dir, _, stderr = designed
     assert "broken.png" in stderr

@@ -7,6 +7,7 @@ from efficientformer.arch.spec import MB3D, AttnFFN
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
+from efficientformer.models.forms import DeployForms
 from efficientformer.models.fuse import fuse
 from efficientformer.models.parts import build_part, part_input_shape
 
@@ -16,11 +17,12 @@ both_families = pytest.mark.parametrize("small", BOTH, ids=BOTH_IDS)
 
 
 @both_families
-def test_network_keeps_its_function(small, randomize):
+@pytest.mark.parametrize("forms", [DeployForms(), DeployForms("difference", "separate")], ids=["default", "others"])
+def test_network_keeps_its_function(small, forms, randomize):
     for resolution in (32, (33, 47)):
         network = randomize(create_model(small, num_classes=5, resolution=resolution, has_distillation_head=True))
         images = torch.randn(4, 3, *((resolution,) * 2 if isinstance(resolution, int) else resolution))
-        fused = fuse(network)
+        fused = fuse(network, forms)
         assert network.training and not fused.training
         expected = network.eval()(images).detach()
         assert (fused(images) - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))

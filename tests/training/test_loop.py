@@ -1,15 +1,19 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from efficientformer.errors import TrainingError
+from efficientformer.models.network import Network
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog
 from efficientformer.training.loop import Recipe, fit
 from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.schedule import cosine_lr
+
+from ..models.small import SMALL_V2
 
 RECIPE = Recipe(num_steps=24, steps_per_epoch=8, peak_lr=0.01, seed=3, lr_warmup_steps=4, ema_decay=0.9)
 
@@ -136,3 +140,51 @@ def test_only_weight_matrices_are_decayed():
     assert [group["weight_decay"] for group in groups] == [0.05, 0.0, 0.0]
     assert all(p.ndim > 1 for p in groups[0]["params"])
     assert groups[2]["params"] == [model.alpha] and groups[2]["lr_scale"] == 5.0
+
+
+def test_layers_learn_more_slowly_the_further_they_are_from_the_head():
+    network = Network(SMALL_V2, num_classes=3, resolution=32)
+    groups = build_optimizer(network, lr=0.1, weight_decay=0.05, layer_decay=0.5).param_groups
+    scale = {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
+    decay = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert scale.keys() == {id(parameter) for parameter in network.parameters()}
+    layers = [network.head, network.stages[3].blocks[1], network.stages[2].blocks[0], network.stem]
+    scales = [scale[id(next(layer.parameters()))] for layer in layers]
+    assert scales[0] == 1.0 and scales == sorted(set(scales), reverse=True)
+    for name, parameter in network.named_parameters():
+        plain = parameter.ndim <= 1 or name.endswith("attention_bias") or "layer_scale" in name
+        assert decay[id(parameter)] == (0.0 if plain else 0.05), name
+
+
+def test_frozen_steps_train_the_heads_alone_and_a_resumed_run_ends_alike(tmp_path):
+    frozen = replace(RECIPE, num_steps=6, frozen_steps=4, ema_decay=0.0, layer_decay=0.7, lr_warmup_steps=0)
+    rates = [frozen.lr(step) for step in range(6)]
+    assert rates[:5] == [RECIPE.peak_lr] * 5 and rates[5] < RECIPE.peak_lr
+
+    def tune(folder, num_steps, kill_at=()):
+        kills = set(kill_at)
+
+        def on_step(step, loss):
+            if step in kills:
+                kills.remove(step)
+                raise Killed
+
+        while True:
+            torch.manual_seed(0)
+            network = Network(SMALL_V2, num_classes=4, resolution=8)
+            before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0)
+            recipe, log = replace(frozen, num_steps=num_steps), EventLog(folder / "metrics.jsonl")
+            try:
+                fit(network, Noisy(), batches_from, recipe, checkpoint=checkpoint, log=log, on_step=on_step)
+            except Killed:
+                continue
+            return before, network.state_dict()
+
+    before, after = tune(tmp_path / "heads", 4)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"head.weight", "head.bias"}
+    _, whole = tune(tmp_path / "whole", 6)
+    assert not torch.equal(whole["stem.conv1.weight"], before["stem.conv1.weight"])
+    assert not torch.equal(whole["stem.norm1.running_mean"], before["stem.norm1.running_mean"])
+    _, resumed = tune(tmp_path / "killed", 6, kill_at=(2, 4, 5))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())

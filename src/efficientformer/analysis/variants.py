@@ -54,6 +54,7 @@ class MapBlock(nn.Module):
 
     def __init__(self, block: DeployMB4D, activation: str = "GELU", norm: str | None = None) -> None:
         super().__init__()
+        assert block.kept_share is not None
         self.kept_share, self.pooled_share = block.kept_share, block.pooled_share
         self.mlp = MapMlp(block, activation, norm)
 

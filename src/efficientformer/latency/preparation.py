@@ -15,6 +15,7 @@ from efficientformer.latency.chains import Chain
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtimes import Runtime
 from efficientformer.models.create import create_model
+from efficientformer.models.forms import DeployForms, forms_of
 from efficientformer.models.fuse import fuse
 from efficientformer.models.parts import build_part, part_input_shape
 
@@ -28,23 +29,26 @@ def prepare_chain(chain: Chain, runtime: Runtime) -> Prepared:
         for name, parameter in module.named_parameters():
             if "layer_scale" in name:
                 parameter.fill_(LAYER_SCALE)
-    return runtime.prepare(fuse(module), part_input_shape(chain[0]))
+    return runtime.prepare(fuse(module, forms_of(runtime.name)), part_input_shape(chain[0]))
 
 
 def prepare_architecture(
     architecture: Architecture, resolution: int | Grid, num_classes: int, runtime: Runtime
 ) -> Prepared:
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
-    return runtime.prepare(untrained_network(architecture, resolution, num_classes), (1, 3, height, width))
+    network = untrained_network(architecture, resolution, num_classes, forms_of(runtime.name))
+    return runtime.prepare(network, (1, 3, height, width))
 
 
-def untrained_network(architecture: Architecture, resolution: int | Grid, num_classes: int) -> nn.Module:
+def untrained_network(
+    architecture: Architecture, resolution: int | Grid, num_classes: int, forms: DeployForms = DeployForms()
+) -> nn.Module:
     """In deploy form."""
     with same_weights():
         network = create_model(
             architecture, num_classes=num_classes, resolution=resolution, layer_scale_init=LAYER_SCALE
         )
-    return fuse(network)
+    return fuse(network, forms)
 
 
 @contextlib.contextmanager

@@ -18,12 +18,14 @@ def create_model(
     *,
     pretrained: bool | str | Path = False,
     revision: str | None = None,
+    with_head: bool = True,
     **options: Any,
 ) -> Network:
     """A network of an architecture, or of a name of `arch.zoo.ZOO`; `options` are those of `Network`.
 
     pretrained: True takes the published weights of that name, downloaded once (`revision` names a version of them), a
-    path those of that file. They are brought to the network's resolution; heads of other than 1000 classes stay fresh.
+    path those of that file. They are brought to the network's resolution; heads of other than 1000 classes stay fresh,
+    and so do all of them without `with_head`.
     Raises ArchitectureError on an unknown name, UsageError on sizes that no network can have, RecordError on weights
     that cannot be had or do not fit.
     """
@@ -38,6 +40,6 @@ def create_model(
             "Published weights belong to a name, such as efficientformer_l1; give the path of a file instead."
         )
     path = published_weights(name, revision=revision) if pretrained is True and name else Path(str(pretrained))
-    load_weights(network, path, with_head=network.num_classes == PUBLISHED_CLASSES, resize_bias=True)
+    load_weights(network, path, with_head=with_head and network.num_classes == PUBLISHED_CLASSES, resize_bias=True)
     network.preprocessing = dict(PUBLISHED_PREPROCESSING)
     return network

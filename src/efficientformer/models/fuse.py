@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from efficientformer.arch.parts import Grid
 from efficientformer.models.embed import ConvNorm, Stem
 from efficientformer.models.folding import constant_bias, folded, require_grid, scaled
+from efficientformer.models.forms import DeployForms
 from efficientformer.models.fuse_v2 import DeployAttentionDownsample, DeployAttnFFN, DeployFFN
 from efficientformer.models.map_attention import AttentionDownsample
 from efficientformer.models.metablocks import AttnFFNBlock, FFNBlock, MB3DBlock, MB4DBlock
@@ -21,31 +22,39 @@ from efficientformer.models.parts import MapHead
 from efficientformer.models.token_mixers import Attention, attend, average_neighbors, split_heads
 
 
-def fuse(module: nn.Module) -> nn.Module:
+def fuse(module: nn.Module, forms: DeployForms = DeployForms()) -> nn.Module:
     """A deploy form of a network, a part or a chain of parts: a copy in evaluation mode, without gradients.
 
-    It agrees with the original to rounding, on images of the resolution that the original was made for.
+    It agrees with the original to rounding, on images of the resolution that the original was made for; which of the
+    exact `forms` is fastest depends on the runtime.
     """
     with torch.no_grad():
-        return _fused(copy.deepcopy(module).eval(), {}).requires_grad_(False)
+        return _fused(copy.deepcopy(module).eval(), forms, {}).requires_grad_(False)
 
 
 class DeployMB4D(nn.Module):
-    """An MB4D whose first branch, x + scale * (pooled - x), is multiplied out: (1 - scale) * x + scale * pooled.
+    """An MB4D whose first branch, x + scale * (pooled - x), may be multiplied out: (1 - scale) * x + scale * pooled.
 
     Pooling leaves its padding out of the mean, so no single convolution would do. ONNX Runtime converts layouts around
     a subtraction but not around these products: they measured 2 to 5 % faster on whole networks.
     """
 
-    def __init__(self, block: MB4DBlock) -> None:
+    def __init__(self, block: MB4DBlock, forms: DeployForms) -> None:
         super().__init__()
-        self.kept_share = nn.Parameter(1 - block.layer_scale_1[:, None, None])
         self.pooled_share = nn.Parameter(block.layer_scale_1[:, None, None])
+        if forms.pooling == "products":
+            self.kept_share = nn.Parameter(1 - self.pooled_share)
+        else:
+            self.kept_share = None
         self.fc1 = fuse_conv_bn_eval(block.mlp.fc1, block.mlp.norm1)
         self.fc2 = scaled(fuse_conv_bn_eval(block.mlp.fc2, block.mlp.norm2), block.layer_scale_2)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.kept_share * x_BCHW + self.pooled_share * average_neighbors(x_BCHW)
+        pooled_BCHW = average_neighbors(x_BCHW)
+        if self.kept_share is None:
+            x_BCHW = x_BCHW + self.pooled_share * (pooled_BCHW - x_BCHW)
+        else:
+            x_BCHW = self.kept_share * x_BCHW + self.pooled_share * pooled_BCHW
         return x_BCHW + self.fc2(nn.functional.gelu(self.fc1(x_BCHW)))
 
 
@@ -86,22 +95,22 @@ class DeployAttention(nn.Module):
         return self.proj(attend(q_BhND, k_BhND, v_BhND, self.attention_bias))
 
 
-def _fused(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+def _fused(module: nn.Module, forms: DeployForms, done: dict[nn.Module, nn.Module]) -> nn.Module:
     """The deploy form of a module that may be changed; one that stands in several places is folded once."""
     if module not in done:
-        done[module] = deployed = _folded(module)
+        done[module] = deployed = _folded(module, forms)
         children = [
             (name, child) for name, child in deployed.named_modules(remove_duplicate=False) if name.count(".") == 0
         ]
         for name, child in children[1:]:
-            deployed.set_submodule(name, _fused(child, done))
+            deployed.set_submodule(name, _fused(child, forms, done))
     return done[module]
 
 
-def _folded(module: nn.Module) -> nn.Module:
+def _folded(module: nn.Module, forms: DeployForms) -> nn.Module:
     match module:
         case MB4DBlock():
-            return DeployMB4D(module)
+            return DeployMB4D(module, forms)
         case MB3DBlock():
             return DeployMB3D(module)
         case Stem():
@@ -110,11 +119,11 @@ def _folded(module: nn.Module) -> nn.Module:
             module.conv2 = fuse_conv_bn_eval(module.conv2, module.norm2)
             module.set_submodule("norm2", nn.Identity())
         case AttnFFNBlock():
-            return DeployAttnFFN(module)
+            return DeployAttnFFN(module, forms)
         case FFNBlock():
             return DeployFFN(module)
         case AttentionDownsample():
-            return DeployAttentionDownsample(module)
+            return DeployAttentionDownsample(module, forms)
         case ConvNorm():
             module.conv = folded(module)
             module.set_submodule("norm", nn.Identity())

@@ -1,10 +1,13 @@
 """The deploy form of EfficientFormerV2's blocks; see `fuse`."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from efficientformer.models.folding import constant_bias, folded, joined, require_grid, scaled
+from efficientformer.models.forms import DeployForms
 from efficientformer.models.layout import grid_of
 from efficientformer.models.map_attention import (
     AttentionDownsample,
@@ -35,28 +38,39 @@ class DeployFFN(nn.Module):
 class DeployAttnFFN(DeployFFN):
     """An AttnFFN block whose branches both end in convolutions that carry the layer scales."""
 
-    def __init__(self, block: AttnFFNBlock) -> None:
+    def __init__(self, block: AttnFFNBlock, forms: DeployForms) -> None:
         super().__init__(block)
-        self.token_mixer = DeployMapAttention(block.token_mixer, block.layer_scale_1)
+        self.token_mixer = DeployMapAttention(block.token_mixer, block.layer_scale_1, forms)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return super().forward(x_BCHW + self.token_mixer(x_BCHW))
 
 
-class DeployMapAttention(nn.Module):
-    """Map attention with one convolution for queries, keys and values.
+class Projections(nn.Module):
+    """1x1 convolutions of the same map, as one whose channels are split, or one by one."""
 
-    The first talking head is linear, so it mixes the constant bias (h, N, N) beforehand.
-    """
+    def __init__(self, layers: list[nn.Conv2d], forms: DeployForms) -> None:
+        super().__init__()
+        self.channels = [layer.out_channels for layer in layers]
+        self.layers = nn.ModuleList([joined(layers)] if forms.projections == "joined" else layers)
+
+    def forward(self, x_BCHW: Tensor) -> Sequence[Tensor]:
+        if len(self.layers) == 1:
+            return self.layers[0](x_BCHW).split(self.channels, dim=1)
+        return [layer(x_BCHW) for layer in self.layers]
+
+
+class DeployMapAttention(nn.Module):
+    """Map attention. The first talking head is linear, so it mixes the constant bias (h, N, N) beforehand."""
 
     attention_bias: Tensor
 
-    def __init__(self, attention: MapAttention, layer_scale: Tensor) -> None:
+    def __init__(self, attention: MapAttention, layer_scale: Tensor, forms: DeployForms) -> None:
         super().__init__()
         self.grid, self.stride, self.num_heads = attention.grid, attention.stride, attention.num_heads
-        self.head_dims = attention.head_dims
         self.stride_conv = folded(attention.stride_conv) if attention.stride > 1 else nn.Identity()  # type: ignore[arg-type]
-        self.qkv = joined([_scaled_by(folded(attention.q), attention.scale), folded(attention.k), folded(attention.v)])
+        q = _scaled_by(folded(attention.q), attention.scale)
+        self.qkv = Projections([q, folded(attention.k), folded(attention.v)], forms)
         self.v_local = folded(attention.v_local)
         self.talking_head1, self.talking_head2 = attention.talking_head1, attention.talking_head2
         self.proj = scaled(folded(attention.proj), layer_scale)
@@ -67,8 +81,7 @@ class DeployMapAttention(nn.Module):
         grid = grid_of(x_BCHW)
         x_BCHW = self.stride_conv(x_BCHW)
         require_grid(grid_of(x_BCHW), self.grid)
-        channels = [self.num_heads * dim for dim in self.head_dims]
-        q_BCHW, k_BCHW, v_BCHW = self.qkv(x_BCHW).split(channels, dim=1)
+        q_BCHW, k_BCHW, v_BCHW = self.qkv(x_BCHW)
         q_BhDN, k_BhDN, v_BhDN = (split_map(x, self.num_heads) for x in (q_BCHW, k_BCHW, v_BCHW))
         scores_BhNN = self.talking_head1(q_BhDN.transpose(2, 3) @ k_BhDN) + self.attention_bias
         weights_BhNN = self.talking_head2(scores_BhNN.softmax(dim=3))
@@ -81,7 +94,7 @@ class DeployAttentionDownsample(nn.Module):
 
     attention_bias: Tensor
 
-    def __init__(self, downsample: AttentionDownsample) -> None:
+    def __init__(self, downsample: AttentionDownsample, forms: DeployForms) -> None:
         super().__init__()
         attention: SubsamplingAttention = downsample.attn
         self.conv = folded(downsample)
@@ -89,8 +102,7 @@ class DeployAttentionDownsample(nn.Module):
         self.q_local = attention.q_local
         self.q_local.weight[:, :, 1, 1] += 1
         self.q = _scaled_by(folded(attention.q), attention.scale)
-        self.head_channels = (attention.k.conv.out_channels, attention.v.conv.out_channels)
-        self.kv = joined([folded(attention.k), folded(attention.v)])
+        self.kv = Projections([folded(attention.k), folded(attention.v)], forms)
         self.v_local = folded(attention.v_local)
         self.proj = folded(attention.proj)
         self.register_buffer("attention_bias", constant_bias(attention))
@@ -98,7 +110,7 @@ class DeployAttentionDownsample(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         require_grid(grid_of(x_BCHW), self.grid)
         q_BCHW = self.q(self.q_local(x_BCHW))
-        k_BCHW, v_BCHW = self.kv(x_BCHW).split(self.head_channels, dim=1)
+        k_BCHW, v_BCHW = self.kv(x_BCHW)
         q_BhDM, k_BhDN, v_BhDN = (split_map(x, self.num_heads) for x in (q_BCHW, k_BCHW, v_BCHW))
         scores_BhMN = q_BhDM.transpose(2, 3) @ k_BhDN + self.attention_bias
         mixed_BCHW = join_map(scores_BhMN.softmax(dim=3), v_BhDN, grid_of(q_BCHW)) + self.v_local(v_BCHW)

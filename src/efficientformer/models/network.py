@@ -33,6 +33,7 @@ class Network(OnHub, nn.Module):
 
     head_dist: nn.Module | None
     preprocessing: dict[str, Any] | None = None
+    is_backbone_frozen = False
 
     def __init__(
         self,
@@ -164,6 +165,19 @@ class Network(OnHub, nn.Module):
         self.head = _linear(self.num_features, num_classes).to(like).train(self.training)
         if self.head_dist is not None:
             self.head_dist = _linear(self.num_features, num_classes).to(like).train(self.training)
+
+    def freeze_backbone(self, frozen: bool = True) -> None:
+        """Train the heads alone: all in front of them keeps its weights and its batch norm statistics."""
+        self.is_backbone_frozen = frozen
+        for part in (self.stem, self.stages, self.norm):
+            part.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for part in (self.stem, self.stages, self.norm) if self.is_backbone_frozen else ():
+            part.eval()
+        return self
 
     def set_distilled_training(self, enable: bool = True) -> None:
         self.distilled_training = enable

@@ -15,7 +15,7 @@ from efficientformer.latency.devices import default_clock
 from efficientformer.latency.runtimes import ACCELERATORS, RuntimeName
 from efficientformer.search.actions import ActionSet
 
-PresetName = Literal["quick", "standard", "imagenet"]
+PresetName = Literal["quick", "standard", "imagenet", "fine_tune"]
 Augmentation = Literal["light", "standard", "strong"]
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -145,8 +145,19 @@ class TrainSettings(_Settings):
     augmentation: Augmentation = "light"
     init: Literal["scratch", "supernet"] = "scratch"
     """scratch: new weights (the paper). supernet: start from the supernet's."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of each layer as a share of that of the layer behind it, for weights that were trained before."""
+    frozen_epochs: NotNegative = 0.0
+    """Epochs at first that train the head alone."""
     evaluate_every: Positive = 2
     """Epochs between scores in the training log."""
+
+
+class ExportSettings(_Settings):
+    """Files of the trained networks."""
+
+    autotune: bool = True
+    """Measure equivalent forms of a network on the device, and write the fastest; seconds for each network."""
 
 
 class VerifySettings(_Settings):
@@ -160,7 +171,8 @@ class Settings(_Settings):
     """One run, complete."""
 
     preset: PresetName = "quick"
-    """quick suits images of 28 to 64 px, standard 96 to 160 px, imagenet is the paper's space at 224 px."""
+    """quick suits images of 28 to 64 px, standard 96 to 160 px, imagenet is the paper's space at 224 px; fine_tune is
+    for train --init."""
     data: str | None = None
     """Folder of images; the shipped Fashion-MNIST sample when absent."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
@@ -201,6 +213,7 @@ class Settings(_Settings):
     baselines: BaselineSettings = BaselineSettings()
     rank: RankSettings = RankSettings()
     train: TrainSettings = TrainSettings()
+    export: ExportSettings = ExportSettings()
     verify: VerifySettings = VerifySettings()
 
     @model_validator(mode="after")
@@ -248,6 +261,19 @@ PRESETS: dict[str, dict[str, Any]] = {
             "cutmix": 1.0,
             "ema_decay": 0.9999,
             "evaluate_every": 10,
+        },
+    },
+    "fine_tune": {
+        "resolution": 224,
+        "space": "imagenet",
+        "workers": 2,
+        "train": {
+            "epochs": 20,
+            "lr": 5e-4,
+            "layer_decay": 0.75,
+            "frozen_epochs": 1.0,
+            "augmentation": "standard",
+            "ema_decay": 0.999,
         },
     },
 }

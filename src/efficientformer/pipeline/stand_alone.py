@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from efficientformer.data.loader import eval_batches
+from efficientformer.data.loader import eval_batches, steps_per_epoch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import eval_transform
 from efficientformer.models.create import create_model
@@ -50,6 +50,8 @@ def train_network(
         log=log,
         on_epoch=score,
         ema_decay=settings.ema_decay,
+        layer_decay=settings.layer_decay,
+        frozen_steps=round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size)),
     )
 
 

@@ -15,6 +15,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn, optim
 
 from efficientformer.errors import TrainingError
+from efficientformer.models.network import Network
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog
@@ -41,6 +42,15 @@ class Recipe:
     clip_norm: float = 1.0
     ema_decay: float = 0.0
     alpha_lr_scale: float = 1.0
+    layer_decay: float = 1.0
+    frozen_steps: int = 0
+    """Steps at first that train a network's heads alone, at the peak learning rate; the schedule begins after them."""
+
+    def lr(self, step: int) -> float:
+        if step < self.frozen_steps:
+            return self.peak_lr
+        scheduled = self.num_steps - self.frozen_steps
+        return cosine_lr(step - self.frozen_steps, scheduled, peak_lr=self.peak_lr, warmup_steps=self.lr_warmup_steps)
 
 
 @dataclass
@@ -93,7 +103,11 @@ def fit(
     model.to(memory_format=torch.channels_last)
     device = next(model.parameters()).device
     optimizer = build_optimizer(
-        model, lr=recipe.peak_lr, weight_decay=recipe.weight_decay, alpha_lr_scale=recipe.alpha_lr_scale
+        model,
+        lr=recipe.peak_lr,
+        weight_decay=recipe.weight_decay,
+        alpha_lr_scale=recipe.alpha_lr_scale,
+        layer_decay=recipe.layer_decay,
     )
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
     state = TrainingState(model, optimizer, ema)
@@ -108,9 +122,11 @@ def fit(
     while state.step < recipe.num_steps:
         images_BCHW, labels_B = next(batches)
         seed_step(recipe.seed, state.step)
-        lr = cosine_lr(state.step, recipe.num_steps, peak_lr=recipe.peak_lr, warmup_steps=recipe.lr_warmup_steps)
+        lr = recipe.lr(state.step)
         for group in optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
+        if isinstance(model, Network) and recipe.frozen_steps:
+            model.freeze_backbone(state.step < recipe.frozen_steps)
 
         model.train()
         progress = state.step / recipe.num_steps

@@ -2,13 +2,11 @@
 
 import time
 
-from efficientformer.data.loader import steps_per_epoch
-from efficientformer.models.weights import save_weights
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.stand_alone import train_stand_alone
+from efficientformer.pipeline.trained import Trained, keep_trained
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
-from efficientformer.provenance import provenance
-from efficientformer.records import digest, write_record
+from efficientformer.records import digest
 from efficientformer.search.subnet import Subnet
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog
@@ -34,36 +32,14 @@ def run(workspace: Workspace) -> None:
 
 
 def _train(workspace: Workspace, found: FoundNetwork, fingerprint: str) -> None:
-    settings, files = workspace.settings.train, found.files
     started = time.monotonic()
     network = train_stand_alone(
         workspace,
         Subnet(found.architecture, found.origins),
         title=f"training {found.budget.text}",
-        checkpoint=CheckpointFile(files.checkpoint, fingerprint),
-        log=EventLog(files.metrics),
+        checkpoint=CheckpointFile(found.files.checkpoint, fingerprint),
+        log=EventLog(found.files.metrics),
     )
-    if not workspace.world.is_first:
-        return
-    save_weights(network.cpu(), files.weights)
-    classes = list(workspace.dataset.classes)
-    write_record(
-        files.architecture,
-        {
-            "architecture": found.architecture.to_json(),
-            "resolution": workspace.settings.resolution,
-            "num_classes": len(classes),
-            "classes": classes,
-            "preprocessing": workspace.preprocessing.to_json(),
-        },
-    )
-    write_record(
-        files.train_record,
-        {
-            "epochs": settings.epochs,
-            "num_steps": settings.epochs * steps_per_epoch(workspace.training_images, settings.batch_size),
-            "init": settings.init,
-            "seconds": time.monotonic() - started,
-            "provenance": provenance(),
-        },
-    )
+    if workspace.world.is_first:
+        seconds = time.monotonic() - started
+        keep_trained(workspace, Trained.of(found), network, init=workspace.settings.train.init, seconds=seconds)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from efficientformer.models.forms import DeployForms
 from efficientformer.models.fuse import fuse
 from efficientformer.models.weights import load_network
 from efficientformer.pipeline.corrections import correct
@@ -109,6 +110,7 @@ def _open(workspace: Workspace, network: FoundNetwork):
     """The exported file where the runtime opens such; others run the same weights in the same deploy form."""
     if network.files.onnx.suffix not in workspace.runtime.suffixes:
         resolution = workspace.settings.resolution
-        deployed = fuse(load_network(network.files.weights))
+        forms = DeployForms(**read_record(network.files.export_record)["forms"])
+        deployed = fuse(load_network(network.files.weights), forms)
         return workspace.runtime.prepare(deployed, (1, 3, resolution, resolution))
     return open_exported(workspace, network.files.onnx)

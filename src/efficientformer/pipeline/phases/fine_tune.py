@@ -1,0 +1,96 @@
+"""Phase `fine-tune`: train a published network, or one that a run made, on other images; then score and export it."""
+
+import time
+from pathlib import Path
+
+from efficientformer.arch.zoo import ZOO
+from efficientformer.errors import UsageError
+from efficientformer.models.create import create_model
+from efficientformer.models.hub import published_weights
+from efficientformer.models.network import Network
+from efficientformer.models.weights import load_network
+from efficientformer.pipeline.stamps import Stamp
+from efficientformer.pipeline.stand_alone import train_network
+from efficientformer.pipeline.trained import Trained, evaluate_trained, export_trained, keep_trained
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.records import file_digest
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.events import EventLog
+from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+
+
+def run(workspace: Workspace, init: str, weights: Path | None = None) -> Trained:
+    """Train the network of `init`: a name of `arch.zoo.ZOO`, with published weights or those of the file `weights`, or
+    the path of a weights file of this package. Its heads are new.
+
+    Raises UsageError when `init` is neither, RecordError when weights cannot be had or do not fit.
+    """
+    source = _source(init, weights)
+    network = _initial(workspace, init, source)
+    name = name_of(init)
+    trained = Trained(name, network.architecture, workspace.run_dir.network(name), {"init": name})
+    files = trained.files
+    stamp = Stamp(
+        f"fine-tune {name}",
+        settings=workspace.chosen("resolution", "seed", "train"),
+        inputs=workspace.data_digest() | {"the weights to start from": file_digest(source)},
+    )
+
+    def train(fingerprint: str) -> None:
+        started = time.monotonic()
+        best = train_network(
+            workspace,
+            network,
+            title=f"training {name}",
+            checkpoint=CheckpointFile(files.checkpoint, fingerprint),
+            log=EventLog(files.metrics),
+        )
+        assert isinstance(best, Network)
+        if workspace.world.is_first:
+            keep_trained(workspace, trained, best, init=name, seconds=time.monotonic() - started)
+
+    workspace.run_shared_phase(stamp, [files.weights, files.train_record, files.architecture], train)
+    if workspace.world.is_first:
+        files.checkpoint.unlink(missing_ok=True)
+    if workspace.world.size == 1:
+        evaluate_trained(workspace, trained)
+        export_trained(workspace, trained)
+        workspace.console.say(str(files.onnx))
+    return trained
+
+
+def name_of(init: str) -> str:
+    """What the network is called: its published name, or that of the folder its weights lie in."""
+    if init in ZOO:
+        return init
+    path = Path(init)
+    return path.parent.name if path.stem == "weights" and path.parent.name else path.stem
+
+
+def _source(init: str, weights: Path | None) -> Path:
+    if init in ZOO:
+        return weights or published_weights(init)
+    if weights is not None:
+        raise UsageError(f"--weights is the file of a published network's weights; --init {init} names a file itself.")
+    if not Path(init).is_file():
+        raise UsageError(
+            f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."
+        )
+    return Path(init)
+
+
+def _initial(workspace: Workspace, init: str, source: Path) -> Network:
+    num_classes, settings = len(workspace.dataset.classes), workspace.settings
+    seed_step(settings.seed, INITIAL_WEIGHTS)
+    if init in ZOO:
+        return create_model(
+            init,
+            pretrained=source,
+            with_head=False,
+            num_classes=num_classes,
+            resolution=settings.resolution,
+            drop_path_rate=settings.train.drop_path_rate,
+        )
+    network = load_network(source).set_resolution(settings.resolution)
+    network.reset_classifier(num_classes)
+    return network
