@@ -86,6 +86,18 @@ def test_the_fastest_of_the_exact_forms_is_exported(designed, command, tmp_path)
     assert all(export["forms"]["pooling"] == "products" and "compared" not in export for export in untuned)
 
 
+def test_a_file_that_takes_any_number_of_images_is_verified_all_the_same(designed, command, tmp_path):
+    run_dir = tmp_path / "batches"
+    shutil.copytree(designed[0], run_dir)
+    for arguments in (("export", "--export.dynamic-batch"), ("verify",)):
+        process = command(*arguments, "--run-dir", run_dir)
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr
+    path = run_dir / "networks" / "60pct" / "model.onnx"
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"images": np.zeros((7, 3, 16, 16), np.float32)})[0].shape == (7, 3)
+
+
 def test_the_broken_file_is_named_everywhere(designed):
     run_dir, _, stderr = designed
     assert "broken.png" in stderr

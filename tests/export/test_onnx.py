@@ -101,6 +101,31 @@ def test_another_resolution_than_it_was_made_for(tmp_path):
     assert onnx_parity(network, path, (1, 3, 48, 40)) <= 1e-4
 
 
+@pytest.mark.parametrize("architecture", [SMALL, SMALL_V2], ids=["v1", "v2"])
+@pytest.mark.parametrize("folded", [False, True])
+def test_any_number_of_images(tmp_path, architecture, folded):
+    network, path = trained(create_model(architecture, num_classes=5, resolution=(40, 56))), tmp_path / "model.onnx"
+    export_onnx(fuse(network) if folded else network, (2, 3, 40, 56), path, dynamic_batch=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for count in (1, 2, 5):
+        images = torch.randn(count, 3, 40, 56)
+        (found,) = session.run(None, {"images": images.numpy()})
+        with torch.no_grad():
+            expected = network.eval()(images).numpy()
+        assert found.shape == (count, 5) and abs(found - expected).max() <= 1e-4 * expected.std()
+
+
+@pytest.mark.parametrize("architecture", [SMALL, SMALL_V2], ids=["v1", "v2"])
+def test_torch_export_keeps_the_function(architecture):
+    network = trained(create_model(architecture, num_classes=5, resolution=32)).eval()
+    images = torch.randn(4, 3, 32, 32)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    for module in (network, fuse(network)):
+        exported = torch.export.export(module, (images[:2],), dynamic_shapes=({0: batch},)).module()
+        with torch.no_grad():
+            torch.testing.assert_close(exported(images), network(images), rtol=1e-4, atol=1e-4)
+
+
 def test_every_part(tmp_path):
     for index, part in enumerate(network_parts(SMALL, 32, 5)):
         module, path = build_part(part), tmp_path / f"{index}.onnx"

@@ -12,6 +12,7 @@ def export(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
     For example:
 
         efficientformer export --run-dir runs/photos
+        efficientformer export --run-dir runs/photos --export.dynamic-batch
     """
     from efficientformer.pipeline.phases import export as phase
     from efficientformer.records import read_record

@@ -1,4 +1,4 @@
-"""ONNX files: one static shape, one file, written whole, with the facts about the model inside.
+"""ONNX files: one size of images, one file, written whole, with the facts about the model inside.
 
 PyTorch's TorchScript exporter is used on purpose: it takes milliseconds per block where its successor takes seconds,
 and a latency table needs hundreds of files. ONNX Runtime runs both results at the same speed.
@@ -30,13 +30,15 @@ def export_onnx(
     *,
     input_name: str = "images",
     output_name: str = "logits",
+    dynamic_batch: bool = False,
 ) -> None:
     """Write `module`, which stays as it is, in evaluation mode for inputs of exactly `input_shape`, batch first.
 
-    Raises RecordError when the file cannot be written.
+    dynamic_batch: any number of images at a time; runtimes plan ahead less, and one image may take longer. Raises
+    RecordError when the file cannot be written.
     """
     with atomic_path(path) as temporary:
-        _export(copy.deepcopy(module).cpu().eval(), input_shape, temporary, input_name, output_name)
+        _export(copy.deepcopy(module).cpu().eval(), input_shape, temporary, input_name, output_name, dynamic_batch)
         model = onnx.load_model(temporary)
         onnx.helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)
@@ -52,7 +54,9 @@ def read_onnx_metadata(path: Path) -> dict[str, str]:
     return {prop.key: prop.value for prop in model.metadata_props}
 
 
-def _export(module: nn.Module, input_shape: tuple[int, ...], path: Path, input_name: str, output_name: str) -> None:
+def _export(
+    module: nn.Module, input_shape: tuple[int, ...], path: Path, input_name: str, output_name: str, dynamic_batch: bool
+) -> None:
     like = next(module.parameters(), torch.empty(0))
     example = torch.zeros(input_shape, dtype=like.dtype)
     with warnings.catch_warnings():
@@ -65,6 +69,7 @@ def _export(module: nn.Module, input_shape: tuple[int, ...], path: Path, input_n
             path,
             input_names=[input_name],
             output_names=[output_name],
+            dynamic_axes={name: {0: "batch"} for name in (input_name, output_name)} if dynamic_batch else None,
             opset_version=OPSET,
             dynamo=False,
         )

@@ -158,6 +158,8 @@ class ExportSettings(_Settings):
 
     autotune: bool = True
     """Measure equivalent forms of a network on the device, and write the fastest; seconds for each network."""
+    dynamic_batch: bool = False
+    """Files that take any number of images at a time, rather than one."""
 
 
 class VerifySettings(_Settings):

@@ -115,7 +115,8 @@ def _export(workspace: Workspace, trained: Trained) -> None:
     metadata = _metadata(workspace, trained)
     input_shape = (1, 3, resolution, resolution)
     forms, tuning = fastest_forms(workspace, network)
-    export_onnx(fuse(network, forms), input_shape, files.onnx, metadata)
+    dynamic_batch = workspace.settings.export.dynamic_batch
+    export_onnx(fuse(network, forms), input_shape, files.onnx, metadata, dynamic_batch=dynamic_batch)
     difference = onnx_parity(network, files.onnx, input_shape)
     if not difference <= TOLERANCE:
         files.onnx.unlink()
