@@ -14,8 +14,9 @@ from efficientformer.arch.spec import MB3D, Architecture
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread_and_the_same_images_every_time():
     torch.set_num_threads(1)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
