@@ -14,9 +14,8 @@ from efficientformer.arch.spec import MB3D, Architecture
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_the_same_images_every_time():
+def one_thread():
     torch.set_num_threads(1)
-    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
