@@ -19,9 +19,9 @@ def fastest_forms(workspace: Workspace, network: Network) -> tuple[DeployForms, 
     runtime, settings = workspace.runtime, workspace.settings
     shape = (1, 3, settings.resolution, settings.resolution)
     usual = forms_of(runtime.name)
-    forms = {USUAL: usual} | {str(other): other for other in usual.others(network.architecture)}
     if not settings.export.autotune:
         return usual, {"forms": usual.to_json()}
+    forms = {USUAL: usual} | {str(other): other for other in usual.others(network.architecture)}
     subjects = {
         name: Subject(runtime.prepare(fuse(network, form), shape), runtime, shape) for name, form in forms.items()
     }

@@ -22,7 +22,7 @@ def train_stand_alone(
     workspace: Workspace, subnet: Subnet, *, title: str, checkpoint: CheckpointFile, log: EventLog
 ) -> Network:
     """From new weights or the supernet's, as the settings say. Validation scores are logged, never acted upon."""
-    network = train_network(workspace, _initial(workspace, subnet), title=title, checkpoint=checkpoint, log=log)
+    network = train_network(workspace, initial_network(workspace, subnet), title=title, checkpoint=checkpoint, log=log)
     assert isinstance(network, Network)
     return network
 
@@ -62,7 +62,8 @@ def validate(workspace: Workspace, network: nn.Module) -> Scores:
     return evaluate(network, batches, len(workspace.dataset.classes))
 
 
-def _initial(workspace: Workspace, subnet: Subnet) -> Network:
+def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
+    """With new weights or the supernet's, as the settings say."""
     settings = workspace.settings
     if settings.train.init == "supernet":
         return extract_network(load_supernet(workspace), subnet)

@@ -1,8 +1,9 @@
 """A trained network of a run: kept in its folder, scored on validation images, exported and compared with PyTorch."""
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from efficientformer import __version__
 from efficientformer.arch.spec import Architecture
@@ -17,10 +18,13 @@ from efficientformer.models.weights import load_network, save_weights
 from efficientformer.pipeline.autotune import fastest_forms
 from efficientformer.pipeline.run_dir import NetworkFiles
 from efficientformer.pipeline.stamps import Stamp
+from efficientformer.pipeline.stand_alone import train_network
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, read_record, write_record
 from efficientformer.tasks.classification import evaluate
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.events import EventLog
 
 TOLERANCE = 1e-3
 """Largest accepted difference of a logit between PyTorch and the exported file, in float32."""
@@ -28,20 +32,61 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that a run trains, by the name of its folder; `about` goes into the exported file as it is."""
+    """A network that a run trains, by the name of its folder and for people; `about` goes into the exported file."""
 
     name: str
+    title: str
     architecture: Architecture
     files: NetworkFiles
     about: dict[str, str]
 
     @classmethod
     def of(cls, found: FoundNetwork) -> "Trained":
-        return cls(found.budget.slug, found.architecture, found.files, {"budget": found.budget.text})
+        title = found.budget.text
+        return cls(found.budget.slug, title, found.architecture, found.files, {"budget": title})
 
 
-def keep_trained(workspace: Workspace, trained: Trained, network: Network, *, init: str, seconds: float) -> None:
-    """Weights, what the network is, and how it was trained. Raises RecordError when they cannot be written."""
+def train_trained(
+    workspace: Workspace,
+    trained: Trained,
+    initial: Callable[[], Network],
+    *,
+    phase: str,
+    inputs: dict[str, str],
+    init: str,
+) -> None:
+    """Phase `phase` of one network: train what `initial` gives, which follows from `inputs`, and keep it.
+
+    `init` is where its weights come from, for the record. Raises as `fit` does, and RecordError when the network
+    cannot be written.
+    """
+    files = trained.files
+    stamp = Stamp(
+        f"{phase} {trained.name}",
+        settings=workspace.chosen("resolution", "seed", "train"),
+        inputs=workspace.data_digest() | inputs,
+    )
+
+    def train(fingerprint: str) -> None:
+        started = time.monotonic()
+        network = train_network(
+            workspace,
+            initial(),
+            title=f"training {trained.title}",
+            checkpoint=CheckpointFile(files.checkpoint, fingerprint),
+            log=EventLog(files.metrics),
+        )
+        assert isinstance(network, Network)
+        if workspace.world.is_first:
+            _keep(workspace, trained, network, init=init, seconds=time.monotonic() - started)
+
+    workspace.run_shared_phase(stamp, [files.weights, files.train_record, files.architecture], train)
+    if workspace.world.is_first:
+        files.checkpoint.unlink(missing_ok=True)
+
+
+def _keep(workspace: Workspace, trained: Trained, network: Network, *, init: str, seconds: float) -> None:
+    """Weights, what the network is, and how it was trained."""
     files, settings, classes = trained.files, workspace.settings.train, list(workspace.dataset.classes)
     save_weights(network.cpu(), files.weights)
     write_record(
@@ -121,7 +166,7 @@ def _export(workspace: Workspace, trained: Trained) -> None:
     if not difference <= TOLERANCE:
         files.onnx.unlink()
         raise EfficientFormerError(
-            f"The exported file of {trained.name} differs from PyTorch by {difference:.2g} (limit {TOLERANCE:g}). "
+            f"The exported file of {trained.title} differs from PyTorch by {difference:.2g} (limit {TOLERANCE:g}). "
             "It was removed; please report the architecture in architecture.json."
         )
     write_record(
@@ -138,7 +183,7 @@ def _export(workspace: Workspace, trained: Trained) -> None:
     )
 
 
-def _metadata(workspace: Workspace, trained: Trained) -> dict[str, Any]:
+def _metadata(workspace: Workspace, trained: Trained) -> dict[str, str]:
     return {
         "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
         "preprocessing": json.dumps(workspace.preprocessing.to_json()),

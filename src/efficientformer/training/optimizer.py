@@ -16,22 +16,21 @@ def build_optimizer(
     layer_decay: learning rate of each layer as a share of that of the layer behind it, up to the head; for networks,
     whose `group_matcher` tells their layers.
     """
-    decayed, plain, alphas, plain_names = [], [], [], []
+    decayed, alphas, plain = [], [], dict[str, nn.Parameter]()
     for name, parameter in model.named_parameters():
         leaf = name.rsplit(".", 1)[-1]
         if leaf == "alpha":
             alphas.append(parameter)
         elif parameter.ndim <= 1 or leaf in ("bias", "attention_bias") or "layer_scale" in leaf:
-            plain.append(parameter)
-            plain_names.append(name)
+            plain[name] = parameter
         else:
             decayed.append(parameter)
     if layer_decay < 1:
-        groups = param_groups_layer_decay(model, weight_decay, plain_names, layer_decay=layer_decay)
+        groups = param_groups_layer_decay(model, weight_decay, list(plain), layer_decay=layer_decay)
         return optim.AdamW(groups, lr=lr, fused=True)
     groups = [
         {"params": decayed, "weight_decay": weight_decay, "lr_scale": 1.0},
-        {"params": plain, "weight_decay": 0.0, "lr_scale": 1.0},
+        {"params": list(plain.values()), "weight_decay": 0.0, "lr_scale": 1.0},
         {"params": alphas, "weight_decay": 0.0, "lr_scale": alpha_lr_scale},
     ]
     return optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)

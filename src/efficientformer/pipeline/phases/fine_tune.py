@@ -1,6 +1,5 @@
 """Phase `fine-tune`: train a published network, or one that a run made, on other images; then score and export it."""
 
-import time
 from pathlib import Path
 
 from efficientformer.arch.zoo import ZOO
@@ -9,13 +8,9 @@ from efficientformer.models.create import create_model
 from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
 from efficientformer.models.weights import load_network
-from efficientformer.pipeline.stamps import Stamp
-from efficientformer.pipeline.stand_alone import train_network
-from efficientformer.pipeline.trained import Trained, evaluate_trained, export_trained, keep_trained
+from efficientformer.pipeline.trained import Trained, evaluate_trained, export_trained, train_trained
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import file_digest
-from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
 
 
@@ -28,34 +23,13 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> Trained
     source = _source(init, weights)
     network = _initial(workspace, init, source)
     name = name_of(init)
-    trained = Trained(name, network.architecture, workspace.run_dir.network(name), {"init": name})
-    files = trained.files
-    stamp = Stamp(
-        f"fine-tune {name}",
-        settings=workspace.chosen("resolution", "seed", "train"),
-        inputs=workspace.data_digest() | {"the weights to start from": file_digest(source)},
-    )
-
-    def train(fingerprint: str) -> None:
-        started = time.monotonic()
-        best = train_network(
-            workspace,
-            network,
-            title=f"training {name}",
-            checkpoint=CheckpointFile(files.checkpoint, fingerprint),
-            log=EventLog(files.metrics),
-        )
-        assert isinstance(best, Network)
-        if workspace.world.is_first:
-            keep_trained(workspace, trained, best, init=name, seconds=time.monotonic() - started)
-
-    workspace.run_shared_phase(stamp, [files.weights, files.train_record, files.architecture], train)
-    if workspace.world.is_first:
-        files.checkpoint.unlink(missing_ok=True)
+    trained = Trained(name, name, network.architecture, workspace.run_dir.network(name), {"init": name})
+    inputs = {"the weights to start from": file_digest(source)}
+    train_trained(workspace, trained, lambda: network, phase="fine-tune", inputs=inputs, init=name)
     if workspace.world.size == 1:
         evaluate_trained(workspace, trained)
         export_trained(workspace, trained)
-        workspace.console.say(str(files.onnx))
+        workspace.console.say(str(trained.files.onnx))
     return trained
 
 
