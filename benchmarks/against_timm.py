@@ -77,8 +77,10 @@ def pair(name: str, resolution: int) -> tuple[Network, nn.Module]:
 def inference(name: str, runtime_name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     ours, theirs = pair(name, arguments.resolution)
     runtime, shape = open_runtime(runtime_name, arguments.threads), (1, 3, *[arguments.resolution] * 2)
+    # Eager PyTorch runs networks as they are built; what is exported is fused.
+    deployed = ours if runtime_name == "pytorch" else fuse(ours, forms_of(runtime_name))
     subjects = {
-        "ours": Subject(runtime.prepare(fuse(ours, forms_of(runtime_name)), shape), runtime, shape),
+        "ours": Subject(runtime.prepare(deployed, shape), runtime, shape),
         "timm": Subject(runtime.prepare(theirs, shape), runtime, shape),
     }
     outputs = [subject.prepared.output() for subject in subjects.values()]

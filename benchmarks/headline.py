@@ -23,21 +23,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.cli.app import run as run_verb
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement
 from efficientformer.models.create import create_model
-from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
-from efficientformer.pipeline.settings import resolve_settings
-from efficientformer.pipeline.stand_alone import train_network, validate
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
-from efficientformer.records import Journal, digest, read_record, write_record
-from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
+from efficientformer.records import read_record, write_record
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+from studies import open_run, parse, top1_alone, verb
 
 RECORD = Path(__file__).parent / "records" / "headline.json"
 REFERENCES = {"mobilenetv2_100": "MobileNetV2 x1.0", "mobilenetv2_140": "MobileNetV2 x1.4"}
@@ -50,15 +45,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each network")
     parser.add_argument("--out", type=Path, default=RECORD)
-    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    arguments, options = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
+    arguments, options = parse(parser)
     run_dir = RunDir(arguments.work)
-    options = ["--data", arguments.data, "--run-dir", str(run_dir.root), *options]
-    verb("table", options)
+    options = ["--data", arguments.data, *options]
+    verb("table", run_dir.root, options)
     budgets = budgets_ms(run_dir)
     options += [word for latency_ms in budgets.values() for word in ("--budget", f"{latency_ms:.4g}ms")]
-    verb("supernet", options)
-    verb("slim", options)
+    verb("supernet", run_dir.root, options)
+    verb("slim", run_dir.root, options)
     rows = compared(run_dir, list(budgets), arguments.seeds)
     write_record(
         arguments.out,
@@ -77,15 +71,6 @@ def main() -> None:
         sys.stdout.write(
             f"{name}: {row['p50_ms']:.3f} ms [{low:.3f}, {high:.3f}], {row['macs'] / 1e6:.0f} M MACs, top-1 {scores}\n"
         )
-
-
-def verb(name: str, options: list[str]) -> None:
-    if code := run_verb([name, *options]):
-        raise SystemExit(code)
-
-
-def open_run(run_dir: RunDir, **given: Any) -> Workspace:
-    return Workspace(run_dir, resolve_settings(run_dir.given_settings() | given), RunConsole())
 
 
 def budgets_ms(run_dir: RunDir) -> dict[str, float]:
@@ -118,7 +103,7 @@ def compared(run_dir: RunDir, references: list[str], num_seeds: int) -> dict[str
             if name in ours:
                 row["architecture"] = ours[name].to_json()
             if name != L1:
-                row["top1"] = [trained(run_dir, name, ours.get(name), seed) for seed in range(num_seeds)]
+                row["top1"] = [top1(open_run(run_dir, seed=seed), name, ours.get(name)) for seed in range(num_seeds)]
                 row["mean_top1"] = float(np.mean(row["top1"]))
             rows[name] = row
         return rows
@@ -158,6 +143,12 @@ def build(workspace: Workspace, name: str, architecture: Architecture | None) ->
     )
 
 
+def top1(workspace: Workspace, name: str, architecture: Architecture | None) -> float:
+    what = name if architecture is None else architecture.to_json()
+    folder = workspace.run_dir.root / "headline"
+    return top1_alone(workspace, folder, name, what, lambda: build(workspace, name, architecture))
+
+
 def costs(workspace: Workspace, name: str, architecture: Architecture | None) -> dict[str, int]:
     model, resolution = build(workspace, name, architecture).eval(), workspace.settings.resolution
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -166,27 +157,6 @@ def costs(workspace: Workspace, name: str, architecture: Architecture | None) ->
         "macs": counter.get_total_flops() // 2,
         "num_params": sum(parameter.numel() for parameter in model.parameters()),
     }
-
-
-def trained(run_dir: RunDir, name: str, architecture: Architecture | None, seed: int) -> float:
-    """Top-1 on validation images after training alone; kept, and a begun training goes on."""
-    workspace, folder = open_run(run_dir, seed=seed), run_dir.root / "headline"
-    about = digest([workspace.chosen("resolution", "train"), workspace.data_digest()])
-    what = name if architecture is None else architecture.to_json()
-    journal, key = Journal(folder / "trained.jsonl", about), digest([what, seed])
-    for line in journal.lines:
-        if line["network"] == key:
-            return line["top1"]
-    network = train_network(
-        workspace,
-        build(workspace, name, architecture),
-        title=f"training {name}, seed {seed}",
-        checkpoint=CheckpointFile(folder / "checkpoint.pt", digest([about, key])),
-        log=EventLog(folder / "metrics.jsonl"),
-    )
-    top1 = validate(workspace, network).top1
-    journal.add({"network": key, "name": name, "seed": seed, "top1": top1})
-    return top1
 
 
 if __name__ == "__main__":

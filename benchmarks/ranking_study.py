@@ -11,16 +11,15 @@ goes on after an interruption.
 """
 
 import argparse
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from efficientformer.cli.app import run as run_verb
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
+from studies import parse, share, verb
 
 RECORD = Path(__file__).parent / "records" / "ranking_study.json"
 VARIANTS: dict[str, list[str]] = {
@@ -42,15 +41,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
     parser.add_argument("--out", type=Path, default=RECORD)
-    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    arguments, options = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
+    arguments, options = parse(parser)
     options = ["--data", arguments.data, *options]
     first: RunDir | None = None
     rows = []
     for number, name in enumerate(arguments.variants):
         run_dir = RunDir(arguments.work / f"variant-{number}")
         if first is not None:
-            share(first, run_dir)
+            share(first, run_dir, [first.table, first.stamp("table"), first.rank_results])
         rows.append({"variant": name, **ranked(run_dir, [*options, *VARIANTS[name]])})
         first = first or run_dir
         sys.stdout.write(f"{name}: tau {rows[-1]['kendall_tau']:.2f} {rows[-1]['interval']}\n")
@@ -66,22 +64,12 @@ def main() -> None:
     )
 
 
-def share(source: RunDir, target: RunDir) -> None:
-    """What does not depend on the supernet: the table with its stamp, and the networks that were trained alone."""
-    for path in (source.table, source.stamp("table"), source.rank_results):
-        copy = target.root / path.relative_to(source.root)
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-
-
 def ranked(run_dir: RunDir, options: list[str]) -> dict[str, Any]:
     seconds = {}
-    for verb in ("table", "supernet", "rank"):
+    for name in ("table", "supernet", "rank"):
         started = time.monotonic()
-        if code := run_verb([verb, "--run-dir", str(run_dir.root), *options]):
-            raise SystemExit(code)
-        seconds[verb] = time.monotonic() - started
+        verb(name, run_dir.root, options)
+        seconds[name] = time.monotonic() - started
     found, supernet = read_record(run_dir.rank), read_record(run_dir.supernet_record)
     return {
         **{name: found[name] for name in ("kendall_tau", "interval", "latency_tau")},

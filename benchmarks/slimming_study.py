@@ -1,6 +1,6 @@
 """Does slimming win at equal latency? Its networks against random ones and a scaled L1, all trained alike.
 
-    python benchmarks/slimming_study.py --data cifar10 --work runs/study --seeds 3 -- --budget 40% --budget 25% \\
+    python benchmarks/slimming_study.py --data cifar10 --work runs/study --seeds 0 1 2 -- --budget 40% --budget 25% \\
         --resolution 32 --train.epochs 12
 
 For every seed a run of its own in `--work` is slimmed to every budget (options after `--` go to each verb). Rivals of a
@@ -18,22 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
-from efficientformer.cli.app import run as run_verb
 from efficientformer.latency.measure_networks import Subject, measure_networks
-from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
-from efficientformer.pipeline.settings import resolve_settings
-from efficientformer.pipeline.stand_alone import train_stand_alone, validate
+from efficientformer.pipeline.stand_alone import initial_network
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import Journal, digest, read_record, write_record
 from efficientformer.search.baselines import random_subnets, scaled_l1
 from efficientformer.search.subnet import Subnet
-from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
+from studies import mean_interval, open_run, parse, top1_alone, verb
 
 RECORD = Path(__file__).parent / "records" / "slimming_study.json"
 WITHIN = 0.02
@@ -47,22 +42,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=RECORD)
-    own, options = (sys.argv[1:], []) if "--" not in sys.argv else split(sys.argv[1:])
-    arguments = parser.parse_args(own)
-    if arguments.seeds < 2:
-        parser.error("--seeds is 2 or more: one seed has no interval")
+    arguments, options = parse(parser)
     rows = []
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         run_dir = arguments.work / f"seed-{seed}"
-        for verb in ("table", "supernet", "slim"):
-            given = [verb, "--data", arguments.data, "--seed", str(seed), "--run-dir", str(run_dir), *options]
-            if code := run_verb(given):
-                raise SystemExit(code)
-        rows += compared(run_dir, seed)
+        for name in ("table", "supernet", "slim"):
+            verb(name, run_dir, ["--data", arguments.data, "--seed", str(seed), *options])
+        rows += compared(RunDir(run_dir), seed)
+    if len(arguments.seeds) == 1:
+        sys.stdout.write("One seed has no interval: give this and others for a record.\n")
+        return
     found = {name: summary(name, rows) for name in BARS}
-    settings = read_record(arguments.work / "seed-0" / "settings.json")["given"] | {"data": Path(arguments.data).name}
+    settings = read_record(arguments.work / f"seed-{arguments.seeds[0]}" / "settings.json")["given"] | {
+        "data": Path(arguments.data).name
+    }
     write_record(
         arguments.out,
         {
@@ -80,32 +75,25 @@ def main() -> None:
         sys.stdout.write(f"slimming over {name}: {points}; {'held' if row['held'] else 'missed'} {row['bar']:+.1f}\n")
 
 
-def split(words: list[str]) -> tuple[list[str], list[str]]:
-    at = words.index("--")
-    return words[:at], words[at + 1 :]
-
-
-def compared(root: Path, seed: int) -> list[dict[str, Any]]:
+def compared(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
     """One row per budget: the slimmed network and its rivals, measured and trained."""
-    run_dir = RunDir(root)
     with run_dir.locked():
-        workspace = Workspace(run_dir, resolve_settings(run_dir.given_settings()), RunConsole())
+        workspace = open_run(run_dir)
         return [budget_row(workspace, entry, seed) for entry in read_record(run_dir.trace)["budgets"]]
 
 
 def budget_row(workspace: Workspace, entry: dict[str, Any], seed: int) -> dict[str, Any]:
     networks = matched(workspace, entry)
-    scored = {name: {**row, "top1": trained(workspace, row)} for name, row in networks.items()}
-    top1 = {name: row["top1"] for name, row in scored.items()}
-    drawn = [value for name, value in top1.items() if name.startswith("random")]
+    scores = {name: top1(workspace, name, row) for name, row in networks.items()}
+    drawn = [value for name, value in scores.items() if name.startswith("random")]
     return {
         "seed": seed,
         "budget": entry["budget"],
-        "networks": scored,
+        "networks": {name: {**row, "top1": scores[name]} for name, row in networks.items()},
         "ahead": {
-            "mean of random": top1["slimmed"] - float(np.mean(drawn)),
-            "best of random": top1["slimmed"] - max(drawn),
-            "scaled_l1": top1["slimmed"] - top1["scaled_l1"],
+            "mean of random": scores["slimmed"] - float(np.mean(drawn)),
+            "best of random": scores["slimmed"] - max(drawn),
+            "scaled_l1": scores["slimmed"] - scores["scaled_l1"],
         },
     }
 
@@ -160,34 +148,24 @@ def measured(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str,
     return rows
 
 
-def trained(workspace: Workspace, row: dict[str, Any]) -> float:
-    """Top-1 on validation images after training alone; kept, and a begun training goes on."""
-    folder = workspace.run_dir.root / "study"
-    about = digest([workspace.chosen("resolution", "seed", "train"), workspace.data_digest()])
-    journal, key = Journal(folder / "trained.jsonl", about), digest(row["architecture"])
-    for line in journal.lines:
-        if line["network"] == key:
-            return line["top1"]
-    network = train_stand_alone(
+def top1(workspace: Workspace, name: str, row: dict[str, Any]) -> float:
+    subnet = Subnet.from_json(row)
+    return top1_alone(
         workspace,
-        Subnet.from_json(row),
-        title="training",
-        checkpoint=CheckpointFile(folder / "checkpoint.pt", digest([about, key])),
-        log=EventLog(folder / "metrics.jsonl"),
+        workspace.run_dir.root / "study",
+        name,
+        row["architecture"],
+        lambda: initial_network(workspace, subnet),
     )
-    top1 = validate(workspace, network).top1
-    journal.add({"network": key, "top1": top1})
-    return top1
 
 
 def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean over seeds, whose budgets are averaged first, with its 95 % t interval."""
     seeds = sorted({row["seed"] for row in rows})
-    means = np.array([np.mean([row["ahead"][name] for row in rows if row["seed"] == seed]) for seed in seeds])
-    points, error = float(means.mean()), float(means.std(ddof=1)) / math.sqrt(len(means))
-    half = float(t.ppf(0.975, len(means) - 1)) * error
+    means = [float(np.mean([row["ahead"][name] for row in rows if row["seed"] == seed])) for seed in seeds]
+    points, interval = mean_interval(means)
     bar = BARS[name]
-    return {"points": points, "interval": [points - half, points + half], "bar": bar, "held": points >= bar}
+    return {"points": points, "interval": interval, "bar": bar, "held": points >= bar}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ echo "{\\"latency_ms\\": $((size / 1000)).$((size % 1000 + 1000))}"
 NUM_LINES_BEFORE_ROUNDS = 2
 DESCRIPTION = {
     "machine": {"cpu": "scales", "cores": 1, "os": "none"},
-    "runtime": {"name": "weight", "version": "1", "compute_unit": "spring", "options": {}},
+    "runtime": {"name": "weight", "version": "1", "compute_unit": "spring", "precision": "fp32", "options": {}},
     "format": "onnx",
     "clock": "wall",
 }

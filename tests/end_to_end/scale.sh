@@ -7,7 +7,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --describe)
         machine="{\"cpu\": \"$name\", \"cores\": 1, \"os\": \"none\"}"
-        runtime="{\"name\": \"scale\", \"version\": \"1\", \"compute_unit\": \"scale\", \"options\": {}}"
+        runtime="{\"name\": \"scale\", \"version\": \"1\", \"compute_unit\": \"scale\", \"precision\": \"fp32\", \"options\": {}}"
         echo "{\"machine\": $machine, \"runtime\": $runtime, \"format\": \"onnx\", \"clock\": \"wall\"}"
         exit
         ;;

@@ -96,7 +96,7 @@ class Device:
     suffixes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "version": "1", "compute_unit": "none", "options": {}}
+        return {"name": self.name, "version": "1", "compute_unit": "none", "precision": "fp32", "options": {}}
 
     def machine(self) -> dict[str, Any]:
         return {"cpu": self.name, "cores": 1, "os": "none", "memory_gib": None, "python": "3"}

@@ -174,7 +174,8 @@ class LatencyTable:
                 space=SearchSpace.from_json(content["space"]),
                 resolution=resolution if isinstance(resolution, int) else (int(resolution[0]), int(resolution[1])),
                 num_classes=int(content["num_classes"]),
-                runtime=dict(content["runtime"]),
+                # Tables of before precision had a name were all in single precision.
+                runtime={"precision": "fp32", **content["runtime"]},
                 threads=int(content["threads"]),
                 clock=content["clock"],
                 entries={key: _entry_from_json(entry) for key, entry in content["entries"].items()},

@@ -138,13 +138,13 @@ def _change_of_width(stage: int | None, before: Mapping[str, Any] | None, after:
 
 
 def runtime(description: Mapping[str, Any] | None, threads: int | None = None) -> str:
-    """A runtime as one phrase: name, version, compute unit, threads."""
+    """A runtime as one phrase: name, version, compute unit, precision, threads."""
     if not description:
         return "an unnamed runtime"
     words = " ".join(str(description[key]) for key in ("name", "version") if description.get(key))
-    unit = description.get("compute_unit")
-    parts = [words, str(unit) if unit else "", f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""]
-    return ", ".join(filter(None, parts))
+    counted = f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""
+    parts = (words, description.get("compute_unit"), description.get("precision"), counted)
+    return ", ".join(str(part) for part in parts if part)
 
 
 def calibration(table: Mapping[str, Any]) -> str:

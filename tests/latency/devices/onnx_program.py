@@ -22,6 +22,7 @@ def describe(clock: str, threads: int) -> dict:
             "name": "onnxruntime",
             "version": onnxruntime.__version__,
             "compute_unit": "CPUExecutionProvider",
+            "precision": "fp32",
             "options": {"intra_op_threads": threads},
         },
         "format": "onnx",

@@ -16,7 +16,7 @@ SHAPE = (1, 3, 32, 32)
 ONNX_PROGRAM = Path(__file__).with_name("onnx_program.py")
 DESCRIPTION = {
     "machine": {"cpu": "abacus", "cores": 1, "os": "None"},
-    "runtime": {"name": "beads", "version": "1", "compute_unit": "hand", "options": {}},
+    "runtime": {"name": "beads", "version": "1", "compute_unit": "hand", "precision": "fp32", "options": {}},
     "format": "onnx",
     "clock": "wall",
 }

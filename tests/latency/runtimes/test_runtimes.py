@@ -83,7 +83,7 @@ def test_networks_of_several_sizes_live_side_by_side(name):
 @every_runtime
 def test_description_tells_version_unit_and_threads(name):
     description = open_runtime(name, 2).describe()
-    assert set(description) == {"name", "version", "compute_unit", "options"}
+    assert set(description) == {"name", "version", "compute_unit", "precision", "options"}
     assert description["name"] == name and description["version"]
     assert description["options"]["intra_op_threads"] == 2
     assert description["compute_unit"] in ("cpu", "CPU", "CPUExecutionProvider")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DESCRIBE_TIMEOUT_S = 60.0
 SAMPLE_TIMEOUT_S = 600.0
-RUNTIME_FIELDS = ("name", "version", "compute_unit", "options")
+RUNTIME_FIELDS = ("name", "version", "compute_unit", "precision", "options")
 REMEDY = "Check the path after --device command: and that the file may be executed."
 
 

@@ -46,7 +46,7 @@ class OnnxRuntimePerfTest:
 
     def describe(self, threads: int) -> dict[str, Any]:
         options = {"graph_optimization": "all", "intra_op_threads": threads, "inter_op_threads": 1}
-        return {"compute_unit": "CPUExecutionProvider", "options": options}
+        return {"compute_unit": "CPUExecutionProvider", "precision": "fp32", "options": options}
 
     def arguments(self, model: str, input_shape: tuple[int, ...], threads: int, calls: Calls, result: str) -> list[str]:
         # -I makes up an input of the model's shape, from the seed -S; -o 99 is every graph optimization.
@@ -71,7 +71,8 @@ class LiteRTBenchmarkModel:
     chooses_cores = False
 
     def describe(self, threads: int) -> dict[str, Any]:
-        return {"compute_unit": "CPU, XNNPACK", "options": {"delegate": "XNNPACK", "intra_op_threads": threads}}
+        options = {"delegate": "XNNPACK", "intra_op_threads": threads}
+        return {"compute_unit": "CPU, XNNPACK", "precision": "fp32", "options": options}
 
     def arguments(self, model: str, input_shape: tuple[int, ...], threads: int, calls: Calls, result: str) -> list[str]:
         # By default it goes on for at least half a second of warm-up and a second of timing.
@@ -100,8 +101,8 @@ class Benchncnn:
     chooses_cores = True
 
     def describe(self, threads: int) -> dict[str, Any]:
-        options = {"precision": "fp16 where the chip has it", "powersave": "big cores", "weights": "made up"}
-        return {"compute_unit": "CPU", "options": {**options, "intra_op_threads": threads}}
+        options = {"powersave": "big cores", "weights": "made up", "intra_op_threads": threads}
+        return {"compute_unit": "CPU", "precision": "fp16 where the chip has it", "options": options}
 
     def arguments(self, model: str, input_shape: tuple[int, ...], threads: int, calls: Calls, result: str) -> list[str]:
         batch, channels, height, width = input_shape

@@ -39,7 +39,10 @@ class Runtime(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """{name, version, compute_unit, options}: all that tells two settings apart, and the unit that really runs."""
+        """{name, version, compute_unit, precision, options}: all that tells two settings apart, and the unit that runs.
+
+        `precision` is what it computes in, such as fp32: a table holds for one.
+        """
         ...
 
     def machine(self) -> dict[str, Any]:

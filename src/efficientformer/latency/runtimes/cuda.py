@@ -68,6 +68,7 @@ class Cuda:
             "name": self.name,
             "version": torch.__version__,
             "compute_unit": torch.cuda.get_device_name(),
+            "precision": "fp32",
             "options": {
                 "mode": "cuda graph",
                 "timed_by": "events",

@@ -40,6 +40,7 @@ class LiteRT:
             "name": self.name,
             "version": ai_edge_litert.__version__,
             "compute_unit": f"CPU, {DELEGATE}",
+            "precision": "fp32",
             "options": {"delegate": DELEGATE, "intra_op_threads": self.threads},
         }
 

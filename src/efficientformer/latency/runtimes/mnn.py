@@ -46,6 +46,7 @@ class Mnn:
             "name": self.name,
             "version": self._mnn.version(),
             "compute_unit": "CPU",
+            "precision": "fp32",
             "options": {"precision": "high", "gelu": "tanh", "intra_op_threads": self.threads},
         }
 

@@ -43,7 +43,8 @@ class Ncnn:
             "name": self.name,
             "version": ncnn.__version__,
             "compute_unit": "CPU",
-            "options": {"precision": "fp32", "winograd": True, "packing": True, "intra_op_threads": self.threads},
+            "precision": "fp32",
+            "options": {"winograd": True, "packing": True, "intra_op_threads": self.threads},
         }
 
     def machine(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class OnnxRuntime:
             "name": self.name,
             "version": onnxruntime.__version__,
             "compute_unit": PROVIDER,
+            "precision": "fp32",
             "options": {
                 "graph_optimization": "all",
                 "execution_mode": "sequential",

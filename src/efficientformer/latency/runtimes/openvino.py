@@ -37,6 +37,7 @@ class OpenVino:
             "name": self.name,
             "version": self._openvino.__version__,
             "compute_unit": DEVICE,
+            "precision": "fp32",
             "options": {
                 "performance_hint": "latency",
                 "num_streams": 1,

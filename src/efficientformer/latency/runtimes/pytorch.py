@@ -27,6 +27,7 @@ class PyTorch:
             "name": self.name,
             "version": torch.__version__,
             "compute_unit": "cpu",
+            "precision": "fp32",
             "options": {"mode": "eager", "memory_format": "contiguous", "intra_op_threads": self.threads},
         }
 

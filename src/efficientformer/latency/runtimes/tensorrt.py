@@ -45,6 +45,7 @@ class TensorRT:
             "name": self.name,
             "version": tensorrt.__version__,
             "compute_unit": torch.cuda.get_device_name(),
+            "precision": "fp32",
             "options": {
                 "timed_by": "events",
                 "tf32": False,

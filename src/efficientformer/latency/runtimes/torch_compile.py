@@ -35,6 +35,7 @@ class TorchCompile:
             "name": self.name,
             "version": torch.__version__,
             "compute_unit": "cpu",
+            "precision": "fp32",
             "options": {
                 "mode": "inductor",
                 "fullgraph": True,

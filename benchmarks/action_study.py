@@ -1,0 +1,154 @@
+"""Which way of slimming ends at the best networks? Variants of the descent from the same supernets, trained alike.
+
+    python benchmarks/action_study.py --data cifar10 --work runs/actions --seeds 10 11 12 -- --preset quick \\
+        --resolution 32 --budget 40% --budget 25%
+
+Every seed has a table and a supernet, which all variants share; options after `--` go to each verb. The networks found
+for a budget are measured interleaved, trained by the same settings from new weights, and scored on validation images,
+which no search sees. The same command goes on. The outcome goes to benchmarks/records/action_study.json. Defaults that
+are chosen by it have to be shown on other seeds.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efficientformer.latency.measure_networks import Subject, measure_networks
+from efficientformer.pipeline.measure import prepare_untrained
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.pipeline.stand_alone import initial_network
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.provenance import provenance
+from efficientformer.records import read_record, write_record
+from efficientformer.search.subnet import Subnet
+from studies import mean_interval, open_run, parse, share, top1_alone, verb
+
+RECORD = Path(__file__).parent / "records" / "action_study.json"
+PAPER = "paper"
+VARIANTS: dict[str, list[str]] = {
+    PAPER: ["--slim.actions", "paper"],
+    "every": ["--slim.actions", "every"],
+    "exchange": ["--slim.actions", "exchange"],
+    "paper, polished": ["--slim.actions", "paper", "--slim.polish", "64"],
+    "every, polished": ["--slim.actions", "every", "--slim.polish", "64"],
+    "every, recovery": ["--slim.actions", "every", "--slim.recover-every", "4"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
+    parser.add_argument("--out", type=Path, default=RECORD)
+    arguments, options = parse(parser)
+    rows = []
+    for seed in arguments.seeds:
+        given = ["--data", arguments.data, "--seed", str(seed), *options]
+        rows += slimmed(arguments.work / f"seed-{seed}", arguments.variants, given)
+    if len(arguments.seeds) == 1:
+        sys.stdout.write("One seed has no interval: give this and others for a record.\n")
+        return
+    found = {variant: summary(variant, rows) for variant in arguments.variants}
+    settings = read_record(arguments.work / f"seed-{arguments.seeds[0]}" / "settings.json")["given"]
+    write_record(
+        arguments.out,
+        {
+            "what": "top-1 of networks slimmed in several ways to the same budgets, trained alike from new weights",
+            "settings": settings | {"data": Path(arguments.data).name},
+            "variants": found,
+            "rows": rows,
+            "provenance": provenance(),
+        },
+    )
+    for variant, row in found.items():
+        low, high = row["interval"]
+        over = f"{row['over_paper']:+.2f} [{low:+.2f}, {high:+.2f}] points over the paper's actions"
+        cost = f"{row['of_budget']:.2f} of the budget, {row['evaluations']:.0f} evaluations"
+        sys.stdout.write(f"{variant}: {row['top1']:.2f} %, {over}, {cost}\n")
+
+
+def slimmed(base: Path, variants: list[str], options: list[str]) -> list[dict[str, Any]]:
+    """One row per budget and variant, of one seed."""
+    for name in ("table", "supernet"):
+        verb(name, base, options)
+    runs, source = {}, RunDir(base)
+    for variant in variants:
+        run_dir = RunDir(base / variant.replace(", ", "-"))
+        share(source, run_dir, [source.table, source.stamp("table")])
+        # From the variant before it comes what the supernet said of the networks that it judged.
+        given = [*options, "--supernet-from", str(source.root), *VARIANTS[variant]]
+        for name in ("table", "supernet", "slim"):
+            verb(name, run_dir.root, given)
+        runs[variant] = source = run_dir
+    traces = {variant: read_record(run_dir.trace) for variant, run_dir in runs.items()}
+    with RunDir(base).locked():
+        workspace = open_run(RunDir(base))
+        rows = []
+        for number, budget in enumerate(workspace.budgets):
+            entries = {variant: trace["budgets"][number] for variant, trace in traces.items()}
+            latencies = measured(workspace, entries)
+            for variant, entry in entries.items():
+                subnet = Subnet.from_json(entry)
+                rows.append(
+                    {
+                        "seed": workspace.settings.seed,
+                        "budget": budget.text,
+                        "variant": variant,
+                        **subnet.to_json(),
+                        "budget_ms": entry["budget_ms"],
+                        "p50_ms": latencies[variant],
+                        "supernet_top1": entry["top1"],
+                        "top1": top1(workspace, variant, subnet),
+                        "evaluations": traces[variant]["num_evaluations"],
+                    }
+                )
+    return rows
+
+
+def measured(workspace: Workspace, entries: dict[str, Any]) -> dict[str, float]:
+    """Milliseconds of each, interleaved."""
+    resolution = workspace.settings.resolution
+    subjects = {
+        variant: Subject(
+            prepare_untrained(workspace, Subnet.from_json(entry).architecture),
+            workspace.runtime,
+            (1, 3, resolution, resolution),
+        )
+        for variant, entry in entries.items()
+    }
+    clock, rounds = workspace.settings.latency_clock, workspace.settings.verify.rounds
+    with workspace.console.progress("measuring") as progress:
+        results = measure_networks(subjects, clock, rounds, progress=progress)
+    return {variant: result.p50_ms for variant, result in results.items()}
+
+
+def top1(workspace: Workspace, variant: str, subnet: Subnet) -> float:
+    folder = workspace.run_dir.root / "study"
+    what = subnet.architecture.to_json()
+    return top1_alone(workspace, folder, variant, what, lambda: initial_network(workspace, subnet))
+
+
+def summary(variant: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds and budgets; the lead over the paper's actions is averaged over budgets first."""
+    own = [row for row in rows if row["variant"] == variant]
+    papers = {(row["seed"], row["budget"]): row["top1"] for row in rows if row["variant"] == PAPER}
+    leads = {seed: [] for seed in sorted({row["seed"] for row in own})}
+    for row in own:
+        leads[row["seed"]].append(row["top1"] - papers[row["seed"], row["budget"]])
+    over_paper, interval = mean_interval([float(np.mean(lead)) for lead in leads.values()])
+    return {
+        "top1": float(np.mean([row["top1"] for row in own])),
+        "over_paper": over_paper,
+        "interval": interval,
+        "of_budget": float(np.mean([row["p50_ms"] / row["budget_ms"] for row in own])),
+        "evaluations": float(np.mean([row["evaluations"] for row in own])),
+    }
+
+
+if __name__ == "__main__":
+    main()
