@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,17 +39,19 @@ SettingsOption = Annotated[Settings, Parameter(name="*", negative_iterable=())]
 
 
 @contextlib.contextmanager
-def open_workspace(options: RunOptions, settings: Settings) -> Iterator[Workspace]:
+def open_workspace(
+    options: RunOptions, settings: Settings, *, base: Mapping[str, Any] | None = None, suffix: str = ""
+) -> Iterator[Workspace]:
     """The run, locked for this process: settings from flags, else YAML, else what the run was given before, else the
-    settings of the run whose supernet it takes."""
+    settings of the run whose supernet it takes, else `base`. `suffix` ends the name of a run directory nobody named."""
     flags = settings.model_dump(exclude_unset=True, mode="json")
     for name in ("data", "supernet_from"):
         if flags.get(name):
             flags[name] = str(Path(flags[name]).expanduser().resolve())
     given = merge_given(read_yaml(options.config) if options.config else {}, flags)
     source = RunDir(Path(given["supernet_from"])) if given.get("supernet_from") else None
-    inherited = source.given_settings() if source else {}
-    directory = RunDir(options.run_dir or default_run_dir(resolve_settings(merge_given(inherited, given))))
+    inherited = merge_given(dict(base or {}), source.given_settings() if source else {})
+    directory = RunDir(options.run_dir or default_run_dir(resolve_settings(merge_given(inherited, given)), suffix))
     if source and directory.root.resolve() == source.root.resolve():
         raise UsageError(f"{source.root} cannot take its own supernet. Choose another --run-dir for this run.")
     # Of several processes that torchrun started, the first one keeps the directory.
@@ -66,9 +68,9 @@ def open_workspace(options: RunOptions, settings: Settings) -> Iterator[Workspac
         yield Workspace(directory, resolved, RunConsole(quiet=not is_first))
 
 
-def default_run_dir(settings: Settings) -> Path:
+def default_run_dir(settings: Settings, suffix: str = "") -> Path:
     name = Path(settings.data).name if settings.data else "fashion-mnist-mini"
-    return Path("runs") / name
+    return Path("runs") / f"{name}{suffix}"
 
 
 def run_phase(

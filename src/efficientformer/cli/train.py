@@ -1,8 +1,7 @@
 """Verb `train`."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -58,11 +57,8 @@ def _fine_tune(init: str, weights: Path | None, options: RunOptions, settings: S
     from efficientformer.pipeline.phases import fine_tune
     from efficientformer.records import read_record
 
-    given: dict[str, Any] = {"preset": "fine_tune", **settings.model_dump(exclude_unset=True)}
-    if options.run_dir is None:
-        data = Path(settings.data).name if settings.data else "fashion-mnist-mini"
-        options = replace(options, run_dir=Path("runs") / f"{data}-{fine_tune.name_of(init)}")
-    with open_workspace(options, Settings.model_validate(given)) as workspace:
+    base, suffix = {"preset": "fine_tune"}, f"-{fine_tune.name_of(init)}"
+    with open_workspace(options, settings, base=base, suffix=suffix) as workspace:
         files = fine_tune.run(workspace, init, weights).files
         is_whole = workspace.world.size == 1
     if options.json and is_whole:

@@ -186,8 +186,8 @@ def test_a_real_program_makes_a_table(smallest_space):
         num_classes=10,
         runtime=device,
         clock="cpu",
-        rounds=6,
-        num_networks=4,
+        rounds=3,
+        num_networks=2,
         chain_length=2,
     )
     assert table.largest.measured_ms > table.smallest.measured_ms > 0

@@ -30,6 +30,8 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> Trained
         evaluate_trained(workspace, trained)
         export_trained(workspace, trained)
         workspace.console.say(str(trained.files.onnx))
+    elif workspace.world.is_first:
+        workspace.console.say("trained; the same command without torchrun scores and exports it")
     return trained
 
 
