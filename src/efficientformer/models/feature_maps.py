@@ -1,0 +1,28 @@
+"""A network as the backbone of a dense task, such as detection or segmentation (paper, sections 5.2 and 5.3)."""
+
+from torch import Tensor, nn
+
+from efficientformer.models.network import Network
+
+
+class FeatureMaps(nn.Module):
+    """The maps (B, C, H, W) that leave the four stages, the last stage's tokens as a map again.
+
+    Each is normalized over channels and cells together where `has_norms`: by default in the first family, whose
+    authors' backbones do so, and not in the second, whose do not. `widths` and `strides` are what a neck asks for. The
+    network gives up its head and final norm.
+    """
+
+    def __init__(self, network: Network, *, has_norms: bool | None = None) -> None:
+        super().__init__()
+        network.prune_intermediate_layers([len(network.stages) - 1], prune_norm=True)
+        self.network = network
+        self.widths = network.architecture.widths
+        self.strides = tuple(info["reduction"] for info in network.feature_info)
+        if has_norms is None:
+            has_norms = not network.architecture.is_v2
+        self.norms = nn.ModuleList(nn.GroupNorm(1, width) if has_norms else nn.Identity() for width in self.widths)
+
+    def forward(self, x_BCHW: Tensor) -> list[Tensor]:
+        maps = self.network.forward_maps(x_BCHW)
+        return [norm(map_BCHW) for norm, map_BCHW in zip(self.norms, maps, strict=True)]
