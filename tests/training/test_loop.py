@@ -5,8 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import MB3D
 from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
+from efficientformer.search.supernet import Supernet
+from efficientformer.search.supernet_task import SupernetTask
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog
 from efficientformer.training.loop import Recipe, fit
@@ -188,3 +192,28 @@ def test_frozen_steps_train_the_heads_alone_and_a_resumed_run_ends_alike(tmp_pat
     assert not torch.equal(whole["stem.norm1.running_mean"], before["stem.norm1.running_mean"])
     _, resumed = tune(tmp_path / "killed", 6, kill_at=(2, 4, 5))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.parametrize("sampling", ["soft", "single"])
+def test_half_precision_is_of_products_and_not_of_weights(tmp_path, sampling):
+    space = SearchSpace("tiny", (16, 16, 16, 16), (1, 1, 1, 1), 2, stem_strides=(2, 1), mb3d=MB3D(2, 8, 2))
+    torch.manual_seed(0)
+    supernet = Supernet(space, num_classes=4, resolution=32)
+    task = SupernetTask(
+        temperature=(1.0, 1.0), noise="uniform", sampling=sampling, elastic_width="random", label_smoothing=0.1
+    )
+    seen = set()
+    supernet.head.register_forward_hook(lambda module, inputs, logits: seen.add(logits.dtype))
+
+    def batches(step):
+        for small_BCHW, labels_B in batches_from(step):
+            yield nn.functional.interpolate(small_BCHW, size=32), labels_B
+
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    recipe = Recipe(num_steps=6, steps_per_epoch=3, peak_lr=0.01, seed=3, precision="bf16")
+    log = EventLog(tmp_path / "metrics.jsonl")
+    fit(supernet, task, batches, recipe, checkpoint=CheckpointFile(tmp_path / "checkpoint.pt", "run"), log=log)
+    assert seen == {torch.bfloat16}
+    for name, tensor in supernet.state_dict().items():
+        assert tensor.dtype == before[name].dtype and tensor.isfinite().all()
+    assert not torch.equal(supernet.head.weight, before["head.weight"])

@@ -9,7 +9,7 @@ from torch import nn
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import steps_per_epoch, train_batches
 from efficientformer.data.transforms import train_transform
-from efficientformer.pipeline.settings import SupernetSettings, TrainSettings
+from efficientformer.pipeline.settings import TrainingSettings
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
@@ -22,7 +22,7 @@ def fit_images(
     model: nn.Module,
     task: Task,
     images: ImageSplit,
-    settings: SupernetSettings | TrainSettings,
+    settings: TrainingSettings,
     *,
     title: str | None,
     checkpoint: CheckpointFile,
@@ -42,6 +42,7 @@ def fit_images(
         "num_steps": settings.epochs * per_epoch,
         "peak_lr": settings.lr,
         "weight_decay": settings.weight_decay,
+        "precision": settings.precision,
         "lr_warmup_steps": round(settings.lr_warmup_epochs * per_epoch),
     }
     recipe = Recipe(steps_per_epoch=per_epoch, seed=seed, **(by_settings | recipe_options))

@@ -38,16 +38,24 @@ class TableSettings(_Settings):
     """Use the table though it was measured on another device, runtime or version."""
 
 
-class SupernetSettings(_Settings):
-    """Training of the supernet of MetaPaths."""
+class TrainingSettings(_Settings):
+    """What every training has to be told."""
 
-    epochs: Positive = 8
+    epochs: Positive
     batch_size: Annotated[int, Field(ge=2)] = 64
     lr: PositiveFloat = 2e-3
     weight_decay: NotNegative = 0.025
     lr_warmup_epochs: NotNegative = 1.0
     label_smoothing: Share = 0.1
     augmentation: Augmentation = "light"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: weights stay in single precision, most products are taken in bfloat16; for GPUs and CPUs that have it."""
+
+
+class SupernetSettings(TrainingSettings):
+    """Training of the supernet of MetaPaths."""
+
+    epochs: Positive = 8
     alpha_lr: PositiveFloat = 1e-2
     """Peak learning rate of the path logits."""
     temperature: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.2)
@@ -129,20 +137,14 @@ class LimitSettings(_Settings):
     """Memory that a process takes to open the exported file and run it once, in MiB."""
 
 
-class TrainSettings(_Settings):
+class TrainSettings(TrainingSettings):
     """Training of the networks that were found."""
 
     epochs: Positive = 10
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    lr: PositiveFloat = 2e-3
-    weight_decay: NotNegative = 0.025
-    lr_warmup_epochs: NotNegative = 1.0
-    label_smoothing: Share = 0.1
     mixup: NotNegative = 0.0
     cutmix: NotNegative = 0.0
     ema_decay: Share = 0.99
     drop_path_rate: Share = 0.0
-    augmentation: Augmentation = "light"
     init: Literal["scratch", "supernet"] = "scratch"
     """scratch: new weights (the paper). supernet: start from the supernet's."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

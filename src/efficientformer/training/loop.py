@@ -7,7 +7,7 @@ are seeded per step, so a run that was killed and resumed ends with the same bit
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ class Recipe:
     layer_decay: float = 1.0
     frozen_steps: int = 0
     """Steps at first that train a network's heads alone, at the peak learning rate; the schedule begins after them."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of products in the forward and backward passes; weights, norms and losses are in single precision."""
 
     def lr(self, step: int) -> float:
         if step < self.frozen_steps:
@@ -130,9 +132,9 @@ def fit(
 
         model.train()
         progress = state.step / recipe.num_steps
-        loss = task.loss(
-            model, images_BCHW.to(device, memory_format=torch.channels_last), labels_B.to(device), progress
-        )
+        images_BCHW = images_BCHW.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            loss = task.loss(model, images_BCHW, labels_B.to(device), progress)
         mean_loss = loss.detach().clone()
         world.average([mean_loss])
         loss_value = mean_loss.item()
