@@ -4,6 +4,8 @@
         --out benchmarks/records/search_cost.json
     python benchmarks/search_cost.py --data imagenette160 --work runs/cost224 --resolution 224 --batch-size 8 \\
         --images 32 --steps 3 --epochs 0 --out benchmarks/records/search_cost_224.json
+    python benchmarks/search_cost.py --resolution 224 --batch-size 128 --steps 20 --training-device cuda \\
+        --precision bf16 --steps-only --out cost_gpu.json
 
 Steps of the supernet (one path, all paths, all paths recomputed) and of the largest network alone are timed in turns in
 one process each for memory, and side by side for their ratio. Then the verbs: a table, a supernet (`--epochs 0` takes
@@ -40,6 +42,7 @@ from efficientformer.training.optimizer import build_optimizer
 SPACE = SPACES["imagenet"]
 NUM_CLASSES = 1000
 BUDGETS = ("60%", "30%", "15%")
+STEP_OPTIONS = ("resolution", "batch_size", "steps", "training_threads", "training_device", "precision")
 KINDS = ("largest", "single", "soft", "soft recomputed")
 PROGRAM = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
 
@@ -55,6 +58,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="of the supernet; 0 leaves it untrained")
     parser.add_argument("--images", type=int, default=500, help="that judge a candidate")
     parser.add_argument("--training-threads", type=int, default=2)
+    parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the training steps")
+    parser.add_argument("--steps-only", action="store_true", help="leave out the verbs")
     parser.add_argument("--second-runtime", default="openvino")
     parser.add_argument("--train-steps-of", nargs="+", choices=KINDS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -64,14 +70,11 @@ def main() -> None:
         return
     record = {
         "what": "seconds and peak memory of training steps and of the search's phases, L7 at the top of the space",
-        "setting": {
-            name: getattr(arguments, name)
-            for name in ("resolution", "batch_size", "steps", "epochs", "images", "training_threads", "second_runtime")
-        }
-        | {"data": Path(arguments.data).name, "budgets": BUDGETS},
+        "setting": {name: getattr(arguments, name) for name in (*STEP_OPTIONS, "epochs", "images", "second_runtime")}
+        | {"data": arguments.data and Path(arguments.data).name, "budgets": BUDGETS},
         "training": {kind: in_a_process([kind], arguments)[kind] for kind in KINDS},
         "side by side": in_a_process(["largest", "single"], arguments),
-        "phases": phases(arguments),
+        "phases": {} if arguments.steps_only else phases(arguments),
         "provenance": provenance(),
     }
     beside = record["side by side"]
@@ -82,8 +85,7 @@ def main() -> None:
 
 def in_a_process(kinds: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     """Training steps in a process that does nothing else, so that its peak memory is theirs."""
-    own = ("resolution", "batch_size", "steps", "training_threads")
-    flags = [word for name in own for word in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))]
+    flags = [word for name in STEP_OPTIONS for word in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))]
     command = [sys.executable, __file__, *flags, "--train-steps-of", *kinds]
     done, usage = finished(command, stdout=subprocess.PIPE)
     return {kind: {**row, **usage} for kind, row in json.loads(done).items()}
@@ -111,8 +113,11 @@ def train_steps(kinds: list[str], arguments: argparse.Namespace) -> dict[str, An
             step()
             if number:
                 seconds[kind].append((time.monotonic() - started) / arguments.batch_size)
+    peak = {}
+    if arguments.training_device == "cuda":
+        peak = {"peak_device_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2)}
     return {
-        kind: {"seconds_per_image": statistics.median(values), "all_seconds_per_image": values}
+        kind: {**peak, "seconds_per_image": statistics.median(values), "all_seconds_per_image": values}
         for kind, values in seconds.items()
     }
 
@@ -134,16 +139,21 @@ def stepper(kind: str, arguments: argparse.Namespace):
             label_smoothing=0.1,
             recompute=kind.endswith("recomputed"),
         )
-    model.to(memory_format=torch.channels_last).train()
+    device = torch.device(arguments.training_device)
+    model.to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(model, lr=1e-4, weight_decay=0.025)
     images = torch.randn(arguments.batch_size, 3, arguments.resolution, arguments.resolution)
-    images = images.to(memory_format=torch.channels_last)
-    labels = torch.randint(NUM_CLASSES, (arguments.batch_size,))
+    images = images.to(device, memory_format=torch.channels_last)
+    labels = torch.randint(NUM_CLASSES, (arguments.batch_size,)).to(device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        task.loss(model, images, labels, 0.5).backward()
+        with torch.autocast(device.type, torch.bfloat16, enabled=arguments.precision == "bf16"):
+            loss = task.loss(model, images, labels, 0.5)
+        loss.backward()
         optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
