@@ -232,13 +232,18 @@ class Settings(_Settings):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"training_threads": 1, "supernet": {"sampling": "single"}, "verify": {"rounds": 200}},
+    "quick": {
+        "training_threads": 1,
+        "supernet": {"sampling": "single"},
+        "slim": {"actions": "every", "polish": 64},
+        "verify": {"rounds": 200},
+    },
     "standard": {
         "resolution": 128,
         "space": "standard",
         "workers": 2,
         "supernet": {"epochs": 40, "sampling": "single", "augmentation": "standard"},
-        "slim": {"images": 2000, "bn_images": 1024},
+        "slim": {"images": 2000, "bn_images": 1024, "actions": "every", "polish": 64},
         "train": {
             "epochs": 100,
             "lr_warmup_epochs": 5.0,
