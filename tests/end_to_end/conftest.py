@@ -20,7 +20,7 @@ SMALL = [
     *("--train.epochs", "2", "--train.batch-size", "16"),
 ]
 TINY = [
-    *(*SMALL, "--device", f"{SCALE} first", "--slim.polish", "6", "--slim.workers", "2"),
+    *(*SMALL, "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.polish", "6", "--slim.workers", "2"),
     *("--budget", "60%", "--budget", "40%"),
 ]
 

@@ -104,7 +104,7 @@ class SlimSettings(_Settings):
     @model_validator(mode="after")
     def _polishing_has_one_set_of_weights(self) -> Self:
         if self.polish and self.recover_every:
-            raise ValueError("polish judges by the supernet's weights, which recover_every changes: choose one of them")
+            raise ValueError("recover_every changes the weights that polish judges by: it needs polish 0")
         return self
 
 
