@@ -1,18 +1,16 @@
 """Which way of training the supernet orders networks best? Variants against the same networks trained alone.
 
-    python benchmarks/image_subset.py cifar10 runs/cifar10-small --train 500 --val 200
-    python benchmarks/ranking_study.py --data runs/cifar10-small --work runs/ranking -- \\
+    python benchmarks/image_subset.py cifar10 runs/cifar10-mid --train 1000 --val 1000
+    python benchmarks/ranking_study.py --data runs/cifar10-mid --work runs/ranking -- \\
         --preset quick --resolution 32 --rank.networks 24
 
 Options after `--` go to each verb. The networks are drawn by the seed and trained once; every variant trains a supernet
-of its own in a run of its own and is asked for the same networks. Kendall's tau with its interval over networks, the
-tau of latency alone, and the seconds of the supernet go to benchmarks/records/ranking_study.json. The same command
-goes on after an interruption.
+of its own in a run of its own and is asked for the same networks. Kendall's tau with its interval over networks and the
+tau of latency alone go to benchmarks/records/ranking_study.json. The same command goes on after an interruption.
 """
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +63,13 @@ def main() -> None:
 
 
 def ranked(run_dir: RunDir, options: list[str]) -> dict[str, Any]:
-    seconds = {}
     for name in ("table", "supernet", "rank"):
-        started = time.monotonic()
         verb(name, run_dir.root, options)
-        seconds[name] = time.monotonic() - started
     found, supernet = read_record(run_dir.rank), read_record(run_dir.supernet_record)
     return {
         **{name: found[name] for name in ("kendall_tau", "interval", "latency_tau")},
         "num_networks": len(found["networks"]),
         "held_out_top1": supernet["held_out_top1"],
-        "supernet_seconds": round(seconds["supernet"], 1),
         "networks": [
             {name: row[name] for name in ("latency_ms", "supernet_top1", "alone_top1")} for row in found["networks"]
         ],
