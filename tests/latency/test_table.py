@@ -13,7 +13,13 @@ from efficientformer.latency.table import ErrorSummary, LatencyTable, MeasuredNe
 
 SPACE = SearchSpace(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
 MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64", "memory_gib": 8.0, "python": "3.12.1"}
-RUNTIME = {"name": "onnxruntime", "version": "1.0", "compute_unit": "cpu", "options": {"intra_op_threads": 1}}
+RUNTIME = {
+    "name": "onnxruntime",
+    "version": "1.0",
+    "compute_unit": "cpu",
+    "precision": "fp32",
+    "options": {"intra_op_threads": 1},
+}
 MAP, TOKENS = SPACE.mb4d, SPACE.mb3d
 
 
@@ -162,3 +168,9 @@ def test_parts_that_are_missing_are_listed_once():
         ("MB4D", 48, 48),
         ("downsample", 48, 16),
     ]
+
+
+def test_a_table_from_before_precision_had_a_name_is_one_of_single_precision():
+    content = hand_table().to_json()
+    content["runtime"] = {name: value for name, value in RUNTIME.items() if name != "precision"}
+    assert LatencyTable.from_json(content).runtime == RUNTIME

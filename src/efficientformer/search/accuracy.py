@@ -29,7 +29,7 @@ def extract_network(supernet: Supernet, subnet: Subnet) -> Network:
     for name, tensor in network.state_dict().items():
         state[name] = prefix(source[_supernet_name(name, subnet)], tensor.shape).clone()
     network.load_state_dict(state)
-    return network.to(next(supernet.parameters()).device, memory_format=torch.channels_last)
+    return network.to(next(supernet.parameters()).device).to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

@@ -118,7 +118,7 @@ def test_answers_that_are_no_latency_are_refused(program, model, answer, message
     [
         ({"machine": {"cpu": "abacus"}}, r'no "machine" with cpu, cores, os'),
         ({"machine": None}, r'no "machine"'),
-        ({"runtime": {"name": "beads"}}, r'no "runtime" with exactly name, version, compute_unit, options'),
+        ({"runtime": {"name": "beads"}}, r'no "runtime" with exactly name, version, compute_unit, precision, options'),
         ({"runtime": {**DESCRIPTION["runtime"], "options": 3}}, r"options are no object"),
         ({"format": "caffe"}, r'"format" \'caffe\', which is none of onnx, tflite, ncnn'),
         ({"clock": "sun"}, r'"clock" \'sun\''),

@@ -111,7 +111,7 @@ def test_description_tells_precision_converter_and_threads(ncnn):
     described = ncnn.describe()
     assert described["name"] == "ncnn" and described["compute_unit"] == "CPU"
     options = described["options"]
-    assert options["precision"] == "fp32" and options["intra_op_threads"] == 1
+    assert described["precision"] == "fp32" and options["intra_op_threads"] == 1
     assert options["converter"].startswith("pnnx 20")
 
 
