@@ -16,25 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
-from efficientformer.pipeline.stand_alone import initial_network
-from efficientformer.pipeline.workspace import Workspace
-from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.records import read_record
 from efficientformer.search.subnet import Subnet
-from studies import mean_interval, open_run, parse, share, top1_alone, verb
+from studies import mean_interval, measured, open_run, parse, share, subnet_top1, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "action_study.json"
 PAPER = "paper"
 VARIANTS: dict[str, list[str]] = {
-    PAPER: ["--slim.actions", "paper"],
-    "every": ["--slim.actions", "every"],
-    "exchange": ["--slim.actions", "exchange"],
+    PAPER: ["--slim.actions", "paper", "--slim.polish", "0"],
+    "every": ["--slim.actions", "every", "--slim.polish", "0"],
+    "exchange": ["--slim.actions", "exchange", "--slim.polish", "0"],
     "paper, polished": ["--slim.actions", "paper", "--slim.polish", "64"],
     "every, polished": ["--slim.actions", "every", "--slim.polish", "64"],
-    "every, recovery": ["--slim.actions", "every", "--slim.recover-every", "4"],
+    "every, recovery": ["--slim.actions", "every", "--slim.polish", "0", "--slim.recover-every", "4"],
 }
 
 
@@ -54,16 +50,12 @@ def main() -> None:
         sys.stdout.write("One seed has no interval: give this and others for a record.\n")
         return
     found = {variant: summary(variant, rows) for variant in arguments.variants}
-    settings = read_record(arguments.work / f"seed-{arguments.seeds[0]}" / "settings.json")["given"]
-    write_record(
+    write_outcome(
         arguments.out,
-        {
-            "what": "top-1 of networks slimmed in several ways to the same budgets, trained alike from new weights",
-            "settings": settings | {"data": Path(arguments.data).name},
-            "variants": found,
-            "rows": rows,
-            "provenance": provenance(),
-        },
+        "top-1 of networks slimmed in several ways to the same budgets, trained alike from new weights",
+        RunDir(arguments.work / f"seed-{arguments.seeds[0]}"),
+        variants=found,
+        rows=rows,
     )
     for variant, row in found.items():
         low, high = row["interval"]
@@ -91,9 +83,11 @@ def slimmed(base: Path, variants: list[str], options: list[str]) -> list[dict[st
         rows = []
         for number, budget in enumerate(workspace.budgets):
             entries = {variant: trace["budgets"][number] for variant, trace in traces.items()}
-            latencies = measured(workspace, entries)
-            for variant, entry in entries.items():
-                subnet = Subnet.from_json(entry)
+            subnets = {variant: Subnet.from_json(entry) for variant, entry in entries.items()}
+            prepared = {name: prepare_untrained(workspace, subnet.architecture) for name, subnet in subnets.items()}
+            latencies = measured(workspace, prepared, reference=variants[0])
+            for variant, subnet in subnets.items():
+                entry = entries[variant]
                 rows.append(
                     {
                         "seed": workspace.settings.seed,
@@ -101,36 +95,13 @@ def slimmed(base: Path, variants: list[str], options: list[str]) -> list[dict[st
                         "variant": variant,
                         **subnet.to_json(),
                         "budget_ms": entry["budget_ms"],
-                        "p50_ms": latencies[variant],
+                        "p50_ms": latencies[variant].p50_ms,
                         "supernet_top1": entry["top1"],
-                        "top1": top1(workspace, variant, subnet),
+                        "top1": subnet_top1(workspace, variant, subnet),
                         "evaluations": traces[variant]["num_evaluations"],
                     }
                 )
     return rows
-
-
-def measured(workspace: Workspace, entries: dict[str, Any]) -> dict[str, float]:
-    """Milliseconds of each, interleaved."""
-    resolution = workspace.settings.resolution
-    subjects = {
-        variant: Subject(
-            prepare_untrained(workspace, Subnet.from_json(entry).architecture),
-            workspace.runtime,
-            (1, 3, resolution, resolution),
-        )
-        for variant, entry in entries.items()
-    }
-    clock, rounds = workspace.settings.latency_clock, workspace.settings.verify.rounds
-    with workspace.console.progress("measuring") as progress:
-        results = measure_networks(subjects, clock, rounds, progress=progress)
-    return {variant: result.p50_ms for variant, result in results.items()}
-
-
-def top1(workspace: Workspace, variant: str, subnet: Subnet) -> float:
-    folder = workspace.run_dir.root / "study"
-    what = subnet.architecture.to_json()
-    return top1_alone(workspace, folder, variant, what, lambda: initial_network(workspace, subnet))
 
 
 def summary(variant: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -23,16 +23,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.workspace import Workspace
-from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
-from studies import open_run, parse, top1_alone, verb
+from studies import measured, open_run, parse, top1_alone, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "headline.json"
 REFERENCES = {"mobilenetv2_100": "MobileNetV2 x1.0", "mobilenetv2_140": "MobileNetV2 x1.4"}
@@ -54,16 +52,13 @@ def main() -> None:
     verb("supernet", run_dir.root, options)
     verb("slim", run_dir.root, options)
     rows = compared(run_dir, list(budgets), arguments.seeds)
-    write_record(
+    write_outcome(
         arguments.out,
-        {
-            "what": "networks designed for the latency of MobileNetV2, and MobileNetV2, trained alike from new weights",
-            "settings": read_record(run_dir.settings)["given"] | {"data": Path(arguments.data).name},
-            "seeds": arguments.seeds,
-            "budgets_ms": budgets,
-            "networks": rows,
-            "provenance": provenance(),
-        },
+        "networks designed for the latency of MobileNetV2, and MobileNetV2, trained alike from new weights",
+        run_dir,
+        seeds=arguments.seeds,
+        budgets_ms=budgets,
+        networks=rows,
     )
     for name, row in rows.items():
         low, high = row["p50_interval_ms"]
@@ -78,7 +73,7 @@ def budgets_ms(run_dir: RunDir) -> dict[str, float]:
     path = run_dir.root / "references.json"
     if not path.exists():
         with run_dir.locked():
-            found = measured(open_run(run_dir), {})
+            found = beside_references(open_run(run_dir), {})
             write_record(path, {name: found[name].p50_ms for name in REFERENCES})
     return read_record(path)
 
@@ -91,7 +86,7 @@ def compared(run_dir: RunDir, references: list[str], num_seeds: int) -> dict[str
             f"designed for {name}": Architecture.from_json(entry["architecture"])
             for name, entry in zip(references, entries, strict=True)
         }
-        latencies = measured(workspace, ours)
+        latencies = beside_references(workspace, ours)
         rows = {}
         for name, measurement in latencies.items():
             row = {
@@ -109,7 +104,7 @@ def compared(run_dir: RunDir, references: list[str], num_seeds: int) -> dict[str
         return rows
 
 
-def measured(workspace: Workspace, ours: dict[str, Architecture]) -> dict[str, Measurement]:
+def beside_references(workspace: Workspace, ours: dict[str, Architecture]) -> dict[str, Measurement]:
     """The references, L1 and our networks in the same rounds."""
     resolution, num_classes = workspace.settings.resolution, len(workspace.dataset.classes)
     shape = (1, 3, resolution, resolution)
@@ -119,15 +114,7 @@ def measured(workspace: Workspace, ours: dict[str, Architecture]) -> dict[str, M
     }
     for name, architecture in {L1: ZOO[L1], **ours}.items():
         prepared[name] = prepare_untrained(workspace, architecture)
-    subjects = {name: Subject(network, workspace.runtime, shape) for name, network in prepared.items()}
-    with workspace.console.progress("measuring") as progress:
-        return measure_networks(
-            subjects,
-            workspace.settings.latency_clock,
-            workspace.settings.verify.rounds,
-            reference="mobilenetv2_140",
-            progress=progress,
-        )
+    return measured(workspace, prepared, reference="mobilenetv2_140")
 
 
 def build(workspace: Workspace, name: str, architecture: Architecture | None) -> nn.Module:
@@ -145,8 +132,7 @@ def build(workspace: Workspace, name: str, architecture: Architecture | None) ->
 
 def top1(workspace: Workspace, name: str, architecture: Architecture | None) -> float:
     what = name if architecture is None else architecture.to_json()
-    folder = workspace.run_dir.root / "headline"
-    return top1_alone(workspace, folder, name, what, lambda: build(workspace, name, architecture))
+    return top1_alone(workspace, name, what, lambda: build(workspace, name, architecture))
 
 
 def costs(workspace: Workspace, name: str, architecture: Architecture | None) -> dict[str, int]:

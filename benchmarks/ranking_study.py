@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.pipeline.run_dir import RunDir
-from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
-from studies import parse, share, verb
+from efficientformer.records import read_record
+from studies import parse, share, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "ranking_study.json"
 VARIANTS: dict[str, list[str]] = {
@@ -51,15 +50,8 @@ def main() -> None:
         first = first or run_dir
         sys.stdout.write(f"{name}: tau {rows[-1]['kendall_tau']:.2f} {rows[-1]['interval']}\n")
     assert first is not None
-    write_record(
-        arguments.out,
-        {
-            "what": "Kendall's tau between what a supernet says of random networks and their top-1 trained alone",
-            "settings": {**read_record(first.settings)["given"], "data": Path(arguments.data).name},
-            "rows": rows,
-            "provenance": provenance(),
-        },
-    )
+    what = "Kendall's tau between what a supernet says of random networks and their top-1 trained alone"
+    write_outcome(arguments.out, what, first, rows=rows)
 
 
 def ranked(run_dir: RunDir, options: list[str]) -> dict[str, Any]:

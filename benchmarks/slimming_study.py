@@ -19,17 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
-from efficientformer.pipeline.stand_alone import initial_network
 from efficientformer.pipeline.workspace import Workspace
-from efficientformer.provenance import provenance
-from efficientformer.records import Journal, digest, read_record, write_record
+from efficientformer.records import Journal, digest, read_record
 from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by
 from efficientformer.search.subnet import Subnet
-from studies import mean_interval, open_run, parse, top1_alone, verb
+from studies import mean_interval, measured, open_run, parse, subnet_top1, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "slimming_study.json"
 WITHIN = 0.02
@@ -56,19 +53,13 @@ def main() -> None:
         sys.stdout.write("One seed has no interval: give this and others for a record.\n")
         return
     found = {name: summary(name, rows) for name in BARS}
-    settings = read_record(arguments.work / f"seed-{arguments.seeds[0]}" / "settings.json")["given"] | {
-        "data": Path(arguments.data).name
-    }
-    write_record(
+    write_outcome(
         arguments.out,
-        {
-            "what": "top-1 of networks of equal measured latency, trained alike from new weights",
-            "settings": settings,
-            "within_percent": 100 * WITHIN,
-            "ahead": found,
-            "rows": rows,
-            "provenance": provenance(),
-        },
+        "top-1 of networks of equal measured latency, trained alike from new weights",
+        RunDir(arguments.work / f"seed-{arguments.seeds[0]}"),
+        within_percent=100 * WITHIN,
+        ahead=found,
+        rows=rows,
     )
     for name, row in found.items():
         low, high = row["interval"]
@@ -85,7 +76,7 @@ def compared(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
 
 def budget_row(workspace: Workspace, entry: dict[str, Any], seed: int) -> dict[str, Any]:
     networks = matched(workspace, entry)
-    scores = {name: top1(workspace, name, row) for name, row in networks.items()}
+    scores = {name: subnet_top1(workspace, name, Subnet.from_json(row)) for name, row in networks.items()}
     drawn = [value for name, value in scores.items() if name.startswith("random")]
     rivals = {"mean of random": float(np.mean(drawn)), "best of random": max(drawn)}
     rivals |= {name: scores[name] for name in ("scaled_l1", "paper's actions")}
@@ -102,11 +93,11 @@ def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, 
     about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN])
     journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about)
     if not journal.lines:
-        journal.add(measured(workspace, entry))
+        journal.add(rivals_of(workspace, entry))
     return journal.lines[0]
 
 
-def measured(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def rivals_of(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     table, space, found = workspace.table(), workspace.space, Subnet.from_json(entry)
     alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
     like_ms = entry["predicted_ms"]
@@ -130,21 +121,8 @@ def measured(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str,
         action_set="paper",
     )
     subnets |= {f"random-{number}": subnet for number, subnet in enumerate(rivals)}
-    resolution = workspace.settings.resolution
-    subjects = {
-        name: Subject(
-            prepare_untrained(workspace, subnet.architecture), workspace.runtime, (1, 3, resolution, resolution)
-        )
-        for name, subnet in subnets.items()
-    }
-    with workspace.console.progress("measuring") as progress:
-        results = measure_networks(
-            subjects,
-            workspace.settings.latency_clock,
-            workspace.settings.verify.rounds,
-            reference="slimmed",
-            progress=progress,
-        )
+    prepared = {name: prepare_untrained(workspace, subnet.architecture) for name, subnet in subnets.items()}
+    results = measured(workspace, prepared, reference="slimmed")
     rows = {}
     for name, result in results.items():
         assert result.ratio is not None
@@ -154,17 +132,6 @@ def measured(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str,
             continue
         rows[name] = {**subnets[name].to_json(), "p50_ms": result.p50_ms, "ratio": result.ratio.p50}
     return rows
-
-
-def top1(workspace: Workspace, name: str, row: dict[str, Any]) -> float:
-    subnet = Subnet.from_json(row)
-    return top1_alone(
-        workspace,
-        workspace.run_dir.root / "study",
-        name,
-        row["architecture"],
-        lambda: initial_network(workspace, subnet),
-    )
 
 
 def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

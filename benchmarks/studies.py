@@ -3,7 +3,7 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ from scipy.stats import t
 from torch import nn
 
 from efficientformer.cli.app import run as run_verb
+from efficientformer.latency.measure_networks import Subject, measure_networks
+from efficientformer.latency.measurement import Measurement
+from efficientformer.latency.prepared import Prepared
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import resolve_settings
-from efficientformer.pipeline.stand_alone import train_network, validate
+from efficientformer.pipeline.stand_alone import initial_network, train_network, validate
 from efficientformer.pipeline.workspace import Workspace
-from efficientformer.records import Journal, digest
+from efficientformer.provenance import provenance
+from efficientformer.records import Journal, digest, write_record
+from efficientformer.search.subnet import Subnet
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog
 
@@ -47,11 +52,27 @@ def share(source: RunDir, target: RunDir, paths: list[Path]) -> None:
             shutil.copyfile(path, copy)
 
 
-def top1_alone(workspace: Workspace, folder: Path, name: str, what: Any, build: Callable[[], nn.Module]) -> float:
+def measured(workspace: Workspace, prepared: Mapping[str, Prepared], reference: str) -> dict[str, Measurement]:
+    """The networks interleaved, by the run's clock and as many rounds as it verifies with."""
+    settings = workspace.settings
+    shape = (1, 3, settings.resolution, settings.resolution)
+    subjects = {name: Subject(network, workspace.runtime, shape) for name, network in prepared.items()}
+    with workspace.console.progress("measuring") as progress:
+        return measure_networks(
+            subjects, settings.latency_clock, settings.verify.rounds, reference=reference, progress=progress
+        )
+
+
+def subnet_top1(workspace: Workspace, name: str, subnet: Subnet) -> float:
+    return top1_alone(workspace, name, subnet.architecture.to_json(), lambda: initial_network(workspace, subnet))
+
+
+def top1_alone(workspace: Workspace, name: str, what: Any, build: Callable[[], nn.Module]) -> float:
     """Top-1 on validation images of a network trained from the weights it is built with, by the run's seed.
 
-    `what` tells it from others in `folder`, where the score is kept; a training that was begun goes on.
+    `what` tells it from others of the run, with which the score is kept; a training that was begun goes on.
     """
+    folder = workspace.run_dir.root / "study"
     about = digest([workspace.chosen("resolution", "train"), workspace.data_digest()])
     journal, key = Journal(folder / "trained.jsonl", about), digest([what, workspace.settings.seed])
     for line in journal.lines:
@@ -67,6 +88,13 @@ def top1_alone(workspace: Workspace, folder: Path, name: str, what: Any, build: 
     top1 = validate(workspace, network).top1
     journal.add({"network": key, "name": name, "seed": workspace.settings.seed, "top1": top1})
     return top1
+
+
+def write_outcome(path: Path, what: str, run_dir: RunDir, **found: Any) -> None:
+    """A record of the study, with the settings of the run and the name of its images rather than their place."""
+    given = run_dir.given_settings()
+    settings = given | {"data": Path(given["data"]).name}
+    write_record(path, {"what": what, "settings": settings, **found, "provenance": provenance()})
 
 
 def mean_interval(values: list[float]) -> tuple[float, tuple[float, float]]:

@@ -15,7 +15,7 @@ class FeatureMaps(nn.Module):
 
     def __init__(self, network: Network, *, has_norms: bool | None = None) -> None:
         super().__init__()
-        network.prune_intermediate_layers([len(network.stages) - 1], prune_norm=True)
+        network.prune_intermediate_layers(prune_norm=True)
         self.network = network
         self.widths = network.architecture.widths
         self.strides = tuple(info["reduction"] for info in network.feature_info)

@@ -5,13 +5,14 @@ import math
 import torch
 from safetensors.torch import load_file
 
+from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import BudgetError
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.images import search_splits
 from efficientformer.pipeline.workspace import Workspace
-from efficientformer.search.accuracy import SupernetAccuracy
+from efficientformer.search.accuracy import Batch, SupernetAccuracy
 from efficientformer.search.supernet import Supernet
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
 
@@ -39,9 +40,13 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
     judged = held_out.subset(_spread(len(held_out), settings.slim.images))
     # Statistics are averaged over batches, so no batch may be much smaller than the others.
     batch_size = math.ceil(len(bn_split) / math.ceil(len(bn_split) / 128))
-    bn_batches = [x for x, _ in eval_batches(bn_split, transform, batch_size=batch_size, workers=settings.workers)]
-    batches = list(eval_batches(judged, transform, batch_size=250, workers=settings.workers))
-    return SupernetAccuracy(supernet, bn_batches, batches)
+
+    def batches(images: ImageSplit, batch_size: int) -> list[Batch]:
+        held = eval_batches(images, transform, batch_size=batch_size, workers=settings.workers)
+        return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
+
+    bn_batches = [x_BCHW for x_BCHW, _ in batches(bn_split, batch_size)]
+    return SupernetAccuracy(supernet, bn_batches, batches(judged, 250))
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:
