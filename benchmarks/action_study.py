@@ -97,7 +97,7 @@ def slimmed(base: Path, variants: list[str], options: list[str]) -> list[dict[st
                         "budget_ms": entry["budget_ms"],
                         "p50_ms": latencies[variant].p50_ms,
                         "supernet_top1": entry["top1"],
-                        "top1": subnet_top1(workspace, variant, subnet),
+                        "top1": subnet_top1(base, variant, subnet),
                         "evaluations": traces[variant]["num_evaluations"],
                     }
                 )

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--training", action="store_true", help="forward and backward passes instead of inference")
     parser.add_argument("--batch-size", type=int, default=32, help="of a training step")
     parser.add_argument("--steps", type=int, default=8, help="timed training steps of each")
+    parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -55,6 +56,8 @@ def main() -> None:
     for name in names:
         for runtime in ["training"] if arguments.training else runtimes:
             about = {"network": name, "runtime": runtime, "threads": arguments.threads}
+            if arguments.training:
+                about["device"] = arguments.training_device
             if any(about.items() <= row.items() for row in record["rows"]):
                 continue
             found = training_step(name, arguments) if arguments.training else inference(name, runtime, arguments)
@@ -102,14 +105,18 @@ def inference(name: str, runtime_name: str, arguments: argparse.Namespace) -> di
 def training_step(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Ratios of neighboring steps; the first step of each, which claims memory, is not timed."""
     resolution, batch_size = arguments.resolution, arguments.batch_size
-    networks = dict(zip(("ours", "timm"), pair(name, resolution), strict=True))
-    images, labels = torch.randn(batch_size, 3, resolution, resolution), torch.randint(1000, (batch_size,))
+    device = torch.device(arguments.training_device)
+    networks = {kind: net.to(device) for kind, net in zip(("ours", "timm"), pair(name, resolution), strict=True)}
+    images = torch.randn(batch_size, 3, resolution, resolution, device=device)
+    labels = torch.randint(1000, (batch_size,), device=device)
     seconds: dict[str, list[float]] = {kind: [] for kind in networks}
     for number in range(arguments.steps + 1):
         for kind in sorted(networks, reverse=bool(number % 2)):
             network = networks[kind].train()
             started = time.perf_counter()
             nn.functional.cross_entropy(network(images), labels).backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
             if number:
                 seconds[kind].append(time.perf_counter() - started)
             network.zero_grad(set_to_none=True)

@@ -28,9 +28,9 @@ from efficientformer.models.create import create_model
 from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.workspace import Workspace
-from efficientformer.records import read_record, write_record
+from efficientformer.records import digest, read_record, write_record
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
-from studies import measured, open_run, parse, top1_alone, verb, write_outcome
+from studies import measured, open_run, parse, side_by_side, top1_alone, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "headline.json"
 REFERENCES = {"mobilenetv2_100": "MobileNetV2 x1.0", "mobilenetv2_140": "MobileNetV2 x1.4"}
@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each network")
+    parser.add_argument("--processes", type=int, default=1, help="networks that are trained beside one another")
+    parser.add_argument("--measure-only", action="store_true", help="end before the trainings, for another machine")
     parser.add_argument("--out", type=Path, default=RECORD)
     arguments, options = parse(parser)
     run_dir = RunDir(arguments.work)
@@ -51,7 +53,20 @@ def main() -> None:
     options += [word for latency_ms in budgets.values() for word in ("--budget", f"{latency_ms:.4g}ms")]
     verb("supernet", run_dir.root, options)
     verb("slim", run_dir.root, options)
-    rows = compared(run_dir, list(budgets), arguments.seeds)
+    rows = measured_rows(run_dir, list(budgets))
+    if arguments.measure_only:
+        return
+    trainings = [
+        (run_dir.root, seed, name, row.get("architecture"))
+        for name, row in rows.items()
+        if name != L1
+        for seed in range(arguments.seeds)
+    ]
+    scores = iter(side_by_side(arguments.processes, top1, trainings))
+    for name, row in rows.items():
+        if name != L1:
+            row["top1"] = [next(scores) for _ in range(arguments.seeds)]
+            row["mean_top1"] = float(np.mean(row["top1"]))
     write_outcome(
         arguments.out,
         "networks designed for the latency of MobileNetV2, and MobileNetV2, trained alike from new weights",
@@ -62,7 +77,7 @@ def main() -> None:
     )
     for name, row in rows.items():
         low, high = row["p50_interval_ms"]
-        scores = ", ".join(f"{top1:.1f}" for top1 in row["top1"])
+        scores = ", ".join(f"{score:.1f}" for score in row.get("top1", [])) or "-"
         sys.stdout.write(
             f"{name}: {row['p50_ms']:.3f} ms [{low:.3f}, {high:.3f}], {row['macs'] / 1e6:.0f} M MACs, top-1 {scores}\n"
         )
@@ -78,30 +93,28 @@ def budgets_ms(run_dir: RunDir) -> dict[str, float]:
     return read_record(path)
 
 
-def compared(run_dir: RunDir, references: list[str], num_seeds: int) -> dict[str, Any]:
+def measured_rows(run_dir: RunDir, references: list[str]) -> dict[str, Any]:
+    """Latency, size and architecture of every network, measured beside one another once."""
+    path = run_dir.root / "measured.json"
     with run_dir.locked():
         workspace = open_run(run_dir)
-        entries = read_record(run_dir.trace)["budgets"]
-        ours = {
-            f"designed for {name}": Architecture.from_json(entry["architecture"])
-            for name, entry in zip(references, entries, strict=True)
-        }
-        latencies = beside_references(workspace, ours)
-        rows = {}
-        for name, measurement in latencies.items():
-            row = {
-                "p50_ms": measurement.p50_ms,
-                "p50_interval_ms": measurement.at("p50")[1],
-                "ratio": vars(measurement.ratio),
-                **costs(workspace, name, ours.get(name)),
+        found = zip(references, read_record(run_dir.trace)["budgets"], strict=True)
+        ours = {f"designed for {name}": Architecture.from_json(entry["architecture"]) for name, entry in found}
+        about = digest([architecture.to_json() for architecture in ours.values()])
+        if not path.exists() or read_record(path)["about"] != about:
+            rows = {
+                name: {
+                    "p50_ms": measurement.p50_ms,
+                    "p50_interval_ms": measurement.at("p50")[1],
+                    "ratio": measurement.ratio and vars(measurement.ratio),
+                    **costs(workspace, name, ours.get(name)),
+                }
+                for name, measurement in beside_references(workspace, ours).items()
             }
-            if name in ours:
-                row["architecture"] = ours[name].to_json()
-            if name != L1:
-                row["top1"] = [top1(open_run(run_dir, seed=seed), name, ours.get(name)) for seed in range(num_seeds)]
-                row["mean_top1"] = float(np.mean(row["top1"]))
-            rows[name] = row
-        return rows
+            for name, architecture in ours.items():
+                rows[name]["architecture"] = architecture.to_json()
+            write_record(path, {"about": about, "rows": rows})
+    return read_record(path)["rows"]
 
 
 def beside_references(workspace: Workspace, ours: dict[str, Architecture]) -> dict[str, Measurement]:
@@ -130,9 +143,10 @@ def build(workspace: Workspace, name: str, architecture: Architecture | None) ->
     )
 
 
-def top1(workspace: Workspace, name: str, architecture: Architecture | None) -> float:
-    what = name if architecture is None else architecture.to_json()
-    return top1_alone(workspace, name, what, lambda: build(workspace, name, architecture))
+def top1(root: Path, seed: int, name: str, architecture: Any) -> float:
+    workspace = open_run(RunDir(root), seed=seed)
+    built = architecture and Architecture.from_json(architecture)
+    return top1_alone(workspace, name, architecture or name, lambda: build(workspace, name, built))
 
 
 def costs(workspace: Workspace, name: str, architecture: Architecture | None) -> dict[str, int]:

@@ -14,12 +14,19 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--train", type=int, default=500, help="images of a class, the first by name")
     parser.add_argument("--val", type=int, default=200, help="the same of val")
+    parser.add_argument(
+        "--val-of-train", action="store_true", help="take those to validate with from train too, the next by name"
+    )
     arguments = parser.parse_args()
-    for part, count in (("train", arguments.train), ("val", arguments.val)):
-        for folder in sorted(path for path in (arguments.source / part).iterdir() if path.is_dir()):
+    val = ("train", arguments.train) if arguments.val_of_train else ("val", 0)
+    for part, (source, first), count in (
+        ("train", ("train", 0), arguments.train),
+        ("val", val, arguments.val),
+    ):
+        for folder in sorted(path for path in (arguments.source / source).iterdir() if path.is_dir()):
             target = arguments.target / part / folder.name
             target.mkdir(parents=True, exist_ok=True)
-            for image in sorted(folder.iterdir())[:count]:
+            for image in sorted(folder.iterdir())[first : first + count]:
                 link(image.resolve(), target / image.name)
 
 

@@ -14,9 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from efficientformer.pipeline.phases.rank import alone_score, drawn_subnets
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.records import read_record
-from studies import parse, share, verb, write_outcome
+from efficientformer.search.subnet import Subnet
+from studies import open_run, parse, share, side_by_side, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "ranking_study.json"
 VARIANTS: dict[str, list[str]] = {
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
+    parser.add_argument("--processes", type=int, default=1, help="networks that are trained beside one another")
     parser.add_argument("--out", type=Path, default=RECORD)
     arguments, options = parse(parser)
     options = ["--data", arguments.data, *options]
@@ -45,8 +48,8 @@ def main() -> None:
     for number, name in enumerate(arguments.variants):
         run_dir = RunDir(arguments.work / f"variant-{number}")
         if first is not None:
-            share(first, run_dir, [first.table, first.stamp("table"), first.rank_results])
-        rows.append({"variant": name, **ranked(run_dir, [*options, *VARIANTS[name]])})
+            share(first, run_dir, [first.table, first.stamp("table"), *first.rank_trained.glob("*.json")])
+        rows.append({"variant": name, **ranked(run_dir, [*options, *VARIANTS[name]], arguments.processes)})
         first = first or run_dir
         sys.stdout.write(f"{name}: tau {rows[-1]['kendall_tau']:.2f} {rows[-1]['interval']}\n")
     assert first is not None
@@ -54,9 +57,12 @@ def main() -> None:
     write_outcome(arguments.out, what, first, rows=rows)
 
 
-def ranked(run_dir: RunDir, options: list[str]) -> dict[str, Any]:
-    for name in ("table", "supernet", "rank"):
+def ranked(run_dir: RunDir, options: list[str], processes: int) -> dict[str, Any]:
+    for name in ("table", "supernet"):
         verb(name, run_dir.root, options)
+    drawn = drawn_subnets(open_run(run_dir))
+    side_by_side(processes, train_alone, [(run_dir.root, subnet) for subnet in drawn])
+    verb("rank", run_dir.root, options)
     found, supernet = read_record(run_dir.rank), read_record(run_dir.supernet_record)
     return {
         **{name: found[name] for name in ("kendall_tau", "interval", "latency_tau")},
@@ -66,6 +72,10 @@ def ranked(run_dir: RunDir, options: list[str]) -> dict[str, Any]:
             {name: row[name] for name in ("latency_ms", "supernet_top1", "alone_top1")} for row in found["networks"]
         ],
     }
+
+
+def train_alone(root: Path, subnet: Subnet) -> None:
+    alone_score(open_run(RunDir(root)), subnet, str(subnet.architecture))
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, digest, read_record
-from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by
+from efficientformer.search.baselines import L1_FREE, random_subnets, scaled_l1, slim_by
 from efficientformer.search.subnet import Subnet
-from studies import mean_interval, measured, open_run, parse, subnet_top1, verb, write_outcome
+from studies import mean_interval, measured, open_run, parse, side_by_side, subnet_top1, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "slimming_study.json"
 WITHIN = 0.02
@@ -41,6 +41,8 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--processes", type=int, default=1, help="networks that are trained beside one another")
+    parser.add_argument("--measure-only", action="store_true", help="end before the trainings, for another machine")
     parser.add_argument("--out", type=Path, default=RECORD)
     arguments, options = parse(parser)
     rows = []
@@ -48,7 +50,12 @@ def main() -> None:
         run_dir = arguments.work / f"seed-{seed}"
         for name in ("table", "supernet", "slim"):
             verb(name, run_dir, ["--data", arguments.data, "--seed", str(seed), *options])
-        rows += compared(RunDir(run_dir), seed)
+        rows += matched_budgets(RunDir(run_dir), seed)
+    if arguments.measure_only:
+        return
+    trainings = [(row["root"], name, subnet) for row in rows for name, subnet in subnets_of(row).items()]
+    scores = iter(side_by_side(arguments.processes, subnet_top1, trainings))
+    rows = [outcome(row, {name: next(scores) for name in row["networks"]}) for row in rows]
     if len(arguments.seeds) == 1:
         sys.stdout.write("One seed has no interval: give this and others for a record.\n")
         return
@@ -67,30 +74,36 @@ def main() -> None:
         sys.stdout.write(f"slimming over {name}: {points}; {'held' if row['held'] else 'missed'} {row['bar']:+.1f}\n")
 
 
-def compared(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
-    """One row per budget: the slimmed network and its rivals, measured and trained."""
+def matched_budgets(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
+    """One row per budget: the slimmed network and its rivals, measured."""
     with run_dir.locked():
         workspace = open_run(run_dir)
-        return [budget_row(workspace, entry, seed) for entry in read_record(run_dir.trace)["budgets"]]
+        return [
+            {"root": run_dir.root, "seed": seed, "budget": entry["budget"], "networks": matched(workspace, entry)}
+            for entry in read_record(run_dir.trace)["budgets"]
+        ]
 
 
-def budget_row(workspace: Workspace, entry: dict[str, Any], seed: int) -> dict[str, Any]:
-    networks = matched(workspace, entry)
-    scores = {name: subnet_top1(workspace, name, Subnet.from_json(row)) for name, row in networks.items()}
-    drawn = [value for name, value in scores.items() if name.startswith("random")]
+def subnets_of(row: dict[str, Any]) -> dict[str, Subnet]:
+    return {name: Subnet.from_json(network) for name, network in row["networks"].items()}
+
+
+def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
+    """The row with the scores of its networks, and by how many points slimming is ahead of each kind of rival."""
+    drawn = [value for name, value in top1.items() if name.startswith("random")]
     rivals = {"mean of random": float(np.mean(drawn)), "best of random": max(drawn)}
-    rivals |= {name: scores[name] for name in ("scaled_l1", "paper's actions")}
+    rivals |= {name: top1[name] for name in ("scaled_l1", "paper's actions")}
     return {
-        "seed": seed,
-        "budget": entry["budget"],
-        "networks": {name: {**row, "top1": scores[name]} for name, row in networks.items()},
-        "ahead": {name: scores["slimmed"] - rival for name, rival in rivals.items()},
+        "seed": row["seed"],
+        "budget": row["budget"],
+        "networks": {name: {**network, "top1": top1[name]} for name, network in row["networks"].items()},
+        "ahead": {name: top1["slimmed"] - rival for name, rival in rivals.items()},
     }
 
 
 def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The slimmed network and rivals whose measured latency is within 2 % of its own; kept once they were measured."""
-    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN])
+    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, L1_FREE])
     journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about)
     if not journal.lines:
         journal.add(rivals_of(workspace, entry))
@@ -110,7 +123,7 @@ def rivals_of(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str
         count=3 * NUM_RANDOM,
         rng=rng,
     )
-    subnets = {"slimmed": found, "scaled_l1": scaled_l1(space, alphas, table.predict, (1 + WITHIN / 2) * like_ms)}
+    subnets = {"slimmed": found, "scaled_l1": scaled_l1(space, alphas, table.predict, (1 + WITHIN) * like_ms)}
     subnets["paper's actions"] = slim_by(
         space,
         alphas,

@@ -3,7 +3,9 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,11 @@ from efficientformer.latency.prepared import Prepared
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import resolve_settings
-from efficientformer.pipeline.stand_alone import initial_network, train_network, validate
+from efficientformer.pipeline.stand_alone import initial_network, stand_alone_score
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
-from efficientformer.records import Journal, digest, write_record
+from efficientformer.records import write_record
 from efficientformer.search.subnet import Subnet
-from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
 
 
 def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
@@ -63,31 +63,28 @@ def measured(workspace: Workspace, prepared: Mapping[str, Prepared], reference: 
         )
 
 
-def subnet_top1(workspace: Workspace, name: str, subnet: Subnet) -> float:
+def subnet_top1(root: Path, name: str, subnet: Subnet) -> float:
+    workspace = open_run(RunDir(root))
     return top1_alone(workspace, name, subnet.architecture.to_json(), lambda: initial_network(workspace, subnet))
 
 
 def top1_alone(workspace: Workspace, name: str, what: Any, build: Callable[[], nn.Module]) -> float:
-    """Top-1 on validation images of a network trained from the weights it is built with, by the run's seed.
+    """Top-1 on validation images of a network trained from the weights it is built with, by the run's seed; kept."""
+    title = f"training {name}, seed {workspace.settings.seed}"
+    return stand_alone_score(workspace, workspace.run_dir.root / "study", what, build, title=title)["top1"]
 
-    `what` tells it from others of the run, with which the score is kept; a training that was begun goes on.
-    """
-    folder = workspace.run_dir.root / "study"
-    about = digest([workspace.chosen("resolution", "train"), workspace.data_digest()])
-    journal, key = Journal(folder / "trained.jsonl", about), digest([what, workspace.settings.seed])
-    for line in journal.lines:
-        if line["network"] == key:
-            return line["top1"]
-    network = train_network(
-        workspace,
-        build(),
-        title=f"training {name}, seed {workspace.settings.seed}",
-        checkpoint=CheckpointFile(folder / "checkpoint.pt", digest([about, key])),
-        log=EventLog(folder / "metrics.jsonl"),
-    )
-    top1 = validate(workspace, network).top1
-    journal.add({"network": key, "name": name, "seed": workspace.settings.seed, "top1": top1})
-    return top1
+
+def side_by_side(processes: int, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """`work` of every call's arguments, in order; with more than one process they are worked out beside each other."""
+    if processes == 1:
+        return [work(*call) for call in calls]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(work, *call) for call in calls]
+        for number, done in enumerate(as_completed(waiting), start=1):
+            done.result()
+            sys.stdout.write(f"{number} of {len(calls)} done\n")
+            sys.stdout.flush()
+        return [future.result() for future in waiting]
 
 
 def write_outcome(path: Path, what: str, run_dir: RunDir, **found: Any) -> None:

@@ -1,5 +1,10 @@
 """Training a network by itself, by the run's settings for found networks (paper, section 5)."""
 
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 from torch import nn
 
 from efficientformer.data.loader import eval_batches, steps_per_epoch
@@ -10,6 +15,7 @@ from efficientformer.models.network import Network
 from efficientformer.pipeline.fit_images import fit_images
 from efficientformer.pipeline.oracles import load_supernet
 from efficientformer.pipeline.workspace import Workspace
+from efficientformer.records import digest, read_record, write_record
 from efficientformer.search.accuracy import extract_network
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification import Classification, Scores, evaluate
@@ -74,3 +80,25 @@ def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
         resolution=settings.resolution,
         drop_path_rate=settings.train.drop_path_rate,
     )
+
+
+def stand_alone_score(
+    workspace: Workspace, folder: Path, what: Any, build: Callable[[], nn.Module], *, title: str
+) -> dict[str, float]:
+    """Top-1 (percent, on validation images) of a network trained from the weights it is built with, and its seconds.
+
+    `folder` keeps a record for each network, under what tells it from others (`what`), the images and the settings:
+    known ones are not trained again, one that was begun goes on, and several processes may share the folder.
+    """
+    about = [what, workspace.chosen("resolution", "seed", "train"), workspace.data_digest()]
+    key = digest(about)[:16]
+    record, checkpoint = folder / f"{key}.json", CheckpointFile(folder / f"{key}.pt", digest(about))
+    if not record.exists():
+        started = time.monotonic()
+        log = EventLog(folder / f"{key}.metrics.jsonl")
+        network = train_network(workspace, build(), title=title, checkpoint=checkpoint, log=log)
+        top1 = validate(workspace, network).top1
+        write_record(record, {"top1": top1, "seconds": time.monotonic() - started, "title": title})
+    checkpoint.path.unlink(missing_ok=True)
+    found = read_record(record)
+    return {name: found[name] for name in ("top1", "seconds")}

@@ -6,7 +6,6 @@ give is told beside: a supernet that only knows that larger is better is not wor
 """
 
 import random
-import time
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,12 @@ from scipy.stats import kendalltau
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.stamps import Stamp
-from efficientformer.pipeline.stand_alone import train_stand_alone, validate
+from efficientformer.pipeline.stand_alone import initial_network, stand_alone_score
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
-from efficientformer.records import Journal, digest, read_record, write_record
+from efficientformer.records import read_record, write_record
 from efficientformer.search.baselines import random_subnet
 from efficientformer.search.subnet import Subnet
-from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
 
 NUM_RESAMPLES = 1000
 
@@ -37,7 +34,6 @@ def run(workspace: Workspace) -> None:
         inputs=workspace.digests(run_dir.table, run_dir.supernet_weights) | workspace.data_digest(),
     )
     workspace.run_phase(stamp, [run_dir.rank], lambda _: _rank(workspace, table))
-    run_dir.rank_checkpoint.unlink(missing_ok=True)
     record = read_record(run_dir.rank)
     low, high = record["interval"]
     workspace.console.say(
@@ -48,44 +44,44 @@ def run(workspace: Workspace) -> None:
 
 def _rank(workspace: Workspace, table: LatencyTable) -> None:
     judge = Evaluations(workspace)
-    rng = random.Random(f"{workspace.settings.seed}/rank")
-    drawn: dict[Subnet, None] = {}
-    while len(drawn) < workspace.settings.rank.networks:
-        drawn[random_subnet(workspace.space, rng)] = None
-    inputs = workspace.data_digest()
-    if workspace.settings.train.init == "supernet":
-        inputs |= workspace.digests(workspace.run_dir.supernet_weights)
-    about = digest([workspace.chosen("resolution", "seed", "train"), inputs, workspace.space.to_json()])
-    journal = Journal(workspace.run_dir.rank_results, about)
+    drawn = drawn_subnets(workspace)
     rows = []
     for number, subnet in enumerate(drawn, start=1):
-        trained = _trained(workspace, journal, subnet, f"network {number} of {len(drawn)}")
+        alone = alone_score(workspace, subnet, f"network {number} of {len(drawn)}")
         latency_ms, supernet_top1 = table.predict(subnet.architecture), judge(subnet)
-        rows.append({**subnet.to_json(), "latency_ms": latency_ms, "supernet_top1": supernet_top1, **trained})
+        rows.append(
+            {
+                **subnet.to_json(),
+                "latency_ms": latency_ms,
+                "supernet_top1": supernet_top1,
+                "alone_top1": alone["top1"],
+                "seconds": alone["seconds"],
+            }
+        )
         workspace.console.say(
             f"{number} of {len(drawn)}: {subnet.architecture}: supernet {supernet_top1:.1f} %, "
-            f"alone {trained['alone_top1']:.1f} %"
+            f"alone {alone['top1']:.1f} %"
         )
     write_record(workspace.run_dir.rank, {**ranking(rows), "networks": rows, "provenance": provenance()})
 
 
-def _trained(workspace: Workspace, journal: Journal, subnet: Subnet, title: str) -> dict[str, Any]:
-    """What training alone makes of the subnet; known ones are not trained again, a begun one goes on."""
-    run_dir, key = workspace.run_dir, digest(subnet.to_json())
-    for line in journal.lines:
-        if line["subnet"] == key:
-            return {name: line[name] for name in ("alone_top1", "seconds")}
-    started = time.monotonic()
-    network = train_stand_alone(
-        workspace,
-        subnet,
-        title=title,
-        checkpoint=CheckpointFile(run_dir.rank_checkpoint, digest([journal.about, key])),
-        log=EventLog(run_dir.rank_metrics),
+def drawn_subnets(workspace: Workspace) -> list[Subnet]:
+    """The networks that are trained: different ones, the first of a longer list where fewer are wanted."""
+    rng = random.Random(f"{workspace.settings.seed}/rank")
+    drawn: dict[Subnet, None] = {}
+    while len(drawn) < workspace.settings.rank.networks:
+        drawn[random_subnet(workspace.space, rng)] = None
+    return list(drawn)
+
+
+def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, float]:
+    """What training alone makes of the subnet, kept in the run."""
+    what = subnet.to_json()
+    if workspace.settings.train.init == "supernet":
+        what |= workspace.digests(workspace.run_dir.supernet_weights)
+    return stand_alone_score(
+        workspace, workspace.run_dir.rank_trained, what, lambda: initial_network(workspace, subnet), title=title
     )
-    trained = {"alone_top1": validate(workspace, network).top1, "seconds": time.monotonic() - started}
-    journal.add({"subnet": key, **trained})
-    return trained
 
 
 def ranking(rows: list[dict[str, Any]]) -> dict[str, Any]:
