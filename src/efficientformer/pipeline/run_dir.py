@@ -47,6 +47,7 @@ class RunDir:
     recovery_checkpoint = property(lambda self: self.root / "slim" / "recovery.pt")
     corrections = property(lambda self: self.root / "slim" / "corrections.json")
     baselines = property(lambda self: self.root / "slim" / "baselines.json")
+    trials = property(lambda self: self.root / "slim" / "trials")
     trace = property(lambda self: self.root / "slim" / "trace.json")
     rank = property(lambda self: self.root / "rank" / "rank.json")
     rank_trained = property(lambda self: self.root / "rank" / "trained")

@@ -98,6 +98,11 @@ class SlimSettings(_Settings):
     """Peak learning rate of a recovery."""
     polish: Annotated[int, Field(ge=0)] = 0
     """Mutants to be judged, in both directions, of a network that met its budget; the best takes its place."""
+    trials: Annotated[int, Field(ge=0)] = 0
+    """Networks of each budget that are trained alone for a short while; the best takes the place of the one found. They
+    are the one found and, of random ones as slow, those of other depths that the supernet likes best."""
+    trial_epochs: Positive = 2
+    """Epochs of such a training, from new weights, by the settings of `train`."""
     headroom: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """Share of a budget left free for the next measurement's noise."""
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from efficientformer import __version__
-from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.budget import Budget
@@ -23,11 +22,13 @@ from efficientformer.pipeline.limits import MEASURED, UNITS, Limits
 from efficientformer.pipeline.measure import LARGEST, measure_beside_largest, prepare_untrained
 from efficientformer.pipeline.oracles import require_reachable
 from efficientformer.pipeline.stamps import Stamp
+from efficientformer.pipeline.stand_alone import trial_score
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, write_record
+from efficientformer.search.contenders import contenders
 from efficientformer.search.polish import polish
-from efficientformer.search.slim import State
+from efficientformer.search.slim import LatencyOracle, State
 from efficientformer.search.subnet import Subnet
 
 MAX_CORRECTIONS = 4
@@ -43,7 +44,8 @@ def run(workspace: Workspace) -> None:
     search_inputs = workspace.digests(run_dir.table, run_dir.supernet_weights) | workspace.data_digest()
     stamp = Stamp(
         "slim",
-        settings=workspace.chosen("budget", "percentile", "limits", "device", "slim"),
+        settings=workspace.chosen("budget", "percentile", "limits", "device", "slim")
+        | (workspace.chosen("train") if workspace.settings.slim.trials else {}),
         inputs=search_inputs | {"the scale after verification": digest(read_corrections(workspace))},
     )
 
@@ -77,7 +79,8 @@ class _Aim:
     limits: dict[str, float]
     step: int = 0
     polished: list[State] = field(default_factory=list)
-    num_polishing: int = 0
+    tried: list[tuple[State, float]] = field(default_factory=list)
+    num_judged: int = 0
     confirmed: bool = False
 
     def allows(self, predicted: Mapping[str, float]) -> bool:
@@ -85,7 +88,9 @@ class _Aim:
 
     @property
     def state(self) -> State:
-        """The network found: where slimming met the target, or what polishing made of it."""
+        """The network found: the best of the trials, what polishing made of it, or where slimming met the target."""
+        if self.tried:
+            return max(self.tried, key=lambda trial: trial[1])[0]
         return self.polished[-1]
 
 
@@ -112,6 +117,9 @@ def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent
         with workspace.console.progress("polishing") as progress:
             for aim in waiting:
                 aim.polished += _polish(workspace, table, judge, aim, limits, progress)
+        if workspace.settings.slim.trials:
+            for aim in waiting:
+                aim.tried = _tried(workspace, table, judge, aim, limits)
         made += _confirm(workspace, waiting, limits)
         if all(aim.confirmed for aim in aims):
             break
@@ -132,25 +140,59 @@ def _polish(
     limits: Limits,
     progress: ProgressUpdate,
 ) -> Iterator[State]:
-    num_evaluations, before = workspace.settings.slim.polish, aim.num_polishing
+    num_evaluations, before = workspace.settings.slim.polish, aim.num_judged
 
     def accuracy(subnet: Subnet) -> float:
-        aim.num_polishing += 1
-        progress(aim.num_polishing - before, num_evaluations, aim.budget.text)
+        aim.num_judged += 1
+        progress(aim.num_judged - before, num_evaluations, aim.budget.text)
         return judge(subnet)
 
-    def latency_ms(architecture: Architecture) -> float:
-        return table.predict(architecture) if aim.allows(limits.predicted(architecture)) else math.inf
-
     return polish(
-        aim.state,
+        aim.polished[-1],
         workspace.space,
-        latency=latency_ms,
+        latency=_allowed_latency(table, aim, limits),
         accuracy=accuracy,
         budget_ms=aim.target_ms,
         num_evaluations=num_evaluations,
         rng=random.Random(f"{workspace.settings.seed}/{aim.budget.slug}"),
     )
+
+
+def _tried(
+    workspace: Workspace, table: LatencyTable, judge: Evaluations, aim: _Aim, limits: Limits
+) -> list[tuple[State, float]]:
+    """The network found and its contenders, each with its top-1 after a short training; the one found comes first."""
+
+    def accuracy(subnet: Subnet) -> float:
+        aim.num_judged += 1
+        return judge(subnet)
+
+    settings, say = workspace.settings.slim, workspace.console.say
+    states = contenders(
+        aim.polished[-1],
+        workspace.space,
+        latency=_allowed_latency(table, aim, limits),
+        accuracy=accuracy,
+        budget_ms=aim.target_ms,
+        count=settings.trials,
+        rng=random.Random(f"{workspace.settings.seed}/{aim.budget.slug}/trials"),
+    )
+    tried = []
+    for number, state in enumerate(states, start=1):
+        title = f"{aim.budget.text}, trial {number} of {len(states)}"
+        tried.append((state, trial_score(workspace, state.subnet, title=title)["top1"]))
+    best, top1 = max(tried, key=lambda trial: trial[1])
+    epochs = f"{settings.trial_epochs} epoch{'s'[: settings.trial_epochs > 1]}"
+    say(
+        f"{aim.budget.text}: of {len(tried)} networks trained for {epochs} {best.subnet.architecture} is best, "
+        f"{top1:.1f} %; the one that slimming found has {tried[0][1]:.1f} %"
+    )
+    return tried
+
+
+def _allowed_latency(table: LatencyTable, aim: _Aim, limits: Limits) -> LatencyOracle:
+    """What the table says, and infinity for what is beyond another limit."""
+    return lambda net: table.predict(net) if aim.allows(limits.predicted(net)) else math.inf
 
 
 def _confirm(workspace: Workspace, aims: list[_Aim], limits: Limits) -> list[dict[str, Any]]:
@@ -226,6 +268,7 @@ def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]
                 "top1": aim.state.top1,
                 **aim.state.subnet.to_json(),
                 "polish": [state.to_record() for state in aim.polished[1:]],
+                "trials": [{**state.to_record(), "trial_top1": top1} for state, top1 in aim.tried],
             }
         )
     last_step = max(aim.step for aim in aims)
@@ -234,6 +277,6 @@ def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]
         "steps": descent.records[:last_step],
         "budgets": budgets,
         "corrections": made,
-        "num_evaluations": descent.num_evaluations + sum(aim.num_polishing for aim in aims),
+        "num_evaluations": descent.num_evaluations + sum(aim.num_judged for aim in aims),
         "provenance": provenance(),
     }
