@@ -78,6 +78,13 @@ def test_polishing_is_told_where_it_changed_the_network(run_dir: Path) -> None:
     assert source.count("mutants within the budget led from") == 1 and "For 40%, mutants" in source
 
 
+def test_trials_tell_whether_another_network_was_better(run_dir: Path) -> None:
+    source = render_report(run_dir).read_text(encoding="utf-8")
+    assert source.count("networks were trained alone for a short while") == 3
+    assert source.count("The one that slimming found is the best, with 62.5") == 2
+    assert source.count("The best has 62.5") == 1 and "the one that slimming found has 61.5" in source
+
+
 def test_how_well_the_supernet_ranks_is_told_with_its_sample_size(run_dir: Path) -> None:
     assert "random networks, each trained" not in render_report(run_dir).read_text(encoding="utf-8")
     record = {"kendall_tau": 0.71, "interval": [0.5, 0.85], "latency_tau": 0.6, "networks": [{}] * 24}

@@ -109,6 +109,7 @@ def slimming(run: Run) -> Content:
         "rows": rows,
         "num_evaluations": trace.get("num_evaluations"),
         "polished": list(_polished(trace)),
+        "tried": list(_tried(trace)),
         "corrections": [{"step": None, "limit_ms": None, **row} for row in trace.get("corrections") or []],
         "notes": [],
     }
@@ -120,6 +121,14 @@ def _polished(trace: Content) -> Iterator[Content]:
         if row.get("polish"):
             before = trace["steps"][row["step"] - 1] if row["step"] else trace["start"]
             yield {"budget": row["budget"], "before": before, "after": row["polish"][-1]}
+
+
+def _tried(trace: Content) -> Iterator[Content]:
+    """Short trainings of each budget: how many, the best, and the network that slimming had found."""
+    for row in trace.get("budgets") or []:
+        if trials := row.get("trials"):
+            best = max(trials, key=lambda trial: trial["trial_top1"])
+            yield {"budget": row["budget"], "number": len(trials), "best": best, "found": trials[0]}
 
 
 def baselines(run: Run) -> Content:

@@ -4,6 +4,7 @@ A narrower supernet is the same module whose every tensor is cut to its first ch
 it: the cut tensors are handed to a narrow template of the same code, and gradients flow back through the cut.
 """
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -22,7 +23,7 @@ from efficientformer.search.metapath import MetaPath, Mixing
 class SupernetStage(nn.Module):
     """A downsample, absent in stage 1, and one MetaPath per possible block."""
 
-    def __init__(self, downsample: nn.Module, paths: list[MetaPath]) -> None:
+    def __init__(self, downsample: nn.Module, paths: Sequence[MetaPath]) -> None:
         super().__init__()
         self.downsample = downsample
         self.paths = nn.ModuleList(paths)
@@ -32,6 +33,15 @@ class SupernetStage(nn.Module):
         for path in self.paths:
             x_BCHW = _recomputed(path, x_BCHW, mixing) if recompute else path(x_BCHW, mixing)
         return x_BCHW
+
+
+def metapaths(
+    space: SearchSpace, stage_index: int, width: int, grid: Grid, layer_scale_init: float
+) -> tuple[MetaPath, ...]:
+    """One MetaPath for every block that a stage may have."""
+    mb3d = space.mb3d if stage_index >= 2 else None
+    depth = space.max_depths[stage_index]
+    return tuple(MetaPath(width, grid, space.mb4d, mb3d, layer_scale_init=layer_scale_init) for _ in range(depth))
 
 
 class Supernet(nn.Module):
@@ -49,6 +59,7 @@ class Supernet(nn.Module):
         num_classes: int,
         widths: Four | None = None,
         layer_scale_init: float = 0.1,
+        build_paths: Callable[..., Sequence[MetaPath]] = metapaths,
     ) -> None:
         super().__init__()
         self.space, self.resolution, self.num_classes = space, resolution, num_classes
@@ -56,13 +67,11 @@ class Supernet(nn.Module):
         grids = stage_grids(space.stem_strides, resolution)
         self.stem = build_part(stem_part(space.stem_strides, resolution, widths[0]))
         stages = []
-        for index, (width, grid, depth) in enumerate(zip(widths, grids, space.max_depths, strict=True)):
+        for index, (width, grid) in enumerate(zip(widths, grids, strict=True)):
             downsample = (
                 build_part(downsample_part(grids[index - 1], widths[index - 1], width)) if index else nn.Identity()
             )
-            mb3d = space.mb3d if index >= 2 else None
-            paths = [MetaPath(width, grid, space.mb4d, mb3d, layer_scale_init=layer_scale_init) for _ in range(depth)]
-            stages.append(SupernetStage(downsample, paths))
+            stages.append(SupernetStage(downsample, build_paths(space, index, width, grid, layer_scale_init)))
         self.stages = nn.ModuleList(stages)
         self.norm = nn.LayerNorm(widths[-1])
         self.head = nn.Linear(widths[-1], num_classes)
@@ -111,5 +120,12 @@ def prefix(tensor: Tensor, shape: torch.Size) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _template(space: SearchSpace, resolution: int | Grid, num_classes: int, widths: Four) -> Supernet:
+    """The narrow supernet without memory of its own. Training draws new widths again and again, and building the paths
+    of one took longer than a step on a GPU: templates share those of a stage and width, which hold nothing."""
     with torch.device("meta"):
-        return Supernet(space, resolution=resolution, num_classes=num_classes, widths=widths)
+        return Supernet(
+            space, resolution=resolution, num_classes=num_classes, widths=widths, build_paths=_template_paths
+        )
+
+
+_template_paths = lru_cache(maxsize=256)(metapaths)

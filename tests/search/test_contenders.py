@@ -1,0 +1,51 @@
+import random
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.search.contenders import LEAST, contenders
+from efficientformer.search.slim import State
+from efficientformer.search.subnet import Subnet
+
+SPACE = SearchSpace("by-hand", (64, 64, 64, 64), (2, 2, 4, 4), 8)
+SMALLEST = Subnet.compose(SPACE, SPACE.min_widths, [(0,), (1,), (2,), (3,)], 0)
+BUDGET_MS = 10.0
+
+
+def latency(architecture) -> float:
+    return sum(architecture.depths) + sum(architecture.widths) / 64
+
+
+def accuracy(subnet) -> float:
+    return subnet.architecture.widths[0] - sum(subnet.architecture.depths)
+
+
+def drawn(count, seed=0, judged=None):
+    def judge(subnet):
+        if judged is not None:
+            judged.append(subnet)
+        return accuracy(subnet)
+
+    found = State(SMALLEST, latency(SMALLEST.architecture), accuracy(SMALLEST))
+    return contenders(
+        found, SPACE, latency=latency, accuracy=judge, budget_ms=BUDGET_MS, count=count, rng=random.Random(seed)
+    )
+
+
+def test_the_network_found_comes_first_and_the_others_fill_the_budget():
+    found, *others = drawn(8)
+    assert found.subnet == SMALLEST and len(others) == 7
+    assert all(LEAST * BUDGET_MS <= state.latency_ms <= BUDGET_MS for state in others)
+
+
+def test_each_depths_come_once_by_the_best_of_them():
+    judged = []
+    _, *others = drawn(6, judged=judged)
+    depths = [state.subnet.architecture.depths for state in others]
+    assert len(set(depths)) == len(depths) and SMALLEST.architecture.depths not in depths
+    for state in others:
+        alike = [subnet for subnet in judged if subnet.architecture.depths == state.subnet.architecture.depths]
+        assert state.top1 == max(map(accuracy, alike))
+    assert [state.top1 for state in others] == sorted((state.top1 for state in others), reverse=True)
+
+
+def test_one_alone_is_the_network_found_and_draws_follow_the_seed():
+    assert len(drawn(1)) == 1 and drawn(5) == drawn(5) != drawn(5, seed=1)
