@@ -21,16 +21,15 @@ from efficientformer.search.subnet import Subnet
 from studies import open_run, parse, share, side_by_side, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "ranking_study.json"
+UNIFORM, GUMBEL = ["--supernet.noise", "uniform"], ["--supernet.noise", "gumbel"]
+SOFT, SINGLE = ["--supernet.sampling", "soft"], ["--supernet.sampling", "single"]
 VARIANTS: dict[str, list[str]] = {
-    "paper: soft mixing, one width": ["--supernet.sampling", "soft", "--supernet.elastic-width", "none"],
-    "soft mixing, random widths": ["--supernet.sampling", "soft", "--supernet.elastic-width", "random"],
-    "single path, one width": ["--supernet.sampling", "single", "--supernet.elastic-width", "none"],
-    "single path, random widths": ["--supernet.sampling", "single", "--supernet.elastic-width", "random"],
-    "single path, sandwich": ["--supernet.sampling", "single", "--supernet.elastic-width", "sandwich"],
-    "single path, random widths, Gumbel noise": [
-        *("--supernet.sampling", "single", "--supernet.elastic-width", "random"),
-        *("--supernet.noise", "gumbel"),
-    ],
+    "paper: soft mixing, one width": [*SOFT, *UNIFORM, "--supernet.elastic-width", "none"],
+    "soft mixing, random widths": [*SOFT, *UNIFORM, "--supernet.elastic-width", "random"],
+    "single path, one width": [*SINGLE, *UNIFORM, "--supernet.elastic-width", "none"],
+    "single path, random widths": [*SINGLE, *UNIFORM, "--supernet.elastic-width", "random"],
+    "single path, sandwich": [*SINGLE, *UNIFORM, "--supernet.elastic-width", "sandwich"],
+    "single path, random widths, Gumbel noise": [*SINGLE, *GUMBEL, "--supernet.elastic-width", "random"],
 }
 
 

@@ -61,6 +61,8 @@ class SupernetSettings(TrainingSettings):
     temperature: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.2)
     """Gumbel-softmax temperature at the first and at the last step; geometric in between."""
     noise: Literal["uniform", "gumbel", "none"] = "uniform"
+    """Added to the logits of paths. uniform: from 0 to 1 (the paper); sampled, a path that lies one behind is never drawn
+    again. gumbel: of any size, which draws paths by their probabilities."""
     sampling: Literal["soft", "single"] = "soft"
     """soft: every candidate, mixed (the paper). single: one sampled path with a straight-through gradient."""
     elastic_width: Literal["none", "random", "sandwich"] = "random"
@@ -239,7 +241,7 @@ class Settings(_Settings):
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "training_threads": 1,
-        "supernet": {"sampling": "single"},
+        "supernet": {"sampling": "single", "noise": "gumbel"},
         "slim": {"actions": "every", "polish": 64},
         "verify": {"rounds": 200},
     },
@@ -247,7 +249,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "resolution": 128,
         "space": "standard",
         "workers": 2,
-        "supernet": {"epochs": 40, "sampling": "single", "augmentation": "standard"},
+        "supernet": {"epochs": 40, "sampling": "single", "noise": "gumbel", "augmentation": "standard"},
         "slim": {"images": 2000, "bn_images": 1024, "actions": "every", "polish": 64},
         "train": {
             "epochs": 100,
