@@ -61,8 +61,8 @@ class SupernetSettings(TrainingSettings):
     temperature: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.2)
     """Gumbel-softmax temperature at the first and at the last step; geometric in between."""
     noise: Literal["uniform", "gumbel", "none"] = "uniform"
-    """Added to the logits of paths. uniform: from 0 to 1 (the paper); where one path is sampled, one that lies far behind
-    is never drawn again. gumbel: of any size, which draws paths by their probabilities."""
+    """Added to the logits of paths. uniform: from 0 to 1 (the paper); where one path is sampled, one that lies far
+    behind is never drawn again. gumbel: of any size, which draws paths by their probabilities."""
     sampling: Literal["soft", "single"] = "soft"
     """soft: every candidate, mixed (the paper). single: one sampled path with a straight-through gradient."""
     elastic_width: Literal["none", "random", "sandwich"] = "random"
