@@ -39,6 +39,24 @@ def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(design
     assert len(list((run_dir / "slim").glob("recovered-*.safetensors"))) <= 2
 
 
+def test_a_short_training_decides_between_the_network_found_and_others_as_slow(designed, command, tmp_path):
+    run_dir = tmp_path / "tried"
+    shutil.copytree(designed[0], run_dir)
+    process = command("slim", "--run-dir", run_dir, "--slim.trials", "3", "--slim.trial-epochs", "1")
+    _, stderr = process.communicate()
+    assert process.returncode == 0 and "short trainings the best network" in stderr, stderr
+    for budget in read_record(run_dir / "slim" / "trace.json")["budgets"]:
+        trials = budget["trials"]
+        best = max(trials, key=lambda trial: trial["trial_top1"])
+        assert 1 < len(trials) <= 3 and all(trial["latency_ms"] <= budget["target_ms"] for trial in trials)
+        assert (budget["architecture"], budget["predicted_ms"]) == (best["architecture"], best["latency_ms"])
+    kept = {path: path.read_text() for path in (run_dir / "slim" / "trials").glob("*.json")}
+    (run_dir / "slim" / "trace.json").unlink()
+    process = command("slim", "--run-dir", run_dir)
+    _, stderr = process.communicate()
+    assert process.returncode == 0 and kept == {path: path.read_text() for path in kept}, stderr
+
+
 def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, tmp_path):
     run_dir = tmp_path / "shared"
     shutil.copytree(designed[0], run_dir)

@@ -26,19 +26,11 @@ from efficientformer.training.events import EventLog
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
 
 
-def train_stand_alone(
-    workspace: Workspace, subnet: Subnet, *, title: str, checkpoint: CheckpointFile, log: EventLog
-) -> Network:
-    """From new weights or the supernet's, as the settings say. Validation scores are logged, never acted upon."""
-    network = train_network(workspace, initial_network(workspace, subnet), title=title, checkpoint=checkpoint, log=log)
-    assert isinstance(network, Network)
-    return network
-
-
 def train_network(
     workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: EventLog
 ) -> nn.Module:
-    """Any classifier of the run's images, from the weights that it comes with."""
+    """Any classifier of the run's images, from the weights that it comes with. Validation scores are logged, never
+    acted upon."""
     settings = workspace.settings.train
     num_classes = len(workspace.dataset.classes)
 

@@ -1,11 +1,10 @@
 """Which networks of a budget deserve a short training of their own. No torch.
 
-A supernet orders networks of one shape well and compares shapes badly: it favors shallow ones. So its word is taken
-among networks of the same depths, and the depths are left to the trials.
+A supernet compares networks of the same depths better than others: blocks that its logits disfavor are trained less. So
+its word is taken among networks of the same depths, and the depths are left to the trials.
 """
 
 import random
-from collections.abc import Callable
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.search.baselines import random_subnets
@@ -26,7 +25,6 @@ def contenders(
     budget_ms: float,
     count: int,
     rng: random.Random,
-    on_judged: Callable[[], None] = lambda: None,
 ) -> list[State]:
     """The network found, first, and of random ones nearly as slow as the budget the best of each other depths; fewer
     than `count` where the draw has no more depths."""
@@ -41,7 +39,6 @@ def contenders(
     )
     for subnet in drawn:
         state = State(subnet, latency(subnet.architecture), accuracy(subnet))
-        on_judged()
         depths = subnet.architecture.depths
         if depths not in best or state.top1 > best[depths].top1:
             best[depths] = state

@@ -167,14 +167,13 @@ def _tried(
         aim.num_judged += 1
         return judge(subnet)
 
-    settings, say = workspace.settings.slim, workspace.console.say
     states = contenders(
         aim.polished[-1],
         workspace.space,
         latency=_allowed_latency(table, aim, limits),
         accuracy=accuracy,
         budget_ms=aim.target_ms,
-        count=settings.trials,
+        count=workspace.settings.slim.trials,
         rng=random.Random(f"{workspace.settings.seed}/{aim.budget.slug}/trials"),
     )
     tried = []
@@ -182,9 +181,8 @@ def _tried(
         title = f"{aim.budget.text}, trial {number} of {len(states)}"
         tried.append((state, trial_score(workspace, state.subnet, title=title)["top1"]))
     best, top1 = max(tried, key=lambda trial: trial[1])
-    epochs = f"{settings.trial_epochs} epoch{'s'[: settings.trial_epochs > 1]}"
-    say(
-        f"{aim.budget.text}: of {len(tried)} networks trained for {epochs} {best.subnet.architecture} is best, "
+    workspace.console.say(
+        f"{aim.budget.text}: after {len(tried)} short trainings the best network, {best.subnet.architecture}, has "
         f"{top1:.1f} %; the one that slimming found has {tried[0][1]:.1f} %"
     )
     return tried
