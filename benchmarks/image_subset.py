@@ -18,11 +18,9 @@ def main() -> None:
         "--val-of-train", action="store_true", help="take those to validate with from train too, the next by name"
     )
     arguments = parser.parse_args()
-    val = ("train", arguments.train) if arguments.val_of_train else ("val", 0)
-    for part, (source, first), count in (
-        ("train", ("train", 0), arguments.train),
-        ("val", val, arguments.val),
-    ):
+    val_source, val_first = ("train", arguments.train) if arguments.val_of_train else ("val", 0)
+    parts = (("train", "train", 0, arguments.train), ("val", val_source, val_first, arguments.val))
+    for part, source, first, count in parts:
         for folder in sorted(path for path in (arguments.source / source).iterdir() if path.is_dir()):
             target = arguments.target / part / folder.name
             target.mkdir(parents=True, exist_ok=True)

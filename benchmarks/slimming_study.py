@@ -53,9 +53,7 @@ def main() -> None:
         rows += matched_budgets(RunDir(run_dir), seed)
     if arguments.measure_only:
         return
-    trainings = [(row["root"], name, subnet) for row in rows for name, subnet in subnets_of(row).items()]
-    scores = iter(side_by_side(arguments.processes, subnet_top1, trainings))
-    rows = [outcome(row, {name: next(scores) for name in row["networks"]}) for row in rows]
+    rows = trained_alike(rows, arguments.processes)
     if len(arguments.seeds) == 1:
         sys.stdout.write("One seed has no interval: give this and others for a record.\n")
         return
@@ -79,13 +77,23 @@ def matched_budgets(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
     with run_dir.locked():
         workspace = open_run(run_dir)
         return [
-            {"root": run_dir.root, "seed": seed, "budget": entry["budget"], "networks": matched(workspace, entry)}
+            {
+                **{"root": run_dir.root, "seed": seed, "budget": entry["budget"], "slug": entry["slug"]},
+                "networks": matched(workspace, entry),
+            }
             for entry in read_record(run_dir.trace)["budgets"]
         ]
 
 
 def subnets_of(row: dict[str, Any]) -> dict[str, Subnet]:
     return {name: Subnet.from_json(network) for name, network in row["networks"].items()}
+
+
+def trained_alike(rows: list[dict[str, Any]], processes: int) -> list[dict[str, Any]]:
+    """What came out for each row, once all of its networks are trained and scored."""
+    trainings = [(row["root"], name, subnet) for row in rows for name, subnet in subnets_of(row).items()]
+    scores = iter(side_by_side(processes, subnet_top1, trainings))
+    return [outcome(row, {name: next(scores) for name in row["networks"]}) for row in rows]
 
 
 def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
@@ -133,7 +141,11 @@ def rivals_of(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str
         budget_ms=(1 + WITHIN / 2) * like_ms,
         action_set="paper",
     )
-    subnets |= {f"random-{number}": subnet for number, subnet in enumerate(rivals)}
+    return measured_alike(workspace, subnets | {f"random-{number}": subnet for number, subnet in enumerate(rivals)})
+
+
+def measured_alike(workspace: Workspace, subnets: dict[str, Subnet]) -> dict[str, dict[str, Any]]:
+    """The networks, measured beside the one called slimmed; of the random ones as many as are wanted, within 2 %."""
     prepared = {name: prepare_untrained(workspace, subnet.architecture) for name, subnet in subnets.items()}
     results = measured(workspace, prepared, reference="slimmed")
     rows = {}

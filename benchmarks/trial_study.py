@@ -9,22 +9,20 @@ study's rivals of that budget, trained as they were, and held against them. Riva
 """
 
 import argparse
-import math
 import random
 import sys
 from pathlib import Path
 from typing import Any
 
 from efficientformer.pipeline.evaluations import Evaluations
-from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.stand_alone import trial_score
 from efficientformer.records import Journal, digest, read_record
 from efficientformer.search.contenders import contenders
 from efficientformer.search.slim import State
 from efficientformer.search.subnet import Subnet
-from slimming_study import BARS, WITHIN, matched_budgets, outcome, subnets_of, summary
-from studies import measured, open_run, side_by_side, subnet_top1, write_outcome
+from slimming_study import BARS, WITHIN, matched_budgets, measured_alike, subnets_of, summary, trained_alike
+from studies import open_run, side_by_side, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "trial_study.json"
 
@@ -48,9 +46,8 @@ def main() -> None:
             {**state.subnet.to_json(), "supernet_top1": state.top1, "trial_top1": next(scores)} for state in states
         ]
         row["networks"] = beside_rivals(row)
-    trainings = [(row["root"], name, subnet) for row in rows for name, subnet in subnets_of(row).items()]
-    top1 = iter(side_by_side(arguments.processes, subnet_top1, trainings))
-    rows = [{**outcome(row, {n: next(top1) for n in row["networks"]}), "trials": row["trials"]} for row in rows]
+    trained = trained_alike(rows, arguments.processes)
+    rows = [{**found, "trials": row["trials"]} for found, row in zip(trained, rows, strict=True)]
     found = {name: summary(name, rows) for name in BARS}
     what = "networks of short trials against rivals of equal measured latency, trained alike from new weights"
     write_outcome(
@@ -90,19 +87,9 @@ def beside_rivals(row: dict[str, Any]) -> dict[str, Any]:
     subnets = {"slimmed": Subnet.from_json(best), "without trials": subnets.pop("slimmed"), **subnets}
     about = digest([subnet.to_json() for subnet in subnets.values()])
     run_dir = RunDir(row["root"])
-    journal = Journal(run_dir.root / "study" / f"trials-{row['budget'].strip('%')}.jsonl", about)
+    journal = Journal(run_dir.root / "study" / f"trials-{row['slug']}.jsonl", about)
     if not journal.lines:
-        workspace = open_run(run_dir)
-        prepared = {name: prepare_untrained(workspace, subnet.architecture) for name, subnet in subnets.items()}
-        results = measured(workspace, prepared, reference="slimmed")
-        ratios = {name: result.ratio.p50 for name, result in results.items() if result.ratio is not None}
-        journal.add(
-            {
-                name: {**subnet.to_json(), "p50_ms": results[name].p50_ms, "ratio": ratios[name]}
-                for name, subnet in subnets.items()
-                if not name.startswith("random") or abs(math.log(ratios[name])) <= math.log(1 + WITHIN)
-            }
-        )
+        journal.add(measured_alike(open_run(run_dir), subnets))
     return journal.lines[0]
 
 

@@ -54,7 +54,7 @@ def test_a_short_training_decides_between_the_network_found_and_others_as_slow(d
     (run_dir / "slim" / "trace.json").unlink()
     process = command("slim", "--run-dir", run_dir)
     _, stderr = process.communicate()
-    assert process.returncode == 0 and kept == {path: path.read_text() for path in kept}, stderr
+    assert process.returncode == 0 and kept and kept == {path: path.read_text() for path in kept}, stderr
 
 
 def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, tmp_path):

@@ -54,17 +54,15 @@ def scaled_l1(
     within the budget where there is none. It is made of the most important blocks. Raises BudgetError when even the
     smallest scale is too slow.
     """
-    within: dict[Architecture, tuple[float, float]] = {}
+    unlike: dict[Architecture, float] = {}
     for width_scale, depth_scale in itertools.product(SCALES, SCALES):
         network = _scaled(space, width_scale, depth_scale)
-        unlike = abs(math.log(width_scale / depth_scale))
-        latency_ms, least_unlike = within.get(network) or (latency(network), math.inf)
-        within[network] = latency_ms, min(unlike, least_unlike)
-    within = {network: row for network, row in within.items() if row[0] <= budget_ms}
+        unlike[network] = min(abs(math.log(width_scale / depth_scale)), unlike.get(network, math.inf))
+    within = {network: latency_ms for network in unlike if (latency_ms := latency(network)) <= budget_ms}
     if not within:
         raise BudgetError(f"EfficientFormer-L1 cannot be scaled down to {budget_ms:.3f} ms in this space.")
-    full = [network for network, (latency_ms, _) in within.items() if latency_ms >= (1 - L1_FREE) * budget_ms]
-    architecture = min(full or within, key=lambda network: within[network][1] if full else -within[network][0])
+    full = [network for network, latency_ms in within.items() if latency_ms >= (1 - L1_FREE) * budget_ms]
+    architecture = min(full, key=unlike.__getitem__) if full else max(within, key=within.__getitem__)
     origins = []
     for stage, depth in zip(alphas, architecture.depths, strict=True):
         by_importance = sorted(range(len(stage)), key=lambda block: -path_importance(stage[block]))

@@ -10,7 +10,6 @@ from torch import nn
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.build_table import build_table
 from efficientformer.latency.devices.command import CommandDevice
-from efficientformer.latency.preparation import prepare_architecture
 from efficientformer.latency.prepared import Calls
 
 SHAPE = (1, 3, 32, 32)
@@ -179,12 +178,18 @@ def test_a_table_goes_on_after_the_device_was_lost(program, smallest_space, tmp_
 
 
 @pytest.mark.slow
-def test_a_real_program_times_a_large_network_longer_than_a_small_one(smallest_space):
+def test_a_real_program_makes_a_table(smallest_space):
     device = CommandDevice(f"{sys.executable} {ONNX_PROGRAM} --clock cpu")
-    latency_ms = {}
-    for architecture in (smallest_space.smallest(), smallest_space.largest()):
-        prepared = prepare_architecture(architecture, 64, 10, device)
-        latency_ms[architecture] = min(prepared.sample(Calls(timed=20, settling=5), "cpu") for _ in range(3))
-    smallest_ms, largest_ms = latency_ms.values()
-    assert largest_ms > smallest_ms > 0
-    assert device.describe()["name"] == "onnxruntime"
+    table = build_table(
+        smallest_space,
+        resolution=32,
+        num_classes=10,
+        runtime=device,
+        clock="cpu",
+        rounds=3,
+        num_networks=2,
+        chain_length=2,
+    )
+    assert table.largest.measured_ms > table.smallest.measured_ms > 0
+    assert table.predict(smallest_space.largest()) == pytest.approx(table.largest.measured_ms, rel=0.5)
+    assert (table.runtime, table.clock) == (device.describe(), "cpu")
