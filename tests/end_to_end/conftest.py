@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from efficientformer.cli.app import run
+
 SCALE = f"command:sh {Path(__file__).with_name('scale.sh')}"
 """A device of known latency: runs on it are compared step by step, and no busy machine changes where they end."""
 SMALL = [
@@ -60,6 +62,17 @@ def command():
         )
 
     return start
+
+
+@pytest.fixture
+def program(capsys):
+    """The program in this process, run to its end: the exit code, and what went to stdout and stderr."""
+
+    def finish(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        return (run([*map(str, arguments)]), *capsys.readouterr())
+
+    return finish
 
 
 @pytest.fixture(scope="session")

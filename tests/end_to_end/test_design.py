@@ -69,7 +69,7 @@ def test_the_exported_file_is_the_network_of_the_records(designed):
         assert export["max_abs_difference"] <= export["tolerance"]
 
 
-def test_the_fastest_of_the_exact_forms_is_exported(designed, command, tmp_path):
+def test_the_fastest_of_the_exact_forms_is_exported(designed, program, tmp_path):
     """On a device that takes longer for larger files the form with fewer constants wins, without a doubt."""
     run_dir, result, _ = designed
     for entry in result:
@@ -79,20 +79,18 @@ def test_the_fastest_of_the_exact_forms_is_exported(designed, command, tmp_path)
         assert export["forms"] == other["forms"] == {"pooling": "difference", "projections": "joined"}
     copy = tmp_path / "untuned"
     shutil.copytree(run_dir, copy)
-    process = command("export", "--run-dir", copy, "--export.no-autotune")
-    _, stderr = process.communicate()
-    assert process.returncode == 0 and "export.autotune changed from True to False" in stderr
+    code, _, stderr = program("export", "--run-dir", copy, "--export.no-autotune")
+    assert code == 0 and "export.autotune changed from True to False" in stderr
     untuned = [read_record(copy / "networks" / entry["slug"] / "export.json") for entry in result]
     assert all(export["forms"]["pooling"] == "products" and "compared" not in export for export in untuned)
 
 
-def test_a_file_that_takes_any_number_of_images_is_verified_all_the_same(designed, command, tmp_path):
+def test_a_file_that_takes_any_number_of_images_is_verified_all_the_same(designed, program, tmp_path):
     run_dir = tmp_path / "batches"
     shutil.copytree(designed[0], run_dir)
     for arguments in (("export", "--export.dynamic-batch"), ("verify",)):
-        process = command(*arguments, "--run-dir", run_dir)
-        _, stderr = process.communicate()
-        assert process.returncode == 0, stderr
+        code, _, stderr = program(*arguments, "--run-dir", run_dir)
+        assert code == 0, stderr
     path = run_dir / "networks" / "60pct" / "model.onnx"
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.run(None, {"images": np.zeros((7, 3, 16, 16), np.float32)})[0].shape == (7, 3)
@@ -120,42 +118,38 @@ def test_the_trace_descends_and_its_networks_fit_their_targets(designed):
         assert tops == sorted(tops) and budget["top1"] == tops[-1]
 
 
-def test_running_again_does_nothing_again(designed, command, photos):
+def test_running_again_does_nothing_again(designed, program, photos):
     run_dir, result, _ = designed
-    process = command("design", "--data", photos, "--run-dir", run_dir, "--json", *TINY)
-    stdout, stderr = process.communicate()
+    code, stdout, stderr = program("design", "--data", photos, "--run-dir", run_dir, "--json", *TINY)
     assert json.loads(stdout) == result
     assert stderr.count("up to date") == 10  # table, supernet, slim, verify; train, evaluate, export of two networks
 
 
-def test_a_changed_setting_redoes_exactly_what_it_touches(designed, command, tmp_path):
+def test_a_changed_setting_redoes_exactly_what_it_touches(designed, program, tmp_path):
     run_dir = tmp_path / "changed"
     shutil.copytree(designed[0], run_dir)
-    process = command("design", "--run-dir", run_dir, "--train.epochs", "1")
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    code, _, stderr = program("design", "--run-dir", run_dir, "--train.epochs", "1")
+    assert code == 0, stderr
     assert "train.epochs changed from 2 to 1" in stderr
     assert stderr.count("up to date") == 3  # table, supernet, slim
 
 
-def test_a_further_budget_needs_no_new_search(designed, command, photos, tmp_path):
+def test_a_further_budget_needs_no_new_search(designed, program, photos, tmp_path):
     run_dir = tmp_path / "further"
     shutil.copytree(designed[0], run_dir)
     steps_before = (run_dir / "slim" / "steps.jsonl").read_text()
-    process = command("slim", "--run-dir", run_dir, "--budget", "70%", "--budget", "40%", "--json")
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    code, stdout, stderr = program("slim", "--run-dir", run_dir, "--budget", "70%", "--budget", "40%", "--json")
+    assert code == 0, stderr
     assert [budget["budget"] for budget in json.loads(stdout)["budgets"]] == ["70%", "40%"]
     assert (run_dir / "slim" / "steps.jsonl").read_text().startswith(steps_before)
 
 
-def test_baselines_are_as_fast_judged_alike_and_in_the_report(designed, command, tmp_path):
+def test_baselines_are_as_fast_judged_alike_and_in_the_report(designed, program, tmp_path):
     run_dir = tmp_path / "compared"
     shutil.copytree(designed[0], run_dir)
     few = ("--baselines.random", "3", "--baselines.evolution", "0.5")
-    process = command("baselines", "--run-dir", run_dir, *few, "--json")
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    code, stdout, stderr = program("baselines", "--run-dir", run_dir, *few, "--json")
+    assert code == 0, stderr
     budgets = json.loads(stdout)["budgets"]
     assert [row["budget"] for row in budgets] == ["60%", "40%"]
     for budget in budgets:
@@ -168,24 +162,24 @@ def test_baselines_are_as_fast_judged_alike_and_in_the_report(designed, command,
         for row in (*budget["baselines"], surrogate["optimum"]):
             assert row["latency_ms"] <= budget["latency_ms"] + 1e-9 and 0 <= row["top1"] <= 100
     judged = (run_dir / "slim" / "evaluations.jsonl").read_text()
-    _, stderr = command("baselines", "--run-dir", run_dir, *few).communicate()
+    _, _, stderr = program("baselines", "--run-dir", run_dir, *few)
     assert stderr.count("up to date") == 1
     (run_dir / "slim" / "baselines.json").unlink()
-    again, _ = command("baselines", "--run-dir", run_dir, *few, "--json").communicate()
+    _, again, _ = program("baselines", "--run-dir", run_dir, *few, "--json")
     assert json.loads(again)["budgets"] == budgets
     assert (run_dir / "slim" / "evaluations.jsonl").read_text() == judged, "nothing is judged twice"
     assert run(["report", "--run-dir", str(run_dir)]) == 0
     assert "Against simpler ways" in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
-def test_ranking_trains_random_networks_once_and_says_how_well_the_supernet_orders_them(designed, command, tmp_path):
+def test_ranking_trains_random_networks_once_and_says_how_well_the_supernet_orders_them(designed, program, tmp_path):
     run_dir = tmp_path / "ranked"
     shutil.copytree(designed[0], run_dir)
-    stdout, stderr = command("rank", "--run-dir", run_dir, "--rank.networks", "3", "--json").communicate()
+    _, stdout, stderr = program("rank", "--run-dir", run_dir, "--rank.networks", "3", "--json")
     record = json.loads(stdout)
     assert len(record["networks"]) == 3 and -1 <= record["interval"][0] <= record["interval"][1] <= 1, stderr
     trained = {path: path.read_text() for path in (run_dir / "rank" / "trained").glob("*.json")}
-    stdout, stderr = command("rank", "--run-dir", run_dir, "--rank.networks", "4", "--json").communicate()
+    _, stdout, stderr = program("rank", "--run-dir", run_dir, "--rank.networks", "4", "--json")
     assert json.loads(stdout)["networks"][:3] == record["networks"], stderr
     assert len(trained) == 3 and all(path.read_text() == text for path, text in trained.items())
     assert "Kendall tau" in stderr and "over 4 random networks" in stderr
@@ -202,41 +196,36 @@ def test_predict_names_the_classes_of_new_images(designed, photos, tmp_path, cap
     assert np.asarray(read_image(sheet)).std() > 10
 
 
-def test_an_unreachable_budget_is_refused_before_training(command, photos, tmp_path, designed):
+def test_an_unreachable_budget_is_refused_before_training(program, photos, tmp_path, designed):
     run_dir = tmp_path / "refused"
     shutil.copytree(designed[0], run_dir)
     shutil.rmtree(run_dir / "supernet")
-    process = command("supernet", "--run-dir", run_dir, "--budget", "1us")
-    _, stderr = process.communicate()
-    assert process.returncode == 1
+    code, _, stderr = program("supernet", "--run-dir", run_dir, "--budget", "1us")
+    assert code == 1
     assert "cannot be met" in stderr and "least reachable budget" in stderr
     assert not (run_dir / "supernet").exists()
 
 
-def test_a_table_of_another_device_is_refused(command, photos, tmp_path, designed):
+def test_a_table_of_another_device_is_refused(program, photos, tmp_path, designed):
     run_dir = tmp_path / "foreign"
     shutil.copytree(designed[0], run_dir)
     table = read_record(run_dir / "table.json")
     table["provenance"]["machine"]["cpu"] = "Some other chip"
     (run_dir / "table.json").write_text(json.dumps(table))
-    process = command("slim", "--run-dir", run_dir)
-    _, stderr = process.communicate()
-    assert process.returncode == 1 and "Some other chip" in stderr and "Traceback" not in stderr
+    code, _, stderr = program("slim", "--run-dir", run_dir)
+    assert code == 1 and "Some other chip" in stderr and "Traceback" not in stderr
     assert "--table.allow-foreign" in stderr
-    process = command("table", "--run-dir", run_dir, "--table.allow-foreign")
-    _, stderr = process.communicate()
-    assert process.returncode == 0 and "up to date" in stderr
-    process = command("slim", "--run-dir", run_dir)
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    code, _, stderr = program("table", "--run-dir", run_dir, "--table.allow-foreign")
+    assert code == 0 and "up to date" in stderr
+    code, _, stderr = program("slim", "--run-dir", run_dir)
+    assert code == 0, stderr
 
 
-def test_a_table_that_errs_too_much_is_refused(command, photos, tmp_path, designed):
+def test_a_table_that_errs_too_much_is_refused(program, photos, tmp_path, designed):
     run_dir = tmp_path / "poor"
     shutil.copytree(designed[0], run_dir)
-    process = command("slim", "--run-dir", run_dir, "--table.max-error", "0.01")
-    _, stderr = process.communicate()
-    assert process.returncode == 1 and "more rounds (--table.rounds)" in stderr and "Traceback" not in stderr
+    code, _, stderr = program("slim", "--run-dir", run_dir, "--table.max-error", "0.01")
+    assert code == 1 and "more rounds (--table.rounds)" in stderr and "Traceback" not in stderr
     assert "again" not in stderr.partition("error")[0]  # the limit is no reason to measure again
 
 
@@ -292,17 +281,15 @@ def test_kill_9_at_random_moments_changes_nothing(command, photos, tmp_path, des
         assert without_times(read(killed / name)) == without_times(read(whole / name)), name
 
 
-def test_a_verb_does_not_take_what_other_settings_made(designed, command, tmp_path):
+def test_a_verb_does_not_take_what_other_settings_made(designed, program, tmp_path):
     run_dir = tmp_path / "stale"
     shutil.copytree(designed[0], run_dir)
     for arguments, stale in (
         (("train", "--budget", "50%"), "trace.json is out of date (budget changed)"),
         (("slim", "--budget", "60%", "--budget", "40%", "--resolution", "32"), "table.json is out of date"),
     ):
-        process = command(*arguments, "--run-dir", run_dir)
-        _, stderr = process.communicate()
-        assert process.returncode == 2 and stale in stderr
+        code, _, stderr = program(*arguments, "--run-dir", run_dir)
+        assert code == 2 and stale in stderr
     (run_dir / "stamps" / "train 60pct.json").unlink()
-    process = command("export", "--run-dir", run_dir, "--resolution", "16")
-    _, stderr = process.communicate()
-    assert process.returncode == 2 and "weights.safetensors is missing or not finished" in stderr
+    code, _, stderr = program("export", "--run-dir", run_dir, "--resolution", "16")
+    assert code == 2 and "weights.safetensors is missing or not finished" in stderr

@@ -49,27 +49,26 @@ def test_it_is_trained_scored_and_exported(tuned):
     assert session.get_inputs()[0].shape == [1, 3, 64, 64] and not (folder / "checkpoint.pt").exists()
 
 
-def test_the_same_command_finds_it_done(tuned, command):
+def test_the_same_command_finds_it_done(tuned, program):
     _, _, arguments = tuned
-    _, stderr = command("train", *arguments).communicate()
+    _, _, stderr = program("train", *arguments)
     assert stderr.count("up to date") == 3, stderr
 
 
-def test_frozen_epochs_train_the_head_alone(command, photos, published, tmp_path):
+def test_frozen_epochs_train_the_head_alone(program, photos, published, tmp_path):
     arguments = ("--init", NAME, "--weights", published, "--data", photos, "--run-dir", tmp_path)
-    _, stderr = command("train", *arguments, *SHORT, "--train.frozen-epochs", "2").communicate()
+    _, _, stderr = program("train", *arguments, *SHORT, "--train.frozen-epochs", "2")
     before = create_model(NAME, pretrained=published, num_classes=3, resolution=64, with_head=False).state_dict()
     after = load_file(tmp_path / "networks" / NAME / "weights.safetensors")
     changed = {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, after[name])}
     assert changed == {"head"}, stderr
 
 
-def test_a_network_that_a_run_trained_is_tuned_further(tuned, command, photos, tmp_path):
+def test_a_network_that_a_run_trained_is_tuned_further(tuned, program, photos, tmp_path):
     weights = tuned[0] / "networks" / NAME / "weights.safetensors"
     arguments = ("train", "--init", weights, "--data", photos, "--run-dir", tmp_path, *SHORT[2:], "--resolution", "32")
-    process = command(*arguments, "--json")
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    code, stdout, stderr = program(*arguments, "--json")
+    assert code == 0, stderr
     assert json.loads(stdout)["init"] == NAME
     assert read_record(tmp_path / "networks" / NAME / "architecture.json")["resolution"] == 32
 
@@ -82,7 +81,6 @@ def test_a_network_that_a_run_trained_is_tuned_further(tuned, command, photos, t
         (("--init", "efficientformer_l1", "--weights", "absent.pth"), "absent.pth"),
     ],
 )
-def test_what_cannot_be_tuned_is_said(command, photos, tmp_path, arguments, says):
-    process = command("train", *arguments, "--data", photos, "--run-dir", tmp_path)
-    _, stderr = process.communicate()
-    assert process.returncode in (1, 2) and says in stderr and "Traceback" not in stderr
+def test_what_cannot_be_tuned_is_said(program, photos, tmp_path, arguments, says):
+    code, _, stderr = program("train", *arguments, "--data", photos, "--run-dir", tmp_path)
+    assert code in (1, 2) and says in stderr and "Traceback" not in stderr

@@ -16,13 +16,12 @@ from .conftest import SCALE
 pytestmark = pytest.mark.slow
 
 
-def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(designed, command, tmp_path):
+def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(designed, program, tmp_path):
     run_dir = tmp_path / "recovering"
     shutil.copytree(designed[0], run_dir)
     options = ("--slim.polish", "0", "--slim.workers", "1", "--slim.recover-every", "2", "--slim.recover-steps", "3")
-    process = command("slim", "--run-dir", run_dir, *options, "--slim.recover-lr", "0.01")
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    code, _, stderr = program("slim", "--run-dir", run_dir, *options, "--slim.recover-lr", "0.01")
+    assert code == 0, stderr
     journal = run_dir / "slim" / "steps.jsonl"
     steps, trace = journal.read_text(), read_record(run_dir / "slim" / "trace.json")
     recovered = [step for step in trace["steps"] if step["top1"] != step["candidates"][step["taken"]]["top1"]]
@@ -32,19 +31,17 @@ def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(design
     journal.write_text("".join(steps.splitlines(keepends=True)[: 1 + last]))
     for name in ("trace.json", "evaluations.jsonl"):
         (run_dir / "slim" / name).unlink()
-    process = command("slim", "--run-dir", run_dir)
-    _, stderr = process.communicate()
-    assert process.returncode == 0 and "Traceback" not in stderr, stderr
+    code, _, stderr = program("slim", "--run-dir", run_dir)
+    assert code == 0 and "Traceback" not in stderr, stderr
     assert journal.read_text() == steps
     assert len(list((run_dir / "slim").glob("recovered-*.safetensors"))) <= 2
 
 
-def test_a_short_training_decides_between_the_network_found_and_others_as_slow(designed, command, tmp_path):
+def test_a_short_training_decides_between_the_network_found_and_others_as_slow(designed, program, tmp_path):
     run_dir = tmp_path / "tried"
     shutil.copytree(designed[0], run_dir)
-    process = command("slim", "--run-dir", run_dir, "--slim.trials", "3", "--slim.trial-epochs", "1")
-    _, stderr = process.communicate()
-    assert process.returncode == 0 and "short trainings the best network" in stderr, stderr
+    code, _, stderr = program("slim", "--run-dir", run_dir, "--slim.trials", "3", "--slim.trial-epochs", "1")
+    assert code == 0 and "short trainings the best network" in stderr, stderr
     for budget in read_record(run_dir / "slim" / "trace.json")["budgets"]:
         trials = budget["trials"]
         best = max(trials, key=lambda trial: trial["trial_top1"])
@@ -52,9 +49,8 @@ def test_a_short_training_decides_between_the_network_found_and_others_as_slow(d
         assert (budget["architecture"], budget["predicted_ms"]) == (best["architecture"], best["latency_ms"])
     kept = {path: path.read_text() for path in (run_dir / "slim" / "trials").glob("*.json")}
     (run_dir / "slim" / "trace.json").unlink()
-    process = command("slim", "--run-dir", run_dir)
-    _, stderr = process.communicate()
-    assert process.returncode == 0 and kept and kept == {path: path.read_text() for path in kept}, stderr
+    code, _, stderr = program("slim", "--run-dir", run_dir)
+    assert code == 0 and kept and kept == {path: path.read_text() for path in kept}, stderr
 
 
 def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, tmp_path):
@@ -77,19 +73,16 @@ def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, t
     assert refused.returncode != 0 and "can share the verbs supernet and train" in refused.stderr
 
 
-def test_a_supernet_serves_a_second_device(designed, command, tmp_path):
+def test_a_supernet_serves_a_second_device(designed, program, tmp_path):
     first, second = designed[0], tmp_path / "second"
     arguments = ("--supernet-from", first, "--run-dir", second)
-    process = command("table", *arguments, "--device", f"{SCALE} second")
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr
-    process = command("slim", "--run-dir", second)
-    _, stderr = process.communicate()
-    assert process.returncode == 2 and "efficientformer supernet" in stderr
+    code, _, stderr = program("table", *arguments, "--device", f"{SCALE} second")
+    assert code == 0, stderr
+    code, _, stderr = program("slim", "--run-dir", second)
+    assert code == 2 and "efficientformer supernet" in stderr
     for verb in ("supernet", "slim"):
-        process = command(verb, "--run-dir", second)
-        _, stderr = process.communicate()
-        assert process.returncode == 0, stderr
+        code, _, stderr = program(verb, "--run-dir", second)
+        assert code == 0, stderr
         assert f"taken from {first.resolve()}" in stderr or verb == "slim"
     weights = "supernet/weights.safetensors"
     assert (second / weights).read_bytes() == (first / weights).read_bytes()
@@ -99,27 +92,23 @@ def test_a_supernet_serves_a_second_device(designed, command, tmp_path):
         .startswith((first / "slim" / "evaluations.jsonl").read_text())
     )
     assert read_record(second / "table.json")["provenance"]["machine"]["cpu"] == "second"
-    process = command("supernet", "--run-dir", second, "--supernet.epochs", "1")
-    _, stderr = process.communicate()
-    assert process.returncode == 2 and "does not fit this run: supernet.epochs changed" in stderr
-    process = command("table", "--supernet-from", first, "--run-dir", first)
-    _, stderr = process.communicate()
-    assert process.returncode == 2 and "cannot take its own supernet" in stderr
+    code, _, stderr = program("supernet", "--run-dir", second, "--supernet.epochs", "1")
+    assert code == 2 and "does not fit this run: supernet.epochs changed" in stderr
+    code, _, stderr = program("table", "--supernet-from", first, "--run-dir", first)
+    assert code == 2 and "cannot take its own supernet" in stderr
 
 
-def test_limits_hold_beside_the_budget(designed, command, tmp_path):
+def test_limits_hold_beside_the_budget(designed, program, tmp_path):
     run_dir = tmp_path / "limited"
     shutil.copytree(designed[0], run_dir)
     before = read_record(run_dir / "result.json")[0]
-    process = command("slim", "--run-dir", run_dir, "--budget", "60%", "--limits.params-m", "0.0001")
-    _, stderr = process.communicate()
-    assert process.returncode == 1 and "--limits.params-m 0.0001 cannot be met: the smallest network" in stderr
+    code, _, stderr = program("slim", "--run-dir", run_dir, "--budget", "60%", "--limits.params-m", "0.0001")
+    assert code == 1 and "--limits.params-m 0.0001 cannot be met: the smallest network" in stderr
     file_mib = 0.7 * Path(before["onnx"]).stat().st_size / 2**20
     options = ["--limits.params-m", str(0.8e-6 * before["num_params"]), "--limits.file-mib", str(file_mib)]
     options += ["--percentile", "p90", "--budget", "60%"]
-    process = command("design", "--run-dir", run_dir, *options, "--json")
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    code, stdout, stderr = program("design", "--run-dir", run_dir, *options, "--json")
+    assert code == 0, stderr
     (entry,) = json.loads(stdout)
     assert entry["kept"] and entry["percentile"] == "p90" and entry["measured_ms"] >= entry["measured_p50_ms"]
     assert entry["num_params"] < 0.8 * before["num_params"]
