@@ -120,7 +120,7 @@ def test_the_trace_descends_and_its_networks_fit_their_targets(designed):
 
 def test_running_again_does_nothing_again(designed, program, photos):
     run_dir, result, _ = designed
-    code, stdout, stderr = program("design", "--data", photos, "--run-dir", run_dir, "--json", *TINY)
+    _, stdout, stderr = program("design", "--data", photos, "--run-dir", run_dir, "--json", *TINY)
     assert json.loads(stdout) == result
     assert stderr.count("up to date") == 10  # table, supernet, slim, verify; train, evaluate, export of two networks
 
