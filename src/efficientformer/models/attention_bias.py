@@ -43,7 +43,9 @@ class BiasedAttention(nn.Module):
 def offset_index(grid: Grid, query_stride: int = 1) -> Tensor:
     """Position |dy| * W + |dx| in the bias table for every query and key, (M, N)."""
     height, width = grid
-    rows_HW, columns_HW = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    # A network that is built without memory, on the meta device, knows its offsets all the same.
+    rows, columns = torch.arange(height, device="cpu"), torch.arange(width, device="cpu")
+    rows_HW, columns_HW = torch.meshgrid(rows, columns, indexing="ij")
     rows_M, columns_M = (axis[::query_stride, ::query_stride].flatten() for axis in (rows_HW, columns_HW))
     rows_N, columns_N = rows_HW.flatten(), columns_HW.flatten()
     return (rows_M[:, None] - rows_N).abs() * width + (columns_M[:, None] - columns_N).abs()

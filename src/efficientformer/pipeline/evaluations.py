@@ -51,7 +51,7 @@ class Evaluations:
 
     def use_weights(self, weights: Mapping[str, Tensor], name: str) -> None:
         """Judge by other weights of the supernet from now on. Accuracies are kept by their `name`."""
-        self.supernet.load_state_dict(weights)
+        self._oracle().use_weights(weights)
         self._weights_name = name
 
     @property

@@ -5,13 +5,16 @@ scored.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from efficientformer.arch.spec import NUM_STAGES
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
+from efficientformer.search.kept_features import Features, KeptFeatures
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet, prefix
 
@@ -23,12 +26,13 @@ def extract_network(supernet: Supernet, subnet: Subnet) -> Network:
 
     Channels last, as its images had better be: on CPUs it is judged in two thirds of the time.
     """
-    network = create_model(subnet.architecture, num_classes=supernet.num_classes, resolution=supernet.resolution)
+    with torch.device("meta"):  # weights that nobody needs would take longer to draw than some networks to judge
+        network = create_model(subnet.architecture, num_classes=supernet.num_classes, resolution=supernet.resolution)
     source = supernet.state_dict()
     state = {}
     for name, tensor in network.state_dict().items():
         state[name] = prefix(source[_supernet_name(name, subnet)], tensor.shape).clone()
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=True)
     return network.to(next(supernet.parameters()).device).to(memory_format=torch.channels_last)
 
 
@@ -52,8 +56,11 @@ def _supernet_name(name: str, subnet: Subnet) -> str:
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace running statistics by the averages over `batches`; every other layer stays in evaluation mode."""
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collect: bool = False) -> list[Tensor]:
+    """Replace running statistics by the averages over `batches`; every other layer stays in evaluation mode.
+
+    With `collect`, what came out of the model on the way, batch by batch.
+    """
     model.eval()
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -62,36 +69,69 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.momentum = None
         norm.train()
     device = next(model.parameters()).device
-    for images_BCHW in batches:
-        model(images_BCHW.to(device))
+    collected = []
+    for x in batches:
+        out = model(x.to(device))
+        if collect:
+            collected.append(out)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
+    return collected
 
 
 class SupernetAccuracy:
-    """Top-1 of a subnet in percent, on held-out images."""
+    """Top-1 of a subnet in percent, on held-out images. `supernet` is left alone, but by `use_weights`."""
 
     def __init__(self, supernet: Supernet, bn_batches: Sequence[Tensor], held_out: Sequence[Batch]) -> None:
         self.supernet = supernet
-        self._bn_batches = bn_batches
-        self._held_out = held_out
-        self._num_images = sum(len(labels_B) for _, labels_B in held_out)
+        self._images = Features([*bn_batches], [images_BCHW for images_BCHW, _ in held_out])
+        self._labels = [labels_B for _, labels_B in held_out]
+        self._kept = KeptFeatures(supernet, self._images.num_images)
 
     def __call__(self, subnet: Subnet) -> float:
         top1 = self.if_at_least(subnet, -math.inf)
         assert top1 is not None
         return top1
 
+    def use_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Judge by other weights of the supernet from now on."""
+        self.supernet.load_state_dict(weights)
+        self._kept.clear()
+
     @torch.inference_mode()
     def if_at_least(self, subnet: Subnet, least_top1: float) -> float | None:
-        """Top-1, or None once so many images are wrong that it cannot reach `least_top1`."""
+        """Top-1, or None once so many images are wrong that it cannot reach `least_top1`.
+
+        Only the stages in which the subnet differs from those judged before are computed.
+        """
         network = extract_network(self.supernet, subnet)
-        reestimate_batch_norm(network, self._bn_batches)
-        device, right, left = next(network.parameters()).device, 0, self._num_images
-        for images_BCHW, labels_B in self._held_out:
-            right += int((network(images_BCHW.to(device)).argmax(dim=1).cpu() == labels_B).sum())
+        device = next(network.parameters()).device
+        known, features = self._kept.deepest(subnet) or (0, self._images)
+        ends = [end for end in self._kept.boundaries if end > known]
+        parts = [_stages(network, first, end) for first, end in pairwise([known, *ends, NUM_STAGES])]
+        estimating = [features.estimating]
+        for part in parts:
+            estimating.append(reestimate_batch_norm(part, estimating[-1], collect=part is not parts[-1]))
+        judging: list[list[Tensor]] = [[] for _ in ends]
+        num_images = sum(map(len, self._labels))
+        right, left = 0, num_images
+        for x, labels_B in zip(features.judging, self._labels, strict=True):
+            x = x.to(device)
+            for part, kept in zip(parts, [*judging, None], strict=True):
+                x = part(x)
+                if kept is not None:
+                    kept.append(x)
+            right += int((network.forward_head(network.norm(x)).argmax(dim=1).cpu() == labels_B).sum())
             left -= len(labels_B)
-            if 100 * (right + left) / self._num_images < least_top1:
+            if 100 * (right + left) / num_images < least_top1:
                 return None
-        return 100 * right / self._num_images
+        for end, *batches in zip(ends, estimating[1:-1], judging, strict=True):
+            self._kept.add(subnet, end, Features(*batches))
+        return 100 * right / num_images
+
+
+def _stages(network: Network, first: int, end: int) -> nn.Module:
+    """Stages from number `first`, counted from 0, to before `end`; the stem comes with number 0."""
+    stem = [network.stem] if first == 0 else []
+    return nn.Sequential(*stem, *network.stages[first:end])
