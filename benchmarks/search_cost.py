@@ -3,14 +3,15 @@
     python benchmarks/search_cost.py --data imagenette160 --work runs/cost --resolution 64 \\
         --out benchmarks/records/search_cost.json
     python benchmarks/search_cost.py --data imagenette160 --work runs/cost224 --resolution 224 --batch-size 8 \\
-        --images 32 --steps 3 --epochs 0 --out benchmarks/records/search_cost_224.json
+        --images 32 --bn-images 32 --steps 3 --epochs 0 --out benchmarks/records/search_cost_224.json
     python benchmarks/search_cost.py --resolution 224 --batch-size 128 --steps 20 --training-device cuda \\
         --precision bf16 --steps-only --out cost_gpu.json
 
 Steps of the supernet (one path, all paths, all paths recomputed) and of the largest network alone are timed in turns in
 one process each for memory, and side by side for their ratio. Then the verbs: a table, a supernet (`--epochs 0` takes
 an untrained one, whose accuracies say nothing and whose cost is the same), slimming to three budgets, and the same for
-a second runtime with the first one's supernet.
+a second runtime with the first one's supernet. Phases that `--work` has already are not done again, which their rows
+say.
 """
 
 import argparse
@@ -43,6 +44,7 @@ SPACE = SPACES["imagenet"]
 NUM_CLASSES = 1000
 BUDGETS = ("60%", "30%", "15%")
 STEP_OPTIONS = ("resolution", "batch_size", "steps", "training_threads", "training_device", "precision")
+SEARCH_OPTIONS = ("epochs", "images", "bn_images", "eager", "second_runtime")
 KINDS = ("largest", "single", "soft", "soft recomputed")
 PROGRAM = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
 
@@ -57,6 +59,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6, help="training steps of each kind that are timed")
     parser.add_argument("--epochs", type=int, default=1, help="of the supernet; 0 leaves it untrained")
     parser.add_argument("--images", type=int, default=500, help="that judge a candidate")
+    parser.add_argument("--bn-images", type=int, default=250, help="that batch norm is estimated from")
+    parser.add_argument("--eager", action="store_true", help="weigh every candidate in every step, not --slim.lazy")
     parser.add_argument("--training-threads", type=int, default=2)
     parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the training steps")
@@ -70,7 +74,7 @@ def main() -> None:
         return
     record = {
         "what": "seconds and peak memory of training steps and of the search's phases, L7 at the top of the space",
-        "setting": {name: getattr(arguments, name) for name in (*STEP_OPTIONS, "epochs", "images", "second_runtime")}
+        "setting": {name: getattr(arguments, name) for name in (*STEP_OPTIONS, *SEARCH_OPTIONS)}
         | {"data": arguments.data and Path(arguments.data).name, "budgets": BUDGETS},
         "training": {kind: in_a_process([kind], arguments)[kind] for kind in KINDS},
         "side by side": in_a_process(["largest", "single"], arguments),
@@ -166,7 +170,8 @@ def phases(arguments: argparse.Namespace) -> dict[str, Any]:
     options = ["--data", arguments.data, "--preset", "imagenet", "--resolution", str(arguments.resolution)]
     options += ["--training-threads", str(arguments.training_threads), "--workers", "1"]
     options += ["--supernet.sampling", "single", "--supernet.batch-size", str(arguments.batch_size)]
-    options += ["--slim.images", str(arguments.images), "--slim.bn-images", str(arguments.images)]
+    options += ["--slim.images", str(arguments.images), "--slim.bn-images", str(arguments.bn_images)]
+    options += [] if arguments.eager else ["--slim.lazy"]
     options += ["--supernet.epochs", str(max(1, arguments.epochs)), "--supernet.lr-warmup-epochs", "0"]
     # A search costs the same by a poor table, such as one of a noisy machine.
     options += ["--table.max-error", "100"]
@@ -183,8 +188,10 @@ def phases(arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def verb(name: str, run_dir: Path, options: list[str]) -> dict[str, float]:
-    return finished([*PROGRAM, name, "--run-dir", str(run_dir), *options], stdout=subprocess.DEVNULL)[1]
+def verb(name: str, run_dir: Path, options: list[str]) -> dict[str, Any]:
+    was_done = (run_dir / "stamps" / f"{name}.json").exists()
+    usage = finished([*PROGRAM, name, "--run-dir", str(run_dir), *options], stdout=subprocess.DEVNULL)[1]
+    return {**usage, "was_done": was_done}
 
 
 def leave_untrained(root: Path) -> None:

@@ -4,9 +4,12 @@ from efficientformer.errors import UsageError
 from efficientformer.pipeline.explain import explain_step
 
 
-def candidate(text, saved_ms, drop, below=None):
+def candidate(text, saved_ms, drop, below=None, last_score=None):
     score = None if drop is None else drop / saved_ms
-    return {"text": text, "saved_ms": saved_ms, "drop": drop, "score": score, "below": below}
+    return {
+        **{"text": text, "saved_ms": saved_ms, "drop": drop, "score": score},
+        **{"below": below, "last_score": last_score},
+    }
 
 
 def trace(*candidates, taken=0):
@@ -35,6 +38,10 @@ def test_the_winner_comes_first_and_refused_actions_last():
         (
             [candidate("won", 1.0, 0.5), candidate("refused", 0.0, None), candidate("late", 1.0, None, below=79.5)],
             "No other action could cost as little per millisecond.",
+        ),
+        (
+            [candidate("won", 1.0, 0.5), candidate("refused", 0.0, None), candidate("dear", 1.0, None, last_score=2.0)],
+            "Every other action cost more per millisecond when it was last weighed.",
         ),
         ([candidate("won", 2.0, 2.0), candidate("other", 1.0, 1.0)], "Other costs as much per millisecond, but saves"),
     ],

@@ -1,5 +1,6 @@
 """Slimming on a space small enough to solve by hand."""
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import possible_actions
 from efficientformer.search.importance import path_importance, stage_importances
-from efficientformer.search.slim import State, best_candidate, slim, weigh
+from efficientformer.search.slim import State, best_candidate, scores_known, slim, weigh
 from efficientformer.search.subnet import Subnet
 
 SPACE = SearchSpace("by-hand", (32, 16, 16, 16), (2, 1, 1, 2), 2)
@@ -163,3 +164,54 @@ def test_the_descent_ends_at_the_smallest_network_and_says_so():
 def test_a_subnet_survives_json():
     subnet = Subnet.largest(SPACE).drop(0, 0).narrow(0, 16)
     assert Subnet.from_json(subnet.to_json()) == subnet
+
+
+WIDE = SearchSpace("wide", (64, 80, 96, 96), (3, 2, 4, 3), 4)
+WIDE_ALPHAS = [[{"MB4D": 0.5, "MB3D": 0.3, "identity": 0.2}] * depth for depth in WIDE.max_depths]
+
+
+def what_a_smaller_network_misses_more(subnet) -> float:
+    return sum(
+        weight * (2 * math.log(stage.depth) + 3 * math.log(stage.width)) + stage.num_mb3d**0.5
+        for weight, stage in zip((1.0, 2.0, 3.0, 1.5), subnet.architecture.stages, strict=True)
+    )
+
+
+def descent(start, accuracy, **options):
+    with pytest.raises(BudgetError):
+        yield from slim(start, WIDE_ALPHAS, WIDE, latency=latency, accuracy=accuracy, action_set="every", **options)
+
+
+def test_a_lazy_descent_takes_the_same_actions_where_none_becomes_cheaper_on_the_way():
+    asked = []
+
+    def accuracy(subnet):
+        asked.append(subnet)
+        return what_a_smaller_network_misses_more(subnet)
+
+    largest = Subnet.largest(WIDE)
+    begun = State(largest, latency(largest.architecture), accuracy(largest))
+    eager, num_eager = list(descent(begun, accuracy)), len(asked)
+    asked.clear()
+    lazy, num_lazy = list(descent(begun, accuracy, last_scores={})), len(asked)
+    assert [step.state for step in lazy] == [step.state for step in eager]
+    assert num_lazy < num_eager / 2
+    left_out = [candidate for step in lazy for candidate in step.candidates if candidate.last_score is not None]
+    assert left_out and all(row.top1 is None and row.score is None and row.saved_ms > 0 for row in left_out)
+
+    records = [begun.to_record(), *(step.to_record(number) for number, step in enumerate(lazy, start=1))]
+    for number in (1, 5, len(lazy) - 1):
+        known = scores_known(records[: number + 1])
+        assert list(descent(State.from_record(records[number]), accuracy, last_scores=known)) == lazy[number:]
+
+
+def test_a_lazy_step_weighs_what_has_become_dear_and_then_the_next():
+    state = start()
+    top1 = {"identity": 80.0, "remove_mb3d": 89.5, "narrow": 89.0}  # 5.0, 0.5 and 4.0 per millisecond
+    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
+    last_scores = {("identity", 4, 1, None): 0.1, ("remove_mb3d", 4, 0, None): 0.4, ("narrow", 1, None, None): 2.0}
+    options = dict(latency=latency, accuracy=by_result.__getitem__, last_scores=last_scores)
+    step = next(slim(state, ALPHAS, SPACE, **options))
+    assert [candidate.score for candidate in step.candidates] == [pytest.approx(5.0), pytest.approx(0.5), None]
+    assert step.candidates[2].last_score == 2.0 and step.candidates[step.taken].action.name == "remove_mb3d"
+    assert last_scores[("identity", 4, 1, None)] == pytest.approx(5.0) and last_scores[("narrow", 1, None, None)] == 2.0

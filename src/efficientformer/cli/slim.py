@@ -56,6 +56,8 @@ def _print_step(found: dict[str, Any]) -> None:
             weighed = (f"{row['drop']:.2f}", f"{row['score']:.2f}")
         elif row["below"] is not None:
             weighed = (f"> {before['top1'] - row['below']:.2f}", "more")
+        elif row.get("last_score") is not None:
+            weighed = ("not asked", f"{row['last_score']:.2f} before")
         else:
             weighed = ("-", "refused")
         table.add_row(row["text"], f"{row['saved_ms']:.4f}", *weighed)

@@ -12,7 +12,7 @@ from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.recovery import Recovery
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, read_record
-from efficientformer.search.slim import State, Step, slim
+from efficientformer.search.slim import State, Step, scores_known, slim
 from efficientformer.search.subnet import Subnet
 
 
@@ -93,6 +93,7 @@ class Descent:
                 action_set=self._workspace.settings.slim.actions,
                 executor=self._executor,
                 recovered=self._recovered,
+                last_scores=scores_known(self._journal.lines) if self._workspace.settings.slim.lazy else None,
             )
         self._journal.add(next(self._ahead).to_record(len(self.records) + 1))
 

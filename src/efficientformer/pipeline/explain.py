@@ -25,7 +25,7 @@ def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
         "why": _why(taken, rivals, unscored),
         "before": {name: before[name] for name in ("latency_ms", "top1")},
         "after": {name: step[name] for name in ("latency_ms", "top1")},
-        "candidates": [taken, *rivals, *sorted(unscored, key=lambda row: row["below"] is None)],
+        "candidates": [taken, *rivals, *sorted(unscored, key=_is_refused)],
     }
 
 
@@ -37,6 +37,8 @@ def _why(taken: dict[str, Any], rivals: list[dict[str, Any]], unscored: list[dic
         start += f"costs {taken['drop']:.2f} points: {taken['score']:.2f} per millisecond."
     else:
         start += "costs nothing."
+    if not rivals and any(row.get("last_score") is not None for row in unscored):
+        return f"{start} Every other action cost more per millisecond when it was last weighed."
     if not rivals and any(row["below"] is not None for row in unscored):
         return f"{start} No other action could cost as little per millisecond."
     if not rivals:
@@ -45,6 +47,10 @@ def _why(taken: dict[str, Any], rivals: list[dict[str, Any]], unscored: list[dic
     if next_best["score"] == taken["score"]:
         return f"{start} {_capital(next_best['text'])} costs as much per millisecond, but saves less."
     return f"{start} Next would be: {next_best['text']}, at {next_best['score']:.2f} points per millisecond."
+
+
+def _is_refused(row: dict[str, Any]) -> bool:
+    return row["below"] is None and row.get("last_score") is None
 
 
 def _capital(text: str) -> str:

@@ -90,6 +90,8 @@ class SlimSettings(_Settings):
     actions: ActionSet = "paper"
     """What a step may choose from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: those, and channels of one stage for those of another."""
+    lazy: bool = False
+    """Leave out of a step what cost more per millisecond, when last weighed, than the best of the step costs now."""
     workers: Positive = 1
     """Candidates of a step that are judged at the same time, each in a thread of its own."""
     recover_every: Annotated[int, Field(ge=0)] = 0
@@ -112,6 +114,12 @@ class SlimSettings(_Settings):
     def _polishing_has_one_set_of_weights(self) -> Self:
         if self.polish and self.recover_every:
             raise ValueError("recover_every changes the weights that polish judges by: it needs polish 0")
+        return self
+
+    @model_validator(mode="after")
+    def _lazy_steps_judge_one_by_one(self) -> Self:
+        if self.lazy and self.workers > 1:
+            raise ValueError("lazy judges the candidates of a step one after another: it needs workers 1")
         return self
 
 

@@ -98,8 +98,8 @@ def slimming(run: Run) -> Content:
                 "drop": taken["drop"],
                 "latency_ms": step["latency_ms"],
                 "top1": step["top1"],
-                "num_weighed": len(step["candidates"]),
-                "num_refused": sum(row["score"] is None and row.get("below") is None for row in step["candidates"]),
+                "num_weighed": sum(row.get("last_score") is None for row in step["candidates"]),
+                "num_refused": sum(_is_refused(row) for row in step["candidates"]),
                 "budgets": [row["budget"] for row in trace.get("budgets") or [] if row.get("step") == step["step"]],
             }
         )
@@ -113,6 +113,10 @@ def slimming(run: Run) -> Content:
         "corrections": [{"step": None, "limit_ms": None, **row} for row in trace.get("corrections") or []],
         "notes": [],
     }
+
+
+def _is_refused(candidate: Content) -> bool:
+    return all(candidate.get(name) is None for name in ("score", "below", "last_score"))
 
 
 def _polished(trace: Content) -> Iterator[Content]:

@@ -122,7 +122,8 @@ class SupernetAccuracy:
                 x = part(x)
                 if kept is not None:
                     kept.append(x)
-            right += int((network.forward_head(network.norm(x)).argmax(dim=1).cpu() == labels_B).sum())
+            logits_BK: Tensor = network.forward_head(network.norm(x))  # type: ignore[assignment]
+            right += int((logits_BK.argmax(dim=1).cpu() == labels_B).sum())
             left -= len(labels_B)
             if 100 * (right + left) / num_images < least_top1:
                 return None

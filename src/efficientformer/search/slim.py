@@ -4,10 +4,11 @@ The loop is handed its two oracles, a latency and an accuracy; it knows neither 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from efficientformer.arch.space import SearchSpace
@@ -48,7 +49,8 @@ class State:
 class Candidate:
     """An action weighed: `score` is the accuracy lost per millisecond saved, None when nothing is saved.
 
-    It is None as well where judging ended early, since top-1 would be `below` the least that could win the step.
+    It is None as well where judging ended early, since top-1 would be `below` the least that could win the step, and
+    where a lazy step left it out for its `last_score`.
     """
 
     action: Action
@@ -58,6 +60,7 @@ class Candidate:
     drop: float | None
     score: float | None
     below: float | None = None
+    last_score: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         return {
@@ -72,6 +75,7 @@ class Candidate:
             "drop": self.drop,
             "score": self.score,
             "below": self.below,
+            "last_score": self.last_score,
         }
 
 
@@ -127,6 +131,7 @@ def slim(
     hopeful: HopefulOracle | None = None,
     executor: Executor | None = None,
     recovered: Callable[[State], State] | None = None,
+    last_scores: dict[Hashable, float] | None = None,
 ) -> Iterator[Step]:
     """Descend one action at a time until nothing is left to take; the caller stops when its budgets are met.
 
@@ -142,7 +147,7 @@ def slim(
         for choice in (action_set, "every"):
             actions = possible_actions(state.subnet, alphas, space, choice)
             if executor is None:
-                candidates = tuple(_weigh_in_turn(actions, state, latency, hopeful or _patient(accuracy)))
+                candidates = _weigh_in_turn(actions, state, latency, hopeful or _patient(accuracy), last_scores or {})
             else:
                 judge = partial(weigh, state=state, latency=latency, accuracy=_patient(accuracy))
                 candidates = tuple(executor.map(judge, actions))
@@ -154,6 +159,8 @@ def slim(
                 f"Slimming ended at {state.latency_ms:.3f} ms: no action saves time any more. "
                 f"Ask for a budget of at least {state.latency_ms:.3f} ms or a search space with smaller networks."
             )
+        if last_scores is not None:
+            last_scores |= _scores(state.to_record(), [candidate.to_record() for candidate in candidates])
         chosen = candidates[taken]
         assert chosen.top1 is not None
         state = State(chosen.action.result, chosen.latency_ms, chosen.top1)
@@ -163,14 +170,36 @@ def slim(
 
 
 def _weigh_in_turn(
-    actions: Sequence[Action], state: State, latency: LatencyOracle, accuracy: HopefulOracle
-) -> Iterator[Candidate]:
-    best_score = math.inf
-    for action in actions:
-        candidate = weigh(action, state, latency, accuracy, best_score)
+    actions: Sequence[Action],
+    state: State,
+    latency: LatencyOracle,
+    accuracy: HopefulOracle,
+    last_scores: Mapping[Hashable, float],
+) -> tuple[Candidate, ...]:
+    """The actions weighed, those that cost least when they were last weighed first; in their own order."""
+    origins = state.subnet.origins
+    asked = [_what(action.name, action.stage, action.block, action.wider, origins) for action in actions]
+    last = [last_scores.get(what, -math.inf) for what in asked]
+    candidates, best_score = {}, math.inf
+    for index in sorted(range(len(actions)), key=last.__getitem__):
+        action = actions[index]
+        if last[index] > best_score:
+            latency_ms = latency(action.result.architecture)
+            saved_ms = state.latency_ms - latency_ms
+            candidates[index] = Candidate(action, latency_ms, saved_ms, None, None, None, last_score=last[index])
+            continue
+        candidates[index] = candidate = weigh(action, state, latency, accuracy, best_score)
         if candidate.score is not None:
             best_score = min(best_score, candidate.score)
-        yield candidate
+    return tuple(candidates[index] for index in range(len(actions)))
+
+
+def scores_known(records: Sequence[Mapping[str, Any]]) -> dict[Hashable, float]:
+    """What every action cost when it was last weighed, by the records of a descent: its start and its steps."""
+    known: dict[Hashable, float] = {}
+    for before, step in pairwise(records):
+        known |= _scores(before, step["candidates"])
+    return known
 
 
 def _patient(accuracy: AccuracyOracle) -> HopefulOracle:
@@ -185,3 +214,22 @@ def best_candidate(candidates: Sequence[Candidate]) -> int | None:
         if candidate.score is not None and math.isfinite(candidate.score)
     ]
     return min(allowed)[2] if allowed else None
+
+
+def _scores(before: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> dict[Hashable, float]:
+    """Scores by what is weighed; of what was given up on, the least that its score can be."""
+    found: dict[Hashable, float] = {}
+    for row in candidates:
+        score = row["score"]
+        if row["below"] is not None:
+            score = (before["top1"] - row["below"]) / row["saved_ms"]
+        if score is not None:
+            found[_what(row["action"], row["stage"], row["block"], row["wider"], before["origins"])] = score
+    return found
+
+
+def _what(
+    name: str, stage: int, block: int | None, wider: int | None, origins: Sequence[Sequence[int]]
+) -> tuple[str, int, int | None, int | None]:
+    """What an action does, whatever else has happened: a block is known by the MetaPath that it comes from."""
+    return name, stage, None if block is None else origins[stage - 1][block - 1], wider

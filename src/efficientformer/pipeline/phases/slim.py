@@ -50,7 +50,8 @@ def run(workspace: Workspace) -> None:
     )
 
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
-    judging = workspace.chosen("slim.images", "slim.bn_images", "slim.actions", *recovery, "seed")
+    steps = ("slim.actions", "slim.lazy") if workspace.settings.slim.lazy else ("slim.actions",)
+    judging = workspace.chosen("slim.images", "slim.bn_images", *steps, *recovery, "seed")
     descent_fingerprint = digest([judging, search_inputs, __version__])
 
     def find(_: str) -> None:
