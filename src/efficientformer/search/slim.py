@@ -102,16 +102,20 @@ def weigh(
     latency: LatencyOracle,
     accuracy: HopefulOracle,
     best_score: float = math.inf,
+    last_score: float = -math.inf,
 ) -> Candidate:
     """Latency first: an action that saves nothing is refused and its accuracy is never evaluated.
 
-    `best_score` is the lowest of the candidates weighed before, which this one has to reach.
+    `best_score` is the lowest of the candidates weighed before, which this one has to reach; it is left out where its
+    `last_score` did not.
     """
     latency_ms = latency(action.result.architecture)
     saved_ms = state.latency_ms - latency_ms
     least_ms = LEAST_EXCHANGE * state.latency_ms if action.name == "exchange" else 0.0
     if saved_ms <= least_ms:
         return Candidate(action, latency_ms, saved_ms, None, None, None)
+    if last_score > best_score:
+        return Candidate(action, latency_ms, saved_ms, None, None, None, last_score=last_score)
     least_top1 = state.top1 - best_score * saved_ms - ROUNDING
     top1 = accuracy(action.result, least_top1)
     if top1 is None:
@@ -140,7 +144,10 @@ def slim(
     such as channels of a stage whose widths cost alike on this device, every action is weighed. An `executor` weighs
     the actions of a step side by side; without one, `hopeful` takes the place of `accuracy`, and may give up on what
     cannot win any more. `recovered` may train the network of a step before the next one, and says what it is worth
-    then. Raises BudgetError when no action saves time any more.
+    then. With `last_scores`, those of `scores_known`, which are kept up to date, steps are lazy: an action that cost
+    more when it was last weighed than the best of the step costs now is left out. The same actions are taken as long as
+    none becomes cheaper on the way (lazy greedy, Minoux 1978). That goes with no executor.
+    Raises BudgetError when no action saves time any more.
     """
     state, candidates = start, ()
     while True:
@@ -182,13 +189,7 @@ def _weigh_in_turn(
     last = [last_scores.get(what, -math.inf) for what in asked]
     candidates, best_score = {}, math.inf
     for index in sorted(range(len(actions)), key=last.__getitem__):
-        action = actions[index]
-        if last[index] > best_score:
-            latency_ms = latency(action.result.architecture)
-            saved_ms = state.latency_ms - latency_ms
-            candidates[index] = Candidate(action, latency_ms, saved_ms, None, None, None, last_score=last[index])
-            continue
-        candidates[index] = candidate = weigh(action, state, latency, accuracy, best_score)
+        candidates[index] = candidate = weigh(actions[index], state, latency, accuracy, best_score, last[index])
         if candidate.score is not None:
             best_score = min(best_score, candidate.score)
     return tuple(candidates[index] for index in range(len(actions)))
