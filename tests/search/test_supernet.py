@@ -9,7 +9,6 @@ from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.accuracy import SupernetAccuracy, extract_network, reestimate_batch_norm
 from efficientformer.search.gumbel import path_weights
-from efficientformer.search.kept_features import Features, KeptFeatures
 from efficientformer.search.metapath import Mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet
@@ -221,22 +220,6 @@ def test_the_oracle_gives_up_on_what_cannot_be_good_enough(supernet, passes):
     assert oracle.if_at_least(subnet, top1 + 1) is None
 
 
-def test_subnets_that_begin_alike_share_what_leaves_their_first_stages(supernet, passes):
-    torch.manual_seed(0)
-    images, labels = torch.randn(48, 3, 16, 16), torch.randint(5, (48,))
-    held_out = list(zip(images.split(16), labels.split(16), strict=True))
-    oracle = SupernetAccuracy(supernet, list(images.split(24)), held_out)
-    largest = Subnet.largest(SPACE)
-    late, early = largest.narrow(3, 16), largest.narrow(0, 16)
-    seen = {}
-    for subnet, num_stems in ((largest, 5), (late, 0), (late.remove_first_mb3d(SPACE.mb4d), 0), (early, 5)):
-        passes.clear()
-        seen[subnet] = oracle(subnet)
-        assert passes.count("stem") == num_stems
-    for subnet, top1 in seen.items():
-        assert SupernetAccuracy(supernet, list(images.split(24)), held_out)(subnet) == top1
-
-
 def test_other_weights_share_nothing_with_those_before(supernet, passes):
     images, labels = torch.randn(16, 3, 16, 16), torch.randint(5, (16,))
     oracle = SupernetAccuracy(supernet, [images], [(images, labels)])
@@ -245,17 +228,3 @@ def test_other_weights_share_nothing_with_those_before(supernet, passes):
     passes.clear()
     oracle(Subnet.largest(SPACE))
     assert passes.count("stem") == 2
-
-
-def test_features_are_kept_as_far_as_they_fit(supernet):
-    features = Features([torch.zeros(2, 4, 8, 8)], [torch.zeros(3, 4, 8, 8)])
-    assert (features.num_images, features.num_bytes) == (5, 5 * 4 * 64 * 4)
-    fits_two = KeptFeatures(supernet, 0, max_bytes=2 * features.num_bytes)
-    largest = Subnet.largest(SPACE)
-    first, second, third = largest, largest.narrow(0, 16), largest.narrow(1, 16)
-    for subnet in (first, second):
-        fits_two.add(subnet, 3, features)
-    assert fits_two.boundaries == [1, 2, 3] and fits_two.deepest(first) == (3, features)
-    fits_two.add(third, 3, features)
-    assert fits_two.deepest(second) is None and fits_two.deepest(first) and fits_two.deepest(third)
-    assert KeptFeatures(supernet, 10**9).boundaries == []

@@ -48,6 +48,10 @@ class Stage(nn.Module):
         x_BCHW = self.downsample(x_BCHW)
         for block in self.blocks[: self.num_on_maps]:
             x_BCHW = self._run(block, x_BCHW)
+        return self.forward_tokens(x_BCHW)
+
+    def forward_tokens(self, x_BCHW: Tensor) -> Tensor:
+        """What follows the last block on maps: every MB3D, and the layout that leaves the stage."""
         if self.num_on_maps == len(self.blocks) and not self.gives_tokens:
             return x_BCHW
         grid = grid_of(x_BCHW)

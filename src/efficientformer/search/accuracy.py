@@ -11,10 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from efficientformer.arch.spec import NUM_STAGES
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
-from efficientformer.search.kept_features import Features, KeptFeatures
+from efficientformer.search.kept_features import Features, KeptFeatures, cell_modules
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet, prefix
 
@@ -103,13 +102,14 @@ class SupernetAccuracy:
     def if_at_least(self, subnet: Subnet, least_top1: float) -> float | None:
         """Top-1, or None once so many images are wrong that it cannot reach `least_top1`.
 
-        Only the stages in which the subnet differs from those judged before are computed.
+        What comes before the first cell in which the subnet differs from those judged before is not computed again.
         """
         network = extract_network(self.supernet, subnet)
         device = next(network.parameters()).device
+        cells = cell_modules(network)
         known, features = self._kept.deepest(subnet) or (0, self._images)
-        ends = [end for end in self._kept.boundaries if end > known]
-        parts = [_stages(network, first, end) for first, end in pairwise([known, *ends, NUM_STAGES])]
+        ends = [end for end in self._kept.places(subnet) if end > known]
+        parts = [nn.Sequential(*cells[first:end]) for first, end in pairwise([known, *ends, len(cells)])]
         estimating = [features.estimating]
         for part in parts:
             estimating.append(reestimate_batch_norm(part, estimating[-1], collect=part is not parts[-1]))
@@ -127,12 +127,6 @@ class SupernetAccuracy:
             left -= len(labels_B)
             if 100 * (right + left) / num_images < least_top1:
                 return None
-        for end, *batches in zip(ends, estimating[1:-1], judging, strict=True):
-            self._kept.add(subnet, end, Features(*batches))
+        found = zip(ends, estimating[1:-1], judging, strict=True)
+        self._kept.add(subnet, {end: Features(*batches) for end, *batches in found})
         return 100 * right / num_images
-
-
-def _stages(network: Network, first: int, end: int) -> nn.Module:
-    """Stages from number `first`, counted from 0, to before `end`; the stem comes with number 0."""
-    stem = [network.stem] if first == 0 else []
-    return nn.Sequential(*stem, *network.stages[first:end])

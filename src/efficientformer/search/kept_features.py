@@ -1,20 +1,35 @@
-"""What left the first stages of subnets judged before: subnets that begin alike need not compute it again."""
+"""What left the first cells of subnets judged before: subnets that begin alike need not compute it again.
+
+A cell is the stem, a downsample, a block on maps, or what follows those in a stage: all of its MB3D together.
+"""
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from efficientformer.arch.parts import stage_grids
-from efficientformer.arch.spec import NUM_STAGES
+from efficientformer.arch.spec import NUM_STAGES, Block
+from efficientformer.models.network import Network
+from efficientformer.models.stage import Stage
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet
 
 MAX_BYTES = 2**30
 SUBNETS = 4
-"""Subnets whose features fit at least; where fewer would, as with many large images, none are kept."""
+"""Subnets whose features have to fit. Where fewer would, as with many large images, none are kept in that stage."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What tells a cell from others at the same place: its blocks and where in the supernet they come from."""
+
+    stage: int
+    width: int
+    blocks: tuple[Block, ...] = ()
+    origins: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,40 +48,87 @@ class Features:
         return sum(batch.nbytes for batch in (*self.estimating, *self.judging))
 
 
-class KeptFeatures:
-    """Features by the beginning of the subnet that they belong to; those asked for longest ago give way to new ones.
+def cells_of(subnet: Subnet) -> list[Cell]:
+    """The cells of a subnet, from the stem on."""
+    cells = [Cell(0, subnet.architecture.widths[0])]
+    for index, (stage, origins) in enumerate(zip(subnet.architecture.stages, subnet.origins, strict=True)):
+        on_maps = stage.depth - stage.num_mb3d
+        cells.append(Cell(index, stage.width))
+        for place in range(on_maps):
+            cells.append(Cell(index, stage.width, stage.blocks[place : place + 1], origins[place : place + 1]))
+        if stage.num_mb3d or index == NUM_STAGES - 1:
+            cells.append(Cell(index, stage.width, stage.blocks[on_maps:], origins[on_maps:]))
+    return cells
 
-    `boundaries` are the numbers of first stages behind which features are kept: where they are small enough.
-    """
+
+def cell_modules(network: Network) -> list[nn.Module]:
+    """What computes the cells of a network, in the order of `cells_of`."""
+    modules: list[nn.Module] = [network.stem]
+    for stage in network.stages:
+        assert isinstance(stage, Stage)
+        modules += [stage.downsample, *stage.blocks[: stage.num_on_maps]]
+        if stage.num_on_maps < len(stage.blocks) or stage.gives_tokens:
+            modules.append(_OnTokens(stage))
+    return modules
+
+
+class _OnTokens(nn.Module):
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.blocks = stage.blocks[stage.num_on_maps :]
+        self._forward = stage.forward_tokens
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self._forward(x_BCHW)
+
+
+class KeptFeatures:
+    """Features by the cells that they have behind them; those asked for longest ago give way to new ones."""
 
     def __init__(self, supernet: Supernet, num_images: int, max_bytes: int = MAX_BYTES) -> None:
-        grids = stage_grids(supernet.space.stem_strides, supernet.resolution)
-        sizes = [4 * w * h * width * num_images for (h, w), width in zip(grids, supernet.space.max_widths, strict=True)]
-        self.boundaries = [end for end in range(1, NUM_STAGES) if SUBNETS * sizes[end - 1] <= max_bytes]
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[Any, Features] = OrderedDict()
+        space, self._max_bytes = supernet.space, max_bytes
+        grids = stage_grids(space.stem_strides, supernet.resolution)
+        sizes = [4 * w * h * width * num_images for (h, w), width in zip(grids, space.max_widths, strict=True)]
+        self._behind_stage = [SUBNETS * size <= max_bytes for size in sizes]
+        depths = zip(sizes, space.max_depths, strict=True)
+        self._behind_blocks = [SUBNETS * size * depth <= max_bytes for size, depth in depths]
+        self._kept: OrderedDict[tuple[Cell, ...], Features] = OrderedDict()
         self._lock = threading.Lock()
 
+    def places(self, subnet: Subnet) -> list[int]:
+        """The numbers of first cells behind which features of a subnet are kept."""
+        return list(self._places(cells_of(subnet)))
+
+    def _places(self, cells: list[Cell]) -> Iterator[int]:
+        for end in range(2, len(cells)):
+            cell, following = cells[end - 1], cells[end]
+            if following.stage != cell.stage:
+                if self._behind_stage[cell.stage]:
+                    yield end
+            elif cell.blocks and following.blocks and self._behind_blocks[cell.stage]:
+                yield end
+
     def deepest(self, subnet: Subnet) -> tuple[int, Features] | None:
-        """The most stages of a subnet behind which features are known, and these."""
+        """The most cells of a subnet behind which features are known, and these."""
+        cells, found = cells_of(subnet), None
         with self._lock:
-            for end in reversed(self.boundaries):
-                key = _beginning(subnet, end)
+            # The shallower features of a subnet are used by more of those to come, so they are touched last.
+            for end in reversed(self.places(subnet)):
+                key = tuple(cells[:end])
                 if key in self._kept:
                     self._kept.move_to_end(key)
-                    return end, self._kept[key]
-        return None
+                    found = found or (end, self._kept[key])
+        return found
 
-    def add(self, subnet: Subnet, num_stages: int, features: Features) -> None:
+    def add(self, subnet: Subnet, features: dict[int, Features]) -> None:
+        """Keep features of a subnet by the number of cells that they have behind them."""
+        cells = cells_of(subnet)
         with self._lock:
-            self._kept[_beginning(subnet, num_stages)] = features
+            for end in sorted(features, reverse=True):
+                self._kept[tuple(cells[:end])] = features[end]
             while sum(kept.num_bytes for kept in self._kept.values()) > self._max_bytes:
                 self._kept.popitem(last=False)
 
     def clear(self) -> None:
         with self._lock:
             self._kept.clear()
-
-
-def _beginning(subnet: Subnet, num_stages: int) -> Any:
-    return subnet.architecture.stages[:num_stages], subnet.origins[:num_stages]
