@@ -1,9 +1,10 @@
 """What the search costs at the size of EfficientFormer-L7: seconds and memory of its phases, on images.
 
-    python benchmarks/search_cost.py --data imagenette160 --work runs/cost --resolution 64 \\
-        --out benchmarks/records/search_cost.json
+    python benchmarks/search_cost.py --data imagenette160 --work runs/cost --resolution 64 --images 300 \\
+        --bn-images 100 --out benchmarks/records/search_cost.json
     python benchmarks/search_cost.py --data imagenette160 --work runs/cost224 --resolution 224 --batch-size 8 \\
-        --images 32 --bn-images 32 --steps 3 --epochs 0 --out benchmarks/records/search_cost_224.json
+        --images 16 --bn-images 16 --steps 2 --epochs 0 --second-runtime none \\
+        --out benchmarks/records/search_cost_224.json
     python benchmarks/search_cost.py --resolution 224 --batch-size 128 --steps 20 --training-device cuda \\
         --precision bf16 --steps-only --out cost_gpu.json
 
@@ -32,6 +33,7 @@ from efficientformer.arch.space import SPACES
 from efficientformer.cli.options import RunOptions, open_workspace
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.oracles import build_supernet
+from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import Settings
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
@@ -65,7 +67,7 @@ def main() -> None:
     parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the training steps")
     parser.add_argument("--steps-only", action="store_true", help="leave out the verbs")
-    parser.add_argument("--second-runtime", default="openvino")
+    parser.add_argument("--second-runtime", default="openvino", help="none leaves it out")
     parser.add_argument("--train-steps-of", nargs="+", choices=KINDS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.training_threads)
@@ -182,6 +184,8 @@ def phases(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         leave_untrained(first)
     found["slim"] = verb("slim", first, options)
+    if arguments.second_runtime == "none":
+        return found
     further = ["--supernet-from", str(first), "--runtime", arguments.second_runtime]
     for name in ("table", "supernet", "slim"):
         found[f"second {name}"] = verb(name, second, further)
@@ -190,7 +194,12 @@ def phases(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def verb(name: str, run_dir: Path, options: list[str]) -> dict[str, Any]:
     was_done = (run_dir / "stamps" / f"{name}.json").exists()
+    started = time.time()
     usage = finished([*PROGRAM, name, "--run-dir", str(run_dir), *options], stdout=subprocess.DEVNULL)[1]
+    if name == "slim" and not was_done:
+        # What comes after the last step that was judged is measuring: the networks found beside the largest.
+        usage["until_last_step_seconds"] = round(RunDir(run_dir).slim_steps.stat().st_mtime - started, 1)
+        usage["num_judged"] = len(RunDir(run_dir).evaluations.read_text().splitlines()) - 1
     return {**usage, "was_done": was_done}
 
 

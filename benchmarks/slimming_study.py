@@ -136,7 +136,7 @@ def rivals_of(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str
         action_set="paper",
     )
     rows: dict[str, dict[str, Any]] = {}
-    rng, drawn = random.Random(f"{workspace.settings.seed}/study/{entry['slug']}"), []
+    rng, drawn = random.Random(f"{workspace.settings.seed}/study/{entry['slug']}"), set()
     for batch in range(1, MAX_BATCHES + 1):
         # Where the table errs about the slimmed network, those measured as slow as it lie beside what is predicted.
         within = batch * WITHIN
@@ -144,9 +144,10 @@ def rivals_of(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str
         batch_drawn = random_subnets(
             space, table.predict, fastest_ms=fastest_ms, slowest_ms=slowest_ms, count=BATCH, rng=rng
         )
-        further = [subnet for subnet in batch_drawn if subnet not in drawn]
-        subnets |= {f"random-{number}": subnet for number, subnet in enumerate(further, start=len(drawn))}
-        drawn += further
+        # Subnets that differ in the blocks which they take from the supernet alone are one network when trained alone.
+        further = {subnet.architecture: subnet for subnet in batch_drawn if subnet.architecture not in drawn}
+        subnets |= {f"random-{number}": subnet for number, subnet in enumerate(further.values(), start=len(drawn))}
+        drawn |= set(further)
         rows = measured_alike(workspace, subnets, NUM_RANDOM - num_random(rows)) | rows
         if num_random(rows) == NUM_RANDOM:
             break
