@@ -27,7 +27,7 @@ from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, digest, read_record
 from efficientformer.search.baselines import L1_FREE, random_subnets, scaled_l1, slim_by
 from efficientformer.search.subnet import Subnet
-from studies import mean_interval, measured, open_run, parse, side_by_side, subnet_top1, verb, write_outcome
+from studies import measured, open_run, over_seeds, parse, side_by_side, subnet_top1, verb, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "slimming_study.json"
 WITHIN = 0.02
@@ -177,10 +177,8 @@ def measured_alike(
 
 
 def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean over seeds, whose budgets are averaged first, with its 95 % t interval."""
-    seeds = sorted({row["seed"] for row in rows})
-    means = [float(np.mean([row["ahead"][name] for row in rows if row["seed"] == seed])) for seed in seeds]
-    points, interval = mean_interval(means)
+    """By how many points slimming is ahead of a kind of rival, and whether that holds the bar."""
+    points, interval = over_seeds([(row["seed"], row["ahead"][name]) for row in rows])
     bar = BARS[name]
     return {"points": points, "interval": interval, "bar": bar, "held": points >= bar}
 

@@ -99,3 +99,9 @@ def mean_interval(values: list[float]) -> tuple[float, tuple[float, float]]:
     mean, half = float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5)
     half *= float(t.ppf(0.975, len(values) - 1))
     return mean, (mean - half, mean + half)
+
+
+def over_seeds(values: Sequence[tuple[int, float]]) -> tuple[float, tuple[float, float]]:
+    """The mean over seeds of (seed, value), each seed's values averaged first, with its 95 % t interval."""
+    seeds = sorted({seed for seed, _ in values})
+    return mean_interval([float(np.mean([value for at, value in values if at == seed])) for seed in seeds])

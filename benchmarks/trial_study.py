@@ -19,7 +19,7 @@ from scipy.stats import kendalltau
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.records import read_record
 from efficientformer.search.subnet import Subnet
-from studies import mean_interval, side_by_side, subnet_top1, write_outcome
+from studies import over_seeds, side_by_side, subnet_top1, write_outcome
 
 RECORD = Path(__file__).parent / "records" / "trial_study.json"
 
@@ -44,7 +44,10 @@ def main() -> None:
     ]
     scores = iter(side_by_side(arguments.processes, subnet_top1, trainings))
     rows = [outcome(group, [next(scores) for _ in group["trials"]]) for group in groups]
-    found = {name: over_seeds([(row["seed"], row[name]) for row in rows]) for name in WORTH}
+    found = {}
+    for name in WORTH:
+        mean, interval = over_seeds([(row["seed"], row[name]) for row in rows])
+        found[name] = {"mean": mean, "interval": interval}
     what = "networks of short trials, trained to the end: what the trials' choice is worth"
     write_outcome(arguments.out, what, RunDir(roots[arguments.seeds[0]]), found=found, rows=rows)
     for name, row in found.items():
@@ -74,13 +77,6 @@ def outcome(group: dict[str, Any], top1: list[float]) -> dict[str, Any]:
         "trial_tau": float(kendalltau(tried, top1).statistic),
         "supernet_tau": float(kendalltau([trial["top1"] for trial in trials], top1).statistic),
     }
-
-
-def over_seeds(values: list[tuple[int, float]]) -> dict[str, Any]:
-    """Mean over seeds, whose budgets are averaged first, with its 95 % t interval."""
-    seeds = sorted({seed for seed, _ in values})
-    mean, interval = mean_interval([float(np.mean([value for at, value in values if at == seed])) for seed in seeds])
-    return {"mean": mean, "interval": interval}
 
 
 if __name__ == "__main__":

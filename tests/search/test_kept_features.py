@@ -87,23 +87,24 @@ def test_features_are_kept_as_far_as_they_fit(supernet):
     features = Features([torch.zeros(2, 4, 8, 8)], [torch.zeros(3, 4, 8, 8)])
     assert (features.num_images, features.num_bytes) == (5, 5 * 4 * 64 * 4)
     fits_two = KeptFeatures(supernet, 0, max_bytes=2 * features.num_bytes)
-    largest = Subnet.largest(SPACE)
-    first, second, third = largest, largest.narrow(0, 16), largest.narrow(1, 16)
-    deepest = fits_two.places(largest)[-1]
-    for subnet in (first, second):
-        fits_two.add(subnet, {deepest: features})
+    subnet = Subnet.largest(SPACE)
+    first, second, third = map(cells_of, (subnet, subnet.narrow(0, 16), subnet.narrow(1, 16)))
+    deepest = fits_two.places(first)[-1]
+    for cells in (first, second):
+        fits_two.add(cells, {deepest: features})
     assert fits_two.deepest(first) == (deepest, features)
     fits_two.add(third, {deepest: features})
     assert fits_two.deepest(second) is None and fits_two.deepest(first) and fits_two.deepest(third)
-    assert KeptFeatures(supernet, 10**9).places(largest) == []
+    assert KeptFeatures(supernet, 10**9).places(first) == []
 
 
 def test_what_more_subnets_begin_with_is_kept_longest(supernet):
     features = Features([torch.zeros(5, 4, 8, 8)], [])
     kept = KeptFeatures(supernet, 0, max_bytes=3 * features.num_bytes)
-    first, second = Subnet.largest(SPACE), Subnet.largest(SPACE).narrow(3, 16)
+    subnet = Subnet.largest(SPACE)
+    first, second, other = map(cells_of, (subnet, subnet.narrow(3, 16), subnet.narrow(0, 16)))
     shallow, *_, deep = kept.places(first)
     kept.add(first, {shallow: features, deep: features})
-    kept.add(Subnet.largest(SPACE).narrow(0, 16), {shallow: features, deep: features})
+    kept.add(other, {shallow: features, deep: features})
     assert kept.deepest(first) == (shallow, features)
     assert kept.deepest(second) == (shallow, features)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
-from efficientformer.search.kept_features import Features, KeptFeatures, cell_modules
+from efficientformer.search.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet, prefix
 
@@ -106,10 +106,10 @@ class SupernetAccuracy:
         """
         network = extract_network(self.supernet, subnet)
         device = next(network.parameters()).device
-        cells = cell_modules(network)
-        known, features = self._kept.deepest(subnet) or (0, self._images)
-        ends = [end for end in self._kept.places(subnet) if end > known]
-        parts = [nn.Sequential(*cells[first:end]) for first, end in pairwise([known, *ends, len(cells)])]
+        cells, modules = cells_of(subnet), cell_modules(network)
+        known, features = self._kept.deepest(cells) or (0, self._images)
+        ends = [end for end in self._kept.places(cells) if end > known]
+        parts = [nn.Sequential(*modules[first:end]) for first, end in pairwise([known, *ends, len(modules)])]
         estimating = [features.estimating]
         for part in parts:
             estimating.append(reestimate_batch_norm(part, estimating[-1], collect=part is not parts[-1]))
@@ -128,5 +128,5 @@ class SupernetAccuracy:
             if 100 * (right + left) / num_images < least_top1:
                 return None
         found = zip(ends, estimating[1:-1], judging, strict=True)
-        self._kept.add(subnet, {end: Features(*batches) for end, *batches in found})
+        self._kept.add(cells, {end: Features(*batches) for end, *batches in found})
         return 100 * right / num_images

@@ -5,7 +5,7 @@ A cell is the stem, a downsample, a block on maps, or what follows those in a st
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -90,39 +90,38 @@ class KeptFeatures:
         grids = stage_grids(space.stem_strides, supernet.resolution)
         sizes = [4 * w * h * width * num_images for (h, w), width in zip(grids, space.max_widths, strict=True)]
         self._behind_stage = [SUBNETS * size <= max_bytes for size in sizes]
-        depths = zip(sizes, space.max_depths, strict=True)
-        self._behind_blocks = [SUBNETS * size * depth <= max_bytes for size, depth in depths]
+        whole = [size * depth for size, depth in zip(sizes, space.max_depths, strict=True)]
+        self._behind_blocks = [SUBNETS * size <= max_bytes for size in whole]
         self._kept: OrderedDict[tuple[Cell, ...], Features] = OrderedDict()
         self._lock = threading.Lock()
 
-    def places(self, subnet: Subnet) -> list[int]:
-        """The numbers of first cells behind which features of a subnet are kept."""
-        return list(self._places(cells_of(subnet)))
-
-    def _places(self, cells: list[Cell]) -> Iterator[int]:
+    def places(self, cells: Sequence[Cell]) -> list[int]:
+        """The numbers of first cells of a subnet behind which features are kept."""
+        found = []
         for end in range(2, len(cells)):
             cell, following = cells[end - 1], cells[end]
             if following.stage != cell.stage:
-                if self._behind_stage[cell.stage]:
-                    yield end
-            elif cell.blocks and following.blocks and self._behind_blocks[cell.stage]:
-                yield end
+                is_kept = self._behind_stage[cell.stage]
+            else:
+                is_kept = bool(cell.blocks and following.blocks) and self._behind_blocks[cell.stage]
+            if is_kept:
+                found.append(end)
+        return found
 
-    def deepest(self, subnet: Subnet) -> tuple[int, Features] | None:
+    def deepest(self, cells: Sequence[Cell]) -> tuple[int, Features] | None:
         """The most cells of a subnet behind which features are known, and these."""
-        cells, found = cells_of(subnet), None
+        found = None
         with self._lock:
             # The shallower features of a subnet are used by more of those to come, so they are touched last.
-            for end in reversed(self.places(subnet)):
+            for end in reversed(self.places(cells)):
                 key = tuple(cells[:end])
                 if key in self._kept:
                     self._kept.move_to_end(key)
                     found = found or (end, self._kept[key])
         return found
 
-    def add(self, subnet: Subnet, features: dict[int, Features]) -> None:
+    def add(self, cells: Sequence[Cell], features: dict[int, Features]) -> None:
         """Keep features of a subnet by the number of cells that they have behind them."""
-        cells = cells_of(subnet)
         with self._lock:
             for end in sorted(features, reverse=True):
                 self._kept[tuple(cells[:end])] = features[end]
