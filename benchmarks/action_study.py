@@ -96,7 +96,7 @@ def slimmed(base: Path, variants: list[str], options: list[str]) -> list[dict[st
                         **subnet.to_json(),
                         "budget_ms": entry["budget_ms"],
                         "p50_ms": latencies[variant].p50_ms,
-                        "supernet_top1": entry["top1"],
+                        "supernet_accuracy": entry["accuracy"],
                         "top1": subnet_top1(base, variant, subnet),
                         "evaluations": traces[variant]["num_evaluations"],
                     }

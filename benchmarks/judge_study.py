@@ -1,10 +1,12 @@
-"""How well do supernets order networks that are equally fast? Asked of the networks that slimming_study.py trained.
+"""Top-1 or likelihood: by which does a supernet order networks of equal latency better, and on how many images?
 
-    python benchmarks/judge_study.py --study benchmarks/records/slimming_study.json --runs runs/ranking/variant-*
+    python benchmarks/judge_study.py --work runs/study
 
-Every run has a trained supernet, such as those of ranking_study.py on the same images. Its word on each network of the
-study is correlated with what training alone made of it, within every group of one budget and seed, and over all groups
-together once their means are taken off. The outcome goes to benchmarks/records/judge_study.json.
+Asked of the networks of slimming_study.py and trial_study.py, whose top-1 after training alone is in their records: the
+supernets of the runs in `--work` judge them on all held-out images. Of random parts of these images, and of all, it is
+told how both words go with training alone within the groups of one seed and budget (correlation over all groups, each
+centered and scaled; mean of Kendall's tau), and by how many points the network that a word likes best is ahead of the
+mean of its group. The outcome goes to benchmarks/records/judge_study.json.
 """
 
 import argparse
@@ -13,42 +15,119 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from scipy.stats import kendalltau
+from torch import Tensor
+from torch.nn import functional
 
-from efficientformer.pipeline.evaluations import Evaluations
+from efficientformer.data.loader import eval_batches
+from efficientformer.data.transforms import eval_transform
+from efficientformer.pipeline.images import search_splits
+from efficientformer.pipeline.oracles import load_supernet
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.records import read_record
+from efficientformer.search.accuracy import Batch, extract_network, reestimate_batch_norm
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet import Supernet
 from studies import open_run, write_outcome
 
-RECORD = Path(__file__).parent / "records" / "judge_study.json"
+RECORDS = Path(__file__).parent / "records"
+NUM_IMAGES = (32, 64, 100, 200, 300, 500, 1000, 2000, 3000)
+NUM_BN_IMAGES = 512
+DRAWS = 20
+JUDGES = ("top1", "likelihood")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", type=Path, required=True, help="record of slimming_study.py")
-    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="runs with a trained supernet")
-    parser.add_argument("--out", type=Path, default=RECORD)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs of slimming_study.py")
+    parser.add_argument("--study", type=Path, default=RECORDS / "slimming_study.json")
+    parser.add_argument("--trials", type=Path, default=RECORDS / "trial_study.json")
+    parser.add_argument("--out", type=Path, default=RECORDS / "judge_study.json")
     arguments = parser.parse_args()
-    groups = [list(row["networks"].values()) for row in read_record(arguments.study)["rows"]]
-    rows = [judged(RunDir(root), groups) for root in arguments.runs]
-    what = "correlation of a supernet's word with training alone, among networks of equal measured latency"
-    write_outcome(arguments.out, what, RunDir(arguments.runs[0]), num_networks=sum(map(len, groups)), rows=rows)
+    torch.set_num_threads(1)
+    groups = known_networks(read_record(arguments.study)["rows"], read_record(arguments.trials)["rows"])
+    seeds = sorted({seed for seed, _ in groups})
+    words = {seed: words_of(arguments.work / f"seed-{seed}", seed, groups) for seed in seeds}
+    said = [
+        (np.array([top1 for _, top1 in networks]), words[seed][budget]) for (seed, budget), networks in groups.items()
+    ]
+    rows = [agreement(said, number) for number in (*NUM_IMAGES, None)]
+    write_outcome(
+        arguments.out,
+        "how a supernet's top-1 and likelihood go with training alone, among networks of equal latency",
+        RunDir(arguments.work / f"seed-{seeds[0]}"),
+        groups=[{"seed": seed, "budget": budget, "networks": len(found)} for (seed, budget), found in groups.items()],
+        draws=DRAWS,
+        rows=rows,
+    )
     for row in rows:
-        sys.stdout.write(f"{row['run']} ({row['supernet']['noise']}): {row['correlation']:.2f}\n")
+        by = ", ".join(
+            f"{judge} {row[judge]['correlation']:.2f} (tau {row[judge]['tau']:.2f}, {row[judge]['gain']:+.2f} points)"
+            for judge in JUDGES
+        )
+        sys.stdout.write(f"{row['images']} images: {by}\n")
 
 
-def judged(run_dir: RunDir, groups: list[list[dict[str, Any]]]) -> dict[str, Any]:
-    judge = Evaluations(open_run(run_dir))
-    alone = [np.array([network["top1"] for network in group]) for group in groups]
-    word = [np.array([judge(Subnet.from_json(network)) for network in group]) for group in groups]
-    centered = [np.concatenate([values - values.mean() for values in kind]) for kind in (alone, word)]
-    return {
-        "run": run_dir.root.name,
-        "supernet": read_record(run_dir.supernet_record)["settings"],
-        "correlation": float(np.corrcoef(*centered)[0, 1]),
-        "within_groups": [float(np.corrcoef(*pair)[0, 1]) for pair in zip(alone, word, strict=True)],
-        "judged": [values.tolist() for values in word],
-    }
+def known_networks(study: list[Any], trials: list[Any]) -> dict[tuple[int, str], list[tuple[Subnet, float]]]:
+    """Different networks of each seed and budget with their top-1 after training alone."""
+    groups: dict[tuple[int, str], dict[Any, tuple[Subnet, float]]] = {}
+    found = [(row, network, network["top1"]) for row in study for network in row["networks"].values()]
+    found += [(row, network, network["final_top1"]) for row in trials for network in row["trials"]]
+    for row, network, top1 in found:
+        subnet = Subnet.from_json(network)
+        groups.setdefault((row["seed"], row["budget"]), {}).setdefault(subnet.architecture, (subnet, top1))
+    return {key: list(networks.values()) for key, networks in groups.items()}
+
+
+def words_of(root: Path, seed: int, groups: dict[tuple[int, str], list[tuple[Subnet, float]]]) -> dict[str, np.ndarray]:
+    """By budget: whether each network is right, and its log-likelihood, (2, networks, images), on all held-out ones."""
+    workspace = open_run(RunDir(root))
+    supernet = load_supernet(workspace)
+    train, held_out = search_splits(workspace)
+    transform, spread = eval_transform(workspace.preprocessing), np.linspace(0, len(train) - 1, NUM_BN_IMAGES)
+    bn_batches = [
+        images for images, _ in eval_batches(train.subset(spread.round().astype(int).tolist()), transform, 128)
+    ]
+    judging = list(eval_batches(held_out, transform, batch_size=250))
+    found = {}
+    for (at, budget), networks in groups.items():
+        if at == seed:
+            found[budget] = np.stack([word_of(supernet, net, bn_batches, judging) for net, _ in networks], axis=1)
+    return found
+
+
+@torch.inference_mode()
+def word_of(supernet: Supernet, subnet: Subnet, bn_batches: list[Tensor], judging: list[Batch]) -> np.ndarray:
+    network = extract_network(supernet, subnet)
+    reestimate_batch_norm(network, bn_batches)
+    right, log_likelihood = [], []
+    for images, labels in judging:
+        logits = network(images)
+        right.append((logits.argmax(dim=1) == labels).float())
+        log_likelihood.append(-functional.cross_entropy(logits, labels, reduction="none"))
+    return np.stack([torch.cat(right).numpy(), torch.cat(log_likelihood).numpy()])
+
+
+def agreement(said: list[tuple[np.ndarray, np.ndarray]], number: int | None) -> dict[str, Any]:
+    """Both words on so many random images, over all groups; all images where no number is given."""
+    rng = np.random.default_rng(0)
+    found: dict[str, list[list[float]]] = {judge: [] for judge in JUDGES}
+    for _ in range(DRAWS if number else 1):
+        drawn = [rng.permutation(words.shape[2])[:number] for _, words in said]
+        for index, judge in enumerate(JUDGES):
+            pairs = [
+                (alone, words[index][:, images].mean(axis=1))
+                for (alone, words), images in zip(said, drawn, strict=True)
+            ]
+            centered = [(alone - alone.mean(), (word - word.mean()) / word.std()) for alone, word in pairs]
+            correlation = np.corrcoef(*(np.concatenate(values) for values in zip(*centered, strict=True)))[0, 1]
+            taus = [kendalltau(*pair).statistic for pair in pairs]
+            gains = [alone[word.argmax()] - alone.mean() for alone, word in pairs]
+            found[judge].append([correlation, np.mean(taus), np.mean(gains)])
+    means = {judge: np.mean(values, axis=0).tolist() for judge, values in found.items()}
+    named = {judge: dict(zip(("correlation", "tau", "gain"), values, strict=True)) for judge, values in means.items()}
+    return {"images": number or "all", **named}
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def ranked(run_dir: RunDir, options: list[str], processes: int) -> dict[str, Any
         "num_networks": len(found["networks"]),
         "held_out_top1": supernet["held_out_top1"],
         "networks": [
-            {name: row[name] for name in ("latency_ms", "supernet_top1", "alone_top1")} for row in found["networks"]
+            {name: row[name] for name in ("latency_ms", "supernet_accuracy", "alone_top1")} for row in found["networks"]
         ],
     }
 

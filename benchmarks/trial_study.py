@@ -75,7 +75,7 @@ def outcome(group: dict[str, Any], top1: list[float]) -> dict[str, Any]:
         "best_gain": max(top1) - top1[0],
         "mean_gain": float(np.mean(top1[1:])) - top1[0],
         "trial_tau": float(kendalltau(tried, top1).statistic),
-        "supernet_tau": float(kendalltau([trial["top1"] for trial in trials], top1).statistic),
+        "supernet_tau": float(kendalltau([trial["accuracy"] for trial in trials], top1).statistic),
     }
 
 

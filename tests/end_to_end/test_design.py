@@ -113,9 +113,9 @@ def test_the_trace_descends_and_its_networks_fit_their_targets(designed):
         assert step["candidates"][step["taken"]]["score"] == min(scores)
     for budget in trace["budgets"]:
         assert budget["predicted_ms"] <= budget["target_ms"]
-        ended_at = trace["steps"][budget["step"] - 1]["top1"]
-        tops = [ended_at, *(state["top1"] for state in budget["polish"])]
-        assert tops == sorted(tops) and budget["top1"] == tops[-1]
+        ended_at = trace["steps"][budget["step"] - 1]["accuracy"]
+        tops = [ended_at, *(state["accuracy"] for state in budget["polish"])]
+        assert tops == sorted(tops) and budget["accuracy"] == tops[-1]
 
 
 def test_running_again_does_nothing_again(designed, program, photos):
@@ -160,7 +160,7 @@ def test_baselines_are_as_fast_judged_alike_and_in_the_report(designed, program,
         names = [row["name"] for row in budget["baselines"]]
         assert set(names) >= {"scaled_l1", "slim_by_macs", "evolution"}
         for row in (*budget["baselines"], surrogate["optimum"]):
-            assert row["latency_ms"] <= budget["latency_ms"] + 1e-9 and 0 <= row["top1"] <= 100
+            assert row["latency_ms"] <= budget["latency_ms"] + 1e-9 and 0 <= row["accuracy"] <= 100
     judged = (run_dir / "slim" / "evaluations.jsonl").read_text()
     _, _, stderr = program("baselines", "--run-dir", run_dir, *few)
     assert stderr.count("up to date") == 1

@@ -24,7 +24,7 @@ def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(design
     assert code == 0, stderr
     journal = run_dir / "slim" / "steps.jsonl"
     steps, trace = journal.read_text(), read_record(run_dir / "slim" / "trace.json")
-    recovered = [step for step in trace["steps"] if step["top1"] != step["candidates"][step["taken"]]["top1"]]
+    recovered = [step for step in trace["steps"] if step["accuracy"] != step["candidates"][step["taken"]]["accuracy"]]
     assert recovered and all(step["step"] % 2 == 0 for step in recovered)
     # Killed between the training of the last such step and its line in the journal, with nothing judged known any more.
     last = 2 * (len(trace["steps"]) // 2)

@@ -13,9 +13,9 @@ def candidate(text, saved_ms, drop, below=None, last_score=None):
 
 
 def trace(*candidates, taken=0):
-    start = {"latency_ms": 10.0, "top1": 80.0}
-    step = {"step": 1, "candidates": list(candidates), "taken": taken, "latency_ms": 8.0, "top1": 79.0}
-    return {"start": start, "steps": [step]}
+    start = {"latency_ms": 10.0, "accuracy": 80.0}
+    step = {"step": 1, "candidates": list(candidates), "taken": taken, "latency_ms": 8.0, "accuracy": 79.0}
+    return {"judge": "top1", "start": start, "steps": [step]}
 
 
 def test_the_winner_comes_first_and_refused_actions_last():
@@ -23,7 +23,11 @@ def test_the_winner_comes_first_and_refused_actions_last():
         trace(candidate("refused", 0.0, None), candidate("dear", 1.0, 2.0), candidate("won", 2.0, 1.0), taken=2), 1
     )
     assert [row["text"] for row in found["candidates"]] == ["won", "dear", "refused"]
-    assert found["before"] == {"latency_ms": 10.0, "top1": 80.0} and found["after"]["top1"] == 79.0
+    assert (
+        found["before"] == {"latency_ms": 10.0, "accuracy": 80.0}
+        and found["after"]["accuracy"] == 79.0
+        and found["judge"] == "top1"
+    )
     assert found["why"] == (
         "Step taken: won, which saves 2.0000 ms and costs 1.00 points: 0.50 per millisecond. "
         "Next would be: dear, at 2.00 points per millisecond."

@@ -4,7 +4,7 @@ from efficientformer.pipeline.phases.rank import ranking
 
 
 def rows(alone, supernet, latency_ms):
-    names = ("alone_top1", "supernet_top1", "latency_ms")
+    names = ("alone_top1", "supernet_accuracy", "latency_ms")
     return [dict(zip(names, values, strict=True)) for values in zip(alone, supernet, latency_ms, strict=True)]
 
 

@@ -209,7 +209,7 @@ class RunWriter:
     def write_slim(self) -> list[dict[str, Any]]:
         """Slim greedily on the invented device, with an invented accuracy that falls faster and faster."""
         architecture = self.space.largest()
-        start = {"architecture": architecture.to_json(), "latency_ms": self.full_ms, "top1": 91.4}
+        start = {"architecture": architecture.to_json(), "latency_ms": self.full_ms, "accuracy": 71.4, "top1": 91.4}
         steps: list[dict[str, Any]] = []
         budgets: list[dict[str, Any]] = []
         while len(budgets) < len(self.budgets):
@@ -222,15 +222,15 @@ class RunWriter:
                     row = {"budget": name, "budget_ms": budget_ms, "target_ms": 0.98 * budget_ms, "step": step["step"]}
                     slug = name.replace("%", "pct")
                     shape = {"architecture": step["architecture"], "slug": slug}
-                    polish = [{**shape, "latency_ms": 1.02 * step["latency_ms"], "top1": step["top1"] + 0.7}]
+                    polish = [{**shape, "latency_ms": 1.02 * step["latency_ms"], "accuracy": step["accuracy"] + 0.7}]
                     polish = polish if name == "40%" else []
-                    trial = {**shape, "latency_ms": step["latency_ms"], "top1": step["top1"], "trial_top1": 61.5}
+                    trial = {**shape, "latency_ms": step["latency_ms"], "trial_top1": 61.5}
                     rival = {**trial, "latency_ms": 0.97 * step["latency_ms"], "trial_top1": 62.5}
                     trials = [trial, rival] if name == "40%" else [rival, trial]
                     found = {"predicted_ms": step["latency_ms"], "polish": polish, "trials": trials}
                     budgets.append({**row, **found, **shape})
         corrections = [{"budget": "40%", "step": 9, "measured_ms": 2.02, "predicted_ms": 1.95, "scale": 1.036}]
-        record = {"start": start, "steps": steps, "budgets": budgets, "corrections": corrections}
+        record = {"judge": "likelihood", "start": start, "steps": steps, "budgets": budgets, "corrections": corrections}
         provenance = self.provenance("slim")
         write_record(self.folder / "slim" / "trace.json", {**record, "num_evaluations": 431, "provenance": provenance})
         return budgets
@@ -247,12 +247,13 @@ class RunWriter:
             drop = max(-0.1, self.rng.gauss(0.3, 0.25)) * (1 - latency / self.full_ms + 0.15) * 2.2
             row = {"action": action, "stage": stage, "block": block, "latency_ms": latency - saved, "saved_ms": saved}
             score = drop / saved if saved > 0 else None
-            weighed.append(({**row, "top1": self.accuracy(latency - saved), "drop": drop, "score": score}, smaller))
+            accuracy = self.accuracy(latency - saved) - 20
+            weighed.append(({**row, "accuracy": accuracy, "drop": drop, "score": score}, smaller))
         candidates = [row for row, _ in weighed]
         scores = [math.inf if row["score"] is None else row["score"] for row in candidates]
         taken = scores.index(min(scores))
         chosen = candidates[taken]
-        point = {"latency_ms": chosen["latency_ms"], "top1": chosen["top1"]}
+        point = {**{name: chosen[name] for name in ("latency_ms", "accuracy")}, "top1": chosen["accuracy"] + 20}
         shape = weighed[taken][1]
         return {
             "step": number,

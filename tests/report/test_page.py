@@ -99,15 +99,15 @@ def write_baselines(run_dir: Path) -> None:
     for row in read_record(run_dir / "slim" / "trace.json")["budgets"]:
         network = {"architecture": row["architecture"], "latency_ms": row["predicted_ms"]}
         rivals = [
-            {**network, "name": "scaled_l1", "top1": 80.0, "num_evaluations": 1},
-            {**network, "name": "random", "top1": 82.5, "mean_top1": 79.0, "count": 50, "num_evaluations": 50},
+            {**network, "name": "scaled_l1", "accuracy": 80.0, "num_evaluations": 1},
+            {**network, "name": "random", "accuracy": 82.5, "mean_accuracy": 79.0, "count": 50, "num_evaluations": 50},
         ]
-        optimum = {**network, "name": "surrogate_optimum", "top1": 81.0, "num_evaluations": 1}
+        optimum = {**network, "name": "surrogate_optimum", "accuracy": 81.0, "num_evaluations": 1}
         surrogate = {"greedy_drop": 2.5, "optimum_drop": 1.25, "gap": 1.25, "slimmed_drop": 2.0, "optimum": optimum}
-        slimmed = {"architecture": row["architecture"], "top1": 82.0, "num_evaluations": 431}
+        slimmed = {"architecture": row["architecture"], "accuracy": 82.0, "num_evaluations": 431}
         about = {"budget": row["budget"], "slug": row["slug"], "latency_ms": row["predicted_ms"]}
         budgets.append({**about, "slimmed": slimmed, "baselines": rivals, "surrogate": surrogate})
-    write_record(run_dir / "slim" / "baselines.json", {"budgets": budgets, "provenance": {}})
+    write_record(run_dir / "slim" / "baselines.json", {"judge": "likelihood", "budgets": budgets, "provenance": {}})
 
 
 def test_baselines_are_shown_where_they_were_made(run_dir: Path) -> None:

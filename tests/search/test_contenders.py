@@ -43,8 +43,8 @@ def test_each_depths_come_once_by_the_best_of_them():
     assert len(set(depths)) == len(depths) and SMALLEST.architecture.depths not in depths
     for state in others:
         alike = [subnet for subnet in judged if subnet.architecture.depths == state.subnet.architecture.depths]
-        assert state.top1 == max(map(accuracy, alike))
-    assert [state.top1 for state in others] == sorted((state.top1 for state in others), reverse=True)
+        assert state.accuracy == max(map(accuracy, alike))
+    assert [state.accuracy for state in others] == sorted((state.accuracy for state in others), reverse=True)
 
 
 def test_one_alone_is_the_network_found_and_draws_follow_the_seed():

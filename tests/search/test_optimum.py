@@ -38,7 +38,7 @@ def make_surrogate(seed):
     rng = random.Random(seed)
     largest = SPACE.largest()
     return AdditiveSurrogate(
-        top1=80.0,
+        largest=80.0,
         narrowed=tuple({width: rng.uniform(-0.5, 4) for width in SPACE.widths(index)} for index in range(4)),
         dropped=tuple(tuple(rng.uniform(-0.5, 3) for _ in stage.blocks) for stage in largest.stages),
         converted=tuple(

@@ -66,7 +66,7 @@ def test_the_action_with_the_lowest_drop_per_millisecond_wins():
     assert [candidate.score for candidate in step.candidates] == pytest.approx([1.0, 0.5, 4.0])
     assert step.candidates[step.taken].action.name == "remove_mb3d"
     assert step.state.latency_ms == pytest.approx(state.latency_ms - 1)
-    assert step.state.top1 == 89.5
+    assert step.state.accuracy == 89.5
 
 
 def test_a_gain_in_accuracy_comes_before_everything():
@@ -88,7 +88,7 @@ def test_an_action_that_saves_nothing_is_refused_without_evaluating_it():
     state = start()
     action = possible_actions(state.subnet, ALPHAS, SPACE)[0]
     candidate = weigh(action, state, lambda _: state.latency_ms, evaluated.append)
-    assert candidate.score is None and candidate.top1 is None and not evaluated
+    assert candidate.score is None and candidate.accuracy is None and not evaluated
     assert best_candidate([candidate]) is None
 
 
@@ -127,9 +127,9 @@ def test_what_cannot_win_any_more_need_not_be_judged_and_the_step_is_the_same():
     by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
     asked = []
 
-    def hopeful(subnet, least_top1):
-        asked.append(least_top1)
-        return by_result[subnet] if by_result[subnet] >= least_top1 else None
+    def hopeful(subnet, least_accuracy):
+        asked.append(least_accuracy)
+        return by_result[subnet] if by_result[subnet] >= least_accuracy else None
 
     step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=by_result.__getitem__, hopeful=hopeful))
     assert asked == pytest.approx([float("-inf"), 90 - 1.0 * 1.0, 90 - 0.5 * 0.25])
@@ -146,7 +146,7 @@ def test_a_step_starts_from_what_its_network_is_worth_after_recovery():
 
     steps = slim(state, ALPHAS, SPACE, latency=latency, accuracy=lambda _: 80.0, recovered=recovered)
     first, second = next(steps), next(steps)
-    assert first.state.top1 == 95.0 and first.candidates[first.taken].top1 == 80.0
+    assert first.state.accuracy == 95.0 and first.candidates[first.taken].accuracy == 80.0
     assert second.candidates[second.taken].drop == pytest.approx(15.0)
 
 
@@ -197,7 +197,7 @@ def test_a_lazy_descent_takes_the_same_actions_where_none_becomes_cheaper_on_the
     assert [step.state for step in lazy] == [step.state for step in eager]
     assert num_lazy < num_eager / 2
     left_out = [candidate for step in lazy for candidate in step.candidates if candidate.last_score is not None]
-    assert left_out and all(row.top1 is None and row.score is None and row.saved_ms > 0 for row in left_out)
+    assert left_out and all(row.accuracy is None and row.score is None and row.saved_ms > 0 for row in left_out)
 
     records = [begun.to_record(), *(step.to_record(number) for number, step in enumerate(lazy, start=1))]
     for number in (1, 5, len(lazy) - 1):

@@ -33,7 +33,7 @@ class Problem:
         ]
         largest = SPACE.largest()
         self.surrogate = AdditiveSurrogate(
-            top1=80.0,
+            largest=80.0,
             narrowed=tuple({w: rng.uniform(-0.2, 4.0) for w in SPACE.widths(index)} for index in range(4)),
             dropped=tuple(tuple(rng.uniform(-0.2, 3.0) for _ in stage.blocks) for stage in largest.stages),
             converted=tuple(
@@ -162,7 +162,7 @@ def test_slimming_reaches_the_optimum_where_greed_is_right():
     space = SearchSpace("blocks", (16, 16, 16, 16), (1, 1, 6, 1), 0)
     costs = (0.9, 0.3, 2.0, 0.5, 1.4, 0.1)
     surrogate = AdditiveSurrogate(
-        top1=80.0,
+        largest=80.0,
         narrowed=({16: 0.0},) * 4,
         dropped=((0.0,), (0.0,), costs, (0.0,)),
         converted=((0.0,), (0.0,), (0.0,) * 6, (0.0,)),

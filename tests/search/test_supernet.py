@@ -1,4 +1,6 @@
+import math
 import random
+from typing import get_args
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from efficientformer.search.metapath import Mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet
 from efficientformer.search.supernet_task import SupernetTask
+from efficientformer.search.word import Judge
 
 SPACE = SearchSpace(
     "tiny", (32, 32, 48, 48), (2, 1, 2, 2), 4, stem_strides=(2, 1), mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2)
@@ -207,17 +210,39 @@ def passes(monkeypatch):
     return seen
 
 
-def test_the_oracle_gives_up_on_what_cannot_be_good_enough(supernet, passes):
+@pytest.mark.parametrize("judge", get_args(Judge))
+def test_the_oracle_gives_up_on_what_cannot_be_good_enough(supernet, passes, judge):
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
     held_out = list(zip(images.split(8), labels.split(8), strict=True))
-    oracle = SupernetAccuracy(supernet, [images], held_out)
+    oracle = SupernetAccuracy(supernet, [images], held_out, judge)
     subnet = Subnet.largest(SPACE)
-    top1 = oracle(subnet)
+    accuracy = oracle(subnet)
     passes.clear()
-    assert oracle.if_at_least(subnet, top1) == top1 and passes.count("head") == 4
+    assert oracle.if_at_least(subnet, accuracy).by(judge) == accuracy and passes.count("head") == 4
     passes.clear()
     assert oracle.if_at_least(subnet, 100.0) is None and passes.count("head") == 1
-    assert oracle.if_at_least(subnet, top1 + 1) is None
+    assert oracle.if_at_least(subnet, accuracy + 1) is None
+
+
+def test_what_is_said_is_top1_and_the_mean_probability_of_the_right_class(supernet):
+    images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
+    held_out = list(zip(images.split(20), labels.split(20), strict=True))
+    subnet = Subnet.largest(SPACE)
+    word = SupernetAccuracy(supernet, [images], held_out).if_at_least(subnet, 0.0)
+    network = extract_network(supernet, subnet)
+    reestimate_batch_norm(network, [images])
+    with torch.no_grad():
+        probabilities = network(images).softmax(dim=1)
+    right = probabilities.gather(1, labels[:, None])[:, 0].double()
+    assert word.top1 == pytest.approx(100 * float((probabilities.argmax(dim=1) == labels).double().mean()))
+    assert word.likelihood == pytest.approx(100 * float(right.log().mean().exp()), rel=1e-5)
+
+
+def test_a_network_that_computes_nan_is_the_worst_of_all(supernet):
+    images, labels = torch.randn(8, 3, 16, 16), torch.randint(5, (8,))
+    with torch.no_grad():
+        supernet.head.bias.fill_(math.nan)
+    assert SupernetAccuracy(supernet, [images], [(images, labels)])(Subnet.largest(SPACE)) == 0.0
 
 
 def test_other_weights_share_nothing_with_those_before(supernet, passes):

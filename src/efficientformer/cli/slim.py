@@ -46,8 +46,8 @@ def _print_step(found: dict[str, Any]) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     before, after = found["before"], found["after"]
     console.print(
-        f"Step {found['step']}: {before['latency_ms']:.3f} ms and {before['top1']:.2f} % before, "
-        f"{after['latency_ms']:.3f} ms and {after['top1']:.2f} % after."
+        f"Step {found['step']}: {before['latency_ms']:.3f} ms and {before['accuracy']:.2f} % {found['judge']} before, "
+        f"{after['latency_ms']:.3f} ms and {after['accuracy']:.2f} % after."
     )
     console.print(found["why"])
     table = Table("action", "saves ms", "loses points", "points per ms", box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -55,7 +55,7 @@ def _print_step(found: dict[str, Any]) -> None:
         if row["score"] is not None:
             weighed = (f"{row['drop']:.2f}", f"{row['score']:.2f}")
         elif row["below"] is not None:
-            weighed = (f"> {before['top1'] - row['below']:.2f}", "more")
+            weighed = (f"> {before['accuracy'] - row['below']:.2f}", "more")
         elif row.get("last_score") is not None:
             weighed = ("not asked", f"{row['last_score']:.2f} before")
         else:

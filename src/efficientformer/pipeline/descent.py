@@ -36,7 +36,7 @@ class Descent:
         if not self._journal.lines:
             subnet = Subnet.largest(self._workspace.space)
             state = State(subnet, self._table.predict(subnet.architecture), self._judge(subnet))
-            self._journal.add(state.to_record())
+            self._journal.add(self._described(state.to_record(), subnet))
         return self._journal.lines[0]
 
     @property
@@ -47,7 +47,7 @@ class Descent:
     @property
     def num_evaluations(self) -> int:
         weighed = [candidate for record in self.records for candidate in record["candidates"]]
-        return 1 + sum(candidate["top1"] is not None or candidate["below"] is not None for candidate in weighed)
+        return 1 + sum(candidate["accuracy"] is not None or candidate["below"] is not None for candidate in weighed)
 
     def predicted_interval_ms(self, latency_ms: float) -> tuple[float, float]:
         """95 % interval of what a network of this table latency is going to be measured at."""
@@ -95,7 +95,12 @@ class Descent:
                 recovered=self._recovered,
                 last_scores=scores_known(self._journal.lines) if self._workspace.settings.slim.lazy else None,
             )
-        self._journal.add(next(self._ahead).to_record(len(self.records) + 1))
+        step = next(self._ahead)
+        self._journal.add(self._described(step.to_record(len(self.records) + 1), step.state.subnet))
+
+    def _described(self, record: dict[str, Any], subnet: Subnet) -> dict[str, Any]:
+        """With top-1, whatever it was that decided."""
+        return {**record, "top1": self._judge.word(subnet).top1}
 
     def _recovered(self, state: State) -> State:
         return state if self._recovery is None else self._recovery.after(len(self.records) + 1, state)

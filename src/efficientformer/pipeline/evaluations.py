@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from efficientformer.records import Journal, digest
 from efficientformer.search.accuracy import SupernetAccuracy
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet
+from efficientformer.search.word import Judge, Word
 
 
 class Evaluations:
@@ -20,6 +22,7 @@ class Evaluations:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self.judge: Judge = workspace.settings.slim.judge
         self._made: SupernetAccuracy | None = None
         self._lock = threading.Lock()
         about = [
@@ -28,25 +31,33 @@ class Evaluations:
             __version__,
         ]
         self._journal = Journal(workspace.run_dir.evaluations, digest(about))
-        self._known: dict[str, float] = {line["subnet"]: line["top1"] for line in self._journal.lines}
+        self._known = {line["subnet"]: Word(line["top1"], line["likelihood"]) for line in self._journal.lines}
         self._weights_name: str | None = None
 
     def __call__(self, subnet: Subnet) -> float:
-        top1 = self.if_at_least(subnet, -math.inf)
-        assert top1 is not None
-        return top1
+        return self.word(subnet).by(self.judge)
 
-    def if_at_least(self, subnet: Subnet, least_top1: float) -> float | None:
-        """Top-1, or None where it is not known and found to lie below `least_top1`."""
+    def if_at_least(self, subnet: Subnet, least_accuracy: float) -> float | None:
+        """Accuracy, or None where it is not known and found to lie below `least_accuracy`."""
+        word = self._word_if(subnet, least_accuracy)
+        return None if word is None else word.by(self.judge)
+
+    def word(self, subnet: Subnet) -> Word:
+        """All that the supernet says of it."""
+        word = self._word_if(subnet, -math.inf)
+        assert word is not None
+        return word
+
+    def _word_if(self, subnet: Subnet, least_accuracy: float) -> Word | None:
         own = subnet.to_json()
         key = digest(own if self._weights_name is None else [own, self._weights_name])
         if key not in self._known:
-            top1 = self._oracle().if_at_least(subnet, least_top1)
-            if top1 is None:
+            word = self._oracle().if_at_least(subnet, least_accuracy)
+            if word is None:
                 return None
             with self._lock:
-                self._known[key] = top1
-                self._journal.add({"subnet": key, "top1": top1})
+                self._known[key] = word
+                self._journal.add({"subnet": key, **asdict(word)})
         return self._known[key]
 
     def use_weights(self, weights: Mapping[str, Tensor], name: str) -> None:

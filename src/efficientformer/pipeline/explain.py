@@ -22,9 +22,10 @@ def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
     rivals = sorted((row for row in others if row["score"] is not None), key=lambda row: row["score"])
     return {
         "step": number,
+        "judge": trace["judge"],
         "why": _why(taken, rivals, unscored),
-        "before": {name: before[name] for name in ("latency_ms", "top1")},
-        "after": {name: step[name] for name in ("latency_ms", "top1")},
+        "before": {name: before[name] for name in ("latency_ms", "accuracy")},
+        "after": {name: step[name] for name in ("latency_ms", "accuracy")},
         "candidates": [taken, *rivals, *sorted(unscored, key=_is_refused)],
     }
 

@@ -26,9 +26,14 @@ def open_exported(workspace: Workspace, path: Path) -> Prepared:
 
 
 def measure_beside_largest(
-    workspace: Workspace, candidates: Mapping[str, Prepared], limit_ms: Callable[[str, float], float]
+    workspace: Workspace,
+    candidates: Mapping[str, Prepared],
+    limit_ms: Callable[[str, float], float],
+    *,
+    rounds: int | None = None,
 ) -> dict[str, Measurement]:
-    """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
+    """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`), by default as many
+    rounds as the run verifies with.
 
     They go on, within `measure_networks`' bounds, while the interval of some candidate holds its limit: a longer
     measurement may still decide. `limit_ms` takes the candidate's name and what the largest network takes, at the
@@ -48,7 +53,7 @@ def measure_beside_largest(
         return measure_networks(
             {name: Subject(prepared, workspace.runtime, shape) for name, prepared in everything.items()},
             settings.latency_clock,
-            settings.verify.rounds,
+            rounds or settings.verify.rounds,
             reference=LARGEST,
             decided=decided,
             seed=settings.seed,

@@ -46,7 +46,7 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
         return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
 
     bn_batches = [x_BCHW for x_BCHW, _ in batches(bn_split, batch_size)]
-    return SupernetAccuracy(supernet, bn_batches, batches(judged, 250))
+    return SupernetAccuracy(supernet, bn_batches, batches(judged, 250), settings.slim.judge)
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:

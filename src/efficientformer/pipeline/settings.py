@@ -14,6 +14,7 @@ from efficientformer.errors import UsageError
 from efficientformer.latency.devices import default_clock
 from efficientformer.latency.runtimes import ACCELERATORS, RuntimeName
 from efficientformer.search.actions import ActionSet
+from efficientformer.search.word import Judge
 
 PresetName = Literal["quick", "standard", "imagenet", "fine_tune"]
 Augmentation = Literal["light", "standard", "strong"]
@@ -87,6 +88,9 @@ class SlimSettings(_Settings):
     """Held-out images that judge a candidate (all, where there are fewer)."""
     bn_images: Positive = 512
     """Training images from which batch norm statistics are estimated again before a candidate is judged."""
+    judge: Judge = "likelihood"
+    """What a candidate's accuracy is. likelihood: the geometric mean of the probabilities that it gives to the right
+    classes. top1: the share of images that it gets right (the paper), which takes many more images to tell as much."""
     actions: ActionSet = "paper"
     """What a step may choose from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: those, and channels of one stage for those of another."""
@@ -274,7 +278,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "space": "imagenet",
         "workers": 8,
         "supernet": {"epochs": 300, "batch_size": 256, "lr": 1e-3, "lr_warmup_epochs": 5.0, "augmentation": "strong"},
-        "slim": {"images": 10000, "bn_images": 2048},
+        "slim": {"images": 10000, "bn_images": 2048, "judge": "top1"},
         "train": {
             "epochs": 300,
             "batch_size": 256,

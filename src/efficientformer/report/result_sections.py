@@ -108,6 +108,7 @@ def slimming(run: Run) -> Content:
         "figures": slimming_figures.slimming(run),
         "rows": rows,
         "num_evaluations": trace.get("num_evaluations"),
+        "judge": wording.JUDGES[trace["judge"]],
         "polished": list(_polished(trace)),
         "tried": list(_tried(trace)),
         "corrections": [{"step": None, "limit_ms": None, **row} for row in trace.get("corrections") or []],
@@ -145,16 +146,16 @@ def baselines(run: Run) -> Content:
         surrogate = row["surrogate"]
         slimmed = {"name": "slimming", "latency_ms": row["latency_ms"], **row["slimmed"]}
         rivals = [slimmed, *row["baselines"], surrogate["optimum"]]
-        budgets.append({**row, "rows": [_baseline_row(rival, slimmed["top1"]) for rival in rivals]})
-    return {"budgets": budgets, "notes": []}
+        budgets.append({**row, "rows": [_baseline_row(rival, slimmed["accuracy"]) for rival in rivals]})
+    return {"judge": wording.JUDGES[record["judge"]], "budgets": budgets, "notes": []}
 
 
-def _baseline_row(row: Content, slimmed_top1: float) -> Content:
+def _baseline_row(row: Content, slimmed_accuracy: float) -> Content:
     return {
         "title": wording.baseline(row["name"], row.get("count")),
         "words": str(Architecture.from_json(row["architecture"])),
-        "ahead": wording.signed(row["top1"] - slimmed_top1),
-        "mean_top1": None,
+        "ahead": wording.signed(row["accuracy"] - slimmed_accuracy),
+        "mean_accuracy": None,
         **row,
     }
 

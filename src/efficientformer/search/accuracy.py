@@ -10,12 +10,14 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.search.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet, prefix
+from efficientformer.search.word import Judge, Word
 
 Batch = tuple[Tensor, Tensor]
 
@@ -80,18 +82,26 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collec
 
 
 class SupernetAccuracy:
-    """Top-1 of a subnet in percent, on held-out images. `supernet` is left alone, but by `use_weights`."""
+    """Accuracy of a subnet in percent, by `judge`, on held-out images. `supernet` is left alone, but by
+    `use_weights`."""
 
-    def __init__(self, supernet: Supernet, bn_batches: Sequence[Tensor], held_out: Sequence[Batch]) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        bn_batches: Sequence[Tensor],
+        held_out: Sequence[Batch],
+        judge: Judge = "likelihood",
+    ) -> None:
         self.supernet = supernet
+        self._judge: Judge = judge
         self._images = Features([*bn_batches], [images_BCHW for images_BCHW, _ in held_out])
         self._labels = [labels_B for _, labels_B in held_out]
         self._kept = KeptFeatures(supernet, self._images.num_images)
 
     def __call__(self, subnet: Subnet) -> float:
-        top1 = self.if_at_least(subnet, -math.inf)
-        assert top1 is not None
-        return top1
+        word = self.if_at_least(subnet, -math.inf)
+        assert word is not None
+        return word.by(self._judge)
 
     def use_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Judge by other weights of the supernet from now on."""
@@ -99,8 +109,8 @@ class SupernetAccuracy:
         self._kept.clear()
 
     @torch.inference_mode()
-    def if_at_least(self, subnet: Subnet, least_top1: float) -> float | None:
-        """Top-1, or None once so many images are wrong that it cannot reach `least_top1`.
+    def if_at_least(self, subnet: Subnet, least_accuracy: float) -> Word | None:
+        """What is said of it, or None once so much is wrong that its accuracy cannot reach `least_accuracy`.
 
         What comes before the first cell in which the subnet differs from those judged before is not computed again.
         """
@@ -115,7 +125,7 @@ class SupernetAccuracy:
             estimating.append(reestimate_batch_norm(part, estimating[-1], collect=part is not parts[-1]))
         judging: list[list[Tensor]] = [[] for _ in ends]
         num_images = sum(map(len, self._labels))
-        right, left = 0, num_images
+        right, left, log_likelihood, word = 0, num_images, 0.0, None
         for x, labels_B in zip(features.judging, self._labels, strict=True):
             x = x.to(device)
             for part, kept in zip(parts, [*judging, None], strict=True):
@@ -123,10 +133,20 @@ class SupernetAccuracy:
                 if kept is not None:
                     kept.append(x)
             logits_BK: Tensor = network.forward_head(network.norm(x))  # type: ignore[assignment]
-            right += int((logits_BK.argmax(dim=1).cpu() == labels_B).sum())
+            logits_BK = logits_BK.float().cpu()
+            right += int((logits_BK.argmax(dim=1) == labels_B).sum())
+            log_likelihood -= float(functional.cross_entropy(logits_BK, labels_B, reduction="sum"))
             left -= len(labels_B)
-            if 100 * (right + left) / num_images < least_top1:
+            # As if the images to come were all right, beyond doubt.
+            word = _word(right + left, log_likelihood, num_images)
+            if word.by(self._judge) < least_accuracy:
                 return None
         found = zip(ends, estimating[1:-1], judging, strict=True)
         self._kept.add(cells, {end: Features(*batches) for end, *batches in found})
-        return 100 * right / num_images
+        return word
+
+
+def _word(num_right: int, log_likelihood: float, num_images: int) -> Word:
+    likelihood = math.exp(log_likelihood / num_images)
+    # A network that computes NaN is sure of nothing.
+    return Word(100 * num_right / num_images, 0.0 if math.isnan(likelihood) else 100 * likelihood)

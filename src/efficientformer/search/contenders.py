@@ -40,7 +40,7 @@ def contenders(
     for subnet in drawn:
         state = State(subnet, latency(subnet.architecture), accuracy(subnet))
         depths = subnet.architecture.depths
-        if depths not in best or state.top1 > best[depths].top1:
+        if depths not in best or state.accuracy > best[depths].accuracy:
             best[depths] = state
     best.pop(found.subnet.architecture.depths, None)
-    return [found, *sorted(best.values(), key=lambda state: -state.top1)[: count - 1]]
+    return [found, *sorted(best.values(), key=lambda state: -state.accuracy)[: count - 1]]

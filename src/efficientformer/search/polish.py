@@ -30,6 +30,6 @@ def polish(
             return
         judged.add(child)
         state = State(child, latency(child.architecture), accuracy(child))
-        if (state.top1, -state.latency_ms) > (best.top1, -best.latency_ms):
+        if (state.accuracy, -state.latency_ms) > (best.accuracy, -best.latency_ms):
             best = state
             yield state

@@ -31,32 +31,32 @@ lured by the noise of accuracies would wander from width to width."""
 
 @dataclass(frozen=True)
 class State:
-    """Where the descent stands: a subnet, its latency by the table, its top-1 by the supernet's weights."""
+    """Where the descent stands: a subnet, its latency by the table, its accuracy by the supernet's weights."""
 
     subnet: Subnet
     latency_ms: float
-    top1: float
+    accuracy: float
 
     def to_record(self) -> dict[str, Any]:
-        return {**self.subnet.to_json(), "latency_ms": self.latency_ms, "top1": self.top1}
+        return {**self.subnet.to_json(), "latency_ms": self.latency_ms, "accuracy": self.accuracy}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "State":
-        return cls(Subnet.from_json(record), record["latency_ms"], record["top1"])
+        return cls(Subnet.from_json(record), record["latency_ms"], record["accuracy"])
 
 
 @dataclass(frozen=True)
 class Candidate:
     """An action weighed: `score` is the accuracy lost per millisecond saved, None when nothing is saved.
 
-    It is None as well where judging ended early, since top-1 would be `below` the least that could win the step, and
+    It is None as well where judging ended early, since accuracy would be `below` the least that could win the step, and
     where a lazy step left it out for its `last_score`.
     """
 
     action: Action
     latency_ms: float
     saved_ms: float
-    top1: float | None
+    accuracy: float | None
     drop: float | None
     score: float | None
     below: float | None = None
@@ -71,7 +71,7 @@ class Candidate:
             "text": str(self.action),
             "latency_ms": self.latency_ms,
             "saved_ms": self.saved_ms,
-            "top1": self.top1,
+            "accuracy": self.accuracy,
             "drop": self.drop,
             "score": self.score,
             "below": self.below,
@@ -116,12 +116,12 @@ def weigh(
         return Candidate(action, latency_ms, saved_ms, None, None, None)
     if last_score > best_score:
         return Candidate(action, latency_ms, saved_ms, None, None, None, last_score=last_score)
-    least_top1 = state.top1 - best_score * saved_ms - ROUNDING
-    top1 = accuracy(action.result, least_top1)
-    if top1 is None:
-        return Candidate(action, latency_ms, saved_ms, None, None, None, below=least_top1)
-    drop = state.top1 - top1
-    return Candidate(action, latency_ms, saved_ms, top1, drop, drop / saved_ms)
+    least_accuracy = state.accuracy - best_score * saved_ms - ROUNDING
+    found = accuracy(action.result, least_accuracy)
+    if found is None:
+        return Candidate(action, latency_ms, saved_ms, None, None, None, below=least_accuracy)
+    drop = state.accuracy - found
+    return Candidate(action, latency_ms, saved_ms, found, drop, drop / saved_ms)
 
 
 def slim(
@@ -169,8 +169,8 @@ def slim(
         if last_scores is not None:
             last_scores |= _scores(state.to_record(), [candidate.to_record() for candidate in candidates])
         chosen = candidates[taken]
-        assert chosen.top1 is not None
-        state = State(chosen.action.result, chosen.latency_ms, chosen.top1)
+        assert chosen.accuracy is not None
+        state = State(chosen.action.result, chosen.latency_ms, chosen.accuracy)
         if recovered is not None:
             state = recovered(state)
         yield Step(candidates, taken, state)
@@ -223,7 +223,7 @@ def _scores(before: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) 
     for row in candidates:
         score = row["score"]
         if row["below"] is not None:
-            score = (before["top1"] - row["below"]) / row["saved_ms"]
+            score = (before["accuracy"] - row["below"]) / row["saved_ms"]
         if score is not None:
             found[_what(row["action"], row["stage"], row["block"], row["wider"], before["origins"])] = score
     return found

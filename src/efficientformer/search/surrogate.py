@@ -15,13 +15,13 @@ from efficientformer.search.subnet import Subnet
 
 @dataclass(frozen=True)
 class AdditiveSurrogate:
-    """Points of top-1 that single choices cost the largest network, whose accuracy is `top1`.
+    """Points of accuracy that single choices cost the largest network, whose accuracy is `largest`.
 
     `narrowed[s][w]` is the cost of width w in stage s; `dropped[s][b]` that of identity for block b; `converted[s][b]`
     that of MB4D for a block that is MB3D in the largest network, and 0 for the others.
     """
 
-    top1: float
+    largest: float
     narrowed: tuple[dict[int, float], ...]
     dropped: tuple[tuple[float, ...], ...]
     converted: tuple[tuple[float, ...], ...]
@@ -40,8 +40,8 @@ class AdditiveSurrogate:
         return total
 
     def __call__(self, subnet: Subnet) -> float:
-        """Top-1 in percent, as an accuracy oracle gives it."""
-        return self.top1 - self.drop(subnet)
+        """Accuracy in percent, as an accuracy oracle gives it."""
+        return self.largest - self.drop(subnet)
 
 
 def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurrogate:
@@ -50,20 +50,20 @@ def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurro
     Blocks become MB4D from the first on, as slimming does it, so a block's cost is what it adds to those before it.
     """
     largest = Subnet.largest(space)
-    top1 = accuracy(largest)
+    best = accuracy(largest)
     narrowed, dropped, converted = [], [], []
     for index, stage in enumerate(largest.architecture.stages):
         narrower = ((width, largest.narrow(index, stage.width - width)) for width in space.widths(index))
-        narrowed.append({width: top1 - accuracy(subnet) for width, subnet in narrower})
+        narrowed.append({width: best - accuracy(subnet) for width, subnet in narrower})
         kept_alone = stage.depth == 1
         dropped.append(
-            tuple(0.0 if kept_alone else top1 - accuracy(largest.drop(index, block)) for block in range(stage.depth))
+            tuple(0.0 if kept_alone else best - accuracy(largest.drop(index, block)) for block in range(stage.depth))
         )
         converted.append([0.0] * stage.depth)
-    subnet, before = largest, top1
+    subnet, before = largest, best
     while position := first_mb3d(subnet.architecture):
         subnet = subnet.remove_first_mb3d(space.mb4d)
         after = accuracy(subnet)
         converted[position[0]][position[1]] = before - after
         before = after
-    return AdditiveSurrogate(top1, tuple(narrowed), tuple(dropped), tuple(map(tuple, converted)))
+    return AdditiveSurrogate(best, tuple(narrowed), tuple(dropped), tuple(map(tuple, converted)))

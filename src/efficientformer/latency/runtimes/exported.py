@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def exported(module: "nn.Module", input_shape: tuple[int, ...]) -> Iterator[Path]:
     """A temporary ONNX file of the module for inputs of exactly `input_shape`."""
-    from efficientformer.export.onnx import export_onnx
+    from efficientformer.export.onnx import write_onnx
 
     # A runtime may keep the file mapped into memory, which on some systems forbids removing it.
     with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "part.onnx"
-        export_onnx(module, input_shape, path)
+        write_onnx(module, input_shape, path)
         yield path
 
 

@@ -41,10 +41,10 @@ class OnnxFiles:
     options: Mapping[str, Any] = {}
 
     def export(self, module: "nn.Module", input_shape: tuple[int, ...], folder: Path) -> Path:
-        from efficientformer.export.onnx import export_onnx
+        from efficientformer.export.onnx import write_onnx
 
         path = folder / "network.onnx"
-        export_onnx(module, input_shape, path)
+        write_onnx(module, input_shape, path)
         return path
 
     def lower(self, path: Path, input_shape: tuple[int, ...], folder: Path) -> Path:

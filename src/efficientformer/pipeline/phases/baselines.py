@@ -37,7 +37,7 @@ def run(workspace: Workspace) -> None:
     workspace.require(run_dir.trace, "slim")
     stamp = Stamp(
         "baselines",
-        settings=workspace.chosen("baselines", "slim.actions", "seed"),
+        settings=workspace.chosen("baselines", "slim.actions", "slim.judge", "seed"),
         inputs=workspace.digests(run_dir.trace, run_dir.table, run_dir.supernet_weights) | workspace.data_digest(),
     )
     workspace.run_phase(stamp, [run_dir.baselines], lambda _: _compare(workspace, table))
@@ -49,11 +49,11 @@ def run(workspace: Workspace) -> None:
 def summary_lines(row: dict[str, Any]) -> list[str]:
     """What came out for one budget, for a person."""
     slimmed, surrogate = row["slimmed"], row["surrogate"]
-    lines = [f"{row['budget']}: slimmed {slimmed['top1']:.1f} % after {slimmed['num_evaluations']} evaluations"]
+    lines = [f"{row['budget']}: slimmed {slimmed['accuracy']:.1f} % after {slimmed['num_evaluations']} evaluations"]
     for rival in row["baselines"]:
-        mean = f", mean of {rival['count']} {rival['mean_top1']:.1f} %" if rival["name"] == "random" else ""
+        mean = f", mean of {rival['count']} {rival['mean_accuracy']:.1f} %" if rival["name"] == "random" else ""
         lines.append(
-            f"  {rival['name']} {rival['top1']:.1f} %{mean} at {rival['latency_ms']:.3f} ms, "
+            f"  {rival['name']} {rival['accuracy']:.1f} %{mean} at {rival['latency_ms']:.3f} ms, "
             f"{rival['num_evaluations']} evaluations"
         )
     lines.append(
@@ -102,12 +102,12 @@ class _Search:
     def row(self, name: str, find: Callable[[], Subnet]) -> dict[str, Any]:
         self.asked.clear()
         subnet = find()
-        top1 = self.accuracy(subnet)
+        accuracy = self.accuracy(subnet)
         return {
             "name": name,
             **subnet.to_json(),
             "latency_ms": self.latency(subnet.architecture),
-            "top1": top1,
+            "accuracy": accuracy,
             "num_evaluations": len(self.asked),
         }
 
@@ -122,7 +122,7 @@ def _compare(workspace: Workspace, table: LatencyTable) -> None:
         surrogate = fit_surrogate(workspace.space, search.accuracy)
         for entry in trace["budgets"]:
             rows.append(_budget_record(workspace, search, surrogate, entry, trace["num_evaluations"]))
-    write_record(workspace.run_dir.baselines, {"budgets": rows, "provenance": provenance()})
+    write_record(workspace.run_dir.baselines, {"judge": judge.judge, "budgets": rows, "provenance": provenance()})
 
 
 def _budget_record(
@@ -144,11 +144,11 @@ def _budget_record(
         count=settings.random,
         rng=rng,
     ):
-        top1 = [search.accuracy(subnet) for subnet in drawn]
-        best = max(zip(top1, range(len(drawn)), strict=True))[1]
+        judged = [search.accuracy(subnet) for subnet in drawn]
+        best = max(zip(judged, range(len(drawn)), strict=True))[1]
         random_row = search.row("random", lambda: drawn[best])
-        rows.append(random_row | {"num_evaluations": len(drawn), "count": len(drawn), "all_top1": top1})
-        rows[-1]["mean_top1"] = sum(top1) / len(top1)
+        rows.append(random_row | {"num_evaluations": len(drawn), "count": len(drawn), "all_accuracy": judged})
+        rows[-1]["mean_accuracy"] = sum(judged) / len(judged)
     if settings.evolution:
         wanted = round(settings.evolution * num_evaluations)
         rows.append(search.row("evolution", lambda: evolve(space, **oracles, num_evaluations=wanted, rng=rng)))
@@ -159,7 +159,7 @@ def _budget_record(
         "slimmed": {
             "architecture": entry["architecture"],
             "origins": entry["origins"],
-            "top1": entry["top1"],
+            "accuracy": entry["accuracy"],
             "num_evaluations": num_evaluations,
         },
         "baselines": rows,

@@ -30,7 +30,7 @@ def run(workspace: Workspace) -> None:
     workspace.require(run_dir.supernet_weights, "supernet")
     stamp = Stamp(
         "rank",
-        settings=workspace.chosen("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images"),
+        settings=workspace.chosen("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.judge"),
         inputs=workspace.digests(run_dir.table, run_dir.supernet_weights) | workspace.data_digest(),
     )
     workspace.run_phase(stamp, [run_dir.rank], lambda _: _rank(workspace, table))
@@ -48,19 +48,18 @@ def _rank(workspace: Workspace, table: LatencyTable) -> None:
     rows = []
     for number, subnet in enumerate(drawn, start=1):
         alone = alone_score(workspace, subnet, f"network {number} of {len(drawn)}")
-        latency_ms, supernet_top1 = table.predict(subnet.architecture), judge(subnet)
+        latency_ms, accuracy = table.predict(subnet.architecture), judge(subnet)
         rows.append(
             {
                 **subnet.to_json(),
                 "latency_ms": latency_ms,
-                "supernet_top1": supernet_top1,
+                "supernet_accuracy": accuracy,
                 "alone_top1": alone["top1"],
                 "seconds": alone["seconds"],
             }
         )
         workspace.console.say(
-            f"{number} of {len(drawn)}: {subnet.architecture}: supernet {supernet_top1:.1f} %, "
-            f"alone {alone['top1']:.1f} %"
+            f"{number} of {len(drawn)}: {subnet.architecture}: supernet {accuracy:.1f} %, alone {alone['top1']:.1f} %"
         )
     write_record(workspace.run_dir.rank, {**ranking(rows), "networks": rows, "provenance": provenance()})
 
@@ -87,7 +86,7 @@ def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, f
 def ranking(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Kendall's tau with its 95 % interval over resampled networks, and what latency alone would reach."""
     alone, judged, latency_ms = (
-        np.array([row[name] for row in rows]) for name in ("alone_top1", "supernet_top1", "latency_ms")
+        np.array([row[name] for row in rows]) for name in ("alone_top1", "supernet_accuracy", "latency_ms")
     )
     rng = np.random.default_rng(0)
     resampled = [

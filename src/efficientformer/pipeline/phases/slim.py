@@ -12,6 +12,7 @@ from typing import Any
 
 from efficientformer import __version__
 from efficientformer.errors import BudgetError
+from efficientformer.latency.measure_networks import MIN_ROUNDS
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.budget import Budget
 from efficientformer.pipeline.console import ProgressUpdate
@@ -30,6 +31,7 @@ from efficientformer.search.contenders import contenders
 from efficientformer.search.polish import polish
 from efficientformer.search.slim import LatencyOracle, State
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.word import Judge
 
 MAX_CORRECTIONS = 4
 LIMITS_HEADROOM = 0.01
@@ -51,7 +53,7 @@ def run(workspace: Workspace) -> None:
 
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
     steps = ("slim.actions", "slim.lazy") if workspace.settings.slim.lazy else ("slim.actions",)
-    judging = workspace.chosen("slim.images", "slim.bn_images", *steps, *recovery, "seed")
+    judging = workspace.chosen("slim.images", "slim.bn_images", "slim.judge", *steps, *recovery, "seed")
     descent_fingerprint = digest([judging, search_inputs, __version__])
 
     def find(_: str) -> None:
@@ -130,7 +132,7 @@ def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent
             f"No network was measured within {late}, after {MAX_CORRECTIONS} corrections of the table. "
             "Measure on a quieter machine or ask for a larger budget."
         )
-    write_record(workspace.run_dir.trace, _trace_record(descent, aims, made))
+    write_record(workspace.run_dir.trace, _trace_record(judge.judge, descent, aims, made))
 
 
 def _polish(
@@ -205,7 +207,8 @@ def _confirm(workspace: Workspace, aims: list[_Aim], limits: Limits) -> list[dic
     def confirming_ms(slug: str, largest_ms: float) -> float:
         return budgets[slug].latency_ms(largest_ms) * (1 - headroom / 2)
 
-    measured = measure_beside_largest(workspace, networks, confirming_ms)
+    # As few as give an interval: they go on where it leaves anything open, and the exported file is measured at length.
+    measured = measure_beside_largest(workspace, networks, confirming_ms, rounds=MIN_ROUNDS)
     largest_ms, _ = measured[LARGEST].at(percentile)
     made = []
     for aim in aims:
@@ -251,7 +254,7 @@ def _within_limits(workspace: Workspace, aim: _Aim, limits: Limits) -> bool:
     return is_within
 
 
-def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]) -> dict[str, Any]:
+def _trace_record(judge: Judge, descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]) -> dict[str, Any]:
     budgets = []
     for aim in aims:
         budgets.append(
@@ -264,7 +267,7 @@ def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]
                 "step": aim.step,
                 "predicted_ms": aim.state.latency_ms,
                 "predicted_interval_ms": list(descent.predicted_interval_ms(aim.state.latency_ms)),
-                "top1": aim.state.top1,
+                "accuracy": aim.state.accuracy,
                 **aim.state.subnet.to_json(),
                 "polish": [state.to_record() for state in aim.polished[1:]],
                 "trials": [{**state.to_record(), "trial_top1": top1} for state, top1 in aim.tried],
@@ -272,6 +275,7 @@ def _trace_record(descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]
         )
     last_step = max(aim.step for aim in aims)
     return {
+        "judge": judge,
         "start": descent.start_record,
         "steps": descent.records[:last_step],
         "budgets": budgets,
