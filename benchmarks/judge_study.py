@@ -87,7 +87,8 @@ def words_of(root: Path, seed: int, groups: dict[tuple[int, str], list[tuple[Sub
     train, held_out = search_splits(workspace)
     transform, spread = eval_transform(workspace.preprocessing), np.linspace(0, len(train) - 1, NUM_BN_IMAGES)
     bn_batches = [
-        images for images, _ in eval_batches(train.subset(spread.round().astype(int).tolist()), transform, 128)
+        images
+        for images, _ in eval_batches(train.subset(spread.round().astype(int).tolist()), transform, batch_size=128)
     ]
     judging = list(eval_batches(held_out, transform, batch_size=250))
     found = {}

@@ -8,7 +8,7 @@ from efficientformer.arch.space import QUICK
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.export.onnx import export_onnx
 from efficientformer.latency.measure_networks import Subject, measure_networks
-from efficientformer.latency.measurement import Measurement
+from efficientformer.latency.measurement import Measurement, interval_holds
 from efficientformer.latency.runtimes import open_runtime
 from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
@@ -141,9 +141,20 @@ def test_an_undecided_measurement_goes_on_to_three_times_the_rounds():
 def test_a_longer_measurement_decides_what_a_short_one_leaves_open():
     """A network 0.15 % within its limit: every other time 40 rounds cannot tell, and 120 mostly can."""
     undecided = []
-    for decided in (None, lambda found: not found["a"].interval_holds(1.2)):
+    for decided in (None, lambda found: not interval_holds(found["a"].interval_ms, 1.2)):
         found = [
             measure_networks(synthetic(Machine(seed), a=1.1982), "cpu", 40, decided=decided)["a"] for seed in range(30)
         ]
-        undecided.append(sum(measurement.interval_holds(1.2) for measurement in found))
+        undecided.append(sum(interval_holds(measurement.interval_ms, 1.2) for measurement in found))
     assert undecided[0] > 8 and undecided[1] < 0.4 * undecided[0]
+
+
+def test_a_measurement_that_starts_short_may_go_on_for_long():
+    looked = []
+
+    def decided(found):
+        looked.append(found["a"].timed_runs)
+        return False
+
+    measured = measure_networks(synthetic(Machine(5), a=1.2), "cpu", 40, decided=decided, most_rounds=300)
+    assert looked == [40, 80, 160, 300] and measured["a"].timed_runs == 300

@@ -5,7 +5,7 @@ import pytest
 
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.latency.calm import calm_rounds, time_until_calm
-from efficientformer.latency.measurement import Measurement, paired_ratio
+from efficientformer.latency.measurement import Measurement, interval_holds, paired_ratio
 from efficientformer.latency.partial import PartialRounds
 
 from .synthetic import DISTURBANCES, Machine
@@ -54,8 +54,8 @@ def test_disturbed_rounds_stay_in_the_record_and_count_for_no_median():
 def test_an_interval_holds_a_limit_until_it_decides():
     measurement = make(np.linspace(0.98, 1.02, 40))
     low, high = measurement.interval_ms
-    assert measurement.interval_holds(1.0) and measurement.interval_holds(low)
-    assert not measurement.interval_holds(high) and not measurement.interval_holds(0.99 * low)
+    assert interval_holds((low, high), 1.0) and interval_holds((low, high), low)
+    assert not interval_holds((low, high), high) and not interval_holds((low, high), 0.99 * low)
 
 
 def test_the_90th_percentile_has_an_interval_that_covers_it():
@@ -67,7 +67,7 @@ def test_the_90th_percentile_has_an_interval_that_covers_it():
         covered += low <= true_ms <= high
     assert 85 <= covered <= 100
     assert measurement.at("p50") == (measurement.p50_ms, measurement.interval_ms)
-    assert measurement.interval_holds(value, "p90") and not measurement.interval_holds(value)
+    assert interval_holds(measurement.p90_interval_ms, value) and not interval_holds(measurement.interval_ms, value)
 
 
 def test_ratios_across_clocks_or_runs_are_refused():

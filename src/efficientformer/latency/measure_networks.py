@@ -22,7 +22,7 @@ ROUNDS = 60
 MIN_ROUNDS = 40
 """Fewer rounds give no interval worth stating."""
 MAX_EXTENSION = 3
-"""An undecided measurement goes on to this multiple of its rounds."""
+"""An undecided measurement goes on to this multiple of its rounds, where nothing else is said."""
 Decided = Callable[[Mapping[str, Measurement]], bool]
 
 
@@ -42,6 +42,7 @@ def measure_networks(
     *,
     reference: str | None = None,
     decided: Decided | None = None,
+    most_rounds: int | None = None,
     partial_path: Path | None = None,
     min_sample_ms: float = MIN_SAMPLE_MS,
     seed: int = 0,
@@ -52,9 +53,9 @@ def measure_networks(
     Runtimes, shapes and devices may differ from network to network; the number of threads may not. With `reference`,
     one of the names, each record has its ratio to that network: a change of the machine's speed moves milliseconds and
     leaves ratios where they are. Rounds that disturbed windows spoiled are taken again, see `calm`. As long as
-    `decided`, called with the measurements, is false, they go on, up to three times the rounds. Finished rounds are
-    kept in `partial_path`, from where a later call with the same subjects goes on. Raises LatencyError for a clock that
-    does not fit the threads, UsageError for fewer than 40 rounds.
+    `decided`, called with the measurements, is false, they are doubled, up to `most_rounds` (by default three times the
+    rounds). Finished rounds are kept in `partial_path`, from where a later call with the same subjects goes on. Raises
+    LatencyError for a clock that does not fit the threads, UsageError for fewer than 40 rounds.
     """
     threads = _common_threads(subjects)
     check_clock(clock, threads)
@@ -65,22 +66,23 @@ def measure_networks(
     partial = PartialRounds(partial_path, _about(subjects, origins, clock, min_sample_ms), list(subjects))
     if "before" not in partial.notes:
         partial.note(before=_conditions(subjects))
-    measurements: dict[str, Measurement] = {}
-    for extension in range(1, MAX_EXTENSION + 1):
+    most_rounds = most_rounds or MAX_EXTENSION * rounds
+    while True:
         time_until_calm(
             {name: subject.prepared for name, subject in subjects.items()},
             partial,
-            rounds=extension * rounds,
+            rounds=rounds,
             clock=clock,
             threads=threads,
             seed=seed,
             min_sample_ms=min_sample_ms,
             progress=progress,
         )
-        measurements = _measurements(subjects, partial, clock, reference, origins, extension * rounds)
-        if decided is None or decided(measurements):
-            break
-    return measurements
+        measurements = _measurements(subjects, partial, clock, reference, origins, rounds)
+        if decided is None or decided(measurements) or rounds >= most_rounds:
+            return measurements
+        # Doubled, since whoever looks often enough sees what is not there.
+        rounds = min(2 * rounds, most_rounds)
 
 
 def check_rounds(rounds: int) -> None:

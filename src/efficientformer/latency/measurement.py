@@ -108,11 +108,6 @@ class Measurement:
             return self.p50_ms, self.interval_ms
         return self.p90_ms, self.p90_interval_ms
 
-    def interval_holds(self, limit_ms: float, percentile: Percentile = "p50") -> bool:
-        """Whether the interval leaves open on which side of the limit the network is."""
-        _, (low, high) = self.at(percentile)
-        return low <= limit_ms < high
-
     @property
     def disturbed_percent(self) -> float:
         return float(100.0 * np.mean(np.asarray(self.samples_ms) > quiet_limit(self.calm_samples_ms)))
@@ -170,6 +165,12 @@ class Measurement:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"Not a measurement: {error!r}. Measure again.") from error
+
+
+def interval_holds(interval_ms: tuple[float, float], limit_ms: float) -> bool:
+    """Whether the interval leaves open on which side of the limit a network is."""
+    low, high = interval_ms
+    return low <= limit_ms < high
 
 
 def paired_ratio(samples_ms: Sequence[float], reference_ms: Sequence[float], reference: str) -> Ratio:

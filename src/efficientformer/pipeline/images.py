@@ -46,6 +46,12 @@ def search_splits(workspace: "Workspace") -> tuple[ImageSplit, ImageSplit]:
     return holdout(workspace.training_images, settings.supernet.held_out, settings.seed)
 
 
+def judging_splits(workspace: "Workspace") -> tuple[ImageSplit, ImageSplit]:
+    """The same images where they lie: few of them judge, and for these the others need not be read."""
+    settings = workspace.settings
+    return holdout(workspace.dataset.train, settings.supernet.held_out, settings.seed)
+
+
 def load_training_images(workspace: "Workspace") -> ImageSplit:
     """The training images, held in memory at twice the resolution where they are large files and fit."""
     with workspace.console.progress("loading images") as progress:

@@ -1,13 +1,14 @@
 """Measure whole networks of a run side by side with the largest of its search space."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from efficientformer.arch.spec import Architecture
-from efficientformer.latency.measure_networks import Subject, measure_networks
-from efficientformer.latency.measurement import Measurement
+from efficientformer.latency.measure_networks import MAX_EXTENSION, Subject, measure_networks
+from efficientformer.latency.measurement import Measurement, Percentile, interval_holds
 from efficientformer.latency.preparation import prepare_architecture
 from efficientformer.latency.prepared import Prepared
+from efficientformer.pipeline.budget import Budget
 from efficientformer.pipeline.workspace import Workspace
 
 LARGEST = "largest"
@@ -28,16 +29,15 @@ def open_exported(workspace: Workspace, path: Path) -> Prepared:
 def measure_beside_largest(
     workspace: Workspace,
     candidates: Mapping[str, Prepared],
-    limit_ms: Callable[[str, float], float],
+    budgets: Mapping[str, Budget],
     *,
-    rounds: int | None = None,
+    left_free: float = 0.0,
+    first_rounds: int | None = None,
 ) -> dict[str, Measurement]:
-    """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`), by default as many
-    rounds as the run verifies with.
+    """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
 
-    They go on, within `measure_networks`' bounds, while the interval of some candidate holds its limit: a longer
-    measurement may still decide. `limit_ms` takes the candidate's name and what the largest network takes, at the
-    percentile that the run promises.
+    They take as many rounds as the run verifies with, or `first_rounds`, and go on, up to three times what it verifies
+    with, while some `latency_beside_largest` leaves open whether the budget is kept, of which a share is `left_free`.
     """
     everything = {LARGEST: prepare_untrained(workspace, workspace.space.largest()), **candidates}
     settings = workspace.settings
@@ -45,17 +45,36 @@ def measure_beside_largest(
 
     def decided(measured: Mapping[str, Measurement]) -> bool:
         largest_ms, _ = measured[LARGEST].at(settings.percentile)
-        return not any(
-            measured[name].interval_holds(limit_ms(name, largest_ms), settings.percentile) for name in candidates
-        )
+        for name in candidates:
+            _, interval_ms = latency_beside_largest(measured, name, budgets[name], settings.percentile)
+            if interval_holds(interval_ms, (1 - left_free) * budgets[name].latency_ms(largest_ms)):
+                return False
+        return True
 
     with workspace.console.progress("measuring") as progress:
         return measure_networks(
             {name: Subject(prepared, workspace.runtime, shape) for name, prepared in everything.items()},
             settings.latency_clock,
-            rounds or settings.verify.rounds,
+            first_rounds or settings.verify.rounds,
             reference=LARGEST,
             decided=decided,
+            most_rounds=MAX_EXTENSION * settings.verify.rounds,
             seed=settings.seed,
             progress=progress,
         )
+
+
+def latency_beside_largest(
+    measured: Mapping[str, Measurement], name: str, budget: Budget, percentile: Percentile
+) -> tuple[float, tuple[float, float]]:
+    """Milliseconds of a network, and the 95 % interval of what its budget is about.
+
+    A budget in percent is about the ratio to the largest network within the rounds, which no change of the machine's
+    speed moves; it is told in milliseconds of the largest network's median.
+    """
+    found, largest = measured[name], measured[LARGEST]
+    if not budget.is_share or percentile != "p50":
+        return found.at(percentile)
+    ratio = found.ratio_to(largest, LARGEST)
+    low, high = ratio.interval
+    return ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)

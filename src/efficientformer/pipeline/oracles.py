@@ -10,7 +10,7 @@ from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import BudgetError
 from efficientformer.latency.table import LatencyTable
-from efficientformer.pipeline.images import search_splits
+from efficientformer.pipeline.images import judging_splits
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.search.accuracy import Batch, SupernetAccuracy
 from efficientformer.search.supernet import Supernet
@@ -26,8 +26,10 @@ def build_supernet(workspace: Workspace) -> Supernet:
 
 def load_supernet(workspace: Workspace) -> Supernet:
     """The trained supernet of this run."""
-    supernet = build_supernet(workspace)
-    supernet.load_state_dict(load_file(workspace.require(workspace.run_dir.supernet_weights, "supernet")))
+    weights = load_file(workspace.require(workspace.run_dir.supernet_weights, "supernet"))
+    with torch.device("meta"):  # weights that nobody needs would take longer to draw than these to load
+        supernet = build_supernet(workspace)
+    supernet.load_state_dict(weights, assign=True)
     return supernet.to(workspace.training_device)
 
 
@@ -35,7 +37,7 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
     """Judges subnets on images that the supernet was not trained on."""
     settings = workspace.settings
     transform = eval_transform(workspace.preprocessing)
-    train, held_out = search_splits(workspace)
+    train, held_out = judging_splits(workspace)
     bn_split = train.subset(_spread(len(train), settings.slim.bn_images))
     judged = held_out.subset(_spread(len(held_out), settings.slim.images))
     # Statistics are averaged over batches, so no batch may be much smaller than the others.

@@ -20,7 +20,12 @@ from efficientformer.pipeline.corrections import read_corrections
 from efficientformer.pipeline.descent import Descent
 from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.limits import MEASURED, UNITS, Limits
-from efficientformer.pipeline.measure import LARGEST, measure_beside_largest, prepare_untrained
+from efficientformer.pipeline.measure import (
+    LARGEST,
+    latency_beside_largest,
+    measure_beside_largest,
+    prepare_untrained,
+)
 from efficientformer.pipeline.oracles import require_reachable
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.stand_alone import trial_score
@@ -202,19 +207,20 @@ def _confirm(workspace: Workspace, aims: list[_Aim], limits: Limits) -> list[dic
     for aim in aims:
         networks[aim.budget.slug] = prepare_untrained(workspace, aim.state.subnet.architecture)
     headroom, percentile = workspace.settings.slim.headroom, workspace.settings.percentile
-    budgets = {aim.budget.slug: aim.budget for aim in aims}
-
-    def confirming_ms(slug: str, largest_ms: float) -> float:
-        return budgets[slug].latency_ms(largest_ms) * (1 - headroom / 2)
-
-    # As few as give an interval: they go on where it leaves anything open, and the exported file is measured at length.
-    measured = measure_beside_largest(workspace, networks, confirming_ms, rounds=MIN_ROUNDS)
+    # Few rounds at first: they go on where their interval leaves open what is asked.
+    measured = measure_beside_largest(
+        workspace,
+        networks,
+        {aim.budget.slug: aim.budget for aim in aims},
+        left_free=headroom / 2,
+        first_rounds=MIN_ROUNDS,
+    )
     largest_ms, _ = measured[LARGEST].at(percentile)
     made = []
     for aim in aims:
-        _, (_, measured_ms) = measured[aim.budget.slug].at(percentile)
+        _, (_, measured_ms) = latency_beside_largest(measured, aim.budget.slug, aim.budget, percentile)
         limit_ms = aim.budget.latency_ms(largest_ms)
-        is_fast = measured_ms <= confirming_ms(aim.budget.slug, largest_ms)
+        is_fast = measured_ms <= (1 - headroom / 2) * limit_ms
         aim.confirmed = _within_limits(workspace, aim, limits) and is_fast
         if is_fast:
             continue

@@ -7,7 +7,7 @@ from efficientformer.models.fuse import fuse
 from efficientformer.models.weights import load_network
 from efficientformer.pipeline.corrections import correct
 from efficientformer.pipeline.limits import UNITS, Limits
-from efficientformer.pipeline.measure import LARGEST, measure_beside_largest, open_exported
+from efficientformer.pipeline.measure import LARGEST, latency_beside_largest, measure_beside_largest, open_exported
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
 from efficientformer.provenance import provenance
@@ -61,11 +61,10 @@ def correct_broken(workspace: Workspace) -> None:
 
 
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
-    budgets = {network.budget.slug: network.budget for network in found}
     measured = measure_beside_largest(
         workspace,
         {network.budget.slug: _open(workspace, network) for network in found},
-        lambda slug, largest_ms: budgets[slug].latency_ms(largest_ms),
+        {network.budget.slug: network.budget for network in found},
     )
     percentile, limits = workspace.settings.percentile, Limits(workspace)
     largest = measured[LARGEST]
@@ -73,7 +72,8 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
     for network in found:
         measurement = measured[network.budget.slug]
         budget_ms = network.budget.latency_ms(largest.at(percentile)[0])
-        measured_ms, interval_ms = measurement.at(percentile)
+        slug, budget = network.budget.slug, network.budget
+        measured_ms, interval_ms = latency_beside_largest(measured, slug, budget, percentile)
         taken = limits.measured(network.architecture, network.files.onnx)
         promises.append(
             {
@@ -82,7 +82,7 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
                 "budget_ms": budget_ms,
                 "predicted_ms": network.predicted_ms,
                 "measured_ms": measured_ms,
-                "measured_p50_ms": measurement.p50_ms,
+                "measured_p50_ms": latency_beside_largest(measured, slug, budget, "p50")[0],
                 "measured_p90_ms": measurement.p90_ms,
                 "all_p50_ms": measurement.all_p50_ms,
                 "disturbed_percent": measurement.disturbed_percent,

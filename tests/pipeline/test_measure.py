@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from efficientformer.latency.measurement import Measurement
+from efficientformer.pipeline.budget import parse_budget
+from efficientformer.pipeline.measure import LARGEST, latency_beside_largest
+
+
+@pytest.fixture
+def measured() -> dict[str, Measurement]:
+    """A network of 4 ms and the largest one of 10 ms, on a machine that slowed down by a tenth over the rounds."""
+    speed, noise = np.linspace(1.0, 1.1, 80), np.random.default_rng(0).normal(1, 0.002, (2, 80))
+    about = {
+        "clock": "cpu",
+        "warmup_runs": 3,
+        "calls_per_sample": 1,
+        "runtime": {"name": "onnxruntime"},
+        "threads": 1,
+        "batch_size": 1,
+        "resolution": (64, 64),
+        "provenance": {},
+    }
+    samples_ms = {"40pct": 4 * speed * noise[0], LARGEST: 10 * speed * noise[1]}
+    return {name: Measurement(tuple(samples), **about) for name, samples in samples_ms.items()}
+
+
+def test_a_share_is_of_the_largest_network_whatever_the_machine_does(measured):
+    found_ms, (low, high) = latency_beside_largest(measured, "40pct", parse_budget("40%"), "p50")
+    largest_ms = measured[LARGEST].p50_ms
+    assert low <= found_ms <= high and (high - low) / found_ms < 0.003
+    assert found_ms / largest_ms == pytest.approx(0.4, rel=0.002)
+
+
+@pytest.mark.parametrize(("budget", "percentile"), [("5ms", "p50"), ("40%", "p90"), ("5ms", "p90")])
+def test_other_promises_are_about_milliseconds(measured, budget, percentile):
+    found = latency_beside_largest(measured, "40pct", parse_budget(budget), percentile)
+    assert found == measured["40pct"].at(percentile)
+    _, (low, high) = found
+    assert high - low > 0.01 * low
