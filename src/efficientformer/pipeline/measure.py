@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from efficientformer.arch.spec import Architecture
-from efficientformer.latency.measure_networks import MAX_EXTENSION, Subject, measure_networks
+from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement, Percentile, interval_holds
 from efficientformer.latency.preparation import prepare_architecture
 from efficientformer.latency.prepared import Prepared
@@ -31,13 +31,14 @@ def measure_beside_largest(
     candidates: Mapping[str, Prepared],
     budgets: Mapping[str, Budget],
     *,
+    rounds: int,
+    most_rounds: int,
     left_free: float = 0.0,
-    first_rounds: int | None = None,
 ) -> dict[str, Measurement]:
     """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
 
-    They take as many rounds as the run verifies with, or `first_rounds`, and go on, up to three times what it verifies
-    with, while some `latency_beside_largest` leaves open whether the budget is kept, of which a share is `left_free`.
+    After `rounds` they go on, up to `most_rounds`, while some `latency_beside_largest` leaves open whether the budget
+    is kept, of which a share is `left_free`.
     """
     everything = {LARGEST: prepare_untrained(workspace, workspace.space.largest()), **candidates}
     settings = workspace.settings
@@ -55,10 +56,10 @@ def measure_beside_largest(
         return measure_networks(
             {name: Subject(prepared, workspace.runtime, shape) for name, prepared in everything.items()},
             settings.latency_clock,
-            first_rounds or settings.verify.rounds,
+            rounds,
             reference=LARGEST,
             decided=decided,
-            most_rounds=MAX_EXTENSION * settings.verify.rounds,
+            most_rounds=most_rounds,
             seed=settings.seed,
             progress=progress,
         )

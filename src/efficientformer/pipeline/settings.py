@@ -84,7 +84,7 @@ class SupernetSettings(TrainingSettings):
 class SlimSettings(_Settings):
     """Latency-driven slimming."""
 
-    images: Positive = 1000
+    images: Positive = 500
     """Held-out images that judge a candidate (all, where there are fewer)."""
     bn_images: Positive = 512
     """Training images from which batch norm statistics are estimated again before a candidate is judged."""
@@ -262,7 +262,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "space": "standard",
         "workers": 2,
         "supernet": {"epochs": 40, "sampling": "single", "noise": "gumbel", "augmentation": "standard"},
-        "slim": {"images": 2000, "bn_images": 1024, "actions": "every", "polish": 64},
+        "slim": {"actions": "every", "polish": 64},
         "train": {
             "epochs": 100,
             "lr_warmup_epochs": 5.0,

@@ -207,13 +207,14 @@ def _confirm(workspace: Workspace, aims: list[_Aim], limits: Limits) -> list[dic
     for aim in aims:
         networks[aim.budget.slug] = prepare_untrained(workspace, aim.state.subnet.architecture)
     headroom, percentile = workspace.settings.slim.headroom, workspace.settings.percentile
-    # Few rounds at first: they go on where their interval leaves open what is asked.
+    # Few rounds where they decide; a network that is still at the limit after as many as a promise takes is too slow.
     measured = measure_beside_largest(
         workspace,
         networks,
         {aim.budget.slug: aim.budget for aim in aims},
+        rounds=MIN_ROUNDS,
+        most_rounds=workspace.settings.verify.rounds,
         left_free=headroom / 2,
-        first_rounds=MIN_ROUNDS,
     )
     largest_ms, _ = measured[LARGEST].at(percentile)
     made = []
