@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from torch import Tensor
 
@@ -29,6 +29,7 @@ class Evaluations:
             workspace.chosen("slim.images", "slim.bn_images", "seed"),
             workspace.digests(workspace.run_dir.supernet_weights) | workspace.data_digest(),
             __version__,
+            [field.name for field in fields(Word)],
         ]
         self._journal = Journal(workspace.run_dir.evaluations, digest(about))
         self._known = {line["subnet"]: Word(line["top1"], line["likelihood"]) for line in self._journal.lines}
