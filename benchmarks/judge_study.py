@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
-from efficientformer.pipeline.images import search_splits
+from efficientformer.pipeline.images import judging_splits
 from efficientformer.pipeline.oracles import load_supernet
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.records import read_record
@@ -84,7 +84,7 @@ def words_of(root: Path, seed: int, groups: dict[tuple[int, str], list[tuple[Sub
     """By budget: whether each network is right, and its log-likelihood, (2, networks, images), on all held-out ones."""
     workspace = open_run(RunDir(root))
     supernet = load_supernet(workspace)
-    train, held_out = search_splits(workspace)
+    train, held_out = judging_splits(workspace)
     transform, spread = eval_transform(workspace.preprocessing), np.linspace(0, len(train) - 1, NUM_BN_IMAGES)
     bn_batches = [
         images

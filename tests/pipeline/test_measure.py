@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from efficientformer.latency.measurement import Measurement
+from efficientformer.latency.measurement import Measurement, paired_ratio
 from efficientformer.pipeline.budget import parse_budget
 from efficientformer.pipeline.measure import LARGEST, latency_beside_largest
 
@@ -21,7 +21,10 @@ def measured() -> dict[str, Measurement]:
         "provenance": {},
     }
     samples_ms = {"40pct": 4 * speed * noise[0], LARGEST: 10 * speed * noise[1]}
-    return {name: Measurement(tuple(samples), **about) for name, samples in samples_ms.items()}
+    return {
+        name: Measurement(tuple(samples), ratio=paired_ratio(samples, samples_ms[LARGEST], LARGEST), **about)
+        for name, samples in samples_ms.items()
+    }
 
 
 def test_a_share_is_of_the_largest_network_whatever_the_machine_does(measured):

@@ -4,10 +4,9 @@ PyTorch's TorchScript exporter is used on purpose: it takes milliseconds per blo
 and a latency table needs hundreds of files. ONNX Runtime runs both results at the same speed.
 """
 
-import contextlib
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -39,7 +38,7 @@ def export_onnx(
     RecordError when the file cannot be written.
     """
     with atomic_path(path) as temporary:
-        write_onnx(module, input_shape, temporary, input_name, output_name, dynamic_batch)
+        _write(module, input_shape, temporary, input_name, output_name, dynamic_batch)
         # Messages of this format that follow one another are one message with the fields of all.
         facts = onnx.ModelProto()
         onnx.helper.set_model_props(facts, dict(metadata))
@@ -57,7 +56,18 @@ def read_onnx_metadata(path: Path) -> dict[str, str]:
     return {prop.key: prop.value for prop in model.metadata_props}
 
 
-def write_onnx(
+def write_onnx(module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
+    """The file alone, for whoever opens it at once and removes it: in place, unchecked and without metadata.
+
+    Raises RecordError when it cannot be written.
+    """
+    try:
+        _write(module, input_shape, path)
+    except OSError as error:
+        raise RecordError(f"Cannot write {path}: {error.strerror or error}. Free some space.") from error
+
+
+def _write(
     module: nn.Module,
     input_shape: tuple[int, ...],
     path: Path,
@@ -65,14 +75,10 @@ def write_onnx(
     output_name: str = "logits",
     dynamic_batch: bool = False,
 ) -> None:
-    """The file alone, for whoever opens it at once and removes it: in place, unchecked and without metadata.
-
-    Raises RecordError when it cannot be written.
-    """
     module = copy.deepcopy(module).cpu().eval()
     like = next(module.parameters(), torch.empty(0))
     example = torch.zeros(input_shape, dtype=like.dtype)
-    with warnings.catch_warnings(), _clear_about_disks(path):
+    with warnings.catch_warnings():
         # The exporter announces its successor, and the tracer that a grid becomes a constant: both are meant.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
@@ -86,11 +92,3 @@ def write_onnx(
             opset_version=OPSET,
             dynamo=False,
         )
-
-
-@contextlib.contextmanager
-def _clear_about_disks(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RecordError(f"Cannot write {path}: {error.strerror or error}. Free some space.") from error

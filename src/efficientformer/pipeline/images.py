@@ -42,14 +42,16 @@ def load_dataset(workspace: "Workspace") -> ImageDataset:
 
 def search_splits(workspace: "Workspace") -> tuple[ImageSplit, ImageSplit]:
     """Training images of the supernet, and those held out to judge subnets; validation images stay untouched."""
-    settings = workspace.settings
-    return holdout(workspace.training_images, settings.supernet.held_out, settings.seed)
+    return _held_out(workspace, workspace.training_images)
 
 
 def judging_splits(workspace: "Workspace") -> tuple[ImageSplit, ImageSplit]:
     """The same images where they lie: few of them judge, and for these the others need not be read."""
-    settings = workspace.settings
-    return holdout(workspace.dataset.train, settings.supernet.held_out, settings.seed)
+    return _held_out(workspace, workspace.dataset.train)
+
+
+def _held_out(workspace: "Workspace", images: ImageSplit) -> tuple[ImageSplit, ImageSplit]:
+    return holdout(images, workspace.settings.supernet.held_out, workspace.settings.seed)
 
 
 def load_training_images(workspace: "Workspace") -> ImageSplit:

@@ -32,13 +32,13 @@ def measure_beside_largest(
     budgets: Mapping[str, Budget],
     *,
     rounds: int,
-    most_rounds: int,
+    most_rounds: int | None = None,
     left_free: float = 0.0,
 ) -> dict[str, Measurement]:
     """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
 
-    After `rounds` they go on, up to `most_rounds`, while some `latency_beside_largest` leaves open whether the budget
-    is kept, of which a share is `left_free`.
+    After `rounds` they go on, within the bounds of `measure_networks`, while some `latency_beside_largest` leaves open
+    whether the budget is kept, of which a share is `left_free`.
     """
     everything = {LARGEST: prepare_untrained(workspace, workspace.space.largest()), **candidates}
     settings = workspace.settings
@@ -76,6 +76,6 @@ def latency_beside_largest(
     found, largest = measured[name], measured[LARGEST]
     if not budget.is_share or percentile != "p50":
         return found.at(percentile)
-    ratio = found.ratio_to(largest, LARGEST)
-    low, high = ratio.interval
-    return ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)
+    assert found.ratio is not None and found.ratio.reference == LARGEST
+    low, high = found.ratio.interval
+    return found.ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)

@@ -99,9 +99,13 @@ class SupernetAccuracy:
         self._kept = KeptFeatures(supernet, self._images.num_images)
 
     def __call__(self, subnet: Subnet) -> float:
+        return self.word(subnet).by(self._judge)
+
+    def word(self, subnet: Subnet) -> Word:
+        """All that is said of it."""
         word = self.if_at_least(subnet, -math.inf)
         assert word is not None
-        return word.by(self._judge)
+        return word
 
     def use_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Judge by other weights of the supernet from now on."""

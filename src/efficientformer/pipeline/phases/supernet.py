@@ -3,7 +3,6 @@
 One supernet serves any number of devices: a run can take over what another has trained.
 """
 
-import math
 import shutil
 from pathlib import Path
 
@@ -94,19 +93,16 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         return
     with atomic_path(run_dir.supernet_weights) as temporary:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}))
-    word = accuracy_oracle(workspace, supernet).if_at_least(Subnet.largest(workspace.space), -math.inf)
-    assert word is not None
+    top1 = accuracy_oracle(workspace, supernet).word(Subnet.largest(workspace.space)).top1
     write_record(
         run_dir.supernet_record,
         {
             "epochs": settings.epochs,
             "num_steps": settings.epochs * steps_per_epoch(train, settings.batch_size),
             "alphas": supernet.path_probabilities(),
-            "held_out_top1": word.top1,
+            "held_out_top1": top1,
             "settings": settings.model_dump(mode="json"),
             "provenance": provenance(),
         },
     )
-    workspace.console.say(
-        f"the largest network scores {word.top1:.1f} % with the supernet's weights, on held-out images"
-    )
+    workspace.console.say(f"the largest network scores {top1:.1f} % with the supernet's weights, on held-out images")

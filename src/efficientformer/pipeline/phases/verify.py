@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from efficientformer.latency.measure_networks import MAX_EXTENSION
 from efficientformer.models.forms import DeployForms
 from efficientformer.models.fuse import fuse
 from efficientformer.models.weights import load_network
@@ -67,7 +66,6 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
         {network.budget.slug: _open(workspace, network) for network in found},
         {network.budget.slug: network.budget for network in found},
         rounds=workspace.settings.verify.rounds,
-        most_rounds=MAX_EXTENSION * workspace.settings.verify.rounds,
     )
     percentile, limits = workspace.settings.percentile, Limits(workspace)
     largest = measured[LARGEST]
