@@ -27,8 +27,9 @@ class DeployForms:
         return asdict(self)
 
 
-# Measured by benchmarks/against_timm.py: split channels cost OpenVINO a copy, and EfficientFormerV2-S0 a tenth.
-_USUAL = {"openvino": DeployForms(projections="separate")}
+# Measured (benchmarks/README.md): channels that are split again cost a copy, on OpenVINO up to a tenth of
+# EfficientFormerV2-S0, on ONNX Runtime about a percent.
+_USUAL = dict.fromkeys(("onnxruntime", "openvino"), DeployForms(projections="separate"))
 
 
 def forms_of(runtime: str) -> DeployForms:
