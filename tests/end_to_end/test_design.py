@@ -76,7 +76,7 @@ def test_the_fastest_of_the_exact_forms_is_exported(designed, program, tmp_path)
         export = read_record(run_dir / "networks" / entry["slug"] / "export.json")
         usual, other = export["compared"]
         assert usual["ratio"] == 1.0 and other["interval"][1] < 1.0
-        assert export["forms"] == other["forms"] == {"pooling": "difference", "projections": "separate"}
+        assert export["forms"] == other["forms"] == {"pooling": "difference", "projections": "joined"}
     copy = tmp_path / "untuned"
     shutil.copytree(run_dir, copy)
     code, _, stderr = program("export", "--run-dir", copy, "--export.no-autotune")
