@@ -1,6 +1,7 @@
-"""Devices whose latency is known, to judge what is measured on them."""
+"""Devices whose latency is known, to judge what is measured on them, and records of samples that nobody measured."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part
 from efficientformer.latency.clock import Clock
+from efficientformer.latency.measurement import Measurement
 from efficientformer.latency.prepared import Calls
 
 CALL_MS = 0.02
@@ -118,3 +120,18 @@ def part_latency_ms(part: Part) -> float:
 def chain_latency_ms(parts: list[Part] | tuple[Part, ...]) -> float:
     """What a device without caches and fusion takes for parts run in one call."""
     return CALL_MS + sum(map(part_latency_ms, parts))
+
+
+def measurement_of(samples_ms: Sequence[float], **changes: Any) -> Measurement:
+    """A record of these samples, as if ONNX Runtime had been measured; `changes` are of its other fields."""
+    values: dict[str, Any] = {
+        "clock": "cpu",
+        "warmup_runs": 3,
+        "calls_per_sample": 2,
+        "runtime": {"name": "onnxruntime"},
+        "threads": 1,
+        "batch_size": 1,
+        "resolution": (28, 28),
+        "provenance": {"machine": {"cpu": "A"}},
+    }
+    return Measurement(tuple(samples_ms), **{**values, **changes})

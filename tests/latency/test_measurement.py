@@ -8,29 +8,14 @@ from efficientformer.latency.calm import calm_rounds, time_until_calm
 from efficientformer.latency.measurement import Measurement, interval_holds, paired_ratio
 from efficientformer.latency.partial import PartialRounds
 
-from .synthetic import DISTURBANCES, Machine
+from .synthetic import DISTURBANCES, Machine, measurement_of
 
 SETTINGS = [(), *((disturbance,) for disturbance in DISTURBANCES), DISTURBANCES]
 TRUE_MS = 1.2
 
 
-def make(samples_ms, **changes):
-    values = {
-        "samples_ms": samples_ms,
-        "clock": "cpu",
-        "warmup_runs": 3,
-        "calls_per_sample": 2,
-        "runtime": {"name": "onnxruntime"},
-        "threads": 1,
-        "batch_size": 1,
-        "resolution": (28, 28),
-        "provenance": {"machine": {"cpu": "A"}},
-    }
-    return Measurement(**{**values, **changes})
-
-
 def test_figures_follow_from_the_samples():
-    measurement = make((1.0, 1.01, 1.02, 1.5, 1.5))
+    measurement = measurement_of((1.0, 1.01, 1.02, 1.5, 1.5))
     assert measurement.p50_ms == pytest.approx(1.01)
     assert measurement.all_p50_ms == pytest.approx(1.02)
     assert measurement.disturbed_percent == pytest.approx(40.0)
@@ -42,17 +27,17 @@ def test_figures_follow_from_the_samples():
 
 
 def test_disturbed_rounds_stay_in_the_record_and_count_for_no_median():
-    disturbed = make((1.0, 1.002, 1.004, 1.01, 1.012, 1.014), disturbed_rounds=(3, 4, 5), calm=False)
+    disturbed = measurement_of((1.0, 1.002, 1.004, 1.01, 1.012, 1.014), disturbed_rounds=(3, 4, 5), calm=False)
     assert disturbed.p50_ms == pytest.approx(1.002) and disturbed.interval_ms[1] <= 1.004
     assert disturbed.timed_runs == 6 and disturbed.all_p50_ms == pytest.approx(1.007)
-    assert make(disturbed.samples_ms).p50_ms == pytest.approx(1.007)
+    assert measurement_of(disturbed.samples_ms).p50_ms == pytest.approx(1.007)
     content = json.loads(json.dumps(disturbed.to_json()))
     assert content["disturbed_rounds"] == [3, 4, 5] and content["calm"] is False
     assert Measurement.from_json(content) == disturbed
 
 
 def test_an_interval_holds_a_limit_until_it_decides():
-    measurement = make(np.linspace(0.98, 1.02, 40))
+    measurement = measurement_of(np.linspace(0.98, 1.02, 40))
     low, high = measurement.interval_ms
     assert interval_holds((low, high), 1.0) and interval_holds((low, high), low)
     assert not interval_holds((low, high), high) and not interval_holds((low, high), 0.99 * low)
@@ -61,7 +46,7 @@ def test_an_interval_holds_a_limit_until_it_decides():
 def test_the_90th_percentile_has_an_interval_that_covers_it():
     covered, true_ms = 0, float(np.exp(0.05 * 1.2815515655446004))
     for seed in range(100):
-        measurement = make(np.exp(np.random.default_rng(seed).normal(0, 0.05, 120)))
+        measurement = measurement_of(np.exp(np.random.default_rng(seed).normal(0, 0.05, 120)))
         value, (low, high) = measurement.at("p90")
         assert value == measurement.p90_ms and low <= value <= high
         covered += low <= true_ms <= high
@@ -71,30 +56,30 @@ def test_the_90th_percentile_has_an_interval_that_covers_it():
 
 
 def test_ratios_across_clocks_or_runs_are_refused():
-    ours, theirs = make((1.0, 1.1, 1.2)), make((2.0, 2.2, 2.4))
+    ours, theirs = measurement_of((1.0, 1.1, 1.2)), measurement_of((2.0, 2.2, 2.4))
     assert ours.ratio_to(theirs, "b") == paired_ratio(ours.samples_ms, theirs.samples_ms, "b")
     with pytest.raises(LatencyError, match="cpu and the wall clock cannot be compared"):
-        ours.ratio_to(make((2.0, 2.2, 2.4), clock="wall"), "b")
+        ours.ratio_to(measurement_of((2.0, 2.2, 2.4), clock="wall"), "b")
     with pytest.raises(LatencyError, match="3 rounds cannot be paired with 2 rounds of b"):
-        ours.ratio_to(make((2.0, 2.2)), "b")
+        ours.ratio_to(measurement_of((2.0, 2.2)), "b")
 
 
 def test_json_round_trip_keeps_every_sample():
     ratio = paired_ratio([1.0, 1.1], [2.0, 2.2], "largest")
-    measurement = make((0.123456, 0.2), ratio=ratio)
+    measurement = measurement_of((0.123456, 0.2), ratio=ratio)
     content = json.loads(json.dumps(measurement.to_json()))
     assert Measurement.from_json(content) == measurement
     assert content["p50_ms"] == measurement.p50_ms and content["samples_ms"] == [0.123456, 0.2]
 
 
 def test_figures_in_a_file_cannot_contradict_its_samples():
-    content = {**make((1.0, 1.0)).to_json(), "p50_ms": 0.5}
+    content = {**measurement_of((1.0, 1.0)).to_json(), "p50_ms": 0.5}
     assert Measurement.from_json(content).p50_ms == 1.0
 
 
 def test_no_samples_or_a_foreign_file_are_refused():
     with pytest.raises(LatencyError, match="at least one sample"):
-        make(())
+        measurement_of(())
     with pytest.raises(RecordError, match="Not a measurement"):
         Measurement.from_json({"p50_ms": 1.0})
 
@@ -123,7 +108,7 @@ def measured(seed, *disturbances, rounds, **options):
     partial = PartialRounds(None, "synthetic", list(candidates))
     time_until_calm(candidates, partial, rounds=rounds, clock="cpu", threads=1, seed=seed)
     disturbed = np.flatnonzero(~calm_rounds(partial.rounds)).tolist()
-    return {name: make(samples, disturbed_rounds=disturbed) for name, samples in partial.samples_ms().items()}
+    return {name: measurement_of(samples, disturbed_rounds=disturbed) for name, samples in partial.samples_ms().items()}
 
 
 @pytest.mark.parametrize("disturbances", SETTINGS, ids="+".join)
@@ -162,5 +147,5 @@ def test_windows_tell_steps_that_noise_hides_in_single_samples():
     for seed in range(200):
         network = measured(seed, "steps", rounds=80, noise=0.01)["same"]
         errors.append(network.p50_ms / TRUE_MS - 1.0)
-        errors_of_all.append(make(network.samples_ms).p50_ms / TRUE_MS - 1.0)
+        errors_of_all.append(measurement_of(network.samples_ms).p50_ms / TRUE_MS - 1.0)
     assert np.std(errors) < 0.9 * np.std(errors_of_all)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from tests.latency.synthetic import measurement_of
 
 from efficientformer.latency.measurement import Measurement, paired_ratio
 from efficientformer.pipeline.budget import parse_budget
@@ -10,19 +11,9 @@ from efficientformer.pipeline.measure import LARGEST, latency_beside_largest
 def measured() -> dict[str, Measurement]:
     """A network of 4 ms and the largest one of 10 ms, on a machine that slowed down by a tenth over the rounds."""
     speed, noise = np.linspace(1.0, 1.1, 80), np.random.default_rng(0).normal(1, 0.002, (2, 80))
-    about = {
-        "clock": "cpu",
-        "warmup_runs": 3,
-        "calls_per_sample": 1,
-        "runtime": {"name": "onnxruntime"},
-        "threads": 1,
-        "batch_size": 1,
-        "resolution": (64, 64),
-        "provenance": {},
-    }
     samples_ms = {"40pct": 4 * speed * noise[0], LARGEST: 10 * speed * noise[1]}
     return {
-        name: Measurement(tuple(samples), ratio=paired_ratio(samples, samples_ms[LARGEST], LARGEST), **about)
+        name: measurement_of(samples, ratio=paired_ratio(samples, samples_ms[LARGEST], LARGEST))
         for name, samples in samples_ms.items()
     }
 

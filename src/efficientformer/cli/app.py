@@ -4,6 +4,7 @@ import os
 import sys
 
 from cyclopts import App, CycloptsError
+from pydantic import ValidationError
 from rich.console import Console
 
 from efficientformer import __version__
@@ -22,7 +23,8 @@ from efficientformer.cli.table import COMMANDS as TABLE_COMMANDS
 from efficientformer.cli.table import table
 from efficientformer.cli.train import train
 from efficientformer.cli.verify import verify
-from efficientformer.errors import EfficientFormerError
+from efficientformer.errors import EfficientFormerError, UsageError
+from efficientformer.pipeline.settings import unusable
 
 app = App(
     name="efficientformer",
@@ -63,16 +65,21 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        app(arguments, exit_on_error=False, print_error=True, error_console=errors, result_action="return_value")
-    except CycloptsError:
-        return 2
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        cause = error.__cause__
+        return _failed(errors, UsageError(unusable(cause) if isinstance(cause, ValidationError) else str(error)))
     except EfficientFormerError as error:
-        errors.print("[bold red]error[/bold red]", end=" ")
-        errors.print(str(error), markup=False)
-        return error.exit_code
+        return _failed(errors, error)
     except KeyboardInterrupt:
         errors.print("\nInterrupted. Run the same command again to go on from here.", markup=False)
         return 130
     except BrokenPipeError:
         return 1
     return 0
+
+
+def _failed(errors: Console, error: EfficientFormerError) -> int:
+    errors.print("[bold red]error[/bold red]", end=" ")
+    errors.print(str(error), markup=False)
+    return error.exit_code

@@ -329,8 +329,16 @@ def resolve_settings(given: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UsageError(f"Settings that cannot be used: {problems}.") from error
+        raise UsageError(unusable(error)) from error
+
+
+def unusable(error: ValidationError) -> str:
+    """What is wrong with settings, each by its name as it is written in a file."""
+    problems = []
+    for found in error.errors():
+        name, message = ".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")
+        problems.append(f"{name}: {message}" if name else message)
+    return f"Settings that cannot be used: {'; '.join(problems)}."
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
