@@ -29,7 +29,8 @@ class DeployForms:
 
 # Measured (benchmarks/README.md): channels that are split again cost a copy, on OpenVINO up to a tenth of
 # EfficientFormerV2-S0, on ONNX Runtime about a percent.
-_USUAL = dict.fromkeys(("onnxruntime", "openvino"), DeployForms(projections="separate"))
+_SEPARATE = DeployForms(projections="separate")
+_USUAL = {"onnxruntime": _SEPARATE, "openvino": _SEPARATE}
 
 
 def forms_of(runtime: str) -> DeployForms:
