@@ -30,6 +30,7 @@ VARIANTS: dict[str, list[str]] = {
     "single path, random widths": [*SINGLE, *UNIFORM, "--supernet.elastic-width", "random"],
     "single path, sandwich": [*SINGLE, *UNIFORM, "--supernet.elastic-width", "sandwich"],
     "single path, random widths, Gumbel noise": [*SINGLE, *GUMBEL, "--supernet.elastic-width", "random"],
+    "path drawn evenly, random widths": ["--supernet.sampling", "even", "--supernet.elastic-width", "random"],
 }
 
 

@@ -4,9 +4,9 @@
         --resolution 32 --train.epochs 12
 
 For every seed a run of its own in `--work` is slimmed to every budget (options after `--` go to each verb). Rivals of a
-found network have at most its latency by the table. They are measured beside it, interleaved; random ones within 2 %
-stay. All are trained by the same settings from new weights and scored on validation images, which no search sees.
-Every finished phase and network is kept, so the same command goes on. The outcome goes to
+found network are measured beside it, interleaved: random ones within 2 % of it stay, and of what each other way finds
+the slowest that is at most 2 % slower. All are trained by the same settings from new weights and scored on validation
+images, which no search sees. Every finished phase and network is kept, so the same command goes on. The outcome goes to
 benchmarks/records/slimming_study.json.
 """
 
@@ -14,18 +14,18 @@ import argparse
 import math
 import random
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from efficientformer.arch.spec import Architecture
 from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.measure import prepare_untrained
 from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, digest, read_record
-from efficientformer.search.baselines import L1_FREE, random_subnets, scaled_l1, slim_by
+from efficientformer.search.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
 from efficientformer.search.subnet import Subnet
 from studies import measured, open_run, over_seeds, parse, side_by_side, subnet_top1, verb, write_outcome
 
@@ -34,7 +34,11 @@ WITHIN = 0.02
 """How far the measured latency of a rival may lie from that of the slimmed network."""
 NUM_RANDOM = 10
 BATCH, MAX_BATCHES = 30, 4
-"""Random networks drawn and measured at a time, and how often, where too few are as fast as the table says."""
+"""Random networks drawn and measured at a time, and how often at most, as is what else is looked for by the table."""
+DRAWN_WITHIN = 0.03
+"""How far what the table says of them may lie from what it says of networks that are as fast."""
+NEAR, SCALINGS = 0.08, 8
+"""How far what the table says of a scaled L1 may lie from that, and how many scalings are measured."""
 BARS = {"mean of random": 2.0, "best of random": 0.0, "scaled_l1": 1.0, "paper's actions": 0.0}
 """Points of top-1 that slimming is to be ahead by, in the mean over seeds."""
 
@@ -113,67 +117,98 @@ def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
 
 
 def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The slimmed network and rivals whose measured latency is within 2 % of its own; kept once they were measured."""
-    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, L1_FREE])
+    """The slimmed network and rivals that were measured to be as fast; kept once they were measured."""
+    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, L1_FREE])
     journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about)
+    found = Subnet.from_json(entry)
     if not journal.lines:
-        journal.add(rivals_of(workspace, entry))
-    return journal.lines[0]
+        journal.add(random_rivals(workspace, found, entry))
+    if len(journal.lines) < 2:
+        drawn = [Subnet.from_json(row) for name, row in journal.lines[0].items() if name.startswith("random")]
+        like_ms = float(np.median([workspace.table().predict(subnet.architecture) for subnet in drawn]))
+        scaled = scaled_rival(workspace, found, like_ms)
+        journal.add({"scaled_l1": scaled, "paper's actions": paper_rival(workspace, found, like_ms)})
+    return journal.lines[0] | journal.lines[1]
 
 
-def rivals_of(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    table, space, found = workspace.table(), workspace.space, Subnet.from_json(entry)
-    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
-    like_ms = entry["predicted_ms"]
-    subnets = {"slimmed": found, "scaled_l1": scaled_l1(space, alphas, table.predict, (1 + WITHIN) * like_ms)}
-    subnets["paper's actions"] = slim_by(
-        space,
-        alphas,
-        price=table.predict,
-        latency=table.predict,
-        accuracy=Evaluations(workspace),
-        budget_ms=(1 + WITHIN / 2) * like_ms,
-        action_set="paper",
-    )
+def random_rivals(workspace: Workspace, found: Subnet, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The slimmed network, and random ones that were measured within 2 % of it, beside it."""
+    predict = workspace.table().predict
+    rng = random.Random(f"{workspace.settings.seed}/study/{entry['slug']}")
     rows: dict[str, dict[str, Any]] = {}
-    rng, drawn = random.Random(f"{workspace.settings.seed}/study/{entry['slug']}"), set()
-    for batch in range(1, MAX_BATCHES + 1):
-        # Where the table errs about the slimmed network, those measured as slow as it lie beside what is predicted.
-        within = batch * WITHIN
-        fastest_ms, slowest_ms = (1 - within) * like_ms, (1 + within) * like_ms
-        batch_drawn = random_subnets(
-            space, table.predict, fastest_ms=fastest_ms, slowest_ms=slowest_ms, count=BATCH, rng=rng
+    drawn: set[Architecture] = set()
+    like_ms, likes = entry["predicted_ms"], []
+    for _ in range(MAX_BATCHES):
+        fastest_ms, slowest_ms = (1 - DRAWN_WITHIN) * like_ms, (1 + DRAWN_WITHIN) * like_ms
+        batch = random_subnets(
+            workspace.space, predict, fastest_ms=fastest_ms, slowest_ms=slowest_ms, count=BATCH, rng=rng
         )
         # Subnets that differ in the blocks which they take from the supernet alone are one network when trained alone.
-        further = {subnet.architecture: subnet for subnet in batch_drawn if subnet.architecture not in drawn}
-        subnets |= {f"random-{number}": subnet for number, subnet in enumerate(further.values(), start=len(drawn))}
-        drawn |= set(further)
-        rows = measured_alike(workspace, subnets, NUM_RANDOM - num_random(rows)) | rows
-        if num_random(rows) == NUM_RANDOM:
+        new = {subnet.architecture: subnet for subnet in batch if subnet.architecture not in drawn}
+        subnets = {f"random-{number}": subnet for number, subnet in enumerate(new.values(), start=len(drawn))}
+        drawn |= set(new)
+        measured_rows = measured_beside(workspace, found, subnets)
+        rows = {"slimmed": measured_rows.pop("slimmed")} | rows
+        for name, row in measured_rows.items():
+            likes.append(predict(subnets[name].architecture) / row["ratio"])
+            if is_as_fast(row) and len(rows) <= NUM_RANDOM:
+                rows[name] = row
+        # Where the table errs about the slimmed network, those as fast lie beside what it says of that one.
+        like_ms = float(np.median(likes))
+        if len(rows) > NUM_RANDOM:
             break
-        subnets = {"slimmed": found}
     return rows
 
 
-def num_random(names: Iterable[str]) -> int:
-    return sum(name.startswith("random") for name in names)
+def scaled_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
+    """Of the scalings of L1 that leave at most 4 % of the slimmed network's latency free and take at most 2 % more, the
+    one whose factors are most alike; the slowest that is no slower where there is none."""
+    predict, unlike = workspace.table().predict, l1_scalings(workspace.space)
+    near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
+    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    subnets = {str(number): of_important_blocks(net, alphas) for number, net in enumerate(near[:SCALINGS])}
+    rows = measured_beside(workspace, found, subnets)
+    rows.pop("slimmed")
+    alike = [row for row in rows.values() if 1 - L1_FREE <= row["ratio"] <= 1 + WITHIN]
+    return alike[0] if alike else slowest_as_fast(list(rows.values()))
 
 
-def measured_alike(
-    workspace: Workspace, subnets: dict[str, Subnet], most_random: int = NUM_RANDOM
-) -> dict[str, dict[str, Any]]:
-    """The networks, measured beside the one called slimmed; of the random ones at most that many, within 2 %."""
+def paper_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
+    """The slowest of what the paper's actions find for a few budgets that is no slower than the slimmed network."""
+    predict, judge = workspace.table().predict, Evaluations(workspace)
+    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    tried: dict[Architecture, dict[str, Any]] = {}
+    for _ in range(MAX_BATCHES):
+        budget_ms = (1 + WITHIN / 2) * like_ms
+        subnet = slim_by(workspace.space, alphas, price=predict, latency=predict, accuracy=judge, budget_ms=budget_ms)
+        if subnet.architecture in tried:
+            break
+        row = tried[subnet.architecture] = measured_beside(workspace, found, {"rival": subnet})["rival"]
+        if is_as_fast(row):
+            break
+        like_ms = predict(subnet.architecture) / row["ratio"]
+    return slowest_as_fast(list(tried.values()))
+
+
+def slowest_as_fast(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The slowest that is at most 2 % slower than the slimmed network; the fastest where there is none."""
+    fast = [row for row in rows if row["ratio"] <= 1 + WITHIN]
+    return max(fast, key=lambda row: row["ratio"]) if fast else min(rows, key=lambda row: row["ratio"])
+
+
+def is_as_fast(row: dict[str, Any]) -> bool:
+    return abs(math.log(row["ratio"])) <= math.log(1 + WITHIN)
+
+
+def measured_beside(workspace: Workspace, found: Subnet, rivals: dict[str, Subnet]) -> dict[str, dict[str, Any]]:
+    """The network found, as `slimmed`, and its rivals, interleaved."""
+    subnets = {"slimmed": found, **rivals}
     prepared = {name: prepare_untrained(workspace, subnet.architecture) for name, subnet in subnets.items()}
     results = measured(workspace, prepared, reference="slimmed")
-    rows = {}
-    for name, result in results.items():
-        assert result.ratio is not None
-        if name.startswith("random") and abs(math.log(result.ratio.p50)) > math.log(1 + WITHIN):
-            continue
-        if name.startswith("random") and num_random(rows) == most_random:
-            continue
-        rows[name] = {**subnets[name].to_json(), "p50_ms": result.p50_ms, "ratio": result.ratio.p50}
-    return rows
+    return {
+        name: {**subnets[name].to_json(), "p50_ms": result.p50_ms, "ratio": result.ratio.p50 if result.ratio else 1.0}
+        for name, result in results.items()
+    }
 
 
 def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

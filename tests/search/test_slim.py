@@ -51,6 +51,19 @@ def test_the_three_actions_are_those_of_the_paper():
     assert narrow.result.architecture.widths == (16, 16, 16, 16)
 
 
+@pytest.mark.parametrize(
+    "narrow_by, widths", [(0.0, [752, 736, 720]), (0.01, [752, 736, 720]), (0.125, [672, 592, 528]), (0.9, [192])]
+)
+def test_a_narrowing_takes_a_share_of_the_channels_in_whole_steps_down_to_the_narrowest(narrow_by, widths):
+    space = SearchSpace("wide", (16, 16, 16, 768), (1, 1, 1, 1), 0, min_widths=(16, 16, 16, 192))
+    subnet, alphas, found = Subnet.largest(space), [[{"MB4D": 0.5, "identity": 0.5}]] * 4, []
+    for _ in range(3):
+        for action in possible_actions(subnet, alphas, space, narrow_by=narrow_by):
+            subnet = action.result
+            found.append(subnet.architecture.widths[3])
+    assert found == widths
+
+
 def test_the_last_block_of_a_stage_is_never_dropped():
     subnet = Subnet.largest(SPACE).drop(3, 1).drop(0, 1)
     names = [action.name for action in possible_actions(subnet, ALPHAS, SPACE)]

@@ -18,6 +18,7 @@ from efficientformer.search.surrogate import AdditiveSurrogate
 SPACE = SearchSpace("random", (32, 48, 64, 48), (2, 1, 3, 2), 4)
 RESOLUTION, NUM_CLASSES = 64, 10
 ACTION_SETS = st.sampled_from(["paper", "every", "exchange"])
+NARROW_BY = st.sampled_from([0.0, 0.5])
 SEEDS = st.integers(0, 10_000)
 
 
@@ -56,7 +57,7 @@ class Problem:
     def latency(self, architecture) -> float:
         return sum(map(self.part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
 
-    def descend(self, action_set) -> list[Step]:
+    def descend(self, action_set, narrow_by=0.0) -> list[Step]:
         steps = []
         with pytest.raises(BudgetError):
             for step in slim(
@@ -66,17 +67,18 @@ class Problem:
                 latency=self.latency,
                 accuracy=self.surrogate,
                 action_set=action_set,
+                narrow_by=narrow_by,
             ):
                 steps.append(step)
         return steps
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=SEEDS, action_set=ACTION_SETS)
-def test_every_action_taken_lowers_latency_and_every_other_is_refused(seed, action_set):
+@given(seed=SEEDS, action_set=ACTION_SETS, narrow_by=NARROW_BY)
+def test_every_action_taken_lowers_latency_and_every_other_is_refused(seed, action_set, narrow_by):
     problem = Problem(seed)
     state = problem.start
-    for step in problem.descend(action_set):
+    for step in problem.descend(action_set, narrow_by):
         for candidate in step.candidates:
             assert candidate.saved_ms == state.latency_ms - problem.latency(candidate.action.result.architecture)
             assert candidate.score is None or candidate.saved_ms > 0
@@ -88,10 +90,15 @@ def test_every_action_taken_lowers_latency_and_every_other_is_refused(seed, acti
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=SEEDS, action_set=ACTION_SETS, shares=st.lists(st.floats(0.2, 0.99), min_size=2, max_size=4))
-def test_a_smaller_budget_never_yields_a_slower_network(seed, action_set, shares):
+@given(
+    seed=SEEDS,
+    action_set=ACTION_SETS,
+    narrow_by=NARROW_BY,
+    shares=st.lists(st.floats(0.2, 0.99), min_size=2, max_size=4),
+)
+def test_a_smaller_budget_never_yields_a_slower_network(seed, action_set, narrow_by, shares):
     problem = Problem(seed)
-    steps = problem.descend(action_set)
+    steps = problem.descend(action_set, narrow_by)
 
     def found_ms(budget_ms):
         return next((step.state.latency_ms for step in steps if step.state.latency_ms <= budget_ms), None)
@@ -103,16 +110,16 @@ def test_a_smaller_budget_never_yields_a_slower_network(seed, action_set, shares
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=SEEDS, action_set=ACTION_SETS)
-def test_a_trace_replays_to_the_same_architecture(seed, action_set):
+@given(seed=SEEDS, action_set=ACTION_SETS, narrow_by=NARROW_BY)
+def test_a_trace_replays_to_the_same_architecture(seed, action_set, narrow_by):
     problem = Problem(seed)
     subnet = problem.start.subnet
-    for index, step in enumerate(problem.descend(action_set), start=1):
+    for index, step in enumerate(problem.descend(action_set, narrow_by), start=1):
         record = step.to_record(index)
         taken = record["candidates"][record["taken"]]
         named = [
             action
-            for action in possible_actions(subnet, problem.alphas, SPACE, "exchange")
+            for action in possible_actions(subnet, problem.alphas, SPACE, "exchange", narrow_by)
             if (action.name, action.stage, action.block, action.wider)
             == (taken["action"], taken["stage"], taken["block"], taken["wider"])
         ]

@@ -1,5 +1,6 @@
 import math
 import random
+from collections import Counter
 from typing import get_args
 
 import pytest
@@ -58,6 +59,33 @@ def test_a_metapath_mixes_its_candidates_by_their_weights(supernet):
     assert path.alpha.grad is not None and path.alpha.grad.abs().sum() > 0
 
 
+def test_paths_that_are_drawn_evenly_are_so_whatever_the_logits_say(supernet, monkeypatch):
+    path = supernet.stages[2].paths[0]
+    path.alpha.data.copy_(torch.tensor([9.0, 0.0, -9.0]))
+    drawn: Counter[str] = Counter()
+    monkeypatch.setattr(path, "_candidate", lambda name, x: drawn.update([name]) or x)
+    x = torch.ones(1, 48, 2, 2)
+    for _ in range(600):
+        out = path(x, Mixing(temperature=0.5, sampling="even"))
+        assert torch.equal(out, x)
+    assert set(drawn) == set(path.names) and min(drawn.values()) > 150
+
+
+def test_an_evenly_drawn_path_teaches_the_logits_by_its_probability_without_noise(supernet):
+    path = supernet.stages[2].paths[0]
+    path.alpha.data.copy_(torch.tensor([0.3, -0.2, 0.9]))
+    x = torch.randn(2, 48, 2, 2)
+    for seed in range(6):
+        path.alpha.grad = None
+        torch.manual_seed(seed)
+        path(x, Mixing(temperature=0.1, sampling="even")).sum().backward()
+        torch.manual_seed(seed)
+        chosen = int(torch.randint(3, ()))
+        by_probability = torch.autograd.grad(torch.softmax(path.alpha, 0)[chosen], path.alpha)[0]
+        out = path._candidate(path.names[chosen], x).sum().detach()
+        assert torch.allclose(path.alpha.grad, out * by_probability, rtol=1e-4)
+
+
 def test_the_largest_subnet_is_the_supernet_with_those_paths(supernet):
     choose(supernet, [["MB4D"] * 2, ["MB4D"], ["MB3D"] * 2, ["MB3D"] * 2])
     network = extract_network(supernet, Subnet.largest(SPACE)).eval()
@@ -94,7 +122,7 @@ def make_task(elastic_width, label_smoothing=0.1, noise="uniform"):
     )
 
 
-@pytest.mark.parametrize("sampling", ["soft", "single"])
+@pytest.mark.parametrize("sampling", ["soft", "single", "even"])
 @pytest.mark.parametrize("widths", [SPACE.max_widths, (16, 16, 32, 32)])
 def test_recomputed_activations_give_the_same_gradients(supernet, widths, sampling):
     images = torch.randn(4, 3, 16, 16)

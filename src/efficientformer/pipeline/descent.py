@@ -91,6 +91,7 @@ class Descent:
                 accuracy=self._judge,
                 hopeful=self._judge.if_at_least,
                 action_set=self._workspace.settings.slim.actions,
+                narrow_by=self._workspace.settings.slim.narrow_by,
                 executor=self._executor,
                 recovered=self._recovered,
                 last_scores=scores_known(self._journal.lines) if self._workspace.settings.slim.lazy else None,

@@ -64,8 +64,9 @@ class SupernetSettings(TrainingSettings):
     noise: Literal["uniform", "gumbel", "none"] = "uniform"
     """Added to the logits of paths. uniform: from 0 to 1 (the paper); where one path is sampled, one that lies far
     behind is never drawn again. gumbel: of any size, which draws paths by their probabilities."""
-    sampling: Literal["soft", "single"] = "soft"
-    """soft: every candidate, mixed (the paper). single: one sampled path with a straight-through gradient."""
+    sampling: Literal["soft", "single", "even"] = "soft"
+    """soft: every candidate, mixed (the paper). single: one path with a straight-through gradient, sampled by the noisy
+    logits. even: one path with that gradient, each drawn as often whatever the logits say; no noise, no temperature."""
     elastic_width: Literal["none", "random", "sandwich"] = "random"
     """Widths that are trained, so that narrowed networks can be judged untrained. none: the largest (the paper).
     random: every other step at random ones. sandwich: the largest, the smallest and random ones in every step."""
@@ -94,6 +95,9 @@ class SlimSettings(_Settings):
     actions: ActionSet = "paper"
     """What a step may choose from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: those, and channels of one stage for those of another."""
+    narrow_by: Share = 0.0
+    """Share of a stage's channels that a narrowing takes, in whole width steps of the space and at least one of them;
+    0 is one (the paper's 16 channels). A wide stage is at its narrowest after fewer steps."""
     lazy: bool = False
     """Leave out of a step what cost more per millisecond, when last weighed, than the best of the step costs now."""
     workers: Positive = 1
@@ -253,7 +257,7 @@ class Settings(_Settings):
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "training_threads": 1,
-        "supernet": {"sampling": "single", "noise": "gumbel"},
+        "supernet": {"sampling": "even", "noise": "gumbel"},
         "slim": {"actions": "every", "polish": 64},
         "verify": {"rounds": 200},
     },
@@ -261,7 +265,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "resolution": 128,
         "space": "standard",
         "workers": 2,
-        "supernet": {"epochs": 40, "sampling": "single", "noise": "gumbel", "augmentation": "standard"},
+        "supernet": {"epochs": 40, "sampling": "even", "noise": "gumbel", "augmentation": "standard"},
         "slim": {"actions": "every", "polish": 64},
         "train": {
             "epochs": 100,

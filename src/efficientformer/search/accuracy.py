@@ -22,19 +22,27 @@ from efficientformer.search.word import Judge, Word
 Batch = tuple[Tensor, Tensor]
 
 
-def extract_network(supernet: Supernet, subnet: Subnet) -> Network:
+def extract_network(supernet: Supernet, subnet: Subnet, first_cell: int = 0) -> Network:
     """The subnet as a network of its own, with the supernet's weights cut to its widths.
 
-    Channels last, as its images had better be: on CPUs it is judged in two thirds of the time.
+    Channels last, as its images had better be: on CPUs it is judged in two thirds of the time. Cells before
+    `first_cell`, which somebody does not need, have no weights.
     """
     with torch.device("meta"):  # weights that nobody needs would take longer to draw than some networks to judge
         network = create_model(subnet.architecture, num_classes=supernet.num_classes, resolution=supernet.resolution)
+    cells = cell_modules(network)
+    unneeded = {id(tensor) for cell in cells[:first_cell] for tensor in cell.state_dict(keep_vars=True).values()}
     source = supernet.state_dict()
     state = {}
-    for name, tensor in network.state_dict().items():
-        state[name] = prefix(source[_supernet_name(name, subnet)], tensor.shape).clone()
-    network.load_state_dict(state, assign=True)
-    return network.to(next(supernet.parameters()).device).to(memory_format=torch.channels_last)
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        if id(tensor) not in unneeded:
+            cut = prefix(source[_supernet_name(name, subnet)], tensor.shape)
+            layout = torch.channels_last if cut.dim() == 4 else torch.contiguous_format
+            state[name] = cut.clone(memory_format=layout)
+    network.load_state_dict(state, strict=not unneeded, assign=True)
+    for part in (*cells[first_cell:], network.norm, network.head):
+        part.to(next(supernet.parameters()).device)
+    return network
 
 
 @torch.no_grad()
@@ -118,10 +126,10 @@ class SupernetAccuracy:
 
         What comes before the first cell in which the subnet differs from those judged before is not computed again.
         """
-        network = extract_network(self.supernet, subnet)
-        device = next(network.parameters()).device
-        cells, modules = cells_of(subnet), cell_modules(network)
+        cells = cells_of(subnet)
         known, features = self._kept.deepest(cells) or (0, self._images)
+        network = extract_network(self.supernet, subnet, first_cell=known)
+        device, modules = next(self.supernet.parameters()).device, cell_modules(network)
         ends = [end for end in self._kept.places(cells) if end > known]
         parts = [nn.Sequential(*modules[first:end]) for first, end in pairwise([known, *ends, len(modules)])]
         estimating = [features.estimating]

@@ -50,9 +50,13 @@ def possible_actions(
     alphas: Sequence[Sequence[PathProbabilities]],
     space: SearchSpace,
     action_set: ActionSet = "paper",
+    narrow_by: float = 0.0,
 ) -> list[Action]:
-    """What a step weighs: at most one action of each kind by the paper, every one of the kind by the other sets."""
-    removals, narrowings = list(_identities(subnet)), list(_narrowings(subnet, space))
+    """What a step weighs: at most one action of each kind by the paper, every one of the kind by the other sets.
+
+    A stage narrows by one width step of the space, or by as many as the share `narrow_by` of its width has room for.
+    """
+    removals, narrowings = list(_identities(subnet)), list(_narrowings(subnet, space, narrow_by))
     if action_set == "paper":
         blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
         removals.sort(key=lambda action: blocks[action.stage - 1][(action.block or 0) - 1])
@@ -76,10 +80,12 @@ def _remove_mb3d(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
         yield Action("remove_mb3d", position[0] + 1, position[1] + 1, subnet.remove_first_mb3d(space.mb4d))
 
 
-def _narrowings(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
+def _narrowings(subnet: Subnet, space: SearchSpace, narrow_by: float = 0.0) -> Iterator[Action]:
+    step = space.width_step
     for stage_index, width in enumerate(subnet.architecture.widths):
-        if width > space.min_widths[stage_index]:
-            yield Action("narrow", stage_index + 1, None, subnet.narrow(stage_index, space.width_step))
+        if room := width - space.min_widths[stage_index]:
+            by = min(room, max(step, int(narrow_by * width) // step * step))
+            yield Action("narrow", stage_index + 1, None, subnet.narrow(stage_index, by))
 
 
 def _exchanges(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:

@@ -54,15 +54,26 @@ def scaled_l1(
     within the budget where there is none. It is made of the most important blocks. Raises BudgetError when even the
     smallest scale is too slow.
     """
-    unlike: dict[Architecture, float] = {}
-    for width_scale, depth_scale in itertools.product(SCALES, SCALES):
-        network = _scaled(space, width_scale, depth_scale)
-        unlike[network] = min(abs(math.log(width_scale / depth_scale)), unlike.get(network, math.inf))
+    unlike = l1_scalings(space)
     within = {network: latency_ms for network in unlike if (latency_ms := latency(network)) <= budget_ms}
     if not within:
         raise BudgetError(f"EfficientFormer-L1 cannot be scaled down to {budget_ms:.3f} ms in this space.")
     full = [network for network, latency_ms in within.items() if latency_ms >= (1 - L1_FREE) * budget_ms]
     architecture = min(full, key=unlike.__getitem__) if full else max(within, key=within.__getitem__)
+    return of_important_blocks(architecture, alphas)
+
+
+def l1_scalings(space: SearchSpace) -> dict[Architecture, float]:
+    """Every scaling of EfficientFormer-L1 in the space, and how unlike the factors of its widths and its depths are."""
+    unlike: dict[Architecture, float] = {}
+    for width_scale, depth_scale in itertools.product(SCALES, SCALES):
+        network = _scaled(space, width_scale, depth_scale)
+        unlike[network] = min(abs(math.log(width_scale / depth_scale)), unlike.get(network, math.inf))
+    return unlike
+
+
+def of_important_blocks(architecture: Architecture, alphas: Sequence[Sequence[PathProbabilities]]) -> Subnet:
+    """The architecture as a subnet that keeps the most important blocks of every stage."""
     origins = []
     for stage, depth in zip(alphas, architecture.depths, strict=True):
         by_importance = sorted(range(len(stage)), key=lambda block: -path_importance(stage[block]))

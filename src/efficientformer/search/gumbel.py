@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 Noise = Literal["uniform", "gumbel", "none"]
+Sampling = Literal["soft", "single", "even"]
 
 
 def path_weights(alpha_P: Tensor, *, temperature: float, noise: Noise = "uniform") -> Tensor:
@@ -21,10 +22,9 @@ def path_weights(alpha_P: Tensor, *, temperature: float, noise: Noise = "uniform
     return torch.softmax(alpha_P / temperature, dim=0)
 
 
-def straight_through(weights_P: Tensor) -> tuple[int, Tensor]:
-    """The heaviest path, and a factor of value one through which its gradient reaches the logits.
+def straight_through(weights_P: Tensor, chosen: int) -> Tensor:
+    """A factor of value one for the output of the path chosen, through which its gradient reaches the logits.
 
-    Only the chosen candidate has to be computed: a step costs one block instead of three.
+    Only that candidate has to be computed: a step costs one block instead of three.
     """
-    chosen = int(weights_P.argmax())
-    return chosen, 1 + weights_P[chosen] - weights_P[chosen].detach()
+    return 1 + weights_P[chosen] - weights_P[chosen].detach()

@@ -5,7 +5,6 @@ their outputs with the identity's mixes how much of each block is added.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from efficientformer.arch.parts import Grid
 from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
-from efficientformer.search.gumbel import Noise, path_weights, straight_through
+from efficientformer.search.gumbel import Noise, Sampling, path_weights, straight_through
 from efficientformer.search.importance import PathProbabilities
 
 
@@ -22,13 +21,14 @@ from efficientformer.search.importance import PathProbabilities
 class Mixing:
     """How candidates are combined at one training step.
 
-    soft evaluates and mixes all of them, as the paper does; single evaluates one, sampled, with a straight-through
-    gradient to the logits.
+    soft evaluates and mixes all of them, as the paper does. The others evaluate one, with a straight-through gradient
+    to the logits: single samples it by the noisy logits, even draws each as often whatever the logits have come to say,
+    so that every path is trained enough to be judged.
     """
 
     temperature: float
     noise: Noise = "uniform"
-    sampling: Literal["soft", "single"] = "soft"
+    sampling: Sampling = "soft"
 
 
 class MetaPath(nn.Module):
@@ -42,10 +42,14 @@ class MetaPath(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(len(self.names)))
 
     def forward(self, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
+        if mixing.sampling == "even":
+            chosen = int(torch.randint(len(self.names), ()))
+            weights_P = path_weights(self.alpha, temperature=1.0, noise="none")
+            return straight_through(weights_P, chosen) * self._candidate(self.names[chosen], x_BCHW)
         weights_P = path_weights(self.alpha, temperature=mixing.temperature, noise=mixing.noise)
         if mixing.sampling == "single":
-            chosen, factor = straight_through(weights_P)
-            return factor * self._candidate(self.names[chosen], x_BCHW)
+            chosen = int(weights_P.argmax())
+            return straight_through(weights_P, chosen) * self._candidate(self.names[chosen], x_BCHW)
         mixed_BCHW = torch.zeros_like(x_BCHW)
         for name, weight in zip(self.names, weights_P, strict=True):
             mixed_BCHW = mixed_BCHW + weight * self._candidate(name, x_BCHW)

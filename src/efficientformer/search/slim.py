@@ -132,6 +132,7 @@ def slim(
     latency: LatencyOracle,
     accuracy: AccuracyOracle,
     action_set: ActionSet = "paper",
+    narrow_by: float = 0.0,
     hopeful: HopefulOracle | None = None,
     executor: Executor | None = None,
     recovered: Callable[[State], State] | None = None,
@@ -140,19 +141,19 @@ def slim(
     """Descend one action at a time until nothing is left to take; the caller stops when its budgets are met.
 
     Each step takes the action with the lowest accuracy drop per millisecond, so gains (negative drops) come first; of
-    equal scores the one that saves more wins. `action_set` says what it may choose from; where none of that saves time,
-    such as channels of a stage whose widths cost alike on this device, every action is weighed. An `executor` weighs
-    the actions of a step side by side; without one, `hopeful` takes the place of `accuracy`, and may give up on what
-    cannot win any more. `recovered` may train the network of a step before the next one, and says what it is worth
-    then. With `last_scores`, those of `scores_known`, which are kept up to date, steps are lazy: an action that cost
-    more when it was last weighed than the best of the step costs now is left out. The same actions are taken as long as
-    none becomes cheaper on the way (lazy greedy, Minoux 1978). That goes with no executor.
+    equal scores the one that saves more wins. `action_set` and `narrow_by` say what it may choose from; where none of
+    that saves time, such as channels of a stage whose widths cost alike on this device, every action is weighed. An
+    `executor` weighs the actions of a step side by side; without one, `hopeful` takes the place of `accuracy`, and may
+    give up on what cannot win any more. `recovered` may train the network of a step before the next one, and says what
+    it is worth then. With `last_scores`, those of `scores_known`, which are kept up to date, steps are lazy: an action
+    that cost more when it was last weighed than the best of the step costs now is left out. The same actions are taken
+    as long as none becomes cheaper on the way (lazy greedy, Minoux 1978). That goes with no executor.
     Raises BudgetError when no action saves time any more.
     """
     state, candidates = start, ()
     while True:
         for choice in (action_set, "every"):
-            actions = possible_actions(state.subnet, alphas, space, choice)
+            actions = possible_actions(state.subnet, alphas, space, choice, narrow_by)
             if executor is None:
                 candidates = _weigh_in_turn(actions, state, latency, hopeful or _patient(accuracy), last_scores or {})
             else:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from efficientformer.arch.space import Four, SearchSpace
-from efficientformer.search.gumbel import Noise
+from efficientformer.search.gumbel import Noise, Sampling
 from efficientformer.search.metapath import Mixing
 from efficientformer.search.supernet import Supernet
 
@@ -27,14 +27,14 @@ class SupernetTask:
         *,
         temperature: tuple[float, float],
         noise: Noise,
-        sampling: Literal["soft", "single"],
+        sampling: Sampling,
         elastic_width: ElasticWidth,
         label_smoothing: float,
         recompute: bool = False,
     ) -> None:
         self._first, self._last = temperature
         self._noise: Noise = noise
-        self._sampling: Literal["soft", "single"] = sampling
+        self._sampling: Sampling = sampling
         self._elastic_width = elastic_width
         self._label_smoothing = label_smoothing
         self._recompute = recompute

@@ -57,7 +57,7 @@ def run(workspace: Workspace) -> None:
     )
 
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
-    steps = ("slim.actions", "slim.lazy") if workspace.settings.slim.lazy else ("slim.actions",)
+    steps = ("slim.actions", "slim.narrow_by", "slim.lazy")
     judging = workspace.chosen("slim.images", "slim.bn_images", "slim.judge", *steps, *recovery, "seed")
     descent_fingerprint = digest([judging, search_inputs, __version__])
 
