@@ -41,7 +41,7 @@ JUDGES = ("top1", "likelihood")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs of slimming_study.py")
-    parser.add_argument("--study", type=Path, default=RECORDS / "slimming_study.json")
+    parser.add_argument("--study", type=Path, default=RECORDS / "slimming_study_logits.json")
     parser.add_argument("--trials", type=Path, default=RECORDS / "trial_study.json")
     parser.add_argument("--out", type=Path, default=RECORDS / "judge_study.json")
     arguments = parser.parse_args()

@@ -1,10 +1,8 @@
 """What the search costs at the size of EfficientFormer-L7: seconds and memory of its phases, on images.
 
-    python benchmarks/search_cost.py --data imagenette160 --work runs/cost --resolution 64 --images 100 \\
-        --bn-images 64 --out benchmarks/records/search_cost.json
+    python benchmarks/search_cost.py --data imagenette160 --work runs/cost --resolution 64 --out cost.json
     python benchmarks/search_cost.py --data imagenette160 --work runs/cost224 --resolution 224 --batch-size 8 \\
-        --images 16 --bn-images 16 --steps 2 --epochs 0 --second-runtime none \\
-        --out benchmarks/records/search_cost_224.json
+        --images 16 --steps 2 --epochs 0 --second-runtime none --out cost224.json
     python benchmarks/search_cost.py --resolution 224 --batch-size 128 --steps 20 --training-device cuda \\
         --precision bf16 --steps-only --out cost_gpu.json
 
@@ -46,7 +44,7 @@ SPACE = SPACES["imagenet"]
 NUM_CLASSES = 1000
 BUDGETS = ("60%", "30%", "15%")
 STEP_OPTIONS = ("resolution", "batch_size", "steps", "training_threads", "training_device", "precision")
-SEARCH_OPTIONS = ("epochs", "judge", "images", "bn_images", "eager", "second_runtime")
+SEARCH_OPTIONS = ("epochs", "judge", "images", "bn_images", "narrow_by", "eager", "second_runtime")
 KINDS = ("largest", "single", "soft", "soft recomputed")
 PROGRAM = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
 
@@ -61,8 +59,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6, help="training steps of each kind that are timed")
     parser.add_argument("--epochs", type=int, default=1, help="of the supernet; 0 leaves it untrained")
     parser.add_argument("--judge", choices=("likelihood", "top1"), default="likelihood")
-    parser.add_argument("--images", type=int, default=500, help="that judge a candidate")
-    parser.add_argument("--bn-images", type=int, default=250, help="that batch norm is estimated from")
+    parser.add_argument("--images", type=int, default=100, help="that judge a candidate")
+    parser.add_argument("--bn-images", type=int, default=0, help="that batch norm is estimated from")
+    parser.add_argument("--narrow-by", type=float, default=0.125, help="share of its channels that a stage narrows by")
     parser.add_argument("--eager", action="store_true", help="weigh every candidate in every step, not --slim.lazy")
     parser.add_argument("--training-threads", type=int, default=2)
     parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")
@@ -174,7 +173,7 @@ def phases(arguments: argparse.Namespace) -> dict[str, Any]:
     options += ["--training-threads", str(arguments.training_threads), "--workers", "1"]
     options += ["--supernet.sampling", "single", "--supernet.batch-size", str(arguments.batch_size)]
     options += ["--slim.images", str(arguments.images), "--slim.bn-images", str(arguments.bn_images)]
-    options += ["--slim.judge", arguments.judge]
+    options += ["--slim.judge", arguments.judge, "--slim.narrow-by", str(arguments.narrow_by)]
     options += [] if arguments.eager else ["--slim.lazy"]
     options += ["--supernet.epochs", str(max(1, arguments.epochs)), "--supernet.lr-warmup-epochs", "0"]
     # A search costs the same by a poor table, such as one of a noisy machine.

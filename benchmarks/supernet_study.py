@@ -3,7 +3,7 @@
     python benchmarks/supernet_study.py --data runs/cifar10-32k --work runs/supernets --seeds 10 11 12 13 \\
         --epochs 15 30 -- --preset quick --resolution 32 --supernet.batch-size 128 --supernet.held-out 0.2
 
-Asked of the networks of slimming_study.py and trial_study.py, whose top-1 after training alone is in their records, so
+Asked of the networks in slimming_study_logits.json and trial_study.json, whose top-1 after training alone is known, so
 nothing but supernets is trained: one for every way of sampling, number of epochs and seed. They share one table, which
 is only there because a run has one. Within each group of networks of one seed and budget, which were measured to be
 equally fast, it is told how both words of the supernet go with training alone (correlation and Kendall's tau, means
@@ -26,6 +26,7 @@ from efficientformer.records import read_record
 from judge_study import JUDGES, RECORDS, known_networks
 from studies import open_run, parse, share, side_by_side, verb, write_outcome
 
+NETWORKS = ("slimming_study_logits", "trial_study")
 WAYS = {
     "by the logits": ["--supernet.sampling", "single", "--supernet.noise", "gumbel"],
     "evenly": ["--supernet.sampling", "even"],
@@ -67,7 +68,7 @@ def agreement(work: Path, way: str, epochs: int, seed: int, options: list[str]) 
     verb("supernet", run_dir.root, [*options, *WAYS[way], "--supernet.epochs", str(epochs), "--seed", str(seed)])
     workspace = open_run(run_dir)
     judge = accuracy_oracle(workspace, load_supernet(workspace))
-    known = known_networks(*(read_record(RECORDS / f"{study}_study.json")["rows"] for study in ("slimming", "trial")))
+    known = known_networks(*(read_record(RECORDS / f"{name}.json")["rows"] for name in NETWORKS))
     groups = [[(alone, judge.word(subnet)) for subnet, alone in networks] for networks in known.values()]
     record = read_record(run_dir.supernet_record)
     row = {"drawn": way, "epochs": epochs, "seed": seed, "largest_top1": record["held_out_top1"]}

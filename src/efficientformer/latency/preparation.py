@@ -16,7 +16,7 @@ from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtimes import Runtime
 from efficientformer.models.create import create_model
 from efficientformer.models.forms import DeployForms, forms_of
-from efficientformer.models.fuse import fuse
+from efficientformer.models.fuse import fuse_in_place
 from efficientformer.models.parts import build_part, part_input_shape
 
 LAYER_SCALE = 0.5
@@ -29,7 +29,7 @@ def prepare_chain(chain: Chain, runtime: Runtime) -> Prepared:
         for name, parameter in module.named_parameters():
             if "layer_scale" in name:
                 parameter.fill_(LAYER_SCALE)
-    return runtime.prepare(fuse(module, forms_of(runtime.name)), part_input_shape(chain[0]))
+    return runtime.prepare(fuse_in_place(module, forms_of(runtime.name)), part_input_shape(chain[0]))
 
 
 def prepare_architecture(
@@ -48,7 +48,7 @@ def untrained_network(
         network = create_model(
             architecture, num_classes=num_classes, resolution=resolution, layer_scale_init=LAYER_SCALE
         )
-    return fuse(network, forms)
+    return fuse_in_place(network, forms)
 
 
 @contextlib.contextmanager

@@ -28,8 +28,13 @@ def fuse(module: nn.Module, forms: DeployForms = DeployForms()) -> nn.Module:
     It agrees with the original to rounding, on images of the resolution that the original was made for; which of the
     exact `forms` is fastest depends on the runtime.
     """
+    return fuse_in_place(copy.deepcopy(module), forms)
+
+
+def fuse_in_place(module: nn.Module, forms: DeployForms = DeployForms()) -> nn.Module:
+    """The same of a module that nobody needs any more: large ones take as long to copy as to fuse."""
     with torch.no_grad():
-        return _fused(copy.deepcopy(module).eval(), forms, {}).requires_grad_(False)
+        return _fused(module.eval(), forms, {}).requires_grad_(False)
 
 
 class DeployMB4D(nn.Module):

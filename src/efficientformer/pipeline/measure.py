@@ -28,6 +28,7 @@ def open_exported(workspace: Workspace, path: Path) -> Prepared:
 
 def measure_beside_largest(
     workspace: Workspace,
+    largest: Prepared,
     candidates: Mapping[str, Prepared],
     budgets: Mapping[str, Budget],
     *,
@@ -40,7 +41,7 @@ def measure_beside_largest(
     After `rounds` they go on, within the bounds of `measure_networks`, while some `latency_beside_largest` leaves open
     whether the budget is kept, of which a share is `left_free`.
     """
-    everything = {LARGEST: prepare_untrained(workspace, workspace.space.largest()), **candidates}
+    everything = {LARGEST: largest, **candidates}
     settings = workspace.settings
     shape = (1, 3, settings.resolution, settings.resolution)
 

@@ -38,16 +38,16 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
     settings = workspace.settings
     transform = eval_transform(workspace.preprocessing)
     train, held_out = judging_splits(workspace)
-    bn_split = train.subset(_spread(len(train), settings.slim.bn_images))
-    judged = held_out.subset(_spread(len(held_out), settings.slim.images))
-    # Statistics are averaged over batches, so no batch may be much smaller than the others.
-    batch_size = math.ceil(len(bn_split) / math.ceil(len(bn_split) / 128))
+    bn_split = train.subset(_mixed(_spread(len(train), settings.slim.bn_images), 128))
+    judged = held_out.subset(_mixed(_spread(len(held_out), settings.slim.images), 250))
 
-    def batches(images: ImageSplit, batch_size: int) -> list[Batch]:
+    def batches(images: ImageSplit, most: int) -> list[Batch]:
+        # Statistics are averaged over batches, so no batch may be much smaller than the others.
+        batch_size = math.ceil(len(images) / math.ceil(len(images) / most))
         held = eval_batches(images, transform, batch_size=batch_size, workers=settings.workers)
         return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
 
-    bn_batches = [x_BCHW for x_BCHW, _ in batches(bn_split, batch_size)]
+    bn_batches = [x_BCHW for x_BCHW, _ in batches(bn_split, 128)] if len(bn_split) else []
     return SupernetAccuracy(supernet, bn_batches, batches(judged, 250), settings.slim.judge)
 
 
@@ -69,3 +69,9 @@ def require_reachable(workspace: Workspace, table: LatencyTable) -> None:
 def _spread(available: int, wanted: int) -> list[int]:
     """Indices spread evenly, so that every class is there when images are ordered by class."""
     return torch.linspace(0, available - 1, min(available, wanted)).round().long().tolist()
+
+
+def _mixed(indices: list[int], most: int) -> list[int]:
+    """In an order that brings images of all classes into every batch of at most so many."""
+    num_batches = math.ceil(len(indices) / most)
+    return [index for first in range(num_batches) for index in indices[first::num_batches]]

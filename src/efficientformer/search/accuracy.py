@@ -89,9 +89,17 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collec
     return collected
 
 
+def normalize_by_batch(model: nn.Module) -> None:
+    """Batch norm takes the statistics of the batch that goes through it; every other layer is in evaluation mode."""
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+
+
 class SupernetAccuracy:
     """Accuracy of a subnet in percent, by `judge`, on held-out images. `supernet` is left alone, but by
-    `use_weights`."""
+    `use_weights`. Without `bn_batches`, batches of `held_out` are normalized by their own statistics."""
 
     def __init__(
         self,
@@ -134,7 +142,11 @@ class SupernetAccuracy:
         parts = [nn.Sequential(*modules[first:end]) for first, end in pairwise([known, *ends, len(modules)])]
         estimating = [features.estimating]
         for part in parts:
-            estimating.append(reestimate_batch_norm(part, estimating[-1], collect=part is not parts[-1]))
+            if self._images.estimating:
+                estimating.append(reestimate_batch_norm(part, estimating[-1], collect=part is not parts[-1]))
+            else:
+                normalize_by_batch(part)
+                estimating.append([])
         judging: list[list[Tensor]] = [[] for _ in ends]
         num_images = sum(map(len, self._labels))
         right, left, log_likelihood, word = 0, num_images, 0.0, None

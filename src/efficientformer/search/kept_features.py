@@ -93,6 +93,7 @@ class KeptFeatures:
         whole = [size * depth for size, depth in zip(sizes, space.max_depths, strict=True)]
         self._behind_blocks = [SUBNETS * size <= max_bytes for size in whole]
         self._kept: OrderedDict[tuple[Cell, ...], Features] = OrderedDict()
+        self._num_bytes = 0
         self._lock = threading.Lock()
 
     def places(self, cells: Sequence[Cell]) -> list[int]:
@@ -124,10 +125,15 @@ class KeptFeatures:
         """Keep features of a subnet by the number of cells that they have behind them."""
         with self._lock:
             for end in sorted(features, reverse=True):
-                self._kept[tuple(cells[:end])] = features[end]
-            while sum(kept.num_bytes for kept in self._kept.values()) > self._max_bytes:
-                self._kept.popitem(last=False)
+                key = tuple(cells[:end])
+                if key in self._kept:
+                    self._num_bytes -= self._kept.pop(key).num_bytes
+                self._kept[key] = features[end]
+                self._num_bytes += features[end].num_bytes
+            while self._num_bytes > self._max_bytes:
+                self._num_bytes -= self._kept.popitem(last=False)[1].num_bytes
 
     def clear(self) -> None:
         with self._lock:
             self._kept.clear()
+            self._num_bytes = 0

@@ -13,6 +13,7 @@ from typing import Any
 from efficientformer import __version__
 from efficientformer.errors import BudgetError
 from efficientformer.latency.measure_networks import MIN_ROUNDS
+from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.table import LatencyTable
 from efficientformer.pipeline.budget import Budget
 from efficientformer.pipeline.console import ProgressUpdate
@@ -112,6 +113,7 @@ def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent
         target_ms = budget_ms * (1 - headroom) / corrections.get(budget.slug, 1.0)
         aims.append(_Aim(budget, budget_ms, target_ms, dict(limits.most)))
     made: list[dict[str, Any]] = []
+    largest: Prepared | None = None
     for _ in range(MAX_CORRECTIONS):
         waiting = [aim for aim in aims if not aim.confirmed]
         with workspace.console.progress("slimming") as progress:
@@ -128,7 +130,8 @@ def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent
         if workspace.settings.slim.trials:
             for aim in waiting:
                 aim.tried = _tried(workspace, table, judge, aim, limits)
-        made += _confirm(workspace, waiting, limits)
+        largest = largest or prepare_untrained(workspace, workspace.space.largest())
+        made += _confirm(workspace, largest, waiting, limits)
         if all(aim.confirmed for aim in aims):
             break
     else:
@@ -201,7 +204,7 @@ def _allowed_latency(table: LatencyTable, aim: _Aim, limits: Limits) -> LatencyO
     return lambda net: table.predict(net) if aim.allows(limits.predicted(net)) else math.inf
 
 
-def _confirm(workspace: Workspace, aims: list[_Aim], limits: Limits) -> list[dict[str, Any]]:
+def _confirm(workspace: Workspace, largest: Prepared, aims: list[_Aim], limits: Limits) -> list[dict[str, Any]]:
     """Measure the finalists, untrained; aim lower where one takes too much, by as much as it does, and say so."""
     networks = {}
     for aim in aims:
@@ -210,6 +213,7 @@ def _confirm(workspace: Workspace, aims: list[_Aim], limits: Limits) -> list[dic
     # Few rounds where they decide; a network that is still at the limit after as many as a promise takes is too slow.
     measured = measure_beside_largest(
         workspace,
+        largest,
         networks,
         {aim.budget.slug: aim.budget for aim in aims},
         rounds=MIN_ROUNDS,

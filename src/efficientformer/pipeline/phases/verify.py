@@ -7,7 +7,13 @@ from efficientformer.models.fuse import fuse
 from efficientformer.models.weights import load_network
 from efficientformer.pipeline.corrections import correct
 from efficientformer.pipeline.limits import UNITS, Limits
-from efficientformer.pipeline.measure import LARGEST, latency_beside_largest, measure_beside_largest, open_exported
+from efficientformer.pipeline.measure import (
+    LARGEST,
+    latency_beside_largest,
+    measure_beside_largest,
+    open_exported,
+    prepare_untrained,
+)
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
 from efficientformer.provenance import provenance
@@ -63,6 +69,7 @@ def correct_broken(workspace: Workspace) -> None:
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
     measured = measure_beside_largest(
         workspace,
+        prepare_untrained(workspace, workspace.space.largest()),
         {network.budget.slug: _open(workspace, network) for network in found},
         {network.budget.slug: network.budget for network in found},
         rounds=workspace.settings.verify.rounds,
