@@ -12,6 +12,7 @@ from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.accuracy import SupernetAccuracy, extract_network, reestimate_batch_norm
 from efficientformer.search.gumbel import path_weights
+from efficientformer.search.kept_features import cell_modules
 from efficientformer.search.metapath import Mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet import Supernet
@@ -221,6 +222,29 @@ def test_the_oracle_judges_a_subnet_with_statistics_of_its_own(supernet):
     for norm in [module for module in supernet.modules() if isinstance(module, torch.nn.BatchNorm2d)]:
         norm.running_mean.fill_(1e3)
     assert oracle(subnet) == first, "the supernet's own statistics must not matter"
+
+
+def test_images_that_judge_may_be_normalized_by_themselves(supernet):
+    images, labels = torch.randn(40, 3, 16, 16), torch.randint(5, (40,))
+    held_out = list(zip(images.split(20), labels.split(20), strict=True))
+    oracle = SupernetAccuracy(supernet, [], held_out)
+    for subnet in (Subnet.largest(SPACE), Subnet.largest(SPACE).narrow(3, 16), Subnet.largest(SPACE).drop(2, 1)):
+        network = extract_network(supernet, subnet).train()
+        with torch.no_grad():
+            logits = torch.cat([network(x) for x, _ in held_out])
+        likelihood = torch.nn.functional.cross_entropy(logits, labels).neg().exp().item()
+        assert oracle.word(subnet).likelihood == pytest.approx(100 * likelihood, rel=1e-4)
+        assert oracle.word(subnet).top1 == 100 * float((logits.argmax(1) == labels).float().mean())
+
+
+def test_cells_that_nobody_needs_have_no_weights(supernet):
+    subnet = Subnet.largest(SPACE).narrow(2, 16)
+    whole, rest = extract_network(supernet, subnet), extract_network(supernet, subnet, first_cell=4)
+    for number, (mine, theirs) in enumerate(zip(cell_modules(rest), cell_modules(whole), strict=True)):
+        for tensor, expected in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True):
+            assert tensor.is_meta == (number < 4)
+            assert tensor.is_meta or torch.equal(tensor, expected)
+    assert torch.equal(rest.head.weight, whole.head.weight) and torch.equal(rest.norm.weight, whole.norm.weight)
 
 
 @pytest.fixture

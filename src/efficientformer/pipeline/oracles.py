@@ -38,8 +38,8 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
     settings = workspace.settings
     transform = eval_transform(workspace.preprocessing)
     train, held_out = judging_splits(workspace)
-    bn_split = train.subset(_mixed(_spread(len(train), settings.slim.bn_images), 128))
-    judged = held_out.subset(_mixed(_spread(len(held_out), settings.slim.images), 250))
+    bn_split = train.subset(in_mixed_order(_spread(len(train), settings.slim.bn_images), 128))
+    judged = held_out.subset(in_mixed_order(_spread(len(held_out), settings.slim.images), 250))
 
     def batches(images: ImageSplit, most: int) -> list[Batch]:
         # Statistics are averaged over batches, so no batch may be much smaller than the others.
@@ -71,7 +71,7 @@ def _spread(available: int, wanted: int) -> list[int]:
     return torch.linspace(0, available - 1, min(available, wanted)).round().long().tolist()
 
 
-def _mixed(indices: list[int], most: int) -> list[int]:
+def in_mixed_order(indices: list[int], most: int) -> list[int]:
     """In an order that brings images of all classes into every batch of at most so many."""
     num_batches = math.ceil(len(indices) / most)
     return [index for first in range(num_batches) for index in indices[first::num_batches]]

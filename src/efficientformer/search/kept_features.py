@@ -126,10 +126,9 @@ class KeptFeatures:
         with self._lock:
             for end in sorted(features, reverse=True):
                 key = tuple(cells[:end])
-                if key in self._kept:
-                    self._num_bytes -= self._kept.pop(key).num_bytes
+                before = self._kept.get(key)
                 self._kept[key] = features[end]
-                self._num_bytes += features[end].num_bytes
+                self._num_bytes += features[end].num_bytes - (before.num_bytes if before else 0)
             while self._num_bytes > self._max_bytes:
                 self._num_bytes -= self._kept.popitem(last=False)[1].num_bytes
 
