@@ -16,6 +16,9 @@ from efficientformer.search.accuracy import Batch, SupernetAccuracy
 from efficientformer.search.supernet import Supernet
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
 
+FEWEST_BY_THEMSELVES, INSTEAD = 50, 512
+"""Fewer images that judge do not tell what batch norm has to know; so many training images do, in their place."""
+
 
 def build_supernet(workspace: Workspace) -> Supernet:
     """The supernet of this run with fresh weights, reproducible from the seed."""
@@ -38,8 +41,9 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
     settings = workspace.settings
     transform = eval_transform(workspace.preprocessing)
     train, held_out = judging_splits(workspace)
-    bn_split = train.subset(in_mixed_order(_spread(len(train), settings.slim.bn_images), 128))
     judged = held_out.subset(in_mixed_order(_spread(len(held_out), settings.slim.images), 250))
+    num_estimating = settings.slim.bn_images or (0 if len(judged) >= FEWEST_BY_THEMSELVES else INSTEAD)
+    bn_split = train.subset(in_mixed_order(_spread(len(train), num_estimating), 128))
 
     def batches(images: ImageSplit, most: int) -> list[Batch]:
         # Statistics are averaged over batches, so no batch may be much smaller than the others.

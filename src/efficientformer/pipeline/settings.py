@@ -89,8 +89,8 @@ class SlimSettings(_Settings):
     """Held-out images that judge a candidate (all, where there are fewer)."""
     bn_images: Annotated[int, Field(ge=0)] = 512
     """Training images from which batch norm statistics are estimated again before a candidate is judged. 0: none, the
-    images that judge are normalized by their own statistics, in batches of up to 250; hardly worse, and faster by as
-    many images."""
+    images that judge are normalized by their own statistics, in batches of up to 250; as good, and faster by as many
+    images. Where fewer than 50 judge, 512 training images are taken after all."""
     judge: Judge = "likelihood"
     """What a candidate's accuracy is. likelihood: the geometric mean of the probabilities that it gives to the right
     classes. top1: the share of images that it gets right (the paper), which takes many more images to tell as much."""
