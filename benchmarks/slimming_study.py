@@ -4,8 +4,8 @@
         --resolution 32 --train.epochs 12
 
 For every seed a run of its own in `--work` is slimmed to every budget (options after `--` go to each verb). Rivals of a
-found network are measured beside it, interleaved: random ones within 2 % of it stay, and of what each other way finds
-the slowest that is at most 2 % slower. All are trained by the same settings from new weights and scored on validation
+found network are measured beside it, interleaved: random ones within 2 % of it stay, and of what the other ways find
+one that is at most 2 % slower. All are trained by the same settings from new weights and scored on validation
 images, which no search sees. Every finished phase and network is kept, so the same command goes on. The outcome goes to
 benchmarks/records/slimming_study.json.
 """
@@ -118,7 +118,7 @@ def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
 
 def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The slimmed network and rivals that were measured to be as fast; kept once they were measured."""
-    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, L1_FREE])
+    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, L1_FREE])
     journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about)
     found = Subnet.from_json(entry)
     if not journal.lines:

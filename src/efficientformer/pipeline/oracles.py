@@ -41,18 +41,18 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
     settings = workspace.settings
     transform = eval_transform(workspace.preprocessing)
     train, held_out = judging_splits(workspace)
-    judged = held_out.subset(in_mixed_order(_spread(len(held_out), settings.slim.images), 250))
-    num_estimating = settings.slim.bn_images or (0 if len(judged) >= FEWEST_BY_THEMSELVES else INSTEAD)
-    bn_split = train.subset(in_mixed_order(_spread(len(train), num_estimating), 128))
+    num_judging = min(len(held_out), settings.slim.images)
+    num_estimating = settings.slim.bn_images or (0 if num_judging >= FEWEST_BY_THEMSELVES else INSTEAD)
 
-    def batches(images: ImageSplit, most: int) -> list[Batch]:
+    def batches(images: ImageSplit, count: int, most: int) -> list[Batch]:
+        chosen = images.subset(in_mixed_order(_spread(len(images), count), most))
         # Statistics are averaged over batches, so no batch may be much smaller than the others.
-        batch_size = math.ceil(len(images) / math.ceil(len(images) / most))
-        held = eval_batches(images, transform, batch_size=batch_size, workers=settings.workers)
+        batch_size = math.ceil(len(chosen) / math.ceil(len(chosen) / most))
+        held = eval_batches(chosen, transform, batch_size=batch_size, workers=settings.workers)
         return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
 
-    bn_batches = [x_BCHW for x_BCHW, _ in batches(bn_split, 128)] if len(bn_split) else []
-    return SupernetAccuracy(supernet, bn_batches, batches(judged, 250), settings.slim.judge)
+    bn_batches = [x_BCHW for x_BCHW, _ in batches(train, num_estimating, 128)] if num_estimating else []
+    return SupernetAccuracy(supernet, bn_batches, batches(held_out, num_judging, 250), settings.slim.judge)
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:

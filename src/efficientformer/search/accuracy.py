@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
@@ -32,7 +33,7 @@ def extract_network(supernet: Supernet, subnet: Subnet, first_cell: int = 0) -> 
         network = create_model(subnet.architecture, num_classes=supernet.num_classes, resolution=supernet.resolution)
     cells = cell_modules(network)
     unneeded = {id(tensor) for cell in cells[:first_cell] for tensor in cell.state_dict(keep_vars=True).values()}
-    source = supernet.state_dict()
+    source, device = supernet.state_dict(), next(supernet.parameters()).device
     state = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
         if id(tensor) not in unneeded:
@@ -41,7 +42,7 @@ def extract_network(supernet: Supernet, subnet: Subnet, first_cell: int = 0) -> 
             state[name] = cut.clone(memory_format=layout)
     network.load_state_dict(state, strict=not unneeded, assign=True)
     for part in (*cells[first_cell:], network.norm, network.head):
-        part.to(next(supernet.parameters()).device)
+        part.to(device)
     return network
 
 
@@ -71,7 +72,7 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collec
     With `collect`, what came out of the model on the way, batch by batch.
     """
     model.eval()
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = _batch_norms(model)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -92,9 +93,12 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collec
 def normalize_by_batch(model: nn.Module) -> None:
     """Batch norm takes the statistics of the batch that goes through it; every other layer is in evaluation mode."""
     model.eval()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.train()
+    for norm in _batch_norms(model):
+        norm.train()
+
+
+def _batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
 class SupernetAccuracy:

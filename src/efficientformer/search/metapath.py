@@ -43,12 +43,11 @@ class MetaPath(nn.Module):
 
     def forward(self, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
         if mixing.sampling == "even":
-            chosen = int(torch.randint(len(self.names), ()))
-            weights_P = path_weights(self.alpha, temperature=1.0, noise="none")
-            return straight_through(weights_P, chosen) * self._candidate(self.names[chosen], x_BCHW)
-        weights_P = path_weights(self.alpha, temperature=mixing.temperature, noise=mixing.noise)
-        if mixing.sampling == "single":
-            chosen = int(weights_P.argmax())
+            weights_P, chosen = self._probabilities(), int(torch.randint(len(self.names), ()))
+        else:
+            weights_P = path_weights(self.alpha, temperature=mixing.temperature, noise=mixing.noise)
+            chosen = int(weights_P.argmax()) if mixing.sampling == "single" else None
+        if chosen is not None:
             return straight_through(weights_P, chosen) * self._candidate(self.names[chosen], x_BCHW)
         mixed_BCHW = torch.zeros_like(x_BCHW)
         for name, weight in zip(self.names, weights_P, strict=True):
@@ -57,8 +56,10 @@ class MetaPath(nn.Module):
 
     def probabilities(self) -> PathProbabilities:
         """Softmax of the logits, without noise and at temperature one."""
-        weights_P = path_weights(self.alpha.detach(), temperature=1.0, noise="none")
-        return dict(zip(self.names, weights_P.tolist(), strict=True))
+        return dict(zip(self.names, self._probabilities().tolist(), strict=True))
+
+    def _probabilities(self) -> Tensor:
+        return path_weights(self.alpha, temperature=1.0, noise="none")
 
     def _candidate(self, name: str, x_BCHW: Tensor) -> Tensor:
         match name:
