@@ -44,7 +44,7 @@ SPACE = SPACES["imagenet"]
 NUM_CLASSES = 1000
 BUDGETS = ("60%", "30%", "15%")
 STEP_OPTIONS = ("resolution", "batch_size", "steps", "training_threads", "training_device", "precision")
-SEARCH_OPTIONS = ("epochs", "judge", "images", "bn_images", "narrow_by", "eager", "second_runtime")
+SEARCH_OPTIONS = ("epochs", "judge", "images", "bn_images", "stride", "eager", "second_runtime")
 KINDS = ("largest", "single", "soft", "soft recomputed")
 PROGRAM = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--judge", choices=("likelihood", "top1"), default="likelihood")
     parser.add_argument("--images", type=int, default=100, help="that judge a candidate")
     parser.add_argument("--bn-images", type=int, default=0, help="that batch norm is estimated from")
-    parser.add_argument("--narrow-by", type=float, default=0.125, help="share of its channels that a stage narrows by")
+    parser.add_argument("--stride", type=float, default=0.1, help="share of the latency that a step saves")
     parser.add_argument("--eager", action="store_true", help="weigh every candidate in every step, not --slim.lazy")
     parser.add_argument("--training-threads", type=int, default=2)
     parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")
@@ -173,7 +173,7 @@ def phases(arguments: argparse.Namespace) -> dict[str, Any]:
     options += ["--training-threads", str(arguments.training_threads), "--workers", "1"]
     options += ["--supernet.sampling", "single", "--supernet.batch-size", str(arguments.batch_size)]
     options += ["--slim.images", str(arguments.images), "--slim.bn-images", str(arguments.bn_images)]
-    options += ["--slim.judge", arguments.judge, "--slim.narrow-by", str(arguments.narrow_by)]
+    options += ["--slim.judge", arguments.judge, "--slim.stride", str(arguments.stride)]
     options += [] if arguments.eager else ["--slim.lazy"]
     options += ["--supernet.epochs", str(max(1, arguments.epochs)), "--supernet.lr-warmup-epochs", "0"]
     # A search costs the same by a poor table, such as one of a noisy machine.

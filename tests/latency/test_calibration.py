@@ -8,8 +8,9 @@ from efficientformer.latency.calibration import Calibration, Spread
 
 def test_a_calibration_scales_adds_and_prices_weights_beyond_the_cache():
     calibration = Calibration(scale=1.5, offset_ms=0.25, cache_mib=4.0, ms_per_mib=0.1)
-    assert calibration.latency_ms(2.0, 3.0) == pytest.approx(3.25)
-    assert calibration.latency_ms(2.0, 6.0) == pytest.approx(3.45)
+    assert calibration.latency_ms(2.0, 0.0) == pytest.approx(3.25)
+    assert calibration.latency_ms(2.0, 2.0) == pytest.approx(3.45)
+    assert calibration.latency_ms(2.0, -1.0) == pytest.approx(3.15)
 
 
 def test_an_interval_grows_where_nothing_was_measured():

@@ -25,3 +25,9 @@ def test_entries_by_family_and_scaled():
     assert sum(map(len, found.values())) == len(entries) and set(found) == {key.rpartition(":")[0] for key in keys}
     assert entries[keys[0]].scaled(2.0) == Entry(2.0, (1.8, 2.6), 24)
     assert entries[keys[0]].noise_ms == pytest.approx(0.2)
+
+
+def test_what_chains_paid_for_weights_beyond_a_cache():
+    entry = Entry(1.0, (0.9, 1.1), 24, chains_mib=((0.5, 10.0), (-0.5, 4.0)))
+    assert [entry.paid_mib(cache_mib) for cache_mib in (0.0, 2.0, 6.0, 12.0)] == [3.0, 3.0, 2.0, 0.0]
+    assert entry.scaled(2.0).paid_mib(6.0) == 2.0 and Entry(1.0, (0.9, 1.1), 24).paid_mib(0.0) == 0.0

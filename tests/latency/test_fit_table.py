@@ -8,17 +8,17 @@ from efficientformer.arch.space import QUICK, STANDARD
 from efficientformer.errors import LatencyError
 from efficientformer.latency.fit_table import fit_table, plan_table
 from efficientformer.latency.network_sample import spread_networks
-from efficientformer.latency.table import weights_mib
+from efficientformer.latency.table import LatencyTable, weights_mib
 
 from .synthetic import chain_latency_ms
 
 ORIGIN = {"machine": {}, "versions": {}, "time": "", "load": 0.0, "command": ""}
 
 
-def table_on(space, resolution, time_of_network, *, rounds=24, noise=0.0):
+def table_on(space, resolution, time_of_network, *, time_of_chain=chain_latency_ms, rounds=24, noise=0.0):
     plan = plan_table(space, resolution, 10, chain_length=4, num_networks=24, seed=0)
     walks = [network_parts(network, resolution, 10) for network in plan.networks]
-    truth = np.array([chain_latency_ms(chain) for chain in plan.chains] + [time_of_network(parts) for parts in walks])
+    truth = np.array([*map(time_of_chain, plan.chains), *map(time_of_network, walks)])
     rng = np.random.default_rng(0)
     samples = truth * np.exp(rng.normal(0, noise, (rounds, len(truth))))
     samples *= np.where(rng.random((rounds, 1)) < 0.4, 1.4, 1.0) if noise else 1.0
@@ -76,12 +76,24 @@ def test_entries_that_are_noise_are_refused():
         table_on(QUICK, 28, lambda parts: -1.0)
 
 
-def test_weights_beyond_a_cache_are_priced():
+@pytest.mark.parametrize("cache_mib", [1.0, 2.0, 4.0])
+def test_weights_beyond_a_cache_are_priced_once_whether_a_chain_or_only_the_network_has_outgrown_it(cache_mib):
     def time_of(parts):
-        return chain_latency_ms(parts) + 0.05 * max(0.0, weights_mib(parts) - 4.0)
+        return chain_latency_ms(parts) + 0.05 * max(0.0, weights_mib(parts) - cache_mib)
 
-    table = table_on(STANDARD, 128, time_of)
-    assert table.calibration.cache_mib == 4.0
-    assert table.calibration.ms_per_mib == pytest.approx(0.05, rel=1e-3)
-    assert table.error.max_percent < 0.1
-    assert table.predict(STANDARD.largest()) == pytest.approx(table.largest.measured_ms, rel=1e-3)
+    table = table_on(STANDARD, 128, time_of, time_of_chain=time_of)
+    assert max(mib for entry in table.entries.values() for _, mib in entry.chains_mib) > 2 * cache_mib
+    assert table.calibration.cache_mib == cache_mib
+    assert table.calibration.ms_per_mib == pytest.approx(0.05, rel=0.02)
+    assert table.error.max_percent < 1
+    assert table.predict(STANDARD.largest()) == pytest.approx(table.largest.measured_ms, rel=5e-3)
+
+
+def test_a_table_that_tells_no_weights_of_its_chains_is_read_as_it_was_made():
+    table = table_on(STANDARD, 128, chain_latency_ms)
+    record = {**table.to_json(), "format": 2, "cache_mib": 2.0, "ms_per_mib": 0.05}
+    for entry in record["entries"].values():
+        del entry["chains_mib"]
+    parts = network_parts(STANDARD.largest(), 128, 10)
+    expected = chain_latency_ms(parts) + 0.05 * (weights_mib(parts) - 2.0)
+    assert LatencyTable.from_json(record).predict(STANDARD.largest()) == pytest.approx(expected)

@@ -4,7 +4,7 @@ from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part, block_part, downsample_part, stem_part
 from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.latency.entries import Entry
-from efficientformer.latency.interpolation import PartLatencies, interpolate, knot_errors
+from efficientformer.latency.interpolation import PartFigures, interpolate, knot_errors
 
 GRID = (14, 14)
 FLATTEN = Part("flatten", GRID, 24, 24)
@@ -28,7 +28,7 @@ def test_blocks_are_interpolated_in_their_macs():
 
     for block in (mb4d, mb3d):
         entries = {block(width).key: entry(cost(block(width))) for width in (96, 192, 384)}
-        latencies = PartLatencies(entries)
+        latencies = PartFigures.latencies_ms(entries)
         for width in (96, 112, 192, 304, 384):
             assert latencies.of(block(width)) == pytest.approx(cost(block(width)))
         assert not latencies.covers(block(80)) and not latencies.covers(block(400))
@@ -40,7 +40,7 @@ def test_the_stem_is_interpolated_though_its_width_in_stays():
     parts = [stem_part((2, 2), 224, width) for width in (32, 64, 96)]
     entries = {part.key: entry(part_cost(part).macs / 1e8) for part in parts}
     between = stem_part((2, 2), 224, 48)
-    assert PartLatencies(entries).of(between) == pytest.approx(part_cost(between).macs / 1e8, rel=0.02)
+    assert PartFigures.latencies_ms(entries).of(between) == pytest.approx(part_cost(between).macs / 1e8, rel=0.02)
 
 
 def test_parts_without_macs_and_parts_with_two_widths_are_linear_in_widths():

@@ -121,7 +121,7 @@ def test_record_keeps_to_its_format():
         "predicted_ms",
         "held_out",
     }
-    assert set(next(iter(content["entries"].values()))) == {"latency_ms", "interval_ms", "samples"}
+    assert set(next(iter(content["entries"].values()))) == {"latency_ms", "interval_ms", "samples", "chains_mib"}
 
 
 @pytest.mark.parametrize("damage", [{"format": 1}, {"entries": {"x": 1.0}}, {"largest": {}}, {"space": {"name": "x"}}])

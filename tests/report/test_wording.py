@@ -38,6 +38,8 @@ def test_actions_in_words() -> None:
     assert wording.action(narrow, before, after) == "stage 2: narrowed from 96 to 80"
     assert wording.action(narrow, None, None) == "stage 2: narrowed"
     assert wording.action({"action": "identity", "stage": 3, "block": 4}, None, None) == "stage 3: block 4 dropped"
+    several = {"action": "identity", "stage": 3, "block": 4, "further": [[3, 5]], "text": "blocks 4-5 of stage 3 go"}
+    assert wording.action(several, None, None) == "blocks 4-5 of stage 3 go"
     assert "MB3D to MB4D" in wording.action({"action": "remove_mb3d", "stage": 4, "block": 1}, None, None)
 
 

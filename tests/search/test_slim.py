@@ -51,17 +51,57 @@ def test_the_three_actions_are_those_of_the_paper():
     assert narrow.result.architecture.widths == (16, 16, 16, 16)
 
 
-@pytest.mark.parametrize(
-    "narrow_by, widths", [(0.0, [752, 736, 720]), (0.01, [752, 736, 720]), (0.125, [672, 592, 528]), (0.9, [192])]
-)
-def test_a_narrowing_takes_a_share_of_the_channels_in_whole_steps_down_to_the_narrowest(narrow_by, widths):
-    space = SearchSpace("wide", (16, 16, 16, 768), (1, 1, 1, 1), 0, min_widths=(16, 16, 16, 192))
-    subnet, alphas, found = Subnet.largest(space), [[{"MB4D": 0.5, "identity": 0.5}]] * 4, []
-    for _ in range(3):
-        for action in possible_actions(subnet, alphas, space, narrow_by=narrow_by):
-            subnet = action.result
-            found.append(subnet.architecture.widths[3])
-    assert found == widths
+def saves(least_ms):
+    before_ms = latency(Subnet.largest(SPACE).architecture)
+    return lambda subnet: before_ms - latency(subnet.architecture) >= least_ms
+
+
+def test_an_action_goes_on_until_it_is_enough_and_says_so():
+    identity, remove, narrow = possible_actions(Subnet.largest(SPACE), ALPHAS, SPACE, is_enough=saves(3.0))
+    # Behind the least important block comes the second one of stage 1; those left alone in their stage stay.
+    assert str(identity) == "block 2 of stage 1, block 2 of stage 4 become identity"
+    assert identity.result.origins == ((0,), (0,), (0,), (0,)) and (identity.stage, identity.block) == (4, 2)
+    assert (
+        str(remove) == "first 2 MB3D (blocks 1-2 of stage 4) become MB4D" and remove.result.architecture.num_mb3d == 0
+    )
+    # Neither these nor the widths save as much: as far as they go.
+    assert narrow.result.architecture.widths == (16, 16, 16, 16)
+    first = [str(action) for action in possible_actions(Subnet.largest(SPACE), ALPHAS, SPACE, is_enough=saves(1.0))]
+    assert first[:2] == ["block 2 of stage 4 becomes identity", "first MB3D (stage 4, block 1) becomes MB4D"]
+
+
+def test_blocks_that_go_together_are_named_by_their_places_before():
+    space = SearchSpace("deep", (16, 16, 16, 16), (5, 2, 1, 1), 0)
+    odds = (0.5, 0.1, 0.2, 0.9, 0.3)
+    alphas = [
+        [{"MB4D": p, "identity": 1 - p} for p in odds],
+        [{"MB4D": 0.8, "identity": 0.2}, {"MB4D": 0.4, "identity": 0.6}],
+        *[[{"MB4D": 0.5, "identity": 0.5}]] * 2,
+    ]
+    largest = Subnet.largest(space)
+    before_ms = latency(largest.architecture)
+
+    def four(subnet):
+        return before_ms - latency(subnet.architecture) >= 4.0
+
+    actions = {action.block: action for action in possible_actions(largest, alphas, space, "every", four)[:5]}
+    assert str(actions[2]) == "blocks 2-3, 5 of stage 1, block 2 of stage 2 become identity"
+    assert actions[2].result.origins == ((0, 3), (0,), (0,), (0,))
+    assert str(actions[4]) == "blocks 2-5 of stage 1 become identity"
+    assert actions[4].result.origins == ((0,), (0, 1), (0,), (0,)) and actions[4].further == ((1, 2), (1, 3), (1, 5))
+
+
+def test_a_stride_takes_fewer_steps_down_to_the_same_smallest_network():
+    options = dict(latency=latency, accuracy=lambda subnet: sum(subnet.architecture.depths))
+    ends = []
+    for least_saving in (None, lambda latency_ms: 0.2 * latency_ms):
+        steps = []
+        with pytest.raises(BudgetError, match=r"5\.000 ms"):
+            for step in slim(start(), ALPHAS, SPACE, least_saving=least_saving, **options):
+                steps.append(step)
+        assert steps[-1].state.subnet.architecture == SPACE.smallest()
+        ends.append(len(steps))
+    assert ends[1] < ends[0]
 
 
 def test_the_last_block_of_a_stage_is_never_dropped():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
-from efficientformer.search.actions import possible_actions
+from efficientformer.search.actions import once, possible_actions
 from efficientformer.search.optimum import best_subnet
 from efficientformer.search.slim import LEAST_EXCHANGE, State, Step, slim
 from efficientformer.search.subnet import Subnet
@@ -18,7 +18,7 @@ from efficientformer.search.surrogate import AdditiveSurrogate
 SPACE = SearchSpace("random", (32, 48, 64, 48), (2, 1, 3, 2), 4)
 RESOLUTION, NUM_CLASSES = 64, 10
 ACTION_SETS = st.sampled_from(["paper", "every", "exchange"])
-NARROW_BY = st.sampled_from([0.0, 0.5])
+STRIDES = st.sampled_from([0.0, 0.05, 0.3])
 SEEDS = st.integers(0, 10_000)
 
 
@@ -57,7 +57,11 @@ class Problem:
     def latency(self, architecture) -> float:
         return sum(map(self.part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
 
-    def descend(self, action_set, narrow_by=0.0) -> list[Step]:
+    def enough(self, subnet, stride):
+        most_ms = (1 - stride) * self.latency(subnet.architecture)
+        return (lambda result: self.latency(result.architecture) <= most_ms) if stride else once
+
+    def descend(self, action_set, stride=0.0) -> list[Step]:
         steps = []
         with pytest.raises(BudgetError):
             for step in slim(
@@ -67,18 +71,18 @@ class Problem:
                 latency=self.latency,
                 accuracy=self.surrogate,
                 action_set=action_set,
-                narrow_by=narrow_by,
+                least_saving=(lambda latency_ms: stride * latency_ms) if stride else None,
             ):
                 steps.append(step)
         return steps
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=SEEDS, action_set=ACTION_SETS, narrow_by=NARROW_BY)
-def test_every_action_taken_lowers_latency_and_every_other_is_refused(seed, action_set, narrow_by):
+@given(seed=SEEDS, action_set=ACTION_SETS, stride=STRIDES)
+def test_every_action_taken_lowers_latency_and_every_other_is_refused(seed, action_set, stride):
     problem = Problem(seed)
     state = problem.start
-    for step in problem.descend(action_set, narrow_by):
+    for step in problem.descend(action_set, stride):
         for candidate in step.candidates:
             assert candidate.saved_ms == state.latency_ms - problem.latency(candidate.action.result.architecture)
             assert candidate.score is None or candidate.saved_ms > 0
@@ -93,12 +97,12 @@ def test_every_action_taken_lowers_latency_and_every_other_is_refused(seed, acti
 @given(
     seed=SEEDS,
     action_set=ACTION_SETS,
-    narrow_by=NARROW_BY,
+    stride=STRIDES,
     shares=st.lists(st.floats(0.2, 0.99), min_size=2, max_size=4),
 )
-def test_a_smaller_budget_never_yields_a_slower_network(seed, action_set, narrow_by, shares):
+def test_a_smaller_budget_never_yields_a_slower_network(seed, action_set, stride, shares):
     problem = Problem(seed)
-    steps = problem.descend(action_set, narrow_by)
+    steps = problem.descend(action_set, stride)
 
     def found_ms(budget_ms):
         return next((step.state.latency_ms for step in steps if step.state.latency_ms <= budget_ms), None)
@@ -110,16 +114,16 @@ def test_a_smaller_budget_never_yields_a_slower_network(seed, action_set, narrow
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=SEEDS, action_set=ACTION_SETS, narrow_by=NARROW_BY)
-def test_a_trace_replays_to_the_same_architecture(seed, action_set, narrow_by):
+@given(seed=SEEDS, action_set=ACTION_SETS, stride=STRIDES)
+def test_a_trace_replays_to_the_same_architecture(seed, action_set, stride):
     problem = Problem(seed)
     subnet = problem.start.subnet
-    for index, step in enumerate(problem.descend(action_set, narrow_by), start=1):
+    for index, step in enumerate(problem.descend(action_set, stride), start=1):
         record = step.to_record(index)
         taken = record["candidates"][record["taken"]]
         named = [
             action
-            for action in possible_actions(subnet, problem.alphas, SPACE, "exchange", narrow_by)
+            for action in possible_actions(subnet, problem.alphas, SPACE, "exchange", problem.enough(subnet, stride))
             if (action.name, action.stage, action.block, action.wider)
             == (taken["action"], taken["stage"], taken["block"], taken["wider"])
         ]

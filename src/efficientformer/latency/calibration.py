@@ -10,15 +10,18 @@ BYTES_PER_WEIGHT = 4
 
 @dataclass(frozen=True)
 class Calibration:
-    """A scale, a constant, and a price of weights beyond a cache: chains fit into caches that networks outgrow."""
+    """A scale, a constant, and a price of weights beyond a cache: chains fit into caches that networks outgrow.
+
+    `beyond_mib` are a network's weights beyond `cache_mib`, less those that its entries have paid for.
+    """
 
     scale: float = 1.0
     offset_ms: float = 0.0
     cache_mib: float = 0.0
     ms_per_mib: float = 0.0
 
-    def latency_ms(self, sum_ms: float, weights_mib: float) -> float:
-        return self.scale * sum_ms + self.offset_ms + self.ms_per_mib * max(0.0, weights_mib - self.cache_mib)
+    def latency_ms(self, sum_ms: float, beyond_mib: float) -> float:
+        return self.scale * sum_ms + self.offset_ms + self.ms_per_mib * beyond_mib
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,11 @@ def _windows(samples_ms: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return np.array([np.median(pace[window == index]) for index in range(num_windows)]), window
 
 
-def num_missing(samples_ms: Sequence[Sequence[float]], rounds: int) -> int:
-    """How many more rounds to take for `rounds` calm ones; none once half as many again have been taken."""
+def num_missing(samples_ms: Sequence[Sequence[float]], rounds: int, most_redone: float = MAX_REDONE_SHARE) -> int:
+    """How many more rounds to take for `rounds` calm ones; none once a share of as many has been taken again."""
     if len(samples_ms) < rounds:
         return rounds - len(samples_ms)
-    most = rounds + math.floor(MAX_REDONE_SHARE * rounds)
+    most = rounds + math.floor(most_redone * rounds)
     return max(0, min(rounds - int(calm_rounds(samples_ms).sum()), most - len(samples_ms)))
 
 
@@ -72,6 +72,7 @@ def time_until_calm(
     threads: int,
     seed: int = 0,
     min_sample_ms: float = MIN_SAMPLE_MS,
+    most_redone: float = MAX_REDONE_SHARE,
     progress: Progress | None = None,
 ) -> None:
     """Take rounds into `partial`, which may hold some, until `rounds` of them are calm or enough were taken again.
@@ -79,7 +80,7 @@ def time_until_calm(
     How many calls make a sample is decided in front of the first round and noted under "warm_up". Raises LatencyError
     on a clock that does not fit `threads`.
     """
-    if num_missing(partial.rounds, rounds) == 0:
+    if num_missing(partial.rounds, rounds, most_redone) == 0:
         return
     warm = warm_up(candidates, clock=clock, threads=threads, min_sample_ms=min_sample_ms)
     if "warm_up" not in partial.notes:
@@ -95,7 +96,7 @@ def time_until_calm(
             }
         )
     noted = partial.notes["warm_up"]
-    while missing := num_missing(partial.rounds, rounds):
+    while missing := num_missing(partial.rounds, rounds, most_redone):
         first = len(partial.rounds)
         time_interleaved(
             candidates,

@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -201,7 +202,18 @@ def _weighed(first: Entry, second: Entry) -> Entry:
     # Two measurements that contradict each other are not known better for being two.
     apart = abs(first.latency_ms - second.latency_ms) / 2
     half = max(sum(precisions) ** -0.5, apart)
-    return Entry(latency_ms, (latency_ms - half, latency_ms + half), first.samples + second.samples)
+    chains_mib = [(share * weight, mib) for weight, mib in first.chains_mib]
+    chains_mib += [((1 - share) * weight, mib) for weight, mib in second.chains_mib]
+    return Entry(
+        latency_ms, (latency_ms - half, latency_ms + half), first.samples + second.samples, _summed(chains_mib)
+    )
+
+
+def _summed(chains_mib: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    total: defaultdict[float, float] = defaultdict(float)
+    for weight, mib in chains_mib:
+        total[mib] += weight
+    return tuple((weight, mib) for mib, weight in total.items())
 
 
 def _change(key: str, first: Entry, second: Entry) -> EntryChange:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from efficientformer.arch.parts import Grid, Part
 from efficientformer.arch.spec import MB3D, MB4D, block_from_json
@@ -13,20 +13,28 @@ BLOCK_KINDS = (MB4D.kind, MB3D.kind)
 
 @dataclass(frozen=True)
 class Entry:
-    """Latency of one part, before scaling, with its 95 % interval and the number of rounds behind it."""
+    """Latency of one part, before scaling, with its 95 % interval and the number of rounds behind it.
+
+    `chains_mib` are the chains that it is a weighted sum of: how each counts, and the MiB of its weights.
+    """
 
     latency_ms: float
     interval_ms: tuple[float, float]
     samples: int
+    chains_mib: tuple[tuple[float, float], ...] = ()
 
     @property
     def noise_ms(self) -> float:
         """Half the width of the interval."""
         return (self.interval_ms[1] - self.interval_ms[0]) / 2
 
+    def paid_mib(self, cache_mib: float) -> float:
+        """MiB of weights beyond a cache that the latency has in it already, since the chains outgrew the cache."""
+        return sum(share * max(0.0, mib - cache_mib) for share, mib in self.chains_mib)
+
     def scaled(self, factor: float) -> "Entry":
         low, high = self.interval_ms
-        return Entry(self.latency_ms * factor, (low * factor, high * factor), self.samples)
+        return replace(self, latency_ms=self.latency_ms * factor, interval_ms=(low * factor, high * factor))
 
 
 def families(entries: Mapping[str, Entry]) -> dict[str, dict[Part, Entry]]:

@@ -14,11 +14,18 @@ from efficientformer.errors import LatencyError
 from efficientformer.latency.chains import Chain, Formula, chain_name, table_formulas
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.entries import Entry
-from efficientformer.latency.interpolation import PartLatencies
+from efficientformer.latency.interpolation import PartFigures
 from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.quiet import percentile_interval, quiet_median, resampled_quiet_medians
 from efficientformer.latency.table import LatencyTable, MeasuredNetwork, weights_mib
-from efficientformer.latency.table_error import cross_predictions, fit_calibration, fit_spread, summarize_error
+from efficientformer.latency.table_error import (
+    CACHES_MIB,
+    calibrated_ms,
+    cross_predictions,
+    fit_calibration,
+    fit_spread,
+    summarize_error,
+)
 
 
 @dataclass(frozen=True)
@@ -100,13 +107,13 @@ def calibrated_table(
     tells the error of the table and the spread of its predictions. `facts` are further fields of the table. Raises
     LatencyError where the entries are mostly noise.
     """
-    sums, weights = _sums(times.architectures, entries, resolution, num_classes)
+    sums, beyond = _sums(times.architectures, entries, resolution, num_classes)
     measured = times.measured_ms
-    calibration = fit_calibration(sums, weights, measured)
+    calibration = fit_calibration(sums, beyond, measured)
     held_out = np.full(len(sums), True)
     held_out[[0, -1]] = False
-    predicted = np.array([calibration.latency_ms(*pair) for pair in zip(sums, weights, strict=True)])
-    predicted[held_out] = cross_predictions(sums, weights, measured)[held_out]
+    predicted = calibrated_ms(calibration, sums, beyond)
+    predicted[held_out] = cross_predictions(sums, beyond, measured)[held_out]
     if predicted.min() <= 0 or measured.min() <= 0:
         raise LatencyError(
             "The parts of this table add up to less than nothing: its timings are mostly noise. Measure with more "
@@ -152,7 +159,8 @@ def fit_entries(
         columns = [column[chain] for chain in formula.weights]
         weights = np.array(list(formula.weights.values()))
         low, high = percentile_interval(resampled[:, columns] @ weights)
-        entries[key] = Entry(float(medians[columns] @ weights), (float(low), float(high)), num_rounds)
+        chains_mib = tuple((share, weights_mib(chain)) for chain, share in formula.weights.items())
+        entries[key] = Entry(float(medians[columns] @ weights), (float(low), float(high)), num_rounds, chains_mib)
     return entries
 
 
@@ -163,9 +171,14 @@ def chains_of(formulas: Mapping[str, Formula]) -> tuple[Chain, ...]:
 
 def _sums(
     architectures: Sequence[Architecture], entries: dict[str, Entry], resolution: int | Grid, num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Per network, the milliseconds of its parts and the MiB of its weights."""
-    latencies = PartLatencies(entries)
+) -> tuple[np.ndarray, dict[float, np.ndarray]]:
+    """Per network, the milliseconds of its parts and, by size of the cache, the MiB beyond it that they do not pay."""
     walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]
-    sums = [sum(map(latencies.of, parts)) for parts in walks]
-    return np.array(sums), np.array([weights_mib(parts) for parts in walks])
+
+    def summed(figures: PartFigures) -> np.ndarray:
+        return np.array([sum(map(figures.of, parts)) for parts in walks])
+
+    weights = np.array([weights_mib(parts) for parts in walks])
+    paid = {cache_mib: summed(PartFigures.paid_mib(entries, cache_mib)) for cache_mib in CACHES_MIB}
+    beyond = {cache_mib: np.maximum(0.0, weights - cache_mib) - paid[cache_mib] for cache_mib in CACHES_MIB}
+    return summed(PartFigures.latencies_ms(entries)), beyond

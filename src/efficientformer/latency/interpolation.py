@@ -8,7 +8,7 @@ of 1 to 4 % in MACs, 3 to 11 % in widths, 2 to 10 % for latency per channel.)
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from efficientformer.arch.cost import part_cost
@@ -18,21 +18,30 @@ from efficientformer.latency.entries import Entry, Widths, families
 Knots = Mapping[Widths, float]
 
 
-class PartLatencies:
-    """Latencies of parts, measured or interpolated."""
+class PartFigures:
+    """What entries tell of parts, such as latencies, where measured or interpolated."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, Entry], figure: Callable[[Entry], float]) -> None:
         self._knots = {
-            family: {(part.in_width, part.width): entry.latency_ms for part, entry in members.items()}
+            family: {(part.in_width, part.width): figure(entry) for part, entry in members.items()}
             for family, members in families(entries).items()
         }
 
+    @classmethod
+    def latencies_ms(cls, entries: Mapping[str, Entry]) -> "PartFigures":
+        return cls(entries, lambda entry: entry.latency_ms)
+
+    @classmethod
+    def paid_mib(cls, entries: Mapping[str, Entry], cache_mib: float) -> "PartFigures":
+        """MiB of weights beyond a cache that are in the latencies already."""
+        return cls(entries, lambda entry: entry.paid_mib(cache_mib))
+
     def of(self, part: Part) -> float:
-        """Milliseconds, interpolated where the widths were not measured. Raises KeyError outside the entries."""
-        latency_ms = interpolate(self._knots.get(part.family, {}), part)
-        if latency_ms is None:
+        """Interpolated where the widths were not measured. Raises KeyError outside the entries."""
+        found = interpolate(self._knots.get(part.family, {}), part)
+        if found is None:
             raise KeyError(part.key)
-        return latency_ms
+        return found
 
     def covers(self, part: Part) -> bool:
         return interpolate(self._knots.get(part.family, {}), part) is not None

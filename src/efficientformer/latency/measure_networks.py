@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.calm import calm_rounds, counted_rounds, time_until_calm
+from efficientformer.latency.calm import MAX_REDONE_SHARE, calm_rounds, counted_rounds, time_until_calm
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.conditions import conditions_at
 from efficientformer.latency.measurement import Measurement, paired_ratio
@@ -43,6 +43,7 @@ def measure_networks(
     reference: str | None = None,
     decided: Decided | None = None,
     most_rounds: int | None = None,
+    most_redone: float = MAX_REDONE_SHARE,
     partial_path: Path | None = None,
     min_sample_ms: float = MIN_SAMPLE_MS,
     seed: int = 0,
@@ -52,10 +53,11 @@ def measure_networks(
 
     Runtimes, shapes and devices may differ from network to network; the number of threads may not. With `reference`,
     one of the names, each record has its ratio to that network: a change of the machine's speed moves milliseconds and
-    leaves ratios where they are. Rounds that disturbed windows spoiled are taken again, see `calm`. As long as
-    `decided`, called with the measurements, is false, they are doubled, up to `most_rounds` (by default three times the
-    rounds). Finished rounds are kept in `partial_path`, from where a later call with the same subjects goes on. Raises
-    LatencyError for a clock that does not fit the threads, UsageError for fewer than 40 rounds.
+    leaves ratios where they are. Rounds that disturbed windows spoiled are taken again, up to the share `most_redone`
+    of them, see `calm`. As long as `decided`, called with the measurements, is false, they are doubled, up to
+    `most_rounds` (by default three times the rounds). Finished rounds are kept in `partial_path`, from where a later
+    call with the same subjects goes on. Raises LatencyError for a clock that does not fit the threads, UsageError for
+    fewer than 40 rounds.
     """
     threads = _common_threads(subjects)
     check_clock(clock, threads)
@@ -76,6 +78,7 @@ def measure_networks(
             threads=threads,
             seed=seed,
             min_sample_ms=min_sample_ms,
+            most_redone=most_redone,
             progress=progress,
         )
         measurements = _measurements(subjects, partial, clock, reference, origins, rounds)

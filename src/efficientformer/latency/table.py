@@ -5,7 +5,7 @@ prediction may be off, and that refuses questions it cannot answer. No torch.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from efficientformer.errors import ArchitectureError, LatencyError, RecordError
 from efficientformer.latency.calibration import BYTES_PER_WEIGHT, Calibration, Spread
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.entries import Entry
-from efficientformer.latency.interpolation import PartLatencies, knot_errors
+from efficientformer.latency.interpolation import PartFigures, knot_errors
 from efficientformer.latency.staircases import find_steps
 from efficientformer.records import read_record, write_record
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)
+"""Entries of format 2 do not tell the weights of their chains, and its calibrations took them for light."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ class LatencyTable:
     def predict(self, architecture: Architecture) -> float:
         """Latency in milliseconds. Raises LatencyError that names a part outside the table."""
         parts = network_parts(architecture, self.resolution, self.num_classes)
-        return self.calibration.latency_ms(sum(map(self.part_latency_ms, parts)), weights_mib(parts))
+        sum_ms, beyond_mib = sum(map(self.part_latency_ms, parts)), 0.0
+        if self.calibration.ms_per_mib:
+            beyond_mib = max(0.0, weights_mib(parts) - self.calibration.cache_mib) - sum(map(self.part_paid_mib, parts))
+        return self.calibration.latency_ms(sum_ms, beyond_mib)
 
     def predict_interval(self, architecture: Architecture) -> tuple[float, float]:
         """95 % interval, in milliseconds, of what the network is going to be measured at. Raises as `predict` does."""
@@ -101,14 +106,22 @@ class LatencyTable:
                 "network, or have its missing parts measured with 'efficientformer table predict --extend'."
             ) from error
 
+    def part_paid_mib(self, part: Part) -> float:
+        """MiB of weights beyond the calibration's cache that `part_latency_ms` has in it. Raises KeyError."""
+        return self._paid.of(part)
+
     def missing_parts(self, architecture: Architecture) -> list[Part]:
         """The network's parts, each once, that the table has no answer for."""
         parts = dict.fromkeys(network_parts(architecture, self.resolution, self.num_classes))
         return [part for part in parts if not self._parts.covers(part)]
 
     @cached_property
-    def _parts(self) -> PartLatencies:
-        return PartLatencies(self.entries)
+    def _parts(self) -> PartFigures:
+        return PartFigures.latencies_ms(self.entries)
+
+    @cached_property
+    def _paid(self) -> PartFigures:
+        return PartFigures.paid_mib(self.entries, self.calibration.cache_mib)
 
     def differences(self, machine: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[str]:
         """What tells a machine and its runtime from the table's, each as "cpu is X, recorded was Y".
@@ -167,8 +180,8 @@ class LatencyTable:
     def from_json(cls, content: Any) -> "LatencyTable":
         """Inverse of `to_json`. Raises RecordError on anything else."""
         try:
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']!r}, this version reads {FORMAT}")
+            if content["format"] not in READABLE:
+                raise ValueError(f"format {content['format']!r}, this version reads {' and '.join(map(str, READABLE))}")
             resolution = content["resolution"]
             return cls(
                 space=SearchSpace.from_json(content["space"]),
@@ -217,16 +230,17 @@ def _network_from_json(content: dict[str, Any]) -> MeasuredNetwork:
     return MeasuredNetwork(
         architecture=Architecture.from_json(content["architecture"]),
         measured_ms=float(content["p50_ms"] if "p50_ms" in content else content["measured_ms"]),
-        interval_ms=_interval(content["interval_ms"]),
+        interval_ms=_pair(content["interval_ms"]),
         predicted_ms=float(content["predicted_ms"]),
         held_out=bool(content.get("held_out", False)),
     )
 
 
 def _entry_from_json(content: dict[str, Any]) -> Entry:
-    return Entry(float(content["latency_ms"]), _interval(content["interval_ms"]), int(content["samples"]))
+    entry = Entry(float(content["latency_ms"]), _pair(content["interval_ms"]), int(content["samples"]))
+    return replace(entry, chains_mib=tuple(map(_pair, content.get("chains_mib", ()))))
 
 
-def _interval(content: list[float]) -> tuple[float, float]:
-    low, high = content
-    return float(low), float(high)
+def _pair(content: list[float]) -> tuple[float, float]:
+    first, second = content
+    return float(first), float(second)

@@ -1,5 +1,6 @@
 """One descent from the largest network, kept on disk: further budgets and later runs go on from it."""
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,6 +31,7 @@ class Descent:
         workers = workspace.settings.slim.workers
         self._executor = ThreadPoolExecutor(workers) if workers > 1 else None
         self._ahead: Iterator[Step] | None = None
+        self._target_ms = math.inf
 
     @property
     def start_record(self) -> dict[str, Any]:
@@ -58,7 +60,7 @@ class Descent:
     ) -> tuple[int, State]:
         """(step, state) of the first state at or below a table latency that `fits` as well; step 0 is the start."""
         start = record = self.start_record
-        step = 0
+        step, self._target_ms = 0, latency_ms
         while record["latency_ms"] > latency_ms or not fits(Architecture.from_json(record["architecture"])):
             if step == len(self.records):
                 self._extend_towards(latency_ms, record)
@@ -91,13 +93,17 @@ class Descent:
                 accuracy=self._judge,
                 hopeful=self._judge.if_at_least,
                 action_set=self._workspace.settings.slim.actions,
-                narrow_by=self._workspace.settings.slim.narrow_by,
+                least_saving=self._least_saving if self._workspace.settings.slim.stride else None,
                 executor=self._executor,
                 recovered=self._recovered,
                 last_scores=scores_known(self._journal.lines) if self._workspace.settings.slim.lazy else None,
             )
         step = next(self._ahead)
         self._journal.add(self._described(step.to_record(len(self.records) + 1), step.state.subnet))
+
+    def _least_saving(self, latency_ms: float) -> float:
+        """A stride, but no further than the target: beyond it accuracy would be lost that nobody asked for."""
+        return min(self._workspace.settings.slim.stride * latency_ms, max(0.0, latency_ms - self._target_ms))
 
     def _described(self, record: dict[str, Any], subnet: Subnet) -> dict[str, Any]:
         """With top-1, whatever it was that decided."""

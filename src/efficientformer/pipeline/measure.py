@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.measure_networks import Subject, measure_networks
@@ -33,36 +34,47 @@ def measure_beside_largest(
     budgets: Mapping[str, Budget],
     *,
     rounds: int,
-    most_rounds: int | None = None,
-    left_free: float = 0.0,
 ) -> dict[str, Measurement]:
     """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
 
     After `rounds` they go on, within the bounds of `measure_networks`, while some `latency_beside_largest` leaves open
-    whether the budget is kept, of which a share is `left_free`.
+    whether its budget is kept.
     """
-    everything = {LARGEST: largest, **candidates}
     settings = workspace.settings
-    shape = (1, 3, settings.resolution, settings.resolution)
 
     def decided(measured: Mapping[str, Measurement]) -> bool:
         largest_ms, _ = measured[LARGEST].at(settings.percentile)
-        for name in candidates:
-            _, interval_ms = latency_beside_largest(measured, name, budgets[name], settings.percentile)
-            if interval_holds(interval_ms, (1 - left_free) * budgets[name].latency_ms(largest_ms)):
+        for name, budget in budgets.items():
+            _, interval_ms = latency_beside_largest(measured, name, budget, settings.percentile)
+            if interval_holds(interval_ms, budget.latency_ms(largest_ms)):
                 return False
         return True
 
+    return _beside_largest(workspace, largest, candidates, rounds=rounds, decided=decided)
+
+
+def measure_quickly_beside_largest(
+    workspace: Workspace, largest: Prepared, candidates: Mapping[str, Prepared], *, rounds: int
+) -> dict[str, Measurement]:
+    """So many rounds and no more, whatever they decide and however calm they are."""
+    return _beside_largest(workspace, largest, candidates, rounds=rounds, most_rounds=rounds, most_redone=0.0)
+
+
+def _beside_largest(
+    workspace: Workspace, largest: Prepared, candidates: Mapping[str, Prepared], *, rounds: int, **bounds: Any
+) -> dict[str, Measurement]:
+    everything = {LARGEST: largest, **candidates}
+    settings = workspace.settings
+    shape = (1, 3, settings.resolution, settings.resolution)
     with workspace.console.progress("measuring") as progress:
         return measure_networks(
             {name: Subject(prepared, workspace.runtime, shape) for name, prepared in everything.items()},
             settings.latency_clock,
             rounds,
             reference=LARGEST,
-            decided=decided,
-            most_rounds=most_rounds,
             seed=settings.seed,
             progress=progress,
+            **bounds,
         )
 
 

@@ -97,9 +97,9 @@ class SlimSettings(_Settings):
     actions: ActionSet = "paper"
     """What a step may choose from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: those, and channels of one stage for those of another."""
-    narrow_by: Share = 0.0
-    """Share of a stage's channels that a narrowing takes, in whole width steps of the space and at least one of them;
-    0 is one (the paper's 16 channels). A wide stage is at its narrowest after fewer steps."""
+    stride: Share = 0.0
+    """Share of the latency that an action of a step saves, where it can, and no more than the next budget asks for: a
+    stage goes on narrowing, further blocks go. 0: one block or 16 channels (the paper). Fewer networks are judged."""
     lazy: bool = False
     """Leave out of a step what cost more per millisecond, when last weighed, than the best of the step costs now."""
     workers: Positive = 1

@@ -117,6 +117,8 @@ def join(words: Sequence[str]) -> str:
 def action(candidate: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
     """One slimming action in words; the networks before and after it, where known, give the widths."""
     stage, block = candidate.get("stage"), candidate.get("block")
+    if candidate.get("further"):
+        return str(candidate["text"])
     match candidate["action"]:
         case "identity":
             return f"stage {stage}: block {block} dropped"

@@ -1,7 +1,8 @@
 """The slimming actions: the paper's three (section 4.2, step 4), and the same without its restrictions. No torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from efficientformer.arch.edits import first_mb3d
@@ -13,13 +14,23 @@ ActionName = Literal["identity", "remove_mb3d", "narrow", "exchange"]
 ActionSet = Literal["paper", "every", "exchange"]
 """What a step may choose from. paper: the least important path, the first MB3D, the least important stage. every: any
 path, the first MB3D, any stage. exchange: those, and one stage narrower for another wider."""
+IsEnough = Callable[[Subnet], bool]
+"""Whether an action went far enough with this result; until then it goes on as long as it can."""
+Place = tuple[int, int]
+"""A block by its stage and its place in there, both from 1."""
+
+
+def once(_: Subnet) -> bool:
+    """An action of one block or of one width step (the paper) is always enough."""
+    return True
 
 
 @dataclass(frozen=True)
 class Action:
     """A way to make the network faster. `stage` counts from 1; `block` is the block's place in its stage, from 1.
 
-    `wider` is the stage that an exchange gives channels to; `stage` is where it takes them from.
+    `wider` is the stage that an exchange gives channels to; `stage` is where it takes them from. `further` are blocks
+    that become the same as `block` in the same action.
     """
 
     name: ActionName
@@ -27,12 +38,15 @@ class Action:
     block: int | None
     result: Subnet
     wider: int | None = None
+    further: tuple[Place, ...] = ()
 
     def __str__(self) -> str:
         match self.name:
             case "identity":
-                return f"block {self.block} of stage {self.stage} becomes identity"
+                return f"{self._blocks} {'become' if self.further else 'becomes'} identity"
             case "remove_mb3d":
+                if self.further:
+                    return f"first {1 + len(self.further)} MB3D ({self._blocks}) become MB4D"
                 return f"first MB3D (stage {self.stage}, block {self.block}) becomes MB4D"
             case "narrow":
                 return f"stage {self.stage} narrows to {self._width(self.stage)}"
@@ -41,8 +55,29 @@ class Action:
                 narrowed, widened = self._width(self.stage), self._width(self.wider)
                 return f"stage {self.stage} narrows to {narrowed} and stage {self.wider} widens to {widened}"
 
+    @property
+    def _blocks(self) -> str:
+        """`block 1 of stage 2, blocks 4-6, 9 of stage 3`."""
+        assert self.block is not None
+        words = []
+        for stage, places in groupby(sorted([(self.stage, self.block), *self.further]), key=lambda place: place[0]):
+            blocks = [block for _, block in places]
+            words.append(f"block{'s' if len(blocks) > 1 else ''} {_ranges(blocks)} of stage {stage}")
+        return ", ".join(words)
+
     def _width(self, stage: int) -> int:
         return self.result.architecture.stages[stage - 1].width
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers, those in a row as one."""
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ", ".join(f"{row[0]}-{row[-1]}" if len(row) > 1 else str(row[0]) for row in rows)
 
 
 def possible_actions(
@@ -50,42 +85,65 @@ def possible_actions(
     alphas: Sequence[Sequence[PathProbabilities]],
     space: SearchSpace,
     action_set: ActionSet = "paper",
-    narrow_by: float = 0.0,
+    is_enough: IsEnough = once,
 ) -> list[Action]:
     """What a step weighs: at most one action of each kind by the paper, every one of the kind by the other sets.
 
-    A stage narrows by one width step of the space, or by as many as the share `narrow_by` of its width has room for.
+    Where one block or one width step of the space is not enough, the least important blocks follow, further MB3D, or
+    further width steps of the same stage. Exchanges are of one width step.
     """
-    removals, narrowings = list(_identities(subnet)), list(_narrowings(subnet, space, narrow_by))
+    blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
+    places = [(stage, block) for stage, row in enumerate(blocks, start=1) for block in range(1, len(row) + 1)]
+    least_first = sorted(places, key=lambda place: blocks[place[0] - 1][place[1] - 1])
+    order = least_first if action_set == "paper" else places
+    removals = [_identity(subnet, place, least_first, is_enough) for place in order if len(blocks[place[0] - 1]) > 1]
+    narrowings = list(_narrowings(subnet, space, is_enough))
     if action_set == "paper":
-        blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
-        removals.sort(key=lambda action: blocks[action.stage - 1][(action.block or 0) - 1])
         narrowings.sort(key=lambda action: stages[action.stage - 1])
         removals, narrowings = removals[:1], narrowings[:1]
-    actions = [*removals, *_remove_mb3d(subnet, space), *narrowings]
+    actions = [*removals, *_remove_mb3d(subnet, space, is_enough), *narrowings]
     return [*actions, *_exchanges(subnet, space)] if action_set == "exchange" else actions
 
 
-def _identities(subnet: Subnet) -> Iterator[Action]:
-    """The last block of a stage always stays: a stage without blocks would be a stage without features."""
-    for stage_index, origins in enumerate(subnet.origins):
-        for block_index in range(len(origins)) if len(origins) > 1 else ():
-            yield Action("identity", stage_index + 1, block_index + 1, subnet.drop(stage_index, block_index))
+def _identity(subnet: Subnet, place: Place, least_first: Sequence[Place], is_enough: IsEnough) -> Action:
+    """The block at `place`, then as many of `least_first` as it takes.
+
+    The last block of a stage always stays: a stage without blocks would be a stage without features.
+    """
+    gone: list[Place] = []
+    result = subnet
+    for stage, block in (place, *least_first):
+        if (stage, block) not in gone and len(result.origins[stage - 1]) > 1:
+            before = sum((stage, earlier) in gone for earlier in range(1, block))
+            result = result.drop(stage - 1, block - 1 - before)
+            gone.append((stage, block))
+            if is_enough(result):
+                break
+    return Action("identity", *place, result, further=tuple(gone[1:]))
 
 
-def _remove_mb3d(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
+def _remove_mb3d(subnet: Subnet, space: SearchSpace, is_enough: IsEnough) -> Iterator[Action]:
     """Only the first can go: inside a stage every MB3D follows every MB4D."""
-    position = first_mb3d(subnet.architecture)
-    if position is not None:
-        yield Action("remove_mb3d", position[0] + 1, position[1] + 1, subnet.remove_first_mb3d(space.mb4d))
+    found: list[Place] = []
+    result = subnet
+    while position := first_mb3d(result.architecture):
+        found.append((position[0] + 1, position[1] + 1))
+        result = result.remove_first_mb3d(space.mb4d)
+        if is_enough(result):
+            break
+    if found:
+        yield Action("remove_mb3d", *found[0], result, further=tuple(found[1:]))
 
 
-def _narrowings(subnet: Subnet, space: SearchSpace, narrow_by: float = 0.0) -> Iterator[Action]:
-    step = space.width_step
-    for stage_index, width in enumerate(subnet.architecture.widths):
-        if room := width - space.min_widths[stage_index]:
-            by = min(room, max(step, int(narrow_by * width) // step * step))
-            yield Action("narrow", stage_index + 1, None, subnet.narrow(stage_index, by))
+def _narrowings(subnet: Subnet, space: SearchSpace, is_enough: IsEnough = once) -> Iterator[Action]:
+    for stage_index, (width, least) in enumerate(zip(subnet.architecture.widths, space.min_widths, strict=True)):
+        result = subnet
+        for _ in range(least, width, space.width_step):
+            result = result.narrow(stage_index, space.width_step)
+            if is_enough(result):
+                break
+        if result is not subnet:
+            yield Action("narrow", stage_index + 1, None, result)
 
 
 def _exchanges(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:

@@ -14,7 +14,7 @@ from typing import Any
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
-from efficientformer.search.actions import Action, ActionSet, possible_actions
+from efficientformer.search.actions import Action, ActionSet, IsEnough, once, possible_actions
 from efficientformer.search.importance import PathProbabilities
 from efficientformer.search.subnet import Subnet
 
@@ -22,6 +22,8 @@ LatencyOracle = Callable[[Architecture], float]
 AccuracyOracle = Callable[[Subnet], float]
 HopefulOracle = Callable[[Subnet, float], float | None]
 """An accuracy oracle that gives up, with None, as soon as the accuracy cannot reach the second argument."""
+LeastSaving = Callable[[float], float]
+"""Milliseconds that an action has to save, by those that the network takes."""
 
 ROUNDING = 1e-9
 LEAST_EXCHANGE = 0.005
@@ -68,6 +70,7 @@ class Candidate:
             "stage": self.action.stage,
             "block": self.action.block,
             "wider": self.action.wider,
+            "further": [list(place) for place in self.action.further],
             "text": str(self.action),
             "latency_ms": self.latency_ms,
             "saved_ms": self.saved_ms,
@@ -132,7 +135,7 @@ def slim(
     latency: LatencyOracle,
     accuracy: AccuracyOracle,
     action_set: ActionSet = "paper",
-    narrow_by: float = 0.0,
+    least_saving: LeastSaving | None = None,
     hopeful: HopefulOracle | None = None,
     executor: Executor | None = None,
     recovered: Callable[[State], State] | None = None,
@@ -141,8 +144,9 @@ def slim(
     """Descend one action at a time until nothing is left to take; the caller stops when its budgets are met.
 
     Each step takes the action with the lowest accuracy drop per millisecond, so gains (negative drops) come first; of
-    equal scores the one that saves more wins. `action_set` and `narrow_by` say what it may choose from; where none of
-    that saves time, such as channels of a stage whose widths cost alike on this device, every action is weighed. An
+    equal scores the one that saves more wins. `action_set` says what it may choose from; where none of that saves time,
+    such as channels of a stage whose widths cost alike on this device, every action is weighed. With `least_saving`, an
+    action goes on until it saves as much, where it can: fewer networks are judged, and each loses more at once. An
     `executor` weighs the actions of a step side by side; without one, `hopeful` takes the place of `accuracy`, and may
     give up on what cannot win any more. `recovered` may train the network of a step before the next one, and says what
     it is worth then. With `last_scores`, those of `scores_known`, which are kept up to date, steps are lazy: an action
@@ -153,7 +157,7 @@ def slim(
     state, candidates = start, ()
     while True:
         for choice in (action_set, "every"):
-            actions = possible_actions(state.subnet, alphas, space, choice, narrow_by)
+            actions = possible_actions(state.subnet, alphas, space, choice, _enough(state, latency, least_saving))
             if executor is None:
                 candidates = _weigh_in_turn(actions, state, latency, hopeful or _patient(accuracy), last_scores or {})
             else:
@@ -175,6 +179,13 @@ def slim(
         if recovered is not None:
             state = recovered(state)
         yield Step(candidates, taken, state)
+
+
+def _enough(state: State, latency: LatencyOracle, least_saving: LeastSaving | None) -> IsEnough:
+    if least_saving is None:
+        return once
+    most_ms = state.latency_ms - least_saving(state.latency_ms)
+    return lambda subnet: latency(subnet.architecture) <= most_ms
 
 
 def _weigh_in_turn(

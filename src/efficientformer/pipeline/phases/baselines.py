@@ -185,12 +185,13 @@ def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) ->
     """The optimum by the table's own sum.
 
     The table charges for weights beyond a cache only, so its latency is the larger of two sums, with weights and
-    without. A network within the budget keeps both: whichever costs more accuracy is the bound.
+    without; what entries have paid is taken off both. A network within the budget keeps both: whichever costs more
+    accuracy is the bound.
     """
     table, calibration = search.table, search.table.calibration
 
     def without_ms(part: Part) -> float:
-        return calibration.scale * table.part_latency_ms(part)
+        return calibration.scale * table.part_latency_ms(part) - calibration.ms_per_mib * table.part_paid_mib(part)
 
     def with_ms(part: Part) -> float:
         return without_ms(part) + calibration.ms_per_mib * weights_mib([part])

@@ -6,27 +6,19 @@ that network is measured; where the table was too hopeful, the descent goes on f
 
 import math
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from efficientformer import __version__
 from efficientformer.errors import BudgetError
-from efficientformer.latency.measure_networks import MIN_ROUNDS
-from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.table import LatencyTable
-from efficientformer.pipeline.budget import Budget
+from efficientformer.pipeline.aim import Aim
+from efficientformer.pipeline.confirm import Confirmation
 from efficientformer.pipeline.console import ProgressUpdate
 from efficientformer.pipeline.corrections import read_corrections
 from efficientformer.pipeline.descent import Descent
 from efficientformer.pipeline.evaluations import Evaluations
-from efficientformer.pipeline.limits import MEASURED, UNITS, Limits
-from efficientformer.pipeline.measure import (
-    LARGEST,
-    latency_beside_largest,
-    measure_beside_largest,
-    prepare_untrained,
-)
+from efficientformer.pipeline.limits import Limits
 from efficientformer.pipeline.oracles import require_reachable
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.stand_alone import trial_score
@@ -40,8 +32,6 @@ from efficientformer.search.subnet import Subnet
 from efficientformer.search.word import Judge
 
 MAX_CORRECTIONS = 4
-LIMITS_HEADROOM = 0.01
-"""Share of a measured limit that is left free: for the names of classes in the file, and for what memory varies by."""
 
 
 def run(workspace: Workspace) -> None:
@@ -58,7 +48,7 @@ def run(workspace: Workspace) -> None:
     )
 
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
-    steps = ("slim.actions", "slim.narrow_by", "slim.lazy")
+    steps = ("slim.actions", "slim.stride", "slim.lazy")
     judging = workspace.chosen("slim.images", "slim.bn_images", "slim.judge", *steps, *recovery, "seed")
     descent_fingerprint = digest([judging, search_inputs, __version__])
 
@@ -75,34 +65,6 @@ def run(workspace: Workspace) -> None:
         )
 
 
-@dataclass
-class _Aim:
-    """One budget on its way to a network whose latency by the table is at most `target_ms`.
-
-    `limits` are what the architecture may have at most of what else is limited.
-    """
-
-    budget: Budget
-    budget_ms: float
-    target_ms: float
-    limits: dict[str, float]
-    step: int = 0
-    polished: list[State] = field(default_factory=list)
-    tried: list[tuple[State, float]] = field(default_factory=list)
-    num_judged: int = 0
-    confirmed: bool = False
-
-    def allows(self, predicted: Mapping[str, float]) -> bool:
-        return all(value <= self.limits[name] for name, value in predicted.items())
-
-    @property
-    def state(self) -> State:
-        """The network found: the best of the trials, what polishing made of it, or where slimming met the target."""
-        if self.tried:
-            return max(self.tried, key=lambda trial: trial[1])[0]
-        return self.polished[-1]
-
-
 def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent: Descent) -> None:
     corrections, limits = read_corrections(workspace), Limits(workspace)
     limits.check_reachable(workspace.space.smallest())
@@ -111,43 +73,52 @@ def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent
     for budget in workspace.budgets:
         budget_ms = budget.latency_ms(table.largest.measured_ms)
         target_ms = budget_ms * (1 - headroom) / corrections.get(budget.slug, 1.0)
-        aims.append(_Aim(budget, budget_ms, target_ms, dict(limits.most)))
-    made: list[dict[str, Any]] = []
-    largest: Prepared | None = None
-    for _ in range(MAX_CORRECTIONS):
-        waiting = [aim for aim in aims if not aim.confirmed]
-        with workspace.console.progress("slimming") as progress:
-            for aim in waiting:
-                aim.step, state = descent.first_within(
-                    aim.target_ms,
-                    lambda net, aim=aim: aim.allows(limits.predicted(net)),
-                    progress=progress,
-                )
-                aim.polished = [state]
-        with workspace.console.progress("polishing") as progress:
-            for aim in waiting:
-                aim.polished += _polish(workspace, table, judge, aim, limits, progress)
-        if workspace.settings.slim.trials:
-            for aim in waiting:
-                aim.tried = _tried(workspace, table, judge, aim, limits)
-        largest = largest or prepare_untrained(workspace, workspace.space.largest())
-        made += _confirm(workspace, largest, waiting, limits)
-        if all(aim.confirmed for aim in aims):
-            break
-    else:
-        late = ", ".join(aim.budget.text for aim in aims if not aim.confirmed)
-        raise BudgetError(
-            f"No network was measured within {late}, after {MAX_CORRECTIONS} corrections of the table. "
-            "Measure on a quieter machine or ask for a larger budget."
-        )
-    write_record(workspace.run_dir.trace, _trace_record(judge.judge, descent, aims, made))
+        aims.append(Aim(budget, budget_ms, target_ms, dict(limits.most)))
+    confirmation = Confirmation(workspace, limits)
+    while waiting := [aim for aim in aims if not aim.is_confirmed]:
+        late = [aim.budget.text for aim in waiting if aim.num_replaced == MAX_CORRECTIONS]
+        if late:
+            raise BudgetError(
+                f"No network was measured within {', '.join(late)}, after {MAX_CORRECTIONS} corrections of the table. "
+                "Measure on a quieter machine or ask for a larger budget."
+            )
+        if missing := [aim for aim in waiting if not aim.is_found]:
+            _search(workspace, table, judge, descent, limits, missing)
+        confirmation.confirm(waiting)
+    write_record(workspace.run_dir.trace, _trace_record(judge.judge, descent, aims))
+
+
+def _search(
+    workspace: Workspace,
+    table: LatencyTable,
+    judge: Evaluations,
+    descent: Descent,
+    limits: Limits,
+    aims: Sequence[Aim],
+) -> None:
+    """A network for each aim: where the descent meets it, polished, or the best of the trials."""
+    with workspace.console.progress("slimming") as progress:
+        # From the slowest on, so that the strides of the descent end at each.
+        for aim in sorted(aims, key=lambda aim: -aim.target_ms):
+            aim.step, state = descent.first_within(
+                aim.target_ms,
+                lambda net, aim=aim: aim.allows(limits.predicted(net)),
+                progress=progress,
+            )
+            aim.polished, aim.is_found = [state], True
+    with workspace.console.progress("polishing") as progress:
+        for aim in aims:
+            aim.polished += _polish(workspace, table, judge, aim, limits, progress)
+    if workspace.settings.slim.trials:
+        for aim in aims:
+            aim.tried = _tried(workspace, table, judge, aim, limits)
 
 
 def _polish(
     workspace: Workspace,
     table: LatencyTable,
     judge: Evaluations,
-    aim: _Aim,
+    aim: Aim,
     limits: Limits,
     progress: ProgressUpdate,
 ) -> Iterator[State]:
@@ -170,7 +141,7 @@ def _polish(
 
 
 def _tried(
-    workspace: Workspace, table: LatencyTable, judge: Evaluations, aim: _Aim, limits: Limits
+    workspace: Workspace, table: LatencyTable, judge: Evaluations, aim: Aim, limits: Limits
 ) -> list[tuple[State, float]]:
     """The network found and its contenders, each with its top-1 after a short training; the one found comes first."""
 
@@ -199,74 +170,12 @@ def _tried(
     return tried
 
 
-def _allowed_latency(table: LatencyTable, aim: _Aim, limits: Limits) -> LatencyOracle:
+def _allowed_latency(table: LatencyTable, aim: Aim, limits: Limits) -> LatencyOracle:
     """What the table says, and infinity for what is beyond another limit."""
     return lambda net: table.predict(net) if aim.allows(limits.predicted(net)) else math.inf
 
 
-def _confirm(workspace: Workspace, largest: Prepared, aims: list[_Aim], limits: Limits) -> list[dict[str, Any]]:
-    """Measure the finalists, untrained; aim lower where one takes too much, by as much as it does, and say so."""
-    networks = {}
-    for aim in aims:
-        networks[aim.budget.slug] = prepare_untrained(workspace, aim.state.subnet.architecture)
-    headroom, percentile = workspace.settings.slim.headroom, workspace.settings.percentile
-    # Few rounds where they decide; a network that is still at the limit after as many as a promise takes is too slow.
-    measured = measure_beside_largest(
-        workspace,
-        largest,
-        networks,
-        {aim.budget.slug: aim.budget for aim in aims},
-        rounds=MIN_ROUNDS,
-        most_rounds=workspace.settings.verify.rounds,
-        left_free=headroom / 2,
-    )
-    largest_ms, _ = measured[LARGEST].at(percentile)
-    made = []
-    for aim in aims:
-        _, (_, measured_ms) = latency_beside_largest(measured, aim.budget.slug, aim.budget, percentile)
-        limit_ms = aim.budget.latency_ms(largest_ms)
-        is_fast = measured_ms <= (1 - headroom / 2) * limit_ms
-        aim.confirmed = _within_limits(workspace, aim, limits) and is_fast
-        if is_fast:
-            continue
-        predicted_ms = aim.state.latency_ms
-        aim.target_ms = predicted_ms * limit_ms * (1 - headroom) / measured_ms
-        scale = measured_ms / predicted_ms
-        made.append(
-            {
-                "budget": aim.budget.text,
-                "step": aim.step,
-                "measured_ms": measured_ms,
-                "limit_ms": limit_ms,
-                "predicted_ms": predicted_ms,
-                "scale": scale,
-            }
-        )
-        workspace.console.say(
-            f"{aim.budget.text} allows {limit_ms:.3f} ms, less {headroom / 2:.0%} for noise; measured up to "
-            f"{measured_ms:.3f} ms where the table says {predicted_ms:.3f} ms: slimming goes on from the corrected "
-            f"scale {scale:.3f}"
-        )
-    return made
-
-
-def _within_limits(workspace: Workspace, aim: _Aim, limits: Limits) -> bool:
-    """Whether the network keeps what is limited; aim lower where it does not."""
-    architecture = aim.state.subnet.architecture
-    predicted, is_within = limits.predicted(architecture), True
-    for name, value in limits.measured(architecture).items():
-        most = limits.most[name] * ((1 - LIMITS_HEADROOM) if name in MEASURED else 1)
-        if value > most:
-            is_within = False
-            aim.limits[name] = predicted[name] * most / value
-            workspace.console.say(
-                f"{aim.budget.text}: {value:.2f} {UNITS[name]} measured, {limits.most[name]:g} allowed; "
-                "slimming goes on"
-            )
-    return is_within
-
-
-def _trace_record(judge: Judge, descent: Descent, aims: list[_Aim], made: list[dict[str, Any]]) -> dict[str, Any]:
+def _trace_record(judge: Judge, descent: Descent, aims: list[Aim]) -> dict[str, Any]:
     budgets = []
     for aim in aims:
         budgets.append(
@@ -291,7 +200,7 @@ def _trace_record(judge: Judge, descent: Descent, aims: list[_Aim], made: list[d
         "start": descent.start_record,
         "steps": descent.records[:last_step],
         "budgets": budgets,
-        "corrections": made,
+        "corrections": [made for aim in aims for made in aim.corrections],
         "num_evaluations": descent.num_evaluations + sum(aim.num_judged for aim in aims),
         "provenance": provenance(),
     }

@@ -1,0 +1,112 @@
+"""What becomes of an aim once its network is measured; the measurements are made up."""
+
+import numpy as np
+import pytest
+from tests.latency.synthetic import measurement_of
+
+from efficientformer.arch.space import QUICK
+from efficientformer.latency.calm import WINDOW
+from efficientformer.latency.measurement import paired_ratio
+from efficientformer.pipeline import confirm
+from efficientformer.pipeline.aim import Aim
+from efficientformer.pipeline.budget import parse_budget
+from efficientformer.pipeline.confirm import Confirmation
+from efficientformer.pipeline.console import RunConsole
+from efficientformer.pipeline.limits import Limits
+from efficientformer.pipeline.measure import LARGEST
+from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.pipeline.settings import resolve_settings
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.search.slim import State
+from efficientformer.search.subnet import Subnet
+
+HEADROOM = 0.02
+
+
+class Machine:
+    """Says how many percent of the largest network's latency each takes, with noise; notes what it is asked."""
+
+    def __init__(self, percent: dict[str, float], noise: float) -> None:
+        self.percent, self.noise = percent, noise
+        self.asked: list[tuple[int, list[str]]] = []
+
+    def measure(self, workspace, largest, candidates, *, rounds):
+        self.asked.append((rounds, sorted(candidates)))
+        # The same in every window of rounds, and little enough that every sample counts as quiet.
+        noise = np.tile(np.linspace(-1, 1, WINDOW), rounds // WINDOW)
+        samples = {LARGEST: np.full(rounds, 10.0)}
+        for name in candidates:
+            samples[name] = self.percent[name] / 10 * (1 + self.noise * noise)
+        return {
+            name: measurement_of(values.tolist(), ratio=paired_ratio(values, samples[LARGEST], LARGEST))
+            for name, values in samples.items()
+        }
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    settings = resolve_settings({"budget": ["40%", "25%"], "verify": {"rounds": 160}})
+    return Workspace(RunDir(tmp_path), settings, RunConsole())
+
+
+@pytest.fixture
+def aims(workspace) -> list[Aim]:
+    subnet = Subnet.largest(QUICK)
+    found = []
+    for text, predicted_ms in (("40%", 3.9), ("25%", 2.4)):
+        aim = Aim(
+            parse_budget(text),
+            10 * float(text[:-1]) / 100,
+            predicted_ms,
+            {},
+            polished=[State(subnet, predicted_ms, 50.0)],
+        )
+        aim.is_found = True
+        found.append(aim)
+    return found
+
+
+def confirmation(workspace, monkeypatch, machine) -> Confirmation:
+    monkeypatch.setattr(confirm, "prepare_untrained", lambda *_: object())
+    monkeypatch.setattr(confirm, "measure_quickly_beside_largest", machine.measure)
+    return Confirmation(workspace, Limits(workspace))
+
+
+def test_what_is_fast_is_confirmed_and_what_is_slow_corrected_by_as_much_as_it_took(workspace, aims, monkeypatch):
+    machine = Machine({"40pct": 38.0, "25pct": 30.0}, noise=0.001)
+    confirmation(workspace, monkeypatch, machine).confirm(aims)
+    fast, slow = aims
+    assert fast.is_confirmed and fast.is_found and not fast.corrections
+    assert not slow.is_confirmed and not slow.is_found and slow.num_replaced == 1
+    (made,) = slow.corrections
+    assert made["limit_ms"] == pytest.approx(2.5) and made["measured_ms"] == pytest.approx(3.0, rel=0.01)
+    assert slow.target_ms == pytest.approx(2.4 * 2.5 * (1 - HEADROOM) / made["measured_ms"])
+
+
+def test_what_few_rounds_leave_open_is_measured_again_in_twice_as_many(workspace, aims, monkeypatch):
+    machine = Machine({"40pct": 39.58, "25pct": 20.0}, noise=0.012)
+    confirming = confirmation(workspace, monkeypatch, machine)
+    waiting = aims
+    for _ in range(2):
+        confirming.confirm(waiting)
+        waiting = [aim for aim in aims if not aim.is_confirmed]
+        assert waiting == aims[:1] and aims[0].is_found and not aims[0].corrections
+    machine.noise = 0.0001
+    confirming.confirm(waiting)
+    assert aims[0].is_confirmed
+    assert machine.asked == [(40, ["25pct", "40pct"]), (80, ["40pct"]), (160, ["40pct"])]
+
+
+def test_what_stays_open_in_as_many_rounds_as_a_promise_takes_is_too_slow(workspace, aims, monkeypatch):
+    machine = Machine({"40pct": 39.58, "25pct": 20.0}, noise=0.012)
+    confirming = confirmation(workspace, monkeypatch, machine)
+    for _ in range(3):
+        confirming.confirm(aims[:1])
+    assert [rounds for rounds, _ in machine.asked] == [40, 80, 160]
+    assert aims[0].num_replaced == 1 and aims[0].target_ms < 3.9
+
+
+def test_what_is_rather_too_slow_than_not_is_replaced_at_once(workspace, aims, monkeypatch):
+    machine = Machine({"40pct": 39.65, "25pct": 20.0}, noise=0.012)
+    confirmation(workspace, monkeypatch, machine).confirm(aims)
+    assert aims[0].num_replaced == 1 and aims[1].is_confirmed
