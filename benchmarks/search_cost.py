@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--judge", choices=("likelihood", "top1"), default="likelihood")
     parser.add_argument("--images", type=int, default=100, help="that judge a candidate")
     parser.add_argument("--bn-images", type=int, default=0, help="that batch norm is estimated from")
-    parser.add_argument("--stride", type=float, default=0.1, help="share of the latency that a step saves")
+    parser.add_argument("--stride", type=float, default=0.2, help="share of the latency that a step saves")
     parser.add_argument("--eager", action="store_true", help="weigh every candidate in every step, not --slim.lazy")
     parser.add_argument("--training-threads", type=int, default=2)
     parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")

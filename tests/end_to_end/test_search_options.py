@@ -37,6 +37,26 @@ def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(design
     assert len(list((run_dir / "slim").glob("recovered-*.safetensors"))) <= 2
 
 
+def test_a_stride_takes_fewer_steps_whether_interrupted_or_not(designed, program, tmp_path):
+    run_dir = tmp_path / "striding"
+    shutil.copytree(designed[0], run_dir)
+    trace_path, journal = run_dir / "slim" / "trace.json", run_dir / "slim" / "steps.jsonl"
+    num_before = len(read_record(trace_path)["steps"])
+    code, _, stderr = program("slim", "--run-dir", run_dir, "--slim.stride", "0.3", "--slim.polish", "0")
+    assert code == 0, stderr
+    trace, steps = read_record(trace_path), journal.read_text()
+    assert 0 < len(trace["steps"]) < num_before
+    assert any(candidate["further"] for step in trace["steps"] for candidate in step["candidates"])
+    for budget in trace["budgets"]:
+        assert budget["predicted_ms"] <= budget["target_ms"]
+    journal.write_text("".join(steps.splitlines(keepends=True)[:2]))
+    trace_path.unlink()
+    code, _, stderr = program("slim", "--run-dir", run_dir)
+    assert code == 0 and journal.read_text() == steps, stderr
+    code, stdout, _ = program("slim", "--run-dir", run_dir, "--explain", "1")
+    assert code == 0 and trace["steps"][0]["candidates"][trace["steps"][0]["taken"]]["text"] in " ".join(stdout.split())
+
+
 def test_a_short_training_decides_between_the_network_found_and_others_as_slow(designed, program, tmp_path):
     run_dir = tmp_path / "tried"
     shutil.copytree(designed[0], run_dir)

@@ -54,9 +54,9 @@ def test_small_candidates_repeat_their_call_and_each_sample_settles_first():
     assert all(0.009 < sample < 0.011 for sample in samples["tiny"])
 
 
-def test_slow_candidates_settle_in_two_calls_and_are_timed_once():
+def test_slow_candidates_settle_in_one_call_and_are_timed_once():
     slow = Machine().candidate(300.0)
-    assert warm_up({"slow": slow}, clock="cpu")["slow"] == WarmUp(Calls(settling=2, timed=1), runs=7, settled=True)
+    assert warm_up({"slow": slow}, clock="cpu")["slow"] == WarmUp(Calls(settling=1, timed=1), runs=7, settled=True)
     assert slow.num_calls == 7
 
 

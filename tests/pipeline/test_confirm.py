@@ -83,7 +83,7 @@ def test_what_is_fast_is_confirmed_and_what_is_slow_corrected_by_as_much_as_it_t
     assert slow.target_ms == pytest.approx(2.4 * 2.5 * (1 - HEADROOM) / made["measured_ms"])
 
 
-def test_what_few_rounds_leave_open_is_measured_again_in_twice_as_many(workspace, aims, monkeypatch):
+def test_what_few_rounds_leave_open_takes_as_many_again(workspace, aims, monkeypatch):
     machine = Machine({"40pct": 39.58, "25pct": 20.0}, noise=0.012)
     confirming = confirmation(workspace, monkeypatch, machine)
     waiting = aims
@@ -94,7 +94,7 @@ def test_what_few_rounds_leave_open_is_measured_again_in_twice_as_many(workspace
     machine.noise = 0.0001
     confirming.confirm(waiting)
     assert aims[0].is_confirmed
-    assert machine.asked == [(40, ["25pct", "40pct"]), (80, ["40pct"]), (160, ["40pct"])]
+    assert machine.asked == [(40, ["25pct", "40pct"]), (40, ["40pct"]), (80, ["40pct"])]
 
 
 def test_what_stays_open_in_as_many_rounds_as_a_promise_takes_is_too_slow(workspace, aims, monkeypatch):
@@ -102,7 +102,7 @@ def test_what_stays_open_in_as_many_rounds_as_a_promise_takes_is_too_slow(worksp
     confirming = confirmation(workspace, monkeypatch, machine)
     for _ in range(3):
         confirming.confirm(aims[:1])
-    assert [rounds for rounds, _ in machine.asked] == [40, 80, 160]
+    assert [rounds for rounds, _ in machine.asked] == [40, 40, 80]
     assert aims[0].num_replaced == 1 and aims[0].target_ms < 3.9
 
 

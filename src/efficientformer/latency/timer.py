@@ -25,9 +25,9 @@ SETTLED = 1.05
 """Two windows agree when the fastest samples of both are within this ratio."""
 MIN_SAMPLE_MS = 1.0
 # Calls in front of each sample: weights come back into the caches over several calls, not one (measured: the
-# second call of a network with 5 MB of weights was still 37 % slower than the sixth).
+# second call of a network with 5 MB of weights was still 37 % slower than the sixth; networks of more than 13 ms were
+# within 1 % of it after one call).
 MAX_SETTLING_CALLS = 4
-MIN_SETTLING_CALLS = 2
 SETTLING_MS = 40.0
 
 
@@ -106,7 +106,7 @@ def _warm_up(candidate: Prepared, clock: Clock, min_sample_ms: float) -> WarmUp:
         if settled:
             break
         before = level
-    settling = min(MAX_SETTLING_CALLS, max(MIN_SETTLING_CALLS, _calls_lasting(SETTLING_MS, fastest)))
+    settling = min(MAX_SETTLING_CALLS, _calls_lasting(SETTLING_MS, fastest))
     return WarmUp(Calls(settling, timed=_calls_lasting(min_sample_ms, fastest)), runs, settled)
 
 

@@ -268,7 +268,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "space": "standard",
         "workers": 2,
         "supernet": {"epochs": 40, "sampling": "even", "noise": "gumbel", "augmentation": "standard"},
-        "slim": {"bn_images": 0, "actions": "every", "polish": 64},
+        "slim": {"bn_images": 0, "actions": "every", "stride": 0.1, "polish": 64},
         "train": {
             "epochs": 100,
             "lr_warmup_epochs": 5.0,

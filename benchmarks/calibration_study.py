@@ -1,0 +1,76 @@
+"""What it is worth that a table knows which weights beyond a cache its chains have paid for.
+
+    python benchmarks/calibration_study.py runs/a/table.json runs/b/table.json --out calibration_study.json
+
+Each table is calibrated again on its own entries and networks, with and without that knowledge, and tells its error on
+networks that the calibration had not seen. Nothing is timed.
+"""
+
+import argparse
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efficientformer.latency.fit_table import NetworkTimes, calibrated_table
+from efficientformer.latency.table import LatencyTable
+from efficientformer.provenance import provenance
+from efficientformer.records import write_record
+
+WAYS = ("told", "not told")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    rows = [compare(LatencyTable.load(path)) for path in arguments.tables]
+    record = {
+        "what": "errors of tables on held-out networks, chains having paid for weights beyond a cache or not",
+        "tables": rows,
+        "mean error in percent": {way: float(np.mean([row[way]["mean_percent"] for row in rows])) for way in WAYS},
+        "provenance": provenance(),
+    }
+    for row in rows:
+        figures = ", ".join(
+            f"{way} {row[way]['mean_percent']:.2f} % (largest {row[way]['max_percent']:.1f})" for way in WAYS
+        )
+        sys.stdout.write(f"{row['space']} at {row['resolution']} px, {row['runtime']}: {figures}\n")
+    if arguments.out:
+        write_record(arguments.out, record)
+
+
+def compare(table: LatencyTable) -> dict[str, Any]:
+    about = {"space": table.space.name, "resolution": table.resolution, "runtime": table.runtime["name"]}
+    about |= {"threads": table.threads, "measured": table.provenance["time"], "cpu": table.provenance["machine"]["cpu"]}
+    untold = {key: replace(entry, chains_mib=()) for key, entry in table.entries.items()}
+    for way, entries in zip(WAYS, (table.entries, untold), strict=True):
+        again = calibrated(table, dict(entries))
+        about[way] = {**asdict(again.error), "calibration": asdict(again.calibration)}
+    return about
+
+
+def calibrated(table: LatencyTable, entries: dict[str, Any]) -> LatencyTable:
+    times = NetworkTimes(
+        tuple(network.architecture for network in table.networks),
+        np.array([network.measured_ms for network in table.networks]),
+        np.array([network.interval_ms for network in table.networks]),
+    )
+    return calibrated_table(
+        entries,
+        times,
+        space=table.space,
+        resolution=table.resolution,
+        num_classes=table.num_classes,
+        runtime=table.runtime,
+        threads=table.threads,
+        clock=table.clock,
+        provenance=table.provenance,
+    )
+
+
+if __name__ == "__main__":
+    main()
