@@ -95,12 +95,12 @@ def possible_actions(
     blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
     places = [(stage, block) for stage, row in enumerate(blocks, start=1) for block in range(1, len(row) + 1)]
     least_first = sorted(places, key=lambda place: blocks[place[0] - 1][place[1] - 1])
-    order = least_first if action_set == "paper" else places
-    removals = [_identity(subnet, place, least_first, is_enough) for place in order if len(blocks[place[0] - 1]) > 1]
+    order = [place for place in places if len(blocks[place[0] - 1]) > 1]
     narrowings = list(_narrowings(subnet, space, is_enough))
     if action_set == "paper":
-        narrowings.sort(key=lambda action: stages[action.stage - 1])
-        removals, narrowings = removals[:1], narrowings[:1]
+        order = [place for place in least_first if place in order][:1]
+        narrowings = sorted(narrowings, key=lambda action: stages[action.stage - 1])[:1]
+    removals = [_identity(subnet, place, least_first, is_enough) for place in order]
     actions = [*removals, *_remove_mb3d(subnet, space, is_enough), *narrowings]
     return [*actions, *_exchanges(subnet, space)] if action_set == "exchange" else actions
 
