@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from efficientformer.latency.fit_table import NetworkTimes, calibrated_table
+from efficientformer.latency.fit_table import recalibrated_table
 from efficientformer.latency.table import LatencyTable
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
@@ -48,28 +48,9 @@ def compare(table: LatencyTable) -> dict[str, Any]:
     about |= {"threads": table.threads, "measured": table.provenance["time"], "cpu": table.provenance["machine"]["cpu"]}
     untold = {key: replace(entry, chains_mib=()) for key, entry in table.entries.items()}
     for way, entries in zip(WAYS, (table.entries, untold), strict=True):
-        again = calibrated(table, dict(entries))
+        again = recalibrated_table(table, dict(entries), table.networks)
         about[way] = {**asdict(again.error), "calibration": asdict(again.calibration)}
     return about
-
-
-def calibrated(table: LatencyTable, entries: dict[str, Any]) -> LatencyTable:
-    times = NetworkTimes(
-        tuple(network.architecture for network in table.networks),
-        np.array([network.measured_ms for network in table.networks]),
-        np.array([network.interval_ms for network in table.networks]),
-    )
-    return calibrated_table(
-        entries,
-        times,
-        space=table.space,
-        resolution=table.resolution,
-        num_classes=table.num_classes,
-        runtime=table.runtime,
-        threads=table.threads,
-        clock=table.clock,
-        provenance=table.provenance,
-    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.search.polish import polish
-from efficientformer.search.slim import State, slim
+from efficientformer.search.slim import State, slim, stride_ms
 from efficientformer.search.subnet import Subnet
 
 POLISH = 64
@@ -64,7 +64,7 @@ def descend(workspace: Workspace, judge: Evaluations, stride: float, *, lazy: bo
         return judge.if_at_least(subnet, least_accuracy)
 
     def least_saving(latency_ms: float) -> float:
-        return min(stride * latency_ms, max(0.0, latency_ms - target_ms))
+        return stride_ms(stride, latency_ms, target_ms)
 
     largest = Subnet.largest(space)
     state = State(largest, table.predict(largest.architecture), judge(largest))

@@ -14,7 +14,7 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
 from efficientformer.latency.entries import Entry, part_from_key
-from efficientformer.latency.fit_table import NetworkTimes, calibrated_table
+from efficientformer.latency.fit_table import recalibrated_table
 from efficientformer.latency.table import LatencyTable, MeasuredNetwork
 
 NUM_RANDOM_NETWORKS = 200
@@ -76,21 +76,7 @@ def merge_tables(first: LatencyTable, second: LatencyTable) -> LatencyTable:
     for key, entry in second.entries.items():
         other = entry.scaled(1 / halfway)
         entries[key] = _weighed(entries[key], other) if key in entries else other
-    merged = calibrated_table(
-        entries,
-        NetworkTimes(
-            tuple(net.architecture for net in ordered),
-            np.array([net.measured_ms for net in ordered]),
-            np.array([net.interval_ms for net in ordered]),
-        ),
-        space=space,
-        resolution=first.resolution,
-        num_classes=first.num_classes,
-        runtime=first.runtime,
-        threads=first.threads,
-        clock=first.clock,
-        provenance=second.provenance,
-    )
+    merged = recalibrated_table(replace(first, space=space, provenance=second.provenance), entries, ordered)
     told = {"what": "merged", "scales": [halfway, 1 / halfway], "provenances": [first.provenance, second.provenance]}
     return replace(merged, history=(*first.history, *second.history, told))
 

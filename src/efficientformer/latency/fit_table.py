@@ -17,7 +17,7 @@ from efficientformer.latency.entries import Entry
 from efficientformer.latency.interpolation import PartFigures
 from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.quiet import percentile_interval, quiet_median, resampled_quiet_medians
-from efficientformer.latency.table import LatencyTable, MeasuredNetwork, weights_mib
+from efficientformer.latency.table import LatencyTable, MeasuredNetwork, beyond_mib, weights_mib
 from efficientformer.latency.table_error import (
     CACHES_MIB,
     calibrated_ms,
@@ -64,6 +64,14 @@ class NetworkTimes:
     architectures: tuple[Architecture, ...]
     measured_ms: np.ndarray
     intervals_ms: np.ndarray
+
+    @classmethod
+    def of(cls, networks: Sequence[MeasuredNetwork]) -> "NetworkTimes":
+        return cls(
+            tuple(network.architecture for network in networks),
+            np.array([network.measured_ms for network in networks]),
+            np.array([network.interval_ms for network in networks]),
+        )
 
 
 def fit_table(
@@ -144,6 +152,23 @@ def calibrated_table(
     )
 
 
+def recalibrated_table(
+    table: LatencyTable, entries: dict[str, Entry], networks: Sequence[MeasuredNetwork]
+) -> LatencyTable:
+    """The table with these entries and networks, smallest first, in place of its own, and no history."""
+    return calibrated_table(
+        entries,
+        NetworkTimes.of(networks),
+        space=table.space,
+        resolution=table.resolution,
+        num_classes=table.num_classes,
+        runtime=table.runtime,
+        threads=table.threads,
+        clock=table.clock,
+        provenance=table.provenance,
+    )
+
+
 def fit_entries(
     formulas: Mapping[str, Formula],
     chains: Sequence[Chain],
@@ -174,11 +199,9 @@ def _sums(
 ) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     """Per network, the milliseconds of its parts and, by size of the cache, the MiB beyond it that they do not pay."""
     walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]
-
-    def summed(figures: PartFigures) -> np.ndarray:
-        return np.array([sum(map(figures.of, parts)) for parts in walks])
-
-    weights = np.array([weights_mib(parts) for parts in walks])
-    paid = {cache_mib: summed(PartFigures.paid_mib(entries, cache_mib)) for cache_mib in CACHES_MIB}
-    beyond = {cache_mib: np.maximum(0.0, weights - cache_mib) - paid[cache_mib] for cache_mib in CACHES_MIB}
-    return summed(PartFigures.latencies_ms(entries)), beyond
+    latencies_ms = PartFigures.latencies_ms(entries)
+    beyond = {}
+    for cache_mib in CACHES_MIB:
+        paid_mib = PartFigures.paid_mib(entries, cache_mib)
+        beyond[cache_mib] = np.array([beyond_mib(parts, paid_mib, cache_mib) for parts in walks])
+    return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), beyond

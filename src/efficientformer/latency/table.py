@@ -4,8 +4,8 @@ A plain JSON record that carries its device and its own error on networks it has
 prediction may be off, and that refuses questions it cannot answer. No torch.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,9 @@ class LatencyTable:
     def predict(self, architecture: Architecture) -> float:
         """Latency in milliseconds. Raises LatencyError that names a part outside the table."""
         parts = network_parts(architecture, self.resolution, self.num_classes)
-        sum_ms, beyond_mib = sum(map(self.part_latency_ms, parts)), 0.0
-        if self.calibration.ms_per_mib:
-            beyond_mib = max(0.0, weights_mib(parts) - self.calibration.cache_mib) - sum(map(self.part_paid_mib, parts))
-        return self.calibration.latency_ms(sum_ms, beyond_mib)
+        sum_ms, calibration = sum(map(self.part_latency_ms, parts)), self.calibration
+        beyond = beyond_mib(parts, self._paid, calibration.cache_mib) if calibration.ms_per_mib else 0.0
+        return calibration.latency_ms(sum_ms, beyond)
 
     def predict_interval(self, architecture: Architecture) -> tuple[float, float]:
         """95 % interval, in milliseconds, of what the network is going to be measured at. Raises as `predict` does."""
@@ -217,6 +216,11 @@ def weights_mib(parts: Iterable[Part]) -> float:
     return sum(part_cost(part).num_params for part in parts) * BYTES_PER_WEIGHT / 2**20
 
 
+def beyond_mib(parts: Sequence[Part], paid_mib: PartFigures, cache_mib: float) -> float:
+    """MiB of the parts' weights beyond a cache, less those that their entries have paid for."""
+    return max(0.0, weights_mib(parts) - cache_mib) - sum(map(paid_mib.of, parts))
+
+
 def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:
     return {
         "architecture": network.architecture.to_json(),
@@ -237,8 +241,8 @@ def _network_from_json(content: dict[str, Any]) -> MeasuredNetwork:
 
 
 def _entry_from_json(content: dict[str, Any]) -> Entry:
-    entry = Entry(float(content["latency_ms"]), _pair(content["interval_ms"]), int(content["samples"]))
-    return replace(entry, chains_mib=tuple(map(_pair, content.get("chains_mib", ()))))
+    latency_ms, interval_ms, samples = float(content["latency_ms"]), _pair(content["interval_ms"]), content["samples"]
+    return Entry(latency_ms, interval_ms, int(samples), tuple(map(_pair, content.get("chains_mib", ()))))
 
 
 def _pair(content: list[float]) -> tuple[float, float]:

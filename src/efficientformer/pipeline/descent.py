@@ -13,7 +13,7 @@ from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.recovery import Recovery
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, read_record
-from efficientformer.search.slim import State, Step, scores_known, slim
+from efficientformer.search.slim import State, Step, scores_known, slim, stride_ms
 from efficientformer.search.subnet import Subnet
 
 
@@ -102,8 +102,7 @@ class Descent:
         self._journal.add(self._described(step.to_record(len(self.records) + 1), step.state.subnet))
 
     def _least_saving(self, latency_ms: float) -> float:
-        """A stride, but no further than the target: beyond it accuracy would be lost that nobody asked for."""
-        return min(self._workspace.settings.slim.stride * latency_ms, max(0.0, latency_ms - self._target_ms))
+        return stride_ms(self._workspace.settings.slim.stride, latency_ms, self._target_ms)
 
     def _described(self, record: dict[str, Any], subnet: Subnet) -> dict[str, Any]:
         """With top-1, whatever it was that decided."""

@@ -95,13 +95,16 @@ def possible_actions(
     blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
     places = [(stage, block) for stage, row in enumerate(blocks, start=1) for block in range(1, len(row) + 1)]
     least_first = sorted(places, key=lambda place: blocks[place[0] - 1][place[1] - 1])
-    order = [place for place in places if len(blocks[place[0] - 1]) > 1]
-    narrowings = list(_narrowings(subnet, space, is_enough))
+    removable = [place for place in places if len(blocks[place[0] - 1]) > 1]
+    narrowable = _narrowable(subnet, space)
     if action_set == "paper":
-        order = [place for place in least_first if place in order][:1]
-        narrowings = sorted(narrowings, key=lambda action: stages[action.stage - 1])[:1]
-    removals = [_identity(subnet, place, least_first, is_enough) for place in order]
-    actions = [*removals, *_remove_mb3d(subnet, space, is_enough), *narrowings]
+        removable = [place for place in least_first if place in removable][:1]
+        narrowable = sorted(narrowable, key=stages.__getitem__)[:1]
+    actions = [
+        *(_identity(subnet, place, least_first, is_enough) for place in removable),
+        *_remove_mb3d(subnet, space, is_enough),
+        *(_narrow(subnet, space, stage_index, is_enough) for stage_index in narrowable),
+    ]
     return [*actions, *_exchanges(subnet, space)] if action_set == "exchange" else actions
 
 
@@ -135,20 +138,24 @@ def _remove_mb3d(subnet: Subnet, space: SearchSpace, is_enough: IsEnough) -> Ite
         yield Action("remove_mb3d", *found[0], result, further=tuple(found[1:]))
 
 
-def _narrowings(subnet: Subnet, space: SearchSpace, is_enough: IsEnough = once) -> Iterator[Action]:
-    for stage_index, (width, least) in enumerate(zip(subnet.architecture.widths, space.min_widths, strict=True)):
-        result = subnet
-        for _ in range(least, width, space.width_step):
-            result = result.narrow(stage_index, space.width_step)
-            if is_enough(result):
-                break
-        if result is not subnet:
-            yield Action("narrow", stage_index + 1, None, result)
+def _narrowable(subnet: Subnet, space: SearchSpace) -> list[int]:
+    """Indices of the stages that are not at their narrowest."""
+    widths = zip(subnet.architecture.widths, space.min_widths, strict=True)
+    return [stage_index for stage_index, (width, least) in enumerate(widths) if width > least]
+
+
+def _narrow(subnet: Subnet, space: SearchSpace, stage_index: int, is_enough: IsEnough = once) -> Action:
+    result = subnet
+    for _ in range(space.min_widths[stage_index], subnet.architecture.widths[stage_index], space.width_step):
+        result = result.narrow(stage_index, space.width_step)
+        if is_enough(result):
+            break
+    return Action("narrow", stage_index + 1, None, result)
 
 
 def _exchanges(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
     """Channels that an earlier step took from a stage come back, for those of another."""
-    for narrower in _narrowings(subnet, space):
+    for narrower in (_narrow(subnet, space, stage_index) for stage_index in _narrowable(subnet, space)):
         for wider in range(len(subnet.origins)):
             widths = list(narrower.result.architecture.widths)
             widths[wider] += space.width_step

@@ -181,6 +181,11 @@ def slim(
         yield Step(candidates, taken, state)
 
 
+def stride_ms(share: float, latency_ms: float, target_ms: float) -> float:
+    """A share of the latency, but no further than the target: what lies beyond would cost accuracy for nothing."""
+    return min(share * latency_ms, max(0.0, latency_ms - target_ms))
+
+
 def _enough(state: State, latency: LatencyOracle, least_saving: LeastSaving | None) -> IsEnough:
     if least_saving is None:
         return once
