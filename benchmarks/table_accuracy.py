@@ -40,7 +40,7 @@ from efficientformer.latency.prepared import Calls, Prepared
 from efficientformer.latency.runtimes import Runtime
 from efficientformer.latency.staircases import find_steps
 from efficientformer.latency.table import LatencyTable
-from efficientformer.latency.unseen import UnseenNetwork, draw_unseen, measure_unseen
+from efficientformer.latency.unseen import MOST_VISITS, UnseenNetwork, draw_unseen, measure_unseen
 from efficientformer.pipeline.tables import unseen_record
 from efficientformer.provenance import differences, machine, provenance
 from efficientformer.records import read_record, write_record
@@ -56,7 +56,7 @@ SPAN = 4.0
 COVERED = (90.0, 98.0)
 SHARE_OF_MACS = 0.5
 LOADED_RATIO = 1.5
-SETTING = ("space", "resolution", "num_classes", "rounds", "network_rounds", "visits", "load")
+SETTING = ("space", "resolution", "num_classes", "rounds", "network_rounds", "most_visits", "load")
 NETWORK_ROUNDS = 16
 """Two windows of rounds (see `latency.calm`): the median of so many samples errs far less than a table does."""
 
@@ -73,7 +73,9 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=100, help="unseen ones")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the table")
     parser.add_argument("--network-rounds", type=int, default=NETWORK_ROUNDS, help="of the unseen networks")
-    parser.add_argument("--visits", type=int, default=1, help="times that each unseen network is built and timed so")
+    parser.add_argument(
+        "--most-visits", type=int, default=MOST_VISITS, help="times that unseen networks come up on a slower machine"
+    )
     parser.add_argument("--load", type=int, default=0, help="busy processes per usable core")
     parser.add_argument("--quiet", type=Path, help="record of the same without load, to compare with")
     parser.add_argument("--coarse", action="store_true", help="the bars for two threads, compilers and mobile runtimes")
@@ -199,7 +201,7 @@ def measured(arguments: argparse.Namespace, table: LatencyTable, runtime: Runtim
         draw_unseen(table, arguments.networks, SEED),
         runtime,
         rounds=arguments.network_rounds,
-        visits=arguments.visits,
+        most_visits=arguments.most_visits,
         seed=SEED,
         partial_folder=arguments.work / "unseen",
         progress=say,

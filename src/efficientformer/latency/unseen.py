@@ -16,16 +16,17 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.anchors import choose_anchors, drift
 from efficientformer.latency.build_table import ROUNDS, sample_ms
-from efficientformer.latency.calm import counted_samples, num_missing, time_until_calm
+from efficientformer.latency.calm import CALM, counted_samples, num_missing, time_until_calm
 from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.partial import PartialRounds
 from efficientformer.latency.preparation import prepare_architecture
 from efficientformer.latency.quiet import percentile_interval, quiet_median, resampled_quiet_medians
 from efficientformer.latency.runtimes import Runtime
-from efficientformer.latency.table import LatencyTable, weights_mib
+from efficientformer.latency.table import LatencyTable, MeasuredNetwork, weights_mib
 from efficientformer.latency.timer import Progress
 
 CHUNK_MIB = 1500.0
+MOST_VISITS = 3
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def measure_unseen(
     runtime: Runtime,
     *,
     rounds: int = ROUNDS,
-    visits: int = 1,
+    most_visits: int = MOST_VISITS,
     chunk_mib: float = CHUNK_MIB,
     seed: int = 0,
     partial_folder: Path | None = None,
@@ -83,10 +84,11 @@ def measure_unseen(
 ) -> list[UnseenNetwork]:
     """Time the architectures and compare them with the table's predictions.
 
-    A chunk holds networks of at most about `chunk_mib` MiB of weights together. With several `visits` each chunk comes
-    up as often, for `rounds` more: a neighbor that slows this machine for minutes meets some of them only, and `calm`
-    tells which. Rounds are kept in `partial_folder`, one file per chunk, from where a later call goes on. Raises
-    LatencyError as the table's `predict` does.
+    A chunk holds networks of at most about `chunk_mib` MiB of weights together. A chunk whose anchors are slower than
+    they were for the table comes up again after the others, for `rounds` more, at most `most_visits` times: a neighbor
+    that slows this machine for minutes meets some visits only, and `calm` tells which. Rounds are kept in
+    `partial_folder`, one file per chunk, from where a later call goes on. Raises LatencyError as the table's `predict`
+    does.
     """
     anchors = choose_anchors(table)
     found: dict[Architecture, UnseenNetwork] = {}
@@ -97,10 +99,12 @@ def measure_unseen(
         PartialRounds(partial_folder and partial_folder / f"chunk-{number}.jsonl", about, _names(networks))
         for number, networks in enumerate(timed)
     ]
-    for turn in range(visits * len(chunks)):
-        visit, number = divmod(turn, len(chunks))
-        told = None if progress is None else _within(progress, turn, visits * len(chunks))
-        _time_chunk(table, timed[number], runtime, (visit + 1) * rounds, seed + number, partials[number], told)
+    waiting = list(range(len(chunks)))
+    for visit in range(most_visits):
+        for turn, number in enumerate(waiting):
+            told = None if progress is None else _within(progress, turn, len(waiting))
+            _time_chunk(table, timed[number], runtime, (visit + 1) * rounds, seed + number, partials[number], told)
+        waiting = [number for number in waiting if _drift(anchors, partials[number]) > CALM]
     for number, chunk in enumerate(chunks):
         samples = counted_samples(partials[number].rounds)
         medians = quiet_median(samples)
@@ -160,6 +164,10 @@ def _time_chunk(
             min_sample_ms=sample_ms(candidates[names[architectures.index(slowest)]], table.clock, table.threads),
             progress=progress,
         )
+
+
+def _drift(anchors: Sequence[MeasuredNetwork], partial: PartialRounds) -> float:
+    return drift(anchors, quiet_median(counted_samples(partial.rounds))[: len(anchors)])
 
 
 def _names(architectures: Sequence[Architecture]) -> list[str]:
