@@ -24,10 +24,10 @@ MAX_WARMUP_WINDOWS = 10
 SETTLED = 1.05
 """Two windows agree when the fastest samples of both are within this ratio."""
 MIN_SAMPLE_MS = 1.0
-# Calls in front of each sample: weights come back into the caches over several calls, not one (measured: the
-# second call of a network with 5 MB of weights was still 37 % slower than the sixth; networks of more than 13 ms were
-# within 1 % of it after one call).
-MAX_SETTLING_CALLS = 4
+# Calls in front of each sample: weights come back into the caches over several calls, not one (measured behind a
+# network of 120 MB: one of 2 ms was 11 to 13 % slower after one call than after sixteen, 1 to 5 % after four, 0 to 2 %
+# after eight; networks of 8 ms and more were within about 1 % after four, of 22 ms after one).
+MAX_SETTLING_CALLS = 8
 SETTLING_MS = 40.0
 
 
