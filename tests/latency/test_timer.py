@@ -6,7 +6,7 @@ import pytest
 
 from efficientformer.errors import LatencyError
 from efficientformer.latency.prepared import Calls, InProcess
-from efficientformer.latency.timer import MAX_SETTLING_CALLS, WarmUp, time_interleaved, warm_up
+from efficientformer.latency.timer import WarmUp, time_interleaved, warm_up
 
 from .synthetic import Candidate, Machine
 
@@ -47,10 +47,10 @@ def test_small_candidates_repeat_their_call_and_each_sample_settles_first():
     tiny = Machine().candidate(0.01)
     warm = warm_up({"tiny": tiny}, clock="cpu", min_sample_ms=1.0)["tiny"]
     assert 95 <= warm.calls.timed <= 105
-    assert warm.calls.settling == MAX_SETTLING_CALLS
+    assert warm.calls.settling == 8
     tiny.num_calls = 0
     samples = time_interleaved({"tiny": tiny}, rounds=2, clock="cpu", calls={"tiny": warm.calls})
-    assert tiny.num_calls == 2 * (warm.calls.timed + MAX_SETTLING_CALLS)
+    assert tiny.num_calls == 2 * (warm.calls.timed + 8)
     assert all(0.009 < sample < 0.011 for sample in samples["tiny"])
 
 

@@ -88,7 +88,7 @@ def test_a_visit_on_a_slower_machine_is_repeated_and_counts_for_nothing():
             in_first_visit = len(self.prepared) < len(drawn) + len(choose_anchors(table))
             return Additive(factor=1.4 if in_first_visit else 1.0, prepared=self.prepared).prepare(module, input_shape)
 
-    once, twice = (Disturbed(), Disturbed())
+    once, twice = Disturbed(), Disturbed()
     assert all(net.error_percent < -25 for net in measure_unseen(table, drawn, once, rounds=8, most_visits=1))
     assert all(abs(net.error_percent) < 3 for net in measure_unseen(table, drawn, twice, rounds=8))
     per_visit = len(drawn) + len(choose_anchors(table))

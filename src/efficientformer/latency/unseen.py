@@ -109,7 +109,7 @@ def measure_unseen(
         samples = counted_samples(partials[number].rounds)
         medians = quiet_median(samples)
         intervals = percentile_interval(resampled_quiet_medians(samples)).T
-        chunk_drift = drift(anchors, medians[: len(anchors)])
+        chunk_drift = _drift(anchors, partials[number])
         for index, architecture in enumerate(chunk, start=len(anchors)):
             predicted_ms = table.predict(architecture)
             found[architecture] = UnseenNetwork(
