@@ -6,9 +6,10 @@ import pytest
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import QUICK, STANDARD
 from efficientformer.errors import LatencyError
+from efficientformer.latency.calibration import missed_mib
 from efficientformer.latency.fit_table import fit_table, plan_table
 from efficientformer.latency.network_sample import spread_networks
-from efficientformer.latency.table import LatencyTable, weights_mib
+from efficientformer.latency.table import sizes_mib
 
 from .synthetic import chain_latency_ms
 
@@ -77,23 +78,13 @@ def test_entries_that_are_noise_are_refused():
 
 
 @pytest.mark.parametrize("cache_mib", [1.0, 2.0, 4.0])
-def test_weights_beyond_a_cache_are_priced_once_whether_a_chain_or_only_the_network_has_outgrown_it(cache_mib):
+def test_weights_that_miss_a_cache_are_priced_once_whether_a_chain_or_only_the_network_has_outgrown_it(cache_mib):
     def time_of(parts):
-        return chain_latency_ms(parts) + 0.05 * max(0.0, weights_mib(parts) - cache_mib)
+        return chain_latency_ms(parts) + 0.05 * missed_mib(*sizes_mib(parts), cache_mib)
 
     table = table_on(STANDARD, 128, time_of, time_of_chain=time_of)
-    assert max(mib for entry in table.entries.values() for _, mib in entry.chains_mib) > 2 * cache_mib
+    assert max(mib for entry in table.entries.values() for _, mib, _ in entry.chains_mib) > 2 * cache_mib
     assert table.calibration.cache_mib == cache_mib
     assert table.calibration.ms_per_mib == pytest.approx(0.05, rel=0.02)
     assert table.error.max_percent < 1
     assert table.predict(STANDARD.largest()) == pytest.approx(table.largest.measured_ms, rel=5e-3)
-
-
-def test_a_table_that_tells_no_weights_of_its_chains_is_read_as_it_was_made():
-    table = table_on(STANDARD, 128, chain_latency_ms)
-    record = {**table.to_json(), "format": 2, "cache_mib": 2.0, "ms_per_mib": 0.05}
-    for entry in record["entries"].values():
-        del entry["chains_mib"]
-    parts = network_parts(STANDARD.largest(), 128, 10)
-    expected = chain_latency_ms(parts) + 0.05 * (weights_mib(parts) - 2.0)
-    assert LatencyTable.from_json(record).predict(STANDARD.largest()) == pytest.approx(expected)

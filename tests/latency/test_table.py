@@ -9,7 +9,7 @@ from efficientformer.arch.spec import MB3D
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.latency.calibration import Calibration, Spread
 from efficientformer.latency.entries import Entry
-from efficientformer.latency.table import ErrorSummary, LatencyTable, MeasuredNetwork, weights_mib
+from efficientformer.latency.table import ErrorSummary, LatencyTable, MeasuredNetwork, sizes_mib
 
 SPACE = SearchSpace(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
 MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64", "memory_gib": 8.0, "python": "3.12.1"}
@@ -68,15 +68,16 @@ def test_prediction_is_the_sum_of_the_parts():
     assert table.predict(network) == pytest.approx(0.5 + 4 * 0.1 + downsamples + 0.2 + 0.01 + 0.7 + 0.032)
 
 
-def test_calibration_scales_adds_and_prices_weights_beyond_the_cache():
+def test_calibration_scales_adds_and_prices_weights_that_miss_the_cache():
     plain = hand_table().predict(SPACE.largest())
-    mib = weights_mib(network_parts(SPACE.largest(), 64, 10))
-    assert 0.1 < mib < 10
+    weights_mib, activations_mib = sizes_mib(network_parts(SPACE.largest(), 64, 10))
+    sweep_mib = weights_mib + 4 * activations_mib
+    assert 0.1 < weights_mib < 10 and 0.1 < activations_mib < 10
     scaled = hand_table(calibration=Calibration(scale=1.5, offset_ms=0.25))
     assert scaled.predict(SPACE.largest()) == pytest.approx(1.5 * plain + 0.25)
-    priced = hand_table(calibration=Calibration(cache_mib=mib - 0.1, ms_per_mib=2.0))
-    assert priced.predict(SPACE.largest()) == pytest.approx(plain + 0.2)
-    roomy = hand_table(calibration=Calibration(cache_mib=mib + 0.1, ms_per_mib=2.0))
+    priced = hand_table(calibration=Calibration(cache_mib=sweep_mib / 2, ms_per_mib=2.0))
+    assert priced.predict(SPACE.largest()) == pytest.approx(plain + 2.0 * 0.7968 * weights_mib, rel=1e-3)
+    roomy = hand_table(calibration=Calibration(cache_mib=sweep_mib + 0.1, ms_per_mib=2.0))
     assert roomy.predict(SPACE.largest()) == pytest.approx(plain)
 
 
@@ -124,7 +125,7 @@ def test_record_keeps_to_its_format():
     assert set(next(iter(content["entries"].values()))) == {"latency_ms", "interval_ms", "samples", "chains_mib"}
 
 
-@pytest.mark.parametrize("damage", [{"format": 1}, {"entries": {"x": 1.0}}, {"largest": {}}, {"space": {"name": "x"}}])
+@pytest.mark.parametrize("damage", [{"format": 3}, {"entries": {"x": 1.0}}, {"largest": {}}, {"space": {"name": "x"}}])
 def test_damaged_files_are_refused(damage):
     content = {**hand_table().to_json(), **damage}
     with pytest.raises(RecordError, match="Not a latency table"):

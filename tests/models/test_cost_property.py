@@ -3,9 +3,10 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from efficientformer.arch.cost import network_cost, part_cost
+from efficientformer.arch.cost import Cost, network_cost, part_cost
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN, Stage
 from efficientformer.arch.zoo import build_architecture
@@ -50,10 +51,26 @@ def v1_architectures(draw) -> Architecture:
 ARCHITECTURES = st.one_of(v1_architectures(), V2)
 
 
-def counted(module: torch.nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
+class ActivationCounter(TorchDispatchMode):
+    """Elements that convolutions and matrix products put out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.total += out.numel()
+        return out
+
+
+def counted(module: torch.nn.Module, shape: tuple[int, ...]) -> Cost:
     with FlopCounterMode(display=False) as counter:
         module.eval()(torch.empty(shape, device="meta"))
-    return counter.get_total_flops() // 2, sum(p.numel() for p in module.parameters())
+    with ActivationCounter() as activations:
+        module(torch.empty(shape, device="meta"))
+    return Cost(counter.get_total_flops() // 2, sum(p.numel() for p in module.parameters()), activations.total)
 
 
 @settings(max_examples=25, deadline=None)
@@ -67,7 +84,7 @@ def test_network_cost_is_that_of_the_module(architecture, resolution, num_classe
             has_distillation_head=has_distillation_head,
         )
     cost = network_cost(architecture, resolution, num_classes, has_distillation_head=has_distillation_head)
-    assert counted(network, (1, 3, *resolution)) == (cost.macs, cost.num_params)
+    assert counted(network, (1, 3, *resolution)) == cost
 
 
 @settings(max_examples=10, deadline=None)
@@ -76,5 +93,4 @@ def test_part_cost_is_that_of_the_module(architecture, resolution):
     for part in network_parts(architecture, resolution, 7):
         with torch.device("meta"):
             module = build_part(part)
-        cost = part_cost(part)
-        assert counted(module, part_input_shape(part)) == (cost.macs, cost.num_params)
+        assert counted(module, part_input_shape(part)) == part_cost(part)

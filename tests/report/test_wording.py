@@ -56,4 +56,6 @@ def test_settings_become_dotted_names() -> None:
 def test_calibration_names_only_what_it_uses() -> None:
     assert wording.calibration({"scale": 1.0139}) == "\u00d7\u202f1.014"
     full = {"scale": 1.0, "offset_ms": -0.02, "cache_mib": 8.0, "ms_per_mib": 0.05}
-    assert wording.calibration(full).endswith("-0.020\u202fms, 0.05\u202fms for each MiB of weights beyond 8\u202fMiB")
+    assert wording.calibration(full).endswith(
+        "-0.020\u202fms, 0.05\u202fms for each MiB of weights that miss a cache of 8\u202fMiB"
+    )

@@ -1,7 +1,7 @@
-"""Analytic costs: multiply-accumulates and parameters, equal to those of the module they describe.
+"""Analytic costs: multiply-accumulates, parameters and activations, equal to those of the module they describe.
 
-MACs count convolutions, linear layers and the two matrix products of attention; norms, activations and pooling are not
-counted, as in the paper's tables.
+MACs count convolutions, linear layers and the two matrix products of attention; norms, activation functions and pooling
+are not counted, as in the paper's tables. Activations are what those put out, as timm counts them.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,14 @@ from efficientformer.arch.spec import MB3D, Architecture, AttnFFN, DownsampleAtt
 class Cost:
     macs: int = 0
     num_params: int = 0
+    num_activations: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.macs + other.macs, self.num_params + other.num_params)
+        return Cost(
+            self.macs + other.macs,
+            self.num_params + other.num_params,
+            self.num_activations + other.num_activations,
+        )
 
 
 def part_cost(part: Part) -> Cost:
@@ -38,7 +43,8 @@ def part_cost(part: Part) -> Cost:
             return _attention_downsample_cost(part)
         case "head" | "map_head":
             assert part.num_classes is not None
-            return Cost(part.width * part.num_classes, 2 * part.width + (part.width + 1) * part.num_classes)
+            num_params = 2 * part.width + (part.width + 1) * part.num_classes
+            return Cost(part.width * part.num_classes, num_params, part.num_classes)
         case _:
             return Cost()
 
@@ -46,19 +52,19 @@ def part_cost(part: Part) -> Cost:
 def network_cost(
     architecture: Architecture, resolution: int | Grid, num_classes: int, *, has_distillation_head: bool = False
 ) -> Cost:
-    """MACs of one forward pass on one image, and the number of parameters, batch norm included."""
+    """Cost of one forward pass on one image; parameters include those of batch norm."""
     parts = network_parts(architecture, resolution, num_classes)
     total = sum((part_cost(part) for part in parts), Cost())
     if has_distillation_head:
         width = architecture.stages[-1].width
-        total += Cost(width * num_classes, (width + 1) * num_classes)
+        total += Cost(width * num_classes, (width + 1) * num_classes, num_classes)
     return total
 
 
 def _conv_bn_cost(in_width: int, width: int, kernel: int, out_grid: Grid) -> Cost:
     """A depth-wise convolution has an `in_width` of 1."""
-    weights = in_width * width * kernel * kernel
-    return Cost(weights * out_grid[0] * out_grid[1], weights + width + 2 * width)
+    weights, positions = in_width * width * kernel * kernel, out_grid[0] * out_grid[1]
+    return Cost(weights * positions, weights + width + 2 * width, width * positions)
 
 
 def _stem_cost(part: Part) -> Cost:
@@ -90,7 +96,9 @@ def _mb3d_cost(part: Part) -> Cost:
     attention = block.num_heads * tokens * tokens * (block.key_dim + block.value_dim)
     biases = qkv + width + hidden + width
     norms_and_scales = 4 * width + 2 * width
-    return Cost(tokens * linear + attention, linear + biases + norms_and_scales + block.num_heads * tokens)
+    activations = tokens * (qkv + mixed + 2 * width + hidden) + block.num_heads * tokens * tokens
+    num_params = linear + biases + norms_and_scales + block.num_heads * tokens
+    return Cost(tokens * linear + attention, num_params, activations)
 
 
 def _depthwise_mlp_cost(part: Part) -> Cost:
@@ -110,11 +118,12 @@ def _map_attention_cost(part: Part) -> Cost:
     grid = strided(part.grid, block.stride)
     tokens, heads = grid[0] * grid[1], block.num_heads
     keys, values = heads * block.key_dim, heads * block.value_dim
-    total = Cost(heads * tokens * tokens * (block.key_dim + block.value_dim), heads * tokens)
+    scores = heads * tokens * tokens
+    total = Cost(scores * (block.key_dim + block.value_dim), heads * tokens, scores + tokens * values)
     if block.stride > 1:
         total += _conv_bn_cost(1, part.width, 3, grid)
     total += _conv_bn_cost(part.width, 2 * keys + values, 1, grid) + _conv_bn_cost(1, values, 3, grid)
-    talking_head = Cost(heads * heads * tokens * tokens, heads * heads + heads)
+    talking_head = Cost(heads * scores, heads * heads + heads, scores)
     return total + talking_head + talking_head + _conv_bn_cost(values, part.width, 1, part.grid) + Cost(0, part.width)
 
 
@@ -122,9 +131,10 @@ def _attention_downsample_cost(part: Part) -> Cost:
     attention, grid = DownsampleAttention(), strided(part.grid)
     queries, tokens, heads = grid[0] * grid[1], part.grid[0] * part.grid[1], attention.num_heads
     keys, values = heads * attention.key_dim, heads * attention.value_dim
+    scores = heads * queries * tokens
     return (
-        Cost(heads * queries * tokens * (attention.key_dim + attention.value_dim), heads * tokens)
-        + Cost(9 * part.in_width * queries, 10 * part.in_width)
+        Cost(scores * (attention.key_dim + attention.value_dim), heads * tokens, scores + queries * values)
+        + Cost(9 * part.in_width * queries, 10 * part.in_width, part.in_width * queries)
         + _conv_bn_cost(part.in_width, keys, 1, grid)
         + _conv_bn_cost(part.in_width, keys + values, 1, part.grid)
         + _conv_bn_cost(1, values, 3, grid)

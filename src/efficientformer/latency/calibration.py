@@ -3,16 +3,21 @@
 import math
 from dataclasses import dataclass
 
+from scipy.special import lambertw
+
 from efficientformer.errors import LatencyError
 
-BYTES_PER_WEIGHT = 4
+BYTES_PER_VALUE = 4
+ACTIVATIONS_COUNT = 4
+"""How often a call's activations count beside its weights: they are written and read, as is what stands between them.
+Two to six did about as well, none at all worse, on twenty tables of one machine (see benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A scale, a constant, and a price of weights beyond a cache: chains fit into caches that networks outgrow.
+    """A scale, a constant, and a price of weights that miss a cache: chains fit into caches that networks outgrow.
 
-    `beyond_mib` are a network's weights beyond `cache_mib`, less those that its entries have paid for.
+    `unpaid_mib` are those of a network's weights that miss a cache of `cache_mib`, less what its entries have paid for.
     """
 
     scale: float = 1.0
@@ -20,8 +25,27 @@ class Calibration:
     cache_mib: float = 0.0
     ms_per_mib: float = 0.0
 
-    def latency_ms(self, sum_ms: float, beyond_mib: float) -> float:
-        return self.scale * sum_ms + self.offset_ms + self.ms_per_mib * beyond_mib
+    def latency_ms(self, sum_ms: float, unpaid_mib: float) -> float:
+        return self.scale * sum_ms + self.offset_ms + self.ms_per_mib * unpaid_mib
+
+
+def missed_mib(weights_mib: float, activations_mib: float, cache_mib: float) -> float:
+    """MiB of a network's weights that are gone from a cache when the next call asks for them."""
+    return weights_mib * missed_share(weights_mib + ACTIVATIONS_COUNT * activations_mib, cache_mib)
+
+
+def missed_share(sweep_mib: float, cache_mib: float) -> float:
+    """Share of the weights that miss a cache where each call goes through `sweep_mib`, always in the same order.
+
+    A cache that evicts at random misses a share m, where 1 - m = exp(-m S / C): nothing up to its size C, of what is
+    just beyond it twice as much, for that pushes out as much again, and far beyond it everything.
+    """
+    if sweep_mib <= cache_mib:
+        return 0.0
+    if cache_mib == 0.0:
+        return 1.0
+    ratio = sweep_mib / cache_mib
+    return 1.0 + float(lambertw(-ratio * math.exp(-ratio)).real) / ratio
 
 
 @dataclass(frozen=True)

@@ -188,18 +188,18 @@ def _weighed(first: Entry, second: Entry) -> Entry:
     # Two measurements that contradict each other are not known better for being two.
     apart = abs(first.latency_ms - second.latency_ms) / 2
     half = max(sum(precisions) ** -0.5, apart)
-    chains_mib = [(share * weight, mib) for weight, mib in first.chains_mib]
-    chains_mib += [((1 - share) * weight, mib) for weight, mib in second.chains_mib]
+    shares = ((first, share), (second, 1 - share))
+    chains_mib = [(part * counts, *mib) for entry, part in shares for counts, *mib in entry.chains_mib]
     return Entry(
         latency_ms, (latency_ms - half, latency_ms + half), first.samples + second.samples, _summed(chains_mib)
     )
 
 
-def _summed(chains_mib: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    total: defaultdict[float, float] = defaultdict(float)
-    for weight, mib in chains_mib:
-        total[mib] += weight
-    return tuple((weight, mib) for mib, weight in total.items())
+def _summed(chains_mib: Iterable[tuple[float, ...]]) -> tuple[tuple[float, float, float], ...]:
+    total: defaultdict[tuple[float, float], float] = defaultdict(float)
+    for counts, weights_mib, activations_mib in chains_mib:
+        total[weights_mib, activations_mib] += counts
+    return tuple((counts, *mib) for mib, counts in total.items())
 
 
 def _change(key: str, first: Entry, second: Entry) -> EntryChange:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from efficientformer.arch.parts import Grid, Part
 from efficientformer.arch.spec import MB3D, MB4D, block_from_json
+from efficientformer.latency.calibration import missed_mib
 
 Widths = tuple[int, int]
 BLOCK_KINDS = (MB4D.kind, MB3D.kind)
@@ -15,13 +16,13 @@ BLOCK_KINDS = (MB4D.kind, MB3D.kind)
 class Entry:
     """Latency of one part, before scaling, with its 95 % interval and the number of rounds behind it.
 
-    `chains_mib` are the chains that it is a weighted sum of: how each counts, and the MiB of its weights.
+    `chains_mib` are the chains that it is a weighted sum of: how each counts, its MiB of weights and of activations.
     """
 
     latency_ms: float
     interval_ms: tuple[float, float]
     samples: int
-    chains_mib: tuple[tuple[float, float], ...] = ()
+    chains_mib: tuple[tuple[float, float, float], ...] = ()
 
     @property
     def noise_ms(self) -> float:
@@ -29,8 +30,11 @@ class Entry:
         return (self.interval_ms[1] - self.interval_ms[0]) / 2
 
     def paid_mib(self, cache_mib: float) -> float:
-        """MiB of weights beyond a cache that the latency has in it already, since the chains outgrew the cache."""
-        return sum(share * max(0.0, mib - cache_mib) for share, mib in self.chains_mib)
+        """MiB of weights that miss a cache in the latency already, since the chains outgrew the cache."""
+        return sum(
+            share * missed_mib(weights_mib, activations_mib, cache_mib)
+            for share, weights_mib, activations_mib in self.chains_mib
+        )
 
     def scaled(self, factor: float) -> "Entry":
         low, high = self.interval_ms

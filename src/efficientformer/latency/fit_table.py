@@ -17,7 +17,7 @@ from efficientformer.latency.entries import Entry
 from efficientformer.latency.interpolation import PartFigures
 from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.quiet import percentile_interval, quiet_median, resampled_quiet_medians
-from efficientformer.latency.table import LatencyTable, MeasuredNetwork, beyond_mib, weights_mib
+from efficientformer.latency.table import LatencyTable, MeasuredNetwork, sizes_mib, unpaid_mib
 from efficientformer.latency.table_error import (
     CACHES_MIB,
     calibrated_ms,
@@ -115,13 +115,13 @@ def calibrated_table(
     tells the error of the table and the spread of its predictions. `facts` are further fields of the table. Raises
     LatencyError where the entries are mostly noise.
     """
-    sums, beyond = _sums(times.architectures, entries, resolution, num_classes)
+    sums, unpaid = _sums(times.architectures, entries, resolution, num_classes)
     measured = times.measured_ms
-    calibration = fit_calibration(sums, beyond, measured)
+    calibration = fit_calibration(sums, unpaid, measured)
     held_out = np.full(len(sums), True)
     held_out[[0, -1]] = False
-    predicted = calibrated_ms(calibration, sums, beyond)
-    predicted[held_out] = cross_predictions(sums, beyond, measured)[held_out]
+    predicted = calibrated_ms(calibration, sums, unpaid)
+    predicted[held_out] = cross_predictions(sums, unpaid, measured)[held_out]
     if predicted.min() <= 0 or measured.min() <= 0:
         raise LatencyError(
             "The parts of this table add up to less than nothing: its timings are mostly noise. Measure with more "
@@ -184,7 +184,7 @@ def fit_entries(
         columns = [column[chain] for chain in formula.weights]
         weights = np.array(list(formula.weights.values()))
         low, high = percentile_interval(resampled[:, columns] @ weights)
-        chains_mib = tuple((share, weights_mib(chain)) for chain, share in formula.weights.items())
+        chains_mib = tuple((share, *sizes_mib(chain)) for chain, share in formula.weights.items())
         entries[key] = Entry(float(medians[columns] @ weights), (float(low), float(high)), num_rounds, chains_mib)
     return entries
 
@@ -197,11 +197,11 @@ def chains_of(formulas: Mapping[str, Formula]) -> tuple[Chain, ...]:
 def _sums(
     architectures: Sequence[Architecture], entries: dict[str, Entry], resolution: int | Grid, num_classes: int
 ) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Per network, the milliseconds of its parts and, by size of the cache, the MiB beyond it that they do not pay."""
+    """Per network, the milliseconds of its parts and, by size of a cache, the MiB that miss it and are not paid for."""
     walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]
     latencies_ms = PartFigures.latencies_ms(entries)
-    beyond = {}
+    unpaid = {}
     for cache_mib in CACHES_MIB:
         paid_mib = PartFigures.paid_mib(entries, cache_mib)
-        beyond[cache_mib] = np.array([beyond_mib(parts, paid_mib, cache_mib) for parts in walks])
-    return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), beyond
+        unpaid[cache_mib] = np.array([unpaid_mib(parts, paid_mib, cache_mib) for parts in walks])
+    return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), unpaid

@@ -33,7 +33,7 @@ class PartFigures:
 
     @classmethod
     def paid_mib(cls, entries: Mapping[str, Entry], cache_mib: float) -> "PartFigures":
-        """MiB of weights beyond a cache that are in the latencies already."""
+        """MiB of weights that miss a cache in the latencies already."""
         return cls(entries, lambda entry: entry.paid_mib(cache_mib))
 
     def of(self, part: Part) -> float:

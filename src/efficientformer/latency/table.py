@@ -16,16 +16,14 @@ from efficientformer.arch.parts import Grid, Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import ArchitectureError, LatencyError, RecordError
-from efficientformer.latency.calibration import BYTES_PER_WEIGHT, Calibration, Spread
+from efficientformer.latency.calibration import BYTES_PER_VALUE, Calibration, Spread, missed_mib
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.entries import Entry
 from efficientformer.latency.interpolation import PartFigures, knot_errors
 from efficientformer.latency.staircases import find_steps
 from efficientformer.records import read_record, write_record
 
-FORMAT = 3
-READABLE = (2, FORMAT)
-"""Entries of format 2 do not tell the weights of their chains, and its calibrations took them for light."""
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,8 @@ class LatencyTable:
         """Latency in milliseconds. Raises LatencyError that names a part outside the table."""
         parts = network_parts(architecture, self.resolution, self.num_classes)
         sum_ms, calibration = sum(map(self.part_latency_ms, parts)), self.calibration
-        beyond = beyond_mib(parts, self._paid, calibration.cache_mib) if calibration.ms_per_mib else 0.0
-        return calibration.latency_ms(sum_ms, beyond)
+        unpaid = unpaid_mib(parts, self._paid, calibration.cache_mib) if calibration.ms_per_mib else 0.0
+        return calibration.latency_ms(sum_ms, unpaid)
 
     def predict_interval(self, architecture: Architecture) -> tuple[float, float]:
         """95 % interval, in milliseconds, of what the network is going to be measured at. Raises as `predict` does."""
@@ -106,7 +104,7 @@ class LatencyTable:
             ) from error
 
     def part_paid_mib(self, part: Part) -> float:
-        """MiB of weights beyond the calibration's cache that `part_latency_ms` has in it. Raises KeyError."""
+        """MiB of weights that miss the calibration's cache in `part_latency_ms` already. Raises KeyError."""
         return self._paid.of(part)
 
     def missing_parts(self, architecture: Architecture) -> list[Part]:
@@ -179,8 +177,8 @@ class LatencyTable:
     def from_json(cls, content: Any) -> "LatencyTable":
         """Inverse of `to_json`. Raises RecordError on anything else."""
         try:
-            if content["format"] not in READABLE:
-                raise ValueError(f"format {content['format']!r}, this version reads {' and '.join(map(str, READABLE))}")
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, this version reads {FORMAT}")
             resolution = content["resolution"]
             return cls(
                 space=SearchSpace.from_json(content["space"]),
@@ -201,7 +199,7 @@ class LatencyTable:
                 history=tuple(map(dict, content["history"])),
             )
         except (KeyError, TypeError, ValueError, ArchitectureError) as error:
-            raise RecordError(f"Not a latency table: {error!r}. Build it again.") from error
+            raise RecordError(f"Not a latency table: {error!r}. Delete it, and build it again.") from error
 
     def save(self, path: Path) -> None:
         write_record(path, self.to_json())
@@ -213,12 +211,19 @@ class LatencyTable:
 
 def weights_mib(parts: Iterable[Part]) -> float:
     """Size of the parts' weights in single precision."""
-    return sum(part_cost(part).num_params for part in parts) * BYTES_PER_WEIGHT / 2**20
+    return sizes_mib(parts)[0]
 
 
-def beyond_mib(parts: Sequence[Part], paid_mib: PartFigures, cache_mib: float) -> float:
-    """MiB of the parts' weights beyond a cache, less those that their entries have paid for."""
-    return max(0.0, weights_mib(parts) - cache_mib) - sum(map(paid_mib.of, parts))
+def sizes_mib(parts: Iterable[Part]) -> tuple[float, float]:
+    """Size of the parts' weights, and of all their activations for one image, in single precision."""
+    costs = [part_cost(part) for part in parts]
+    counts = sum(cost.num_params for cost in costs), sum(cost.num_activations for cost in costs)
+    return counts[0] * BYTES_PER_VALUE / 2**20, counts[1] * BYTES_PER_VALUE / 2**20
+
+
+def unpaid_mib(parts: Sequence[Part], paid_mib: PartFigures, cache_mib: float) -> float:
+    """MiB of the parts' weights that miss a cache, less those that their entries have paid for."""
+    return missed_mib(*sizes_mib(parts), cache_mib) - sum(map(paid_mib.of, parts))
 
 
 def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:
@@ -242,9 +247,14 @@ def _network_from_json(content: dict[str, Any]) -> MeasuredNetwork:
 
 def _entry_from_json(content: dict[str, Any]) -> Entry:
     latency_ms, interval_ms, samples = float(content["latency_ms"]), _pair(content["interval_ms"]), content["samples"]
-    return Entry(latency_ms, interval_ms, int(samples), tuple(map(_pair, content.get("chains_mib", ()))))
+    return Entry(latency_ms, interval_ms, int(samples), tuple(map(_triple, content["chains_mib"])))
 
 
 def _pair(content: list[float]) -> tuple[float, float]:
     first, second = content
     return float(first), float(second)
+
+
+def _triple(content: list[float]) -> tuple[float, float, float]:
+    first, second, third = content
+    return float(first), float(second), float(third)

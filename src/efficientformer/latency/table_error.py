@@ -1,7 +1,7 @@
 """How far a table is from whole networks: each network is predicted by a calibration that has not seen it.
 
 Chains are small enough to keep their weights in a cache; a large network is not. So, besides a scale, a network may be
-charged for each MiB of weights beyond a cache, the one thing that parts cannot know of one another; chains of wide
+charged for each MiB of weights that miss a cache, the one thing that parts cannot know of one another; chains of wide
 blocks have outgrown the cache as well, and what they paid is not charged again. Which form the calibration takes is
 chosen by leaving out one network at a time; where that error is to be told, the choice is made again without the
 network that it is told on.
@@ -21,32 +21,32 @@ from efficientformer.latency.table import ErrorSummary
 MIN_NETWORKS_FOR_CHOICE = 6
 WORTHWHILE = 0.9
 """A second coefficient must bring the left-out error below this share of the error with a scale alone."""
-CACHES_MIB = (0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 40.0, 48.0, 64.0)
+CACHES_MIB = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0, 48.0, 64.0)
 COVERED = 0.95
 SINGULAR = 1e-9
-BeyondMib = Mapping[float, np.ndarray]
-"""Per network, by size of the cache in MiB, its weights beyond the cache, less those that its entries have paid for."""
+UnpaidMib = Mapping[float, np.ndarray]
+"""Per network, by MiB of the cache, its weights that miss the cache, less those that its entries have paid for."""
 
 
 @dataclass(frozen=True)
 class _Form:
-    """A way to calibrate: with a scale alone, or with an offset or a price of weights beyond a cache as well."""
+    """A way to calibrate: with a scale alone, or with an offset or a price of weights that miss a cache as well."""
 
     has_offset: bool = False
     cache_mib: float | None = None
 
-    def relative(self, sums_ms: np.ndarray, beyond_mib: BeyondMib, measured_ms: np.ndarray) -> np.ndarray:
+    def relative(self, sums_ms: np.ndarray, unpaid_mib: UnpaidMib, measured_ms: np.ndarray) -> np.ndarray:
         """What the coefficients multiply, over what they are to make: (networks, 2); the second may be zero."""
         second = np.zeros_like(sums_ms)
         if self.has_offset:
             second = np.ones_like(sums_ms)
         elif self.cache_mib is not None:
-            second = beyond_mib[self.cache_mib]
+            second = unpaid_mib[self.cache_mib]
         return np.stack([sums_ms, second], axis=1) / measured_ms[:, None]
 
-    def fit(self, sums_ms: np.ndarray, beyond_mib: BeyondMib, measured_ms: np.ndarray) -> Calibration:
+    def fit(self, sums_ms: np.ndarray, unpaid_mib: UnpaidMib, measured_ms: np.ndarray) -> Calibration:
         """Least squares of the relative error; no coefficient is negative."""
-        relative = self.relative(sums_ms, beyond_mib, measured_ms)
+        relative = self.relative(sums_ms, unpaid_mib, measured_ms)
         scale, second = map(float, _solve(relative.T @ relative, relative.sum(axis=0)))
         if self.has_offset:
             return Calibration(scale, offset_ms=second)
@@ -54,9 +54,9 @@ class _Form:
             return Calibration(scale, cache_mib=self.cache_mib, ms_per_mib=second)
         return Calibration(scale)
 
-    def left_out_error(self, sums_ms: np.ndarray, beyond_mib: BeyondMib, measured_ms: np.ndarray) -> float:
+    def left_out_error(self, sums_ms: np.ndarray, unpaid_mib: UnpaidMib, measured_ms: np.ndarray) -> float:
         """Mean relative error over the networks, each predicted from all the others."""
-        relative = self.relative(sums_ms, beyond_mib, measured_ms)
+        relative = self.relative(sums_ms, unpaid_mib, measured_ms)
         own = relative[:, :, None] * relative[:, None, :]
         coefficients = _solve(own.sum(axis=0) - own, relative.sum(axis=0) - relative)
         return float(np.mean(np.abs((relative * coefficients).sum(axis=1) - 1.0)))
@@ -65,9 +65,9 @@ class _Form:
 FORMS = (_Form(), _Form(has_offset=True), *(_Form(cache_mib=cache_mib) for cache_mib in CACHES_MIB))
 
 
-def fit_calibration(sums_ms: ArrayLike, beyond_mib: BeyondMib, measured_ms: ArrayLike) -> Calibration:
+def fit_calibration(sums_ms: ArrayLike, unpaid_mib: UnpaidMib, measured_ms: ArrayLike) -> Calibration:
     """A scale; a second coefficient only where it predicts left-out networks much better than the scale alone."""
-    given = np.asarray(sums_ms, float), beyond_mib, np.asarray(measured_ms, float)
+    given = np.asarray(sums_ms, float), unpaid_mib, np.asarray(measured_ms, float)
     form, *others = FORMS
     if len(given[0]) >= MIN_NETWORKS_FOR_CHOICE:
         best = min(others, key=lambda other: other.left_out_error(*given))
@@ -76,21 +76,21 @@ def fit_calibration(sums_ms: ArrayLike, beyond_mib: BeyondMib, measured_ms: Arra
     return form.fit(*given)
 
 
-def calibrated_ms(calibration: Calibration, sums_ms: np.ndarray, beyond_mib: BeyondMib) -> np.ndarray:
+def calibrated_ms(calibration: Calibration, sums_ms: np.ndarray, unpaid_mib: UnpaidMib) -> np.ndarray:
     """What a calibration makes of each network."""
-    beyond = beyond_mib.get(calibration.cache_mib, np.zeros_like(sums_ms))
-    return np.array([calibration.latency_ms(*pair) for pair in zip(sums_ms, beyond, strict=True)])
+    unpaid = unpaid_mib.get(calibration.cache_mib, np.zeros_like(sums_ms))
+    return np.array([calibration.latency_ms(*pair) for pair in zip(sums_ms, unpaid, strict=True)])
 
 
-def cross_predictions(sums_ms: ArrayLike, beyond_mib: BeyondMib, measured_ms: ArrayLike) -> np.ndarray:
+def cross_predictions(sums_ms: ArrayLike, unpaid_mib: UnpaidMib, measured_ms: ArrayLike) -> np.ndarray:
     """Milliseconds of each network by a calibration from all the others, its form included."""
     sums, measured = np.asarray(sums_ms, float), np.asarray(measured_ms, float)
     predicted = np.empty_like(sums)
     for index in range(len(sums)):
         others = np.arange(len(sums)) != index
-        seen = {cache_mib: beyond[others] for cache_mib, beyond in beyond_mib.items()}
+        seen = {cache_mib: unpaid[others] for cache_mib, unpaid in unpaid_mib.items()}
         calibration = fit_calibration(sums[others], seen, measured[others])
-        predicted[index] = calibrated_ms(calibration, sums, beyond_mib)[index]
+        predicted[index] = calibrated_ms(calibration, sums, unpaid_mib)[index]
     return predicted
 
 

@@ -157,7 +157,7 @@ def calibration(table: Mapping[str, Any]) -> str:
         words += f", {table['offset_ms']:+.3f}{THIN_SPACE}ms"
     if table.get("ms_per_mib"):
         rate, cache = f"{table['ms_per_mib']:.3g}", f"{table['cache_mib']:.3g}"
-        words += f", {rate}{THIN_SPACE}ms for each MiB of weights beyond {cache}{THIN_SPACE}MiB"
+        words += f", {rate}{THIN_SPACE}ms for each MiB of weights that miss a cache of {cache}{THIN_SPACE}MiB"
     return words
 
 

@@ -1,7 +1,7 @@
 """Phase `baselines`: what the supernet says of simpler ways to networks as fast as those that slimming found.
 
 All are judged alike, with the supernet's weights; nothing is trained. How far slimming is from the best it could do is
-told by the additive surrogate, whose optimum is exact.
+told by the additive surrogate, whose optimum is exact, or a bound where weights miss a cache.
 """
 
 import random
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from efficientformer.arch.cost import network_cost
-from efficientformer.arch.parts import Part
+from efficientformer.arch.parts import Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
-from efficientformer.latency.table import LatencyTable, weights_mib
+from efficientformer.latency.calibration import missed_mib
+from efficientformer.latency.table import LatencyTable, sizes_mib, weights_mib
 from efficientformer.pipeline.console import ProgressUpdate
 from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.stamps import Stamp
@@ -182,32 +183,26 @@ def _surrogate_record(search: _Search, surrogate: AdditiveSurrogate, found: Subn
 
 
 def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) -> Subnet:
-    """The optimum by the table's own sum.
+    """The optimum by the table's own sum, or a bound on it.
 
-    The table charges for weights beyond a cache only, so its latency is the larger of two sums, with weights and
-    without; what entries have paid is taken off both. A network within the budget keeps both: whichever costs more
-    accuracy is the bound.
+    What a network's weights cost beyond its entries does not add up over its parts: a larger network misses a larger
+    share of them. Here they cost what they would at the share of the smallest network, so none that is within the
+    budget is left out.
     """
     table, calibration = search.table, search.table.calibration
+    smallest = sizes_mib(network_parts(search.space.smallest(), table.resolution, table.num_classes))
+    share = missed_mib(*smallest, calibration.cache_mib) / smallest[0]
 
-    def without_ms(part: Part) -> float:
-        return calibration.scale * table.part_latency_ms(part) - calibration.ms_per_mib * table.part_paid_mib(part)
+    def part_ms(part: Part) -> float:
+        unpaid_mib = share * weights_mib([part]) - table.part_paid_mib(part)
+        return calibration.scale * table.part_latency_ms(part) + calibration.ms_per_mib * unpaid_mib
 
-    def with_ms(part: Part) -> float:
-        return without_ms(part) + calibration.ms_per_mib * weights_mib([part])
-
-    # The found network is within the budget to the last bit, whatever the order of the sum.
-    left_ms = budget_ms * (1 + 1e-9) - calibration.offset_ms
-    sums = [(without_ms, left_ms), (with_ms, left_ms + calibration.ms_per_mib * calibration.cache_mib)]
-    found = [
-        best_subnet(
-            search.space,
-            surrogate,
-            part_ms,
-            resolution=table.resolution,
-            num_classes=table.num_classes,
-            budget_ms=most_ms,
-        )
-        for part_ms, most_ms in (sums if calibration.ms_per_mib else sums[:1])
-    ]
-    return max(found, key=surrogate.drop)
+    return best_subnet(
+        search.space,
+        surrogate,
+        part_ms,
+        resolution=table.resolution,
+        num_classes=table.num_classes,
+        # The found network is within the budget to the last bit, whatever the order of the sum.
+        budget_ms=budget_ms * (1 + 1e-9) - calibration.offset_ms,
+    )
