@@ -206,7 +206,11 @@ class LatencyTable:
 
     @classmethod
     def load(cls, path: Path) -> "LatencyTable":
-        return cls.from_json(read_record(path))
+        content = read_record(path)
+        try:
+            return cls.from_json(content)
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
 
 
 def weights_mib(parts: Iterable[Part]) -> float:
