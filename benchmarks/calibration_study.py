@@ -1,4 +1,4 @@
-"""What it is worth that a table knows which weights beyond a cache its chains have paid for.
+"""What it is worth that a table knows which weights that miss a cache its chains have paid for.
 
     python benchmarks/calibration_study.py runs/a/table.json runs/b/table.json --out calibration_study.json
 
@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [compare(LatencyTable.load(path)) for path in arguments.tables]
     record = {
-        "what": "errors of tables on held-out networks, chains having paid for weights beyond a cache or not",
+        "what": "errors of tables on held-out networks, chains having paid for weights that miss a cache or not",
         "tables": rows,
         "mean error in percent": {way: float(np.mean([row[way]["mean_percent"] for row in rows])) for way in WAYS},
         "provenance": provenance(),

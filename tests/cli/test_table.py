@@ -168,6 +168,7 @@ def test_a_table_that_is_not_there_is_named(command, tmp_path, monkeypatch, caps
 
 def test_a_table_of_an_older_format_is_to_be_built_again(folder, capsys):
     record = read_record(folder / "first.json")
-    write_record(folder / "old.json", {**record, "format": 1})
+    write_record(folder / "old.json", {**record, "format": 3})
     assert run(["table", "show", "old.json"]) == 1
-    assert "Build it again" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "old.json: Not a latency table" in error and "build it again" in error

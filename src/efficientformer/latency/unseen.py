@@ -102,7 +102,7 @@ def measure_unseen(
     waiting = list(range(len(chunks)))
     for visit in range(most_visits):
         for turn, number in enumerate(waiting):
-            told = None if progress is None else _within(progress, turn, len(waiting))
+            told = None if progress is None else _within(progress, turn, len(waiting), visit)
             _time_chunk(table, timed[number], runtime, (visit + 1) * rounds, seed + number, partials[number], told)
         waiting = [number for number in waiting if _drift(anchors, partials[number]) > CALM]
     for number, chunk in enumerate(chunks):
@@ -174,8 +174,10 @@ def _names(architectures: Sequence[Architecture]) -> list[str]:
     return [f"{index}: {architecture}" for index, architecture in enumerate(architectures)]
 
 
-def _within(progress: Progress, turn: int, total: int) -> Progress:
+def _within(progress: Progress, turn: int, total: int, visit: int) -> Progress:
+    again = "again, since the machine was slower: " if visit else ""
+
     def told(done: int, rounds: int, text: str) -> None:
-        progress(turn * rounds + done, total * rounds, f"chunk {turn + 1} of {total}, {text}")
+        progress(turn * rounds + done, total * rounds, f"{again}chunk {turn + 1} of {total}, {text}")
 
     return told
