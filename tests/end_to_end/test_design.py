@@ -11,9 +11,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.cli.app import run
 from efficientformer.data.images import read_image
+from efficientformer.latency.calibration import missed_mib
+from efficientformer.latency.table import LatencyTable, sizes_mib
 from efficientformer.records import read_record
 
 from .conftest import SMALL, TINY
@@ -152,8 +155,21 @@ def test_baselines_are_as_fast_judged_alike_and_in_the_report(designed, program,
     assert code == 0, stderr
     budgets = json.loads(stdout)["budgets"]
     assert [row["budget"] for row in budgets] == ["60%", "40%"]
+    table = LatencyTable.load(run_dir / "table.json")
+    cache_mib, ms_per_mib = table.calibration.cache_mib, table.calibration.ms_per_mib
+
+    def weights_and_missed_mib(architecture):
+        sizes = sizes_mib(network_parts(architecture, table.resolution, table.num_classes))
+        return sizes[0], missed_mib(*sizes, cache_mib)
+
+    smallest_mib, smallest_missed_mib = weights_and_missed_mib(table.space.smallest())
     for budget in budgets:
         surrogate = budget["surrogate"]
+        found = surrogate["optimum"]
+        found_mib, missed = weights_and_missed_mib(Architecture.from_json(found["architecture"]))
+        let_off_ms = ms_per_mib * (missed - found_mib * smallest_missed_mib / smallest_mib)
+        assert let_off_ms >= 0 and found["latency_ms"] - let_off_ms <= budget["latency_ms"] + 1e-9
+        assert surrogate["slimmed_drop"] >= surrogate["optimum_drop"] - 1e-9 and 0 <= found["accuracy"] <= 100
         assert surrogate["gap"] == pytest.approx(surrogate["greedy_drop"] - surrogate["optimum_drop"]) and (
             surrogate["gap"] >= -1e-9
         )

@@ -199,9 +199,12 @@ def _sums(
 ) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     """Per network, the milliseconds of its parts and, by size of a cache, the MiB that miss it and are not paid for."""
     walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]
+    sizes = [sizes_mib(parts) for parts in walks]
     latencies_ms = PartFigures.latencies_ms(entries)
     unpaid = {}
     for cache_mib in CACHES_MIB:
         paid_mib = PartFigures.paid_mib(entries, cache_mib)
-        unpaid[cache_mib] = np.array([unpaid_mib(parts, paid_mib, cache_mib) for parts in walks])
+        unpaid[cache_mib] = np.array(
+            [unpaid_mib(parts, size, paid_mib, cache_mib) for parts, size in zip(walks, sizes, strict=True)]
+        )
     return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), unpaid

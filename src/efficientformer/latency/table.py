@@ -85,7 +85,9 @@ class LatencyTable:
         """Latency in milliseconds. Raises LatencyError that names a part outside the table."""
         parts = network_parts(architecture, self.resolution, self.num_classes)
         sum_ms, calibration = sum(map(self.part_latency_ms, parts)), self.calibration
-        unpaid = unpaid_mib(parts, self._paid, calibration.cache_mib) if calibration.ms_per_mib else 0.0
+        unpaid = (
+            unpaid_mib(parts, sizes_mib(parts), self._paid, calibration.cache_mib) if calibration.ms_per_mib else 0.0
+        )
         return calibration.latency_ms(sum_ms, unpaid)
 
     def predict_interval(self, architecture: Architecture) -> tuple[float, float]:
@@ -225,9 +227,9 @@ def sizes_mib(parts: Iterable[Part]) -> tuple[float, float]:
     return counts[0] * BYTES_PER_VALUE / 2**20, counts[1] * BYTES_PER_VALUE / 2**20
 
 
-def unpaid_mib(parts: Sequence[Part], paid_mib: PartFigures, cache_mib: float) -> float:
+def unpaid_mib(parts: Sequence[Part], sizes: tuple[float, float], paid_mib: PartFigures, cache_mib: float) -> float:
     """MiB of the parts' weights that miss a cache, less those that their entries have paid for."""
-    return missed_mib(*sizes_mib(parts), cache_mib) - sum(map(paid_mib.of, parts))
+    return missed_mib(*sizes, cache_mib) - sum(map(paid_mib.of, parts))
 
 
 def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:
