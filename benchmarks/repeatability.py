@@ -20,6 +20,7 @@ import torch
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import L1, build_architecture
 from efficientformer.export.onnx import export_onnx
+from efficientformer.latency.calm import MAX_REDONE_SHARE
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.runtimes import open_runtime
 from efficientformer.models.create import create_model
@@ -44,7 +45,7 @@ def export(architecture: Architecture, path: Path) -> None:
         export_onnx(fuse(network), INPUT_SHAPE, temporary)
 
 
-def measure(work: Path, rounds: int, out: Path) -> None:
+def measure(work: Path, rounds: int, most_redone: float, out: Path) -> None:
     """One process: everything is opened anew, and measured."""
     torch.set_num_threads(1)
     subjects = {}
@@ -53,7 +54,7 @@ def measure(work: Path, rounds: int, out: Path) -> None:
             subjects[f"{name} on {runtime.name}"] = Subject(
                 runtime.open(work / f"{name}.onnx", INPUT_SHAPE), runtime, INPUT_SHAPE
             )
-    measured = measure_networks(subjects, "cpu", rounds)
+    measured = measure_networks(subjects, "cpu", rounds, most_redone=most_redone)
     found: dict[str, Any] = {}
     for runtime in RUNTIMES:
         network, reference = (measured[f"{name} on {runtime}"] for name in NETWORKS)
@@ -63,6 +64,7 @@ def measure(work: Path, rounds: int, out: Path) -> None:
             "interval_ms": list(network.interval_ms),
             "ratio": ratio.p50,
             "ratio_interval": list(ratio.interval),
+            "samples_ms": list(network.samples_ms),
             "timed_runs": network.timed_runs,
             "disturbed_rounds": len(network.disturbed_rounds),
             "calm": network.calm,
@@ -87,7 +89,10 @@ def summary(processes: list[dict[str, Any]], runtime: str) -> dict[str, Any]:
         "ratio": [round(process["ratio"], 4) for process in found],
         "ratio_spread_percent": spread_percent([process["ratio"] for process in found]),
         "spread_of_plain_medians_percent": spread_percent([process["all_p50_ms"] for process in found]),
-        "processes": [{name: value for name, value in process.items() if name != "runtime"} for process in found],
+        "processes": [
+            {name: value for name, value in process.items() if name not in ("runtime", "samples_ms")}
+            for process in found
+        ],
     }
 
 
@@ -96,19 +101,23 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the networks and finished processes")
     parser.add_argument("--processes", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=160, help="calm rounds in each process")
+    parser.add_argument(
+        "--most-redone", type=float, default=MAX_REDONE_SHARE, help="share of them taken again where neighbors disturb"
+    )
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        measure(arguments.work, arguments.rounds, arguments.measure)
+        measure(arguments.work, arguments.rounds, arguments.most_redone, arguments.measure)
         return
     for name, architecture in NETWORKS.items():
         if not (arguments.work / f"{name}.onnx").exists():
             export(architecture, arguments.work / f"{name}.onnx")
     processes = []
     for index in range(arguments.processes):
-        out = arguments.work / f"process-{index}-of-{arguments.rounds}-rounds.json"
+        out = arguments.work / f"process-{index}-of-{arguments.rounds}-rounds-redone-{arguments.most_redone:g}.json"
         if not out.exists():
-            own = ["--work", str(arguments.work), "--rounds", str(arguments.rounds), "--measure", str(out)]
+            asked = ["--rounds", str(arguments.rounds), "--most-redone", str(arguments.most_redone)]
+            own = ["--work", str(arguments.work), *asked, "--measure", str(out)]
             subprocess.run([sys.executable, __file__, *own], check=True)
         processes.append(read_record(out))
     runtimes = {runtime: summary(processes, runtime) for runtime in RUNTIMES}
@@ -120,6 +129,7 @@ def main() -> None:
             "clock": "cpu",
             "threads": 1,
             "rounds": arguments.rounds,
+            "most_redone": arguments.most_redone,
             "bar_percent": BAR_PERCENT,
             "repeats": repeats,
             "runtimes": runtimes,
