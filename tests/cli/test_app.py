@@ -21,6 +21,12 @@ def test_the_version_is_printed(capsys):
     assert __version__ in capsys.readouterr().out
 
 
+def test_the_package_runs_as_a_module():
+    asked = [sys.executable, "-m", "efficientformer", "design", "--budget", "8"]
+    ended = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "write 8ms, 800us or 40%" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -19,6 +19,7 @@ LAYERS = [
     {"report", "search", "analysis"},
     {"pipeline"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))

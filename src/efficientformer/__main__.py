@@ -1,0 +1,5 @@
+"""`python -m efficientformer`, where the command itself is not on the path."""
+
+from efficientformer.cli.app import main
+
+main()
