@@ -79,15 +79,6 @@ def test_medians_are_of_half_of_the_rounds_at_least():
     assert np.array_equal(counted_rounds(mostly_calm), calm_rounds(mostly_calm))
 
 
-def test_enough_rounds_need_no_disturbed_ones_beside_them():
-    samples = np.ones((160, 3))
-    samples[40:48] *= 1.04
-    samples[48:] *= 1.2
-    assert np.flatnonzero(counted_rounds(samples)).tolist() == list(range(40))
-    samples[32:40] *= 1.05
-    assert np.flatnonzero(counted_rounds(samples)).tolist() == [*range(32), *range(40, 48)]
-
-
 def test_rounds_left_over_belong_to_the_last_window():
     samples = np.ones((2 * WINDOW + 3, 2))
     samples[WINDOW:] *= 1.1

@@ -4,7 +4,7 @@ A neighbor that slows this machine by a few percent for seconds slows every cand
 rounds are judged in windows by their pace, the median over the candidates of how each compares with its own median. A
 window slower than the calmest one by more than `CALM` is disturbed: its samples stay in the record and count for no
 median, and as many rounds are taken again at the end, up to half as many as were asked for. On a machine that hardly
-ever is calm, a single lucky window would remain; there the calmest rounds count, up to half of them or `ENOUGH`.
+ever is calm, a single lucky window would remain; there the calmest half of the rounds counts.
 """
 
 import math
@@ -22,10 +22,6 @@ WINDOW = 8
 """Rounds that are judged together; those left over at the end belong to the last window."""
 CALM = 1.03
 MAX_REDONE_SHARE = 0.5
-ENOUGH = 5 * WINDOW
-"""Rounds of which a median is taken without disturbed ones, however many there are: on a machine that was hardly ever
-calm, the medians of ten processes spread by 4.4 and 5.2 % with the calmest half of 240 rounds, by 3.1 and 4.6 % with
-the calmest 40 (see benchmarks/README.md)."""
 
 
 def calm_rounds(samples_ms: ArrayLike) -> np.ndarray:
@@ -35,11 +31,11 @@ def calm_rounds(samples_ms: ArrayLike) -> np.ndarray:
 
 
 def counted_rounds(samples_ms: ArrayLike) -> np.ndarray:
-    """Which rounds (rounds,) medians are taken of: calm ones, and the next calmest windows while those are too few."""
+    """Which rounds (rounds,) medians are taken of: calm ones, and the next calmest windows up to half of all rounds."""
     levels, window = _windows(samples_ms)
     counted = levels <= CALM * levels.min()
     for index in np.argsort(levels, kind="stable"):
-        if counted[window].sum() >= min(ENOUGH, len(window) / 2):
+        if 2 * counted[window].sum() >= len(window):
             break
         counted[index] = True
     return counted[window]
