@@ -5,7 +5,8 @@
 Each process opens EfficientFormer-L1 and a network a third its size on ONNX Runtime and on OpenVINO, and measures the
 four side by side on one thread by its CPU time. The spread of a latency is how far the slowest process lies above the
 fastest, in percent; that of L1's ratio to the smaller network is given as well. Processes that finished stay in
-`--work`; the same command goes on from there. The outcome goes to benchmarks/records/repeatability.json.
+`--work` with their samples, which the record leaves out; the same command goes on from there. The outcome
+goes to benchmarks/records/repeatability.json.
 """
 
 import argparse
