@@ -15,9 +15,9 @@ from efficientformer.models.weights import (
     convert_state_dict,
     load_network,
     load_weights,
-    read_weights_metadata,
     save_weights,
 )
+from efficientformer.models.weights_file import read_weights_metadata
 
 SMALL = build_architecture((8, 16, 24, 32), (1, 1, 3, 2), 4, stem_strides=(2, 1), mb3d=MB3D(2, 2, 8, 2))
 
@@ -149,7 +149,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("efficientformer.models.weights.save", full_disk)
+    monkeypatch.setattr("efficientformer.models.weights_file.save", full_disk)
     with pytest.raises(RecordError, match="No space left"):
         save_weights(network, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

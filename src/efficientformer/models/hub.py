@@ -4,17 +4,17 @@ The published EfficientFormers lie in repositories of timm, converted by timm fr
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
+from torch import Tensor
 
 from efficientformer.errors import RecordError
+from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
 from efficientformer.records import atomic_path
-
-if TYPE_CHECKING:
-    from efficientformer.models.network import Network
 
 WEIGHTS, CONFIG, ENTRY = "model.safetensors", "config.json", "efficientformer"
 PUBLISHED_PREPROCESSING = {
@@ -35,28 +35,27 @@ class OnHub(
 ):
     """`save_pretrained`, `from_pretrained` and `push_to_hub` of a network, with its architecture in the config."""
 
-    def _save_pretrained(self: "Network", save_directory: Path) -> None:  # type: ignore[override,misc]
-        from efficientformer.models.weights import save_weights
+    if TYPE_CHECKING:  # what a network has
+        preprocessing: dict[str, Any] | None
 
-        save_weights(self, save_directory / WEIGHTS)
-        config = {
-            "architecture": self.architecture.to_json(),
-            "num_classes": self.num_classes,
-            "resolution": self.resolution,
-            "in_chans": self.in_chans,
-            "preprocessing": self.preprocessing,
-        }
+        def about(self) -> dict[str, str]: ...
+
+        state_dict: Callable[..., dict[str, Tensor]]
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_weights_file(save_directory / WEIGHTS, self.state_dict(), self.about())
+        config = {name: json.loads(value) for name, value in self.about().items()}
+        config["preprocessing"] = self.preprocessing
         # One entry: the mixin would take names of our arguments for the arguments themselves.
         with atomic_path(save_directory / CONFIG) as temporary:
             temporary.write_text(json.dumps({ENTRY: config}, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "Network":  # type: ignore[override]
-        from efficientformer.models.weights import load_network
-
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
         folder = Path(model_id)
         wanted = {name: options.get(name) for name in ("revision", "cache_dir", "token")}
-        network = load_network(folder / WEIGHTS if folder.is_dir() else download(model_id, WEIGHTS, **wanted))
+        weights = folder / WEIGHTS if folder.is_dir() else download(model_id, WEIGHTS, **wanted)
+        network = cls.of(read_weights_metadata(weights), read_tensors(weights), weights)  # type: ignore[attr-defined]
         config = folder / CONFIG if folder.is_dir() else download(model_id, CONFIG, **wanted)
         network.preprocessing = json.loads(config.read_text(encoding="utf-8")).get(ENTRY, {}).get("preprocessing")
         return network

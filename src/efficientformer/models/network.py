@@ -5,7 +5,9 @@ drives a network of timm drives these.
 """
 
 import copy
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid, stage_grids, strided
 from efficientformer.arch.spec import NUM_STAGES, Architecture
-from efficientformer.errors import UsageError
+from efficientformer.errors import ArchitectureError, RecordError, UsageError
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
 from efficientformer.models.hub import OnHub
@@ -78,6 +80,39 @@ class Network(OnHub, nn.Module):
         self.head = _linear(widths[-1], num_classes)
         self.head_dist = _linear(widths[-1], num_classes) if has_distillation_head else None
         self.distilled_training = False
+
+    @classmethod
+    def of(cls, about: Mapping[str, str], tensors: Mapping[str, Tensor], path: Path) -> "Network":
+        """The network of a weights file at `path`: what it says `about` itself, and its tensors. Raises RecordError."""
+        try:
+            resolution = json.loads(about["resolution"])
+            network = cls(
+                Architecture.from_json(json.loads(about["architecture"])),
+                num_classes=int(about["num_classes"]),
+                resolution=resolution if isinstance(resolution, int) else tuple(resolution),
+                in_chans=int(about.get("in_chans", 3)),
+                has_distillation_head="head_dist.weight" in tensors,
+            )
+        except (KeyError, ValueError, TypeError, ArchitectureError, UsageError) as error:
+            raise RecordError(
+                f"{path} does not say which network it belongs to ({error!r}). Build the network with create_model and "
+                "call load_weights."
+            ) from error
+        load_exactly(network, tensors)
+        return network
+
+    def about(self) -> dict[str, str]:
+        """What a weights file says, so that `of` builds this network again. Raises UsageError for a deploy form."""
+        if isinstance(self.stem.norm1, nn.Identity):
+            raise UsageError(
+                "A deploy form has no weights file: save the network before fuse, or export the deploy form."
+            )
+        return {
+            "architecture": json.dumps(self.architecture.to_json()),
+            "num_classes": str(self.num_classes),
+            "resolution": json.dumps(self.resolution),
+            "in_chans": str(self.in_chans),
+        }
 
     def forward(self, x_BCHW: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return self.forward_head(self.forward_features(x_BCHW))
@@ -227,6 +262,24 @@ class Network(OnHub, nn.Module):
 def at_resolution(network: Network, resolution: int | Grid) -> Network:
     """A copy of a network made for images of another size, as `set_resolution` makes it."""
     return copy.deepcopy(network).set_resolution(resolution)
+
+
+def load_exactly(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Load tensors that have the network's own names. Raises RecordError that names what does not fit."""
+    expected = network.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} has no place" for name in tensors if name not in expected]
+    for name in expected.keys() & tensors.keys():
+        if expected[name].shape != tensors[name].shape:
+            problems.append(f"{name} is {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}")
+    if problems:
+        listed = "; ".join(sorted(problems)[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
+        raise RecordError(
+            f"The weights do not fit {network.architecture} with {network.num_classes} classes at resolution "
+            f"{network.resolution}: {listed}. Create the network they were made for, whose resolution at_resolution "
+            "then changes; resize_bias=True resizes attention_bias, and with_head=False leaves out the classifier."
+        )
+    network.load_state_dict(tensors)
 
 
 def _linear(width: int, num_classes: int) -> nn.Module:
