@@ -14,9 +14,9 @@ from efficientformer.pipeline.confirm import Confirmation
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.limits import Limits
 from efficientformer.pipeline.measure import LARGEST
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import resolve_settings
 from efficientformer.pipeline.workspace import Workspace
+from efficientformer.run_dir import RunDir
 from efficientformer.search.slim import State
 from efficientformer.search.subnet import Subnet
 

@@ -4,10 +4,10 @@ from efficientformer.arch.space import QUICK
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.corrections import read_corrections
 from efficientformer.pipeline.phases.verify import correct_broken
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import resolve_settings
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import write_record
+from efficientformer.run_dir import RunDir
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import pytest
 
 from efficientformer.pipeline.console import RunConsole
 from efficientformer.pipeline.oracles import accuracy_oracle, build_supernet, in_mixed_order
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import resolve_settings
 from efficientformer.pipeline.workspace import Workspace
+from efficientformer.run_dir import RunDir
 
 
 @pytest.mark.parametrize("num_images, most", [(1000, 250), (500, 250), (301, 250), (100, 250), (1, 250), (0, 250)])

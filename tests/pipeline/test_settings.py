@@ -2,7 +2,7 @@ import pytest
 
 from efficientformer.arch.space import SPACES
 from efficientformer.errors import UsageError
-from efficientformer.latency.runtimes import ACCELERATORS, RUNTIME_NAMES
+from efficientformer.latency.runtime import ACCELERATORS, RUNTIME_NAMES
 from efficientformer.pipeline.settings import PRESETS, merge_given, read_yaml, resolve_settings
 
 

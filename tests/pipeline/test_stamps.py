@@ -1,7 +1,7 @@
 import pytest
 
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.stamps import Stamp, run_phase
+from efficientformer.run_dir import RunDir
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from efficientformer.cli.options import JsonOption, print_json
 from efficientformer.errors import UsageError
+from efficientformer.run_dir import RunDir
 
 
 def report(run_dir: Path, *, json: JsonOption = False) -> None:
@@ -22,7 +23,7 @@ def report(run_dir: Path, *, json: JsonOption = False) -> None:
     """
     from efficientformer.report.page import render_report
 
-    if not (run_dir / "settings.json").exists():
+    if not RunDir(run_dir).settings.exists():
         raise UsageError(
             f"{run_dir} is not a run directory: it has no settings.json. 'efficientformer design' makes one."
         )

@@ -13,12 +13,12 @@ from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.devices import DeviceOptions, default_clock, open_device
 from efficientformer.latency.measure_networks import check_rounds
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.pipeline.console import RunConsole
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
 from efficientformer.report.analysis_page import FORMAT, RECORD_NAME, render_analysis
+from efficientformer.run_dir import RunDir
 
 PARTIAL_DIR = "rounds"
 

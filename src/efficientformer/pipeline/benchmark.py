@@ -25,12 +25,12 @@ from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.devices import LOCAL, DeviceOptions, default_clock, open_device
 from efficientformer.latency.measure_networks import MIN_ROUNDS, check_rounds
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.pipeline.console import RunConsole
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, file_digest, write_record
 from efficientformer.report.benchmark_page import RECORD_NAME, render_benchmark
+from efficientformer.run_dir import RunDir
 
 COPIES = 3
 """What a runtime needs for a network, in sizes of its file: weights as read and repacked (2.2 measured), and room."""

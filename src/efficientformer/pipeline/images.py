@@ -1,79 +1,64 @@
-"""The images of a run: loaded once, described in `data.json`; and the parts of them that the search may see."""
+"""The images of a run: loaded once, described in `data.json`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from efficientformer.data.dataset import ImageDataset, ImageSplit, holdout
+from efficientformer.data.dataset import ImageDataset, ImageSplit
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError
+from efficientformer.pipeline.console import RunConsole
+from efficientformer.pipeline.settings import Settings
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
-
-if TYPE_CHECKING:
-    from efficientformer.pipeline.workspace import Workspace
+from efficientformer.run_dir import RunDir
 
 
-def load_dataset(workspace: "Workspace") -> ImageDataset:
+def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole) -> ImageDataset:
     """The person's folder or the shipped sample. Broken files are named once and skipped."""
-    settings = workspace.settings
     if settings.data is None:
         dataset = load_sample()
     else:
-        with workspace.console.progress("checking images") as progress:
+        with console.progress("checking images") as progress:
             dataset = load_image_folder(
                 Path(settings.data),
                 val_fraction=settings.val_fraction,
                 seed=settings.seed,
-                known=_known(workspace),
+                known=_known(run_dir),
                 progress=lambda done, total: progress(done, total, ""),
             )
-    _write_record(workspace, dataset)
+    _write_record(run_dir, dataset, settings.resolution)
     text = f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} + {len(dataset.val)} images"
-    workspace.console.phase("data", text)
+    console.phase("data", text)
     for skipped in dataset.skipped[:5]:
-        workspace.console.warn(f"skipped {skipped.file}: {skipped.reason}")
+        console.warn(f"skipped {skipped.file}: {skipped.reason}")
     if len(dataset.skipped) > 5:
-        workspace.console.warn(f"skipped {len(dataset.skipped)} files in all; data.json names every one")
+        console.warn(f"skipped {len(dataset.skipped)} files in all; data.json names every one")
     return dataset
 
 
-def search_splits(workspace: "Workspace") -> tuple[ImageSplit, ImageSplit]:
-    """Training images of the supernet, and those held out to judge subnets; validation images stay untouched."""
-    return _held_out(workspace, workspace.training_images)
-
-
-def judging_splits(workspace: "Workspace") -> tuple[ImageSplit, ImageSplit]:
-    """The same images where they lie: few of them judge, and for these the others need not be read."""
-    return _held_out(workspace, workspace.dataset.train)
-
-
-def _held_out(workspace: "Workspace", images: ImageSplit) -> tuple[ImageSplit, ImageSplit]:
-    return holdout(images, workspace.settings.supernet.held_out, workspace.settings.seed)
-
-
-def load_training_images(workspace: "Workspace") -> ImageSplit:
+def load_training_images(dataset: ImageDataset, settings: Settings, console: RunConsole) -> ImageSplit:
     """The training images, held in memory at twice the resolution where they are large files and fit."""
-    with workspace.console.progress("loading images") as progress:
+    with console.progress("loading images") as progress:
         return hold_in_memory(
-            workspace.dataset.train,
-            2 * workspace.settings.resolution,
+            dataset.train,
+            2 * settings.resolution,
             progress=lambda done, total: progress(done, total, ""),
         )
 
 
-def _known(workspace: "Workspace") -> dict[str, Any] | None:
+def _known(run_dir: RunDir) -> dict[str, Any] | None:
     try:
-        return read_record(workspace.run_dir.data)
+        return read_record(run_dir.data)
     except RecordError:
         return None
 
 
-def _write_record(workspace: "Workspace", dataset: ImageDataset) -> None:
-    preprocessing = Preprocessing.for_dataset(dataset, workspace.settings.resolution)
+def _write_record(run_dir: RunDir, dataset: ImageDataset, resolution: int) -> None:
+    preprocessing = Preprocessing.for_dataset(dataset, resolution)
     record = {**dataset.to_record(), "preprocessing": preprocessing.to_json()}
-    known = _known(workspace)
+    known = _known(run_dir)
     if known is None or any(known.get(name) != value for name, value in record.items()):
-        write_record(workspace.run_dir.data, {**record, "provenance": provenance()})
+        write_record(run_dir.data, {**record, "provenance": provenance()})

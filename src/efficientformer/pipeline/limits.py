@@ -12,12 +12,13 @@ from efficientformer.arch.cost import network_cost
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError, UsageError
+from efficientformer.export.formats.format import written_file
+from efficientformer.export.formats.onnx import ONNX
 from efficientformer.latency.devices import LOCAL, DeviceOptions, open_device
 from efficientformer.latency.preparation import untrained_network
-from efficientformer.latency.runtimes.exported import exported
 from efficientformer.latency.table import weights_mib
+from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.latency.worker.runtime import WorkerRuntime
-from efficientformer.latency.worker.serve import PACKAGES
 from efficientformer.pipeline.workspace import Workspace
 
 UNITS = {
@@ -56,7 +57,7 @@ class Limits:
         shape = (1, 3, settings.resolution, settings.resolution)
         if file is None:
             network = untrained_network(architecture, settings.resolution, len(self._workspace.dataset.classes))
-            with exported(network, shape) as temporary:
+            with written_file(ONNX, network, shape) as temporary:
                 return self.measured(architecture, temporary)
         if "file_mib" in found:
             found["file_mib"] = file.stat().st_size / 2**20

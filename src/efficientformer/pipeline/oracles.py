@@ -10,7 +10,7 @@ from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import BudgetError
 from efficientformer.latency.table import LatencyTable
-from efficientformer.pipeline.images import judging_splits
+from efficientformer.pipeline.held_out import judging_splits
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.search.accuracy import Batch, SupernetAccuracy
 from efficientformer.search.supernet import Supernet

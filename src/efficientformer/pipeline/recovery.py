@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from efficientformer.data.mixing import build_mixing
 from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.fit_images import fit_images
-from efficientformer.pipeline.images import search_splits
+from efficientformer.pipeline.held_out import search_splits
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import atomic_path, digest
 from efficientformer.search.accuracy import absorb_network, extract_network

@@ -5,8 +5,8 @@ from typing import Any
 
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.spec import Architecture
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.records import read_record, write_record
+from efficientformer.run_dir import RunDir
 
 PROMISED = (
     *("budget", "slug", "budget_ms", "predicted_ms", "measured_p50_ms"),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import default_clock
-from efficientformer.latency.runtimes import ACCELERATORS, RuntimeName
+from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.word import Judge
 

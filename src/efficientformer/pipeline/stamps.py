@@ -7,8 +7,8 @@ from typing import Any
 
 from efficientformer import __version__
 from efficientformer.errors import RecordError
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.records import digest, read_record, write_record
+from efficientformer.run_dir import RunDir
 
 
 @dataclass(frozen=True)

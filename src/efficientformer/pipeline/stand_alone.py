@@ -14,7 +14,7 @@ from efficientformer.data.transforms import eval_transform
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.pipeline.fit_images import fit_images
-from efficientformer.pipeline.images import search_splits
+from efficientformer.pipeline.held_out import search_splits
 from efficientformer.pipeline.oracles import load_supernet
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import digest, read_record, write_record

@@ -17,11 +17,11 @@ from efficientformer.latency.staircases import fast_widths, find_steps
 from efficientformer.latency.table import LatencyTable
 from efficientformer.latency.table_error import summarize_error
 from efficientformer.pipeline.console import RunConsole
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.records import read_record
+from efficientformer.run_dir import RunDir
 
 if TYPE_CHECKING:
-    from efficientformer.latency.runtimes import Runtime
+    from efficientformer.latency.runtime import Runtime
     from efficientformer.latency.unseen import UnseenNetwork
 
 CHECK_SEED = 4321

@@ -16,12 +16,12 @@ from efficientformer.models.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.weights import load_network, save_weights
 from efficientformer.pipeline.autotune import fastest_forms
-from efficientformer.pipeline.run_dir import NetworkFiles
 from efficientformer.pipeline.stamps import Stamp
 from efficientformer.pipeline.stand_alone import train_network
 from efficientformer.pipeline.workspace import FoundNetwork, Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, read_record, write_record
+from efficientformer.run_dir import NetworkFiles
 from efficientformer.tasks.classification import evaluate
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog

@@ -14,18 +14,18 @@ from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.pipeline.budget import Budget, parse_budgets
 from efficientformer.pipeline.console import RunConsole
-from efficientformer.pipeline.run_dir import NetworkFiles, RunDir
 from efficientformer.pipeline.settings import Settings
 from efficientformer.pipeline.stamps import Stamp, is_up_to_date, read_stamp, run_phase
 from efficientformer.provenance import FINGERPRINT
 from efficientformer.records import digest, file_digest, read_record
+from efficientformer.run_dir import NetworkFiles, RunDir
 
 if TYPE_CHECKING:
     import torch
 
     from efficientformer.data.dataset import ImageDataset, ImageSplit
     from efficientformer.data.transforms import Preprocessing
-    from efficientformer.latency.runtimes import Runtime
+    from efficientformer.latency.runtime import Runtime
     from efficientformer.latency.table import LatencyTable
     from efficientformer.training.world import World
 
@@ -109,13 +109,13 @@ class Workspace:
     def dataset(self) -> "ImageDataset":
         from efficientformer.pipeline.images import load_dataset
 
-        return load_dataset(self)
+        return load_dataset(self.run_dir, self.settings, self.console)
 
     @cached_property
     def training_images(self) -> "ImageSplit":
         from efficientformer.pipeline.images import load_training_images
 
-        return load_training_images(self)
+        return load_training_images(self.dataset, self.settings, self.console)
 
     @cached_property
     def world(self) -> "World":

@@ -7,6 +7,7 @@ from typing import Any
 
 from efficientformer.errors import RecordError
 from efficientformer.records import read_lines, read_record
+from efficientformer.run_dir import NetworkFiles, RunDir
 
 
 @dataclass(frozen=True)
@@ -18,24 +19,28 @@ class RecordKind:
     verb: str
 
 
+def _kind(path: Path, content: str, verb: str) -> RecordKind:
+    return RecordKind(path.as_posix(), content, verb)
+
+
+_RUN, _NETWORK = RunDir(Path()), NetworkFiles(Path())
 RECORDS = {
-    "settings": RecordKind("settings.json", "the settings of the run", "design"),
-    "data": RecordKind("data.json", "the description of the images", "design"),
-    "table": RecordKind("table.json", "the latency table", "table"),
-    "supernet": RecordKind("supernet/record.json", "the trained supernet's record", "supernet"),
-    "trace": RecordKind("slim/trace.json", "the slimming trace", "slim"),
-    "baselines": RecordKind("slim/baselines.json", "the baselines of slimming", "baselines"),
-    "rank": RecordKind("rank/rank.json", "how the supernet ranks networks", "rank"),
-    "verification": RecordKind("verification.json", "the measurement of the exported files", "verify"),
-    "result": RecordKind("result.json", "the result", "design"),
+    "settings": _kind(_RUN.settings, "the settings of the run", "design"),
+    "data": _kind(_RUN.data, "the description of the images", "design"),
+    "table": _kind(_RUN.table, "the latency table", "table"),
+    "supernet": _kind(_RUN.supernet_record, "the trained supernet's record", "supernet"),
+    "trace": _kind(_RUN.trace, "the slimming trace", "slim"),
+    "baselines": _kind(_RUN.baselines, "the baselines of slimming", "baselines"),
+    "rank": _kind(_RUN.rank, "how the supernet ranks networks", "rank"),
+    "verification": _kind(_RUN.verification, "the measurement of the exported files", "verify"),
+    "result": _kind(_RUN.result, "the result", "design"),
 }
 NETWORK_RECORDS = {
-    "architecture": RecordKind("architecture.json", "the architecture", "slim"),
-    "train": RecordKind("train.json", "the training record", "train"),
-    "evaluation": RecordKind("evaluation.json", "the evaluation", "evaluate"),
-    "export": RecordKind("export.json", "the export record", "export"),
+    "architecture": _kind(_NETWORK.architecture, "the architecture", "slim"),
+    "train": _kind(_NETWORK.train_record, "the training record", "train"),
+    "evaluation": _kind(_NETWORK.evaluation, "the evaluation", "evaluate"),
+    "export": _kind(_NETWORK.export_record, "the export record", "export"),
 }
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def load_run(run_dir: Path) -> Run:
     records = _read(run_dir, RECORDS, "", unreadable)
     if not records and not unreadable:
         raise RecordError(f"{run_dir} holds no records. Give the --run-dir of an earlier command.")
-    run = Run(run_dir, records, _lines(run_dir / "supernet" / METRICS), (), unreadable)
+    run = Run(run_dir, records, _lines(RunDir(run_dir).supernet_metrics), (), unreadable)
     return replace(run, networks=_networks(run, unreadable))
 
 
@@ -142,14 +147,14 @@ def _networks(run: Run, unreadable: dict[str, str]) -> tuple[NetworkRun, ...]:
         promises = run.promises()
     except (AttributeError, KeyError, TypeError):
         promises = []  # a malformed record: the sections that show it say so
-    folder = run.run_dir / "networks"
+    run_dir = RunDir(run.run_dir)
     asked = [str(row["slug"]) for row in promises if row.get("slug")]
-    found = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    found = sorted(path.name for path in run_dir.networks.glob("*") if path.is_dir())
     networks = []
     for slug in dict.fromkeys([*(slug for slug in asked if is_slug(slug)), *found]):
-        records = _read(folder / slug, NETWORK_RECORDS, f"networks/{slug}/", unreadable)
+        records = _read(run_dir.networks / slug, NETWORK_RECORDS, f"networks/{slug}/", unreadable)
         budgets = tuple(row for row in promises if row.get("slug") == slug)
-        networks.append(NetworkRun(slug, budgets, records, _lines(folder / slug / METRICS)))
+        networks.append(NetworkRun(slug, budgets, records, _lines(run_dir.network(slug).metrics)))
     return tuple(networks)
 
 

@@ -15,11 +15,10 @@ from efficientformer.errors import EfficientFormerError
 from efficientformer.records import write_text
 from efficientformer.report import record_sections, result_sections, style, wording
 from efficientformer.report.load import RECORDS, Note, Run, load_run
+from efficientformer.run_dir import RunDir
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-REPORT_NAME = "report.html"
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def render_report(run_dir: Path) -> Path:
     The page needs no network. Raises RecordError when there is no record to show or the page cannot be written.
     """
     run = load_run(Path(run_dir))
-    path = run.run_dir / REPORT_NAME
+    path = RunDir(run.run_dir).report
     write_text(path, render_page(run))
     return path
 

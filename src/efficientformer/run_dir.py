@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +10,49 @@ from efficientformer.errors import RecordError, UsageError
 from efficientformer.records import read_record, write_record
 
 
-@dataclass(frozen=True)
 class NetworkFiles:
     """The folder of one found network."""
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.architecture = folder / "architecture.json"
+        self.metrics = folder / "metrics.jsonl"
+        self.checkpoint = folder / "checkpoint.pt"
+        self.train_record = folder / "train.json"
+        self.weights = folder / "weights.safetensors"
+        self.evaluation = folder / "evaluation.json"
+        self.onnx = folder / "model.onnx"
+        self.export_record = folder / "export.json"
 
-    architecture = property(lambda self: self.folder / "architecture.json")
-    metrics = property(lambda self: self.folder / "metrics.jsonl")
-    checkpoint = property(lambda self: self.folder / "checkpoint.pt")
-    train_record = property(lambda self: self.folder / "train.json")
-    weights = property(lambda self: self.folder / "weights.safetensors")
-    evaluation = property(lambda self: self.folder / "evaluation.json")
-    onnx = property(lambda self: self.folder / "model.onnx")
-    export_record = property(lambda self: self.folder / "export.json")
 
-
-@dataclass(frozen=True)
 class RunDir:
     """One run on disk. Everything else about the run can be rebuilt from these files."""
 
-    root: Path
-
-    settings = property(lambda self: self.root / "settings.json")
-    data = property(lambda self: self.root / "data.json")
-    table = property(lambda self: self.root / "table.json")
-    table_partial = property(lambda self: self.root / "table.partial.jsonl")
-    supernet_metrics = property(lambda self: self.root / "supernet" / "metrics.jsonl")
-    supernet_checkpoint = property(lambda self: self.root / "supernet" / "checkpoint.pt")
-    supernet_weights = property(lambda self: self.root / "supernet" / "weights.safetensors")
-    supernet_record = property(lambda self: self.root / "supernet" / "record.json")
-    evaluations = property(lambda self: self.root / "slim" / "evaluations.jsonl")
-    slim_steps = property(lambda self: self.root / "slim" / "steps.jsonl")
-    recovery_metrics = property(lambda self: self.root / "slim" / "recovery.jsonl")
-    recovery_checkpoint = property(lambda self: self.root / "slim" / "recovery.pt")
-    corrections = property(lambda self: self.root / "slim" / "corrections.json")
-    baselines = property(lambda self: self.root / "slim" / "baselines.json")
-    trials = property(lambda self: self.root / "slim" / "trials")
-    trace = property(lambda self: self.root / "slim" / "trace.json")
-    rank = property(lambda self: self.root / "rank" / "rank.json")
-    rank_trained = property(lambda self: self.root / "rank" / "trained")
-    verification = property(lambda self: self.root / "verification.json")
-    result = property(lambda self: self.root / "result.json")
-    report = property(lambda self: self.root / "report.html")
+    def __init__(self, root: Path) -> None:
+        supernet, slim, rank = root / "supernet", root / "slim", root / "rank"
+        self.root = root
+        self.settings = root / "settings.json"
+        self.data = root / "data.json"
+        self.table = root / "table.json"
+        self.table_partial = root / "table.partial.jsonl"
+        self.supernet_metrics = supernet / "metrics.jsonl"
+        self.supernet_checkpoint = supernet / "checkpoint.pt"
+        self.supernet_weights = supernet / "weights.safetensors"
+        self.supernet_record = supernet / "record.json"
+        self.evaluations = slim / "evaluations.jsonl"
+        self.slim_steps = slim / "steps.jsonl"
+        self.recovery_metrics = slim / "recovery.jsonl"
+        self.recovery_checkpoint = slim / "recovery.pt"
+        self.corrections = slim / "corrections.json"
+        self.baselines = slim / "baselines.json"
+        self.trials = slim / "trials"
+        self.trace = slim / "trace.json"
+        self.rank = rank / "rank.json"
+        self.rank_trained = rank / "trained"
+        self.networks = root / "networks"
+        self.verification = root / "verification.json"
+        self.result = root / "result.json"
+        self.report = root / "report.html"
 
     def recovered(self, step: int) -> Path:
         """Weights of the supernet after a step of slimming that trained them."""
@@ -65,7 +64,7 @@ class RunDir:
         return {int(path.stem.removeprefix("recovered-")): path for path in paths}
 
     def network(self, slug: str) -> NetworkFiles:
-        return NetworkFiles(self.root / "networks" / slug)
+        return NetworkFiles(self.networks / slug)
 
     def stamp(self, phase: str) -> Path:
         return self.root / "stamps" / f"{phase}.json"
