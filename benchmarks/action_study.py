@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from efficientformer.pipeline.measure import prepare_untrained
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.records import read_record
 from efficientformer.search.subnet import Subnet
 from studies import mean_interval, measured, open_run, parse, share, subnet_top1, verb, write_outcome

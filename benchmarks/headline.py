@@ -26,7 +26,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.latency.measurement import Measurement
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.measure import prepare_untrained
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import digest, read_record, write_record
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step

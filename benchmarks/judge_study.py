@@ -24,7 +24,7 @@ from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.pipeline.images import judging_splits
 from efficientformer.pipeline.oracles import load_supernet
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.records import read_record
 from efficientformer.search.accuracy import Batch, extract_network, reestimate_batch_norm
 from efficientformer.search.subnet import Subnet

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.pipeline.phases.rank import alone_score, drawn_subnets
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.records import read_record
 from efficientformer.search.subnet import Subnet
 from studies import open_run, parse, share, side_by_side, verb, write_outcome

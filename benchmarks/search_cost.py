@@ -31,7 +31,7 @@ from efficientformer.arch.space import SPACES
 from efficientformer.cli.options import RunOptions, open_workspace
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.oracles import build_supernet
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.pipeline.settings import Settings
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record

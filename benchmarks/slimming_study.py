@@ -22,7 +22,7 @@ import numpy as np
 from efficientformer.arch.spec import Architecture
 from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.measure import prepare_untrained
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, digest, read_record
 from efficientformer.search.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by

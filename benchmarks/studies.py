@@ -18,7 +18,7 @@ from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement
 from efficientformer.latency.prepared import Prepared
 from efficientformer.pipeline.console import RunConsole
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.pipeline.settings import resolve_settings
 from efficientformer.pipeline.stand_alone import initial_network, stand_alone_score
 from efficientformer.pipeline.workspace import Workspace

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from efficientformer.pipeline.oracles import accuracy_oracle, load_supernet
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.records import read_record
 from judge_study import JUDGES, RECORDS, known_networks
 from studies import open_run, parse, share, side_by_side, verb, write_outcome

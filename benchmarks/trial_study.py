@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from efficientformer.pipeline.run_dir import RunDir
+from efficientformer.run_dir import RunDir
 from efficientformer.records import read_record
 from efficientformer.search.subnet import Subnet
 from studies import over_seeds, side_by_side, subnet_top1, write_outcome

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from efficientformer.arch.spec import Architecture
     from efficientformer.export.onnx import export_onnx
     from efficientformer.latency.build_table import build_table
+    from efficientformer.latency.devices import open_runtime
     from efficientformer.latency.measure_networks import Subject, measure_networks
-    from efficientformer.latency.runtimes import open_runtime
     from efficientformer.latency.table import LatencyTable
     from efficientformer.models.create import create_model
     from efficientformer.models.fuse import fuse
@@ -39,7 +39,7 @@ _MODULES = {
     "load_network": "models.weights",
     "load_weights": "models.weights",
     "measure_networks": "latency.measure_networks",
-    "open_runtime": "latency.runtimes",
+    "open_runtime": "latency.devices",
     "slim": "search.slim",
 }
 __all__ = [

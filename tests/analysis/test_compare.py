@@ -9,8 +9,8 @@ from efficientformer.analysis.compare import TOLERANCE, check_output, compare
 from efficientformer.analysis.compared_network import prepare_network
 from efficientformer.analysis.network_source import find_sources
 from efficientformer.errors import LatencyError
+from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.prepared import Calls
-from efficientformer.latency.runtimes import open_runtime
 from efficientformer.provenance import machine
 
 

@@ -11,7 +11,7 @@ from efficientformer.analysis.compared_network import check_file, prepare_networ
 from efficientformer.analysis.network_source import NetworkSource, find_sources
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.errors import LatencyError
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.latency.devices import open_runtime
 from efficientformer.models.create import create_model
 from efficientformer.models.weights import save_weights
 
@@ -103,7 +103,7 @@ def test_trained_weights_of_ours_are_compared_with_their_own_output(kept, tmp_pa
 
 
 def compared_network_input() -> np.ndarray:
-    from efficientformer.latency.prepared import input_sample
+    from efficientformer.export.files import input_sample
 
     return input_sample((1, 3, 64, 64))
 

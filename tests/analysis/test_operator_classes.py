@@ -1,7 +1,7 @@
 import pytest
 
 from efficientformer.analysis.operator_classes import CLASSES, Roles, class_of, num_fused, written_class
-from efficientformer.latency.profilers import Operator, OperatorTime
+from efficientformer.latency.profilers.profile import Operator, OperatorTime
 from efficientformer.report import hotspot_figures
 
 MIXED = [

@@ -9,9 +9,9 @@ import pytest
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.cli.app import run
+from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.entries import Entry
 from efficientformer.latency.fit_table import fit_table, plan_table
-from efficientformer.latency.runtimes import open_runtime
 from efficientformer.latency.table import LatencyTable
 from efficientformer.records import read_record, write_record
 

@@ -11,7 +11,7 @@ import efficientformer
 
 PACKAGE = Path(efficientformer.__file__).parent
 LAYERS = [
-    {"errors", "records", "provenance", ""},
+    {"errors", "records", "provenance", "run_dir", ""},
     {"arch"},
     {"models", "data"},
     {"export", "tasks"},
@@ -23,6 +23,8 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+CROWDED = 16
+"""Files that a folder may have; `cli/` has one for each verb."""
 TORCH_FREE = [
     "efficientformer",
     "efficientformer.arch.space",
@@ -45,17 +47,91 @@ TORCH_FREE = [
 ]
 
 
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
 def imports_of(path: Path) -> set[str]:
-    """Names inside the package that a module imports, wherever the import stands."""
+    """Modules of the package that a module imports, wherever the import stands."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "efficientformer":
-            found.add(node.module or "")
-            if node.module == "efficientformer":
-                found |= {f"efficientformer.{alias.name}" for alias in node.names}
+            modules = {f"{node.module}.{alias.name}" for alias in node.names} & set(NAMES)
+            found |= modules or {node.module or ""}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "efficientformer"}
     return found
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import one another, directly or not (Tarjan's strongly connected components)."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        order[name] = lowest[name] = len(order)
+        path.append(name)
+        for other in arrows[name]:
+            if other not in order:
+                visit(other)
+            if other in path:
+                lowest[name] = min(lowest[name], lowest[other])
+        if lowest[name] == order[name]:
+            start = path.index(name)
+            found.append(sorted(path[start:]))
+            del path[start:]
+
+    for name in arrows:
+        if name not in order:
+            visit(name)
+    return [group for group in found if len(group) > 1 or group[0] in arrows[group[0]]]
+
+
+def floors(folder: Path) -> dict[str, set[str]]:
+    """By the name of a file or folder in `folder`, those beside it that it imports."""
+    arrows: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).parts[0]
+        arrows.setdefault(own, set())
+        for module in imports_of(path):
+            target = NAMES.get(module)
+            if target is not None and target.is_relative_to(folder):
+                arrows[own].add(target.relative_to(folder).parts[0])
+    return {own: others - {own} for own, others in arrows.items()}
+
+
+FOLDERS = sorted({path.parent for path in MODULES})
+
+
+def test_no_files_import_one_another():
+    # Public names are resolved lazily, by the root.
+    arrows = {name: imports_of(path) & set(NAMES) for name, path in NAMES.items() if name != "efficientformer"}
+    assert circles({name: others & set(arrows) for name, others in arrows.items()}) == []
+
+
+def test_circles_are_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"d"}}) == [["b", "c"], ["d"]]
+
+
+@pytest.mark.parametrize("folder", [path for path in FOLDERS if path != PACKAGE], ids=lambda path: path.name)
+def test_inside_a_folder_imports_point_downward_too(folder):
+    """Its files and folders can be put on floors: none is above and below another at the same time."""
+    arrows = floors(folder)
+    # What stands at the door of a folder opens its rooms by name.
+    arrows.pop("__init__.py", None)
+    assert circles({own: others & set(arrows) for own, others in arrows.items()}) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_no_hall_is_crowded(folder):
+    files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert folder.name == "cli" or len(files) <= CROWDED, f"{folder.name}/ has {len(files)} files"
 
 
 def folder_of(module: str) -> str:

@@ -2,7 +2,7 @@ import pytest
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB3D
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.latency.devices import open_runtime
 
 PACKAGES = {"openvino": "efficientformer.latency.runtimes.openvino", "mnn": "MNN"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from efficientformer.errors import LatencyError
 from efficientformer.latency.build_table import build_table
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.table import LatencyTable
 from efficientformer.provenance import machine
 from efficientformer.records import read_lines
@@ -67,7 +67,7 @@ def test_killed_process_loses_no_finished_round(tiny_space, tmp_path):
         import os, pathlib, signal
         from efficientformer.arch.space import SearchSpace
         from efficientformer.latency.build_table import build_table
-        from efficientformer.latency.runtimes import open_runtime
+        from efficientformer.latency.devices import open_runtime
 
         def kill(done, total, text):
             if text.startswith("round 2"):

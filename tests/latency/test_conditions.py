@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from efficientformer.latency.conditions import conditions, conditions_at, memory_growth
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.latency.devices import open_runtime
 from efficientformer.provenance import load_average
 
 from .synthetic import Device

@@ -7,9 +7,9 @@ import torch
 from efficientformer.arch.space import QUICK
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.export.onnx import export_onnx
+from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement, interval_holds
-from efficientformer.latency.runtimes import open_runtime
 from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
 

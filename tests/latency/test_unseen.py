@@ -4,8 +4,8 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import IMAGENET, QUICK, SearchSpace
 from efficientformer.latency.anchors import choose_anchors
 from efficientformer.latency.build_table import build_table
+from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.network_sample import spread_networks
-from efficientformer.latency.runtimes import open_runtime
 from efficientformer.latency.table import weights_mib
 from efficientformer.latency.unseen import UnseenNetwork, draw_unseen, measure_unseen, split_chunks
 from efficientformer.records import read_lines

@@ -16,8 +16,8 @@ from torch import nn
 from efficientformer.analysis.network_source import NetworkSource
 from efficientformer.analysis.random_weights import randomize
 from efficientformer.errors import LatencyError
+from efficientformer.export.files import input_sample
 from efficientformer.latency.preparation import same_weights
-from efficientformer.latency.prepared import input_sample
 from efficientformer.models.create import create_model
 from efficientformer.models.fuse import fuse
 from efficientformer.models.network import Network, at_resolution

@@ -17,7 +17,7 @@ from efficientformer.latency.clock import Clock
 from efficientformer.latency.measure_networks import Subject, measure_networks
 from efficientformer.latency.measurement import Measurement, Ratio
 from efficientformer.latency.prepared import Calls, Prepared
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timer import Progress
 
 TOLERANCE = 1e-2

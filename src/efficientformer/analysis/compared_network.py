@@ -20,8 +20,8 @@ from efficientformer.analysis.network_source import NetworkSource
 from efficientformer.analysis.published import PublishedTop1, timm_top1, zoo_top1
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.export.onnx import export_onnx
-from efficientformer.latency.onnx_graph import declared_inputs, read_graph
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.export.onnx_graph import declared_inputs, read_graph
+from efficientformer.latency.runtimes import open_in_process
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, file_digest, read_record, write_record
 
@@ -128,7 +128,7 @@ def check_file(path: Path, resolution: int | None) -> tuple[int, int, int, int]:
 def _given_file(source: NetworkSource, resolution: int | None) -> ComparedNetwork:
     path = Path(source.target)
     shape = check_file(path, resolution)
-    logits = open_runtime("onnxruntime").open(path, shape).output()
+    logits = open_in_process("onnxruntime").open(path, shape).output()
     cost = graph_cost(path, shape)
     return ComparedNetwork(
         source=source,

@@ -7,8 +7,9 @@ from efficientformer.analysis.build_network import build_network
 from efficientformer.analysis.network_source import find_sources
 from efficientformer.analysis.operator_classes import CLASSES, Roles, class_of, num_fused
 from efficientformer.errors import UsageError
-from efficientformer.latency.profilers import ROUNDS, Profile, find_profiler
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.profilers import ROUNDS, find_profiler
+from efficientformer.latency.profilers.profile import Profile
+from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timer import Progress
 
 DEFAULT_NETWORKS = {

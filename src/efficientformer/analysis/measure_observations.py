@@ -16,7 +16,7 @@ from efficientformer.errors import LatencyError
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.measure_networks import ROUNDS, Subject, measure_networks
 from efficientformer.latency.preparation import same_weights
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timer import Progress
 
 

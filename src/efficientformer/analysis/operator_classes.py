@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from efficientformer.latency.profilers import Operator, OperatorTime
 from efficientformer.latency.profilers.kinds import COMPUTING, Family, family_of
+from efficientformer.latency.profilers.profile import Operator, OperatorTime
 
 CLASSES = {
     "patch_embedding": "stem, patch embedding and the downsamples between stages",

@@ -15,9 +15,9 @@ from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.budget import parse_budgets
 from efficientformer.pipeline.console import RunConsole
-from efficientformer.pipeline.run_dir import RunDir
 from efficientformer.pipeline.settings import Settings, merge_given, read_yaml, resolve_settings
 from efficientformer.pipeline.workspace import Workspace
+from efficientformer.run_dir import RunDir
 
 
 @Parameter(name="*")

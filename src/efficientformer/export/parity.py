@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ def onnx_parity(
     `input_shape` is the file's, batch first; at least `num_images` random images are compared. Outputs that are not a
     number make the result one that is not, and so no tolerance is met.
     """
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = _session(path)
     input_name = session.get_inputs()[0].name
     generator = torch.Generator().manual_seed(seed)
     module = copy.deepcopy(module).cpu().eval()
@@ -27,3 +28,13 @@ def onnx_parity(
         (exported,) = session.run(None, {input_name: images.numpy()})
         differences.append((module(images) - torch.from_numpy(exported)).abs().max())
     return torch.stack(differences).max().item()
+
+
+def onnx_output(path: Path, x: np.ndarray) -> np.ndarray:
+    """The first output of an ONNX file for `x`, its only input, by ONNX Runtime."""
+    session = _session(path)
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -18,7 +18,7 @@ from efficientformer.latency.fit_table import TablePlan, fit_table, plan_table
 from efficientformer.latency.partial import PartialRounds
 from efficientformer.latency.preparation import prepare_architecture, prepare_chain
 from efficientformer.latency.prepared import Prepared
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.table import LatencyTable
 from efficientformer.latency.timer import Progress, time_interleaved
 from efficientformer.provenance import provenance

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Protocol, runtime_checkable
 
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.provenance import differences, load_average, machine
 
 ROOT = Path("/")

@@ -18,7 +18,7 @@ from efficientformer.latency.partial import PartialRounds
 from efficientformer.latency.preparation import prepare_architecture, prepare_chain
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.quiet import quiet_median, resampled_quiet_medians
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.table import LatencyTable, MeasuredNetwork
 from efficientformer.latency.timer import Progress
 from efficientformer.provenance import provenance

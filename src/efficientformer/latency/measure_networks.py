@@ -14,7 +14,7 @@ from efficientformer.latency.conditions import conditions_at
 from efficientformer.latency.measurement import Measurement, paired_ratio
 from efficientformer.latency.partial import PartialRounds
 from efficientformer.latency.prepared import Prepared
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timer import MIN_SAMPLE_MS, Progress
 from efficientformer.provenance import provenance
 

@@ -13,7 +13,7 @@ from efficientformer.arch.parts import Grid
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.chains import Chain
 from efficientformer.latency.prepared import Prepared
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.models.create import create_model
 from efficientformer.models.forms import DeployForms, forms_of
 from efficientformer.models.fuse import fuse_in_place

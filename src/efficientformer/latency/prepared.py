@@ -49,8 +49,3 @@ class InProcess:
 
     def output(self) -> np.ndarray:
         return self.first_output(self.run())
-
-
-def input_sample(input_shape: tuple[int, ...]) -> np.ndarray:
-    """The input that every runtime times a network of this input shape on."""
-    return np.random.default_rng(0).standard_normal(input_shape, dtype=np.float32)

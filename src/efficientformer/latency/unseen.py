@@ -21,7 +21,7 @@ from efficientformer.latency.network_sample import spread_networks
 from efficientformer.latency.partial import PartialRounds
 from efficientformer.latency.preparation import prepare_architecture
 from efficientformer.latency.quiet import percentile_interval, quiet_median, resampled_quiet_medians
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.table import LatencyTable, MeasuredNetwork, weights_mib
 from efficientformer.latency.timer import Progress
 

@@ -1,7 +1,7 @@
 """What an executed operator stands for, on graphs written by hand as runtimes leave them."""
 
-from efficientformer.latency.profilers import Operator
 from efficientformer.latency.profilers.exported_graph import Executed, ExportedGraph
+from efficientformer.latency.profilers.profile import Operator
 
 
 def chain(*names: str, skips: dict[str, tuple[str, ...]] | None = None) -> ExportedGraph:

@@ -1,5 +1,5 @@
+from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.profilers import find_profiler
-from efficientformer.latency.runtimes import open_runtime
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from efficientformer.latency.profilers import Operator
+from efficientformer.latency.profilers.profile import Operator
 from efficientformer.latency.profilers.pytorch import LOG_LEVEL, profile_pytorch
 from efficientformer.latency.runtimes.pytorch import PyTorch
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.prepared import Calls, input_sample
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.export.files import input_sample
+from efficientformer.latency.devices import open_runtime
+from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.cuda import require_cuda
 
 from .conftest import SHAPE

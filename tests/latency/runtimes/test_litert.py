@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.litert import LiteRTConverter
-from efficientformer.latency.prepared import Calls, input_sample
+from efficientformer.export.files import input_sample
+from efficientformer.export.formats.litert import LiteRTConverter
+from efficientformer.latency.prepared import Calls
 
 from .conftest import SHAPE
 

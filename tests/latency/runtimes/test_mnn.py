@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import input_sample
+from efficientformer.export.files import input_sample
 
 from .conftest import SHAPE
 
@@ -19,7 +19,7 @@ from efficientformer.latency.runtimes.mnn import Mnn, _converted
 def test_standard_output_is_left_to_the_results(onnx_file):
     program = (
         "from pathlib import Path\n"
-        "from efficientformer.latency.runtimes import open_runtime\n"
+        "from efficientformer.latency.devices import open_runtime\n"
         "print('before')\n"
         f"prepared = open_runtime('mnn').open(Path({str(onnx_file)!r}), {SHAPE})\n"
         "print('after'); prepared.output()"

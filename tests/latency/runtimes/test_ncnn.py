@@ -14,11 +14,12 @@ from torch import nn
 from efficientformer.arch.parts import Part, block_part, downsample_part, head_part, stem_part
 from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.errors import LatencyError
+from efficientformer.export.files import input_sample
+from efficientformer.export.formats.ncnn import NcnnFormat
 from efficientformer.latency.build_table import build_table
-from efficientformer.latency.prepared import Calls, input_sample
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.latency.devices import open_runtime
+from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
-from efficientformer.latency.worker.pnnx import NcnnFiles
 from efficientformer.latency.worker.runtime import WorkerRuntime
 from efficientformer.models.fuse import fuse
 from efficientformer.models.parts import build_part, part_input_shape
@@ -158,7 +159,7 @@ def test_files_that_cannot_be_run_are_refused(ncnn, onnx_file, tmp_path):
 
 def test_a_wrong_conversion_is_not_timed(ncnn, onnx_file):
     right = OnnxRuntime(1).open(onnx_file, SHAPE).output()
-    files = NcnnFiles()
+    files = NcnnFormat()
     files.check(onnx_file, SHAPE, 1.001 * right)
     for wrong, told in ((right[:, :5], r"shape \[1, 5\] instead of \[1, 10\]"), (1.5 * right, "is off by 50 %")):
         with pytest.raises(LatencyError, match=f"ncnn gives an output .*{told} .*Measure it with another runtime"):
@@ -171,7 +172,7 @@ def test_a_missing_package_is_named_with_its_remedy(package, told):
         "import importlib.util as util; find = util.find_spec\n"
         f"util.find_spec = lambda name, *rest: None if name == {package!r} else find(name, *rest)\n"
         "from efficientformer.errors import LatencyError\n"
-        "from efficientformer.latency.runtimes import open_runtime\n"
+        "from efficientformer.latency.devices import open_runtime\n"
         "try: open_runtime('ncnn')\n"
         "except LatencyError as error: print(error)"
     )

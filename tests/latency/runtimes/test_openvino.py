@@ -19,7 +19,7 @@ def test_nothing_is_told_to_its_maker(onnx_file, tmp_path):
         "def refuse(*_): raise SystemExit('a connection was opened')\n"
         "socket.socket.connect = refuse\n"
         "from pathlib import Path\n"
-        "from efficientformer.latency.runtimes import open_runtime\n"
+        "from efficientformer.latency.devices import open_runtime\n"
         f"open_runtime('openvino').open(Path({str(onnx_file)!r}), {SHAPE}).output()\n"
         "from openvino.tools.ovc import telemetry_utils\n"
         "print(telemetry_utils.tm.__name__, 'openvino_telemetry' in sys.modules)"
@@ -55,7 +55,7 @@ def test_signals_still_arrive_when_networks_are_gone(onnx_file):
     program = (
         "import faulthandler, gc, os, signal\n"
         "from pathlib import Path\n"
-        "from efficientformer.latency.runtimes import open_runtime\n"
+        "from efficientformer.latency.devices import open_runtime\n"
         "faulthandler.enable()\n"
         "signal.signal(signal.SIGUSR1, lambda *_: print('arrived'))\n"
         "runtime = open_runtime('openvino')\n"

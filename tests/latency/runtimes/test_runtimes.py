@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.prepared import Calls, input_sample
-from efficientformer.latency.runtimes import RUNTIME_NAMES, open_runtime
+from efficientformer.export.files import input_sample
+from efficientformer.latency.devices import open_runtime
+from efficientformer.latency.prepared import Calls
+from efficientformer.latency.runtime import RUNTIME_NAMES
 
 from .conftest import SHAPE, random_network
 
@@ -152,7 +154,7 @@ def test_files_of_two_inputs_are_refused(name, tmp_path):
 def test_a_missing_package_is_named_with_its_remedy(name, package, remedy):
     program = f"import sys; sys.modules[{package!r}] = None\n" + (
         "from efficientformer.errors import LatencyError\n"
-        "from efficientformer.latency.runtimes import open_runtime\n"
+        "from efficientformer.latency.devices import open_runtime\n"
         f"try: open_runtime({name!r})\n"
         "except LatencyError as error: print(error)"
     )

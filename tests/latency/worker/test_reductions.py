@@ -3,8 +3,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from efficientformer.export.formats.reductions import REDUCTIONS, reduce_over_two_axes
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
-from efficientformer.latency.worker.reductions import REDUCTIONS, reduce_over_two_axes
 
 SHAPE = (2, 3, 4, 5)
 

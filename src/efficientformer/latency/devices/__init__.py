@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from efficientformer.errors import UsageError
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.runtimes import ACCELERATORS, Runtime, open_runtime
+from efficientformer.latency.runtime import ACCELERATORS, Runtime
+from efficientformer.latency.runtimes import open_in_process, usable
 
 LOCAL = "local"
+CRASHING = frozenset({"ncnn"})
+"""Runtimes that may end their process on a network they cannot run, so they get one of their own."""
 FORMS = """\
   local              this machine, in this process
   python:PATH        this machine, by another Python that has the runtime, such as python:/opt/edge/bin/python
@@ -31,6 +34,20 @@ class DeviceOptions:
     """Cores of a phone that may be used, as a hexadecimal mask for taskset, such as f0."""
     litert_python: str | None = None
     """Python that has litert-torch, which makes the files for runtime litert; this one by default."""
+
+
+def open_runtime(name: str, threads: int = 1) -> Runtime:
+    """The runtime of that name on this machine; one of `CRASHING` runs in another process.
+
+    Raises UsageError for an unknown one or a number of threads that it cannot have, LatencyError for one whose package
+    or device is missing here.
+    """
+    if name not in CRASHING:
+        return open_in_process(name, threads)
+    from efficientformer.latency.worker.local import local_worker
+
+    with usable(name, threads):
+        return local_worker(name, threads)
 
 
 def open_device(options: DeviceOptions, runtime: str, threads: int = 1) -> Runtime:

@@ -3,23 +3,22 @@
 import functools
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from efficientformer.errors import LatencyError, UsageError
+from efficientformer.export.formats.format import Format
 from efficientformer.latency.devices.model_files import ModelFiles
 from efficientformer.latency.devices.phone import FOLDER, Phone
 from efficientformer.latency.devices.phone_benchmarks import benchmark_of
 from efficientformer.latency.devices.programs import StartedForEachSample
 from efficientformer.latency.prepared import Calls
-
-if TYPE_CHECKING:
-    from torch import nn
+from efficientformer.latency.runtime import OpensFiles
 
 PROGRAMS = "/data/local/tmp"
 RESULT = f"{FOLDER}/result.csv"
 
 
-class AdbDevice:
+class AdbDevice(OpensFiles):
     """The runtime on the phone with this serial number, or on the only one.
 
     `program` is where its benchmark program lies on the phone, /data/local/tmp by default; `cores` a hexadecimal mask.
@@ -51,6 +50,10 @@ class AdbDevice:
         return ModelFiles(self._benchmark.file_format, self._litert_python)
 
     @property
+    def format(self) -> Format:
+        return self._files.format
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         return self._files.suffixes
 
@@ -65,12 +68,6 @@ class AdbDevice:
     @functools.cached_property
     def _machine(self) -> dict[str, Any]:
         return self._phone.machine()
-
-    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> StartedForEachSample:
-        path = self._files.export(module, input_shape)
-        network = self._timed(path, input_shape)
-        path.unlink()
-        return network
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> StartedForEachSample:
         return self._timed(self._files.lower(path, input_shape), input_shape)

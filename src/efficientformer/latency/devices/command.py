@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.devices.model_files import FORMATS, ModelFiles
+from efficientformer.export.formats.open import FORMAT_NAMES
+from efficientformer.latency.devices.model_files import ModelFiles
 from efficientformer.latency.devices.programs import StartedForEachSample, run_program
 from efficientformer.latency.prepared import Calls
 from efficientformer.provenance import FINGERPRINT
@@ -114,8 +115,8 @@ def _problem(said: dict[str, Any]) -> str | None:
         return f'prints no "runtime" with exactly {", ".join(RUNTIME_FIELDS)}'
     if not isinstance(runtime["name"], str) or not isinstance(runtime["options"], dict):
         return 'prints a "runtime" whose name is no text or whose options are no object'
-    if said.get("format") not in FORMATS:
-        return f'prints "format" {said.get("format")!r}, which is none of {", ".join(FORMATS)}'
+    if said.get("format") not in FORMAT_NAMES:
+        return f'prints "format" {said.get("format")!r}, which is none of {", ".join(FORMAT_NAMES)}'
     if said.get("clock") not in ("wall", "cpu"):
         return f'prints "clock" {said.get("clock")!r}, which is neither wall nor cpu'
     return None

@@ -9,6 +9,7 @@ import re
 from typing import Any, Protocol
 
 from efficientformer.errors import LatencyError, UsageError
+from efficientformer.export.formats.open import FormatName
 from efficientformer.latency.prepared import Calls
 
 MS_PER_S = 1e3
@@ -19,7 +20,7 @@ _NUMBER = r"[\d.]+(?:e[+-]?\d+)?"
 class Benchmark(Protocol):
     program: str
     """What the program is called."""
-    file_format: str
+    file_format: FormatName
     """What it reads, one of `model_files.FORMATS`."""
     chooses_cores: bool
     """Whether it decides itself which cores it runs on."""
@@ -41,7 +42,7 @@ class OnnxRuntimePerfTest:
     """Writes a line for every call: name, seconds, memory, load, index. Its own first call is not among them."""
 
     program = "onnxruntime_perf_test"
-    file_format = "onnx"
+    file_format: FormatName = "onnx"
     chooses_cores = False
 
     def describe(self, threads: int) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class LiteRTBenchmarkModel:
     """
 
     program = "benchmark_model"
-    file_format = "tflite"
+    file_format: FormatName = "tflite"
     chooses_cores = False
 
     def describe(self, threads: int) -> dict[str, Any]:
@@ -97,7 +98,7 @@ class Benchncnn:
     """
 
     program = "benchncnn"
-    file_format = "ncnn"
+    file_format: FormatName = "ncnn"
     chooses_cores = True
 
     def describe(self, threads: int) -> dict[str, Any]:

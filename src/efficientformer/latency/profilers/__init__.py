@@ -5,53 +5,18 @@ it stands for, so that a reader need not guess from the runtime's names what a p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from efficientformer.latency.runtimes import Runtime
+from efficientformer.latency.profilers.profile import Profile
+from efficientformer.latency.runtime import Runtime
 
 if TYPE_CHECKING:
     from torch import nn
 
 ROUNDS = 20
-Profiler = Callable[["nn.Module", tuple[int, ...], int], "Profile"]
+Profiler = Callable[["nn.Module", tuple[int, ...], int], Profile]
 """From a module in deploy form, its input shape and a number of rounds to the times of its operators."""
-
-
-@dataclass(frozen=True)
-class Operator:
-    """An operator as the network was written: its type, and the path of its module, such as "blocks.0/mlp/fc1"."""
-
-    kind: str
-    path: str
-
-
-@dataclass(frozen=True)
-class OperatorTime:
-    """An operator that the runtime executed, under the runtime's own name for its type.
-
-    `computes` are the operators it stands for; empty for what the runtime added, such as a change of layout.
-    """
-
-    kind: str
-    ms: float
-    computes: tuple[Operator, ...]
-
-
-@dataclass(frozen=True)
-class Profile:
-    """`total_ms` is timed without the profiler, `written` the network's operators in order, before any was fused.
-
-    `source` says what the times are; with `is_shares` only their proportions come from the profiler, and they add up
-    to the total by construction.
-    """
-
-    source: str
-    is_shares: bool
-    total_ms: float
-    operators: tuple[OperatorTime, ...]
-    written: tuple[Operator, ...]
 
 
 def find_profiler(runtime: Runtime) -> Profiler | None:

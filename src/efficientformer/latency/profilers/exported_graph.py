@@ -11,8 +11,8 @@ from pathlib import Path
 
 import onnx
 
-from efficientformer.latency.profilers import Operator
 from efficientformer.latency.profilers.kinds import COMPUTING, family_of
+from efficientformer.latency.profilers.profile import Operator
 
 # They hold weights and shapes, and are gone once a runtime has loaded the file.
 CONSTANTS = frozenset({"Constant", "ConstantOfShape", "Identity", "Shape"})

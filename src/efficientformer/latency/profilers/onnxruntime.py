@@ -10,12 +10,13 @@ import numpy as np
 import onnx
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import input_sample
-from efficientformer.latency.profilers import OperatorTime, Profile
+from efficientformer.export.files import input_sample
+from efficientformer.export.formats.format import written_file
+from efficientformer.export.formats.onnx import ONNX
 from efficientformer.latency.profilers.exported_graph import Executed, ExportedGraph
+from efficientformer.latency.profilers.profile import OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns
 from efficientformer.latency.quiet import quiet_median
-from efficientformer.latency.runtimes.exported import exported
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def profile_onnxruntime(
     """Times of the operators of a module in deploy form, which add up to nearly the total. Raises LatencyError."""
     with (
         tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder,
-        exported(module, input_shape) as path,
+        written_file(ONNX, module, input_shape) as path,
     ):
         written = ExportedGraph.load(path)
         network = runtime.open(path, input_shape)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import input_sample
-from efficientformer.latency.profilers import OperatorTime, Profile
+from efficientformer.export.files import input_sample
+from efficientformer.export.formats.format import written_file
+from efficientformer.export.formats.onnx import ONNX
 from efficientformer.latency.profilers.exported_graph import Executed, ExportedGraph
 from efficientformer.latency.profilers.kinds import family_of
+from efficientformer.latency.profilers.profile import OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns
 from efficientformer.latency.quiet import quiet_median
-from efficientformer.latency.runtimes.exported import exported
 from efficientformer.latency.runtimes.openvino import OpenVino
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ SOURCE = "OpenVINO's counters, which swell on a busy machine: used as shares of 
 
 def profile_openvino(runtime: OpenVino, module: "nn.Module", input_shape: tuple[int, ...], rounds: int) -> Profile:
     """Times of the operators of a module in deploy form, scaled to the total. Raises LatencyError."""
-    with exported(module, input_shape) as path:
+    with written_file(ONNX, module, input_shape) as path:
         written = ExportedGraph.load(path)
         network = runtime.open(path, input_shape)
         graphs: list[list[Any]] = []

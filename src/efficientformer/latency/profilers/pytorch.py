@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from efficientformer.latency.prepared import input_sample
-from efficientformer.latency.profilers import Operator, OperatorTime, Profile
+from efficientformer.export.files import input_sample
+from efficientformer.latency.profilers.profile import Operator, OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns
 from efficientformer.latency.quiet import quiet_median
 from efficientformer.latency.runtimes.pytorch import PyTorch, inference

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
+from efficientformer.export.files import input_sample
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.prepared import Calls, input_sample
+from efficientformer.latency.prepared import Calls
+from efficientformer.latency.runtime import InThisProcess
 from efficientformer.latency.runtimes.pytorch import no_files
-from efficientformer.provenance import machine
 
 WARMUP_RUNS = 3
 
@@ -53,7 +54,7 @@ class OnDevice:
         return self.output_tensor.cpu().numpy()
 
 
-class Cuda:
+class Cuda(InThisProcess):
     """The current CUDA device, in single precision without TensorFloat-32."""
 
     name = "cuda"
@@ -61,7 +62,7 @@ class Cuda:
 
     def __init__(self, threads: int = 1) -> None:
         require_cuda(self.name, threads)
-        self.threads = threads
+        super().__init__(threads)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -78,9 +79,6 @@ class Cuda:
                 "intra_op_threads": self.threads,
             },
         }
-
-    def machine(self) -> dict[str, Any]:
-        return machine()
 
     def prepare(self, module: nn.Module, input_shape: tuple[int, ...]) -> OnDevice:
         module = copy.deepcopy(module).cuda().eval()

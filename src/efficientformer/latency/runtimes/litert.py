@@ -1,39 +1,34 @@
 """LiteRT (once TensorFlow Lite) on the CPU, whose XNNPACK kernels were the fastest of all runtimes tried."""
 
-import functools
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ai_edge_litert
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import InProcess, input_sample
-from efficientformer.latency.runtimes.exported import check_only_input, existing_file
-from efficientformer.provenance import machine
+from efficientformer.export.files import check_only_input, existing_file, input_sample
+from efficientformer.export.formats.format import Format
+from efficientformer.export.formats.open import open_format
+from efficientformer.latency.prepared import InProcess
+from efficientformer.latency.runtime import InThisProcess, OpensFiles
 
-if TYPE_CHECKING:
-    from torch import nn
-
-Convert = Callable[["nn.Module", tuple[int, ...], Path], None]
 DELEGATE = "XNNPACK"
 
 
-class LiteRT:
+class LiteRT(OpensFiles, InThisProcess):
     """`threads` threads; files for it are made by the Python at `converter_python`, or by this one.
 
-    See `export.litert` for what a Python that converts needs.
+    See `export.formats.litert` for what a Python that converts needs.
     """
 
     name = "litert"
     suffixes = (".tflite",)
 
     def __init__(self, threads: int = 1, converter_python: str | None = None) -> None:
-        self.threads = threads
-        self._converter_python = converter_python
+        super().__init__(threads)
+        self._format = open_format("tflite", converter_python)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -44,21 +39,9 @@ class LiteRT:
             "options": {"delegate": DELEGATE, "intra_op_threads": self.threads},
         }
 
-    def machine(self) -> dict[str, Any]:
-        return machine()
-
-    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> InProcess:
-        # The interpreter keeps the file mapped into memory, which on some systems forbids removing it.
-        with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
-            path = Path(folder) / "part.tflite"
-            self._convert(module, input_shape, path)
-            return self.open(path, input_shape)
-
-    @functools.cached_property
-    def _convert(self) -> Convert:
-        from efficientformer.export.litert import LiteRTConverter
-
-        return LiteRTConverter(self._converter_python).convert
+    @property
+    def format(self) -> Format:
+        return self._format
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
         path = existing_file(path, self.suffixes)

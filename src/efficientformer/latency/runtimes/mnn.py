@@ -15,30 +15,27 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import InProcess, input_sample
-from efficientformer.latency.runtimes.exported import check_only_input, existing_file, exported
-from efficientformer.provenance import machine
-
-if TYPE_CHECKING:
-    from torch import nn
+from efficientformer.export.files import check_only_input, existing_file, input_sample
+from efficientformer.latency.prepared import InProcess
+from efficientformer.latency.runtime import InThisProcess, OpensFiles
 
 CONVERT = "import _tools, sys; _tools.mnnconvert(sys.argv)"
 STDOUT = 1
 
 
-class Mnn:
+class Mnn(OpensFiles, InThisProcess):
     """`threads` threads in single precision, which MNN calls high: lower ones may compute in halves where they can."""
 
     name = "mnn"
     suffixes = (".onnx", ".mnn")
 
     def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
+        super().__init__(threads)
         self._mnn = _import_mnn()
 
     def describe(self) -> dict[str, Any]:
@@ -49,13 +46,6 @@ class Mnn:
             "precision": "fp32",
             "options": {"precision": "high", "gelu": "tanh", "intra_op_threads": self.threads},
         }
-
-    def machine(self) -> dict[str, Any]:
-        return machine()
-
-    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> InProcess:
-        with exported(module, input_shape) as path:
-            return self.open(path, input_shape)
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
         path = existing_file(path, self.suffixes)

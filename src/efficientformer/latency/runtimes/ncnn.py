@@ -1,6 +1,6 @@
 """ncnn on the CPU, in single precision. It crashes on graphs that it cannot run, so it is used in workers only.
 
-Opens what `worker/pnnx.py` makes of an ONNX file. Its arrays have no batch axis: it runs one image at a time.
+Opens what `export.formats.ncnn` makes of an ONNX file. Its arrays have no batch axis: it runs one image at a time.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ import numpy as np
 from ncnn import Mat, Net  # pyright: ignore[reportAttributeAccessIssue] (names of its extension module)
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import InProcess, input_sample
-from efficientformer.latency.runtimes.exported import check_only_input, existing_file
-from efficientformer.provenance import machine
+from efficientformer.export.files import check_only_input, existing_file, input_sample
+from efficientformer.latency.prepared import InProcess
+from efficientformer.latency.runtime import InThisProcess
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,14 +29,11 @@ HALF_PRECISION = (
 INPUT_AXES = ("2", "11", "1", "0")
 
 
-class Ncnn:
+class Ncnn(InThisProcess):
     """`threads` threads inside each layer."""
 
     name = "ncnn"
     suffixes = (".param",)
-
-    def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -46,9 +43,6 @@ class Ncnn:
             "precision": "fp32",
             "options": {"winograd": True, "packing": True, "intra_op_threads": self.threads},
         }
-
-    def machine(self) -> dict[str, Any]:
-        return machine()
 
     def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> InProcess:
         raise LatencyError("ncnn may crash, so modules are prepared for it in a worker: open_runtime('ncnn').")

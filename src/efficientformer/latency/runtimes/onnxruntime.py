@@ -5,30 +5,24 @@ Below the highest level it keeps plain convolution layouts, which made Efficient
 
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnxruntime
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import InProcess, input_sample
-from efficientformer.latency.runtimes.exported import check_only_input, existing_file, exported, in_one_line
-from efficientformer.provenance import machine
-
-if TYPE_CHECKING:
-    from torch import nn
+from efficientformer.export.files import check_only_input, existing_file, in_one_line, input_sample
+from efficientformer.latency.prepared import InProcess
+from efficientformer.latency.runtime import InThisProcess, OpensFiles
 
 PROVIDER = "CPUExecutionProvider"
 ERRORS_ONLY = 3
 
 
-class OnnxRuntime:
+class OnnxRuntime(OpensFiles, InThisProcess):
     """`threads` threads inside each operator, operators one after another."""
 
     name = "onnxruntime"
     suffixes = (".onnx",)
-
-    def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -44,13 +38,6 @@ class OnnxRuntime:
                 "spinning": "within a call" if self.threads > 1 else "none",
             },
         }
-
-    def machine(self) -> dict[str, Any]:
-        return machine()
-
-    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> InProcess:
-        with exported(module, input_shape) as path:
-            return self.open(path, input_shape)
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
         session = self.session(existing_file(path, self.suffixes), self.session_options())

@@ -8,28 +8,25 @@ import functools
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import InProcess, input_sample
-from efficientformer.latency.runtimes.exported import check_only_input, existing_file, exported, in_one_line
-from efficientformer.provenance import machine
-
-if TYPE_CHECKING:
-    from torch import nn
+from efficientformer.export.files import check_only_input, existing_file, in_one_line, input_sample
+from efficientformer.latency.prepared import InProcess
+from efficientformer.latency.runtime import InThisProcess, OpensFiles
 
 DEVICE = "CPU"
 TELEMETRY = "openvino_telemetry"
 
 
-class OpenVino:
+class OpenVino(OpensFiles, InThisProcess):
     """`threads` threads inside each operator, one stream, single precision although the CPU may offer bfloat16."""
 
     name = "openvino"
     suffixes = (".onnx", ".xml")
 
     def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
+        super().__init__(threads)
         self._openvino = _import_openvino()
 
     def describe(self) -> dict[str, Any]:
@@ -46,13 +43,6 @@ class OpenVino:
                 "cpu_pinning": False,
             },
         }
-
-    def machine(self) -> dict[str, Any]:
-        return machine()
-
-    def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> InProcess:
-        with exported(module, input_shape) as path:
-            return self.open(path, input_shape)
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
         model = self.read(existing_file(path, self.suffixes))

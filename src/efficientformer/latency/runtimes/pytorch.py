@@ -9,18 +9,16 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import InProcess, input_sample
-from efficientformer.provenance import machine
+from efficientformer.export.files import input_sample
+from efficientformer.latency.prepared import InProcess
+from efficientformer.latency.runtime import InThisProcess
 
 
-class PyTorch:
+class PyTorch(InThisProcess):
     """Eager PyTorch on the CPU with `threads` threads, in inference mode."""
 
     name = "pytorch"
     suffixes = ()
-
-    def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -30,9 +28,6 @@ class PyTorch:
             "precision": "fp32",
             "options": {"mode": "eager", "memory_format": "contiguous", "intra_op_threads": self.threads},
         }
-
-    def machine(self) -> dict[str, Any]:
-        return machine()
 
     def prepare(self, module: nn.Module, input_shape: tuple[int, ...]) -> InProcess:
         run = inference(module.cpu().eval(), torch.from_numpy(input_sample(input_shape)), self.threads)

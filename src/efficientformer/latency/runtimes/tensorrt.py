@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import input_sample
+from efficientformer.export.files import check_only_input, existing_file, input_sample
+from efficientformer.latency.runtime import InThisProcess, OpensFiles
 from efficientformer.latency.runtimes.cuda import OnDevice, require_cuda
-from efficientformer.latency.runtimes.exported import check_only_input, existing_file, exported
-from efficientformer.provenance import machine
 
 if TYPE_CHECKING:
     tensorrt: Any = None  # Where the package is not installed, pyright takes this very file for it.
@@ -30,7 +28,7 @@ class _Messages(tensorrt.ILogger):
             self.errors.append(msg)
 
 
-class TensorRT:
+class TensorRT(OpensFiles, InThisProcess):
     """Engines for the current CUDA device, in single precision without TensorFloat-32."""
 
     name = "tensorrt"
@@ -38,7 +36,7 @@ class TensorRT:
 
     def __init__(self, threads: int = 1) -> None:
         require_cuda(self.name, threads)
-        self.threads = threads
+        super().__init__(threads)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -53,13 +51,6 @@ class TensorRT:
                 "intra_op_threads": self.threads,
             },
         }
-
-    def machine(self) -> dict[str, Any]:
-        return machine()
-
-    def prepare(self, module: nn.Module, input_shape: tuple[int, ...]) -> OnDevice:
-        with exported(module, input_shape) as path:
-            return self.open(path, input_shape)
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> OnDevice:
         messages = _Messages()

@@ -15,19 +15,20 @@ import torch._inductor.config
 from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.prepared import InProcess, input_sample
+from efficientformer.export.files import input_sample
+from efficientformer.latency.prepared import InProcess
+from efficientformer.latency.runtime import InThisProcess
 from efficientformer.latency.runtimes.pytorch import inference, no_files
-from efficientformer.provenance import machine
 
 
-class TorchCompile:
+class TorchCompile(InThisProcess):
     """One graph for the whole network, compiled for `threads` CPU threads and one input shape."""
 
     name = "torch_compile"
     suffixes = ()
 
     def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
+        super().__init__(threads)
         self._compiler = _compiler_version()
 
     def describe(self) -> dict[str, Any]:
@@ -45,9 +46,6 @@ class TorchCompile:
                 "intra_op_threads": self.threads,
             },
         }
-
-    def machine(self) -> dict[str, Any]:
-        return machine()
 
     def prepare(self, module: nn.Module, input_shape: tuple[int, ...]) -> InProcess:
         """Compile, which takes seconds. Raises LatencyError for a network that is not one graph."""

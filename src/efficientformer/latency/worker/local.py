@@ -7,8 +7,8 @@ import sys
 
 from efficientformer.errors import LatencyError
 from efficientformer.latency.worker.connection import Transport
+from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.latency.worker.runtime import WorkerRuntime
-from efficientformer.latency.worker.serve import PACKAGES
 from efficientformer.latency.worker.source import PYTHON_CODE
 
 # Either would make the other environment import packages of ours.

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from efficientformer.errors import LatencyError, UsageError
+from efficientformer.export.files import existing_file
+from efficientformer.export.formats.open import format_of
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls
-from efficientformer.latency.runtimes.exported import existing_file
 from efficientformer.latency.worker.connection import Connection, Transport, WorkerDiedError
-from efficientformer.latency.worker.files import files_of, open_files
-from efficientformer.latency.worker.serve import PACKAGES
+from efficientformer.latency.worker.files import files_of
+from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.provenance import differences
 from efficientformer.records import digest, file_digest
 
@@ -60,9 +61,9 @@ class WorkerNetwork:
 class WorkerRuntime:
     """The runtime called `name`, with `threads` threads, where `transport` leads.
 
-    `converter_python` makes files for LiteRT, see `export.litert`. A lost worker is replaced after the pauses given.
-    Raises UsageError for a runtime that needs PyTorch, LatencyError for a worker that does not start, whose Python is
-    too old or lacks the runtime's package.
+    `converter_python` makes files for LiteRT, see `export.formats.litert`. A lost worker is replaced after the pauses
+    given. Raises UsageError for a runtime that needs PyTorch, LatencyError for a worker that does not start, whose
+    Python is too old or lacks the runtime's package.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class WorkerRuntime:
         self.name = name
         self.threads = threads
         self._transport = transport
-        self._files = open_files(name, converter_python)
+        self._format = format_of(name, converter_python)
         self._reconnect_after_s = tuple(reconnect_after_s)
         self._connection: Connection | None = None
         self._opened: set[int] = set()
@@ -99,11 +100,11 @@ class WorkerRuntime:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        return (".onnx", ".param") if self.name == "ncnn" else tuple(self._hello["suffixes"])
+        return tuple(dict.fromkeys((*self._format.suffixes, *self._hello["suffixes"])))
 
     def describe(self) -> dict[str, Any]:
         described = self._hello["runtime"]
-        return {**described, "options": {**described["options"], **self._files.options}}
+        return {**described, "options": {**described["options"], **self._format.options}}
 
     def machine(self) -> dict[str, Any]:
         return self._hello["machine"]
@@ -118,7 +119,7 @@ class WorkerRuntime:
 
     def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> WorkerNetwork:
         number = next(self._numbers)
-        path = self._files.export(module, input_shape, self._own_folder(number))
+        path = self._format.write(module, input_shape, self._own_folder(number))
         return self._open(number, path, input_shape)
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> WorkerNetwork:
@@ -144,7 +145,7 @@ class WorkerRuntime:
         )
 
     def _open(self, number: int, path: Path, input_shape: tuple[int, ...]) -> WorkerNetwork:
-        lowered = self._files.lower(path, input_shape, self._own_folder(number))
+        lowered = self._format.lower(path, input_shape, self._own_folder(number))
         network = WorkerNetwork(self, number, path, lowered, tuple(input_shape))
         weakref.finalize(network, self._unused.append, number).atexit = False
         self._persist(
@@ -156,7 +157,7 @@ class WorkerRuntime:
             ),
         )
         if lowered != path:
-            self._files.check(path, network.input_shape, network.output())
+            self._format.check(path, network.input_shape, network.output())
         return network
 
     def _persist(

@@ -21,19 +21,13 @@ import numpy as np
 from efficientformer.errors import EfficientFormerError, LatencyError, RecordError
 from efficientformer.latency.conditions import conditions, memory_growth
 from efficientformer.latency.prepared import Calls, Prepared
-from efficientformer.latency.runtimes import Runtime, open_runtime
+from efficientformer.latency.runtime import Runtime
+from efficientformer.latency.runtimes import open_in_process
 from efficientformer.latency.timer import undisturbed
 from efficientformer.latency.worker.messages import CHUNK, Payload, receive_header, send
+from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.records import atomic_path
 
-# What each runtime that needs no PyTorch is imported as, and what it is installed as.
-PACKAGES = {
-    "onnxruntime": ("onnxruntime", "onnxruntime"),
-    "openvino": ("openvino", "openvino"),
-    "mnn": ("MNN", "MNN"),
-    "ncnn": ("ncnn", "ncnn"),
-    "litert": ("ai_edge_litert", "ai-edge-litert"),
-}
 KEPT_S = 24 * 3600.0
 Answer = tuple[Mapping[str, Any], bytes]
 
@@ -154,11 +148,7 @@ def _runtime(name: str, threads: int) -> Runtime:
     module, package = PACKAGES[name]
     if importlib.util.find_spec(module) is None:
         raise LatencyError(f"{sys.executable} has no {module}. Run there: {sys.executable} -m pip install {package}")
-    if name == "ncnn":
-        from efficientformer.latency.runtimes.ncnn import Ncnn
-
-        return Ncnn(threads)
-    return open_runtime(name, threads)
+    return open_in_process(name, threads)
 
 
 def _sha256(path: Path) -> str:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2]
 ROOT_MODULES = ("__init__.py", "errors.py", "provenance.py", "records.py")
+FOLDERS = ("export", "latency")
 # Read by every shell alike, whatever its rules of quoting: no quotes, no line breaks.
 PYTHON_CODE = "import sys;exec(sys.stdin.buffer.readline())"
 
 
 def modules() -> dict[str, tuple[str, bool]]:
     """Every module that a worker may import: name to (source, whether it is a package)."""
-    paths = [PACKAGE / name for name in ROOT_MODULES] + sorted((PACKAGE / "latency").rglob("*.py"))
+    paths = [PACKAGE / name for name in ROOT_MODULES]
+    paths += [path for folder in FOLDERS for path in sorted((PACKAGE / folder).rglob("*.py"))]
     return {_name(path): (path.read_text(encoding="utf-8"), path.stem == "__init__") for path in paths}
 
 

@@ -1,27 +1,16 @@
-"""What runtimes that read exported files share: a file for a module, and refusing files that do not fit."""
+"""Exported files as every runtime meets them: refusing those that do not fit, and the input that they get."""
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from efficientformer.errors import LatencyError
 
-if TYPE_CHECKING:
-    from torch import nn
 
-
-@contextlib.contextmanager
-def exported(module: "nn.Module", input_shape: tuple[int, ...]) -> Iterator[Path]:
-    """A temporary ONNX file of the module for inputs of exactly `input_shape`."""
-    from efficientformer.export.onnx import write_onnx
-
-    # A runtime may keep the file mapped into memory, which on some systems forbids removing it.
-    with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "part.onnx"
-        write_onnx(module, input_shape, path)
-        yield path
+def input_sample(input_shape: tuple[int, ...]) -> np.ndarray:
+    """The input that every runtime times a network of this input shape on."""
+    return np.random.default_rng(0).standard_normal(input_shape, dtype=np.float32)
 
 
 def existing_file(path: Path, suffixes: Sequence[str]) -> Path:

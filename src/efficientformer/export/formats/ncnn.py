@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.onnx_graph import declared_inputs, read_graph
-from efficientformer.latency.runtimes.exported import check_only_input
-from efficientformer.latency.worker.files import OnnxFiles
-from efficientformer.latency.worker.reductions import reduce_over_two_axes
+from efficientformer.export.files import check_only_input, input_sample
+from efficientformer.export.formats.onnx import OnnxFormat
+from efficientformer.export.formats.reductions import reduce_over_two_axes
+from efficientformer.export.onnx_graph import declared_inputs, read_graph
 
 TIMEOUT_S = 900.0
 NUM_LAST_LINES = 4
@@ -29,8 +29,10 @@ TOLERANCE = 1e-2
 """Largest difference from ONNX Runtime, as a share of the largest output."""
 
 
-class NcnnFiles(OnnxFiles):
+class NcnnFormat(OnnxFormat):
     """Makes .param and .bin in single precision. Raises LatencyError when pnnx is not installed."""
+
+    suffixes = (".onnx", ".param")
 
     def __init__(self) -> None:
         self._program = _program()
@@ -58,9 +60,9 @@ class NcnnFiles(OnnxFiles):
         return folder / lowered.name
 
     def check(self, path: Path, input_shape: tuple[int, ...], output: np.ndarray) -> None:
-        from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
+        from efficientformer.export.parity import onnx_output
 
-        expected = OnnxRuntime(1).open(path, input_shape).output()
+        expected = onnx_output(path, input_sample(input_shape))
         if output.size != expected.size:
             found = f"an output of shape {list(output.shape)} instead of {list(expected.shape)}"
         else:

@@ -15,19 +15,34 @@ import tempfile
 import warnings
 import weakref
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from efficientformer.errors import LatencyError
+from efficientformer.export.formats.onnx import OnnxFormat
 from efficientformer.records import atomic_path
+
+if TYPE_CHECKING:
+    from torch import nn
 
 WORKER = Path(__file__).with_name("litert_worker.py")
 REMEDY = (
     "Give litert-torch an environment of its own: python3 -m venv litert && litert/bin/pip install litert-torch, "
     "then --litert-python litert/bin/python."
 )
+
+
+class LiteRTFormat(OnnxFormat):
+    """Converted by litert-torch in the Python at `converter_python`, or in this one."""
+
+    suffixes = (".tflite",)
+
+    def __init__(self, converter_python: str | None = None) -> None:
+        self._converter = LiteRTConverter(converter_python)
+
+    def write(self, module: "nn.Module", input_shape: tuple[int, ...], folder: Path) -> Path:
+        path = folder / "network.tflite"
+        self._converter.convert(module, input_shape, path)
+        return path
 
 
 class LiteRTConverter:
@@ -41,7 +56,7 @@ class LiteRTConverter:
         self._process: subprocess.Popen[str] | None = None
         self._messages = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
 
-    def convert(self, module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
+    def convert(self, module: "nn.Module", input_shape: tuple[int, ...], path: Path) -> None:
         """Write `module` for inputs of exactly `input_shape`. Raises LatencyError when it cannot be converted."""
         with tempfile.TemporaryDirectory(prefix="efficientformer-") as folder, atomic_path(path) as temporary:
             program = Path(folder) / "program.pt2"
@@ -94,7 +109,9 @@ def _this_python() -> str:
     return sys.executable
 
 
-def _save_program(module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
+def _save_program(module: "nn.Module", input_shape: tuple[int, ...], path: Path) -> None:
+    import torch
+
     module = copy.deepcopy(module).cpu().eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
