@@ -17,7 +17,7 @@ from efficientformer.pipeline.measure import LARGEST
 from efficientformer.pipeline.settings import resolve_settings
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.run_dir import RunDir
-from efficientformer.search.slim import State
+from efficientformer.search.candidates import State
 from efficientformer.search.subnet import Subnet
 
 HEADROOM = 0.02

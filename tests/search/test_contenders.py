@@ -1,8 +1,8 @@
 import random
 
 from efficientformer.arch.space import SearchSpace
+from efficientformer.search.candidates import State
 from efficientformer.search.contenders import LEAST, contenders
-from efficientformer.search.slim import State
 from efficientformer.search.subnet import Subnet
 
 SPACE = SearchSpace("by-hand", (64, 64, 64, 64), (2, 2, 4, 4), 8)

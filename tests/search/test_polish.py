@@ -3,8 +3,8 @@ import random
 import pytest
 
 from efficientformer.arch.space import SearchSpace
+from efficientformer.search.candidates import State
 from efficientformer.search.polish import polish
-from efficientformer.search.slim import State
 from efficientformer.search.subnet import Subnet
 
 SPACE = SearchSpace("by-hand", (64, 64, 64, 64), (2, 2, 4, 4), 8)

@@ -1,36 +1,17 @@
 """Slimming on a space small enough to solve by hand."""
 
-import math
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import possible_actions
+from efficientformer.search.candidates import State
 from efficientformer.search.importance import path_importance, stage_importances
-from efficientformer.search.slim import State, best_candidate, scores_known, slim, weigh
+from efficientformer.search.slim import save_at_least, shortest, slim
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import patient, weigh_in_turn
 
-SPACE = SearchSpace("by-hand", (32, 16, 16, 16), (2, 1, 1, 2), 2)
-ALPHAS = [
-    [{"MB4D": 0.8, "identity": 0.2}, {"MB4D": 0.6, "identity": 0.4}],  # 4.0, 1.5: sum 5.5
-    [{"MB4D": 0.5, "identity": 0.5}],  # 1.0
-    [{"MB4D": 0.3, "MB3D": 0.5, "identity": 0.2}],  # 4.0
-    [{"MB4D": 0.1, "MB3D": 0.8, "identity": 0.1}, {"MB4D": 0.2, "MB3D": 0.1, "identity": 0.7}],  # 9.0, 0.43
-]
-
-
-def latency(architecture) -> float:
-    """1 ms per MB4D, 2 per MB3D, and a quarter of a millisecond per 16 channels."""
-    blocks = sum(2 if block.kind == "MB3D" else 1 for stage in architecture.stages for block in stage.blocks)
-    return blocks + sum(architecture.widths) / 64
-
-
-def start() -> State:
-    subnet = Subnet.largest(SPACE)
-    return State(subnet, latency(subnet.architecture), 90.0)
+from .by_hand import ALPHAS, SPACE, latency, scores, start
 
 
 def test_importance_is_the_odds_of_a_block_against_its_absence():
@@ -92,12 +73,12 @@ def test_blocks_that_go_together_are_named_by_their_places_before():
 
 
 def test_a_stride_takes_fewer_steps_down_to_the_same_smallest_network():
-    options = dict(latency=latency, accuracy=lambda subnet: sum(subnet.architecture.depths))
+    weigh = weigh_in_turn(latency, patient(lambda subnet: sum(subnet.architecture.depths)))
     ends = []
-    for least_saving in (None, lambda latency_ms: 0.2 * latency_ms):
+    for stride in (shortest, save_at_least(lambda latency_ms: 0.2 * latency_ms, latency)):
         steps = []
         with pytest.raises(BudgetError, match=r"5\.000 ms"):
-            for step in slim(start(), ALPHAS, SPACE, least_saving=least_saving, **options):
+            for step in slim(start(), ALPHAS, SPACE, weigh, stride=stride):
                 steps.append(step)
         assert steps[-1].state.subnet.architecture == SPACE.smallest()
         ends.append(len(steps))
@@ -115,8 +96,8 @@ def test_the_action_with_the_lowest_drop_per_millisecond_wins():
     top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}
     state = start()
     by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
-    step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=by_result.__getitem__))
-    assert [candidate.score for candidate in step.candidates] == pytest.approx([1.0, 0.5, 4.0])
+    step = next(slim(state, ALPHAS, SPACE, weigh_in_turn(latency, patient(by_result.__getitem__))))
+    assert scores(step) == pytest.approx([1.0, 0.5, 4.0])
     assert step.candidates[step.taken].action.name == "remove_mb3d"
     assert step.state.latency_ms == pytest.approx(state.latency_ms - 1)
     assert step.state.accuracy == 89.5
@@ -126,38 +107,13 @@ def test_a_gain_in_accuracy_comes_before_everything():
     top1 = {"identity": 90.0, "remove_mb3d": 89.9, "narrow": 90.5}
     state = start()
     by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
-    step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=by_result.__getitem__))
+    step = next(slim(state, ALPHAS, SPACE, weigh_in_turn(latency, patient(by_result.__getitem__))))
     assert step.candidates[step.taken].action.name == "narrow"
 
 
 def test_of_equal_scores_the_larger_saving_wins():
-    state = start()
-    step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=lambda subnet: 90.0))
+    step = next(slim(start(), ALPHAS, SPACE, weigh_in_turn(latency, patient(lambda subnet: 90.0))))
     assert step.candidates[step.taken].action.name == "identity"
-
-
-def test_an_action_that_saves_nothing_is_refused_without_evaluating_it():
-    evaluated = []
-    state = start()
-    action = possible_actions(state.subnet, ALPHAS, SPACE)[0]
-    candidate = weigh(action, state, lambda _: state.latency_ms, evaluated.append)
-    assert candidate.score is None and candidate.accuracy is None and not evaluated
-    assert best_candidate([candidate]) is None
-
-
-def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
-    def judge(subnet):
-        return 90.0 - sum(subnet.architecture.widths) / 64 - subnet.architecture.num_mb3d
-
-    everyone = threading.Barrier(3, timeout=10)
-
-    def judge_together(subnet):
-        everyone.wait()
-        return judge(subnet)
-
-    with ThreadPoolExecutor(3) as executor:
-        together = next(slim(start(), ALPHAS, SPACE, latency=latency, accuracy=judge_together, executor=executor))
-    assert together == next(slim(start(), ALPHAS, SPACE, latency=latency, accuracy=judge))
 
 
 def test_where_none_of_the_papers_actions_saves_time_any_other_may():
@@ -165,30 +121,13 @@ def test_where_none_of_the_papers_actions_saves_time_any_other_may():
         return 1.0 + architecture.depths[0]
 
     first = Subnet.largest(SPACE)
+    weigh = weigh_in_turn(only_stage_1, patient(lambda subnet: 90.0))
     seen = []
     with pytest.raises(BudgetError, match=r"Slimming ended at 2\.000 ms"):
-        for step in slim(State(first, 3.0, 90.0), ALPHAS, SPACE, latency=only_stage_1, accuracy=lambda subnet: 90.0):
+        for step in slim(State(first, 3.0, 90.0), ALPHAS, SPACE, weigh):
             seen.append(step)
     (step,) = seen
     assert len(step.candidates) > 3 and str(step.candidates[step.taken].action) == "block 1 of stage 1 becomes identity"
-
-
-def test_what_cannot_win_any_more_need_not_be_judged_and_the_step_is_the_same():
-    # Scores 1.0, 0.5 and 4.0, as above.
-    top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}
-    state = start()
-    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
-    asked = []
-
-    def hopeful(subnet, least_accuracy):
-        asked.append(least_accuracy)
-        return by_result[subnet] if by_result[subnet] >= least_accuracy else None
-
-    step = next(slim(state, ALPHAS, SPACE, latency=latency, accuracy=by_result.__getitem__, hopeful=hopeful))
-    assert asked == pytest.approx([float("-inf"), 90 - 1.0 * 1.0, 90 - 0.5 * 0.25])
-    assert [candidate.score for candidate in step.candidates] == [pytest.approx(1.0), pytest.approx(0.5), None]
-    assert step.candidates[2].below == pytest.approx(89.875) and step.candidates[2].saved_ms > 0
-    assert step.candidates[step.taken].action.name == "remove_mb3d"
 
 
 def test_a_step_starts_from_what_its_network_is_worth_after_recovery():
@@ -197,14 +136,15 @@ def test_a_step_starts_from_what_its_network_is_worth_after_recovery():
     def recovered(found):
         return State(found.subnet, found.latency_ms, 95.0)
 
-    steps = slim(state, ALPHAS, SPACE, latency=latency, accuracy=lambda _: 80.0, recovered=recovered)
+    steps = slim(state, ALPHAS, SPACE, weigh_in_turn(latency, patient(lambda _: 80.0)), recovered=recovered)
     first, second = next(steps), next(steps)
     assert first.state.accuracy == 95.0 and first.candidates[first.taken].accuracy == 80.0
     assert second.candidates[second.taken].drop == pytest.approx(15.0)
 
 
 def test_the_descent_ends_at_the_smallest_network_and_says_so():
-    steps = slim(start(), ALPHAS, SPACE, latency=latency, accuracy=lambda subnet: sum(subnet.architecture.depths))
+    weigh = weigh_in_turn(latency, patient(lambda subnet: sum(subnet.architecture.depths)))
+    steps = slim(start(), ALPHAS, SPACE, weigh)
     seen = []
     with pytest.raises(BudgetError, match=r"5\.000 ms"):
         for step in steps:
@@ -217,54 +157,3 @@ def test_the_descent_ends_at_the_smallest_network_and_says_so():
 def test_a_subnet_survives_json():
     subnet = Subnet.largest(SPACE).drop(0, 0).narrow(0, 16)
     assert Subnet.from_json(subnet.to_json()) == subnet
-
-
-WIDE = SearchSpace("wide", (64, 80, 96, 96), (3, 2, 4, 3), 4)
-WIDE_ALPHAS = [[{"MB4D": 0.5, "MB3D": 0.3, "identity": 0.2}] * depth for depth in WIDE.max_depths]
-
-
-def what_a_smaller_network_misses_more(subnet) -> float:
-    return sum(
-        weight * (2 * math.log(stage.depth) + 3 * math.log(stage.width)) + stage.num_mb3d**0.5
-        for weight, stage in zip((1.0, 2.0, 3.0, 1.5), subnet.architecture.stages, strict=True)
-    )
-
-
-def descent(start, accuracy, **options):
-    with pytest.raises(BudgetError):
-        yield from slim(start, WIDE_ALPHAS, WIDE, latency=latency, accuracy=accuracy, action_set="every", **options)
-
-
-def test_a_lazy_descent_takes_the_same_actions_where_none_becomes_cheaper_on_the_way():
-    asked = []
-
-    def accuracy(subnet):
-        asked.append(subnet)
-        return what_a_smaller_network_misses_more(subnet)
-
-    largest = Subnet.largest(WIDE)
-    begun = State(largest, latency(largest.architecture), accuracy(largest))
-    eager, num_eager = list(descent(begun, accuracy)), len(asked)
-    asked.clear()
-    lazy, num_lazy = list(descent(begun, accuracy, last_scores={})), len(asked)
-    assert [step.state for step in lazy] == [step.state for step in eager]
-    assert num_lazy < num_eager / 2
-    left_out = [candidate for step in lazy for candidate in step.candidates if candidate.last_score is not None]
-    assert left_out and all(row.accuracy is None and row.score is None and row.saved_ms > 0 for row in left_out)
-
-    records = [begun.to_record(), *(step.to_record(number) for number, step in enumerate(lazy, start=1))]
-    for number in (1, 5, len(lazy) - 1):
-        known = scores_known(records[: number + 1])
-        assert list(descent(State.from_record(records[number]), accuracy, last_scores=known)) == lazy[number:]
-
-
-def test_a_lazy_step_weighs_what_has_become_dear_and_then_the_next():
-    state = start()
-    top1 = {"identity": 80.0, "remove_mb3d": 89.5, "narrow": 89.0}  # 5.0, 0.5 and 4.0 per millisecond
-    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
-    last_scores = {("identity", 4, 1, None): 0.1, ("remove_mb3d", 4, 0, None): 0.4, ("narrow", 1, None, None): 2.0}
-    options = dict(latency=latency, accuracy=by_result.__getitem__, last_scores=last_scores)
-    step = next(slim(state, ALPHAS, SPACE, **options))
-    assert [candidate.score for candidate in step.candidates] == [pytest.approx(5.0), pytest.approx(0.5), None]
-    assert step.candidates[2].last_score == 2.0 and step.candidates[step.taken].action.name == "remove_mb3d"
-    assert last_scores[("identity", 4, 1, None)] == pytest.approx(5.0) and last_scores[("narrow", 1, None, None)] == 2.0

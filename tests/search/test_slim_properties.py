@@ -1,6 +1,7 @@
 """What holds for every descent, whatever the device and the accuracies: random latencies, drops and sets of actions."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -10,10 +11,19 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import once, possible_actions
+from efficientformer.search.candidates import Candidate, GivenUp, LeftOut, State, Weighed
 from efficientformer.search.optimum import best_subnet
-from efficientformer.search.slim import LEAST_EXCHANGE, State, Step, slim
+from efficientformer.search.slim import Step, save_at_least, shortest, slim
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.surrogate import AdditiveSurrogate
+from efficientformer.search.weighing import (
+    LEAST_EXCHANGE,
+    Weigh,
+    patient,
+    weigh_in_parallel,
+    weigh_in_turn,
+    weigh_lazily,
+)
 
 SPACE = SearchSpace("random", (32, 48, 64, 48), (2, 1, 3, 2), 4)
 RESOLUTION, NUM_CLASSES = 64, 10
@@ -61,20 +71,23 @@ class Problem:
         most_ms = (1 - stride) * self.latency(subnet.architecture)
         return (lambda result: self.latency(result.architecture) <= most_ms) if stride else once
 
-    def descend(self, action_set, stride=0.0) -> list[Step]:
+    def descend(self, action_set, stride=0.0, weigh: Weigh | None = None) -> list[Step]:
         steps = []
         with pytest.raises(BudgetError):
             for step in slim(
                 self.start,
                 self.alphas,
                 SPACE,
-                latency=self.latency,
-                accuracy=self.surrogate,
+                weigh or weigh_in_turn(self.latency, patient(self.surrogate)),
                 action_set=action_set,
-                least_saving=(lambda latency_ms: stride * latency_ms) if stride else None,
+                stride=save_at_least(lambda latency_ms: stride * latency_ms, self.latency) if stride else shortest,
             ):
                 steps.append(step)
         return steps
+
+
+def score_of(candidate: Candidate) -> float | None:
+    return candidate.score if isinstance(candidate, Weighed) else None
 
 
 @settings(max_examples=40, deadline=None)
@@ -85,12 +98,58 @@ def test_every_action_taken_lowers_latency_and_every_other_is_refused(seed, acti
     for step in problem.descend(action_set, stride):
         for candidate in step.candidates:
             assert candidate.saved_ms == state.latency_ms - problem.latency(candidate.action.result.architecture)
-            assert candidate.score is None or candidate.saved_ms > 0
+            assert score_of(candidate) is None or candidate.saved_ms > 0
             if candidate.action.name == "exchange" and candidate.saved_ms <= LEAST_EXCHANGE * state.latency_ms:
-                assert candidate.score is None
+                assert score_of(candidate) is None
         assert step.state.latency_ms < state.latency_ms
-        assert step.candidates[step.taken].score == min(c.score for c in step.candidates if c.score is not None)
+        weighed = [candidate for candidate in step.candidates if isinstance(candidate, Weighed)]
+        assert score_of(step.candidates[step.taken]) == min(candidate.score for candidate in weighed)
         state = step.state
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, action_set=ACTION_SETS, stride=STRIDES)
+def test_every_strategy_takes_the_same_steps(seed, action_set, stride):
+    problem = Problem(seed)
+
+    def if_at_least(subnet, least_accuracy):
+        accuracy = problem.surrogate(subnet)
+        return accuracy if accuracy >= least_accuracy else None
+
+    eager = problem.descend(action_set, stride)
+    hopeful = problem.descend(action_set, stride, weigh_in_turn(problem.latency, if_at_least))
+    with ThreadPoolExecutor(2) as executor:
+        parallel = problem.descend(action_set, stride, weigh_in_parallel(problem.latency, problem.surrogate, executor))
+    assert parallel == eager
+    assert [step.state for step in hopeful] == [step.state for step in eager]
+    for eager_step, hopeful_step in zip(eager, hopeful, strict=True):
+        lowest = score_of(eager_step.candidates[eager_step.taken])
+        for judged, candidate in zip(eager_step.candidates, hopeful_step.candidates, strict=True):
+            if isinstance(candidate, GivenUp):
+                assert isinstance(judged, Weighed) and judged.accuracy < candidate.below and judged.score > lowest
+            else:
+                assert candidate == judged
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, action_set=ACTION_SETS)
+def test_a_lazy_step_is_that_of_all_actions_unless_what_it_left_out_became_cheaper(seed, action_set):
+    problem = Problem(seed)
+    state = problem.start
+    for lazy in problem.descend(action_set, weigh=weigh_lazily(problem.latency, patient(problem.surrogate), {})):
+        weigh = weigh_in_turn(problem.latency, patient(problem.surrogate))
+        eager = next(slim(state, problem.alphas, SPACE, weigh, action_set=action_set))
+        left_out = [
+            (candidate, weighed)
+            for candidate, weighed in zip(lazy.candidates, eager.candidates, strict=True)
+            if candidate != weighed
+        ]
+        taken = score_of(lazy.candidates[lazy.taken])
+        for candidate, weighed in left_out:
+            assert isinstance(candidate, LeftOut) and isinstance(weighed, Weighed) and candidate.last_score > taken
+        if all(weighed.score >= candidate.last_score for candidate, weighed in left_out):
+            assert lazy.taken == eager.taken and lazy.state == eager.state
+        state = lazy.state
 
 
 @settings(max_examples=40, deadline=None)
@@ -187,7 +246,7 @@ def test_slimming_reaches_the_optimum_where_greed_is_right():
 
     alphas = [[{"MB4D": 0.5, "identity": 0.5}] * depth for depth in space.max_depths]
     start = State(Subnet.largest(space), latency(space.largest()), 80.0)
-    steps = slim(start, alphas, space, latency=latency, accuracy=surrogate, action_set="every")
+    steps = slim(start, alphas, space, weigh_in_turn(latency, patient(surrogate)), action_set="every")
     for number in range(1, 6):
         found = next(steps).state
         best = best_subnet(

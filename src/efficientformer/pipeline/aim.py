@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from efficientformer.pipeline.budget import Budget
-from efficientformer.search.slim import State
+from efficientformer.search.candidates import State
 
 
 @dataclass

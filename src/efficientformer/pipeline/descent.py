@@ -13,8 +13,10 @@ from efficientformer.pipeline.evaluations import Evaluations
 from efficientformer.pipeline.recovery import Recovery
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import Journal, read_record
-from efficientformer.search.slim import State, Step, scores_known, slim, stride_ms
+from efficientformer.search.candidates import State
+from efficientformer.search.slim import Step, save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import Weigh, scores_known, weigh_in_parallel, weigh_in_turn, weigh_lazily
 
 
 class Descent:
@@ -28,8 +30,6 @@ class Descent:
         self._journal = Journal(workspace.run_dir.slim_steps, fingerprint)
         recovers = workspace.settings.slim.recover_every > 0
         self._recovery = Recovery(workspace, judge, fingerprint) if recovers else None
-        workers = workspace.settings.slim.workers
-        self._executor = ThreadPoolExecutor(workers) if workers > 1 else None
         self._ahead: Iterator[Step] | None = None
         self._target_ms = math.inf
 
@@ -83,23 +83,33 @@ class Descent:
 
     def _extend(self) -> None:
         if self._ahead is None:
-            if self._recovery is not None:
-                self._recovery.resume(len(self.records))
-            self._ahead = slim(
-                State.from_record(self._journal.lines[-1]),
-                read_record(self._workspace.run_dir.supernet_record)["alphas"],
-                self._workspace.space,
-                latency=self._table.predict,
-                accuracy=self._judge,
-                hopeful=self._judge.if_at_least,
-                action_set=self._workspace.settings.slim.actions,
-                least_saving=self._least_saving if self._workspace.settings.slim.stride else None,
-                executor=self._executor,
-                recovered=self._recovered,
-                last_scores=scores_known(self._journal.lines) if self._workspace.settings.slim.lazy else None,
-            )
+            self._ahead = self._steps()
         step = next(self._ahead)
         self._journal.add(self._described(step.to_record(len(self.records) + 1), step.state.subnet))
+
+    def _steps(self) -> Iterator[Step]:
+        """The steps that follow the last one of the journal."""
+        settings = self._workspace.settings.slim
+        if self._recovery is not None:
+            self._recovery.resume(len(self.records))
+        return slim(
+            State.from_record(self._journal.lines[-1]),
+            read_record(self._workspace.run_dir.supernet_record)["alphas"],
+            self._workspace.space,
+            self._weighing(),
+            action_set=settings.actions,
+            stride=save_at_least(self._least_saving, self._table.predict) if settings.stride else shortest,
+            recovered=self._recovered,
+        )
+
+    def _weighing(self) -> Weigh:
+        """The strategy that the settings ask for; they refuse to be lazy and parallel at once."""
+        settings, latency = self._workspace.settings.slim, self._table.predict
+        if settings.lazy:
+            return weigh_lazily(latency, self._judge.if_at_least, scores_known(self._journal.lines))
+        if settings.workers > 1:
+            return weigh_in_parallel(latency, self._judge, ThreadPoolExecutor(settings.workers))
+        return weigh_in_turn(latency, self._judge.if_at_least)
 
     def _least_saving(self, latency_ms: float) -> float:
         return stride_ms(self._workspace.settings.slim.stride, latency_ms, self._target_ms)

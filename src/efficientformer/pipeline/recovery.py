@@ -15,7 +15,7 @@ from efficientformer.pipeline.held_out import search_splits
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.records import atomic_path, digest
 from efficientformer.search.accuracy import absorb_network, extract_network
-from efficientformer.search.slim import State
+from efficientformer.search.candidates import State
 from efficientformer.tasks.classification import Classification
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.events import EventLog

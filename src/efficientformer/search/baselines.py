@@ -10,9 +10,11 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import L1
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import ActionSet
+from efficientformer.search.candidates import State
 from efficientformer.search.importance import PathProbabilities, path_importance
-from efficientformer.search.slim import AccuracyOracle, LatencyOracle, State, slim
+from efficientformer.search.slim import slim
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import AccuracyOracle, LatencyOracle, patient, weigh_in_turn
 
 MAX_DRAWS = 20_000
 SCALES = [1.03**step for step in range(-90, 48)]
@@ -107,7 +109,7 @@ def slim_by(
     """The first subnet within the budget when slimming goes by accuracy lost per unit of a price, such as MACs."""
     largest = Subnet.largest(space)
     state = State(largest, price(largest.architecture), accuracy(largest))
-    steps = slim(state, alphas, space, latency=price, accuracy=accuracy, action_set=action_set)
+    steps = slim(state, alphas, space, weigh_in_turn(price, patient(accuracy)), action_set=action_set)
     while latency(state.subnet.architecture) > budget_ms:
         state = next(steps).state
     return state.subnet

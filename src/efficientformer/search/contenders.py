@@ -8,7 +8,8 @@ import random
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.search.baselines import random_subnets
-from efficientformer.search.slim import AccuracyOracle, LatencyOracle, State
+from efficientformer.search.candidates import State
+from efficientformer.search.weighing import AccuracyOracle, LatencyOracle
 
 DRAWN_EACH = 6
 """Random networks that are judged for every contender."""

@@ -10,8 +10,8 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
 from efficientformer.search.baselines import random_subnets
 from efficientformer.search.mutation import new_mutant
-from efficientformer.search.slim import AccuracyOracle, LatencyOracle
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import AccuracyOracle, LatencyOracle
 
 POPULATION = 32
 TOURNAMENT = 8

@@ -4,8 +4,8 @@ import random
 from collections.abc import Container
 
 from efficientformer.arch.space import SearchSpace
-from efficientformer.search.slim import LatencyOracle
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import LatencyOracle
 
 MAX_WALKS, MAX_MUTATIONS = 200, 8
 

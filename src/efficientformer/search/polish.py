@@ -8,8 +8,9 @@ import random
 from collections.abc import Iterator
 
 from efficientformer.arch.space import SearchSpace
+from efficientformer.search.candidates import State
 from efficientformer.search.mutation import new_mutant
-from efficientformer.search.slim import AccuracyOracle, LatencyOracle, State
+from efficientformer.search.weighing import AccuracyOracle, LatencyOracle
 
 
 def polish(

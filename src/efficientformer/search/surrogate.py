@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from efficientformer.arch.edits import first_mb3d
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB4D
-from efficientformer.search.slim import AccuracyOracle
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import AccuracyOracle
 
 
 @dataclass(frozen=True)

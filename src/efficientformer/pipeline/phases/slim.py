@@ -25,10 +25,11 @@ from efficientformer.pipeline.stand_alone import trial_score
 from efficientformer.pipeline.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, write_record
+from efficientformer.search.candidates import State
 from efficientformer.search.contenders import contenders
 from efficientformer.search.polish import polish
-from efficientformer.search.slim import LatencyOracle, State
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import LatencyOracle
 from efficientformer.search.word import Judge
 
 MAX_CORRECTIONS = 4

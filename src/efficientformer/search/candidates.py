@@ -1,0 +1,100 @@
+"""Where the descent stands, and what becomes of an action that a step considers. No torch.
+
+A step considers every action and takes one. An action is weighed: its accuracy is known. Or it is refused, since it
+saves no time; or given up, since it cannot win any more; or left out, since it was too dear before.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from efficientformer.search.actions import Action
+from efficientformer.search.subnet import Subnet
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the descent stands: a subnet, its latency by the table, its accuracy (%) by the supernet's weights."""
+
+    subnet: Subnet
+    latency_ms: float
+    accuracy: float
+
+    def to_record(self) -> dict[str, Any]:
+        return {**self.subnet.to_json(), "latency_ms": self.latency_ms, "accuracy": self.accuracy}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> "State":
+        return cls(Subnet.from_json(record), record["latency_ms"], record["accuracy"])
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An action that a step considers: the latency of its result, and how much less that is than the state's."""
+
+    action: Action
+    latency_ms: float
+    saved_ms: float
+
+    def to_record(self) -> dict[str, Any]:
+        """One row of a step in a journal or a trace. Every row has the same keys; what is not known is None."""
+        return {
+            "action": self.action.name,
+            "stage": self.action.stage,
+            "block": self.action.block,
+            "wider": self.action.wider,
+            "further": [list(place) for place in self.action.further],
+            "text": str(self.action),
+            "latency_ms": self.latency_ms,
+            "saved_ms": self.saved_ms,
+            "accuracy": None,
+            "drop": None,
+            "score": None,
+            "below": None,
+            "last_score": None,
+        }
+
+
+@dataclass(frozen=True)
+class Weighed(Candidate):
+    """An action whose accuracy is known; `drop` is what the state loses by it, in percentage points."""
+
+    accuracy: float
+    drop: float
+
+    @property
+    def score(self) -> float:
+        """Accuracy lost per millisecond saved (paper, section 4.2): the lowest wins, and a gain is negative."""
+        return self.drop / self.saved_ms
+
+    @property
+    def result(self) -> State:
+        """Where the descent stands once the action is taken."""
+        return State(self.action.result, self.latency_ms, self.accuracy)
+
+    def to_record(self) -> dict[str, Any]:
+        return super().to_record() | {"accuracy": self.accuracy, "drop": self.drop, "score": self.score}
+
+
+@dataclass(frozen=True)
+class Refused(Candidate):
+    """An action that saves no time, or an exchange that saves too little. Its accuracy was never asked for."""
+
+
+@dataclass(frozen=True)
+class GivenUp(Candidate):
+    """An action whose judging ended early: its accuracy is `below` the least that could still win the step."""
+
+    below: float
+
+    def to_record(self) -> dict[str, Any]:
+        return super().to_record() | {"below": self.below}
+
+
+@dataclass(frozen=True)
+class LeftOut(Candidate):
+    """An action that a lazy step did not judge: its `last_score` is higher than the best score of this step."""
+
+    last_score: float
+
+    def to_record(self) -> dict[str, Any]:
+        return super().to_record() | {"last_score": self.last_score}

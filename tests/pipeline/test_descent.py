@@ -1,0 +1,101 @@
+"""A descent on an invented table and judge: which strategy the settings choose, and going on from a journal."""
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.pipeline.descent import Descent
+from efficientformer.pipeline.settings import Settings, SlimSettings
+from efficientformer.records import write_record
+
+SPACE = SearchSpace("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
+WAYS = {
+    "in turn": {},
+    "lazily": {"lazy": True},
+    "in parallel": {"workers": 3},
+}
+
+
+class Table:
+    def predict(self, architecture) -> float:
+        return sum(architecture.depths) + architecture.num_mb3d + sum(architecture.widths) / 64
+
+
+class Judge:
+    """Blocks of later stages are worth more, and no two candidates cost alike. Remembers the threads that asked."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def __call__(self, subnet) -> float:
+        self.threads.add(threading.get_ident())
+        widths, depths = subnet.architecture.widths, subnet.architecture.depths
+        blocks = sum(3.0 * stage * depth**0.5 for stage, depth in enumerate(depths, start=1))
+        return blocks + sum(width**0.5 / stage for stage, width in enumerate(widths, start=1))
+
+    def if_at_least(self, subnet, least_accuracy) -> float | None:
+        accuracy = self(subnet)
+        return accuracy if accuracy >= least_accuracy else None
+
+    def word(self, subnet) -> Any:
+        return SimpleNamespace(top1=50.0)
+
+
+class Run:
+    """What a descent needs of a workspace."""
+
+    def __init__(self, folder: Path, **slim: Any) -> None:
+        self.judge, self.journal = Judge(), folder / "steps.jsonl"
+        alphas = [[{"MB4D": 0.5, "MB3D": 0.2, "identity": 0.3}] * depth for depth in SPACE.max_depths]
+        write_record(folder / "supernet.json", {"alphas": alphas})
+        self._workspace: Any = SimpleNamespace(
+            settings=Settings(slim=SlimSettings(actions="every", **slim)),
+            space=SPACE,
+            run_dir=SimpleNamespace(slim_steps=self.journal, supernet_record=folder / "supernet.json"),
+        )
+
+    def descend(self, *, is_stopped: bool = False) -> list[dict[str, Any]]:
+        """Steps down to three budgets; where it is stopped, a new process goes on after each."""
+        descent = self._open()
+        for share in (0.8, 0.6, 0.4):
+            descent = self._open() if is_stopped else descent
+            target_ms = share * Table().predict(SPACE.largest())
+            _, state = descent.first_within(target_ms, lambda net: True, progress=lambda *_: None)
+            assert state.latency_ms <= target_ms
+        return descent.records
+
+    def _open(self) -> Descent:
+        return Descent(self._workspace, Table(), self.judge, "about")  # type: ignore[arg-type]
+
+
+def test_settings_choose_how_a_step_weighs(tmp_path):
+    found = {}
+    for name, options in WAYS.items():
+        (tmp_path / name).mkdir()
+        run = Run(tmp_path / name, **options)
+        rows = [row for step in run.descend() for row in step["candidates"]]
+        has_given_up = any(row["below"] is not None for row in rows)
+        has_left_out = any(row["last_score"] is not None for row in rows)
+        found[name] = (has_given_up, has_left_out, run.judge.threads != {threading.get_ident()})
+    assert found == {
+        "in turn": (True, False, False),
+        "lazily": (True, True, False),
+        "in parallel": (False, False, True),
+    }
+
+
+@pytest.mark.parametrize("stride", [0.0, 0.1])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_descent_that_goes_on_writes_what_one_without_a_stop_writes(tmp_path, way, stride):
+    journals = []
+    for is_stopped in (False, True):
+        folder = tmp_path / str(is_stopped)
+        folder.mkdir()
+        run = Run(folder, **WAYS[way], stride=stride)
+        assert len(run.descend(is_stopped=is_stopped)) >= 3
+        journals.append(run.journal.read_text())
+    assert journals[0] == journals[1]
