@@ -12,33 +12,33 @@ if TYPE_CHECKING:
     from efficientformer.arch.space import SearchSpace
     from efficientformer.arch.spec import Architecture
     from efficientformer.export.onnx import export_onnx
-    from efficientformer.latency.build_table import build_table
     from efficientformer.latency.devices import open_runtime
-    from efficientformer.latency.measure_networks import Subject, measure_networks
-    from efficientformer.latency.table import LatencyTable
+    from efficientformer.latency.tables.build import build_table
+    from efficientformer.latency.tables.table import LatencyTable
+    from efficientformer.latency.timing.measure_networks import Subject, measure_networks
     from efficientformer.models.create import create_model
-    from efficientformer.models.fuse import fuse
-    from efficientformer.models.weights import load_network, load_weights
+    from efficientformer.models.deploy.fuse import fuse
+    from efficientformer.models.weights.load import load_network, load_weights
     from efficientformer.search.slim import slim
-    from efficientformer.search.supernet import Supernet
-    from efficientformer.tasks.classification import evaluate
+    from efficientformer.search.supernet.supernet import Supernet
+    from efficientformer.tasks.classification.scores import evaluate
     from efficientformer.training.loop import fit
 
 _MODULES = {
     "Architecture": "arch.spec",
-    "LatencyTable": "latency.table",
+    "LatencyTable": "latency.tables.table",
     "SearchSpace": "arch.space",
-    "Subject": "latency.measure_networks",
-    "Supernet": "search.supernet",
-    "build_table": "latency.build_table",
+    "Subject": "latency.timing.measure_networks",
+    "Supernet": "search.supernet.supernet",
+    "build_table": "latency.tables.build",
     "create_model": "models.create",
-    "evaluate": "tasks.classification",
+    "evaluate": "tasks.classification.scores",
     "export_onnx": "export.onnx",
     "fit": "training.loop",
-    "fuse": "models.fuse",
-    "load_network": "models.weights",
-    "load_weights": "models.weights",
-    "measure_networks": "latency.measure_networks",
+    "fuse": "models.deploy.fuse",
+    "load_network": "models.weights.load",
+    "load_weights": "models.weights.load",
+    "measure_networks": "latency.timing.measure_networks",
     "open_runtime": "latency.devices",
     "slim": "search.slim",
 }

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from efficientformer.analysis.compare import TOLERANCE, check_output, compare
-from efficientformer.analysis.compared_network import prepare_network
-from efficientformer.analysis.network_source import find_sources
+from efficientformer.analysis.comparison.compare import TOLERANCE, check_output, compare
+from efficientformer.analysis.comparison.compared_network import prepare_network
+from efficientformer.analysis.comparison.network_source import find_sources
 from efficientformer.errors import LatencyError
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.prepared import Calls

@@ -6,14 +6,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from efficientformer.analysis import compared_network
-from efficientformer.analysis.compared_network import check_file, prepare_network
-from efficientformer.analysis.network_source import NetworkSource, find_sources
+from efficientformer.analysis.comparison import compared_network
+from efficientformer.analysis.comparison.compared_network import check_file, prepare_network
+from efficientformer.analysis.comparison.network_source import NetworkSource, find_sources
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.errors import LatencyError
 from efficientformer.latency.devices import open_runtime
 from efficientformer.models.create import create_model
-from efficientformer.models.weights import save_weights
+from efficientformer.models.weights.load import save_weights
 
 
 def write_graph(path: Path, *shapes: list[int | str | None]) -> Path:

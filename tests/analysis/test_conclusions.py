@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from efficientformer.analysis.claims import CLAIMS
-from efficientformer.analysis.conclusions import MEANINGS, TOPICS, UNKNOWN, advise, summarize_claims
-from efficientformer.analysis.verdict import FAILS, HOLDS, IN_PART, UNTOLD
+from efficientformer.analysis.observations.claims import CLAIMS
+from efficientformer.analysis.observations.conclusions import MEANINGS, TOPICS, UNKNOWN, advise, summarize_claims
+from efficientformer.analysis.observations.verdict import FAILS, HOLDS, IN_PART, UNTOLD
 
 
 def row(verdict: str, ratio: float, claim: str | None = "attention", **changes: Any) -> dict[str, Any]:

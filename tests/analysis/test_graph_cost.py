@@ -6,13 +6,13 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from efficientformer.analysis.graph_cost import graph_cost
+from efficientformer.analysis.comparison.graph_cost import graph_cost
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.zoo import L1
 from efficientformer.errors import LatencyError
 from efficientformer.export.onnx import export_onnx
 from efficientformer.models.create import create_model
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.fuse import fuse
 
 
 def test_macs_of_an_exported_network_are_those_of_its_architecture(tmp_path: Path) -> None:

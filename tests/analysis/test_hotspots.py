@@ -1,6 +1,6 @@
 import pytest
 
-from efficientformer.analysis.hotspots import DEFAULT_NETWORKS, hotspots, measure_hotspots
+from efficientformer.analysis.hotspots.hotspots import DEFAULT_NETWORKS, hotspots, measure_hotspots
 from efficientformer.errors import UsageError
 from efficientformer.latency.profilers.profile import Operator, OperatorTime, Profile
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime

@@ -6,11 +6,11 @@ import pytest
 from tests.latency.synthetic import Machine
 from torch import nn
 
-from efficientformer.analysis.conclusions import advise, summarize_claims
-from efficientformer.analysis.experiment import Candidate, Observation, Plan
-from efficientformer.analysis.measure_observations import measure_observations
-from efficientformer.analysis.observations import ACTIVATION_CLAIMS
-from efficientformer.analysis.verdict import COSTS, FAILS, HOLDS, SAVES
+from efficientformer.analysis.observations.conclusions import advise, summarize_claims
+from efficientformer.analysis.observations.experiment import Candidate, Observation, Plan
+from efficientformer.analysis.observations.measure import measure_observations
+from efficientformer.analysis.observations.plan import ACTIVATION_CLAIMS
+from efficientformer.analysis.observations.verdict import COSTS, FAILS, HOLDS, SAVES
 from efficientformer.errors import LatencyError
 from efficientformer.provenance import machine
 

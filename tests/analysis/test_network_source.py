@@ -1,6 +1,6 @@
 import pytest
 
-from efficientformer.analysis.network_source import find_sources
+from efficientformer.analysis.comparison.network_source import find_sources
 from efficientformer.errors import UsageError
 
 

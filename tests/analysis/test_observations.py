@@ -1,7 +1,7 @@
 import pytest
 
-from efficientformer.analysis.observations import CHAIN_LENGTH, plan_observations
-from efficientformer.analysis.variants import count_macs
+from efficientformer.analysis.observations.plan import CHAIN_LENGTH, plan_observations
+from efficientformer.analysis.observations.variants import count_macs
 from efficientformer.errors import UsageError
 
 L1_ONLY = ("efficientformer_l1",)

@@ -1,8 +1,8 @@
 import pytest
 
-from efficientformer.analysis.operator_classes import CLASSES, Roles, class_of, num_fused, written_class
+from efficientformer.analysis.hotspots.operator_classes import CLASSES, Roles, class_of, num_fused, written_class
 from efficientformer.latency.profilers.profile import Operator, OperatorTime
-from efficientformer.report import hotspot_figures
+from efficientformer.report.analysis import hotspot_figures
 
 MIXED = [
     Operator("Conv", "stem/conv1"),

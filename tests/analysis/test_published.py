@@ -1,4 +1,4 @@
-from efficientformer.analysis.published import paper_row, sources, timm_resolutions, timm_top1, zoo_top1
+from efficientformer.analysis.comparison.published import paper_row, sources, timm_resolutions, timm_top1, zoo_top1
 
 
 def test_accuracy_belongs_to_weights_at_one_size():

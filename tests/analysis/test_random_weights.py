@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from efficientformer.analysis.random_weights import randomize
+from efficientformer.analysis.comparison.random_weights import randomize
 from efficientformer.models.create import create_model
 
 

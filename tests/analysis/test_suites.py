@@ -1,8 +1,8 @@
 import pytest
 import timm
 
-from efficientformer.analysis.published import timm_top1, zoo_top1
-from efficientformer.analysis.suites import SUITES, find_suite, known_title
+from efficientformer.analysis.comparison.published import timm_top1, zoo_top1
+from efficientformer.analysis.comparison.suites import SUITES, find_suite, known_title
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from efficientformer.analysis import variants
+from efficientformer.analysis.observations import variants
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.parts import stage_grids
 from efficientformer.arch.zoo import L1
-from efficientformer.models.fuse import DeployMB3D
+from efficientformer.models.deploy.fuse import DeployMB3D
 from efficientformer.models.stage import Stage
 
 RESOLUTION = 64

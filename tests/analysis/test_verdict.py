@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efficientformer.analysis.verdict import (
+from efficientformer.analysis.observations.verdict import (
     COSTS,
     EQUAL,
     FAILS,

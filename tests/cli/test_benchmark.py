@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from efficientformer.cli.app import run
 from efficientformer.pipeline import benchmark as pipeline
-from efficientformer.pipeline.console import ProgressUpdate, RunConsole
+from efficientformer.pipeline.run.console import ProgressUpdate, RunConsole
 
 SMALL = ["mobilenetv2_035", "mobileone_s0", "--resolution", "32"]
 

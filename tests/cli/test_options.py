@@ -4,7 +4,7 @@ import pytest
 
 from efficientformer.cli.options import RunOptions, open_workspace
 from efficientformer.errors import UsageError
-from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.run.settings import Settings
 
 
 @pytest.fixture

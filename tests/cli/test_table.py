@@ -10,9 +10,9 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.cli.app import run
 from efficientformer.latency.devices import open_runtime
-from efficientformer.latency.entries import Entry
-from efficientformer.latency.fit_table import fit_table, plan_table
-from efficientformer.latency.table import LatencyTable
+from efficientformer.latency.tables.entries import Entry
+from efficientformer.latency.tables.fit import fit_table, plan_table
+from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.records import read_record, write_record
 
 SPACE = SearchSpace("tiny", (16, 16, 64, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
@@ -139,7 +139,7 @@ def test_predict_gives_an_interval_and_extends_only_when_told(folder, capsys):
 
 
 def test_predict_times_what_is_missing(tmp_path, monkeypatch, capsys):
-    from efficientformer.latency.build_table import build_table
+    from efficientformer.latency.tables.build import build_table
 
     monkeypatch.chdir(tmp_path)
     runtime = open_runtime("pytorch")
@@ -147,7 +147,7 @@ def test_predict_times_what_is_missing(tmp_path, monkeypatch, capsys):
         SPACE, resolution=32, num_classes=5, runtime=runtime, clock="cpu", rounds=8, num_networks=6, chain_length=2
     )
     # This is about the verb: a machine too unsteady to add to a table is `test_anchors`'s.
-    monkeypatch.setattr("efficientformer.latency.anchors.MAX_DISAGREEMENT", 10.0)
+    monkeypatch.setattr("efficientformer.latency.tables.anchors.MAX_DISAGREEMENT", 10.0)
     table.save(tmp_path / "table.json")
     write_record(tmp_path / "wide.json", SPACE.build((16, 32, 48, 32), (1, 1, 1, 1), 1).to_json())
     command = ["table", "predict", "table.json", "wide.json", "--extend", "--rounds", "8", "--out", "wider.json"]

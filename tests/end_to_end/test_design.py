@@ -15,8 +15,8 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.cli.app import run
 from efficientformer.data.images import read_image
-from efficientformer.latency.calibration import missed_mib
-from efficientformer.latency.table import LatencyTable, sizes_mib
+from efficientformer.latency.tables.calibration import missed_mib
+from efficientformer.latency.tables.table import LatencyTable, sizes_mib
 from efficientformer.records import read_record
 
 from .conftest import SMALL, TINY

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from efficientformer.models.create import create_model
-from efficientformer.models.timm_names import timm_state_dict
+from efficientformer.models.weights.timm_names import timm_state_dict
 from efficientformer.records import read_record
 
 pytestmark = pytest.mark.slow

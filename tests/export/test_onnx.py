@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 import torch
 
-from efficientformer.analysis.random_weights import randomize
+from efficientformer.analysis.comparison.random_weights import randomize
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import FFN, MB3D, Architecture, AttnFFN, Stage
 from efficientformer.arch.zoo import ZOO, build_architecture
@@ -15,7 +15,7 @@ from efficientformer.export.onnx import export_onnx, read_onnx_metadata
 from efficientformer.export.parity import onnx_parity
 from efficientformer.latency.devices import open_runtime
 from efficientformer.models.create import create_model
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part, part_input_shape
 

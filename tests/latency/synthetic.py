@@ -11,8 +11,8 @@ import numpy as np
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.measurement import Measurement
 from efficientformer.latency.prepared import Calls
+from efficientformer.latency.timing.measurement import Measurement
 
 CALL_MS = 0.02
 

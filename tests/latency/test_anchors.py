@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.anchors import check_agreement, choose_anchors, drift
+from efficientformer.latency.tables.anchors import check_agreement, choose_anchors, drift
 
 from .test_compare_tables import table_of
 

@@ -7,9 +7,9 @@ import textwrap
 import pytest
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.build_table import build_table
 from efficientformer.latency.devices import open_runtime
-from efficientformer.latency.table import LatencyTable
+from efficientformer.latency.tables.build import build_table
+from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.provenance import machine
 from efficientformer.records import read_lines
 
@@ -66,7 +66,7 @@ def test_killed_process_loses_no_finished_round(tiny_space, tmp_path):
     program = f"""
         import os, pathlib, signal
         from efficientformer.arch.space import SearchSpace
-        from efficientformer.latency.build_table import build_table
+        from efficientformer.latency.tables.build import build_table
         from efficientformer.latency.devices import open_runtime
 
         def kill(done, total, text):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.calibration import Calibration, Spread, missed_mib, missed_share
+from efficientformer.latency.tables.calibration import Calibration, Spread, missed_mib, missed_share
 
 
 def test_a_calibration_scales_adds_and_prices_weights_that_miss_the_cache():

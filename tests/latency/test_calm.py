@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.calm import (
+from efficientformer.latency.prepared import Calls
+from efficientformer.latency.timing.calm import (
     WINDOW,
     calm_rounds,
     counted_rounds,
@@ -12,8 +13,7 @@ from efficientformer.latency.calm import (
     num_missing,
     time_until_calm,
 )
-from efficientformer.latency.partial import PartialRounds
-from efficientformer.latency.prepared import Calls
+from efficientformer.latency.timing.partial import PartialRounds
 
 from .synthetic import Machine
 

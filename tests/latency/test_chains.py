@@ -4,7 +4,8 @@ import pytest
 
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import IMAGENET, QUICK, STANDARD, SearchSpace
-from efficientformer.latency.chains import Formula, axis_knots, chain_name, knots, table_formulas
+from efficientformer.latency.tables.chains import Formula, axis_knots, chain_name, knots
+from efficientformer.latency.tables.formulas import table_formulas
 
 from .synthetic import CALL_MS, chain_latency_ms, part_latency_ms
 

@@ -6,8 +6,8 @@ import pytest
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import QUICK
 from efficientformer.errors import LatencyError
-from efficientformer.latency.compare_tables import diff_tables, merge_tables
-from efficientformer.latency.fit_table import fit_table, plan_table
+from efficientformer.latency.tables.compare import diff_tables, merge_tables
+from efficientformer.latency.tables.fit import fit_table, plan_table
 
 from .synthetic import chain_latency_ms
 

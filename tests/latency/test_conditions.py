@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from efficientformer.latency.conditions import conditions, conditions_at, memory_growth
 from efficientformer.latency.devices import open_runtime
+from efficientformer.latency.timing.conditions import conditions, conditions_at, memory_growth
 from efficientformer.provenance import load_average
 
 from .synthetic import Device
@@ -62,7 +62,7 @@ def test_conditions_are_those_where_the_network_runs():
 
 CLAIMING = """
 import numpy as np
-from efficientformer.latency.conditions import memory_growth
+from efficientformer.latency.timing.conditions import memory_growth
 with memory_growth() as grown:
     block = np.ones(12 * 2**20, dtype=np.float32)
     del block

@@ -2,7 +2,7 @@ import pytest
 
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import IMAGENET, QUICK, STANDARD
-from efficientformer.latency.entries import Entry, families, part_from_key
+from efficientformer.latency.tables.entries import Entry, families, part_from_key
 
 
 @pytest.mark.parametrize(("space", "resolution"), [(QUICK, 28), (STANDARD, (96, 128)), (IMAGENET, 224)])

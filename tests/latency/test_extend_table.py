@@ -6,11 +6,11 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import QUICK, SearchSpace
 from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.errors import LatencyError
-from efficientformer.latency.build_table import build_table
-from efficientformer.latency.chains import architecture_formulas
 from efficientformer.latency.devices import open_runtime
-from efficientformer.latency.extend_table import extend_table
-from efficientformer.latency.preparation import prepare_architecture
+from efficientformer.latency.tables.build import build_table
+from efficientformer.latency.tables.extend import extend_table
+from efficientformer.latency.tables.formulas import architecture_formulas
+from efficientformer.latency.tables.preparation import prepare_architecture
 
 from .synthetic import CALL_MS, Device, Machine, chain_latency_ms, part_latency_ms
 

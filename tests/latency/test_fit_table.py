@@ -6,10 +6,10 @@ import pytest
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import QUICK, STANDARD
 from efficientformer.errors import LatencyError
-from efficientformer.latency.calibration import missed_mib
-from efficientformer.latency.fit_table import fit_table, plan_table
-from efficientformer.latency.network_sample import spread_networks
-from efficientformer.latency.table import sizes_mib
+from efficientformer.latency.tables.calibration import missed_mib
+from efficientformer.latency.tables.fit import fit_table, plan_table
+from efficientformer.latency.tables.network_sample import spread_networks
+from efficientformer.latency.tables.table import sizes_mib
 
 from .synthetic import chain_latency_ms
 

@@ -3,8 +3,8 @@ import pytest
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part, block_part, downsample_part, stem_part
 from efficientformer.arch.spec import MB3D, MB4D
-from efficientformer.latency.entries import Entry
-from efficientformer.latency.interpolation import PartFigures, interpolate, knot_errors
+from efficientformer.latency.tables.entries import Entry
+from efficientformer.latency.tables.interpolation import PartFigures, interpolate, knot_errors
 
 GRID = (14, 14)
 FLATTEN = Part("flatten", GRID, 24, 24)

@@ -8,10 +8,10 @@ from efficientformer.arch.space import QUICK
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.export.onnx import export_onnx
 from efficientformer.latency.devices import open_runtime
-from efficientformer.latency.measure_networks import Subject, measure_networks
-from efficientformer.latency.measurement import Measurement, interval_holds
+from efficientformer.latency.timing.measure_networks import Subject, measure_networks
+from efficientformer.latency.timing.measurement import Measurement, interval_holds
 from efficientformer.models.create import create_model
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.fuse import fuse
 
 from .synthetic import Device, Machine
 

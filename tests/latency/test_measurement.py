@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError, RecordError
-from efficientformer.latency.calm import calm_rounds, time_until_calm
-from efficientformer.latency.measurement import Measurement, interval_holds, paired_ratio
-from efficientformer.latency.partial import PartialRounds
+from efficientformer.latency.timing.calm import calm_rounds, time_until_calm
+from efficientformer.latency.timing.measurement import Measurement, interval_holds, paired_ratio
+from efficientformer.latency.timing.partial import PartialRounds
 
 from .synthetic import DISTURBANCES, Machine, measurement_of
 

@@ -3,7 +3,7 @@ import math
 
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.space import STANDARD, SearchSpace
-from efficientformer.latency.network_sample import spread_networks
+from efficientformer.latency.tables.network_sample import spread_networks
 
 
 def test_networks_are_distinct_sorted_and_spread_evenly_in_ratio():

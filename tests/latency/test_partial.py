@@ -1,4 +1,4 @@
-from efficientformer.latency.partial import PartialRounds
+from efficientformer.latency.timing.partial import PartialRounds
 
 NAMES = ["a", "b"]
 

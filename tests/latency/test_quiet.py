@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from efficientformer.latency.quiet import (
+from efficientformer.latency.timing.quiet import (
     median_interval,
     percentile_interval,
     quiet_median,

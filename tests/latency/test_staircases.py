@@ -4,8 +4,8 @@ import pytest
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import block_part
 from efficientformer.arch.spec import MB3D, MB4D
-from efficientformer.latency.entries import Entry
-from efficientformer.latency.staircases import Step, fast_widths, find_steps
+from efficientformer.latency.tables.entries import Entry
+from efficientformer.latency.tables.staircases import Step, fast_widths, find_steps
 
 GRID = (7, 7)
 WIDTHS = range(64, 257, 16)

@@ -7,9 +7,9 @@ from efficientformer.arch.parts import Part, block_part, network_parts
 from efficientformer.arch.space import QUICK, SearchSpace
 from efficientformer.arch.spec import MB3D
 from efficientformer.errors import LatencyError, RecordError
-from efficientformer.latency.calibration import Calibration, Spread
-from efficientformer.latency.entries import Entry
-from efficientformer.latency.table import ErrorSummary, LatencyTable, MeasuredNetwork, sizes_mib
+from efficientformer.latency.tables.calibration import Calibration, Spread
+from efficientformer.latency.tables.entries import Entry
+from efficientformer.latency.tables.table import ErrorSummary, LatencyTable, MeasuredNetwork, sizes_mib
 
 SPACE = SearchSpace(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
 MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64", "memory_gib": 8.0, "python": "3.12.1"}

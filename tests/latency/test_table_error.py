@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from efficientformer.latency.calibration import missed_mib
-from efficientformer.latency.table_error import (
+from efficientformer.latency.tables.calibration import missed_mib
+from efficientformer.latency.tables.error import (
     CACHES_MIB,
     calibrated_ms,
     cross_predictions,

@@ -6,7 +6,7 @@ import pytest
 
 from efficientformer.errors import LatencyError
 from efficientformer.latency.prepared import Calls, InProcess
-from efficientformer.latency.timer import WarmUp, time_interleaved, warm_up
+from efficientformer.latency.timing.timer import WarmUp, time_interleaved, warm_up
 
 from .synthetic import Candidate, Machine
 

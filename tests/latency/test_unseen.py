@@ -2,12 +2,12 @@ import pytest
 
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import IMAGENET, QUICK, SearchSpace
-from efficientformer.latency.anchors import choose_anchors
-from efficientformer.latency.build_table import build_table
 from efficientformer.latency.devices import open_runtime
-from efficientformer.latency.network_sample import spread_networks
-from efficientformer.latency.table import weights_mib
-from efficientformer.latency.unseen import UnseenNetwork, draw_unseen, measure_unseen, split_chunks
+from efficientformer.latency.tables.anchors import choose_anchors
+from efficientformer.latency.tables.build import build_table
+from efficientformer.latency.tables.network_sample import spread_networks
+from efficientformer.latency.tables.table import weights_mib
+from efficientformer.latency.tables.unseen import UnseenNetwork, draw_unseen, measure_unseen, split_chunks
 from efficientformer.records import read_lines
 
 from .test_compare_tables import table_of

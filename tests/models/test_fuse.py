@@ -7,8 +7,8 @@ from efficientformer.arch.spec import MB3D, AttnFFN
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
-from efficientformer.models.forms import DeployForms
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.forms import DeployForms
+from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.parts import build_part, part_input_shape
 
 from .small import BOTH, BOTH_IDS

@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.zoo import ZOO
 from efficientformer.models.create import create_model
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
-from efficientformer.models.weights import load_weights
+from efficientformer.models.weights.load import load_weights
 
 PROBES = [
     ("efficientformer_l1", 224),

@@ -11,7 +11,7 @@ from efficientformer.errors import ArchitectureError, RecordError, UsageError
 from efficientformer.models import hub
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
-from efficientformer.models.timm_names import timm_state_dict
+from efficientformer.models.weights.timm_names import timm_state_dict
 
 from .small import BOTH, BOTH_IDS, SMALL
 

@@ -13,7 +13,7 @@ from efficientformer.arch.spec import MB3D, Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import RecordError
 from efficientformer.models.create import create_model
-from efficientformer.models.naming import our_names
+from efficientformer.models.weights.naming import our_names
 
 MLP_NAMES = {"fc1": "convolution1", "norm1": "batchnorm_before", "fc2": "convolution2", "norm2": "batchnorm_after"}
 

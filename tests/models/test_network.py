@@ -9,7 +9,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import at_resolution
-from efficientformer.models.weights import load_weights
+from efficientformer.models.weights.load import load_weights
 
 from .small import BOTH, BOTH_IDS, SMALL
 

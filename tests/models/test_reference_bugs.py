@@ -14,7 +14,7 @@ from efficientformer.arch.zoo import ZOO, build_architecture
 from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
-from efficientformer.models.weights import load_weights
+from efficientformer.models.weights.load import load_weights
 
 from .small import BOTH, BOTH_IDS, SMALL
 

@@ -10,8 +10,8 @@ from efficientformer.arch.spec import MB3D
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.models.create import create_model
-from efficientformer.models.fuse import fuse
-from efficientformer.models.weights import (
+from efficientformer.models.deploy.fuse import fuse
+from efficientformer.models.weights.load import (
     convert_state_dict,
     load_network,
     load_weights,

@@ -1,7 +1,7 @@
 import pytest
 
 from efficientformer.errors import UsageError
-from efficientformer.pipeline.budget import parse_budget, parse_budgets
+from efficientformer.pipeline.run.budget import parse_budget, parse_budgets
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from efficientformer.pipeline import console
+from efficientformer.pipeline.run import console
 
 
 def test_a_log_gets_a_line_a_minute_with_the_time_left(monkeypatch, capsys):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from efficientformer.arch.space import SearchSpace
-from efficientformer.pipeline.descent import Descent
-from efficientformer.pipeline.settings import Settings, SlimSettings
+from efficientformer.pipeline.run.settings import Settings, SlimSettings
+from efficientformer.pipeline.slimming.descent import Descent
 from efficientformer.records import write_record
 
 SPACE = SearchSpace("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from tests.latency.synthetic import measurement_of
 
-from efficientformer.latency.measurement import Measurement, paired_ratio
-from efficientformer.pipeline.budget import parse_budget
-from efficientformer.pipeline.measure import LARGEST, latency_beside_largest
+from efficientformer.latency.timing.measurement import Measurement, paired_ratio
+from efficientformer.pipeline.run.budget import parse_budget
+from efficientformer.pipeline.slimming.measure import LARGEST, latency_beside_largest
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import pytest
 
-from efficientformer.pipeline.console import RunConsole
-from efficientformer.pipeline.oracles import accuracy_oracle, build_supernet, in_mixed_order
-from efficientformer.pipeline.settings import resolve_settings
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.resolve_settings import resolve_settings
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.oracles import accuracy_oracle, build_supernet, in_mixed_order
 from efficientformer.run_dir import RunDir
 
 

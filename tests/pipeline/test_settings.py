@@ -3,7 +3,7 @@ import pytest
 from efficientformer.arch.space import SPACES
 from efficientformer.errors import UsageError
 from efficientformer.latency.runtime import ACCELERATORS, RUNTIME_NAMES
-from efficientformer.pipeline.settings import PRESETS, merge_given, read_yaml, resolve_settings
+from efficientformer.pipeline.run.resolve_settings import PRESETS, merge_given, read_yaml, resolve_settings
 
 
 @pytest.mark.parametrize("preset", PRESETS)

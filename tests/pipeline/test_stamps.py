@@ -1,6 +1,6 @@
 import pytest
 
-from efficientformer.pipeline.stamps import Stamp, run_phase
+from efficientformer.pipeline.run.stamps import Stamp, run_phase
 from efficientformer.run_dir import RunDir
 
 

@@ -10,7 +10,7 @@ from tests.report.test_page_in_browser import BROWSER, DRAWN, FLAGS
 
 from efficientformer.errors import RecordError
 from efficientformer.records import read_record, write_record
-from efficientformer.report.analysis_page import PAGE_NAME, RECORD_NAME, render_analysis
+from efficientformer.report.analysis.page import PAGE_NAME, RECORD_NAME, render_analysis
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -193,7 +193,7 @@ def test_a_missing_record_is_named(tmp_path):
 def test_the_page_is_drawn_without_torch(record, tmp_path):
     render(record, tmp_path)
     code = (
-        "import sys; from pathlib import Path; from efficientformer.report.analysis_page import render_analysis; "
+        "import sys; from pathlib import Path; from efficientformer.report.analysis.page import render_analysis; "
         "render_analysis(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0

@@ -8,8 +8,8 @@ import pytest
 
 from efficientformer.errors import RecordError
 from efficientformer.records import write_record
-from efficientformer.report.benchmark_findings import findings, headline, pareto_front, usable
-from efficientformer.report.benchmark_page import render_benchmark
+from efficientformer.report.benchmark.findings import findings, headline, pareto_front, usable
+from efficientformer.report.benchmark.page import render_benchmark
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "<img src=x onerror=alert(1)>"

@@ -8,13 +8,13 @@ import pytest
 from efficientformer.errors import RecordError
 from efficientformer.records import read_record, write_record
 from efficientformer.report import summary_figure, wording
-from efficientformer.report.figures import plane, wilson
-from efficientformer.report.heatmaps import alphas, confusion, most_confused, unique_names
-from efficientformer.report.latency_figures import block_latencies, network_errors
-from efficientformer.report.load import load_run
-from efficientformer.report.slimming_figures import slimming
+from efficientformer.report.run.figures import plane, wilson
+from efficientformer.report.run.heatmaps import alphas, confusion, most_confused, unique_names
+from efficientformer.report.run.latency_figures import block_latencies, network_errors
+from efficientformer.report.run.load import load_run
+from efficientformer.report.run.slimming_figures import slimming
+from efficientformer.report.run.training_figures import MAX_POINTS, class_accuracy, network_curve, supernet_curve
 from efficientformer.report.style import COLORS, finish, rounded
-from efficientformer.report.training_figures import MAX_POINTS, class_accuracy, network_curve, supernet_curve
 
 
 def values(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:

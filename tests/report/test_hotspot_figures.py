@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from efficientformer.report.hotspot_figures import hotspots_figure
+from efficientformer.report.analysis.hotspot_figures import hotspots_figure
 from efficientformer.report.style import to_svg
 
 

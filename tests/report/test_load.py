@@ -4,7 +4,7 @@ import pytest
 
 from efficientformer.errors import RecordError
 from efficientformer.records import read_record, write_record, write_text
-from efficientformer.report.load import load_run
+from efficientformer.report.run.load import load_run
 
 
 def test_a_run_is_read_whole(run_dir: Path) -> None:

@@ -12,7 +12,7 @@ from efficientformer.arch.space import IMAGENET
 from efficientformer.errors import RecordError
 from efficientformer.records import read_record, write_record, write_text
 from efficientformer.report import render_report
-from efficientformer.report.result_sections import promise_sentence
+from efficientformer.report.run.result_sections import promise_sentence
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 

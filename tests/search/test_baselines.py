@@ -6,9 +6,9 @@ import pytest
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
-from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by
-from efficientformer.search.evolution import evolve
 from efficientformer.search.mutation import mutant
+from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
+from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.subnet import Subnet
 
 SPACE = SearchSpace("by-hand", (64, 96, 128, 160), (3, 2, 4, 3), 7)

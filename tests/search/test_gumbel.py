@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efficientformer.search.gumbel import path_weights, straight_through
+from efficientformer.search.supernet.gumbel import path_weights, straight_through
 
 
 def direct_softmax(logits: list[float], noise: list[float], temperature: float) -> list[float]:

@@ -10,11 +10,11 @@ from efficientformer.arch.spec import MB3D
 from efficientformer.models.create import create_model
 from efficientformer.models.embed import Stem
 from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
-from efficientformer.search.accuracy import SupernetAccuracy
-from efficientformer.search.baselines import random_subnet
-from efficientformer.search.kept_features import Features, KeptFeatures, cell_modules, cells_of
+from efficientformer.search.rivals.baselines import random_subnet
+from efficientformer.search.scoring.accuracy import SupernetAccuracy
+from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet import Supernet
+from efficientformer.search.supernet.supernet import Supernet
 
 SPACE = SearchSpace(
     "tiny", (32, 32, 48, 48), (2, 1, 2, 2), 4, stem_strides=(2, 1), mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2)

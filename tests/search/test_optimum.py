@@ -9,9 +9,9 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB3D, Architecture, Stage
 from efficientformer.errors import ArchitectureError, BudgetError
-from efficientformer.search.optimum import best_subnet
+from efficientformer.search.rivals.optimum import best_subnet
+from efficientformer.search.rivals.surrogate import AdditiveSurrogate, fit_surrogate
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.surrogate import AdditiveSurrogate, fit_surrogate
 
 SPACE = SearchSpace("by-hand", (32, 32, 48, 32), (2, 1, 2, 2), 3)
 RESOLUTION, NUM_CLASSES = 64, 10

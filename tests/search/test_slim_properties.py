@@ -12,10 +12,10 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import once, possible_actions
 from efficientformer.search.candidates import Candidate, GivenUp, LeftOut, State, Weighed
-from efficientformer.search.optimum import best_subnet
+from efficientformer.search.rivals.optimum import best_subnet
+from efficientformer.search.rivals.surrogate import AdditiveSurrogate
 from efficientformer.search.slim import Step, save_at_least, shortest, slim
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.surrogate import AdditiveSurrogate
 from efficientformer.search.weighing import (
     LEAST_EXCHANGE,
     Weigh,

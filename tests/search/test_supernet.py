@@ -10,14 +10,14 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB3D
 from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
-from efficientformer.search.accuracy import SupernetAccuracy, extract_network, reestimate_batch_norm
-from efficientformer.search.gumbel import path_weights
-from efficientformer.search.kept_features import cell_modules
-from efficientformer.search.metapath import Mixing
+from efficientformer.search.scoring.accuracy import SupernetAccuracy, extract_network, reestimate_batch_norm
+from efficientformer.search.scoring.kept_features import cell_modules
+from efficientformer.search.scoring.score import Judge
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet import Supernet
-from efficientformer.search.supernet_task import SupernetTask
-from efficientformer.search.word import Judge
+from efficientformer.search.supernet.gumbel import path_weights
+from efficientformer.search.supernet.metapath import Mixing
+from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.search.supernet.supernet_task import SupernetTask
 
 SPACE = SearchSpace(
     "tiny", (32, 32, 48, 48), (2, 1, 2, 2), 4, stem_strides=(2, 1), mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2)

@@ -2,9 +2,10 @@ import pytest
 import torch
 from PIL import Image
 
-from efficientformer.tasks.classification import Classification, evaluate
-from efficientformer.tasks.contact_sheet import draw_contact_sheet
-from efficientformer.tasks.prediction import Prediction, find_images
+from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
+from efficientformer.tasks.classification.prediction import Prediction, find_images
+from efficientformer.tasks.classification.scores import evaluate
+from efficientformer.tasks.classification.task import Classification
 
 
 class Fixed(torch.nn.Module):

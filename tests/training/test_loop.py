@@ -9,11 +9,11 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB3D
 from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
-from efficientformer.search.supernet import Supernet
-from efficientformer.search.supernet_task import SupernetTask
+from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.search.supernet.supernet_task import SupernetTask
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
 from efficientformer.training.loop import Recipe, fit
+from efficientformer.training.metrics_log import EventLog
 from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.schedule import cosine_lr
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
+from efficientformer.training.metrics_log import EventLog
 from efficientformer.training.loop import Recipe, fit
 from efficientformer.training.world import join_world
 

@@ -60,7 +60,7 @@ def analyze(
     """
     from efficientformer.pipeline.analyze import AnalysisRequest, summary_lines
     from efficientformer.pipeline.analyze import analyze as run
-    from efficientformer.pipeline.console import RunConsole
+    from efficientformer.pipeline.run.console import RunConsole
 
     request = AnalysisRequest(
         out=out,

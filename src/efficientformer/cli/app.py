@@ -24,7 +24,7 @@ from efficientformer.cli.table import table
 from efficientformer.cli.train import train
 from efficientformer.cli.verify import verify
 from efficientformer.errors import EfficientFormerError, UsageError
-from efficientformer.pipeline.settings import unusable
+from efficientformer.pipeline.run.resolve_settings import unusable
 
 app = App(
     name="efficientformer",

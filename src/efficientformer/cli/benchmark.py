@@ -61,7 +61,7 @@ def benchmark(
     """
     from efficientformer.pipeline.benchmark import BenchmarkRequest
     from efficientformer.pipeline.benchmark import benchmark as run_benchmark
-    from efficientformer.pipeline.console import RunConsole
+    from efficientformer.pipeline.run.console import RunConsole
 
     request = BenchmarkRequest(models, suite, runtime, threads, clock, rounds, resolution, reference, device)
     record = run_benchmark(request, out, RunConsole())
@@ -75,7 +75,7 @@ def _print_table(record: dict[str, Any], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from efficientformer.report.benchmark_findings import findings
+    from efficientformer.report.benchmark.findings import findings
 
     console = Console(highlight=False, markup=False)
     columns = ["network", "px", "params", "MACs", "top-1"]

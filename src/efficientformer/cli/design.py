@@ -4,7 +4,7 @@ from typing import Any
 
 from efficientformer.cli.options import RunOptions, SettingsOption, open_workspace, print_json
 from efficientformer.errors import BudgetError
-from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.run.settings import Settings
 
 
 def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:

@@ -1,7 +1,7 @@
 """Verb `evaluate`."""
 
 from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
-from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.run.settings import Settings
 
 
 def evaluate(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:

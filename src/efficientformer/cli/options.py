@@ -13,10 +13,11 @@ from cyclopts import Parameter
 
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions
-from efficientformer.pipeline.budget import parse_budgets
-from efficientformer.pipeline.console import RunConsole
-from efficientformer.pipeline.settings import Settings, merge_given, read_yaml, resolve_settings
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.run.budget import parse_budgets
+from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.resolve_settings import merge_given, read_yaml, resolve_settings
+from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
 
 

@@ -27,8 +27,8 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
     """
     from rich.console import Console
 
-    from efficientformer.tasks.contact_sheet import draw_contact_sheet
-    from efficientformer.tasks.prediction import Predictor, find_images
+    from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
+    from efficientformer.tasks.classification.prediction import Predictor, find_images
 
     if not model.is_file():
         raise UsageError(

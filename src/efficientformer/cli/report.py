@@ -21,7 +21,7 @@ def report(run_dir: Path, *, json: JsonOption = False) -> None:
     json: bool
         Print where the report is as JSON.
     """
-    from efficientformer.report.page import render_report
+    from efficientformer.report.run.page import render_report
 
     if not RunDir(run_dir).settings.exists():
         raise UsageError(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from efficientformer.cli.options import RunOptions, SettingsOption, open_workspace, print_json, run_phase
-from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.run.settings import Settings
 
 
 def slim(

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from efficientformer.cli.options import DeviceOption, JsonOption, RunOptions, SettingsOption, print_json, run_phase
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.devices import DeviceOptions
-from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.run.settings import Settings
 
 OutOption = Annotated[Path, Parameter(name=("--out", "-o"))]
 
@@ -102,7 +102,7 @@ def check(
     json: bool
         Print the findings as one JSON document.
     """
-    from efficientformer.pipeline.console import RunConsole
+    from efficientformer.pipeline.run.console import RunConsole
     from efficientformer.pipeline.tables import check_table
 
     if measure < 0 or rounds < 2:
@@ -231,7 +231,7 @@ def predict(
     json: bool
         Print the prediction as one JSON document.
     """
-    from efficientformer.pipeline.console import RunConsole
+    from efficientformer.pipeline.run.console import RunConsole
     from efficientformer.pipeline.tables import predict as predict_network
 
     if rounds < 2:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from efficientformer.cli.options import RunOptions, SettingsOption, open_workspace, print_json, run_phase
 from efficientformer.errors import UsageError
-from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.run.settings import Settings
 
 
 def train(

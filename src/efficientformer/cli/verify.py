@@ -2,7 +2,7 @@
 
 from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
 from efficientformer.errors import BudgetError
-from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.run.settings import Settings
 
 
 def verify(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:

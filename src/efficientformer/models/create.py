@@ -8,7 +8,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, UsageError
 from efficientformer.models.hub import PUBLISHED_PREPROCESSING, published_weights
 from efficientformer.models.network import Network
-from efficientformer.models.weights import load_weights
+from efficientformer.models.weights.load import load_weights
 
 PUBLISHED_CLASSES = 1000
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from efficientformer.models.init import init_projection
+from efficientformer.models.initialization import init_projection
 
 
 class ConvMlp(nn.Module):

@@ -19,7 +19,7 @@ from efficientformer.errors import ArchitectureError, RecordError, UsageError
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
 from efficientformer.models.hub import OnHub
-from efficientformer.models.init import init_projection
+from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import grid_of, unflatten
 from efficientformer.models.stage import Stage, build_downsample, drop_path_ramp
 

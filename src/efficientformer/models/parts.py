@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from efficientformer.arch.parts import Part
 from efficientformer.models.embed import Downsample, Stem
-from efficientformer.models.init import init_projection
+from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import Flatten, Unflatten
 from efficientformer.models.map_attention import AttentionDownsample
 from efficientformer.models.stage import build_block

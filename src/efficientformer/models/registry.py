@@ -20,7 +20,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, UsageError
 from efficientformer.models.hub import PUBLISHED_PREPROCESSING
 from efficientformer.models.network import Network
-from efficientformer.models.weights import convert_state_dict, with_one_head, with_resized_bias
+from efficientformer.models.weights.load import convert_state_dict, with_one_head, with_resized_bias
 
 NAMES = {f"ef_{name.removeprefix('efficientformer').removeprefix('_')}": name for name in ZOO}
 FOUND = "ef_network"

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.spec import MB3D
 from efficientformer.models.attention_bias import BiasedAttention
-from efficientformer.models.init import init_projection
+from efficientformer.models.initialization import init_projection
 
 
 class Pooling(nn.Module):

@@ -5,19 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from efficientformer.analysis.conclusions import advise, summarize_claims
-from efficientformer.analysis.hotspots import measure_hotspots
-from efficientformer.analysis.measure_observations import measure_observations
-from efficientformer.analysis.observations import Observation, plan_observations
+from efficientformer.analysis.hotspots.hotspots import measure_hotspots
+from efficientformer.analysis.observations.conclusions import advise, summarize_claims
+from efficientformer.analysis.observations.measure import measure_observations
+from efficientformer.analysis.observations.plan import Observation, plan_observations
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.devices import DeviceOptions, default_clock, open_device
-from efficientformer.latency.measure_networks import check_rounds
 from efficientformer.latency.runtime import Runtime
-from efficientformer.pipeline.console import RunConsole
+from efficientformer.latency.timing.measure_networks import check_rounds
+from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
-from efficientformer.report.analysis_page import FORMAT, RECORD_NAME, render_analysis
+from efficientformer.report.analysis.page import FORMAT, RECORD_NAME, render_analysis
 from efficientformer.run_dir import RunDir
 
 PARTIAL_DIR = "rounds"

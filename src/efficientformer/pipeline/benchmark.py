@@ -9,27 +9,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from efficientformer.analysis.benchmark_record import (
+from efficientformer.analysis.comparison.compare import compare
+from efficientformer.analysis.comparison.compared_network import ComparedNetwork, check_file, prepare_network
+from efficientformer.analysis.comparison.network_source import NetworkSource, find_sources
+from efficientformer.analysis.comparison.published import sources as published_sources
+from efficientformer.analysis.comparison.record import (
     FORMAT,
     agreements,
     failed_row,
     network_rows,
     paper_comparisons,
 )
-from efficientformer.analysis.compare import compare
-from efficientformer.analysis.compared_network import ComparedNetwork, check_file, prepare_network
-from efficientformer.analysis.network_source import NetworkSource, find_sources
-from efficientformer.analysis.published import sources as published_sources
-from efficientformer.analysis.suites import SUITES, find_suite, known_title
+from efficientformer.analysis.comparison.suites import SUITES, find_suite, known_title
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.devices import LOCAL, DeviceOptions, default_clock, open_device
-from efficientformer.latency.measure_networks import MIN_ROUNDS, check_rounds
 from efficientformer.latency.runtime import Runtime
-from efficientformer.pipeline.console import RunConsole
+from efficientformer.latency.timing.measure_networks import MIN_ROUNDS, check_rounds
+from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, file_digest, write_record
-from efficientformer.report.benchmark_page import RECORD_NAME, render_benchmark
+from efficientformer.report.benchmark.page import RECORD_NAME, render_benchmark
 from efficientformer.run_dir import RunDir
 
 COPIES = 3

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from efficientformer.pipeline.oracles import require_reachable
 from efficientformer.pipeline.phases import evaluate, export, slim, supernet, table, train, verify
-from efficientformer.pipeline.result import collect_result
-from efficientformer.pipeline.workspace import Workspace
-from efficientformer.report.page import render_report
+from efficientformer.pipeline.run.result import collect_result
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.oracles import require_reachable
+from efficientformer.report.run.page import render_report
 
 MAX_ROUNDS = 3
 

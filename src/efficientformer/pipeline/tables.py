@@ -9,20 +9,20 @@ from efficientformer.arch.parts import stage_grids
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
-from efficientformer.latency.compare_tables import diff_tables, merge_tables
 from efficientformer.latency.devices import DeviceOptions, open_device
-from efficientformer.latency.entries import BLOCK_KINDS, families
-from efficientformer.latency.interpolation import knot_errors
-from efficientformer.latency.staircases import fast_widths, find_steps
-from efficientformer.latency.table import LatencyTable
-from efficientformer.latency.table_error import summarize_error
-from efficientformer.pipeline.console import RunConsole
+from efficientformer.latency.tables.compare import diff_tables, merge_tables
+from efficientformer.latency.tables.entries import BLOCK_KINDS, families
+from efficientformer.latency.tables.error import summarize_error
+from efficientformer.latency.tables.interpolation import knot_errors
+from efficientformer.latency.tables.staircases import fast_widths, find_steps
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.records import read_record
 from efficientformer.run_dir import RunDir
 
 if TYPE_CHECKING:
     from efficientformer.latency.runtime import Runtime
-    from efficientformer.latency.unseen import UnseenNetwork
+    from efficientformer.latency.tables.unseen import UnseenNetwork
 
 CHECK_SEED = 4321
 MAX_DRIFT = 0.1
@@ -128,7 +128,7 @@ def predict(
     table, architecture = load_table(path), find_architecture(network)
     added = 0
     if extend and table.missing_parts(architecture):
-        from efficientformer.latency.extend_table import extend_table
+        from efficientformer.latency.tables.extend import extend_table
 
         with console.progress("measuring") as progress:
             runtime = open_table_device(table, device)
@@ -192,7 +192,7 @@ def _stages(table: LatencyTable) -> list[dict[str, Any]]:
 def _measure_again(
     table: LatencyTable, runtime: "Runtime", count: int, rounds: int, max_error: float, console: RunConsole
 ) -> tuple[dict[str, Any], list[str]]:
-    from efficientformer.latency.unseen import draw_unseen, measure_unseen
+    from efficientformer.latency.tables.unseen import draw_unseen, measure_unseen
 
     with console.progress("measuring") as progress:
         drawn = draw_unseen(table, count, CHECK_SEED)

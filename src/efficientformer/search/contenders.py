@@ -7,8 +7,8 @@ its word is taken among networks of the same depths, and the depths are left to 
 import random
 
 from efficientformer.arch.space import SearchSpace
-from efficientformer.search.baselines import random_subnets
 from efficientformer.search.candidates import State
+from efficientformer.search.rivals.baselines import random_subnets
 from efficientformer.search.weighing import AccuracyOracle, LatencyOracle
 
 DRAWN_EACH = 6

@@ -18,7 +18,7 @@ from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
+from efficientformer.training.metrics_log import EventLog
 from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.schedule import cosine_lr
 from efficientformer.training.world import World

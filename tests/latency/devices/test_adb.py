@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.build_table import build_table
 from efficientformer.latency.devices.adb import AdbDevice
 from efficientformer.latency.devices.phone_benchmarks import BENCHMARKS
 from efficientformer.latency.prepared import Calls
+from efficientformer.latency.tables.build import build_table
 from tests.latency.devices import fake_adb
 
 SHAPE = (1, 3, 16, 16)

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.build_table import build_table
 from efficientformer.latency.devices.command import CommandDevice
 from efficientformer.latency.prepared import Calls
+from efficientformer.latency.tables.build import build_table
 
 SHAPE = (1, 3, 32, 32)
 ONNX_PROGRAM = Path(__file__).with_name("onnx_program.py")

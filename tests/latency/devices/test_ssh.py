@@ -13,13 +13,13 @@ from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.export.onnx import export_onnx
-from efficientformer.latency.build_table import build_table
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.devices.ssh import ssh_transport
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
-from efficientformer.latency.table import LatencyTable
-from efficientformer.latency.timer import Progress
+from efficientformer.latency.tables.build import build_table
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.latency.timing.timer import Progress
 from efficientformer.latency.worker.connection import Connection
 from efficientformer.latency.worker.runtime import WorkerRuntime
 from efficientformer.records import read_lines

@@ -5,7 +5,7 @@ from torch import nn
 from efficientformer.arch.spec import MB3D
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.models.create import create_model
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.fuse import fuse
 
 SHAPE = (1, 3, 64, 64)
 

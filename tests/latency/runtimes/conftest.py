@@ -7,7 +7,7 @@ from torch import nn
 from efficientformer.arch.space import QUICK
 from efficientformer.export.onnx import export_onnx
 from efficientformer.models.create import create_model
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.fuse import fuse
 
 SHAPE = (1, 3, 32, 32)
 

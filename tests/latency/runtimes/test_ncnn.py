@@ -16,12 +16,12 @@ from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.errors import LatencyError
 from efficientformer.export.files import input_sample
 from efficientformer.export.formats.ncnn import NcnnFormat
-from efficientformer.latency.build_table import build_table
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
+from efficientformer.latency.tables.build import build_table
 from efficientformer.latency.worker.runtime import WorkerRuntime
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.parts import build_part, part_input_shape
 
 from .conftest import SHAPE, random_network

@@ -7,10 +7,10 @@ import pytest
 from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.conditions import conditions_at
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
-from efficientformer.latency.timer import time_interleaved, undisturbed
+from efficientformer.latency.timing.conditions import conditions_at
+from efficientformer.latency.timing.timer import time_interleaved, undisturbed
 from efficientformer.latency.worker.runtime import WorkerRuntime
 
 from .conftest import SHAPE, transport

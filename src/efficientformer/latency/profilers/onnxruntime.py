@@ -16,8 +16,8 @@ from efficientformer.export.formats.onnx import ONNX
 from efficientformer.latency.profilers.exported_graph import Executed, ExportedGraph
 from efficientformer.latency.profilers.profile import OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns
-from efficientformer.latency.quiet import quiet_median
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
+from efficientformer.latency.timing.quiet import quiet_median
 
 if TYPE_CHECKING:
     from torch import nn

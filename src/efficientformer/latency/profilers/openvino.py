@@ -17,8 +17,8 @@ from efficientformer.latency.profilers.exported_graph import Executed, ExportedG
 from efficientformer.latency.profilers.kinds import family_of
 from efficientformer.latency.profilers.profile import OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns
-from efficientformer.latency.quiet import quiet_median
 from efficientformer.latency.runtimes.openvino import OpenVino
+from efficientformer.latency.timing.quiet import quiet_median
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,8 +14,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from efficientformer.export.files import input_sample
 from efficientformer.latency.profilers.profile import Operator, OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns
-from efficientformer.latency.quiet import quiet_median
 from efficientformer.latency.runtimes.pytorch import PyTorch, inference
+from efficientformer.latency.timing.quiet import quiet_median
 
 US_PER_MS = 1e3
 _NUMBER = re.compile(r"/(\d+)(?=/|$)")  # "blocks/0" is "blocks.0", as in exported files

@@ -10,8 +10,8 @@ import numpy as np
 
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import InProcess, Prepared
-from efficientformer.latency.quiet import quiet_median
-from efficientformer.latency.timer import time_interleaved
+from efficientformer.latency.timing.quiet import quiet_median
+from efficientformer.latency.timing.timer import time_interleaved
 
 TURNS = 5
 

@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from efficientformer.errors import EfficientFormerError, LatencyError, RecordError
-from efficientformer.latency.conditions import conditions, memory_growth
 from efficientformer.latency.prepared import Calls, Prepared
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.runtimes import open_in_process
-from efficientformer.latency.timer import undisturbed
+from efficientformer.latency.timing.conditions import conditions, memory_growth
+from efficientformer.latency.timing.timer import undisturbed
 from efficientformer.latency.worker.messages import CHUNK, Payload, receive_header, send
 from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.records import atomic_path

@@ -13,20 +13,20 @@ from efficientformer.arch.cost import network_cost
 from efficientformer.arch.parts import Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
-from efficientformer.latency.calibration import missed_mib
-from efficientformer.latency.table import LatencyTable, sizes_mib, weights_mib
-from efficientformer.pipeline.console import ProgressUpdate
-from efficientformer.pipeline.evaluations import Evaluations
-from efficientformer.pipeline.stamps import Stamp
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.latency.tables.calibration import missed_mib
+from efficientformer.latency.tables.table import LatencyTable, sizes_mib, weights_mib
+from efficientformer.pipeline.run.console import ProgressUpdate
+from efficientformer.pipeline.run.stamps import Stamp
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.evaluations import Evaluations
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.search.actions import ActionSet
-from efficientformer.search.baselines import random_subnets, scaled_l1, slim_by
-from efficientformer.search.evolution import evolve
-from efficientformer.search.optimum import best_subnet
+from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
+from efficientformer.search.rivals.evolution import evolve
+from efficientformer.search.rivals.optimum import best_subnet
+from efficientformer.search.rivals.surrogate import AdditiveSurrogate, fit_surrogate
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.surrogate import AdditiveSurrogate, fit_surrogate
 
 EQUAL = 0.03
 """Random networks count as equally fast when they are at most this share faster."""

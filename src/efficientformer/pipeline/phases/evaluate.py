@@ -1,7 +1,7 @@
 """Phase `evaluate`: score every trained network on the validation images."""
 
-from efficientformer.pipeline.trained import Trained, evaluate_trained
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.networks.trained import Trained, evaluate_trained
+from efficientformer.pipeline.run.workspace import Workspace
 
 
 def run(workspace: Workspace) -> None:

@@ -1,7 +1,7 @@
 """Phase `export`: write every trained network as ONNX in deploy form and compare it with PyTorch."""
 
-from efficientformer.pipeline.trained import Trained, export_trained
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.networks.trained import Trained, export_trained
+from efficientformer.pipeline.run.workspace import Workspace
 
 
 def run(workspace: Workspace) -> None:

@@ -7,9 +7,9 @@ from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
-from efficientformer.models.weights import load_network
-from efficientformer.pipeline.trained import Trained, evaluate_trained, export_trained, train_trained
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.models.weights.load import load_network
+from efficientformer.pipeline.networks.trained import Trained, evaluate_trained, export_trained, train_trained
+from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.records import file_digest
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from efficientformer.latency.table import LatencyTable
-from efficientformer.pipeline.evaluations import Evaluations
-from efficientformer.pipeline.stamps import Stamp
-from efficientformer.pipeline.stand_alone import initial_network, stand_alone_score
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
+from efficientformer.pipeline.run.stamps import Stamp
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.evaluations import Evaluations
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
-from efficientformer.search.baselines import random_subnet
+from efficientformer.search.rivals.baselines import random_subnet
 from efficientformer.search.subnet import Subnet
 
 NUM_RESAMPLES = 1000

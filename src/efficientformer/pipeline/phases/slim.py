@@ -11,26 +11,26 @@ from typing import Any
 
 from efficientformer import __version__
 from efficientformer.errors import BudgetError
-from efficientformer.latency.table import LatencyTable
-from efficientformer.pipeline.aim import Aim
-from efficientformer.pipeline.confirm import Confirmation
-from efficientformer.pipeline.console import ProgressUpdate
-from efficientformer.pipeline.corrections import read_corrections
-from efficientformer.pipeline.descent import Descent
-from efficientformer.pipeline.evaluations import Evaluations
-from efficientformer.pipeline.limits import Limits
-from efficientformer.pipeline.oracles import require_reachable
-from efficientformer.pipeline.stamps import Stamp
-from efficientformer.pipeline.stand_alone import trial_score
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.networks.stand_alone import trial_score
+from efficientformer.pipeline.run.console import ProgressUpdate
+from efficientformer.pipeline.run.stamps import Stamp
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.aim import Aim
+from efficientformer.pipeline.slimming.confirm import Confirmation
+from efficientformer.pipeline.slimming.corrections import read_corrections
+from efficientformer.pipeline.slimming.descent import Descent
+from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.limits import Limits
+from efficientformer.pipeline.slimming.oracles import require_reachable
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, write_record
 from efficientformer.search.candidates import State
 from efficientformer.search.contenders import contenders
 from efficientformer.search.polish import polish
+from efficientformer.search.scoring.score import Judge
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import LatencyOracle
-from efficientformer.search.word import Judge
 
 MAX_CORRECTIONS = 4
 

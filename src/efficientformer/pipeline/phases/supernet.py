@@ -10,18 +10,18 @@ from safetensors.torch import save
 
 from efficientformer.data.loader import steps_per_epoch
 from efficientformer.errors import UsageError
-from efficientformer.pipeline.fit_images import fit_images
-from efficientformer.pipeline.held_out import search_splits
-from efficientformer.pipeline.oracles import accuracy_oracle, build_supernet, require_reachable
-from efficientformer.pipeline.stamps import Stamp, read_stamp, stamp_changes
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.stamps import Stamp, read_stamp, stamp_changes
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.held_out import search_splits
+from efficientformer.pipeline.slimming.oracles import accuracy_oracle, build_supernet, require_reachable
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet_task import SupernetTask
+from efficientformer.search.supernet.supernet_task import SupernetTask
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.events import EventLog
+from efficientformer.training.metrics_log import EventLog
 
 
 def run(workspace: Workspace) -> None:

@@ -1,9 +1,9 @@
 """Phase `table`: measure the latency lookup table of the search space on this device (paper, section 4.2)."""
 
-from efficientformer.latency.build_table import build_table
-from efficientformer.latency.table import FORMAT, LatencyTable
-from efficientformer.pipeline.stamps import Stamp, read_stamp
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.latency.tables.build import build_table
+from efficientformer.latency.tables.table import FORMAT, LatencyTable
+from efficientformer.pipeline.run.stamps import Stamp, read_stamp
+from efficientformer.pipeline.run.workspace import Workspace
 
 
 def run(workspace: Workspace) -> LatencyTable:

@@ -1,8 +1,8 @@
 """Phase `train`: train every network that slimming found (paper, section 5)."""
 
-from efficientformer.pipeline.stand_alone import initial_network
-from efficientformer.pipeline.trained import Trained, train_trained
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.networks.stand_alone import initial_network
+from efficientformer.pipeline.networks.trained import Trained, train_trained
+from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.records import digest
 from efficientformer.search.subnet import Subnet
 

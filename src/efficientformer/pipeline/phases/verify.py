@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from efficientformer.models.forms import DeployForms
-from efficientformer.models.fuse import fuse
-from efficientformer.models.weights import load_network
-from efficientformer.pipeline.corrections import correct
-from efficientformer.pipeline.limits import UNITS, Limits
-from efficientformer.pipeline.measure import (
+from efficientformer.models.deploy.forms import DeployForms
+from efficientformer.models.deploy.fuse import fuse
+from efficientformer.models.weights.load import load_network
+from efficientformer.pipeline.run.stamps import Stamp
+from efficientformer.pipeline.run.workspace import FoundNetwork, Workspace
+from efficientformer.pipeline.slimming.corrections import correct
+from efficientformer.pipeline.slimming.limits import UNITS, Limits
+from efficientformer.pipeline.slimming.measure import (
     LARGEST,
     latency_beside_largest,
     measure_beside_largest,
     open_exported,
     prepare_untrained,
 )
-from efficientformer.pipeline.stamps import Stamp
-from efficientformer.pipeline.workspace import FoundNetwork, Workspace
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, read_record, write_record
 

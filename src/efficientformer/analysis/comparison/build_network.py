@@ -1,0 +1,149 @@
+"""A named network as the module that a user would deploy, with lively random weights.
+
+Ours are fused. timm's are re-parameterized by timm's own means where it has any (RepViT, FastViT, MobileOne, LeViT, the
+EfficientViT of MSRA, SHViT); that is checked to leave the output as it was. Batch norm that timm leaves beside its
+convolution is folded by the exporter.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from efficientformer.analysis.comparison.network_source import NetworkSource
+from efficientformer.analysis.comparison.random_weights import randomize
+from efficientformer.errors import LatencyError
+from efficientformer.export.files import input_sample
+from efficientformer.latency.tables.preparation import same_weights
+from efficientformer.models.create import create_model
+from efficientformer.models.deploy.fuse import fuse
+from efficientformer.models.network import Network, at_resolution
+from efficientformer.models.weights.load import load_network
+
+EXACT = 1e-3
+"""Largest change of a logit by re-parameterizing, in standard deviations of the logits."""
+DEFAULT_RESOLUTION = 224
+
+
+@dataclass(frozen=True)
+class BuiltNetwork:
+    """`module` is the deploy form, `deploy_form` says how it came about; `num_params` counts before fusing of ours."""
+
+    module: nn.Module
+    input_shape: tuple[int, int, int, int]
+    num_params: int
+    deploy_form: str
+    weights: str
+
+
+def build_network(source: NetworkSource, resolution: int | None) -> BuiltNetwork:
+    """The network for images of `resolution`, or of its own size. The same source gives the same weights every time.
+
+    Raises LatencyError when the network cannot take images of that size.
+    """
+    try:
+        with same_weights(), torch.no_grad():
+            return _BUILDERS[source.kind](source.target, resolution)
+    except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
+        size = "its own size" if resolution is None else f"{resolution} px"
+        raise LatencyError(f"{source.name} cannot be built for images of {size}: {_first_line(error)}") from error
+
+
+@torch.inference_mode()
+def eager_output(network: BuiltNetwork) -> torch.Tensor:
+    """The first output of eager PyTorch for the fixed input."""
+    return first_tensor(network.module(torch.from_numpy(input_sample(network.input_shape))))
+
+
+def first_tensor(output: Any) -> torch.Tensor:
+    while not isinstance(output, torch.Tensor):
+        output = next(iter(output.values())) if isinstance(output, dict) else output[0]
+    return output
+
+
+def tagged_timm_name(name: str) -> str:
+    """A name of timm with the tag of its weights; timm's default tag where it has none."""
+    import timm
+
+    about = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    tag = about.tag if about else ""
+    return name if "." in name or not tag else f"{name}.{tag}"
+
+
+def _build_zoo(name: str, resolution: int | None) -> BuiltNetwork:
+    network = create_model(name, resolution=resolution or DEFAULT_RESOLUTION)
+    shape = _input_shape(resolution or DEFAULT_RESOLUTION)
+    randomize(network, shape)
+    return _fused(network, shape, "random")
+
+
+def _build_from_weights(path: str, resolution: int | None) -> BuiltNetwork:
+    network = load_network(Path(path)).eval()
+    if resolution is not None:
+        network = at_resolution(network, resolution)
+    return _fused(network, _input_shape(network.resolution), "trained")
+
+
+def _fused(network: Network, input_shape: tuple[int, int, int, int], weights: str) -> BuiltNetwork:
+    return BuiltNetwork(fuse(network), input_shape, _num_params(network), "fused", weights)
+
+
+def _build_timm(name: str, resolution: int | None) -> BuiltNetwork:
+    import timm
+    from timm.utils.model import reparameterize_model
+
+    about = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    channels, height, width = about.input_size if about else (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION)
+    own = (1, channels, height, width)
+    shape = own if resolution is None else (1, channels, resolution, resolution)
+    # A plain name would bring its default tag along; without weights, a tag only sets the size and the classes.
+    model = _create_timm(name, shape[2] if shape != own else None)
+    randomize(model, shape)
+    deployed = reparameterize_model(model).eval()
+    x = torch.from_numpy(input_sample(shape))
+    before, after = first_tensor(model(x)), first_tensor(deployed(x))
+    form = "as in timm"
+    if _kinds(deployed) != _kinds(model):
+        exact = bool((before - after).abs().max() <= EXACT * before.std())
+        form = "re-parameterized by timm" if exact else "as in timm: re-parameterizing it changes its output"
+        model = deployed if exact else model
+    model.requires_grad_(False)
+    return BuiltNetwork(model, shape, _num_params(model), form, "random")
+
+
+def _create_timm(name: str, img_size: int | None) -> nn.Module:
+    import timm
+
+    if img_size is not None:
+        try:
+            return timm.create_model(name, pretrained=False, exportable=True, img_size=img_size).eval()
+        except TypeError:  # Networks without tables of positions take no size.
+            pass
+    return timm.create_model(name, pretrained=False, exportable=True).eval()
+
+
+_BUILDERS: dict[str, Callable[[str, int | None], BuiltNetwork]] = {
+    "zoo": _build_zoo,
+    "timm": _build_timm,
+    "weights": _build_from_weights,
+}
+
+
+def _input_shape(resolution: int | tuple[int, int]) -> tuple[int, int, int, int]:
+    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    return (1, 3, height, width)
+
+
+def _kinds(module: nn.Module) -> list[type]:
+    return [type(part) for part in module.modules()]
+
+
+def _num_params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

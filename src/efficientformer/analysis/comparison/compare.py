@@ -1,0 +1,202 @@
+"""Any networks on any runtimes, timed side by side in the same randomly interleaved rounds.
+
+A network that a runtime cannot convert or run, or that computes something else there, is listed with the reason and
+the others go on. Ratios are between networks on the same runtime and samples of the same rounds.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from efficientformer.analysis.comparison.compared_network import ComparedNetwork
+from efficientformer.errors import LatencyError
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.prepared import Calls, Prepared
+from efficientformer.latency.runtime import Runtime
+from efficientformer.latency.timing.measure_networks import Subject, measure_networks
+from efficientformer.latency.timing.measurement import Measurement, Ratio
+from efficientformer.latency.timing.timer import Progress
+
+TOLERANCE = 1e-2
+"""Largest accepted difference of an output, in standard deviations of the expected one. GELU by its tanh formula, as
+MNN computes it, stays below; a wrong axis or a lost branch is hundreds of times above."""
+
+SLOW_MS = 25.0
+"""A network this slow settles in one call: on networks of 30 to 105 ms, none, one and two calls before the timed one
+gave the same medians within 1 %, in 25 interleaved rounds."""
+
+Key = tuple[str, str]
+"""Names of a network and a runtime."""
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """Largest difference from the expected output, as it is and in standard deviations of the expected output."""
+
+    max_abs_difference: float
+    relative_difference: float
+
+    @property
+    def problem(self) -> str | None:
+        if self.relative_difference <= TOLERANCE:
+            return None
+        return (
+            f"wrong output: it differs by {self.relative_difference:.2g} standard deviations of the logits "
+            f"(limit {TOLERANCE:g})"
+        )
+
+
+@dataclass
+class Comparison:
+    """What is known of each network on each runtime; `problems` says why a measurement is missing or not to be used."""
+
+    checks: dict[Key, OutputCheck] = field(default_factory=dict)
+    measurements: dict[Key, Measurement] = field(default_factory=dict)
+    problems: dict[Key, str] = field(default_factory=dict)
+
+    def usable(self) -> set[Key]:
+        """What was measured and computes what it should."""
+        return self.measurements.keys() - self.problems.keys()
+
+    def ratio(self, network: str, reference: str, runtime: str) -> Ratio | None:
+        """Latency of a network over that of another on the same runtime; None where one was not measured or is
+        wrong."""
+        keys = [(network, runtime), (reference, runtime)]
+        if not self.usable().issuperset(keys):
+            return None
+        ours, theirs = (self.measurements[key] for key in keys)
+        return ours.ratio_to(theirs, reference)
+
+
+def check_output(output: np.ndarray, expected: np.ndarray) -> OutputCheck:
+    """Compare an output with the expected one; outputs of another shape or that are no numbers differ infinitely."""
+    output, expected = np.asarray(output, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    if output.shape != expected.shape or not np.isfinite(output).all():
+        return OutputCheck(float("inf"), float("inf"))
+    difference = float(np.abs(output - expected).max())
+    spread = float(expected.std())
+    return OutputCheck(difference, difference / spread if spread > 0 else float("inf"))
+
+
+def compare(
+    networks: Sequence[ComparedNetwork],
+    runtimes: Sequence[Runtime],
+    *,
+    clock: Clock,
+    rounds: int,
+    partial_path: Path | None = None,
+    seed: int = 0,
+    opening: Progress | None = None,
+    measuring: Progress | None = None,
+) -> Comparison:
+    """Open every network on every runtime, check its output, and time all of them together.
+
+    `opening` and `measuring` report progress as (done, total, text); finished rounds are kept in `partial_path`.
+    Raises LatencyError when nothing at all can be measured.
+    """
+    comparison = Comparison()
+    subjects: dict[Key, Subject] = {}
+    total = len(networks) * len(runtimes)
+    for network in networks:
+        for runtime in runtimes:
+            _open(network, runtime, subjects, comparison)
+            if opening is not None:
+                done = len(subjects) + len(comparison.problems.keys() - subjects.keys())
+                opening(done, total, f"{network.source.name} on {runtime.name}")
+    while subjects:
+        try:
+            measured = measure_networks(
+                {" on ".join(key): subject for key, subject in subjects.items()},
+                clock,
+                rounds,
+                partial_path=partial_path,
+                seed=seed,
+                progress=measuring,
+            )
+        except _DiedError as error:
+            _go_on_without(error, networks, runtimes, subjects, comparison)
+            continue
+        comparison.measurements = {key: measured[" on ".join(key)] for key in subjects}
+        return comparison
+    raise LatencyError(f"None of the networks can be measured. {_first_problem(comparison.problems)}")
+
+
+class _DiedError(LatencyError):
+    """A network stopped working while it was timed."""
+
+    def __init__(self, key: Key, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
+
+
+class _Watched:
+    """A prepared network whose failures say which network failed, and which takes no longer than it needs."""
+
+    def __init__(self, key: Key, prepared: Prepared) -> None:
+        self._key, self._prepared = key, prepared
+        self._fastest_ms = math.inf
+
+    def sample(self, calls: Calls, clock: Clock) -> float:
+        if SLOW_MS <= self._fastest_ms < math.inf:
+            calls = Calls(min(calls.settling, 1), calls.timed)
+        try:
+            latency_ms = self._prepared.sample(calls, clock)
+        except LatencyError as error:
+            raise _DiedError(self._key, str(error)) from error
+        self._fastest_ms = min(self._fastest_ms, latency_ms)
+        return latency_ms
+
+    def output(self) -> np.ndarray:
+        return self._prepared.output()
+
+    @property
+    def memory_mib(self) -> float | None:
+        return getattr(self._prepared, "memory_mib", None)
+
+
+def _open(network: ComparedNetwork, runtime: Runtime, subjects: dict[Key, Subject], comparison: Comparison) -> None:
+    """Make a subject of a network on a runtime, or note why there is none."""
+    key = (network.source.name, runtime.name)
+    try:
+        if network.path.suffix in runtime.suffixes:
+            prepared = runtime.open(network.path, network.input_shape)
+        else:
+            prepared = runtime.prepare(network.module(), network.input_shape)
+    except LatencyError as error:
+        comparison.problems[key] = str(error)
+        return
+    try:
+        comparison.checks[key] = check = check_output(prepared.output(), network.logits)
+        if check.problem is not None:
+            comparison.problems[key] = check.problem
+    except LatencyError:
+        pass  # Benchmark programs give no outputs; a network that has died will say so when it is timed.
+    subjects[key] = Subject(_Watched(key, prepared), runtime, network.input_shape)
+
+
+def _go_on_without(
+    error: _DiedError,
+    networks: Sequence[ComparedNetwork],
+    runtimes: Sequence[Runtime],
+    subjects: dict[Key, Subject],
+    comparison: Comparison,
+) -> None:
+    """Drop the network that failed, and open the others of its runtime again: they may have shared its process."""
+    del subjects[error.key]
+    comparison.checks.pop(error.key, None)
+    comparison.problems[error.key] = str(error)
+    _, runtime_name = error.key
+    runtime = next(runtime for runtime in runtimes if runtime.name == runtime_name)
+    for network in networks:
+        key = (network.source.name, runtime_name)
+        if key in subjects:
+            del subjects[key]
+            _open(network, runtime, subjects, comparison)
+
+
+def _first_problem(problems: Mapping[Key, str]) -> str:
+    (network, runtime), reason = next(iter(problems.items()))
+    return f"The first of {len(problems)} problems, {network} on {runtime}: {reason}"

@@ -1,0 +1,181 @@
+"""A network ready to be compared: its file in a folder that keeps it, its costs, and the output runtimes must give.
+
+Exporting twenty networks takes minutes, so an interrupted comparison finds them here again. Files that a person gave
+are used where they are.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from efficientformer import __version__
+from efficientformer.analysis.comparison.build_network import (
+    BuiltNetwork,
+    build_network,
+    eager_output,
+    tagged_timm_name,
+)
+from efficientformer.analysis.comparison.graph_cost import graph_cost
+from efficientformer.analysis.comparison.network_source import NetworkSource
+from efficientformer.analysis.comparison.published import PublishedTop1, timm_top1, zoo_top1
+from efficientformer.errors import LatencyError, RecordError
+from efficientformer.export.onnx import export_onnx
+from efficientformer.export.onnx_graph import declared_inputs, read_graph
+from efficientformer.latency.runtimes import open_in_process
+from efficientformer.provenance import provenance
+from efficientformer.records import digest, file_digest, read_record, write_record
+
+MAP_DIMENSIONS = 4
+MADE_BY = ("torch", "timm", "onnx")
+
+
+@dataclass(frozen=True)
+class ComparedNetwork:
+    """`logits` are what eager PyTorch, or ONNX Runtime for a file of other origin (`logits_from`), makes of the fixed
+    input; `weights` is "random", "trained" or "as given"."""
+
+    source: NetworkSource
+    asked_resolution: int | None
+    path: Path
+    input_shape: tuple[int, int, int, int]
+    num_params: int
+    macs: int | None
+    deploy_form: str
+    weights: str
+    logits: np.ndarray
+    logits_from: str
+
+    @property
+    def resolution(self) -> tuple[int, int]:
+        return self.input_shape[2:]
+
+    def module(self) -> nn.Module:
+        """The deployed module once more, for runtimes that open no ONNX file. Raises LatencyError where only a file is
+        known."""
+        if self.source.kind == "onnx":
+            raise LatencyError(f"{self.source.target} is a file; this runtime runs PyTorch modules only.")
+        return build_network(self.source, self.asked_resolution).module
+
+    def published_top1(self) -> PublishedTop1 | None:
+        """The accuracy of published weights of this network at this input size."""
+        height, width = self.resolution
+        if height != width:
+            return None
+        match self.source.kind:
+            case "zoo":
+                return zoo_top1(self.source.target, height)
+            case "timm":
+                return timm_top1(tagged_timm_name(self.source.target), height)
+        return None
+
+
+def prepare_network(source: NetworkSource, resolution: int | None, folder: Path) -> ComparedNetwork:
+    """Export the network into `folder`, or find it there from an earlier call; a file is taken as it is.
+
+    Raises LatencyError when it cannot be built, exported or run on images of `resolution`.
+    """
+    if source.kind == "onnx":
+        return _given_file(source, resolution)
+    made_of = {
+        "source": [source.kind, source.target],
+        "resolution": resolution,
+        "file": file_digest(Path(source.target)) if source.kind == "weights" else None,
+        "versions": {"efficientformer": __version__}
+        | {name: version for name, version in provenance({})["versions"].items() if name in MADE_BY},
+    }
+    slug = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', source.name)[-60:]}-{digest(made_of)[:8]}"
+    path, about_path = folder / f"{slug}.onnx", folder / f"{slug}.json"
+    about = _kept(about_path, path)
+    if about is None:
+        about = _export(build_network(source, resolution), path)
+        write_record(about_path, about)
+    return ComparedNetwork(
+        source=source,
+        asked_resolution=resolution,
+        path=path,
+        input_shape=tuple(about["input_shape"]),
+        num_params=about["num_params"],
+        macs=about["macs"],
+        deploy_form=about["deploy_form"],
+        weights=about["weights"],
+        logits=np.asarray(about["logits"], dtype=np.float32),
+        logits_from="pytorch",
+    )
+
+
+def check_file(path: Path, resolution: int | None) -> tuple[int, int, int, int]:
+    """The input shape of an ONNX file for one image. Raises LatencyError for a file that cannot be compared."""
+    inputs = declared_inputs(read_graph(path))
+    if len(inputs) != 1:
+        names = ", ".join(name for name, _ in inputs)
+        raise LatencyError(f"{path} takes {len(inputs)} inputs ({names}); only networks of one image are compared.")
+    shape = inputs[0][1]
+    if len(shape) != MAP_DIMENSIONS:
+        raise LatencyError(f"{path} takes an input with {len(shape)} dimensions, not images (batch, channels, h, w).")
+    batch, channels, height, width = shape
+    if batch not in (None, 1):
+        raise LatencyError(f"{path} takes {batch} images at once. Export it for one image, or with an open batch size.")
+    if channels is None:
+        raise LatencyError(f"{path} leaves its number of channels open. Export it for a fixed number.")
+    sizes = [height or resolution, width or resolution]
+    if None in sizes:
+        raise LatencyError(f"{path} leaves its input size open. Choose one with --resolution, such as 224.")
+    if resolution is not None and sizes != [resolution, resolution]:
+        raise LatencyError(f"{path} was exported for {height} x {width} px and cannot take --resolution {resolution}.")
+    return (1, channels, int(sizes[0] or 0), int(sizes[1] or 0))
+
+
+def _given_file(source: NetworkSource, resolution: int | None) -> ComparedNetwork:
+    path = Path(source.target)
+    shape = check_file(path, resolution)
+    logits = open_in_process("onnxruntime").open(path, shape).output()
+    cost = graph_cost(path, shape)
+    return ComparedNetwork(
+        source=source,
+        asked_resolution=resolution,
+        path=path,
+        input_shape=shape,
+        num_params=cost.num_params,
+        macs=cost.macs,
+        deploy_form="as given",
+        weights="as given",
+        logits=logits,
+        logits_from="onnxruntime",
+    )
+
+
+def _export(network: BuiltNetwork, path: Path) -> dict[str, Any]:
+    logits = eager_output(network).numpy()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # What the exporter leaves unfolded, runtimes fold.
+            export_onnx(network.module, network.input_shape, path)
+    except RecordError:
+        raise
+    except Exception as error:  # The exporter's exceptions share no base class of their own.
+        raise LatencyError(f"It cannot be exported to ONNX: {str(error).partition(chr(10))[0]}") from error
+    return {
+        "input_shape": list(network.input_shape),
+        "num_params": network.num_params,
+        "macs": graph_cost(path, network.input_shape).macs,
+        "deploy_form": network.deploy_form,
+        "weights": network.weights,
+        "logits": np.asarray(logits, dtype=np.float64).round(9).tolist(),
+        "digest": file_digest(path),
+    }
+
+
+def _kept(about_path: Path, path: Path) -> dict[str, Any] | None:
+    """What an earlier call wrote, when the file is still the one it wrote."""
+    if not (about_path.exists() and path.exists()):
+        return None
+    try:
+        about = read_record(about_path)
+        return about if about["digest"] == file_digest(path) else None
+    except (RecordError, KeyError, TypeError):
+        return None

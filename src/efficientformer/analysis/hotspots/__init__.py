@@ -1,0 +1,1 @@
+"""Where the milliseconds of a network go, by its operators."""

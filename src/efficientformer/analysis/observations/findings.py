@@ -1,0 +1,155 @@
+"""From the times of an observation's candidates to rows of ratios and verdicts."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from efficientformer.analysis.observations.claims import COMPILER
+from efficientformer.analysis.observations.experiment import Experiment, Observation
+from efficientformer.analysis.observations.verdict import judge, runtimes_differ, switch_effect, widened
+from efficientformer.latency.timing.measurement import Measurement, Ratio
+
+Rows = list[dict[str, Any]]
+Times = dict[tuple[str, str], Measurement]
+"""By names of runtime and candidate."""
+
+
+@dataclass
+class Findings:
+    """Rows of the record `analysis.json`, as plain JSON values.
+
+    `experiments` have one row per experiment and runtime, `switches` one per changed network and runtime, `controls`
+    one per copy and runtime, `differences` one per activation that several runtimes were timed on, `candidates` every
+    sample, and `failures` what a runtime could not run. A ratio's `rounds_interval` is its 95 % interval over rounds,
+    and its `interval`, which verdicts are drawn from, that interval widened by the controls.
+    """
+
+    experiments: Rows = field(default_factory=list)
+    switches: Rows = field(default_factory=list)
+    differences: Rows = field(default_factory=list)
+    controls: Rows = field(default_factory=list)
+    candidates: Rows = field(default_factory=list)
+    failures: Rows = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """An observation, the times of its candidates by names of runtime and candidate, and their MACs."""
+
+    observation: Observation
+    times: Times
+    macs: dict[str, int]
+
+
+def conclude(timed: Sequence[Timed], runtimes: Sequence[str], failures: Rows) -> Findings:
+    """The rows of all observations; the controls of all of them widen the intervals of each."""
+    findings = Findings(failures=failures)
+    copies: dict[tuple[str, bool], list[float]] = {}
+    for one in timed:
+        number = one.observation.number
+        for control, runtime in itertools.product(one.observation.controls, runtimes):
+            found = _paired(one.times, runtime, control.copy, control.candidate)
+            if found is not None:
+                copies.setdefault((runtime, control.is_network), []).append(found.p50)
+                about = {"observation": number, "runtime": runtime, **asdict(control)}
+                findings.controls.append({**about, "ratio": found.p50, "rounds_interval": found.interval})
+    for one in timed:
+        _add_rows(findings, one, runtimes, _Ratios(one.times, copies))
+    return findings
+
+
+def _add_rows(findings: Findings, timed: Timed, runtimes: Sequence[str], ratios: "_Ratios") -> None:
+    number, macs = timed.observation.number, timed.macs
+    findings.candidates += [
+        _candidate_row(number, runtime, name, measured, macs[name]) for (runtime, name), measured in timed.times.items()
+    ]
+    for experiment in timed.observation.experiments:
+        found = {
+            runtime: row
+            for runtime in runtimes
+            if (row := ratios.between(runtime, experiment.subject, experiment.baseline, experiment.is_network))
+        }
+        pair = {f"{role}_macs": macs[getattr(experiment, role)] for role in ("subject", "baseline")}
+        for runtime, row in found.items():
+            findings.experiments.append({**_experiment_row(number, experiment, runtime, row), **pair})
+        if number == COMPILER.observation and len(found) > 1:
+            findings.differences.append(_difference_row(experiment, found))
+    for switch, runtime in itertools.product(timed.observation.switches, runtimes):
+        if row := ratios.between(runtime, switch.changed, switch.network, is_network=True):
+            about = {"observation": number, "network": switch.network, "choice": switch.choice, "runtime": runtime}
+            findings.switches.append({**about, **row, "effect": switch_effect(row["interval"])})
+
+
+@dataclass(frozen=True)
+class _Ratios:
+    """Paired ratios of one observation, with intervals that `copies` of their runtime and kind widen."""
+
+    times: Times
+    copies: dict[tuple[str, bool], list[float]]
+
+    def between(self, runtime: str, subject: str, baseline: str, is_network: bool) -> dict[str, Any] | None:
+        """The ratio as members of a row; None where the runtime could not run one of the two."""
+        found = _paired(self.times, runtime, subject, baseline)
+        if found is None:
+            return None
+        return {
+            "ratio": found.p50,
+            "interval": widened(found.interval, self.copies.get((runtime, is_network), [])),
+            "rounds_interval": found.interval,
+            "subject_ms": self.times[runtime, subject].p50_ms,
+            "baseline_ms": self.times[runtime, baseline].p50_ms,
+        }
+
+
+def _paired(times: Times, runtime: str, subject: str, baseline: str) -> Ratio | None:
+    ours, theirs = times.get((runtime, subject)), times.get((runtime, baseline))
+    return None if ours is None or theirs is None else ours.ratio_to(theirs, baseline)
+
+
+def _candidate_row(number: int, runtime: str, name: str, measured: Measurement, macs: int) -> dict[str, Any]:
+    return {
+        "observation": number,
+        "runtime": runtime,
+        "name": name,
+        "macs": macs,
+        "p50_ms": measured.p50_ms,
+        "interval_ms": list(measured.interval_ms),
+        "disturbed_percent": round(measured.disturbed_percent, 1),
+        "calls_per_sample": measured.calls_per_sample,
+        "disturbed_rounds": list(measured.disturbed_rounds),
+        "samples_ms": list(measured.samples_ms),
+    }
+
+
+def _experiment_row(number: int, experiment: Experiment, runtime: str, ratio: dict[str, Any]) -> dict[str, Any]:
+    claim, threshold = experiment.claim, experiment.threshold
+    return {
+        "observation": number,
+        "name": experiment.name,
+        "setting": experiment.setting,
+        "is_network": experiment.is_network,
+        "runtime": runtime,
+        "subject": experiment.subject,
+        "baseline": experiment.baseline,
+        **ratio,
+        "claim": None if claim is None else claim.key,
+        "claim_words": None if claim is None else claim.words,
+        "bound": None if claim is None else claim.bound,
+        "threshold": threshold,
+        "verdict": None if claim is None or threshold is None else judge(ratio["interval"], claim.bound, threshold),
+        "paper": experiment.paper and experiment.paper.to_json(),
+    }
+
+
+def _difference_row(experiment: Experiment, ratios: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    factor, verdict = runtimes_differ({runtime: ratio["interval"] for runtime, ratio in ratios.items()})
+    by_ratio = sorted(ratios, key=lambda runtime: ratios[runtime]["ratio"])
+    return {
+        "name": experiment.name,
+        "setting": experiment.setting,
+        "lowest": by_ratio[0],
+        "highest": by_ratio[-1],
+        "interval": factor,
+        "verdict": verdict,
+    }

@@ -1,0 +1,216 @@
+"""Two tables side by side: merged into one, or told apart entry by entry. No torch."""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Architecture
+from efficientformer.errors import LatencyError
+from efficientformer.latency.tables.entries import Entry, part_from_key
+from efficientformer.latency.tables.fit import recalibrated_table
+from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork
+
+NUM_RANDOM_NETWORKS = 200
+LEAST_NOISE = 1e-3
+"""No entry is known better than to a tenth of a percent."""
+
+
+@dataclass(frozen=True)
+class EntryChange:
+    """One part in both tables; `ratio` is the second over the first, as far as noise leaves one."""
+
+    key: str
+    first_ms: float
+    second_ms: float
+    is_beyond_noise: bool
+
+    @property
+    def ratio(self) -> float | None:
+        return self.second_ms / self.first_ms if min(self.first_ms, self.second_ms) > 0 else None
+
+
+@dataclass(frozen=True)
+class TableDiff:
+    """The second table against the first.
+
+    `scale` is the median ratio of predicted latency over `num_networks` random networks that both can answer, `spread`
+    the lowest and highest ratio, `kendall_tau` how far they rank those networks alike. `kinds` holds the ratio of the
+    summed latency of the parts of each kind that both hold, `settings` what was set otherwise.
+    """
+
+    settings: tuple[str, ...]
+    scale: float
+    spread: tuple[float, float]
+    kendall_tau: float
+    num_networks: int
+    kinds: Mapping[str, float]
+    changes: tuple[EntryChange, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+
+
+def merge_tables(first: LatencyTable, second: LatencyTable) -> LatencyTable:
+    """One table from two of the same device, runtime, clock and kind of space; one space must hold the other.
+
+    What both have measured is weighed by its precision, after both were brought to the speed halfway between them. The
+    calibration is fitted again on all networks. Raises LatencyError where they do not belong together.
+    """
+    _require_same_origin(first, second)
+    space = _wider_space(first.space, second.space)
+    logs = _log_ratios(first, second)
+    if not logs:
+        raise LatencyError("These two tables have nothing in common that would bring them to one scale.")
+    halfway = math.exp(median(logs) / 2)
+    networks = _merge_networks(first, second, halfway)
+    ends = [_find(networks, space.smallest()), _find(networks, space.largest())]
+    between = sorted((net for net in networks if net not in ends), key=lambda net: net.measured_ms)
+    ordered = [ends[0], *between, ends[1]]
+    entries = {key: entry.scaled(halfway) for key, entry in first.entries.items()}
+    for key, entry in second.entries.items():
+        other = entry.scaled(1 / halfway)
+        entries[key] = _weighed(entries[key], other) if key in entries else other
+    merged = recalibrated_table(replace(first, space=space, provenance=second.provenance), entries, ordered)
+    told = {"what": "merged", "scales": [halfway, 1 / halfway], "provenances": [first.provenance, second.provenance]}
+    return replace(merged, history=(*first.history, *second.history, told))
+
+
+def diff_tables(first: LatencyTable, second: LatencyTable, *, seed: int = 0) -> TableDiff:
+    """What changed from the first table to the second. Raises LatencyError when they share no network."""
+    shared = [key for key in first.entries if key in second.entries]
+    changes = tuple(_change(key, first.entries[key], second.entries[key]) for key in shared)
+    rng = random.Random(seed)
+    drawn = list(dict.fromkeys(first.space.random(rng) for _ in range(NUM_RANDOM_NETWORKS)))
+    known = [net for net in drawn if not first.missing_parts(net) and not second.missing_parts(net)]
+    if len(known) < 2:
+        raise LatencyError(
+            "These two tables answer for no networks in common: compare tables of one space, resolution and number of "
+            "classes."
+        )
+    before, after = (np.array([table.predict(net) for net in known]) for table in (first, second))
+    ratios = after / before
+    return TableDiff(
+        settings=tuple(_differences(first, second)),
+        scale=float(np.median(ratios)),
+        spread=(float(ratios.min()), float(ratios.max())),
+        kendall_tau=float(np.asarray(kendalltau(before, after)[0])),
+        num_networks=len(known),
+        kinds=_kind_ratios(changes),
+        changes=changes,
+        only_first=tuple(key for key in first.entries if key not in second.entries),
+        only_second=tuple(key for key in second.entries if key not in first.entries),
+    )
+
+
+def _require_same_origin(first: LatencyTable, second: LatencyTable) -> None:
+    found = _differences(first, second)
+    for name in ("resolution", "num_classes"):
+        if getattr(first, name) != getattr(second, name):
+            found.append(f"{name} is {getattr(second, name)} and {getattr(first, name)}")
+    if found:
+        raise LatencyError(
+            f"These two tables do not belong together: {'; '.join(found)}. Merge tables of one device, runtime, clock "
+            "and resolution only; 'efficientformer table diff' compares others."
+        )
+
+
+def _differences(first: LatencyTable, second: LatencyTable) -> list[str]:
+    """In machine, runtime, threads and clock."""
+    found = first.differences(second.provenance["machine"], second.runtime)
+    for name in ("threads", "clock"):
+        if getattr(first, name) != getattr(second, name):
+            found.append(f"{name} is {getattr(second, name)}, recorded was {getattr(first, name)}")
+    return found
+
+
+def _wider_space(first: SearchSpace, second: SearchSpace) -> SearchSpace:
+    for wide, narrow in ((first, second), (second, first)):
+        same_kind = replace(
+            narrow,
+            name=wide.name,
+            max_widths=wide.max_widths,
+            max_depths=wide.max_depths,
+            max_mb3d=wide.max_mb3d,
+            min_widths=wide.min_widths,
+            width_step=wide.width_step,
+        )
+        holds = all(a >= b for a, b in zip(wide.max_widths, narrow.max_widths, strict=True))
+        holds &= all(a <= b for a, b in zip(wide.min_widths, narrow.min_widths, strict=True))
+        holds &= all(a >= b for a, b in zip(wide.max_depths, narrow.max_depths, strict=True))
+        if same_kind == wide and holds and wide.max_mb3d >= narrow.max_mb3d:
+            return wide
+    raise LatencyError(
+        f"The space {first.name!r} does not hold the space {second.name!r}, nor the other way round: their tables "
+        "cannot be merged."
+    )
+
+
+def _log_ratios(first: LatencyTable, second: LatencyTable) -> list[float]:
+    """Second over first: of whole networks where there are any in common, else of entries that stand above noise."""
+    measured = {net.architecture: net.measured_ms for net in first.networks}
+    logs = [math.log(n.measured_ms / measured[n.architecture]) for n in second.networks if n.architecture in measured]
+    if logs:
+        return logs
+    pairs = [(first.entries[key], entry) for key, entry in second.entries.items() if key in first.entries]
+    return [
+        math.log(theirs.latency_ms / ours.latency_ms)
+        for ours, theirs in pairs
+        if ours.latency_ms > 2 * ours.noise_ms and theirs.latency_ms > 2 * theirs.noise_ms
+    ]
+
+
+def _merge_networks(first: LatencyTable, second: LatencyTable, halfway: float) -> list[MeasuredNetwork]:
+    merged: dict[Architecture, Entry] = {}
+    for table, factor in ((first, halfway), (second, 1 / halfway)):
+        for network in table.networks:
+            entry = Entry(network.measured_ms, network.interval_ms, 1).scaled(factor)
+            known = merged.get(network.architecture)
+            merged[network.architecture] = _weighed(known, entry) if known else entry
+    return [MeasuredNetwork(net, entry.latency_ms, entry.interval_ms, 0.0) for net, entry in merged.items()]
+
+
+def _find(networks: list[MeasuredNetwork], architecture: Architecture) -> MeasuredNetwork:
+    return next(network for network in networks if network.architecture == architecture)
+
+
+def _weighed(first: Entry, second: Entry) -> Entry:
+    """Both, weighed by one over the square of their noise; the interval follows from both."""
+    noises = [max(entry.noise_ms, LEAST_NOISE * abs(entry.latency_ms), 1e-9) for entry in (first, second)]
+    precisions = [noise**-2 for noise in noises]
+    share = precisions[0] / sum(precisions)
+    latency_ms = share * first.latency_ms + (1 - share) * second.latency_ms
+    # Two measurements that contradict each other are not known better for being two.
+    apart = abs(first.latency_ms - second.latency_ms) / 2
+    half = max(sum(precisions) ** -0.5, apart)
+    shares = ((first, share), (second, 1 - share))
+    chains_mib = [(part * counts, *mib) for entry, part in shares for counts, *mib in entry.chains_mib]
+    return Entry(
+        latency_ms, (latency_ms - half, latency_ms + half), first.samples + second.samples, _summed(chains_mib)
+    )
+
+
+def _summed(chains_mib: Iterable[tuple[float, ...]]) -> tuple[tuple[float, float, float], ...]:
+    total: defaultdict[tuple[float, float], float] = defaultdict(float)
+    for counts, weights_mib, activations_mib in chains_mib:
+        total[weights_mib, activations_mib] += counts
+    return tuple((counts, *mib) for mib, counts in total.items())
+
+
+def _change(key: str, first: Entry, second: Entry) -> EntryChange:
+    apart = abs(second.latency_ms - first.latency_ms)
+    return EntryChange(key, first.latency_ms, second.latency_ms, apart > math.hypot(first.noise_ms, second.noise_ms))
+
+
+def _kind_ratios(changes: tuple[EntryChange, ...]) -> dict[str, float]:
+    sums: dict[str, tuple[float, float]] = {}
+    for change in changes:
+        kind = part_from_key(change.key).kind
+        first_ms, second_ms = sums.get(kind, (0.0, 0.0))
+        sums[kind] = (first_ms + change.first_ms, second_ms + change.second_ms)
+    return {kind: second_ms / first_ms for kind, (first_ms, second_ms) in sums.items() if min(first_ms, second_ms) > 0}

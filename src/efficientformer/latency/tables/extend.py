@@ -1,0 +1,81 @@
+"""Parts that a table has no answer for, timed on demand and brought into it.
+
+They are timed in rounds with anchors, and brought to the speed of the table by them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.latency.prepared import Prepared
+from efficientformer.latency.runtime import Runtime
+from efficientformer.latency.tables.anchors import check_agreement, choose_anchors, drift
+from efficientformer.latency.tables.build import CHAIN_LENGTH, ROUNDS
+from efficientformer.latency.tables.chains import Formula, chain_name
+from efficientformer.latency.tables.fit import chains_of, fit_entries
+from efficientformer.latency.tables.formulas import architecture_formulas
+from efficientformer.latency.tables.preparation import prepare_architecture, prepare_chain
+from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork
+from efficientformer.latency.timing.calm import counted_samples, num_missing, time_until_calm
+from efficientformer.latency.timing.partial import PartialRounds
+from efficientformer.latency.timing.quiet import quiet_median, resampled_quiet_medians
+from efficientformer.latency.timing.timer import Progress
+from efficientformer.provenance import provenance
+
+
+def extend_table(
+    table: LatencyTable,
+    architectures: Sequence[Architecture],
+    runtime: Runtime,
+    *,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+    partial_path: Path | None = None,
+    progress: Progress | None = None,
+) -> LatencyTable:
+    """The table with an entry for every part of the architectures, inside or outside its search space.
+
+    Only what is missing is timed, and nothing where nothing is. Calibration and error stay what they were: a network
+    beyond the measured ones gets a wider interval. Raises LatencyError on another device than the table's, or when the
+    table's own networks disagree on how fast the machine is now.
+    """
+    formulas: dict[str, Formula] = {}
+    for architecture in architectures:
+        missing = table.missing_parts(architecture)
+        formulas |= architecture_formulas(
+            architecture, missing, table.space, table.resolution, table.num_classes, chain_length=CHAIN_LENGTH
+        )
+    if not formulas:
+        return table
+    table.check_device(runtime.machine(), runtime.describe())
+    chains, anchors = chains_of(formulas), choose_anchors(table)
+    names = [*map(chain_name, chains), *(f"anchor: {anchor.architecture}" for anchor in anchors)]
+    origin = provenance(runtime.machine())
+    about = [runtime.describe(), origin["machine"], origin["versions"], table.resolution, table.num_classes]
+    partial = PartialRounds(partial_path, about, names)
+    if num_missing(partial.rounds, rounds):
+        candidates: dict[str, Prepared] = {}
+        for name, item in zip(names, (*chains, *anchors), strict=True):
+            if isinstance(item, MeasuredNetwork):
+                candidates[name] = prepare_architecture(item.architecture, table.resolution, table.num_classes, runtime)
+            else:
+                candidates[name] = prepare_chain(item, runtime)
+        time_until_calm(
+            candidates,
+            partial,
+            rounds=rounds,
+            clock=table.clock,
+            threads=table.threads,
+            seed=seed,
+            progress=progress,
+        )
+    samples = counted_samples(partial.rounds)
+    medians, resampled = quiet_median(samples), resampled_quiet_medians(samples)
+    check_agreement(anchors, medians[len(chains) :])
+    scale = 1 / drift(anchors, medians[len(chains) :])
+    measured = fit_entries(formulas, chains, medians, resampled, num_rounds=len(samples))
+    added = {key: entry.scaled(scale) for key, entry in measured.items()}
+    history: dict[str, Any] = {"what": "extended", "entries": list(added), "scale": scale, "provenance": origin}
+    return replace(table, entries={**table.entries, **added}, history=(*table.history, history))

@@ -1,0 +1,211 @@
+"""From timed chains and networks to a latency table: entries, calibration, and the error that is left. No torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from efficientformer.arch.parts import Grid, network_parts
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Architecture
+from efficientformer.errors import LatencyError
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.tables.chains import Chain, Formula, chain_name
+from efficientformer.latency.tables.entries import Entry
+from efficientformer.latency.tables.error import (
+    CACHES_MIB,
+    calibrated_ms,
+    cross_predictions,
+    fit_calibration,
+    fit_spread,
+    summarize_error,
+)
+from efficientformer.latency.tables.formulas import table_formulas
+from efficientformer.latency.tables.interpolation import PartFigures
+from efficientformer.latency.tables.network_sample import spread_networks
+from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork, sizes_mib, unpaid_mib
+from efficientformer.latency.timing.quiet import percentile_interval, quiet_median, resampled_quiet_medians
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What has to be timed for a table: chains for its entries; networks, smallest first, for calibration and error."""
+
+    space: SearchSpace
+    resolution: int | Grid
+    num_classes: int
+    formulas: dict[str, Formula]
+    chains: tuple[Chain, ...]
+    networks: tuple[Architecture, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """One name per chain, then one per network."""
+        chains = [chain_name(chain) for chain in self.chains]
+        return chains + [f"network {index}: {network}" for index, network in enumerate(self.networks)]
+
+
+def plan_table(
+    space: SearchSpace, resolution: int | Grid, num_classes: int, *, chain_length: int, num_networks: int, seed: int
+) -> TablePlan:
+    """Chains of up to `chain_length` blocks, and `num_networks` random networks between the space's two ends."""
+    formulas = table_formulas(space, resolution, num_classes, chain_length=chain_length)
+    between = spread_networks(space, resolution, num_classes, count=num_networks, seed=seed)
+    return TablePlan(
+        space, resolution, num_classes, formulas, chains_of(formulas), (space.smallest(), *between, space.largest())
+    )
+
+
+@dataclass(frozen=True)
+class NetworkTimes:
+    """Whole networks, smallest first, with their measured medians and 95 % intervals."""
+
+    architectures: tuple[Architecture, ...]
+    measured_ms: np.ndarray
+    intervals_ms: np.ndarray
+
+    @classmethod
+    def of(cls, networks: Sequence[MeasuredNetwork]) -> "NetworkTimes":
+        return cls(
+            tuple(network.architecture for network in networks),
+            np.array([network.measured_ms for network in networks]),
+            np.array([network.interval_ms for network in networks]),
+        )
+
+
+def fit_table(
+    plan: TablePlan,
+    samples_ms: ArrayLike,
+    *,
+    runtime: dict[str, Any],
+    threads: int,
+    clock: Clock,
+    provenance: dict[str, Any],
+) -> LatencyTable:
+    """The table from samples (rounds, candidates), in the order of `plan.names`."""
+    samples = np.asarray(samples_ms, dtype=float)
+    medians, resampled = quiet_median(samples), resampled_quiet_medians(samples)
+    intervals = percentile_interval(resampled[:, len(plan.chains) :]).T
+    return calibrated_table(
+        fit_entries(plan.formulas, plan.chains, medians, resampled, num_rounds=len(samples)),
+        NetworkTimes(plan.networks, medians[len(plan.chains) :], intervals),
+        space=plan.space,
+        resolution=plan.resolution,
+        num_classes=plan.num_classes,
+        runtime=runtime,
+        threads=threads,
+        clock=clock,
+        provenance=provenance,
+    )
+
+
+def calibrated_table(
+    entries: dict[str, Entry],
+    times: NetworkTimes,
+    *,
+    space: SearchSpace,
+    resolution: int | Grid,
+    num_classes: int,
+    **facts: Any,
+) -> LatencyTable:
+    """Calibrate entries on whole networks, the smallest and the largest of the space at their ends.
+
+    All of them set the calibration. Every random network is predicted by a calibration that has not seen it, which
+    tells the error of the table and the spread of its predictions. `facts` are further fields of the table. Raises
+    LatencyError where the entries are mostly noise.
+    """
+    sums, unpaid = _sums(times.architectures, entries, resolution, num_classes)
+    measured = times.measured_ms
+    calibration = fit_calibration(sums, unpaid, measured)
+    held_out = np.full(len(sums), True)
+    held_out[[0, -1]] = False
+    predicted = calibrated_ms(calibration, sums, unpaid)
+    predicted[held_out] = cross_predictions(sums, unpaid, measured)[held_out]
+    if predicted.min() <= 0 or measured.min() <= 0:
+        raise LatencyError(
+            "The parts of this table add up to less than nothing: its timings are mostly noise. Measure with more "
+            "rounds or on a quieter machine."
+        )
+    networks = tuple(
+        MeasuredNetwork(
+            architecture=architecture,
+            measured_ms=float(measured[index]),
+            interval_ms=(float(times.intervals_ms[index, 0]), float(times.intervals_ms[index, 1])),
+            predicted_ms=float(predicted[index]),
+            held_out=bool(held_out[index]),
+        )
+        for index, architecture in enumerate(times.architectures)
+    )
+    return LatencyTable(
+        space=space,
+        resolution=resolution,
+        num_classes=num_classes,
+        entries=entries,
+        calibration=calibration,
+        spread=fit_spread(predicted, measured, held_out),
+        largest=networks[-1],
+        smallest=networks[0],
+        networks=networks,
+        error=summarize_error(measured[held_out], predicted[held_out]),
+        **facts,
+    )
+
+
+def recalibrated_table(
+    table: LatencyTable, entries: dict[str, Entry], networks: Sequence[MeasuredNetwork]
+) -> LatencyTable:
+    """The table with these entries and networks, smallest first, in place of its own, and no history."""
+    return calibrated_table(
+        entries,
+        NetworkTimes.of(networks),
+        space=table.space,
+        resolution=table.resolution,
+        num_classes=table.num_classes,
+        runtime=table.runtime,
+        threads=table.threads,
+        clock=table.clock,
+        provenance=table.provenance,
+    )
+
+
+def fit_entries(
+    formulas: Mapping[str, Formula],
+    chains: Sequence[Chain],
+    medians: np.ndarray,
+    resampled: np.ndarray,
+    *,
+    num_rounds: int,
+) -> dict[str, Entry]:
+    """Entries from the medians (candidates,) and resampled medians (resamples, candidates), chains first in both."""
+    column = {chain: index for index, chain in enumerate(chains)}
+    entries = {}
+    for key, formula in formulas.items():
+        columns = [column[chain] for chain in formula.weights]
+        weights = np.array(list(formula.weights.values()))
+        low, high = percentile_interval(resampled[:, columns] @ weights)
+        chains_mib = tuple((share, *sizes_mib(chain)) for chain, share in formula.weights.items())
+        entries[key] = Entry(float(medians[columns] @ weights), (float(low), float(high)), num_rounds, chains_mib)
+    return entries
+
+
+def chains_of(formulas: Mapping[str, Formula]) -> tuple[Chain, ...]:
+    """Every chain that the formulas need, once."""
+    return tuple(dict.fromkeys(chain for formula in formulas.values() for chain in formula.weights))
+
+
+def _sums(
+    architectures: Sequence[Architecture], entries: dict[str, Entry], resolution: int | Grid, num_classes: int
+) -> tuple[np.ndarray, dict[float, np.ndarray]]:
+    """Per network, the milliseconds of its parts and, by size of a cache, the MiB that miss it and are not paid for."""
+    walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]
+    sizes = [sizes_mib(parts) for parts in walks]
+    latencies_ms = PartFigures.latencies_ms(entries)
+    unpaid = {}
+    for cache_mib in CACHES_MIB:
+        paid_mib = PartFigures.paid_mib(entries, cache_mib)
+        unpaid[cache_mib] = np.array(
+            [unpaid_mib(parts, size, paid_mib, cache_mib) for parts, size in zip(walks, sizes, strict=True)]
+        )
+    return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), unpaid

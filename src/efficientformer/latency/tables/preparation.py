@@ -1,0 +1,59 @@
+"""Chains of parts and whole networks as a table times them: untrained, in deploy form, one image at a time.
+
+Latency does not depend on what the weights are, as long as no product of them becomes a denormal number, which is slow.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from efficientformer.arch.parts import Grid
+from efficientformer.arch.spec import Architecture
+from efficientformer.latency.prepared import Prepared
+from efficientformer.latency.runtime import Runtime
+from efficientformer.latency.tables.chains import Chain
+from efficientformer.models.create import create_model
+from efficientformer.models.deploy.forms import DeployForms, forms_of
+from efficientformer.models.deploy.fuse import fuse_in_place
+from efficientformer.models.parts import build_part, part_input_shape
+
+LAYER_SCALE = 0.5
+"""Far from zero, where new networks have it, and so from denormal numbers."""
+
+
+def prepare_chain(chain: Chain, runtime: Runtime) -> Prepared:
+    with same_weights(), torch.no_grad():
+        module = nn.Sequential(*map(build_part, chain))
+        for name, parameter in module.named_parameters():
+            if "layer_scale" in name:
+                parameter.fill_(LAYER_SCALE)
+    return runtime.prepare(fuse_in_place(module, forms_of(runtime.name)), part_input_shape(chain[0]))
+
+
+def prepare_architecture(
+    architecture: Architecture, resolution: int | Grid, num_classes: int, runtime: Runtime
+) -> Prepared:
+    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    network = untrained_network(architecture, resolution, num_classes, forms_of(runtime.name))
+    return runtime.prepare(network, (1, 3, height, width))
+
+
+def untrained_network(
+    architecture: Architecture, resolution: int | Grid, num_classes: int, forms: DeployForms = DeployForms()
+) -> nn.Module:
+    """In deploy form."""
+    with same_weights():
+        network = create_model(
+            architecture, num_classes=num_classes, resolution=resolution, layer_scale_init=LAYER_SCALE
+        )
+    return fuse_in_place(network, forms)
+
+
+@contextlib.contextmanager
+def same_weights() -> Iterator[None]:
+    """The same weights every time: a resumed measurement times the same files, and a device that was lost has them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -1,0 +1,266 @@
+"""The latency lookup table of the paper (section 4.2): one number per part, summed over a network.
+
+A plain JSON record that carries its device and its own error on networks it has not seen, that says how far each
+prediction may be off, and that refuses questions it cannot answer. No torch.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from efficientformer import provenance as origin
+from efficientformer.arch.cost import part_cost
+from efficientformer.arch.parts import Grid, Part, network_parts
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Architecture
+from efficientformer.errors import ArchitectureError, LatencyError, RecordError
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.tables.calibration import BYTES_PER_VALUE, Calibration, Spread, missed_mib
+from efficientformer.latency.tables.entries import Entry
+from efficientformer.latency.tables.interpolation import PartFigures, knot_errors
+from efficientformer.latency.tables.staircases import find_steps
+from efficientformer.records import read_record, write_record
+
+FORMAT = 4
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """A whole network: the median measured, its 95 % interval, and what was predicted.
+
+    `held_out` networks were predicted by a calibration fitted without them, so they tell the table's error.
+    """
+
+    architecture: Architecture
+    measured_ms: float
+    interval_ms: tuple[float, float]
+    predicted_ms: float
+    held_out: bool = False
+
+    @property
+    def error_percent(self) -> float:
+        """How far the prediction lies from the measurement, in percent of the measurement; positive is too slow."""
+        return 100.0 * (self.predicted_ms / self.measured_ms - 1.0)
+
+
+@dataclass(frozen=True)
+class ErrorSummary:
+    """Error over held-out networks: percent of the measured latency, and Kendall's tau of the two orders."""
+
+    mean_percent: float
+    max_percent: float
+    kendall_tau: float
+    num_networks: int
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Latency of every part of a search space on one device.
+
+    `entries` are keyed by `Part.key`; `calibration` leads from the sum of a network's entries to the network, `spread`
+    says how far an unseen network may lie from that. `largest` and `smallest` are the space's ends as measured,
+    `networks` every whole network measured, `error` the summary over the held-out ones. `history` tells of tables
+    merged into this one and of parts added later.
+    """
+
+    space: SearchSpace
+    resolution: int | Grid
+    num_classes: int
+    runtime: dict[str, Any]
+    threads: int
+    clock: Clock
+    entries: Mapping[str, Entry]
+    calibration: Calibration
+    spread: Spread
+    largest: MeasuredNetwork
+    smallest: MeasuredNetwork
+    networks: tuple[MeasuredNetwork, ...]
+    error: ErrorSummary
+    provenance: dict[str, Any]
+    history: tuple[dict[str, Any], ...] = ()
+
+    def predict(self, architecture: Architecture) -> float:
+        """Latency in milliseconds. Raises LatencyError that names a part outside the table."""
+        parts = network_parts(architecture, self.resolution, self.num_classes)
+        sum_ms, calibration = sum(map(self.part_latency_ms, parts)), self.calibration
+        unpaid = (
+            unpaid_mib(parts, sizes_mib(parts), self._paid, calibration.cache_mib) if calibration.ms_per_mib else 0.0
+        )
+        return calibration.latency_ms(sum_ms, unpaid)
+
+    def predict_interval(self, architecture: Architecture) -> tuple[float, float]:
+        """95 % interval, in milliseconds, of what the network is going to be measured at. Raises as `predict` does."""
+        return self.spread.interval_ms(self.predict(architecture))
+
+    def part_latency_ms(self, part: Part) -> float:
+        """The part alone, before calibration, interpolated between the measured widths of its family."""
+        try:
+            return self._parts.of(part)
+        except KeyError as error:
+            raise LatencyError(
+                f"The latency table has no answer for {part.key}: it covers the space {self.space.name!r} at "
+                f"resolution {self.resolution} with {self.num_classes} classes. Build a table that covers this "
+                "network, or have its missing parts measured with 'efficientformer table predict --extend'."
+            ) from error
+
+    def part_paid_mib(self, part: Part) -> float:
+        """MiB of weights that miss the calibration's cache in `part_latency_ms` already. Raises KeyError."""
+        return self._paid.of(part)
+
+    def missing_parts(self, architecture: Architecture) -> list[Part]:
+        """The network's parts, each once, that the table has no answer for."""
+        parts = dict.fromkeys(network_parts(architecture, self.resolution, self.num_classes))
+        return [part for part in parts if not self._parts.covers(part)]
+
+    @cached_property
+    def _parts(self) -> PartFigures:
+        return PartFigures.latencies_ms(self.entries)
+
+    @cached_property
+    def _paid(self) -> PartFigures:
+        return PartFigures.paid_mib(self.entries, self.calibration.cache_mib)
+
+    def differences(self, machine: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[str]:
+        """What tells a machine and its runtime from the table's, each as "cpu is X, recorded was Y".
+
+        `machine` as `Runtime.machine()` gives it, `runtime` as `Runtime.describe()`.
+        """
+        found = origin.differences(self.provenance["machine"], machine)
+        for name in sorted({*self.runtime, *runtime}):
+            if self.runtime.get(name) != runtime.get(name):
+                found.append(f"runtime {name} is {runtime.get(name)}, recorded was {self.runtime.get(name)}")
+        return found
+
+    def check_device(self, machine: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+        """Raise LatencyError when the table comes from another machine, runtime, version or setting than given."""
+        if found := self.differences(machine, runtime):
+            raise LatencyError(
+                f"This latency table was measured elsewhere: {'; '.join(found)}. Its milliseconds do not hold here: "
+                "build a table on this device, with this runtime, or use this one all the same with "
+                "--table.allow-foreign."
+            )
+
+    def check_error(self, max_percent: float) -> None:
+        """Raise LatencyError when the mean error on held-out networks is larger than `max_percent`."""
+        if self.error.mean_percent > max_percent:
+            several = " one thread (--threads 1)," if self.threads > 1 else ""
+            raise LatencyError(
+                f"This latency table misses held-out networks by {self.error.mean_percent:.1f} % on average, more than "
+                f"the {max_percent:g} % allowed. Build it again with more rounds (--table.rounds),{several} or on a "
+                f"quieter machine; or accept it with --table.max-error {self.error.mean_percent + 0.1:.1f}."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value; `interpolation` and `steps` follow from the entries, for readers of the file."""
+        return {
+            "format": FORMAT,
+            "space": self.space.to_json(),
+            "resolution": self.resolution if isinstance(self.resolution, int) else list(self.resolution),
+            "num_classes": self.num_classes,
+            "runtime": self.runtime,
+            "threads": self.threads,
+            "clock": self.clock,
+            "entries": {key: asdict(entry) for key, entry in self.entries.items()},
+            **asdict(self.calibration),
+            "spread": asdict(self.spread),
+            "largest": _end_to_json(self.largest),
+            "smallest": _end_to_json(self.smallest),
+            "networks": [{**asdict(net), "architecture": net.architecture.to_json()} for net in self.networks],
+            "error": asdict(self.error),
+            "interpolation": {kind: asdict(errors) for kind, errors in knot_errors(self.entries).items()},
+            "steps": [{**asdict(step), "is_slower": step.is_slower} for step in find_steps(self.entries)],
+            "history": list(self.history),
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> "LatencyTable":
+        """Inverse of `to_json`. Raises RecordError on anything else."""
+        try:
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, this version reads {FORMAT}")
+            resolution = content["resolution"]
+            return cls(
+                space=SearchSpace.from_json(content["space"]),
+                resolution=resolution if isinstance(resolution, int) else (int(resolution[0]), int(resolution[1])),
+                num_classes=int(content["num_classes"]),
+                # Tables of before precision had a name were all in single precision.
+                runtime={"precision": "fp32", **content["runtime"]},
+                threads=int(content["threads"]),
+                clock=content["clock"],
+                entries={key: _entry_from_json(entry) for key, entry in content["entries"].items()},
+                calibration=Calibration(**{field.name: float(content[field.name]) for field in fields(Calibration)}),
+                spread=Spread(**{field.name: float(content["spread"][field.name]) for field in fields(Spread)}),
+                largest=_network_from_json(content["largest"]),
+                smallest=_network_from_json(content["smallest"]),
+                networks=tuple(map(_network_from_json, content["networks"])),
+                error=ErrorSummary(**content["error"]),
+                provenance=dict(content["provenance"]),
+                history=tuple(map(dict, content["history"])),
+            )
+        except (KeyError, TypeError, ValueError, ArchitectureError) as error:
+            raise RecordError(f"Not a latency table: {error!r}. Delete it, and build it again.") from error
+
+    def save(self, path: Path) -> None:
+        write_record(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> "LatencyTable":
+        content = read_record(path)
+        try:
+            return cls.from_json(content)
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
+
+
+def weights_mib(parts: Iterable[Part]) -> float:
+    """Size of the parts' weights in single precision."""
+    return sizes_mib(parts)[0]
+
+
+def sizes_mib(parts: Iterable[Part]) -> tuple[float, float]:
+    """Size of the parts' weights, and of all their activations for one image, in single precision."""
+    costs = [part_cost(part) for part in parts]
+    counts = sum(cost.num_params for cost in costs), sum(cost.num_activations for cost in costs)
+    return counts[0] * BYTES_PER_VALUE / 2**20, counts[1] * BYTES_PER_VALUE / 2**20
+
+
+def unpaid_mib(parts: Sequence[Part], sizes: tuple[float, float], paid_mib: PartFigures, cache_mib: float) -> float:
+    """MiB of the parts' weights that miss a cache, less those that their entries have paid for."""
+    return missed_mib(*sizes, cache_mib) - sum(map(paid_mib.of, parts))
+
+
+def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:
+    return {
+        "architecture": network.architecture.to_json(),
+        "p50_ms": network.measured_ms,
+        "interval_ms": list(network.interval_ms),
+        "predicted_ms": network.predicted_ms,
+    }
+
+
+def _network_from_json(content: dict[str, Any]) -> MeasuredNetwork:
+    return MeasuredNetwork(
+        architecture=Architecture.from_json(content["architecture"]),
+        measured_ms=float(content["p50_ms"] if "p50_ms" in content else content["measured_ms"]),
+        interval_ms=_pair(content["interval_ms"]),
+        predicted_ms=float(content["predicted_ms"]),
+        held_out=bool(content.get("held_out", False)),
+    )
+
+
+def _entry_from_json(content: dict[str, Any]) -> Entry:
+    latency_ms, interval_ms, samples = float(content["latency_ms"]), _pair(content["interval_ms"]), content["samples"]
+    return Entry(latency_ms, interval_ms, int(samples), tuple(map(_triple, content["chains_mib"])))
+
+
+def _pair(content: list[float]) -> tuple[float, float]:
+    first, second = content
+    return float(first), float(second)
+
+
+def _triple(content: list[float]) -> tuple[float, float, float]:
+    first, second, third = content
+    return float(first), float(second), float(third)

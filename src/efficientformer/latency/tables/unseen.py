@@ -1,0 +1,183 @@
+"""Networks that a table has not seen, measured beside what it says of them.
+
+Many large networks do not fit into memory at once. So they are timed in chunks, each with networks of all sizes, and
+each with the table's anchors, which tell how far the machine has moved from the day of the table.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from efficientformer.arch.cost import network_cost
+from efficientformer.arch.parts import network_parts
+from efficientformer.arch.spec import Architecture
+from efficientformer.latency.runtime import Runtime
+from efficientformer.latency.tables.anchors import choose_anchors, drift
+from efficientformer.latency.tables.build import ROUNDS, sample_ms
+from efficientformer.latency.tables.network_sample import spread_networks
+from efficientformer.latency.tables.preparation import prepare_architecture
+from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork, weights_mib
+from efficientformer.latency.timing.calm import CALM, counted_samples, num_missing, time_until_calm
+from efficientformer.latency.timing.partial import PartialRounds
+from efficientformer.latency.timing.quiet import percentile_interval, quiet_median, resampled_quiet_medians
+from efficientformer.latency.timing.timer import Progress
+
+CHUNK_MIB = 1500.0
+MOST_VISITS = 3
+
+
+@dataclass(frozen=True)
+class UnseenNetwork:
+    """A network measured, with its 95 % interval, and predicted, with the 95 % interval of the prediction.
+
+    `drift` is what the table's own networks took in the same rounds over what the table says.
+    """
+
+    architecture: Architecture
+    measured_ms: float
+    interval_ms: tuple[float, float]
+    predicted_ms: float
+    predicted_interval_ms: tuple[float, float]
+    chunk: int
+    drift: float
+
+    @property
+    def error_percent(self) -> float:
+        return 100.0 * (self.predicted_ms / self.measured_ms - 1.0)
+
+    @property
+    def is_covered(self) -> bool:
+        low, high = self.predicted_interval_ms
+        return low <= self.measured_ms <= high
+
+    @property
+    def at_table_speed(self) -> "UnseenNetwork":
+        """As it would have been measured with the machine as fast as it was for the table."""
+        low, high = self.interval_ms
+        interval_ms = (low / self.drift, high / self.drift)
+        return replace(self, measured_ms=self.measured_ms / self.drift, interval_ms=interval_ms, drift=1.0)
+
+
+def draw_unseen(table: LatencyTable, count: int, seed: int) -> list[Architecture]:
+    """Random networks of the table's space, spread over its sizes, none of which the table was made from."""
+    own = {network.architecture for network in table.networks}
+    drawn = spread_networks(table.space, table.resolution, table.num_classes, count=count + len(own), seed=seed)
+    fresh = [architecture for architecture in drawn if architecture not in own]
+    keep = np.linspace(0, len(fresh) - 1, min(count, len(fresh))).round().astype(int)
+    return [fresh[index] for index in keep]
+
+
+def measure_unseen(
+    table: LatencyTable,
+    architectures: Sequence[Architecture],
+    runtime: Runtime,
+    *,
+    rounds: int = ROUNDS,
+    most_visits: int = MOST_VISITS,
+    chunk_mib: float = CHUNK_MIB,
+    seed: int = 0,
+    partial_folder: Path | None = None,
+    progress: Progress | None = None,
+) -> list[UnseenNetwork]:
+    """Time the architectures and compare them with the table's predictions.
+
+    A chunk holds networks of at most about `chunk_mib` MiB of weights together. A chunk whose anchors are slower than
+    they were for the table comes up again after the others, for `rounds` more, at most `most_visits` times: a neighbor
+    that slows this machine for minutes meets some visits only, and `calm` tells which. Rounds are kept in
+    `partial_folder`, one file per chunk, from where a later call goes on. Raises LatencyError as the table's `predict`
+    does.
+    """
+    anchors = choose_anchors(table)
+    found: dict[Architecture, UnseenNetwork] = {}
+    chunks = split_chunks(table, architectures, chunk_mib)
+    timed = [[*(anchor.architecture for anchor in anchors), *chunk] for chunk in chunks]
+    about = [runtime.describe(), runtime.machine(), table.resolution, table.num_classes, table.clock]
+    partials = [
+        PartialRounds(partial_folder and partial_folder / f"chunk-{number}.jsonl", about, _names(networks))
+        for number, networks in enumerate(timed)
+    ]
+    waiting = list(range(len(chunks)))
+    for visit in range(most_visits):
+        for turn, number in enumerate(waiting):
+            told = None if progress is None else _within(progress, turn, len(waiting), visit)
+            _time_chunk(table, timed[number], runtime, (visit + 1) * rounds, seed + number, partials[number], told)
+        waiting = [number for number in waiting if _drift(anchors, partials[number]) > CALM]
+    for number, chunk in enumerate(chunks):
+        samples = counted_samples(partials[number].rounds)
+        medians = quiet_median(samples)
+        intervals = percentile_interval(resampled_quiet_medians(samples)).T
+        chunk_drift = _drift(anchors, partials[number])
+        for index, architecture in enumerate(chunk, start=len(anchors)):
+            predicted_ms = table.predict(architecture)
+            found[architecture] = UnseenNetwork(
+                architecture=architecture,
+                measured_ms=float(medians[index]),
+                interval_ms=(float(intervals[index, 0]), float(intervals[index, 1])),
+                predicted_ms=predicted_ms,
+                predicted_interval_ms=table.spread.interval_ms(predicted_ms),
+                chunk=number,
+                drift=chunk_drift,
+            )
+    return [found[architecture] for architecture in architectures]
+
+
+def split_chunks(
+    table: LatencyTable, architectures: Sequence[Architecture], chunk_mib: float
+) -> list[list[Architecture]]:
+    """Few groups of about equal weight; each takes every n-th network by size."""
+
+    def mib(architecture: Architecture) -> float:
+        return weights_mib(network_parts(architecture, table.resolution, table.num_classes))
+
+    ordered = sorted(architectures, key=mib)
+    count = min(len(ordered), max(1, math.ceil(sum(map(mib, ordered)) / chunk_mib)))
+    return [ordered[start::count] for start in range(count)]
+
+
+def _time_chunk(
+    table: LatencyTable,
+    architectures: Sequence[Architecture],
+    runtime: Runtime,
+    rounds: int,
+    seed: int,
+    partial: PartialRounds,
+    progress: Progress | None,
+) -> None:
+    """Rounds into `partial`, until it has as many; sessions are gone when this returns."""
+    if num_missing(partial.rounds, rounds):
+        names = _names(architectures)
+        candidates = {
+            name: prepare_architecture(architecture, table.resolution, table.num_classes, runtime)
+            for name, architecture in zip(names, architectures, strict=True)
+        }
+        slowest = max(architectures, key=lambda net: network_cost(net, table.resolution, table.num_classes).macs)
+        time_until_calm(
+            candidates,
+            partial,
+            rounds=rounds,
+            clock=table.clock,
+            threads=table.threads,
+            seed=seed,
+            min_sample_ms=sample_ms(candidates[names[architectures.index(slowest)]], table.clock, table.threads),
+            progress=progress,
+        )
+
+
+def _drift(anchors: Sequence[MeasuredNetwork], partial: PartialRounds) -> float:
+    return drift(anchors, quiet_median(counted_samples(partial.rounds))[: len(anchors)])
+
+
+def _names(architectures: Sequence[Architecture]) -> list[str]:
+    return [f"{index}: {architecture}" for index, architecture in enumerate(architectures)]
+
+
+def _within(progress: Progress, turn: int, total: int, visit: int) -> Progress:
+    again = "again, since the machine was slower: " if visit else ""
+
+    def told(done: int, rounds: int, text: str) -> None:
+        progress(turn * rounds + done, total * rounds, f"{again}chunk {turn + 1} of {total}, {text}")
+
+    return told

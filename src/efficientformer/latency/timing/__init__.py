@@ -1,0 +1,1 @@
+"""How a network is timed on a shared machine: clocks, calm rounds, quiet samples, the record of a measurement."""

@@ -1,0 +1,156 @@
+"""Measuring whole networks side by side: the promise is about the file that will be shipped."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efficientformer.errors import LatencyError, UsageError
+from efficientformer.latency.clock import Clock, check_clock
+from efficientformer.latency.prepared import Prepared
+from efficientformer.latency.runtime import Runtime
+from efficientformer.latency.timing.calm import MAX_REDONE_SHARE, calm_rounds, counted_rounds, time_until_calm
+from efficientformer.latency.timing.conditions import conditions_at
+from efficientformer.latency.timing.measurement import Measurement, paired_ratio
+from efficientformer.latency.timing.partial import PartialRounds
+from efficientformer.latency.timing.timer import MIN_SAMPLE_MS, Progress
+from efficientformer.provenance import provenance
+
+ROUNDS = 60
+MIN_ROUNDS = 40
+"""Fewer rounds give no interval worth stating."""
+MAX_EXTENSION = 3
+"""An undecided measurement goes on to this multiple of its rounds, where nothing else is said."""
+Decided = Callable[[Mapping[str, Measurement]], bool]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to be measured, on inputs (B, C, H, W), and the runtime that `prepared` it."""
+
+    prepared: Prepared
+    runtime: Runtime
+    input_shape: tuple[int, int, int, int]
+
+
+def measure_networks(
+    subjects: Mapping[str, Subject],
+    clock: Clock,
+    rounds: int = ROUNDS,
+    *,
+    reference: str | None = None,
+    decided: Decided | None = None,
+    most_rounds: int | None = None,
+    most_redone: float = MAX_REDONE_SHARE,
+    partial_path: Path | None = None,
+    min_sample_ms: float = MIN_SAMPLE_MS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Measurement]:
+    """One `Measurement` per network, all timed in the same randomly interleaved rounds.
+
+    Runtimes, shapes and devices may differ from network to network; the number of threads may not. With `reference`,
+    one of the names, each record has its ratio to that network: a change of the machine's speed moves milliseconds and
+    leaves ratios where they are. Rounds that disturbed windows spoiled are taken again, up to the share `most_redone`
+    of them, see `calm`. As long as `decided`, called with the measurements, is false, they are doubled, up to
+    `most_rounds` (by default three times the rounds). Finished rounds are kept in `partial_path`, from where a later
+    call with the same subjects goes on. Raises LatencyError for a clock that does not fit the threads, UsageError for
+    fewer than 40 rounds.
+    """
+    threads = _common_threads(subjects)
+    check_clock(clock, threads)
+    check_rounds(rounds)
+    if reference is not None and reference not in subjects:
+        raise LatencyError(f"The reference {reference!r} is not among the networks: {', '.join(subjects)}.")
+    origins = {name: provenance(subject.runtime.machine()) for name, subject in subjects.items()}
+    partial = PartialRounds(partial_path, _about(subjects, origins, clock, min_sample_ms), list(subjects))
+    if "before" not in partial.notes:
+        partial.note(before=_conditions(subjects))
+    most_rounds = most_rounds or MAX_EXTENSION * rounds
+    while True:
+        time_until_calm(
+            {name: subject.prepared for name, subject in subjects.items()},
+            partial,
+            rounds=rounds,
+            clock=clock,
+            threads=threads,
+            seed=seed,
+            min_sample_ms=min_sample_ms,
+            most_redone=most_redone,
+            progress=progress,
+        )
+        measurements = _measurements(subjects, partial, clock, reference, origins, rounds)
+        if decided is None or decided(measurements) or rounds >= most_rounds:
+            return measurements
+        # Doubled, since whoever looks often enough sees what is not there.
+        rounds = min(2 * rounds, most_rounds)
+
+
+def check_rounds(rounds: int) -> None:
+    """Raise UsageError for fewer rounds than an interval needs."""
+    if rounds < MIN_ROUNDS:
+        raise UsageError(f"{rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
+
+
+def _measurements(
+    subjects: Mapping[str, Subject],
+    partial: PartialRounds,
+    clock: Clock,
+    reference: str | None,
+    origins: Mapping[str, dict[str, Any]],
+    rounds: int,
+) -> dict[str, Measurement]:
+    samples_ms, warm_up = partial.samples_ms(), partial.notes["warm_up"]
+    num_calm, counted = int(calm_rounds(partial.rounds).sum()), counted_rounds(partial.rounds)
+    before, after = partial.notes["before"], _conditions(subjects)
+    return {
+        name: Measurement(
+            samples_ms=tuple(samples_ms[name]),
+            clock=clock,
+            warmup_runs=warm_up[name]["runs"],
+            calls_per_sample=warm_up[name]["calls_per_sample"],
+            runtime=subject.runtime.describe(),
+            threads=subject.runtime.threads,
+            batch_size=subject.input_shape[0],
+            resolution=(subject.input_shape[2], subject.input_shape[3]),
+            provenance=origins[name],
+            ratio=None if reference is None else paired_ratio(samples_ms[name], samples_ms[reference], reference),
+            disturbed_rounds=tuple(map(int, np.flatnonzero(~counted))),
+            calm=num_calm >= rounds,
+            settled=warm_up[name]["settled"],
+            conditions={"before": before[name], "after": after[name]},
+            memory_mib=getattr(subject.prepared, "memory_mib", None),
+        )
+        for name, subject in subjects.items()
+    }
+
+
+def _conditions(subjects: Mapping[str, Subject]) -> dict[str, dict[str, Any] | None]:
+    """Conditions of each subject's device; each runtime is asked once."""
+    runtimes = {id(subject.runtime): subject.runtime for subject in subjects.values()}
+    found = {key: conditions_at(runtime) for key, runtime in runtimes.items()}
+    return {name: found[id(subject.runtime)] for name, subject in subjects.items()}
+
+
+def _common_threads(subjects: Mapping[str, Subject]) -> int:
+    threads = {subject.runtime.threads for subject in subjects.values()}
+    if len(threads) != 1:
+        raise LatencyError(
+            "Networks are measured side by side with one and the same number of threads, "
+            f"not with {', '.join(map(str, sorted(threads))) or 'no networks at all'}. Measure each number by itself."
+        )
+    return threads.pop()
+
+
+def _about(subjects: Mapping[str, Subject], origins: Mapping[str, Any], clock: Clock, min_sample_ms: float) -> Any:
+    """All that samples depend on."""
+    return [
+        clock,
+        min_sample_ms,
+        [
+            [name, subject.runtime.describe(), subject.input_shape, origins[name]["machine"], origins[name]["versions"]]
+            for name, subject in subjects.items()
+        ],
+    ]

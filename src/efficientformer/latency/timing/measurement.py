@@ -1,0 +1,184 @@
+"""The record of one timing: every sample, and where, how and on what it was taken. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from efficientformer.errors import LatencyError, RecordError
+from efficientformer.latency.clock import Clock, check_one_clock
+from efficientformer.latency.timing.quiet import (
+    median_interval,
+    percentile_interval,
+    quiet_limit,
+    quiet_median,
+    quiet_pairs,
+    resampled_quiet_medians,
+    resampled_rounds,
+)
+
+Percentile = Literal["p50", "p90"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Latency over that of a reference timed in the same rounds, with its 95 % interval.
+
+    A change of the machine's speed meets both, so a ratio stays narrow where milliseconds move.
+    """
+
+    reference: str
+    p50: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Latency of one network, in milliseconds per call.
+
+    `samples_ms` has one value per round, the mean over `calls_per_sample` calls; none is left out. `disturbed_rounds`
+    are those of windows in which the machine was slower (see `calm`); they were taken again, and `calm` says whether as
+    many calm ones as asked for could be had. `p50_ms` is the median of the quiet samples of the others, those that no
+    neighbor on the machine slowed down (see `quiet`); `disturbed_percent` says how many samples of all were slowed
+    down, and `mean_ms`, `p90_ms`, `p99_ms` and `all_p50_ms` are over every sample. `clock` is "cpu" (time that the one
+    thread computed) or "wall", `resolution` is (height, width), `runtime` what `Runtime.describe` says, and
+    `provenance` names the machine, its load, the versions and the time.
+
+    `warmup_runs` calls came before the first sample; `settled` is false where latency still moved after them.
+    `conditions` has those of the device {"before", "after"} (see `conditions`), each None where it cannot tell.
+    `memory_mib` is by how much the memory of the worker process grew when it opened the network and ran it once; None
+    for networks in a process that does other work too.
+    """
+
+    samples_ms: tuple[float, ...]
+    clock: Clock
+    warmup_runs: int
+    calls_per_sample: int
+    runtime: dict[str, Any]
+    threads: int
+    batch_size: int
+    resolution: tuple[int, int]
+    provenance: dict[str, Any]
+    ratio: Ratio | None = None
+    disturbed_rounds: tuple[int, ...] = ()
+    calm: bool = True
+    settled: bool = True
+    conditions: dict[str, Any] = field(default_factory=dict)
+    memory_mib: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples_ms", tuple(round(float(value), 6) for value in self.samples_ms))
+        object.__setattr__(self, "resolution", tuple(self.resolution))
+        object.__setattr__(self, "disturbed_rounds", tuple(self.disturbed_rounds))
+        if not self.samples_ms:
+            raise LatencyError("A measurement needs at least one sample; raise the number of rounds.")
+        assert len(self.disturbed_rounds) < len(self.samples_ms)
+
+    @property
+    def timed_runs(self) -> int:
+        return len(self.samples_ms)
+
+    @property
+    def calm_samples_ms(self) -> np.ndarray:
+        """Samples (rounds,) of all but the disturbed rounds."""
+        return np.delete(np.asarray(self.samples_ms), list(self.disturbed_rounds))
+
+    @property
+    def p50_ms(self) -> float:
+        return float(quiet_median(self.calm_samples_ms))
+
+    @cached_property
+    def interval_ms(self) -> tuple[float, float]:
+        """95 % interval of `p50_ms`."""
+        low, high = percentile_interval(resampled_quiet_medians(self.calm_samples_ms))
+        return float(low), float(high)
+
+    @cached_property
+    def p90_interval_ms(self) -> tuple[float, float]:
+        """95 % interval of `p90_ms`."""
+        samples = np.asarray(self.samples_ms)
+        low, high = percentile_interval(np.percentile(samples[resampled_rounds(len(samples))], 90, axis=1))
+        return float(low), float(high)
+
+    def at(self, percentile: Percentile) -> tuple[float, tuple[float, float]]:
+        """`p50_ms` or `p90_ms`, with its interval."""
+        if percentile == "p50":
+            return self.p50_ms, self.interval_ms
+        return self.p90_ms, self.p90_interval_ms
+
+    @property
+    def disturbed_percent(self) -> float:
+        return float(100.0 * np.mean(np.asarray(self.samples_ms) > quiet_limit(self.calm_samples_ms)))
+
+    @property
+    def all_p50_ms(self) -> float:
+        return float(np.percentile(self.samples_ms, 50))
+
+    @property
+    def p90_ms(self) -> float:
+        return float(np.percentile(self.samples_ms, 90))
+
+    @property
+    def p99_ms(self) -> float:
+        return float(np.percentile(self.samples_ms, 99))
+
+    @property
+    def mean_ms(self) -> float:
+        return float(np.mean(self.samples_ms))
+
+    def ratio_to(self, reference: "Measurement", name: str) -> Ratio:
+        """Ratio to a network timed in the same rounds. Raises LatencyError where clocks or rounds differ."""
+        check_one_clock(self.clock, reference.clock)
+        if self.timed_runs != reference.timed_runs:
+            raise LatencyError(
+                f"{self.timed_runs} rounds cannot be paired with {reference.timed_runs} rounds of {name}. "
+                "Measure the two side by side."
+            )
+        return paired_ratio(self.samples_ms, reference.samples_ms, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value: the fields, and the figures that follow from the samples for readers of the file."""
+        ratio = self.ratio
+        figures = {name: getattr(self, name) for name in ("p50_ms", "p90_ms", "p99_ms", "mean_ms", "all_p50_ms")}
+        return {
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            "samples_ms": list(self.samples_ms),
+            "resolution": list(self.resolution),
+            "disturbed_rounds": list(self.disturbed_rounds),
+            "ratio": ratio and {"reference": ratio.reference, "p50": ratio.p50, "interval": list(ratio.interval)},
+            "timed_runs": self.timed_runs,
+            **{name: round(value, 6) for name, value in figures.items()},
+            "interval_ms": [round(value, 6) for value in self.interval_ms],
+            "disturbed_percent": round(self.disturbed_percent, 1),
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Measurement":
+        """Inverse of `to_json`; the figures are computed from the samples again. Raises RecordError."""
+        try:
+            values = {field.name: content[field.name] for field in fields(cls)}
+            ratio = values["ratio"]
+            if ratio is not None:
+                values["ratio"] = Ratio(ratio["reference"], ratio["p50"], tuple(ratio["interval"]))
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"Not a measurement: {error!r}. Measure again.") from error
+
+
+def interval_holds(interval_ms: tuple[float, float], limit_ms: float) -> bool:
+    """Whether the interval leaves open on which side of the limit a network is."""
+    low, high = interval_ms
+    return low <= limit_ms < high
+
+
+def paired_ratio(samples_ms: Sequence[float], reference_ms: Sequence[float], reference: str) -> Ratio:
+    """Ratio of two candidates timed in the same rounds; both lists have one value per round.
+
+    It is the median over the rounds that are quiet for both of the ratio within the round.
+    """
+    ours, theirs = np.asarray(samples_ms), np.asarray(reference_ms)
+    quiet = quiet_pairs(ours, theirs)
+    ratios = ours[quiet] / theirs[quiet]
+    return Ratio(reference, float(np.median(ratios)), median_interval(ratios))

@@ -1,0 +1,45 @@
+"""Steps of the deploy form that several of its blocks take."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from efficientformer.arch.parts import Grid
+from efficientformer.errors import UsageError
+from efficientformer.models.attention_bias import BiasedAttention
+from efficientformer.models.embed import ConvNorm
+from efficientformer.models.initialization import Projection
+
+
+def scaled(layer: Projection, scale_C: Tensor) -> Projection:
+    """Multiply the output channels of a layer, in place."""
+    assert layer.bias is not None
+    layer.weight.mul_(scale_C.view(-1, *[1] * (layer.weight.ndim - 1)))
+    layer.bias.mul_(scale_C)
+    return layer
+
+
+def folded(layer: ConvNorm) -> nn.Conv2d:
+    """One convolution instead of a convolution and its batch norm."""
+    return fuse_conv_bn_eval(layer.conv, layer.norm)
+
+
+def joined(layers: list[nn.Conv2d]) -> nn.Conv2d:
+    """One convolution with the output channels of several 1x1 ones behind one another."""
+    weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers if layer.bias is not None]
+    result = nn.Conv2d(layers[0].in_channels, sum(layer.out_channels for layer in layers), 1)
+    result.weight, result.bias = nn.Parameter(torch.cat(weights)), nn.Parameter(torch.cat(biases))
+    return result
+
+
+def constant_bias(attention: BiasedAttention) -> Tensor:
+    """The bias of the one grid that the network was made for."""
+    return attention.bias(attention.grid).contiguous()
+
+
+def require_grid(grid: Grid, expected: Grid) -> None:
+    """Raise UsageError where a deploy form is called with images of another size."""
+    if grid != expected:
+        raise UsageError(
+            f"This deploy form attends over a {expected} grid, not {grid}; call at_resolution first, then fuse."
+        )

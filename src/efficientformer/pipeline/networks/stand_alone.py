@@ -1,0 +1,149 @@
+"""Training a network by itself, by the run's settings for found networks (paper, section 5)."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.loader import eval_batches, steps_per_epoch
+from efficientformer.data.mixing import build_mixing
+from efficientformer.data.transforms import eval_transform
+from efficientformer.models.create import create_model
+from efficientformer.models.network import Network
+from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.held_out import search_splits
+from efficientformer.pipeline.slimming.oracles import load_supernet
+from efficientformer.records import digest, read_record, write_record
+from efficientformer.search.scoring.accuracy import extract_network
+from efficientformer.search.subnet import Subnet
+from efficientformer.tasks.classification.scores import Scores, evaluate
+from efficientformer.tasks.classification.task import Classification
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+from efficientformer.training.metrics_log import EventLog
+
+
+def train_network(
+    workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: EventLog
+) -> nn.Module:
+    """Any classifier of the run's images, from the weights that it comes with. Validation scores are logged, never
+    acted upon."""
+    settings = workspace.settings.train
+    num_classes = len(workspace.dataset.classes)
+
+    def score(epoch: int, network: nn.Module) -> dict[str, float]:
+        if epoch % settings.evaluate_every and epoch != settings.epochs:
+            return {}
+        return {"val_top1": validate(workspace, network).top1}
+
+    return fit_images(
+        workspace,
+        network,
+        Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing)),
+        workspace.training_images,
+        settings,
+        title=title,
+        checkpoint=checkpoint,
+        log=log,
+        on_epoch=score,
+        ema_decay=settings.ema_decay,
+        layer_decay=settings.layer_decay,
+        frozen_steps=round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size)),
+    )
+
+
+def validate(workspace: Workspace, network: nn.Module) -> Scores:
+    """Scores on all validation images."""
+    return _scores(workspace, network, workspace.dataset.val)
+
+
+def _scores(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Scores:
+    transform = eval_transform(workspace.preprocessing)
+    batches = eval_batches(images, transform, batch_size=250, workers=workspace.settings.workers)
+    return evaluate(network, batches, len(workspace.dataset.classes))
+
+
+def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
+    """With new weights or the supernet's, as the settings say."""
+    if workspace.settings.train.init == "supernet":
+        return extract_network(load_supernet(workspace), subnet)
+    return new_network(workspace, subnet)
+
+
+def new_network(workspace: Workspace, subnet: Subnet) -> Network:
+    """With new weights that follow from the seed."""
+    settings = workspace.settings
+    seed_step(settings.seed, INITIAL_WEIGHTS)
+    return create_model(
+        subnet.architecture,
+        num_classes=len(workspace.dataset.classes),
+        resolution=settings.resolution,
+        drop_path_rate=settings.train.drop_path_rate,
+    )
+
+
+def stand_alone_score(
+    workspace: Workspace, folder: Path, what: Any, build: Callable[[], nn.Module], *, title: str
+) -> dict[str, float]:
+    """Top-1 (percent, on validation images) of a network trained from the weights it is built with, and its seconds.
+
+    Kept in `folder` under what tells the network from others (`what`), the images and the settings.
+    """
+
+    def train(checkpoint: CheckpointFile, log: EventLog) -> float:
+        network = train_network(workspace, build(), title=title, checkpoint=checkpoint, log=log)
+        return validate(workspace, network).top1
+
+    about = [what, workspace.chosen("resolution", "seed", "train"), workspace.data_digest()]
+    return _kept_score(folder, about, title, train)
+
+
+def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str, float]:
+    """Top-1 (percent, on the images that judge subnets) after a short training alone, from new weights; kept.
+
+    Validation images stay unseen, as in all of the search. No moving average: there are too few steps for one.
+    """
+    settings = workspace.settings
+    train, held_out = search_splits(workspace)
+    steps, num_classes = steps_per_epoch(train, settings.train.batch_size), len(workspace.dataset.classes)
+    warmup_epochs = settings.train.lr_warmup_epochs * settings.slim.trial_epochs / settings.train.epochs
+
+    def train_briefly(checkpoint: CheckpointFile, log: EventLog) -> float:
+        network = fit_images(
+            workspace,
+            new_network(workspace, subnet),
+            Classification(build_mixing(0.0, 0.0, num_classes, settings.train.label_smoothing)),
+            train,
+            settings.train,
+            title=title,
+            checkpoint=checkpoint,
+            log=log,
+            num_steps=settings.slim.trial_epochs * steps,
+            lr_warmup_steps=round(warmup_epochs * steps),
+        )
+        return _scores(workspace, network, held_out).top1
+
+    chosen = workspace.chosen("resolution", "seed", "train", "slim.trial_epochs", "supernet.held_out")
+    about = [subnet.architecture.to_json(), chosen, workspace.data_digest()]
+    return _kept_score(workspace.run_dir.trials, about, title, train_briefly)
+
+
+def _kept_score(
+    folder: Path, about: Any, title: str, train: Callable[[CheckpointFile, EventLog], float]
+) -> dict[str, float]:
+    """What `train` returns and its seconds, kept in a record: known ones are not trained again, one that was begun goes
+    on, and several processes may share the folder."""
+    fingerprint = digest(about)
+    key = fingerprint[:16]
+    record, checkpoint = folder / f"{key}.json", CheckpointFile(folder / f"{key}.pt", fingerprint)
+    if not record.exists():
+        started = time.monotonic()
+        top1 = train(checkpoint, EventLog(folder / f"{key}.metrics.jsonl"))
+        write_record(record, {"top1": top1, "seconds": time.monotonic() - started, "title": title})
+    checkpoint.path.unlink(missing_ok=True)
+    found = read_record(record)
+    return {name: found[name] for name in ("top1", "seconds")}

@@ -1,0 +1,1 @@
+"""What a run is: its settings, its workspace, its stamps, its images, its console."""

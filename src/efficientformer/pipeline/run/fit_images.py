@@ -1,0 +1,77 @@
+"""Training as the phases do it: their settings, the run's images, a checkpoint, a log, a progress bar."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from torch import nn
+
+from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.loader import steps_per_epoch, train_batches
+from efficientformer.data.transforms import train_transform
+from efficientformer.pipeline.run.settings import TrainingSettings
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.tasks.task import Task
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.loop import Batches, Recipe, fit
+from efficientformer.training.metrics_log import EventLog
+
+
+def fit_images(
+    workspace: Workspace,
+    model: nn.Module,
+    task: Task,
+    images: ImageSplit,
+    settings: TrainingSettings,
+    *,
+    title: str | None,
+    checkpoint: CheckpointFile,
+    log: EventLog,
+    on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
+    seed: int | None = None,
+    **recipe_options: Any,
+) -> nn.Module:
+    """Train on the run's training device and return the network to use. Goes on from the checkpoint, if there is one.
+
+    `recipe_options` are fields of `Recipe` that stand above the settings, `seed` above the run's. Without a title there
+    is no progress bar. Raises as `fit` does.
+    """
+    per_epoch = steps_per_epoch(images, settings.batch_size)
+    seed = workspace.settings.seed if seed is None else seed
+    by_settings = {
+        "num_steps": settings.epochs * per_epoch,
+        "peak_lr": settings.lr,
+        "weight_decay": settings.weight_decay,
+        "precision": settings.precision,
+        "lr_warmup_steps": round(settings.lr_warmup_epochs * per_epoch),
+    }
+    recipe = Recipe(steps_per_epoch=per_epoch, seed=seed, **(by_settings | recipe_options))
+    transform = train_transform(workspace.preprocessing, settings.augmentation)
+
+    def batches_from(step: int) -> Batches:
+        return train_batches(
+            images,
+            transform,
+            batch_size=settings.batch_size,
+            seed=seed,
+            start_step=step,
+            workers=workspace.settings.workers,
+            part_of=workspace.world.part_of,
+        )
+
+    with workspace.console.progress(title) if title else nullcontext(_silent) as progress:
+        return fit(
+            model.to(workspace.training_device),
+            task,
+            batches_from,
+            recipe,
+            checkpoint=checkpoint,
+            log=log,
+            on_step=lambda step, loss: progress(step, recipe.num_steps, f"loss {loss:.3f}"),
+            on_epoch=on_epoch,
+            world=workspace.world,
+        )
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    pass

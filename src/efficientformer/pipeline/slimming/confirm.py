@@ -1,0 +1,112 @@
+"""Before anything is trained, the networks found are measured: a table may have been too hopeful."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.latency.prepared import Prepared
+from efficientformer.latency.timing.measure_networks import MIN_ROUNDS
+from efficientformer.latency.timing.measurement import Measurement
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.aim import Aim
+from efficientformer.pipeline.slimming.limits import MEASURED, UNITS, Limits
+from efficientformer.pipeline.slimming.measure import (
+    LARGEST,
+    latency_beside_largest,
+    measure_quickly_beside_largest,
+    prepare_untrained,
+)
+
+LIMITS_HEADROOM = 0.01
+"""Share of a measured limit that is left free: for the names of classes in the file, and for what memory varies by."""
+
+
+@dataclass
+class _Kept:
+    """A network that is measured, once or several times, and what the largest took in the same rounds."""
+
+    architecture: Architecture
+    prepared: Prepared
+    own: Measurement | None = None
+    largest: Measurement | None = None
+
+    @property
+    def num_rounds(self) -> int:
+        return 0 if self.own is None else self.own.timed_runs
+
+    def add(self, own: Measurement, largest: Measurement) -> dict[str, Measurement]:
+        """All rounds so far, of the network and of the largest (key `LARGEST`)."""
+        self.own, self.largest = _pooled(self.own, own), _pooled(self.largest, largest)
+        return {"own": replace(self.own, ratio=self.own.ratio_to(self.largest, LARGEST)), LARGEST: self.largest}
+
+
+class Confirmation:
+    """Measures the networks of aims beside the largest of the space, and corrects the aims of those too slow.
+
+    What few rounds leave open takes as many again, alone or beside what takes the place of others. After as many
+    rounds as a promise takes, a network still at the limit is too slow.
+    """
+
+    def __init__(self, workspace: Workspace, limits: Limits) -> None:
+        self._workspace, self._limits = workspace, limits
+        self._largest: Prepared | None = None
+        self._kept: dict[str, _Kept] = {}
+
+    def confirm(self, aims: Sequence[Aim]) -> None:
+        """Measure untrained networks; each aim is confirmed, corrected, or left as it is to be measured again."""
+        workspace, settings = self._workspace, self._workspace.settings
+        self._largest = self._largest or prepare_untrained(workspace, workspace.space.largest())
+        kept = {aim.budget.slug: self._keep(aim) for aim in aims}
+        rounds = max(MIN_ROUNDS, *(network.num_rounds for network in kept.values()))
+        prepared = {slug: network.prepared for slug, network in kept.items()}
+        measured = measure_quickly_beside_largest(workspace, self._largest, prepared, rounds=rounds)
+        for aim in aims:
+            network = kept[aim.budget.slug]
+            pooled = network.add(measured[aim.budget.slug], measured[LARGEST])
+            middle_ms, (_, most_ms) = latency_beside_largest(pooled, "own", aim.budget, settings.percentile)
+            limit_ms = aim.budget.latency_ms(pooled[LARGEST].at(settings.percentile)[0])
+            free_ms = (1 - settings.slim.headroom / 2) * limit_ms
+            keeps_limits, is_fast = self._keeps_limits(aim), most_ms <= free_ms
+            aim.is_confirmed = is_fast and keeps_limits
+            if not is_fast and (middle_ms > free_ms or network.num_rounds >= settings.verify.rounds):
+                self._correct(aim, most_ms, limit_ms)
+            elif not keeps_limits:
+                aim.replace()
+
+    def _keep(self, aim: Aim) -> _Kept:
+        architecture, slug = aim.state.subnet.architecture, aim.budget.slug
+        if slug not in self._kept or self._kept[slug].architecture != architecture:
+            self._kept[slug] = _Kept(architecture, prepare_untrained(self._workspace, architecture))
+        return self._kept[slug]
+
+    def _correct(self, aim: Aim, most_ms: float, limit_ms: float) -> None:
+        headroom = self._workspace.settings.slim.headroom
+        made = aim.correct(most_ms, limit_ms, headroom)
+        self._workspace.console.say(
+            f"{aim.budget.text} allows {limit_ms:.3f} ms, less {headroom / 2:.0%} for noise; measured up to "
+            f"{most_ms:.3f} ms where the table says {made['predicted_ms']:.3f} ms: slimming goes on from the corrected "
+            f"scale {made['scale']:.3f}"
+        )
+
+    def _keeps_limits(self, aim: Aim) -> bool:
+        """Whether the network keeps what is limited; aim lower where it does not."""
+        architecture = aim.state.subnet.architecture
+        predicted, keeps = self._limits.predicted(architecture), True
+        for name, value in self._limits.measured(architecture).items():
+            most = self._limits.most[name] * ((1 - LIMITS_HEADROOM) if name in MEASURED else 1)
+            if value > most:
+                keeps = False
+                aim.limits[name] = predicted[name] * most / value
+                self._workspace.console.say(
+                    f"{aim.budget.text}: {value:.2f} {UNITS[name]} measured, {self._limits.most[name]:g} allowed; "
+                    "slimming goes on"
+                )
+        return keeps
+
+
+def _pooled(before: Measurement | None, then: Measurement) -> Measurement:
+    """Rounds of the same network one after the other."""
+    if before is None:
+        return then
+    disturbed = (*before.disturbed_rounds, *(before.timed_runs + index for index in then.disturbed_rounds))
+    return replace(then, samples_ms=before.samples_ms + then.samples_ms, disturbed_rounds=disturbed)

@@ -1,0 +1,78 @@
+"""Every subnet is judged once: accuracies outlive the process, the latency table and the budgets."""
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+
+from torch import Tensor
+
+from efficientformer import __version__
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet
+from efficientformer.records import Journal, digest
+from efficientformer.search.scoring.accuracy import SupernetAccuracy
+from efficientformer.search.scoring.score import Judge, Word
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.supernet import Supernet
+
+
+class Evaluations:
+    """The accuracy oracle of a run, kept line by line. What another supernet or other images said is forgotten."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.judge: Judge = workspace.settings.slim.judge
+        self._made: SupernetAccuracy | None = None
+        self._lock = threading.Lock()
+        about = [
+            workspace.chosen("slim.images", "slim.bn_images", "seed"),
+            workspace.digests(workspace.run_dir.supernet_weights) | workspace.data_digest(),
+            __version__,
+            [field.name for field in fields(Word)],
+        ]
+        self._journal = Journal(workspace.run_dir.evaluations, digest(about))
+        self._known = {line["subnet"]: Word(line["top1"], line["likelihood"]) for line in self._journal.lines}
+        self._weights_name: str | None = None
+
+    def __call__(self, subnet: Subnet) -> float:
+        return self.word(subnet).by(self.judge)
+
+    def if_at_least(self, subnet: Subnet, least_accuracy: float) -> float | None:
+        """Accuracy, or None where it is not known and found to lie below `least_accuracy`."""
+        word = self._word_if(subnet, least_accuracy)
+        return None if word is None else word.by(self.judge)
+
+    def word(self, subnet: Subnet) -> Word:
+        """All that the supernet says of it."""
+        word = self._word_if(subnet, -math.inf)
+        assert word is not None
+        return word
+
+    def _word_if(self, subnet: Subnet, least_accuracy: float) -> Word | None:
+        own = subnet.to_json()
+        key = digest(own if self._weights_name is None else [own, self._weights_name])
+        if key not in self._known:
+            word = self._oracle().if_at_least(subnet, least_accuracy)
+            if word is None:
+                return None
+            with self._lock:
+                self._known[key] = word
+                self._journal.add({"subnet": key, **asdict(word)})
+        return self._known[key]
+
+    def use_weights(self, weights: Mapping[str, Tensor], name: str) -> None:
+        """Judge by other weights of the supernet from now on. Accuracies are kept by their `name`."""
+        self._oracle().use_weights(weights)
+        self._weights_name = name
+
+    @property
+    def supernet(self) -> Supernet:
+        return self._oracle().supernet
+
+    def _oracle(self) -> SupernetAccuracy:
+        """Made when something new is asked, since a finished run asks nothing."""
+        with self._lock:
+            if self._made is None:
+                self._made = accuracy_oracle(self._workspace, load_supernet(self._workspace))
+        return self._made

@@ -1,0 +1,94 @@
+"""Measure whole networks of a run side by side with the largest of its search space."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.latency.prepared import Prepared
+from efficientformer.latency.tables.preparation import prepare_architecture
+from efficientformer.latency.timing.measure_networks import Subject, measure_networks
+from efficientformer.latency.timing.measurement import Measurement, Percentile, interval_holds
+from efficientformer.pipeline.run.budget import Budget
+from efficientformer.pipeline.run.workspace import Workspace
+
+LARGEST = "largest"
+
+
+def prepare_untrained(workspace: Workspace, architecture: Architecture) -> Prepared:
+    """The architecture on the run's runtime in deploy form; latency does not depend on what the weights are."""
+    resolution, num_classes = workspace.settings.resolution, len(workspace.dataset.classes)
+    return prepare_architecture(architecture, resolution, num_classes, workspace.runtime)
+
+
+def open_exported(workspace: Workspace, path: Path) -> Prepared:
+    """An exported file on the run's runtime."""
+    resolution = workspace.settings.resolution
+    return workspace.runtime.open(path, (1, 3, resolution, resolution))
+
+
+def measure_beside_largest(
+    workspace: Workspace,
+    largest: Prepared,
+    candidates: Mapping[str, Prepared],
+    budgets: Mapping[str, Budget],
+    *,
+    rounds: int,
+) -> dict[str, Measurement]:
+    """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
+
+    After `rounds` they go on, within the bounds of `measure_networks`, while some `latency_beside_largest` leaves open
+    whether its budget is kept.
+    """
+    settings = workspace.settings
+
+    def decided(measured: Mapping[str, Measurement]) -> bool:
+        largest_ms, _ = measured[LARGEST].at(settings.percentile)
+        for name, budget in budgets.items():
+            _, interval_ms = latency_beside_largest(measured, name, budget, settings.percentile)
+            if interval_holds(interval_ms, budget.latency_ms(largest_ms)):
+                return False
+        return True
+
+    return _beside_largest(workspace, largest, candidates, rounds=rounds, decided=decided)
+
+
+def measure_quickly_beside_largest(
+    workspace: Workspace, largest: Prepared, candidates: Mapping[str, Prepared], *, rounds: int
+) -> dict[str, Measurement]:
+    """So many rounds and no more, whatever they decide and however calm they are."""
+    return _beside_largest(workspace, largest, candidates, rounds=rounds, most_rounds=rounds, most_redone=0.0)
+
+
+def _beside_largest(
+    workspace: Workspace, largest: Prepared, candidates: Mapping[str, Prepared], *, rounds: int, **bounds: Any
+) -> dict[str, Measurement]:
+    everything = {LARGEST: largest, **candidates}
+    settings = workspace.settings
+    shape = (1, 3, settings.resolution, settings.resolution)
+    with workspace.console.progress("measuring") as progress:
+        return measure_networks(
+            {name: Subject(prepared, workspace.runtime, shape) for name, prepared in everything.items()},
+            settings.latency_clock,
+            rounds,
+            reference=LARGEST,
+            seed=settings.seed,
+            progress=progress,
+            **bounds,
+        )
+
+
+def latency_beside_largest(
+    measured: Mapping[str, Measurement], name: str, budget: Budget, percentile: Percentile
+) -> tuple[float, tuple[float, float]]:
+    """Milliseconds of a network, and the 95 % interval of what its budget is about.
+
+    A budget in percent is about the ratio to the largest network within the rounds, which no change of the machine's
+    speed moves; it is told in milliseconds of the largest network's median.
+    """
+    found, largest = measured[name], measured[LARGEST]
+    if not budget.is_share or percentile != "p50":
+        return found.at(percentile)
+    assert found.ratio is not None and found.ratio.reference == LARGEST
+    low, high = found.ratio.interval
+    return found.ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)

@@ -1,0 +1,80 @@
+"""Short trainings on the way down: the network that a descent has reached learns, and those below it with it.
+
+The paper is silent on whether weights follow the descent. Here the network of every k-th step is trained for a while
+with the supernet's weights, which go back to where they came from: every smaller network is judged by them. What they
+were after a step stays on disk until a later step is in the journal, so a descent that was killed goes on unchanged.
+"""
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+
+from efficientformer.data.mixing import build_mixing
+from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.held_out import search_splits
+from efficientformer.records import atomic_path, digest
+from efficientformer.search.candidates import State
+from efficientformer.search.scoring.accuracy import absorb_network, extract_network
+from efficientformer.tasks.classification.task import Classification
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.metrics_log import EventLog
+
+
+class Recovery:
+    """What happens to the supernet's weights between the steps of the descent that is known by `fingerprint`."""
+
+    def __init__(self, workspace: Workspace, judge: Evaluations, fingerprint: str) -> None:
+        self._workspace, self._judge, self._fingerprint = workspace, judge, fingerprint
+
+    def resume(self, step: int) -> None:
+        """Judge by the weights that the descent had after `step` steps; what other descents left is removed."""
+        ours = {}
+        for number, path in self._workspace.run_dir.recovered_weights().items():
+            with safe_open(path, framework="pt") as file:
+                belongs = (file.metadata() or {}).get("descent") == self._fingerprint
+            if belongs:
+                ours[number] = path
+            else:
+                path.unlink()
+        known = [number for number in ours if number <= step]
+        if known:
+            self._judge.use_weights(load_file(ours[max(known)]), self._name(max(known)))
+
+    def after(self, step: int, state: State) -> State:
+        """The state with its accuracy by the weights that judge the next step."""
+        settings, run_dir = self._workspace.settings.slim, self._workspace.run_dir
+        training = self._workspace.settings.supernet
+        if step % settings.recover_every:
+            return state
+        supernet = self._judge.supernet
+        network = extract_network(supernet, state.subnet)
+        train, _ = search_splits(self._workspace)
+        fit_images(
+            self._workspace,
+            network,
+            Classification(build_mixing(0.0, 0.0, supernet.num_classes, training.label_smoothing)),
+            train,
+            training,
+            title=None,
+            seed=self._workspace.settings.seed + step,
+            checkpoint=CheckpointFile(run_dir.recovery_checkpoint, self._name(step)),
+            log=EventLog(run_dir.recovery_metrics),
+            num_steps=settings.recover_steps,
+            peak_lr=settings.recover_lr,
+            lr_warmup_steps=0,
+        )
+        absorb_network(supernet, state.subnet, network)
+        weights = {name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}
+        with atomic_path(run_dir.recovered(step)) as temporary:
+            temporary.write_bytes(save(weights, metadata={"descent": self._fingerprint}))
+        for number, path in run_dir.recovered_weights().items():
+            # The one before this is needed until the journal has this step.
+            if number < step - settings.recover_every:
+                path.unlink()
+        run_dir.recovery_checkpoint.unlink(missing_ok=True)
+        self._judge.use_weights(weights, self._name(step))
+        return State(state.subnet, state.latency_ms, self._judge(state.subnet))
+
+    def _name(self, step: int) -> str:
+        return digest([self._fingerprint, step])

@@ -1,0 +1,124 @@
+"""The page of a benchmark, from `benchmark.json` alone: what the numbers say, the plane, the ratios, the table."""
+
+from pathlib import Path
+from typing import Any
+
+from efficientformer.errors import RecordError
+from efficientformer.records import read_record, write_text
+from efficientformer.report import wording
+from efficientformer.report.benchmark import figures as benchmark_figures
+from efficientformer.report.benchmark.findings import findings, headline, model
+from efficientformer.report.frame import Section, page_environment, render_sections
+
+RECORD_NAME, PAGE_NAME = "benchmark.json", "benchmark.html"
+FORMAT = 1
+REMEDY = "Run 'efficientformer benchmark' again."
+
+
+def render_benchmark(folder: Path) -> Path:
+    """Write `benchmark.html` beside the `benchmark.json` of a folder and return its path; it needs no network.
+
+    Raises RecordError for a record that is missing or no record of a benchmark.
+    """
+    path = folder / PAGE_NAME
+    write_text(path, render_page(load_benchmark(folder / RECORD_NAME)))
+    return path
+
+
+def load_benchmark(path: Path) -> dict[str, Any]:
+    """The record. Raises RecordError for one that is missing, of another format, or no benchmark's."""
+    record = read_record(path)
+    if not isinstance(record, dict) or not isinstance(record.get("models"), list):
+        raise RecordError(f"{path} is not the record of a benchmark. {REMEDY}")
+    if record.get("format") != FORMAT:
+        raise RecordError(f"{path} has format {record.get('format')}; this version reads format {FORMAT}. {REMEDY}")
+    return record
+
+
+def render_page(record: dict[str, Any]) -> str:
+    """The page of a record. Raises RecordError when something in it has another form."""
+    from jinja2 import TemplateError
+
+    environment = page_environment()
+
+    def section(name: str, title: str, **content: Any) -> Section:
+        body = environment.get_template(f"benchmark/{name}.html.j2").render(record=record, **content)
+        return Section(name, title, body, ())
+
+    try:
+        sections = [
+            section(
+                "headline", "Findings", sentence=headline(record), findings=findings(record), setting=_setting(record)
+            ),
+            section("plane", "Latency and accuracy", figures=benchmark_figures.planes(record)),
+            section(
+                "ratios",
+                "Ratios",
+                figure=benchmark_figures.ratios(record),
+                reference=model(record, record["reference"])["title"],
+            ),
+            section("networks", "Networks", rows=_rows(record), titles=_titles(record)),
+            section("missing", "What is not here", problems=_problems(record), missing=_missing(record)),
+            section("machine", "Machine, versions, sources", facts=_facts(record)),
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError, StopIteration, TemplateError) as error:
+        raise RecordError(
+            f"The record of the benchmark does not have the expected form ({error!r}). {REMEDY}"
+        ) from error
+    return render_sections(environment, "benchmark.html.j2", [section for section in sections if section.body.strip()])
+
+
+def _setting(record: dict[str, Any]) -> dict[str, Any]:
+    results = [result for row in record["models"] for result in row["results"] if result["p50_ms"] is not None]
+    return {
+        "runtimes": wording.runtime_list(record["runtimes"]),
+        "rounds": max((len(result["samples_ms"]) for result in results), default=0),
+        "calm": all(result["calm"] for result in results),
+        "cpu": record["provenance"]["machine"].get("cpu"),
+        "time": str(record["provenance"].get("time") or "")[:10],
+        "num_measured": sum(any(result["p50_ms"] is not None for result in row["results"]) for row in record["models"]),
+    }
+
+
+def _titles(record: dict[str, Any]) -> list[str]:
+    return [wording.runtime_title(runtime["name"]) for runtime in record["runtimes"]]
+
+
+def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {**row, "is_reference": row["name"] == record["reference"], "size": _size(row["resolution"])}
+        for row in record["models"]
+    ]
+
+
+def _size(resolution: list[int] | None) -> str:
+    if resolution is None:
+        return wording.ABSENT
+    height, width = resolution
+    return str(height) if height == width else wording.grid((height, width))
+
+
+def _facts(record: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    origin = record["provenance"]
+    machine = [(wording.FACTS.get(name) or str(name), str(value)) for name, value in origin["machine"].items()]
+    return {
+        "Machine": [*machine, ("load", str(origin.get("load"))), ("time", str(origin.get("time")))],
+        "Versions": [(name, str(value)) for name, value in origin["versions"].items()],
+    }
+
+
+def _problems(record: dict[str, Any]) -> list[dict[str, str]]:
+    """Every problem once, with the runtimes that have it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in record["models"]:
+        for result in row["results"]:
+            if result["problem"]:
+                found.setdefault((row["title"], result["problem"]), []).append(wording.runtime_title(result["runtime"]))
+    return [
+        {"network": network, "problem": problem, "runtimes": wording.join(names)}
+        for (network, problem), names in found.items()
+    ]
+
+
+def _missing(record: dict[str, Any]) -> dict[str, str]:
+    return (record["suite"] or {}).get("missing") or {}

@@ -1,0 +1,75 @@
+"""The report page: sections filled from records, one template, one script bundle, nothing fetched.
+
+Two walls stand between the strings of records and the page: Jinja escapes all of them, and the page's content security
+policy lets only its own two scripts run.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from efficientformer.report import style, wording
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a section cannot show, and the command that would make it."""
+
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page: its filled template, and notes on what could not be shown."""
+
+    name: str
+    title: str
+    body: str
+    notes: tuple[Note, ...]
+
+
+def render_sections(environment: "Environment", template: str, sections: list[Section], **names: str) -> str:
+    """A page of filled sections: `template` is report.html.j2 or extends it, `names` are words of its frame."""
+    import vl_convert
+
+    bundle = vl_convert.javascript_bundle(vl_version=style.vegalite_version())  # pyright: ignore[reportCallIssue]
+    bundle = bundle.replace("</script", "<\\/script")
+    script = environment.get_template("report.js").render()
+    return environment.get_template(template).render(
+        sections=sections,
+        bundle=bundle,
+        script=script,
+        script_hashes=[_csp_hash(bundle), _csp_hash(script)],
+        colors=style.COLORS,
+        **names,
+    )
+
+
+def page_environment() -> "Environment":
+    """Templates and filters of every page; what they print is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("efficientformer.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False, "separators": (",", ":")}
+    filters = (wording.ms, wording.interval, wording.percent, wording.count, wording.scaled, wording.duration)
+    environment.filters.update({function.__name__: function for function in filters})
+    environment.globals.update(
+        absent=wording.ABSENT, shapes=style.SHAPES, num_series=style.NUM_SERIES, series_shape=style.series_shape
+    )
+    return environment
+
+
+def _csp_hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

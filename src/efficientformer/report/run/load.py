@@ -1,0 +1,172 @@
+"""Records of a run directory as plain values; what is missing or unreadable is kept as a note, never guessed."""
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from efficientformer.errors import RecordError
+from efficientformer.records import read_lines, read_record
+from efficientformer.report.frame import Note
+from efficientformer.run_dir import NetworkFiles, RunDir
+
+
+@dataclass(frozen=True)
+class RecordKind:
+    """Where a record lies in its directory, what it holds, and the verb of the command line that writes it."""
+
+    path: str
+    content: str
+    verb: str
+
+
+def _kind(path: Path, content: str, verb: str) -> RecordKind:
+    return RecordKind(path.as_posix(), content, verb)
+
+
+_RUN, _NETWORK = RunDir(Path()), NetworkFiles(Path())
+RECORDS = {
+    "settings": _kind(_RUN.settings, "the settings of the run", "design"),
+    "data": _kind(_RUN.data, "the description of the images", "design"),
+    "table": _kind(_RUN.table, "the latency table", "table"),
+    "supernet": _kind(_RUN.supernet_record, "the trained supernet's record", "supernet"),
+    "trace": _kind(_RUN.trace, "the slimming trace", "slim"),
+    "baselines": _kind(_RUN.baselines, "the baselines of slimming", "baselines"),
+    "rank": _kind(_RUN.rank, "how the supernet ranks networks", "rank"),
+    "verification": _kind(_RUN.verification, "the measurement of the exported files", "verify"),
+    "result": _kind(_RUN.result, "the result", "design"),
+}
+NETWORK_RECORDS = {
+    "architecture": _kind(_NETWORK.architecture, "the architecture", "slim"),
+    "train": _kind(_NETWORK.train_record, "the training record", "train"),
+    "evaluation": _kind(_NETWORK.evaluation, "the evaluation", "evaluate"),
+    "export": _kind(_NETWORK.export_record, "the export record", "export"),
+}
+
+
+@dataclass(frozen=True)
+class NetworkRun:
+    """The records of one network found: `slug` names its folder, `budgets` are the promises it answers."""
+
+    slug: str
+    budgets: tuple[dict[str, Any], ...]
+    records: dict[str, Any]
+    metrics: tuple[dict[str, Any], ...]
+
+    def get(self, name: str) -> Any:
+        return self.records.get(name)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Every record of a run directory, by its name in RECORDS; a name without a record is absent.
+
+    `unreadable` says, by path, what is wrong with a record that is there but cannot be read.
+    """
+
+    run_dir: Path
+    records: dict[str, Any]
+    supernet_metrics: tuple[dict[str, Any], ...]
+    networks: tuple[NetworkRun, ...]
+    unreadable: dict[str, str]
+
+    def get(self, name: str) -> Any:
+        return self.records.get(name)
+
+    def promises(self) -> list[dict[str, Any]]:
+        """One row per budget, in the order asked for, merged from slimming, verification and result."""
+        rows: dict[str, dict[str, Any]] = {}
+        found = (self.get("trace") or {}).get("budgets") or []
+        sources = (
+            # What the supernet's weights score is no accuracy of the trained network.
+            [{name: value for name, value in row.items() if name != "top1"} for row in found],
+            (self.get("verification") or {}).get("promises") or [],
+            self.get("result") or [],
+        )
+        for source in sources:
+            for row in source:
+                rows.setdefault(str(row["budget"]), {}).update({k: v for k, v in row.items() if v is not None})
+        for row in rows.values():
+            # Records from before there was a choice of percentile.
+            row.setdefault("measured_ms", row.get("measured_p50_ms"))
+        return list(rows.values())
+
+    def note(self, name: str) -> Note:
+        """Why the record `name` is not shown, and what to run."""
+        kind = RECORDS[name]
+        text = self.unreadable.get(kind.path, f"{kind.path}, {kind.content}, has not been written yet.")
+        return Note(text, self.command(kind.verb))
+
+    def network_notes(self, name: str) -> list[Note]:
+        """The same for a record that every network should have: one note for all that lack it."""
+        kind = NETWORK_RECORDS[name]
+        paths = [f"networks/{network.slug}/{kind.path}" for network in self.networks if network.get(name) is None]
+        notes = [Note(self.unreadable[path], self.command(kind.verb)) for path in paths if path in self.unreadable]
+        missing = [path for path in paths if path not in self.unreadable]
+        if missing:
+            verb = "has" if len(missing) == 1 else "have"
+            notes.append(Note(f"{', '.join(missing)} {verb} not been written yet.", self.command(kind.verb)))
+        return notes
+
+    def described(self, network: NetworkRun) -> dict[str, Any] | None:
+        """A network's `architecture.json`; before that is written, the same from slimming trace and latency table."""
+        if network.get("architecture") is not None:
+            return network.get("architecture")
+        table = self.get("table") or {}
+        found = next((row["architecture"] for row in network.budgets if row.get("architecture")), None)
+        described = {"architecture": found, **{name: table.get(name) for name in ("resolution", "num_classes")}}
+        return described if all(described.values()) else None
+
+    def command(self, verb: str) -> str:
+        return f"efficientformer {verb} --run-dir {shlex.quote(self.run_dir.name)}"
+
+
+def load_run(run_dir: Path) -> Run:
+    """Read every record of `run_dir`. Raises RecordError when it is not a directory or holds no record at all."""
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise RecordError(f"{run_dir} is not a run directory. Give the --run-dir of an earlier command.")
+    unreadable: dict[str, str] = {}
+    records = _read(run_dir, RECORDS, "", unreadable)
+    if not records and not unreadable:
+        raise RecordError(f"{run_dir} holds no records. Give the --run-dir of an earlier command.")
+    run = Run(run_dir, records, _lines(RunDir(run_dir).supernet_metrics), (), unreadable)
+    return replace(run, networks=_networks(run, unreadable))
+
+
+def _networks(run: Run, unreadable: dict[str, str]) -> tuple[NetworkRun, ...]:
+    """Networks in the order of the budgets, whether trained yet or not, then any other folder of a network."""
+    try:
+        promises = run.promises()
+    except (AttributeError, KeyError, TypeError):
+        promises = []  # a malformed record: the sections that show it say so
+    run_dir = RunDir(run.run_dir)
+    asked = [str(row["slug"]) for row in promises if row.get("slug")]
+    found = sorted(path.name for path in run_dir.networks.glob("*") if path.is_dir())
+    networks = []
+    for slug in dict.fromkeys([*(slug for slug in asked if is_slug(slug)), *found]):
+        records = _read(run_dir.networks / slug, NETWORK_RECORDS, f"networks/{slug}/", unreadable)
+        budgets = tuple(row for row in promises if row.get("slug") == slug)
+        networks.append(NetworkRun(slug, budgets, records, _lines(run_dir.network(slug).metrics)))
+    return tuple(networks)
+
+
+def is_slug(slug: str) -> bool:
+    """Whether a name from a record stays inside the folder of networks."""
+    return slug == Path(slug).name and slug not in ("", ".", "..")
+
+
+def _read(folder: Path, kinds: dict[str, RecordKind], prefix: str, unreadable: dict[str, str]) -> dict[str, Any]:
+    records = {}
+    for name, kind in kinds.items():
+        path = folder / kind.path
+        if path.exists():
+            try:
+                records[name] = read_record(path)
+            except RecordError as error:
+                unreadable[prefix + kind.path] = str(error)
+    return records
+
+
+def _lines(path: Path) -> tuple[dict[str, Any], ...]:
+    return tuple(line for line in read_lines(path) if isinstance(line, dict))

@@ -1,0 +1,80 @@
+"""The page of a run directory: its sections, each filled from records."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from efficientformer.errors import EfficientFormerError
+from efficientformer.records import write_text
+from efficientformer.report.frame import Note, Section, page_environment, render_sections
+from efficientformer.report.run import record_sections, result_sections
+from efficientformer.report.run.load import RECORDS, Run, load_run
+from efficientformer.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@dataclass(frozen=True)
+class SectionKind:
+    """A part of the page: its name (anchor and template), its title, the record it stands on, and what fills it."""
+
+    name: str
+    title: str
+    record: str
+    fill: Callable[[Run], dict[str, Any]]
+    is_optional: bool = False
+    """Of a phase that not every run goes through: left out as long as its record is not there."""
+
+    def belongs(self, run: Run) -> bool:
+        path = RECORDS[self.record].path
+        return not self.is_optional or run.get(self.record) is not None or path in run.unreadable
+
+
+SECTIONS = (
+    SectionKind("headline", "Promise", "result", result_sections.headline),
+    SectionKind("plane", "Latency and accuracy", "result", result_sections.plane),
+    SectionKind("slimming", "Slimming path", "trace", result_sections.slimming),
+    SectionKind("baselines", "Against simpler ways", "baselines", result_sections.baselines, is_optional=True),
+    SectionKind("architectures", "Networks found", "trace", result_sections.architectures),
+    SectionKind("supernet", "Paths of the supernet", "supernet", record_sections.supernet),
+    SectionKind("latency_table", "Latency table", "table", record_sections.latency_table),
+    SectionKind("training", "Training", "result", record_sections.training),
+    SectionKind("evaluation", "Evaluation", "result", record_sections.evaluation),
+    SectionKind("data", "Data", "data", record_sections.data),
+    SectionKind("machine", "Machine, versions, settings", "settings", record_sections.machine),
+)
+
+
+def render_report(run_dir: Path) -> Path:
+    """Write `report.html` of a run directory from its records alone and return its path.
+
+    The page needs no network. Raises RecordError when there is no record to show or the page cannot be written.
+    """
+    run = load_run(Path(run_dir))
+    path = RunDir(run.run_dir).report
+    write_text(path, render_page(run))
+    return path
+
+
+def render_page(run: Run) -> str:
+    environment = page_environment()
+    sections = [build_section(environment, run, kind) for kind in SECTIONS if kind.belongs(run)]
+    return render_sections(environment, "report.html.j2", sections, run_name=run.run_dir.name)
+
+
+def build_section(environment: "Environment", run: Run, kind: SectionKind) -> Section:
+    """Fill one section. A record of an unexpected form costs its sections only, and they say so."""
+    from jinja2 import TemplateError
+
+    try:
+        content = kind.fill(run)
+        notes = tuple(content.pop("notes"))
+        template = environment.get_template(f"sections/{kind.name}.html.j2")
+        return Section(kind.name, kind.title, template.render(content=content) if content else "", notes)
+    except (EfficientFormerError, LookupError, TypeError, ValueError, AttributeError, TemplateError) as error:
+        record = RECORDS[kind.record]
+        reason = f"{error} is not there" if isinstance(error, KeyError) else str(error)
+        text = f"{record.path}, or a record beside it, does not have the form this section expects: {reason}."
+        return Section(kind.name, kind.title, "", (Note(text, run.command(record.verb)),))

@@ -1,0 +1,169 @@
+"""The evidence behind the result: path probabilities, latency table, training, evaluation, data, machine."""
+
+import shlex
+from typing import Any
+
+from efficientformer.report import wording
+from efficientformer.report.run import heatmaps, latency_figures, training_figures
+from efficientformer.report.run.figures import wilson
+from efficientformer.report.run.load import NETWORK_RECORDS, RECORDS, NetworkRun, Run
+from efficientformer.report.run.slimming_figures import network_title
+
+Content = dict[str, Any]
+MAX_SKIPPED = 200
+SHORT_LIST = 20  # longer lists of classes are folded away
+
+
+def supernet(run: Run) -> Content:
+    record = run.get("supernet")
+    if record is None:
+        return {"notes": [run.note("supernet")]}
+    return {"figure": heatmaps.alphas(record["alphas"]), "record": record, "rank": run.get("rank"), "notes": []}
+
+
+def latency_table(run: Run) -> Content:
+    table = run.get("table")
+    if table is None:
+        return {"notes": [run.note("table")]}
+    return {
+        "table": table,
+        "runtime": wording.runtime(table.get("runtime"), table.get("threads")),
+        "calibration": wording.calibration(table),
+        "networks": latency_figures.network_errors(table),
+        "blocks": latency_figures.block_latencies(table),
+        "block_legend": latency_figures.block_legend(),
+        "interval_percent": wording.ratio_percent((table.get("spread") or {}).get("log_half_width")),
+        "interpolation": latency_figures.interpolation_rows(table),
+        "steps": [wording.step(step) for step in table.get("steps") or []],
+        "notes": [],
+    }
+
+
+def training(run: Run) -> Content:
+    """Curves of supernet and networks, and one row per network."""
+    rows = []
+    for index, network in enumerate(run.networks):
+        losses = [line["loss"] for line in network.metrics if line.get("loss") is not None]
+        tops = [line["val_top1"] for line in network.metrics if line.get("val_top1") is not None]
+        values = {"loss": losses[-1] if losses else None, "val_top1": tops[-1] if tops else None}
+        record = network.get("train") or {}
+        rows.append({"title": network_title(network), "series": index, **values, "record": record})
+    notes = [] if run.get("supernet") else [run.note("supernet")]
+    notes += run.network_notes("train")
+    return {
+        "supernet": training_figures.supernet_curve(run.supernet_metrics),
+        "supernet_record": run.get("supernet"),
+        "supernet_loss": next((row["loss"] for row in reversed(run.supernet_metrics) if "loss" in row), None),
+        "loss": training_figures.network_curve(run.networks, "loss", "training loss"),
+        "val_top1": training_figures.network_curve(run.networks, "val_top1", "validation top-1 (%)"),
+        "rows": rows,
+        "notes": notes,
+    }
+
+
+def evaluation(run: Run) -> Content:
+    """Accuracy by class and what is mistaken for what, for every network evaluated."""
+    names = (run.get("data") or {}).get("classes")
+    networks = [_evaluated(index, network, names) for index, network in enumerate(run.networks)]
+    notes = run.network_notes("evaluation") if run.networks else [run.note("result")]
+    return {
+        "classes": training_figures.class_accuracy(run.networks),
+        "num_classes": max((len(network["record"]["per_class"]) for network in networks if network), default=0),
+        "num_hardest": training_figures.NUM_HARDEST,
+        "max_classes": heatmaps.MAX_CLASSES,
+        "networks": [network for network in networks if network],
+        "notes": notes,
+    }
+
+
+def _evaluated(index: int, network: NetworkRun, names: list[str] | None) -> Content | None:
+    record = network.get("evaluation")
+    if record is None:
+        return None
+    classes = [row["name"] for row in record["per_class"]] or names or []
+    matrix = record.get("confusion") or []
+    return {
+        "title": network_title(network),
+        "series": index,
+        "record": record,
+        "interval": wilson(record["top1"], record["num_images"]),
+        "figure": heatmaps.confusion(network.slug, classes, matrix) if matrix else None,
+        "confused": heatmaps.most_confused(classes, matrix) if matrix else [],
+    }
+
+
+def data(run: Run) -> Content:
+    record = run.get("data")
+    if record is None:
+        return {"notes": [run.note("data")]}
+    rows = [
+        {"name": name, "train": train, "val": val}
+        for name, train, val in zip(
+            record["classes"], record["train"]["per_class"], record["val"]["per_class"], strict=True
+        )
+    ]
+    skipped = record.get("skipped") or []
+    return {
+        "record": record,
+        "rows": rows,
+        "largest": max((max(row["train"], row["val"]) for row in rows), default=1) or 1,
+        "is_short": len(rows) <= SHORT_LIST,
+        "skipped": skipped[:MAX_SKIPPED],
+        "num_skipped": len(skipped),
+        "notes": [],
+    }
+
+
+def machine(run: Run) -> Content:
+    """Where and with what each record was made, what differs between them, and the commands."""
+    made = _provenances(run)
+    notes = [] if run.get("settings") else [run.note("settings")]
+    return {
+        "rows": [{"record": path, **_where(provenance)} for path, provenance in made],
+        "machines": _facts([(path, provenance.get("machine") or {}) for path, provenance in made]),
+        "versions": _facts([(path, provenance.get("versions") or {}) for path, provenance in made]),
+        "settings": wording.flat(run.get("settings") or {}),
+        "commands": list(dict.fromkeys(filter(None, (_command(provenance) for _, provenance in made)))),
+        "notes": notes,
+    }
+
+
+def _provenances(run: Run) -> list[tuple[str, Content]]:
+    found = [(kind.path, run.get(name)) for name, kind in RECORDS.items()]
+    for network in run.networks:
+        found += [(f"networks/{network.slug}/{k.path}", network.get(name)) for name, k in NETWORK_RECORDS.items()]
+    return [(path, rec["provenance"]) for path, rec in found if isinstance(rec, dict) and rec.get("provenance")]
+
+
+def _where(provenance: Content) -> Content:
+    load = provenance.get("load")
+    loads = load if isinstance(load, list) else [] if load is None else [load]
+    return {
+        "time": str(provenance.get("time") or wording.ABSENT)[:16].replace("T", " "),
+        "load": " ".join(f"{value:.2f}" if isinstance(value, float) else str(value) for value in loads),
+        "command": _command(provenance),
+    }
+
+
+def _command(provenance: Content) -> str:
+    command = provenance.get("command") or ""
+    return shlex.join(map(str, command)) if isinstance(command, list) else str(command)
+
+
+def _facts(described: list[tuple[str, Content]]) -> list[Content]:
+    """Every fact once; where records disagree, each value with the records it comes from, or their number."""
+    values: dict[str, dict[str, list[str]]] = {}
+    for path, facts in described:
+        for name, value in facts.items():
+            values.setdefault(str(name), {}).setdefault(str(value), []).append(path)
+    return [
+        {
+            "name": wording.FACTS.get(name, name),
+            "values": [(value, _source(paths) if len(by_value) > 1 else "") for value, paths in by_value.items()],
+        }
+        for name, by_value in values.items()
+    ]
+
+
+def _source(paths: list[str]) -> str:
+    return ", ".join(paths) if len(paths) <= 2 else f"{len(paths)} records"

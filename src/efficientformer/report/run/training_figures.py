@@ -1,0 +1,146 @@
+"""Figures of what was learned: loss and accuracy over training steps, accuracy by class."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from efficientformer.report import wording
+from efficientformer.report.run.heatmaps import MAX_CLASSES, unique_names
+from efficientformer.report.run.load import NetworkRun
+from efficientformer.report.run.slimming_figures import network_title
+from efficientformer.report.style import (
+    Figure,
+    LegendEntry,
+    finish,
+    rounded,
+    series_color,
+    series_dash,
+    series_shape,
+    var,
+)
+
+MAX_POINTS = 150
+NUM_HARDEST = 24
+
+
+def network_legend(networks: Sequence[NetworkRun]) -> tuple[LegendEntry, ...]:
+    """Networks that have been evaluated, with the marks they have in every figure."""
+    return tuple(
+        LegendEntry(network_title(network), series_color(index), series_shape(index))
+        for index, network in enumerate(networks)
+        if network.get("evaluation")
+    )
+
+
+def supernet_curve(metrics: Iterable[dict[str, Any]]) -> Figure | None:
+    """Training loss of the supernet over steps."""
+    rows = _thin([{**row, "name": "supernet", "color": var("muted"), "dash": [1, 0]} for row in metrics], "loss")
+    if not rows:
+        return None
+    words = f"Training loss of the supernet, from {rows[0]['loss']:.2f} to {rows[-1]['loss']:.2f}."
+    return finish("supernet-loss", _curve(rows, "loss", "training loss", points=False), words, 200)
+
+
+def network_curve(networks: Sequence[NetworkRun], field: str, title: str) -> Figure | None:
+    """One metric of every trained network over steps."""
+    rows = []
+    for index, network in enumerate(networks):
+        look = {"name": network_title(network), "color": series_color(index), "dash": series_dash(index)}
+        rows += _thin([{**row, **look} for row in network.metrics], field)
+    if not rows:
+        return None
+    lasts = {row["name"]: row[field] for row in rows}
+    words = f"{title} by training step; at the end " + wording.join([f"{n}: {v:.2f}" for n, v in lasts.items()]) + "."
+    legend = tuple(
+        LegendEntry(network_title(network), series_color(index), "line", tuple(series_dash(index)))
+        for index, network in enumerate(networks)
+        if network_title(network) in lasts
+    )
+    return finish(f"networks-{field}", _curve(rows, field, title, points=field != "loss"), words, 200, legend)
+
+
+def class_accuracy(networks: Sequence[NetworkRun]) -> Figure | None:
+    """Top-1 of every class, one mark per network; only the hardest classes when there are many."""
+    import altair as alt
+
+    rows = []
+    for index, network in enumerate(networks):
+        for place, row in enumerate((network.get("evaluation") or {}).get("per_class") or []):
+            look = {"color": series_color(index), "mark": series_shape(index), "network": network_title(network)}
+            if row["top1"] is None:  # a class without images
+                continue
+            values = {"top1": rounded(row["top1"]), "num_images": row["num_images"]}
+            rows.append({"place": place, "name": row["name"], **values, **look})
+    if not rows:
+        return None
+    labels = unique_names(next(names for names in map(_class_names, networks) if names))
+    by_place: dict[int, list[float]] = {}
+    for row in rows:
+        by_place.setdefault(row["place"], []).append(row["top1"])
+    hardest = sorted(by_place, key=lambda place: sum(by_place[place]) / len(by_place[place]))
+    hardest = hardest if len(hardest) <= MAX_CLASSES else hardest[:NUM_HARDEST]
+    rows = [{**row, "name": labels[row["place"]]} for row in rows if row["place"] in hardest]
+    lowest = min(99.0, *(row["top1"] for row in rows))
+    x = (
+        alt.X("top1:Q")
+        .title("top-1 of the class (%)")
+        .scale(domain=[10 * ((lowest - 2) // 10), 100])
+        .axis(grid=True, tickCount=6)
+    )
+    y = alt.Y("name:N").title(None).sort([labels[place] for place in hardest]).axis(grid=True, labelLimit=110)
+    y = y.scale(paddingInner=0.4, paddingOuter=0.3)
+    tooltip = [
+        alt.Tooltip("name:N", title="class"),
+        alt.Tooltip("network:N", title="trained for"),
+        alt.Tooltip("top1:Q", title="top-1 %", format=".1f"),
+        alt.Tooltip("num_images:Q", title="images"),
+    ]
+    chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=44, opacity=1)
+    dodge = alt.YOffset("network:N").sort(list(dict.fromkeys(row["network"] for row in rows)))
+    chart = chart.encode(
+        x=x,
+        y=y,
+        yOffset=dodge,
+        color=alt.Color("color:N").scale(None),
+        shape=alt.Shape("mark:N").scale(None),
+        tooltip=tooltip,
+    )
+    words = f"Top-1 of {len(hardest)} of {len(by_place)} classes; the hardest is {labels[hardest[0]]}."
+    return finish("classes", chart, words, 28 * len(hardest), network_legend(networks))
+
+
+def _class_names(network: NetworkRun) -> list[str]:
+    return [row["name"] for row in (network.get("evaluation") or {}).get("per_class") or []]
+
+
+def _curve(rows: list[dict[str, Any]], field: str, title: str, *, points: bool) -> Any:
+    import altair as alt
+
+    tooltip = [
+        alt.Tooltip("name:N", title="network"),
+        alt.Tooltip("step:Q"),
+        alt.Tooltip("epoch:Q", format=".1f"),
+        alt.Tooltip(f"{field}:Q", title=title, format=".3f"),
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("step:Q").title("training step").axis(format=",d", tickCount=6, tickMinStep=1),
+        y=alt.Y(f"{field}:Q").title(title).scale(zero=False, nice=True).axis(minExtent=30, tickCount=5),
+        color=alt.Color("color:N").scale(None),
+        detail="name:N",
+    )
+    # Wide, invisible marks take the pointer, so that a thin line can be asked for its values.
+    line = base.mark_line(strokeWidth=1.6).encode(strokeDash=alt.StrokeDash("dash:N").scale(None))
+    dots = base.mark_circle(size=26 if points else 60, opacity=1 if points else 0).encode(tooltip=tooltip)
+    return alt.layer(line, dots)
+
+
+def _thin(rows: Iterable[dict[str, Any]], field: str) -> list[dict[str, Any]]:
+    """At most MAX_POINTS rows that have `field`: the mean of each run of neighbors, at its last step."""
+    present = [row for row in rows if row.get(field) is not None]
+    size = -(-len(present) // MAX_POINTS) or 1
+    thinned = []
+    for start in range(0, len(present), size):
+        chunk = present[start : start + size]
+        mean = sum(row[field] for row in chunk) / len(chunk)
+        last = {key: chunk[-1].get(key) for key in ("name", "step", "epoch", "color", "dash")}
+        thinned.append({**last, "epoch": rounded(last["epoch"]), field: rounded(mean)})
+    return thinned

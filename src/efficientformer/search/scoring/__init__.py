@@ -1,0 +1,1 @@
+"""How a subnet is scored with the supernet's weights."""

@@ -1,0 +1,180 @@
+"""The accuracy oracle of slimming: a subnet with the supernet's weights, judged without training it.
+
+Batch norm statistics belong to the network that made them, so they are estimated again for every subnet before it is
+scored.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from efficientformer.models.create import create_model
+from efficientformer.models.network import Network
+from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
+from efficientformer.search.scoring.score import Judge, Word
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.supernet import Supernet, prefix
+
+Batch = tuple[Tensor, Tensor]
+
+
+def extract_network(supernet: Supernet, subnet: Subnet, first_cell: int = 0) -> Network:
+    """The subnet as a network of its own, with the supernet's weights cut to its widths.
+
+    Channels last, as its images had better be: on CPUs it is judged in two thirds of the time. Cells before
+    `first_cell`, which somebody does not need, have no weights.
+    """
+    with torch.device("meta"):  # weights that nobody needs would take longer to draw than some networks to judge
+        network = create_model(subnet.architecture, num_classes=supernet.num_classes, resolution=supernet.resolution)
+    cells = cell_modules(network)
+    unneeded = {id(tensor) for cell in cells[:first_cell] for tensor in cell.state_dict(keep_vars=True).values()}
+    source, device = supernet.state_dict(), next(supernet.parameters()).device
+    state = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        if id(tensor) not in unneeded:
+            cut = prefix(source[_supernet_name(name, subnet)], tensor.shape)
+            layout = torch.channels_last if cut.dim() == 4 else torch.contiguous_format
+            state[name] = cut.clone(memory_format=layout)
+    network.load_state_dict(state, strict=not unneeded, assign=True)
+    for part in (*cells[first_cell:], network.norm, network.head):
+        part.to(device)
+    return network
+
+
+@torch.no_grad()
+def absorb_network(supernet: Supernet, subnet: Subnet, network: Network) -> None:
+    """Inverse of `extract_network`: the weights of the subnet go back to where they were cut from."""
+    target = supernet.state_dict()
+    for name, tensor in network.state_dict().items():
+        prefix(target[_supernet_name(name, subnet)], tensor.shape).copy_(tensor)
+
+
+def _supernet_name(name: str, subnet: Subnet) -> str:
+    """`stages.2.blocks.1.…` of a network lives in `stages.2.paths.<origin>.mb4d.…` or `….mb3d.…` of the supernet."""
+    words = name.split(".")
+    if words[0] != "stages" or words[2] != "blocks":
+        return name
+    stage_index, block_index = int(words[1]), int(words[3])
+    kind = subnet.architecture.stages[stage_index].blocks[block_index].kind
+    origin = subnet.origins[stage_index][block_index]
+    return ".".join(["stages", words[1], "paths", str(origin), kind.lower(), *words[4:]])
+
+
+@torch.no_grad()
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collect: bool = False) -> list[Tensor]:
+    """Replace running statistics by the averages over `batches`; every other layer stays in evaluation mode.
+
+    With `collect`, what came out of the model on the way, batch by batch.
+    """
+    model.eval()
+    norms = _batch_norms(model)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    device = next(model.parameters()).device
+    collected = []
+    for x in batches:
+        out = model(x.to(device))
+        if collect:
+            collected.append(out)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+    return collected
+
+
+def normalize_by_batch(model: nn.Module) -> None:
+    """Batch norm takes the statistics of the batch that goes through it; every other layer is in evaluation mode."""
+    model.eval()
+    for norm in _batch_norms(model):
+        norm.train()
+
+
+def _batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+class SupernetAccuracy:
+    """Accuracy of a subnet in percent, by `judge`, on held-out images. `supernet` is left alone, but by
+    `use_weights`. Without `bn_batches`, batches of `held_out` are normalized by their own statistics."""
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        bn_batches: Sequence[Tensor],
+        held_out: Sequence[Batch],
+        judge: Judge = "likelihood",
+    ) -> None:
+        self.supernet = supernet
+        self._judge: Judge = judge
+        self._images = Features([*bn_batches], [images_BCHW for images_BCHW, _ in held_out])
+        self._labels = [labels_B for _, labels_B in held_out]
+        self._kept = KeptFeatures(supernet, self._images.num_images)
+
+    def __call__(self, subnet: Subnet) -> float:
+        return self.word(subnet).by(self._judge)
+
+    def word(self, subnet: Subnet) -> Word:
+        """All that is said of it."""
+        word = self.if_at_least(subnet, -math.inf)
+        assert word is not None
+        return word
+
+    def use_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Judge by other weights of the supernet from now on."""
+        self.supernet.load_state_dict(weights)
+        self._kept.clear()
+
+    @torch.inference_mode()
+    def if_at_least(self, subnet: Subnet, least_accuracy: float) -> Word | None:
+        """What is said of it, or None once so much is wrong that its accuracy cannot reach `least_accuracy`.
+
+        What comes before the first cell in which the subnet differs from those judged before is not computed again.
+        """
+        cells = cells_of(subnet)
+        known, features = self._kept.deepest(cells) or (0, self._images)
+        network = extract_network(self.supernet, subnet, first_cell=known)
+        device, modules = next(self.supernet.parameters()).device, cell_modules(network)
+        ends = [end for end in self._kept.places(cells) if end > known]
+        parts = [nn.Sequential(*modules[first:end]) for first, end in pairwise([known, *ends, len(modules)])]
+        estimating = [features.estimating]
+        for part in parts:
+            if self._images.estimating:
+                estimating.append(reestimate_batch_norm(part, estimating[-1], collect=part is not parts[-1]))
+            else:
+                normalize_by_batch(part)
+                estimating.append([])
+        judging: list[list[Tensor]] = [[] for _ in ends]
+        num_images = sum(map(len, self._labels))
+        right, left, log_likelihood, word = 0, num_images, 0.0, None
+        for x, labels_B in zip(features.judging, self._labels, strict=True):
+            x = x.to(device)
+            for part, kept in zip(parts, [*judging, None], strict=True):
+                x = part(x)
+                if kept is not None:
+                    kept.append(x)
+            logits_BK: Tensor = network.forward_head(network.norm(x))  # type: ignore[assignment]
+            logits_BK = logits_BK.float().cpu()
+            right += int((logits_BK.argmax(dim=1) == labels_B).sum())
+            log_likelihood -= float(functional.cross_entropy(logits_BK, labels_B, reduction="sum"))
+            left -= len(labels_B)
+            # As if the images to come were all right, beyond doubt.
+            word = _word(right + left, log_likelihood, num_images)
+            if word.by(self._judge) < least_accuracy:
+                return None
+        found = zip(ends, estimating[1:-1], judging, strict=True)
+        self._kept.add(cells, {end: Features(*batches) for end, *batches in found})
+        return word
+
+
+def _word(num_right: int, log_likelihood: float, num_images: int) -> Word:
+    likelihood = math.exp(log_likelihood / num_images)
+    # A network that computes NaN is sure of nothing.
+    return Word(100 * num_right / num_images, 0.0 if math.isnan(likelihood) else 100 * likelihood)

@@ -1,0 +1,138 @@
+"""What left the first cells of subnets judged before: subnets that begin alike need not compute it again.
+
+A cell is the stem, a downsample, a block on maps, or what follows those in a stage: all of its MB3D together.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from efficientformer.arch.parts import stage_grids
+from efficientformer.arch.spec import NUM_STAGES, Block
+from efficientformer.models.network import Network
+from efficientformer.models.stage import Stage
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.supernet import Supernet
+
+MAX_BYTES = 2**30
+SUBNETS = 4
+"""Subnets whose features have to fit. Where fewer would, as with many large images, none are kept in that stage."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What tells a cell from others at the same place: its blocks and where in the supernet they come from."""
+
+    stage: int
+    width: int
+    blocks: tuple[Block, ...] = ()
+    origins: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Features:
+    """Batches of the images that batch norm is estimated from, and of those that judge, somewhere in a network."""
+
+    estimating: list[Tensor]
+    judging: list[Tensor]
+
+    @property
+    def num_images(self) -> int:
+        return sum(map(len, (*self.estimating, *self.judging)))
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(batch.nbytes for batch in (*self.estimating, *self.judging))
+
+
+def cells_of(subnet: Subnet) -> list[Cell]:
+    """The cells of a subnet, from the stem on."""
+    cells = [Cell(0, subnet.architecture.widths[0])]
+    for index, (stage, origins) in enumerate(zip(subnet.architecture.stages, subnet.origins, strict=True)):
+        on_maps = stage.depth - stage.num_mb3d
+        cells.append(Cell(index, stage.width))
+        for place in range(on_maps):
+            cells.append(Cell(index, stage.width, stage.blocks[place : place + 1], origins[place : place + 1]))
+        if stage.num_mb3d or index == NUM_STAGES - 1:
+            cells.append(Cell(index, stage.width, stage.blocks[on_maps:], origins[on_maps:]))
+    return cells
+
+
+def cell_modules(network: Network) -> list[nn.Module]:
+    """What computes the cells of a network, in the order of `cells_of`."""
+    modules: list[nn.Module] = [network.stem]
+    for stage in network.stages:
+        assert isinstance(stage, Stage)
+        modules += [stage.downsample, *stage.blocks[: stage.num_on_maps]]
+        if stage.num_on_maps < len(stage.blocks) or stage.gives_tokens:
+            modules.append(_OnTokens(stage))
+    return modules
+
+
+class _OnTokens(nn.Module):
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.blocks = stage.blocks[stage.num_on_maps :]
+        self._forward = stage.forward_tokens
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self._forward(x_BCHW)
+
+
+class KeptFeatures:
+    """Features by the cells that they have behind them; those asked for longest ago give way to new ones."""
+
+    def __init__(self, supernet: Supernet, num_images: int, max_bytes: int = MAX_BYTES) -> None:
+        space, self._max_bytes = supernet.space, max_bytes
+        grids = stage_grids(space.stem_strides, supernet.resolution)
+        sizes = [4 * w * h * width * num_images for (h, w), width in zip(grids, space.max_widths, strict=True)]
+        self._behind_stage = [SUBNETS * size <= max_bytes for size in sizes]
+        whole = [size * depth for size, depth in zip(sizes, space.max_depths, strict=True)]
+        self._behind_blocks = [SUBNETS * size <= max_bytes for size in whole]
+        self._kept: OrderedDict[tuple[Cell, ...], Features] = OrderedDict()
+        self._num_bytes = 0
+        self._lock = threading.Lock()
+
+    def places(self, cells: Sequence[Cell]) -> list[int]:
+        """The numbers of first cells of a subnet behind which features are kept."""
+        found = []
+        for end in range(2, len(cells)):
+            cell, following = cells[end - 1], cells[end]
+            if following.stage != cell.stage:
+                is_kept = self._behind_stage[cell.stage]
+            else:
+                is_kept = bool(cell.blocks and following.blocks) and self._behind_blocks[cell.stage]
+            if is_kept:
+                found.append(end)
+        return found
+
+    def deepest(self, cells: Sequence[Cell]) -> tuple[int, Features] | None:
+        """The most cells of a subnet behind which features are known, and these."""
+        found = None
+        with self._lock:
+            # The shallower features of a subnet are used by more of those to come, so they are touched last.
+            for end in reversed(self.places(cells)):
+                key = tuple(cells[:end])
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    found = found or (end, self._kept[key])
+        return found
+
+    def add(self, cells: Sequence[Cell], features: dict[int, Features]) -> None:
+        """Keep features of a subnet by the number of cells that they have behind them."""
+        with self._lock:
+            for end in sorted(features, reverse=True):
+                key = tuple(cells[:end])
+                before = self._kept.get(key)
+                self._kept[key] = features[end]
+                self._num_bytes += features[end].num_bytes - (before.num_bytes if before else 0)
+            while self._num_bytes > self._max_bytes:
+                self._num_bytes -= self._kept.popitem(last=False)[1].num_bytes
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._num_bytes = 0

@@ -1,0 +1,131 @@
+"""The supernet: every network of a search space in one, by MetaPaths and by width prefixes (paper, section 4.2).
+
+A narrower supernet is the same module whose every tensor is cut to its first channels. Nothing in the blocks knows of
+it: the cut tensors are handed to a narrow template of the same code, and gradients flow back through the cut.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+from efficientformer.arch.parts import Grid, downsample_part, stage_grids, stem_part
+from efficientformer.arch.space import Four, SearchSpace
+from efficientformer.models.layout import flatten
+from efficientformer.models.parts import build_part
+from efficientformer.search.importance import PathProbabilities
+from efficientformer.search.supernet.metapath import MetaPath, Mixing
+
+
+class SupernetStage(nn.Module):
+    """A downsample, absent in stage 1, and one MetaPath per possible block."""
+
+    def __init__(self, downsample: nn.Module, paths: Sequence[MetaPath]) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.paths = nn.ModuleList(paths)
+
+    def forward(self, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
+        x_BCHW = self.downsample(x_BCHW)
+        for path in self.paths:
+            x_BCHW = _recomputed(path, x_BCHW, mixing) if recompute else path(x_BCHW, mixing)
+        return x_BCHW
+
+
+def metapaths(
+    space: SearchSpace, stage_index: int, width: int, grid: Grid, layer_scale_init: float
+) -> tuple[MetaPath, ...]:
+    """One MetaPath for every block that a stage may have."""
+    mb3d = space.mb3d if stage_index >= 2 else None
+    depth = space.max_depths[stage_index]
+    return tuple(MetaPath(width, grid, space.mb4d, mb3d, layer_scale_init=layer_scale_init) for _ in range(depth))
+
+
+class Supernet(nn.Module):
+    """MetaPaths at the widths given (by default the largest): S1, S2 in {MB4D, I}; S3, S4 in {MB4D, MB3D, I}.
+
+    Layer scales start at one tenth instead of the networks' 1e-5: a supernet trains for few epochs, and a block that
+    adds nothing teaches its logit nothing.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        resolution: int | Grid,
+        num_classes: int,
+        widths: Four | None = None,
+        layer_scale_init: float = 0.1,
+        build_paths: Callable[..., Sequence[MetaPath]] = metapaths,
+    ) -> None:
+        super().__init__()
+        self.space, self.resolution, self.num_classes = space, resolution, num_classes
+        widths = widths or space.max_widths
+        grids = stage_grids(space.stem_strides, resolution)
+        self.stem = build_part(stem_part(space.stem_strides, resolution, widths[0]))
+        stages = []
+        for index, (width, grid) in enumerate(zip(widths, grids, strict=True)):
+            downsample = (
+                build_part(downsample_part(grids[index - 1], widths[index - 1], width)) if index else nn.Identity()
+            )
+            stages.append(SupernetStage(downsample, build_paths(space, index, width, grid, layer_scale_init)))
+        self.stages = nn.ModuleList(stages)
+        self.norm = nn.LayerNorm(widths[-1])
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
+        """Images to logits (B, num_classes).
+
+        With `recompute` the backward pass computes the inside of each MetaPath again instead of having kept it: a
+        fraction of the memory for a third more time.
+        """
+        x_BCHW = self.stem(x_BCHW)
+        for stage in self.stages:
+            x_BCHW = stage(x_BCHW, mixing, recompute)
+        return self.head(self.norm(flatten(x_BCHW)).mean(dim=1))
+
+    def forward_at(self, widths: Four, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
+        """`forward` of the supernet cut to its first `widths` channels."""
+        if widths == self.space.max_widths:
+            return self(x_BCHW, mixing, recompute)
+        template = _template(self.space, self.resolution, self.num_classes, widths)
+        mine = dict(self.named_parameters()) | dict(self.named_buffers())
+        wanted = dict(template.named_parameters()) | dict(template.named_buffers())
+        cut = {name: prefix(mine[name], tensor.shape) for name, tensor in wanted.items()}
+        template.train(self.training)
+        return functional_call(template, cut, (x_BCHW, mixing, recompute))
+
+    def path_probabilities(self) -> list[list[PathProbabilities]]:
+        """Probabilities of every MetaPath's candidates, stage by stage."""
+        return [[path.probabilities() for path in stage.paths] for stage in self.stages]  # type: ignore[union-attr]
+
+
+def _recomputed(path: nn.Module, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
+    """The path's output; what is inside is forgotten and computed again, with the same random numbers, when gradients
+    ask for it. By then a template has lost the tensors that it was called with, so they are held here.
+
+    Batch norm counts such a batch twice in its running statistics, which nothing reads before they are estimated again.
+    """
+    tensors = dict(path.named_parameters()) | dict(path.named_buffers())
+    return checkpoint(lambda x: functional_call(path, tensors, (x, mixing)), x_BCHW, use_reentrant=False)  # type: ignore[return-value]
+
+
+def prefix(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """The leading part of `tensor` that has the given shape: the first channels along every axis that differs."""
+    return tensor[tuple(slice(size) for size in shape)]
+
+
+@lru_cache(maxsize=256)
+def _template(space: SearchSpace, resolution: int | Grid, num_classes: int, widths: Four) -> Supernet:
+    """The narrow supernet without memory of its own. Training draws new widths again and again, and building the paths
+    of one took longer than a step on a GPU: templates share those of a stage and width, which hold nothing."""
+    with torch.device("meta"):
+        return Supernet(
+            space, resolution=resolution, num_classes=num_classes, widths=widths, build_paths=_template_paths
+        )
+
+
+_template_paths = lru_cache(maxsize=256)(metapaths)

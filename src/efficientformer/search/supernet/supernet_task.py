@@ -1,0 +1,66 @@
+"""How the supernet learns: weights and path logits together, at one width, at random ones, or by the sandwich rule."""
+
+import random
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from efficientformer.arch.space import Four, SearchSpace
+from efficientformer.search.supernet.gumbel import Noise, Sampling
+from efficientformer.search.supernet.metapath import Mixing
+from efficientformer.search.supernet.supernet import Supernet
+
+ElasticWidth = Literal["none", "random", "sandwich"]
+
+
+class SupernetTask:
+    """The loss of a supernet's training step (paper, section 4.2), with widths as the paper leaves them or elastic.
+
+    none trains the largest width alone, as the paper does. random takes every other step at random widths: the widest
+    network teaches the shared channels, and the descent starts there. sandwich (Yu and Huang, 2019) takes the largest,
+    the smallest and random widths in every step; the two narrower ones learn what the largest says.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: tuple[float, float],
+        noise: Noise,
+        sampling: Sampling,
+        elastic_width: ElasticWidth,
+        label_smoothing: float,
+        recompute: bool = False,
+    ) -> None:
+        self._first, self._last = temperature
+        self._noise: Noise = noise
+        self._sampling: Sampling = sampling
+        self._elastic_width = elastic_width
+        self._label_smoothing = label_smoothing
+        self._recompute = recompute
+        self._temperature = self._first
+
+    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
+        assert isinstance(model, Supernet)
+        self._temperature = self._first * (self._last / self._first) ** progress
+        mixing = Mixing(self._temperature, self._noise, self._sampling)
+        widths = model.space.max_widths
+        if self._elastic_width == "random" and random.random() < 0.5:
+            widths = _random_widths(model.space)
+        logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
+        loss = functional.cross_entropy(logits_BK, labels_B, label_smoothing=self._label_smoothing)
+        if self._elastic_width != "sandwich":
+            return loss
+        taught_BK = logits_BK.detach().softmax(dim=1)
+        for widths in (model.space.min_widths, _random_widths(model.space)):
+            logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
+            loss = loss + functional.cross_entropy(logits_BK, taught_BK)
+        return loss / 3
+
+    def logged(self) -> dict[str, float]:
+        return {"temperature": self._temperature}
+
+
+def _random_widths(space: SearchSpace) -> Four:
+    first, second, third, fourth = (random.choice(space.widths(index)) for index in range(4))
+    return first, second, third, fourth

@@ -1,0 +1,1 @@
+"""Image classification: loss, scores, predictions, contact sheet."""

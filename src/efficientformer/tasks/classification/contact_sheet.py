@@ -1,0 +1,66 @@
+"""A contact sheet: every image with the classes a network sees in it, as one PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from efficientformer.data.images import read_image
+from efficientformer.records import atomic_path
+from efficientformer.tasks.classification.prediction import Prediction
+
+_TILE, _ROW, _PADDING, _COLUMNS = 192, 19, 10, 5
+_INK, _PAPER, _BEST, _OTHER = (28, 32, 38), (255, 255, 255), (134, 190, 226), (219, 230, 240)
+MAX_IMAGES = 100
+"""A sheet shows this many images; more would be too large to look at."""
+
+
+def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
+    """Draw up to MAX_IMAGES tiles: the image, and a bar with name and percentage for each of its best classes."""
+    shown = predictions[:MAX_IMAGES]
+    rows_of_text = max(len(prediction.classes) for prediction in shown)
+    cell = (_TILE + 2 * _PADDING, _TILE + rows_of_text * _ROW + 3 * _PADDING)
+    columns = min(_COLUMNS, len(shown))
+    num_rows = -(-len(shown) // columns)
+    sheet = Image.new("RGB", (columns * cell[0], num_rows * cell[1]), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for index, prediction in enumerate(shown):
+        left = index % columns * cell[0] + _PADDING
+        top = index // columns * cell[1] + _PADDING
+        sheet.paste(_thumbnail(prediction.file), (left, top))
+        _draw_scores(draw, prediction, left, top + _TILE + _PADDING // 2)
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _thumbnail(file: str) -> Image.Image:
+    """The whole image, enlarged or reduced to fit the tile, on a faint ground."""
+    image = read_image(Path(file))
+    scale = _TILE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    resampling = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
+    tile = Image.new("RGB", (_TILE, _TILE), (244, 244, 242))
+    tile.paste(image.resize(size, resampling), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
+    return tile
+
+
+def _draw_scores(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int, top: int) -> None:
+    font = ImageFont.load_default(13)
+    for row, (name, score) in enumerate(zip(prediction.classes, prediction.scores, strict=True)):
+        y = top + row * _ROW
+        draw.rectangle((left, y, left + _TILE, y + _ROW - 4), fill=(246, 248, 250))
+        draw.rectangle((left, y, left + round(_TILE * score / 100), y + _ROW - 4), fill=_BEST if row == 0 else _OTHER)
+        percent = f"{score:.0f} %"
+        text = _shortened(draw, name, font, _TILE - 14 - int(draw.textlength(percent, font=font)))
+        draw.text((left + 4, y), text, font=font, fill=_INK)
+        draw.text((left + _TILE - 4, y), percent, font=font, fill=_INK, anchor="ra")
+
+
+def _shortened(
+    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> str:
+    if draw.textlength(text, font=font) <= width:
+        return text
+    while text and draw.textlength(text + "…", font=font) > width:
+        text = text[:-1]
+    return text + "…"

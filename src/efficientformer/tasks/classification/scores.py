@@ -1,0 +1,60 @@
+"""What a classifier scores on images."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracy of a classifier; percentages. `confusion[t][p]` counts images of class t taken for class p."""
+
+    top1: float
+    top5: float
+    num_images: int
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_record(self, classes: list[str]) -> dict[str, Any]:
+        per_class = []
+        for name, row, index in zip(classes, self.confusion, range(len(classes)), strict=True):
+            total = sum(row)
+            per_class.append({"name": name, "top1": 100 * row[index] / total if total else None, "num_images": total})
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "num_images": self.num_images,
+            "per_class": per_class,
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    num_classes: int,
+    *,
+    on_batch: Callable[[int], None] | None = None,
+) -> Scores:
+    """Score `model`, put into evaluation mode, on every batch. With fewer than five classes top-5 is 100 %."""
+    model.eval()
+    device = next(model.parameters()).device
+    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    in_top5 = 0
+    for images_BCHW, labels_B in batches:
+        logits_BK = model(images_BCHW.to(device)).float().cpu()
+        best_BK = logits_BK.topk(min(5, num_classes), dim=1).indices
+        in_top5 += int((best_BK == labels_B[:, None]).sum())
+        confusion += torch.bincount(labels_B * num_classes + best_BK[:, 0], minlength=num_classes**2).view_as(confusion)
+        if on_batch is not None:
+            on_batch(len(labels_B))
+    num_images = int(confusion.sum())
+    return Scores(
+        top1=100 * int(confusion.diagonal().sum()) / num_images,
+        top5=100 * in_top5 / num_images,
+        num_images=num_images,
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+    )
