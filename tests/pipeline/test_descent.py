@@ -88,6 +88,14 @@ def test_settings_choose_how_a_step_weighs(tmp_path):
     }
 
 
+def test_a_stride_takes_fewer_steps_to_the_same_budgets(tmp_path):
+    num_steps = []
+    for stride in (0.0, 0.1):
+        (tmp_path / str(stride)).mkdir()
+        num_steps.append(len(Run(tmp_path / str(stride), stride=stride).descend()))
+    assert 3 <= num_steps[1] < num_steps[0]
+
+
 @pytest.mark.parametrize("stride", [0.0, 0.1])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_descent_that_goes_on_writes_what_one_without_a_stop_writes(tmp_path, way, stride):

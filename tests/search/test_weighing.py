@@ -9,7 +9,7 @@ import pytest
 from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import possible_actions
-from efficientformer.search.candidates import GivenUp, LeftOut, Refused, State
+from efficientformer.search.candidates import GivenUp, LeftOut, Refused, State, Weighed
 from efficientformer.search.slim import best_candidate, slim
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import (
@@ -65,6 +65,36 @@ def test_what_cannot_win_any_more_need_not_be_judged_and_the_step_is_the_same():
     given_up = step.candidates[2]
     assert isinstance(given_up, GivenUp) and given_up.below == pytest.approx(89.875) and given_up.saved_ms > 0
     assert step.candidates[step.taken].action.name == "remove_mb3d"
+
+
+def test_what_is_known_already_may_come_back_though_it_cannot_win_and_the_best_score_stays():
+    # Scores 1.0, 3.0 and 4.0; the oracle knows the second one from before, and gives it though it is too low.
+    state = start()
+    identity, remove, narrow = actions = possible_actions(state.subnet, ALPHAS, SPACE)
+    asked = []
+
+    def hopeful(subnet, least_accuracy):
+        asked.append(least_accuracy)
+        return {identity.result: 88.0, remove.result: 87.0, narrow.result: None}[subnet]
+
+    candidates = weigh_in_turn(latency, hopeful)(actions, state)
+    assert asked == pytest.approx([-math.inf, 90 - 1.0 * 1.0, 90 - 1.0 * 0.25])
+    best = best_candidate(candidates)
+    assert best == (0, candidates[0]) and isinstance(candidates[1], Weighed) and isinstance(candidates[2], GivenUp)
+
+
+def test_what_was_given_up_is_remembered_by_the_least_that_it_costs():
+    state = start()
+    actions = possible_actions(state.subnet, ALPHAS, SPACE)
+    last_scores = {}
+    weigh = weigh_lazily(latency, lambda subnet, least: 88.0 if least == -math.inf else None, last_scores)
+    candidates = weigh(actions, state)
+    assert [type(candidate) for candidate in candidates] == [Weighed, GivenUp, GivenUp]
+    assert last_scores == {
+        ("identity", 4, 1, None): pytest.approx(1.0),
+        ("remove_mb3d", 4, 0, None): pytest.approx(1.0),
+        ("narrow", 1, None, None): pytest.approx(1.0),
+    }
 
 
 WIDE = SearchSpace("wide", (64, 80, 96, 96), (3, 2, 4, 3), 4)
