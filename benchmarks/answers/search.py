@@ -26,13 +26,18 @@ def design_rows() -> Table:
             images = f"{found['data']['name']}, {pixels} px"
             for place, entry in enumerate(found["result"]):
                 low, high = entry["measured_interval_ms"]
-                latency = f"{entry['measured_p50_ms']:.3g} [{low:.3g}, {high:.3g}]"
+                latency = f"{three(entry['measured_p50_ms'])} [{three(low)}, {three(high)}]"
                 where = [images, short_title(name.machine), dashed(name.date)] if place == 0 else [""] * 3
                 whole = f"{found['seconds'] / 60:.0f} min" if place == 0 else ""
-                budget = f"{entry['budget']} = {entry['budget_ms']:.3g} ms"
-                promise = [budget, f"{entry['predicted_ms']:.3g}", latency, "yes" if entry["kept"] else "**no**"]
+                budget = f"{entry['budget'].replace('%', ' %')} = {three(entry['budget_ms'])} ms"
+                promise = [budget, three(entry["predicted_ms"]), latency, "yes" if entry["kept"] else "**no**"]
                 rows.append([*where, *promise, f"{entry['top1']:.1f} %", whole])
     return rows
+
+
+def three(value: float) -> str:
+    """Three significant digits, zeros included."""
+    return f"{value:#.3g}".rstrip(".")
 
 
 def dashed(date: str) -> str:
@@ -89,7 +94,7 @@ def slimming_question() -> Question:
         budget: statistics.mean(row["ahead"]["paper's actions"] for row in rows if row["budget"] == budget)
         for budget in dict.fromkeys(row["budget"] for row in rows)
     }
-    split = ", ".join(f"{value:+.1f} at {budget}" for budget, value in by_budget.items())
+    split = " and ".join(f"{value:+.1f} at {budget.replace('%', ' %')}" for budget, value in by_budget.items())
     answer = (
         f"On CIFAR-10 at 32 px over {len({row['seed'] for row in rows})} seeds it is ahead of {', of '.join(parts)} "
         f"points of top-1 (of the last by {split})."
@@ -180,7 +185,7 @@ def headline_question() -> Question:
         net = found["networks"][key]
         low, high = net["p50_interval_ms"]
         top1 = f"{net['mean_top1']:.1f} % ({min(net['top1']):.1f} to {max(net['top1']):.1f})"
-        rows.append([label, f"{net['p50_ms']:.3g} [{low:.3g}, {high:.3g}]", f"{net['macs'] / 1e6:.0f}", top1])
+        rows.append([label, f"{three(net['p50_ms'])} [{three(low)}, {three(high)}]", f"{net['macs'] / 1e6:.0f}", top1])
     answer = (
         f"L1 takes {span(ratios, 2, '')} times as long as MobileNetV2 x1.4 on CPUs, equally long on the paper's phone; "
         f"networks designed for its latency by an early supernet scored ({short_title(name.machine)}):"
