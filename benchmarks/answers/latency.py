@@ -76,8 +76,8 @@ CONDITIONS: Sequence[tuple[str, str, tuple[str, ...], float]] = (
     ("OpenVINO, two threads", "openvino", ("2t",), COARSE),
     ("MNN", "mnn", (), COARSE),
     ("ncnn", "ncnn", (), COARSE),
-    ("torch.compile, 128 px", "torch_compile_standard", (), COARSE),
-    ("torch.compile, 64 px", "torch_compile_quick", (), COARSE),
+    ("torch.compile, 128 px", "torch_compile_standard_128px", (), COARSE),
+    ("torch.compile, 64 px", "torch_compile_quick_64px", (), COARSE),
 )
 
 
@@ -108,7 +108,7 @@ def conditions_question() -> Question:
         f"Under load its error is {words('onnxruntime', 'loaded')} with ONNX Runtime and "
         f"{words('openvino', 'loaded')} with OpenVINO; on two threads {words('onnxruntime', '2t')} and "
         f"{words('openvino', '2t')}; with MNN {words('mnn')}, ncnn {words('ncnn')}, torch.compile "
-        f"{words('torch_compile_standard')} at 128 px and {words('torch_compile_quick')} on tiny networks."
+        f"{words('torch_compile_standard_128px')} at 128 px and {words('torch_compile_quick_64px')} on tiny networks."
     )
     return Question(
         "And under load, on two threads, with other runtimes?",

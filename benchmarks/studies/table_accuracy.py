@@ -109,14 +109,19 @@ def main() -> None:
         "measuring_s": round(measuring_s, 1),
         "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         **compared(table, unseen),
-        "provenance": provenance(),
+        "provenance": provenance(table.provenance["machine"]),
     }
     record["verdict"] = verdict(record, arguments)
-    subject = table.runtime["name"] + ("" if arguments.space == "imagenet" else f"_{arguments.space}")
-    keep("table_accuracy", subject, compacted(record, table.space), *conditions(arguments))
+    keep("table_accuracy", subject_of(table), compacted(record, table.space), *conditions(arguments))
     shown = {name: record[name] for name in ("build", "unseen", "macs", "verdict")}
     shown["unseen"] = {name: value for name, value in record["unseen"].items() if name != "networks"}
     sys.stdout.write(json.dumps(shown, indent=1) + "\n")
+
+
+def subject_of(table: LatencyTable) -> str:
+    """The runtime, with space and resolution unless they are the paper's."""
+    usual = (table.space.name, table.resolution) == ("imagenet", 224)
+    return table.runtime["name"] + ("" if usual else f"_{table.space.name}_{table.resolution}px")
 
 
 def conditions(arguments: argparse.Namespace) -> list[str]:
