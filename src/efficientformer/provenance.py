@@ -4,6 +4,7 @@ A measurement means nothing without the machine it was taken on, so every record
 """
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -20,6 +21,7 @@ PACKAGES = (
 )
 # What tells one device from another; memory and Python do not change how fast a network runs.
 FINGERPRINT = ("cpu", "cores", "os")
+GIT_TIMEOUT_S = 5
 
 
 def machine() -> dict[str, Any]:
@@ -34,19 +36,49 @@ def machine() -> dict[str, Any]:
 
 
 def provenance(device: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Where a record comes from: {machine, versions, time, load, command}; `machine` is `device`, or else this one.
+    """Where a record comes from: {machine, versions, revision, time, load, command}; `machine` is `device`, or else
+    this one.
 
-    Versions are read from package metadata, so no package is imported. `time` is ISO 8601 in UTC, `load` the mean
-    number of running processes over the last minute (None where unknown), `command` the command line without the
-    folder of the program.
+    Versions are read from package metadata, so no package is imported. `revision` is the commit of the code (see
+    `revision`), `time` is ISO 8601 in UTC, `load` the mean number of running processes over the last minute (None where
+    unknown), `command` the command line without the folder of the program.
     """
     return {
         "machine": machine() if device is None else dict(device),
         "versions": _versions(),
+        "revision": revision(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "load": load_average(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+@functools.cache
+def revision() -> str | None:
+    """Commit of the checkout that this package lies in, with `+changes` if tracked files differ from it.
+
+    None for a package that was installed without git. Only a repository that tracks this very file is trusted: a
+    repository further up, such as one that holds a virtual environment, describes other code. Found once per process,
+    since that is the code the process runs.
+    """
+    try:
+        own = Path(__file__).resolve(strict=True)
+        _git(own.parent, "cat-file", "-e", f"HEAD:./{own.name}")
+        commit = _git(own.parent, "rev-parse", "HEAD")
+        changes = _git(own.parent, "status", "--porcelain", "--untracked-files=no")
+    except (NameError, OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+changes" if changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    # Without GIT_DIR and its kind, which a hook sets, and without locking the index for other programs.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=True
+    )
+    return done.stdout.strip()
 
 
 def load_average() -> float | None:

@@ -1,0 +1,109 @@
+"""Write README.md, its figures, and the results of the project's README from the records.
+
+    python benchmarks/results.py
+    python benchmarks/results.py --check
+
+`--check` writes nothing and fails if a file differs from what the records say. In the project's README the text between
+`<!-- results -->` and `<!-- /results -->` is written, if these marks are there.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from answers import latency, search
+from answers.common import Question, Table
+from efficientformer.records import write_text
+from studies.naming import BENCHMARKS
+
+README, LOG, FIGURES = BENCHMARKS / "README.md", BENCHMARKS / "LOG.md", BENCHMARKS / "figures"
+PROJECT_README = BENCHMARKS.parent / "README.md"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+INTRODUCTION = """\
+<!-- Written by results.py from the records; edit that. -->
+# Benchmarks
+
+Figures are ranges and medians over runs and machines, replaced runs ([earlier_runs.json](earlier_runs.json)) included.
+A [record](records)'s name is its study, subject, machine ([machines.json](machines.json)), date and condition; the
+script makes it. Latencies are CPU time of one thread on shared 2-core machines, of networks of the paper's space at
+224 px, unless stated. [LOG.md](LOG.md) has the decisions, newest first."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only say which files differ from the records")
+    arguments = parser.parse_args()
+    files = written()
+    stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    unknown = [path for path in FIGURES.glob("*") if path not in files]
+    if arguments.check:
+        for path in stale + unknown:
+            sys.stdout.write(f"{path.relative_to(BENCHMARKS.parent)} differs; run python benchmarks/results.py\n")
+        sys.exit(bool(stale + unknown))
+    for path in stale:
+        write_text(path, files[path])
+        sys.stdout.write(f"Wrote {path.relative_to(BENCHMARKS.parent)}\n")
+    for path in unknown:
+        path.unlink()
+
+
+def written() -> dict[Path, str]:
+    """Every file that is made from the records, with its content."""
+    figures = {
+        "predicted": latency.predicted_figure,
+        "table_error": latency.table_error_figure,
+        "slimming": search.slimming_figure,
+        "against_timm": latency.timm_figure,
+    }
+    files = {FIGURES / f"{name}.svg": draw() for name, draw in figures.items()}
+    files[README] = "\n\n".join([INTRODUCTION, *map(section, questions())]) + "\n"
+    text = PROJECT_README.read_text(encoding="utf-8")
+    if BEGIN in text and END in text:
+        before, rest = text.split(BEGIN, 1)
+        files[PROJECT_README] = f"{before}{BEGIN}\n{results()}\n{END}{rest.split(END, 1)[1]}"
+    return files
+
+
+def questions() -> list[Question]:
+    return [
+        latency.table_question(),
+        latency.conditions_question(),
+        latency.repeatability_question(),
+        search.design_question(),
+        search.slimming_question(),
+        search.ranking_question(),
+        search.headline_question(),
+        latency.timm_question(),
+        search.cost_question(),
+    ]
+
+
+def results() -> str:
+    """Markdown for the project's README: designed networks, and how well tables predict."""
+    return f"{markdown(search.design_rows())}\n\n{markdown(latency.table_rows())}"
+
+
+def section(question: Question) -> str:
+    scripts = ", ".join(f"[{name}.py](studies/{name}.py)" for name in question.scripts)
+    entries = ", ".join(f"[{number}]({anchor(entry)})" for number, entry in enumerate(question.entries, start=1))
+    figures = [f"![{words}](figures/{name}.svg)" for name, words in question.figures]
+    body = [*figures, markdown(question.table)] if question.table else figures
+    return "\n".join([f"## {question.title}", f"{question.answer} ({scripts}; log {entries})", "", *body])
+
+
+def anchor(heading: str) -> str:
+    """The link to an entry of LOG.md, as GitHub and most renderers name its heading."""
+    if f"## {heading}" not in LOG.read_text(encoding="utf-8").splitlines():
+        raise SystemExit(f"LOG.md has no entry {heading!r}.")
+    return "LOG.md#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def markdown(table: Table) -> str:
+    head, *rows = table
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    main()

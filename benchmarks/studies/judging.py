@@ -1,0 +1,142 @@
+"""Does a supernet rank networks of equal latency better by top-1 or by likelihood, and from how many images?
+
+    python benchmarks/studies/judging.py --work runs/study
+
+Uses the networks of slimming.py and trials.py, whose top-1 after training alone is in their records. The supernets of
+the runs in `--work` score them on all held-out images. For random subsets of these images, and for all, it computes how
+well both scores predict training alone within the groups of one seed and budget (correlation over all groups, each
+centered and scaled; mean of Kendall's tau), and by how many points the network with the best score is above the mean of
+its group.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from compact import expanded
+from naming import newest
+from scipy.stats import kendalltau
+from shared import keep_outcome, open_run
+from torch import Tensor
+from torch.nn import functional
+
+from efficientformer.arch.space import QUICK
+from efficientformer.data.loader import eval_batches
+from efficientformer.data.transforms import eval_transform
+from efficientformer.pipeline.images import judging_splits
+from efficientformer.pipeline.oracles import load_supernet
+from efficientformer.run_dir import RunDir
+from efficientformer.records import read_record
+from efficientformer.search.accuracy import Batch, extract_network, reestimate_batch_norm
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet import Supernet
+
+SPACE = QUICK
+DATA = "cifar10_32k"
+NUM_IMAGES = (32, 64, 100, 200, 300, 500, 1000, 2000, 3000)
+NUM_BN_IMAGES = 512
+DRAWS = 20
+JUDGES = ("top1", "likelihood")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs of slimming.py")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    groups = known_networks()
+    seeds = sorted({seed for seed, _ in groups})
+    words = {seed: scores_of(arguments.work / f"seed-{seed}", seed, groups) for seed in seeds}
+    said = [
+        (np.array([top1 for _, top1 in networks]), words[seed][budget]) for (seed, budget), networks in groups.items()
+    ]
+    rows = [agreement(said, number) for number in (*NUM_IMAGES, None)]
+    keep_outcome(
+        "judging",
+        "how a supernet's top-1 and likelihood go with training alone, among networks of equal latency",
+        RunDir(arguments.work / f"seed-{seeds[0]}"),
+        groups=[{"seed": seed, "budget": budget, "networks": len(found)} for (seed, budget), found in groups.items()],
+        draws=DRAWS,
+        rows=rows,
+    )
+    for row in rows:
+        by = ", ".join(
+            f"{judge} {row[judge]['correlation']:.2f} (tau {row[judge]['tau']:.2f}, {row[judge]['gain']:+.2f} points)"
+            for judge in JUDGES
+        )
+        sys.stdout.write(f"{row['images']} images: {by}\n")
+
+
+def known_networks() -> dict[tuple[int, str], list[tuple[Subnet, float]]]:
+    """Different networks of each seed and budget with their top-1 after training alone, from the studies' records."""
+    study, trials = (
+        expanded(read_record(newest(*which))["rows"], SPACE)
+        for which in (("slimming", DATA, "gumbel"), ("trials", DATA))
+    )
+    groups: dict[tuple[int, str], dict[Any, tuple[Subnet, float]]] = {}
+    found = [(row, network, network["top1"]) for row in study for network in row["networks"].values()]
+    found += [(row, network, network["final_top1"]) for row in trials for network in row["trials"]]
+    for row, network, top1 in found:
+        subnet = Subnet.from_json(network)
+        groups.setdefault((row["seed"], row["budget"]), {}).setdefault(subnet.architecture, (subnet, top1))
+    return {key: list(networks.values()) for key, networks in groups.items()}
+
+
+def scores_of(
+    root: Path, seed: int, groups: dict[tuple[int, str], list[tuple[Subnet, float]]]
+) -> dict[str, np.ndarray]:
+    """By budget: whether each network is right and its log-likelihood, (2, networks, images), on all held-out ones."""
+    workspace = open_run(RunDir(root))
+    supernet = load_supernet(workspace)
+    train, held_out = judging_splits(workspace)
+    transform, spread = eval_transform(workspace.preprocessing), np.linspace(0, len(train) - 1, NUM_BN_IMAGES)
+    bn_batches = [
+        images
+        for images, _ in eval_batches(train.subset(spread.round().astype(int).tolist()), transform, batch_size=128)
+    ]
+    judging = list(eval_batches(held_out, transform, batch_size=250))
+    found = {}
+    for (at, budget), networks in groups.items():
+        if at == seed:
+            found[budget] = np.stack([score_of(supernet, net, bn_batches, judging) for net, _ in networks], axis=1)
+    return found
+
+
+@torch.inference_mode()
+def score_of(supernet: Supernet, subnet: Subnet, bn_batches: list[Tensor], judging: list[Batch]) -> np.ndarray:
+    network = extract_network(supernet, subnet)
+    reestimate_batch_norm(network, bn_batches)
+    right, log_likelihood = [], []
+    for images, labels in judging:
+        logits = network(images)
+        right.append((logits.argmax(dim=1) == labels).float())
+        log_likelihood.append(-functional.cross_entropy(logits, labels, reduction="none"))
+    return np.stack([torch.cat(right).numpy(), torch.cat(log_likelihood).numpy()])
+
+
+def agreement(said: list[tuple[np.ndarray, np.ndarray]], number: int | None) -> dict[str, Any]:
+    """Both scores on `number` random images, or on all, over all groups."""
+    rng = np.random.default_rng(0)
+    found: dict[str, list[list[float]]] = {judge: [] for judge in JUDGES}
+    for _ in range(DRAWS if number else 1):
+        drawn = [rng.permutation(words.shape[2])[:number] for _, words in said]
+        for index, judge in enumerate(JUDGES):
+            pairs = [
+                (alone, words[index][:, images].mean(axis=1))
+                for (alone, words), images in zip(said, drawn, strict=True)
+            ]
+            centered = [(alone - alone.mean(), (word - word.mean()) / word.std()) for alone, word in pairs]
+            correlation = np.corrcoef(*(np.concatenate(values) for values in zip(*centered, strict=True)))[0, 1]
+            taus = [kendalltau(*pair).statistic for pair in pairs]
+            gains = [alone[word.argmax()] - alone.mean() for alone, word in pairs]
+            found[judge].append([correlation, np.mean(taus), np.mean(gains)])
+    means = {judge: np.mean(values, axis=0).tolist() for judge, values in found.items()}
+    named = {judge: dict(zip(("correlation", "tau", "gain"), values, strict=True)) for judge, values in means.items()}
+    return {"images": number or "all", **named}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Keep the result of a finished command as a record: a design, the analysis of a device, or a comparison of networks.
+
+    python benchmarks/studies/keep.py design runs/fashion-mnist-mini quick
+    python benchmarks/studies/keep.py analyze runs/analysis/analysis.json observations
+    python benchmarks/studies/keep.py benchmark runs/benchmark/benchmark.json paper
+
+Of a design it keeps the promises, table error, scores, given settings, machine and command. Seconds of a design are
+those between its first record (data.json) and its last (result.json), so only a run without pauses has a valid figure.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from compact import compacted
+from naming import keep
+
+from efficientformer.arch.space import SearchSpace
+from efficientformer.records import read_record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("design", "analyze", "benchmark"))
+    parser.add_argument("path", type=Path, help="run directory of a design; else the record that the command wrote")
+    parser.add_argument("subject", help="first word of the record's name, such as the images or the suite")
+    arguments = parser.parse_args()
+    record = design_record(arguments.path) if arguments.command == "design" else read_record(arguments.path)
+    keep(arguments.command, arguments.subject, record)
+
+
+def design_record(run_dir: Path) -> dict[str, Any]:
+    verification = read_record(run_dir / "verification.json")
+    table, trace = read_record(run_dir / "table.json"), read_record(run_dir / "slim" / "trace.json")
+    data, supernet = read_record(run_dir / "data.json"), read_record(run_dir / "supernet" / "record.json")
+    result = read_record(run_dir / "result.json")
+    for entry in result:
+        entry["onnx"] = f"networks/{entry['slug']}/model.onnx"
+        entry["train_seconds"] = read_record(run_dir / "networks" / entry["slug"] / "train.json")["seconds"]
+    given = read_record(run_dir / "settings.json")["given"]
+    record = {
+        "data": {name: data[name] for name in ("name", "split_rule")}
+        | {part: data[part]["num_images"] for part in ("train", "val")},
+        "given_settings": {key: value for key, value in given.items() if key != "data"},
+        "seconds": round((run_dir / "result.json").stat().st_mtime - (run_dir / "data.json").stat().st_mtime, 1),
+        "table": {name: table[name] for name in ("runtime", "threads", "clock", "error", "largest", "smallest")},
+        "supernet_held_out_top1": supernet["held_out_top1"],
+        "slimming": {"steps": len(trace["steps"]), "evaluations": trace["num_evaluations"]}
+        | {"corrections": trace["corrections"]},
+        "largest": verification["largest"],
+        "result": result,
+        "provenance": {**verification["provenance"], "command": "efficientformer design"},
+    }
+    return compacted(record, SearchSpace.from_json(table["space"]))
+
+
+if __name__ == "__main__":
+    main()

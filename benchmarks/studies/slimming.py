@@ -1,0 +1,223 @@
+"""Does slimming win at equal latency? Against random networks, a scaled L1 and the paper's actions, all trained alike.
+
+    python benchmarks/studies/slimming.py --data cifar10 --work runs/study --seeds 0 1 2 -- --budget 40% --budget 25% \\
+        --resolution 32 --train.epochs 12
+
+Every seed has a run of its own in `--work`, slimmed to every budget (options after `--` go to each verb). Rivals of the
+network found are measured interleaved with it: random ones within 2 % of its latency, and one of each other method at
+most 2 % slower. All are trained from new weights by the same settings and scored on validation images, which no search
+sees. Finished phases and networks are kept: the same command resumes. The record is named after the way the supernet
+drew its paths.
+"""
+
+import argparse
+import math
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from shared import keep_outcome, measured, open_run, over_seeds, parse, side_by_side, subnet_top1, verb
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.pipeline.evaluations import Evaluations
+from efficientformer.pipeline.measure import prepare_untrained
+from efficientformer.run_dir import RunDir
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.records import Journal, digest, read_record
+from efficientformer.search.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
+from efficientformer.search.subnet import Subnet
+
+WITHIN = 0.02
+"""Largest difference between the measured latencies of a rival and the slimmed network."""
+NUM_RANDOM = 10
+BATCH, MAX_BATCHES = 30, 4
+"""Random networks drawn and measured at a time, and the most attempts to find any rival with the table's help."""
+DRAWN_WITHIN = 0.03
+"""Largest difference between their predicted latency and that of networks known to be equally fast."""
+NEAR, SCALINGS = 0.08, 8
+"""The same for a scaled L1, and how many scalings are measured."""
+BARS = {"mean of random": 2.0, "best of random": 0.0, "scaled_l1": 1.0, "paper's actions": 0.0}
+"""Points of top-1 that slimming is to be ahead by, in the mean over seeds."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--processes", type=int, default=1, help="networks trained at a time")
+    parser.add_argument("--measure-only", action="store_true", help="stop before the trainings, to train elsewhere")
+    arguments, options = parse(parser)
+    rows = []
+    for seed in arguments.seeds:
+        run_dir = arguments.work / f"seed-{seed}"
+        for name in ("table", "supernet", "slim"):
+            verb(name, run_dir, ["--data", arguments.data, "--seed", str(seed), *options])
+        rows += matched_budgets(RunDir(run_dir), seed)
+    if arguments.measure_only:
+        return
+    rows = trained_alike(rows, arguments.processes)
+    if len(arguments.seeds) == 1:
+        sys.stdout.write("One seed has no interval: run several for a record.\n")
+        return
+    found = {name: summary(name, rows) for name in BARS}
+    first = RunDir(arguments.work / f"seed-{arguments.seeds[0]}")
+    drawn = open_run(first).settings.supernet
+    keep_outcome(
+        "slimming",
+        "top-1 of networks of equal measured latency, trained alike from new weights",
+        first,
+        drawn.noise if drawn.sampling == "single" else drawn.sampling,
+        within_percent=100 * WITHIN,
+        ahead=found,
+        rows=rows,
+    )
+    for name, row in found.items():
+        low, high = row["interval"]
+        points = f"{row['points']:+.2f} [{low:+.2f}, {high:+.2f}] points"
+        sys.stdout.write(f"slimming over {name}: {points}; {'held' if row['held'] else 'missed'} {row['bar']:+.1f}\n")
+
+
+def matched_budgets(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
+    """One row per budget: the slimmed network and its rivals, measured."""
+    with run_dir.locked():
+        workspace = open_run(run_dir)
+        return [
+            {
+                **{"root": run_dir.root, "seed": seed, "budget": entry["budget"], "slug": entry["slug"]},
+                "networks": matched(workspace, entry),
+            }
+            for entry in read_record(run_dir.trace)["budgets"]
+        ]
+
+
+def subnets_of(row: dict[str, Any]) -> dict[str, Subnet]:
+    return {name: Subnet.from_json(network) for name, network in row["networks"].items()}
+
+
+def trained_alike(rows: list[dict[str, Any]], processes: int) -> list[dict[str, Any]]:
+    """Train and score the networks of all rows."""
+    trainings = [(row["root"], name, subnet) for row in rows for name, subnet in subnets_of(row).items()]
+    scores = iter(side_by_side(processes, subnet_top1, trainings))
+    return [outcome(row, {name: next(scores) for name in row["networks"]}) for row in rows]
+
+
+def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
+    """The row with the scores of its networks, and by how many points slimming is ahead of each kind of rival."""
+    drawn = [value for name, value in top1.items() if name.startswith("random")]
+    rivals = {"mean of random": float(np.mean(drawn)), "best of random": max(drawn)}
+    rivals |= {name: top1[name] for name in ("scaled_l1", "paper's actions")}
+    return {
+        "seed": row["seed"],
+        "budget": row["budget"],
+        "networks": {name: {**network, "top1": top1[name]} for name, network in row["networks"].items()},
+        "ahead": {name: top1["slimmed"] - rival for name, rival in rivals.items()},
+    }
+
+
+def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The slimmed network and rivals of the same measured latency; measured once and kept."""
+    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, L1_FREE])
+    journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about)
+    found = Subnet.from_json(entry)
+    if not journal.lines:
+        journal.add(random_rivals(workspace, found, entry))
+    if len(journal.lines) < 2:
+        drawn = [Subnet.from_json(row) for name, row in journal.lines[0].items() if name.startswith("random")]
+        like_ms = float(np.median([workspace.table().predict(subnet.architecture) for subnet in drawn]))
+        scaled = scaled_rival(workspace, found, like_ms)
+        journal.add({"scaled_l1": scaled, "paper's actions": paper_rival(workspace, found, like_ms)})
+    return journal.lines[0] | journal.lines[1]
+
+
+def random_rivals(workspace: Workspace, found: Subnet, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The slimmed network, and random ones that were measured within 2 % of it, beside it."""
+    predict = workspace.table().predict
+    rng = random.Random(f"{workspace.settings.seed}/study/{entry['slug']}")
+    rows: dict[str, dict[str, Any]] = {}
+    drawn: set[Architecture] = set()
+    like_ms, likes = entry["predicted_ms"], []
+    for _ in range(MAX_BATCHES):
+        fastest_ms, slowest_ms = (1 - DRAWN_WITHIN) * like_ms, (1 + DRAWN_WITHIN) * like_ms
+        batch = random_subnets(
+            workspace.space, predict, fastest_ms=fastest_ms, slowest_ms=slowest_ms, count=BATCH, rng=rng
+        )
+        # Subnets that differ in the blocks which they take from the supernet alone are one network when trained alone.
+        new = {subnet.architecture: subnet for subnet in batch if subnet.architecture not in drawn}
+        subnets = {f"random-{number}": subnet for number, subnet in enumerate(new.values(), start=len(drawn))}
+        drawn |= set(new)
+        measured_rows = measured_beside(workspace, found, subnets)
+        rows = {"slimmed": measured_rows.pop("slimmed")} | rows
+        for name, row in measured_rows.items():
+            likes.append(predict(subnets[name].architecture) / row["ratio"])
+            if is_as_fast(row) and len(rows) <= NUM_RANDOM:
+                rows[name] = row
+        # If the table errs about the slimmed network, equally fast ones have another predicted latency.
+        like_ms = float(np.median(likes))
+        if len(rows) > NUM_RANDOM:
+            break
+    return rows
+
+
+def scaled_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
+    """Of the scalings of L1 that leave at most 4 % of the slimmed network's latency free and take at most 2 % more, the
+    one whose factors are most alike; the slowest that is no slower where there is none."""
+    predict, unlike = workspace.table().predict, l1_scalings(workspace.space)
+    near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
+    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    subnets = {str(number): of_important_blocks(net, alphas) for number, net in enumerate(near[:SCALINGS])}
+    rows = measured_beside(workspace, found, subnets)
+    rows.pop("slimmed")
+    alike = [row for row in rows.values() if 1 - L1_FREE <= row["ratio"] <= 1 + WITHIN]
+    return alike[0] if alike else slowest_as_fast(list(rows.values()))
+
+
+def paper_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
+    """The slowest of what the paper's actions find for a few budgets that is no slower than the slimmed network."""
+    predict, judge = workspace.table().predict, Evaluations(workspace)
+    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    tried: dict[Architecture, dict[str, Any]] = {}
+    for _ in range(MAX_BATCHES):
+        budget_ms = (1 + WITHIN / 2) * like_ms
+        subnet = slim_by(workspace.space, alphas, price=predict, latency=predict, accuracy=judge, budget_ms=budget_ms)
+        if subnet.architecture in tried:
+            break
+        row = tried[subnet.architecture] = measured_beside(workspace, found, {"rival": subnet})["rival"]
+        if is_as_fast(row):
+            break
+        like_ms = predict(subnet.architecture) / row["ratio"]
+    return slowest_as_fast(list(tried.values()))
+
+
+def slowest_as_fast(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The slowest that is at most 2 % slower than the slimmed network; the fastest where there is none."""
+    fast = [row for row in rows if row["ratio"] <= 1 + WITHIN]
+    return max(fast, key=lambda row: row["ratio"]) if fast else min(rows, key=lambda row: row["ratio"])
+
+
+def is_as_fast(row: dict[str, Any]) -> bool:
+    return abs(math.log(row["ratio"])) <= math.log(1 + WITHIN)
+
+
+def measured_beside(workspace: Workspace, found: Subnet, rivals: dict[str, Subnet]) -> dict[str, dict[str, Any]]:
+    """The network found, as `slimmed`, and its rivals, interleaved."""
+    subnets = {"slimmed": found, **rivals}
+    prepared = {name: prepare_untrained(workspace, subnet.architecture) for name, subnet in subnets.items()}
+    results = measured(workspace, prepared, reference="slimmed")
+    return {
+        name: {**subnets[name].to_json(), "p50_ms": result.p50_ms, "ratio": result.ratio.p50 if result.ratio else 1.0}
+        for name, result in results.items()
+    }
+
+
+def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """By how many points slimming is ahead of a kind of rival, and whether that holds the bar."""
+    points, interval = over_seeds([(row["seed"], row["ahead"][name]) for row in rows])
+    bar = BARS[name]
+    return {"points": points, "interval": interval, "bar": bar, "held": points >= bar}
+
+
+if __name__ == "__main__":
+    main()

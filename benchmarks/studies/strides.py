@@ -1,0 +1,118 @@
+"""Do larger steps find worse networks, and how much time do they save? Slimming by several strides, same supernets.
+
+    python benchmarks/studies/strides.py runs/seed-10 runs/seed-11 --stride 0 --stride 0.1 --stride 0.2
+
+Each run directory has a table and a supernet. Slims the largest network to the run's budgets by predicted latency,
+every action weighed, then polishes as `slim` does, and scores the results with the supernet. Nothing is timed or
+trained.
+"""
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from naming import keep
+
+from efficientformer.cli.options import RunOptions, open_workspace
+from efficientformer.pipeline.evaluations import Evaluations
+from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.workspace import Workspace
+from efficientformer.provenance import provenance
+from efficientformer.records import read_record
+from efficientformer.search.polish import polish
+from efficientformer.search.slim import State, slim, stride_ms
+from efficientformer.search.subnet import Subnet
+
+POLISH = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument(
+        "--stride", type=float, action="append", required=True, help="share of the latency; 0 is one action"
+    )
+    parser.add_argument("--lazy", action="store_true", help="weigh lazily, as --slim.lazy does")
+    arguments = parser.parse_args()
+    rows = []
+    for root in arguments.runs:
+        with open_workspace(RunOptions(run_dir=root), Settings()) as workspace:
+            judge, space, resolution = Evaluations(workspace), workspace.space, workspace.settings.resolution
+            for stride in arguments.stride:
+                rows += (found := descend(workspace, judge, stride, lazy=arguments.lazy))
+                sys.stdout.writelines(f"{root.name} {row}\n" for row in found)
+                sys.stdout.flush()
+    record = {
+        "what": "likelihood by the supernet of what descents of several strides find, from the same supernets",
+        "setting": {"lazy": arguments.lazy, "polish": POLISH, "runs": [root.name for root in arguments.runs]},
+        "rows": rows,
+        "provenance": provenance(),
+    }
+    keep("strides", f"{space.name}_{resolution}px", record, "lazy" if arguments.lazy else "")
+
+
+def descend(workspace: Workspace, judge: Evaluations, stride: float, *, lazy: bool) -> list[dict[str, Any]]:
+    """One row per budget. Networks that an earlier descent scored are not scored again: seconds depend on the order."""
+    table, space, settings = workspace.table(), workspace.space, workspace.settings
+    judged: set[Subnet] = set()
+    target_ms = 0.0
+
+    def if_at_least(subnet: Subnet, least_accuracy: float) -> float | None:
+        judged.add(subnet)
+        return judge.if_at_least(subnet, least_accuracy)
+
+    def least_saving(latency_ms: float) -> float:
+        return stride_ms(stride, latency_ms, target_ms)
+
+    largest = Subnet.largest(space)
+    state = State(largest, table.predict(largest.architecture), judge(largest))
+    steps = slim(
+        state,
+        read_record(workspace.run_dir.supernet_record)["alphas"],
+        space,
+        latency=table.predict,
+        accuracy=judge,
+        hopeful=if_at_least,
+        action_set="every",
+        least_saving=least_saving if stride else None,
+        last_scores={} if lazy else None,
+    )
+    rows, number, started = [], 0, time.monotonic()
+    targets = [
+        budget.latency_ms(table.largest.measured_ms) * (1 - settings.slim.headroom) for budget in workspace.budgets
+    ]
+    for budget, target_ms in sorted(zip(workspace.budgets, targets, strict=True), key=lambda pair: -pair[1]):
+        while state.latency_ms > target_ms:
+            state, number = next(steps).state, number + 1
+        polished = polish(
+            state,
+            space,
+            latency=table.predict,
+            accuracy=judge,
+            budget_ms=target_ms,
+            num_evaluations=POLISH,
+            rng=random.Random(settings.seed),
+        )
+        best = [state, *polished][-1]
+        rows.append(
+            {
+                "seed": settings.seed,
+                "budget": budget.text,
+                "stride": stride,
+                "step": number,
+                "num_judged": len(judged),
+                "latency_over_target": state.latency_ms / target_ms,
+                "accuracy": state.accuracy,
+                "polished_accuracy": best.accuracy,
+                "polished_top1": judge.word(best.subnet).top1,
+                "seconds": round(time.monotonic() - started, 1),
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    main()
