@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shared import keep_outcome, mean_interval, measured, open_run, parse, share, subnet_top1, verb
 
-from efficientformer.pipeline.measure import prepare_untrained
-from efficientformer.run_dir import RunDir
+from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.records import read_record
+from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
+from shared import keep_outcome, mean_interval, measured, open_run, parse, share, subnet_top1, verb
 
 PAPER = "paper"
 VARIANTS: dict[str, list[str]] = {

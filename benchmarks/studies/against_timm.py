@@ -20,22 +20,21 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from naming import keep
 from scipy.stats import bootstrap
 from torch import nn
 
-from efficientformer.analysis.random_weights import randomize
+from efficientformer.analysis.comparison.random_weights import randomize
 from efficientformer.arch.zoo import ZOO
-from efficientformer.latency.devices import default_clock
-from efficientformer.latency.measure_networks import Subject, measure_networks
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.latency.devices import default_clock, open_runtime
+from efficientformer.latency.timing.measure_networks import Subject, measure_networks
 from efficientformer.models.create import create_model
-from efficientformer.models.forms import forms_of
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.forms import forms_of
+from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
-from efficientformer.models.weights import load_weights
+from efficientformer.models.weights.load import load_weights
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
+from naming import keep
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from naming import keep
 
-from efficientformer.latency.fit_table import recalibrated_table
-from efficientformer.latency.table import LatencyTable
+from efficientformer.latency.tables.fit import recalibrated_table
+from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.provenance import provenance
+from naming import keep
 
 WAYS = ("told", "not told")
 

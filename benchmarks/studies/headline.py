@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from shared import keep_outcome, measured, open_run, parse, side_by_side, top1_alone, verb
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.latency.measurement import Measurement
+from efficientformer.latency.timing.measurement import Measurement
 from efficientformer.models.create import create_model
-from efficientformer.pipeline.measure import prepare_untrained
-from efficientformer.run_dir import RunDir
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.records import digest, read_record, write_record
+from efficientformer.run_dir import RunDir
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+from shared import keep_outcome, measured, open_run, parse, side_by_side, top1_alone, verb
 
 REFERENCES = {"mobilenetv2_100": "MobileNetV2 x1.0", "mobilenetv2_140": "MobileNetV2 x1.4"}
 L1 = "efficientformer_l1"

@@ -16,23 +16,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from compact import expanded
-from naming import newest
 from scipy.stats import kendalltau
-from shared import keep_outcome, open_run
 from torch import Tensor
 from torch.nn import functional
 
+from compact import expanded
 from efficientformer.arch.space import QUICK
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
-from efficientformer.pipeline.images import judging_splits
-from efficientformer.pipeline.oracles import load_supernet
-from efficientformer.run_dir import RunDir
+from efficientformer.pipeline.slimming.held_out import judging_splits
+from efficientformer.pipeline.slimming.oracles import load_supernet
 from efficientformer.records import read_record
-from efficientformer.search.accuracy import Batch, extract_network, reestimate_batch_norm
+from efficientformer.run_dir import RunDir
+from efficientformer.search.scoring.accuracy import Batch, extract_network, reestimate_batch_norm
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet import Supernet
+from efficientformer.search.supernet.supernet import Supernet
+from naming import newest
+from shared import keep_outcome, open_run
 
 SPACE = QUICK
 DATA = "cifar10_32k"

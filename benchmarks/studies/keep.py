@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from compact import compacted
-from naming import keep
-
 from efficientformer.arch.space import SearchSpace
 from efficientformer.records import read_record
+from naming import keep
 
 
 def main() -> None:

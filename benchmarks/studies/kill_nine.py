@@ -16,10 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-from naming import keep
-
 from efficientformer.provenance import provenance
 from efficientformer.records import file_digest, read_record
+from naming import keep
 
 PROGRAM = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
 TIMED = {"provenance", "seconds", "time", "load", "command"}

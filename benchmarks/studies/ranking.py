@@ -14,12 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shared import keep_outcome, open_run, parse, share, side_by_side, verb
-
 from efficientformer.pipeline.phases.rank import alone_score, drawn_subnets
-from efficientformer.run_dir import RunDir
 from efficientformer.records import read_record
+from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
+from shared import keep_outcome, open_run, parse, share, side_by_side, verb
 
 UNIFORM, GUMBEL = ["--supernet.noise", "uniform"], ["--supernet.noise", "gumbel"]
 SOFT, SINGLE = ["--supernet.sampling", "soft"], ["--supernet.sampling", "single"]

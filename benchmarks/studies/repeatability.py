@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from naming import keep
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import L1, build_architecture
 from efficientformer.export.onnx import export_onnx
-from efficientformer.latency.calm import MAX_REDONE_SHARE
-from efficientformer.latency.measure_networks import Subject, measure_networks
-from efficientformer.latency.runtimes import open_runtime
+from efficientformer.latency.devices import open_runtime
+from efficientformer.latency.timing.calm import MAX_REDONE_SHARE
+from efficientformer.latency.timing.measure_networks import Subject, measure_networks
 from efficientformer.models.create import create_model
-from efficientformer.models.fuse import fuse
+from efficientformer.models.deploy.fuse import fuse
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, read_record, write_record
+from naming import keep
 
 RUNTIMES = ("onnxruntime", "openvino")
 NETWORKS = {"efficientformer_l1": L1, "reference": build_architecture((32, 64, 144, 288), (2, 2, 4, 3), 1)}

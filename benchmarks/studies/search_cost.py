@@ -23,22 +23,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from naming import keep
 from safetensors.torch import save_file
 from torch import nn
 
 from efficientformer.arch.space import SPACES
 from efficientformer.cli.options import RunOptions, open_workspace
 from efficientformer.models.create import create_model
-from efficientformer.pipeline.oracles import build_supernet
-from efficientformer.run_dir import RunDir
-from efficientformer.pipeline.settings import Settings
+from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.slimming.oracles import build_supernet
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
-from efficientformer.search.supernet import Supernet
-from efficientformer.search.supernet_task import SupernetTask
-from efficientformer.tasks.classification import Classification
+from efficientformer.run_dir import RunDir
+from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.classification.task import Classification
 from efficientformer.training.optimizer import build_optimizer
+from naming import keep
 
 SPACE = SPACES["imagenet"]
 NUM_CLASSES = 1000

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compact import compacted
-from naming import keep, slug
 from scipy.stats import t
 from torch import nn
 
+from compact import compacted
 from efficientformer.cli.app import run as run_verb
-from efficientformer.latency.measure_networks import Subject, measure_networks
-from efficientformer.latency.measurement import Measurement
 from efficientformer.latency.prepared import Prepared
-from efficientformer.pipeline.console import RunConsole
-from efficientformer.run_dir import RunDir
-from efficientformer.pipeline.settings import resolve_settings
-from efficientformer.pipeline.stand_alone import initial_network, stand_alone_score
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.latency.timing.measure_networks import Subject, measure_networks
+from efficientformer.latency.timing.measurement import Measurement
+from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
+from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.resolve_settings import resolve_settings
+from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import provenance
+from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
+from naming import keep, slug
 
 
 def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shared import keep_outcome, measured, open_run, over_seeds, parse, side_by_side, subnet_top1, verb
 
 from efficientformer.arch.spec import Architecture
-from efficientformer.pipeline.evaluations import Evaluations
-from efficientformer.pipeline.measure import prepare_untrained
-from efficientformer.run_dir import RunDir
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.records import Journal, digest, read_record
-from efficientformer.search.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
+from efficientformer.run_dir import RunDir
+from efficientformer.search.rivals.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
 from efficientformer.search.subnet import Subnet
+from shared import keep_outcome, measured, open_run, over_seeds, parse, side_by_side, subnet_top1, verb
 
 WITHIN = 0.02
 """Largest difference between the measured latencies of a rival and the slimmed network."""

@@ -14,17 +14,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from naming import keep
-
 from efficientformer.cli.options import RunOptions, open_workspace
-from efficientformer.pipeline.evaluations import Evaluations
-from efficientformer.pipeline.settings import Settings
-from efficientformer.pipeline.workspace import Workspace
+from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.evaluations import Evaluations
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record
+from efficientformer.search.candidates import State
 from efficientformer.search.polish import polish
-from efficientformer.search.slim import State, slim, stride_ms
+from efficientformer.search.slim import save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import weigh_in_turn, weigh_lazily
+from naming import keep
 
 POLISH = 64
 
@@ -69,16 +70,14 @@ def descend(workspace: Workspace, judge: Evaluations, stride: float, *, lazy: bo
 
     largest = Subnet.largest(space)
     state = State(largest, table.predict(largest.architecture), judge(largest))
+    weigh = weigh_lazily(table.predict, if_at_least, {}) if lazy else weigh_in_turn(table.predict, if_at_least)
     steps = slim(
         state,
         read_record(workspace.run_dir.supernet_record)["alphas"],
         space,
-        latency=table.predict,
-        accuracy=judge,
-        hopeful=if_at_least,
+        weigh,
         action_set="every",
-        least_saving=least_saving if stride else None,
-        last_scores={} if lazy else None,
+        stride=save_at_least(least_saving, table.predict) if stride else shortest,
     )
     rows, number, started = [], 0, time.monotonic()
     targets = [

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from judging import JUDGES, known_networks
 from scipy.stats import kendalltau
-from shared import keep_outcome, open_run, parse, share, side_by_side, verb
 
-from efficientformer.pipeline.oracles import accuracy_oracle, load_supernet
-from efficientformer.run_dir import RunDir
+from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet
 from efficientformer.records import read_record
+from efficientformer.run_dir import RunDir
+from judging import JUDGES, known_networks
+from shared import keep_outcome, open_run, parse, share, side_by_side, verb
 
 WAYS = {
     "by the logits": ["--supernet.sampling", "single", "--supernet.noise", "gumbel"],

@@ -26,23 +26,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from compact import compacted
-from naming import keep
 
+from compact import compacted
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.space import SPACES
-from efficientformer.latency.build_table import ROUNDS, build_table
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, open_device
-from efficientformer.latency.interpolation import knot_errors
 from efficientformer.latency.prepared import Calls, Prepared
 from efficientformer.latency.runtimes import Runtime
-from efficientformer.latency.staircases import find_steps
-from efficientformer.latency.table import LatencyTable
-from efficientformer.latency.unseen import MOST_VISITS, UnseenNetwork, draw_unseen, measure_unseen
+from efficientformer.latency.tables.build import ROUNDS, build_table
+from efficientformer.latency.tables.interpolation import knot_errors
+from efficientformer.latency.tables.staircases import find_steps
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.latency.tables.unseen import MOST_VISITS, UnseenNetwork, draw_unseen, measure_unseen
 from efficientformer.pipeline.tables import unseen_record
 from efficientformer.provenance import differences, machine, provenance
 from efficientformer.records import read_record, write_record
+from naming import keep
 
 # A loop ends with the program that started it, however that program ends.
 LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(1000000): pass"

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau
-from shared import keep_outcome, over_seeds, side_by_side, subnet_top1
 
-from efficientformer.run_dir import RunDir
 from efficientformer.records import read_record
+from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
+from shared import keep_outcome, over_seeds, side_by_side, subnet_top1
 
 
 def main() -> None:

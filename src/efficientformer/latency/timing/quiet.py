@@ -16,7 +16,7 @@ import numpy as np
 
 QUIET = 1.03
 """A sample is quiet up to this multiple of the fastest level. Chosen among 1.02 to 1.05 by how far the medians of the
-same networks spread over seven processes on a busy machine (see benchmarks/README.md)."""
+same networks spread over seven processes on a busy machine (see benchmarks/LOG.md)."""
 SKIPPED_SHARE = 1 / 20
 """Share of the samples, the fastest ones, that do not make the fastest level: a lucky sample is no level."""
 NUM_RESAMPLES = 400

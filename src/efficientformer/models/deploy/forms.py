@@ -27,7 +27,7 @@ class DeployForms:
         return asdict(self)
 
 
-# Measured (benchmarks/README.md): channels that are split again cost a copy, on OpenVINO up to a tenth of
+# Measured (benchmarks/LOG.md): channels that are split again cost a copy, on OpenVINO up to a tenth of
 # EfficientFormerV2-S0, on ONNX Runtime about a percent.
 _SEPARATE = DeployForms(projections="separate")
 _USUAL = {"onnxruntime": _SEPARATE, "openvino": _SEPARATE}
