@@ -44,6 +44,7 @@ TORCH_FREE = [
     "efficientformer.search.weighing",
     "efficientformer.report.frame",
     "efficientformer.pipeline.run.settings",
+    "efficientformer.pipeline.run.plan",
     "efficientformer.pipeline.run.result",
     "efficientformer.cli.app",
 ]

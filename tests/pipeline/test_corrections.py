@@ -3,9 +3,9 @@ import pytest
 from efficientformer.arch.space import QUICK
 from efficientformer.pipeline.phases.verify import correct_broken
 from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.corrections import read_corrections
 from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
 

@@ -1,6 +1,6 @@
 import pytest
 
-from efficientformer.pipeline.run.stamps import Stamp, run_phase
+from efficientformer.pipeline.run.stamps import Stamp, run_stamped
 from efficientformer.run_dir import RunDir
 
 
@@ -16,7 +16,7 @@ def phase(tmp_path):
             output.write_text(fingerprint)
 
         stamp = Stamp("train", settings, inputs or {})
-        worked = run_phase(run_dir, stamp, [output], work, lambda name, text: said.append(text))
+        worked = run_stamped(run_dir, stamp, [output], work, lambda name, text: said.append(text))
         return worked, said[-1]
 
     run.output = output

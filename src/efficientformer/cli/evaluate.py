@@ -12,11 +12,12 @@ def evaluate(*, options: RunOptions = RunOptions(), settings: SettingsOption = S
         efficientformer evaluate --run-dir runs/photos --json
     """
     from efficientformer.pipeline.phases import evaluate as phase
+    from efficientformer.pipeline.run.outputs import found_networks
     from efficientformer.records import read_record
 
     run_phase(
         options,
         settings,
         phase.run,
-        show=lambda workspace: [read_record(network.files.evaluation) for network in workspace.found_networks()],
+        show=lambda workspace: [read_record(network.files.evaluation) for network in found_networks(workspace)],
     )

@@ -15,11 +15,12 @@ def export(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
         efficientformer export --run-dir runs/photos --export.dynamic-batch
     """
     from efficientformer.pipeline.phases import export as phase
+    from efficientformer.pipeline.run.outputs import found_networks
     from efficientformer.records import read_record
 
     run_phase(
         options,
         settings,
         phase.run,
-        show=lambda workspace: [read_record(network.files.export_record) for network in workspace.found_networks()],
+        show=lambda workspace: [read_record(network.files.export_record) for network in found_networks(workspace)],
     )

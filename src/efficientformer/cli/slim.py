@@ -30,9 +30,10 @@ def slim(
         run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.trace))
         return
     from efficientformer.pipeline.explain import explain_step
+    from efficientformer.pipeline.run.plan import SLIM
 
     with open_workspace(options, settings) as workspace:
-        found = explain_step(read_record(workspace.require(workspace.run_dir.trace, "slim")), explain)
+        found = explain_step(read_record(SLIM.require(workspace, settings_only=True)[0]), explain)
     if options.json:
         print_json(found)
     else:

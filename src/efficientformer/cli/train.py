@@ -43,13 +43,14 @@ def train(
         _fine_tune(init, weights, options, settings)
         return
     from efficientformer.pipeline.phases import train as phase
+    from efficientformer.pipeline.run.outputs import found_networks
     from efficientformer.records import read_record
 
     run_phase(
         options,
         settings,
         phase.run,
-        show=lambda workspace: [read_record(network.files.train_record) for network in workspace.found_networks()],
+        show=lambda workspace: [read_record(network.files.train_record) for network in found_networks(workspace)],
     )
 
 

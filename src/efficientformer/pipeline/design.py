@@ -3,6 +3,7 @@
 from typing import Any
 
 from efficientformer.pipeline.phases import evaluate, export, slim, supernet, table, train, verify
+from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.result import collect_result
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.oracles import require_reachable
@@ -17,7 +18,7 @@ def design(workspace: Workspace) -> list[dict[str, Any]]:
     Whatever earlier runs left in the run directory is used as far as settings and inputs agree.
     """
     table.run(workspace)
-    require_reachable(workspace, workspace.table())
+    require_reachable(workspace, load_table(workspace))
     supernet.run(workspace)
     for round_index in range(MAX_ROUNDS):
         slim.run(workspace)

@@ -17,7 +17,7 @@ def fastest_forms(workspace: Workspace, network: Network) -> tuple[DeployForms, 
     The runtime's usual ones stay unless others were faster beyond doubt, with their whole 95 % interval.
     """
     runtime, settings = workspace.runtime, workspace.settings
-    shape = (1, 3, settings.resolution, settings.resolution)
+    shape = workspace.input_shape
     usual = forms_of(runtime.name)
     if not settings.export.autotune:
         return usual, {"forms": usual.to_json()}

@@ -14,6 +14,8 @@ from efficientformer.data.transforms import eval_transform
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.inputs import image_digests
+from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
@@ -27,7 +29,7 @@ from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
 from efficientformer.training.metrics_log import EventLog
 
 
-def train_network(
+def train_images(
     workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: EventLog
 ) -> nn.Module:
     """Any classifier of the run's images, from the weights that it comes with. Validation scores are logged, never
@@ -95,10 +97,10 @@ def stand_alone_score(
     """
 
     def train(checkpoint: CheckpointFile, log: EventLog) -> float:
-        network = train_network(workspace, build(), title=title, checkpoint=checkpoint, log=log)
+        network = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
         return validate(workspace, network).top1
 
-    about = [what, workspace.chosen("resolution", "seed", "train"), workspace.data_digest()]
+    about = [what, chosen(workspace.settings, "resolution", "seed", "train"), image_digests(workspace)]
     return _kept_score(folder, about, title, train)
 
 
@@ -127,8 +129,8 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
         )
         return _scores(workspace, network, held_out).top1
 
-    chosen = workspace.chosen("resolution", "seed", "train", "slim.trial_epochs", "supernet.held_out")
-    about = [subnet.architecture.to_json(), chosen, workspace.data_digest()]
+    known = chosen(workspace.settings, "resolution", "seed", "train", "slim.trial_epochs", "supernet.held_out")
+    about = [subnet.architecture.to_json(), known, image_digests(workspace)]
     return _kept_score(workspace.run_dir.trials, about, title, train_briefly)
 
 

@@ -1,12 +1,8 @@
 """A trained network of a run: kept in its folder, scored on validation images, exported and compared with PyTorch."""
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from efficientformer import __version__
-from efficientformer.arch.spec import Architecture
 from efficientformer.data.loader import eval_batches, steps_per_epoch
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import EfficientFormerError
@@ -16,11 +12,14 @@ from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_network, save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
-from efficientformer.pipeline.networks.stand_alone import train_network
-from efficientformer.pipeline.run.stamps import Stamp
-from efficientformer.pipeline.run.workspace import FoundNetwork, Workspace
+from efficientformer.pipeline.networks.stand_alone import train_images
+from efficientformer.pipeline.run.inputs import export_metadata
+from efficientformer.pipeline.run.phase import Phase
+from efficientformer.pipeline.run.plan import EVALUATE, EXPORT
+from efficientformer.pipeline.run.run_network import RunNetwork
+from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import provenance
-from efficientformer.records import digest, read_record, write_record
+from efficientformer.records import read_record, write_record
 from efficientformer.run_dir import NetworkFiles
 from efficientformer.tasks.classification.scores import evaluate
 from efficientformer.training.checkpoint import CheckpointFile
@@ -30,69 +29,42 @@ TOLERANCE = 1e-3
 """Largest accepted difference of a logit between PyTorch and the exported file, in float32."""
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A network that a run trains, by the name of its folder and for people; `about` goes into the exported file."""
-
-    name: str
-    title: str
-    architecture: Architecture
-    files: NetworkFiles
-    about: dict[str, str]
-
-    @classmethod
-    def of(cls, found: FoundNetwork) -> "Trained":
-        title = found.budget.text
-        return cls(found.budget.slug, title, found.architecture, found.files, {"budget": title})
-
-
-def train_trained(
-    workspace: Workspace,
-    trained: Trained,
-    initial: Callable[[], Network],
-    *,
-    phase: str,
-    inputs: dict[str, str],
-    init: str,
+def train_network(
+    workspace: Workspace, phase: Phase, network: RunNetwork, initial: Callable[[], Network], *, init: str
 ) -> None:
-    """Phase `phase` of one network: train what `initial` gives, which follows from `inputs`, and keep it.
+    """Train what `initial` gives and keep it in the network's folder, by phase `train` or `fine-tune`.
 
     `init` is where its weights come from, for the record. Raises as `fit` does, and RecordError when the network
     cannot be written.
     """
-    files = trained.files
-    stamp = Stamp(
-        f"{phase} {trained.name}",
-        settings=workspace.chosen("resolution", "seed", "train"),
-        inputs=workspace.data_digest() | inputs,
-    )
+    files = network.files
 
     def train(fingerprint: str) -> None:
         started = time.monotonic()
-        network = train_network(
+        trained = train_images(
             workspace,
             initial(),
-            title=f"training {trained.title}",
+            title=f"training {network.title}",
             checkpoint=CheckpointFile(files.checkpoint, fingerprint),
             log=EventLog(files.metrics),
         )
-        assert isinstance(network, Network)
+        assert isinstance(trained, Network)
         if workspace.world.is_first:
-            _keep(workspace, trained, network, init=init, seconds=time.monotonic() - started)
+            _keep(workspace, network, trained, init=init, seconds=time.monotonic() - started)
 
-    workspace.run_shared_phase(stamp, [files.weights, files.train_record, files.architecture], train)
+    phase.run(workspace, train, network)
     if workspace.world.is_first:
         files.checkpoint.unlink(missing_ok=True)
 
 
-def _keep(workspace: Workspace, trained: Trained, network: Network, *, init: str, seconds: float) -> None:
+def _keep(workspace: Workspace, network: RunNetwork, trained: Network, *, init: str, seconds: float) -> None:
     """Weights, what the network is, and how it was trained."""
-    files, settings, classes = trained.files, workspace.settings.train, list(workspace.dataset.classes)
-    save_weights(network.cpu(), files.weights)
+    files, settings, classes = network.files, workspace.settings.train, list(workspace.dataset.classes)
+    save_weights(trained.cpu(), files.weights)
     write_record(
         files.architecture,
         {
-            "architecture": trained.architecture.to_json(),
+            "architecture": network.architecture.to_json(),
             "resolution": workspace.settings.resolution,
             "num_classes": len(classes),
             "classes": classes,
@@ -111,30 +83,16 @@ def _keep(workspace: Workspace, trained: Trained, network: Network, *, init: str
     )
 
 
-def evaluate_trained(workspace: Workspace, trained: Trained) -> None:
+def evaluate_network(workspace: Workspace, network: RunNetwork) -> None:
     """Phase `evaluate` of one network."""
-    files = trained.files
-    stamp = Stamp(
-        f"evaluate {trained.name}",
-        settings=workspace.chosen("resolution"),
-        inputs=workspace.data_digest() | workspace.digests(files.weights),
-    )
-    workspace.run_phase(stamp, [files.evaluation], lambda _: _evaluate(workspace, files))
-    record = read_record(files.evaluation)
+    EVALUATE.run(workspace, lambda _: _evaluate(workspace, network.files), network)
+    record = read_record(network.files.evaluation)
     workspace.console.say(f"top-1 {record['top1']:.1f} %, top-5 {record['top5']:.1f} %")
 
 
-def export_trained(workspace: Workspace, trained: Trained) -> None:
+def export_network(workspace: Workspace, network: RunNetwork) -> None:
     """Phase `export` of one network. Raises EfficientFormerError when the file differs from PyTorch."""
-    files = trained.files
-    stamp = Stamp(
-        f"export {trained.name}",
-        settings=workspace.chosen("resolution", "export"),
-        inputs=workspace.digests(files.weights)
-        | {"the metadata": digest(_metadata(workspace, trained))}
-        | (workspace.device_digest() if workspace.settings.export.autotune else {}),
-    )
-    workspace.run_phase(stamp, [files.onnx, files.export_record], lambda _: _export(workspace, trained))
+    EXPORT.run(workspace, lambda _: _export(workspace, network), network)
 
 
 def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
@@ -154,19 +112,18 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     write_record(files.evaluation, {**scores.to_record(list(dataset.classes)), "provenance": provenance()})
 
 
-def _export(workspace: Workspace, trained: Trained) -> None:
-    files, resolution = trained.files, workspace.settings.resolution
-    network = load_network(files.weights).eval()
-    metadata = _metadata(workspace, trained)
-    input_shape = (1, 3, resolution, resolution)
-    forms, tuning = fastest_forms(workspace, network)
+def _export(workspace: Workspace, network: RunNetwork) -> None:
+    files, input_shape = network.files, workspace.input_shape
+    trained = load_network(files.weights).eval()
+    metadata = export_metadata(workspace, network)
+    forms, tuning = fastest_forms(workspace, trained)
     dynamic_batch = workspace.settings.export.dynamic_batch
-    export_onnx(fuse(network, forms), input_shape, files.onnx, metadata, dynamic_batch=dynamic_batch)
-    difference = onnx_parity(network, files.onnx, input_shape)
+    export_onnx(fuse(trained, forms), input_shape, files.onnx, metadata, dynamic_batch=dynamic_batch)
+    difference = onnx_parity(trained, files.onnx, input_shape)
     if not difference <= TOLERANCE:
         files.onnx.unlink()
         raise EfficientFormerError(
-            f"The exported file of {trained.title} differs from PyTorch by {difference:.2g} (limit {TOLERANCE:g}). "
+            f"The exported file of {network.title} differs from PyTorch by {difference:.2g} (limit {TOLERANCE:g}). "
             "It was removed; please report the architecture in architecture.json."
         )
     write_record(
@@ -181,13 +138,3 @@ def _export(workspace: Workspace, trained: Trained) -> None:
             "provenance": provenance(),
         },
     )
-
-
-def _metadata(workspace: Workspace, trained: Trained) -> dict[str, str]:
-    return {
-        "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
-        "preprocessing": json.dumps(workspace.preprocessing.to_json()),
-        "architecture": json.dumps(trained.architecture.to_json()),
-        **trained.about,
-        "producer": f"efficientformer {__version__}",
-    }

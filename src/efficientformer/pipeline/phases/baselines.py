@@ -16,7 +16,8 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.latency.tables.calibration import missed_mib
 from efficientformer.latency.tables.table import LatencyTable, sizes_mib, weights_mib
 from efficientformer.pipeline.run.console import ProgressUpdate
-from efficientformer.pipeline.run.stamps import Stamp
+from efficientformer.pipeline.run.outputs import load_table
+from efficientformer.pipeline.run.plan import BASELINES, SLIM
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.evaluations import Evaluations
 from efficientformer.provenance import provenance
@@ -34,14 +35,9 @@ EQUAL = 0.03
 
 def run(workspace: Workspace) -> None:
     run_dir = workspace.run_dir
-    table = workspace.table()
-    workspace.require(run_dir.trace, "slim")
-    stamp = Stamp(
-        "baselines",
-        settings=workspace.chosen("baselines", "slim.actions", "slim.judge", "seed"),
-        inputs=workspace.digests(run_dir.trace, run_dir.table, run_dir.supernet_weights) | workspace.data_digest(),
-    )
-    workspace.run_phase(stamp, [run_dir.baselines], lambda _: _compare(workspace, table))
+    table = load_table(workspace)
+    SLIM.require(workspace)
+    BASELINES.run(workspace, lambda _: _compare(workspace, table))
     for row in read_record(run_dir.baselines)["budgets"]:
         for line in summary_lines(row):
             workspace.console.say(line)

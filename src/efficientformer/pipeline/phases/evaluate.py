@@ -1,10 +1,12 @@
 """Phase `evaluate`: score every trained network on the validation images."""
 
-from efficientformer.pipeline.networks.trained import Trained, evaluate_trained
+from efficientformer.pipeline.networks.trained import evaluate_network
+from efficientformer.pipeline.run.outputs import run_networks
+from efficientformer.pipeline.run.plan import TRAIN
 from efficientformer.pipeline.run.workspace import Workspace
 
 
 def run(workspace: Workspace) -> None:
-    for network in workspace.found_networks():
-        workspace.require(network.files.weights, "train", network.budget.slug)
-        evaluate_trained(workspace, Trained.of(network))
+    for network in run_networks(workspace):
+        TRAIN.require(workspace, network)
+        evaluate_network(workspace, network)

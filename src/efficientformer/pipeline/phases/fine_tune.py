@@ -8,13 +8,15 @@ from efficientformer.models.create import create_model
 from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_network
-from efficientformer.pipeline.networks.trained import Trained, evaluate_trained, export_trained, train_trained
+from efficientformer.pipeline.networks.trained import evaluate_network, export_network, train_network
+from efficientformer.pipeline.run.plan import FINE_TUNE
+from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.records import file_digest
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
 
 
-def run(workspace: Workspace, init: str, weights: Path | None = None) -> Trained:
+def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetwork:
     """Train the network of `init`: a name of `arch.zoo.ZOO`, with published weights or those of the file `weights`, or
     the path of a weights file of this package. Its heads are new.
 
@@ -23,16 +25,16 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> Trained
     source = _source(init, weights)
     network = _initial(workspace, init, source)
     name = name_of(init)
-    trained = Trained(name, name, network.architecture, workspace.run_dir.network(name), {"init": name})
-    inputs = {"the weights to start from": file_digest(source)}
-    train_trained(workspace, trained, lambda: network, phase="fine-tune", inputs=inputs, init=name)
+    files, start = workspace.run_dir.network(name), {"the weights to start from": file_digest(source)}
+    tuned = RunNetwork(name, name, network.architecture, files, {"init": name}, start)
+    train_network(workspace, FINE_TUNE, tuned, lambda: network, init=name)
     if workspace.world.size == 1:
-        evaluate_trained(workspace, trained)
-        export_trained(workspace, trained)
-        workspace.console.say(str(trained.files.onnx))
+        evaluate_network(workspace, tuned)
+        export_network(workspace, tuned)
+        workspace.console.say(str(files.onnx))
     elif workspace.world.is_first:
         workspace.console.say("trained; the same command without torchrun scores and exports it")
-    return trained
+    return tuned
 
 
 def name_of(init: str) -> str:

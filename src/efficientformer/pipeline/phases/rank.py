@@ -13,7 +13,9 @@ from scipy.stats import kendalltau
 
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
-from efficientformer.pipeline.run.stamps import Stamp
+from efficientformer.pipeline.run.inputs import file_digests
+from efficientformer.pipeline.run.outputs import load_table
+from efficientformer.pipeline.run.plan import RANK, SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.evaluations import Evaluations
 from efficientformer.provenance import provenance
@@ -26,14 +28,9 @@ NUM_RESAMPLES = 1000
 
 def run(workspace: Workspace) -> None:
     run_dir = workspace.run_dir
-    table = workspace.table()
-    workspace.require(run_dir.supernet_weights, "supernet")
-    stamp = Stamp(
-        "rank",
-        settings=workspace.chosen("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.judge"),
-        inputs=workspace.digests(run_dir.table, run_dir.supernet_weights) | workspace.data_digest(),
-    )
-    workspace.run_phase(stamp, [run_dir.rank], lambda _: _rank(workspace, table))
+    table = load_table(workspace)
+    SUPERNET.require(workspace)
+    RANK.run(workspace, lambda _: _rank(workspace, table))
     record = read_record(run_dir.rank)
     low, high = record["interval"]
     workspace.console.say(
@@ -77,7 +74,7 @@ def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, f
     """What training alone makes of the subnet, kept in the run."""
     what = subnet.to_json()
     if workspace.settings.train.init == "supernet":
-        what |= workspace.digests(workspace.run_dir.supernet_weights)
+        what |= file_digests(workspace, "supernet_weights")
     return stand_alone_score(
         workspace, workspace.run_dir.rank_trained, what, lambda: initial_network(workspace, subnet), title=title
     )

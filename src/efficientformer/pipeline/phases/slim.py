@@ -14,11 +14,15 @@ from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import trial_score
 from efficientformer.pipeline.run.console import ProgressUpdate
-from efficientformer.pipeline.run.stamps import Stamp
+from efficientformer.pipeline.run.corrections import read_corrections
+from efficientformer.pipeline.run.inputs import file_digests, image_digests
+from efficientformer.pipeline.run.outputs import load_table
+from efficientformer.pipeline.run.plan import SLIM, SUPERNET
+from efficientformer.pipeline.run.run_network import read_found
+from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.aim import Aim
 from efficientformer.pipeline.slimming.confirm import Confirmation
-from efficientformer.pipeline.slimming.corrections import read_corrections
 from efficientformer.pipeline.slimming.descent import Descent
 from efficientformer.pipeline.slimming.evaluations import Evaluations
 from efficientformer.pipeline.slimming.limits import Limits
@@ -36,34 +40,30 @@ MAX_CORRECTIONS = 4
 
 
 def run(workspace: Workspace) -> None:
-    run_dir = workspace.run_dir
-    table = workspace.table()
+    table = load_table(workspace)
     require_reachable(workspace, table)
-    workspace.require(run_dir.supernet_weights, "supernet")
-    search_inputs = workspace.digests(run_dir.table, run_dir.supernet_weights) | workspace.data_digest()
-    stamp = Stamp(
-        "slim",
-        settings=workspace.chosen("budget", "percentile", "limits", "device", "slim")
-        | (workspace.chosen("train") if workspace.settings.slim.trials else {}),
-        inputs=search_inputs | {"the scale after verification": digest(read_corrections(workspace))},
-    )
-
-    recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
-    steps = ("slim.actions", "slim.stride", "slim.lazy")
-    judging = workspace.chosen("slim.images", "slim.bn_images", "slim.judge", *steps, *recovery, "seed")
-    descent_fingerprint = digest([judging, search_inputs, __version__])
+    SUPERNET.require(workspace)
 
     def find(_: str) -> None:
         judge = Evaluations(workspace)
-        _find(workspace, table, judge, Descent(workspace, table, judge, descent_fingerprint))
+        _find(workspace, table, judge, Descent(workspace, table, judge, descent_fingerprint(workspace)))
 
-    workspace.run_phase(stamp, [run_dir.trace], find)
-    for network in workspace.found_networks():
+    SLIM.run(workspace, find)
+    for network in read_found(workspace.run_dir):
         low, high = table.spread.interval_ms(network.predicted_ms)
         workspace.console.say(
             f"{network.budget.text} = {network.budget_ms:.3f} ms: {network.architecture}, "
             f"predicted {network.predicted_ms:.3f} ms [{low:.3f}, {high:.3f}]"
         )
+
+
+def descent_fingerprint(workspace: Workspace) -> str:
+    """A descent goes on from its journal as long as these settings and inputs stay; budgets and limits may change."""
+    recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
+    steps = ("slim.actions", "slim.stride", "slim.lazy")
+    scoring = ("slim.images", "slim.bn_images", "slim.judge")
+    inputs = file_digests(workspace, "table", "supernet_weights") | image_digests(workspace)
+    return digest([chosen(workspace.settings, *scoring, *steps, *recovery, "seed"), inputs, __version__])
 
 
 def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent: Descent) -> None:

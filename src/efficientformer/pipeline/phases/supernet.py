@@ -11,7 +11,9 @@ from safetensors.torch import save
 from efficientformer.data.loader import steps_per_epoch
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.fit_images import fit_images
-from efficientformer.pipeline.run.stamps import Stamp, read_stamp, stamp_changes
+from efficientformer.pipeline.run.outputs import load_table
+from efficientformer.pipeline.run.plan import SUPERNET
+from efficientformer.pipeline.run.stamps import read_stamp, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, build_supernet, require_reachable
@@ -26,34 +28,25 @@ from efficientformer.training.metrics_log import EventLog
 
 def run(workspace: Workspace) -> None:
     run_dir = workspace.run_dir
-    require_reachable(workspace, workspace.table())
-    stamp = stamp_of(workspace)
+    require_reachable(workspace, load_table(workspace))
 
     def make(fingerprint: str) -> None:
         if workspace.settings.supernet_from is None:
             _train(workspace, fingerprint)
         elif workspace.world.is_first:
-            _take_over(workspace, RunDir(Path(workspace.settings.supernet_from)), stamp)
+            _take_over(workspace, RunDir(Path(workspace.settings.supernet_from)))
 
-    workspace.run_shared_phase(stamp, [run_dir.supernet_weights, run_dir.supernet_record], make)
+    SUPERNET.run(workspace, make)
     if workspace.world.is_first:
         run_dir.supernet_checkpoint.unlink(missing_ok=True)
 
 
-def stamp_of(workspace: Workspace) -> Stamp:
-    return Stamp(
-        "supernet",
-        settings=workspace.chosen("space", "resolution", "seed", "supernet"),
-        inputs=workspace.data_digest(),
-    )
-
-
-def _take_over(workspace: Workspace, source: RunDir, stamp: Stamp) -> None:
+def _take_over(workspace: Workspace, source: RunDir) -> None:
     """The supernet that another run trained, and what it is known to say of subnets."""
-    theirs = read_stamp(source.stamp(stamp.phase))
+    theirs = read_stamp(source.stamp(SUPERNET.name))
     if theirs is None:
         raise UsageError(f"{source.root} has no trained supernet. Run 'efficientformer supernet' there first.")
-    if differing := stamp_changes(theirs, stamp.to_json()):
+    if differing := stamp_changes(theirs, SUPERNET.stamp(workspace).to_json()):
         raise UsageError(
             f"The supernet of {source.root} does not fit this run: {', '.join(differing)}. Ask for what it was trained "
             "with, or leave out --supernet-from."

@@ -1,31 +1,20 @@
 """Phase `table`: measure the latency lookup table of the search space on this device (paper, section 4.2)."""
 
 from efficientformer.latency.tables.build import build_table
-from efficientformer.latency.tables.table import FORMAT, LatencyTable
-from efficientformer.pipeline.run.stamps import Stamp, read_stamp
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.run.plan import TABLE
 from efficientformer.pipeline.run.workspace import Workspace
 
 
 def run(workspace: Workspace) -> LatencyTable:
     settings, run_dir = workspace.settings, workspace.run_dir
-    num_classes = len(workspace.dataset.classes)
-    stamp = Stamp(
-        "table",
-        settings={
-            **workspace.chosen("space", "resolution", "device", "runtime", "threads", "table.rounds"),
-            "clock": settings.latency_clock,
-            "num_classes": num_classes,
-            "format": FORMAT,
-        },
-        inputs=_kept_inputs(workspace) or workspace.device_digest(),
-    )
 
     def work(fingerprint: str) -> None:
         with workspace.console.progress("measuring") as progress:
             table = build_table(
                 workspace.space,
                 resolution=settings.resolution,
-                num_classes=num_classes,
+                num_classes=len(workspace.dataset.classes),
                 runtime=workspace.runtime,
                 clock=settings.latency_clock,
                 rounds=settings.table.rounds,
@@ -36,7 +25,7 @@ def run(workspace: Workspace) -> LatencyTable:
         table.save(run_dir.table)
         run_dir.table_partial.unlink(missing_ok=True)
 
-    workspace.run_phase(stamp, [run_dir.table], work)
+    TABLE.run(workspace, work)
     table = LatencyTable.load(run_dir.table)
     error = table.error
     workspace.console.say(
@@ -54,9 +43,3 @@ def run(workspace: Workspace) -> LatencyTable:
             "rounds or on a quieter machine, or raise --table.max-error."
         )
     return table
-
-
-def _kept_inputs(workspace: Workspace) -> dict[str, str]:
-    """A table of another device, where it is allowed, is not out of date for being that."""
-    stamp = read_stamp(workspace.run_dir.stamp("table"))
-    return dict(stamp["inputs"]) if stamp is not None and workspace.settings.table.allow_foreign else {}

@@ -5,9 +5,11 @@ from typing import Any
 from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.weights.load import load_network
-from efficientformer.pipeline.run.stamps import Stamp
-from efficientformer.pipeline.run.workspace import FoundNetwork, Workspace
-from efficientformer.pipeline.slimming.corrections import correct
+from efficientformer.pipeline.run.corrections import correct
+from efficientformer.pipeline.run.outputs import run_networks
+from efficientformer.pipeline.run.plan import EXPORT, VERIFY
+from efficientformer.pipeline.run.run_network import FoundNetwork, read_found
+from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.limits import UNITS, Limits
 from efficientformer.pipeline.slimming.measure import (
     LARGEST,
@@ -17,25 +19,14 @@ from efficientformer.pipeline.slimming.measure import (
     prepare_untrained,
 )
 from efficientformer.provenance import provenance
-from efficientformer.records import digest, read_record, write_record
+from efficientformer.records import read_record, write_record
 
 
 def run(workspace: Workspace) -> bool:
     """True when every promise is kept. A broken one is measured again by the next command."""
-    found = workspace.found_networks()
-    for network in found:
-        workspace.require(network.files.onnx, "export", network.budget.slug)
-    stamp = Stamp(
-        "verify",
-        settings=workspace.chosen(
-            "budget", "percentile", "limits", "device", "runtime", "threads", "verify", "resolution"
-        )
-        | {"clock": workspace.settings.latency_clock},
-        inputs=workspace.digests(*(network.files.onnx for network in found))
-        | workspace.device_digest()
-        | {"what was found": digest([[n.budget.text, n.budget_ms, n.predicted_ms] for n in found])},
-    )
-    workspace.run_phase(stamp, [workspace.run_dir.verification], lambda _: _verify(workspace, found))
+    for network in run_networks(workspace):
+        EXPORT.require(workspace, network)
+    VERIFY.run(workspace, lambda _: _verify(workspace, read_found(workspace.run_dir)))
     promises = read_record(workspace.run_dir.verification)["promises"]
     for promise in promises:
         low, high = promise["measured_interval_ms"]
@@ -50,13 +41,13 @@ def run(workspace: Workspace) -> bool:
         )
     kept = all(promise["kept"] for promise in promises)
     if not kept:
-        workspace.run_dir.stamp(stamp.phase).unlink(missing_ok=True)
+        VERIFY.forget(workspace)
     return kept
 
 
 def correct_broken(workspace: Workspace) -> None:
     """After a broken promise of latency: aim below that network by as much as it was too slow."""
-    found = {network.budget.slug: network for network in workspace.found_networks()}
+    found = {network.budget.slug: network for network in read_found(workspace.run_dir)}
     for promise in read_record(workspace.run_dir.verification)["promises"]:
         if promise["measured_interval_ms"][1] > promise["budget_ms"]:
             too_slow = promise["measured_interval_ms"][1] / promise["budget_ms"]
@@ -117,8 +108,7 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
 def _open(workspace: Workspace, network: FoundNetwork):
     """The exported file where the runtime opens such; others run the same weights in the same deploy form."""
     if network.files.onnx.suffix not in workspace.runtime.suffixes:
-        resolution = workspace.settings.resolution
         forms = DeployForms(**read_record(network.files.export_record)["forms"])
         deployed = fuse(load_network(network.files.weights), forms)
-        return workspace.runtime.prepare(deployed, (1, 3, resolution, resolution))
+        return workspace.runtime.prepare(deployed, workspace.input_shape)
     return open_exported(workspace, network.files.onnx)

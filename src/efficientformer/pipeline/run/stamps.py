@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from efficientformer import __version__
 from efficientformer.errors import RecordError
+from efficientformer.pipeline.run.settings import Settings
 from efficientformer.records import digest, read_record, write_record
 from efficientformer.run_dir import RunDir
 
@@ -27,7 +29,7 @@ class Stamp:
         return digest(self.to_json())
 
 
-def run_phase(
+def run_stamped(
     run_dir: RunDir,
     stamp: Stamp,
     outputs: Sequence[Path],
@@ -50,6 +52,18 @@ def run_phase(
     work(stamp.fingerprint)
     write_record(run_dir.stamp(stamp.phase), stamp.to_json())
     return True
+
+
+def chosen(settings: Settings, *names: str) -> dict[str, Any]:
+    """The named settings, dotted, as a stamp keeps them; a group stands for all of its settings."""
+    values: dict[str, Any] = {}
+    for name in names:
+        value = attrgetter(name)(settings)
+        if hasattr(value, "model_dump"):
+            values |= {f"{name}.{key}": item for key, item in value.model_dump(mode="json").items()}
+        else:
+            values[name] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import asdict, fields
 from torch import Tensor
 
 from efficientformer import __version__
+from efficientformer.pipeline.run.inputs import file_digests, image_digests
+from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet
 from efficientformer.records import Journal, digest
@@ -26,8 +28,8 @@ class Evaluations:
         self._made: SupernetAccuracy | None = None
         self._lock = threading.Lock()
         about = [
-            workspace.chosen("slim.images", "slim.bn_images", "seed"),
-            workspace.digests(workspace.run_dir.supernet_weights) | workspace.data_digest(),
+            chosen(workspace.settings, "slim.images", "slim.bn_images", "seed"),
+            file_digests(workspace, "supernet_weights") | image_digests(workspace),
             __version__,
             [field.name for field in fields(Word)],
         ]

@@ -54,7 +54,7 @@ class Limits:
         if MEASURED.isdisjoint(found):
             return found
         settings = self._workspace.settings
-        shape = (1, 3, settings.resolution, settings.resolution)
+        shape = self._workspace.input_shape
         if file is None:
             network = untrained_network(architecture, settings.resolution, len(self._workspace.dataset.classes))
             with written_file(ONNX, network, shape) as temporary:

@@ -23,8 +23,7 @@ def prepare_untrained(workspace: Workspace, architecture: Architecture) -> Prepa
 
 def open_exported(workspace: Workspace, path: Path) -> Prepared:
     """An exported file on the run's runtime."""
-    resolution = workspace.settings.resolution
-    return workspace.runtime.open(path, (1, 3, resolution, resolution))
+    return workspace.runtime.open(path, workspace.input_shape)
 
 
 def measure_beside_largest(
@@ -65,7 +64,7 @@ def _beside_largest(
 ) -> dict[str, Measurement]:
     everything = {LARGEST: largest, **candidates}
     settings = workspace.settings
-    shape = (1, 3, settings.resolution, settings.resolution)
+    shape = workspace.input_shape
     with workspace.console.progress("measuring") as progress:
         return measure_networks(
             {name: Subject(prepared, workspace.runtime, shape) for name, prepared in everything.items()},

@@ -10,6 +10,7 @@ from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import judging_splits
 from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy
@@ -29,7 +30,7 @@ def build_supernet(workspace: Workspace) -> Supernet:
 
 def load_supernet(workspace: Workspace) -> Supernet:
     """The trained supernet of this run."""
-    weights = load_file(workspace.require(workspace.run_dir.supernet_weights, "supernet"))
+    weights = load_file(SUPERNET.require(workspace)[0])
     with torch.device("meta"):  # weights that nobody needs would take longer to draw than these to load
         supernet = build_supernet(workspace)
     supernet.load_state_dict(weights, assign=True)

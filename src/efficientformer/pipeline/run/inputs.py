@@ -1,0 +1,100 @@
+"""What phases read, as digests: files of the run, its images, the device, and what follows from them."""
+
+import json
+
+from efficientformer import __version__
+from efficientformer.pipeline.run.corrections import read_corrections
+from efficientformer.pipeline.run.phase import Digests, Input
+from efficientformer.pipeline.run.run_network import RunNetwork, read_found
+from efficientformer.pipeline.run.stamps import read_stamp
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.provenance import FINGERPRINT
+from efficientformer.records import digest, file_digest
+
+
+def file(name: str) -> Input:
+    """A file of the run, by its name in `RunDir`."""
+    return Input(lambda workspace, _: file_digests(workspace, name))
+
+
+def network_file(name: str) -> Input:
+    """A file of the network, by its name in `NetworkFiles`."""
+
+    def read(workspace: Workspace, network: RunNetwork | None) -> Digests:
+        assert network is not None
+        path = getattr(network.files, name)
+        return {str(path.relative_to(workspace.run_dir.root)): file_digest(path)}
+
+    return Input(read)
+
+
+def file_digests(workspace: Workspace, *names: str) -> Digests:
+    """The bytes of files by their names in the run directory."""
+    paths = [getattr(workspace.run_dir, name) for name in names]
+    return {str(path.relative_to(workspace.run_dir.root)): file_digest(path) for path in paths}
+
+
+def image_digests(workspace: Workspace) -> Digests:
+    return {"the images": digest([workspace.dataset.digest, workspace.dataset.split_rule])}
+
+
+def device_digests(workspace: Workspace) -> Digests:
+    """Measurements hold for one device, runtime and version."""
+    here = workspace.runtime.machine()
+    return {"this device": digest([{name: here[name] for name in FINGERPRINT}, workspace.runtime.describe()])}
+
+
+def export_metadata(workspace: Workspace, network: RunNetwork) -> dict[str, str]:
+    """The facts that an exported file carries."""
+    return {
+        "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
+        "preprocessing": json.dumps(workspace.preprocessing.to_json()),
+        "architecture": json.dumps(network.architecture.to_json()),
+        **network.about,
+        "producer": f"efficientformer {__version__}",
+    }
+
+
+def _table_device(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    """With --table.allow-foreign, a table from another device counts as up to date."""
+    made = read_stamp(workspace.run_dir.stamp("table"))
+    if made is not None and workspace.settings.table.allow_foreign:
+        return dict(made["inputs"])
+    return device_digests(workspace)
+
+
+def _start(_: Workspace, network: RunNetwork | None) -> Digests:
+    assert network is not None
+    return dict(network.starts_from)
+
+
+def _metadata(workspace: Workspace, network: RunNetwork | None) -> Digests:
+    assert network is not None
+    return {"the metadata": digest(export_metadata(workspace, network))}
+
+
+def _tuning_device(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    return device_digests(workspace) if workspace.settings.export.autotune else {}
+
+
+def _exported_files(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    paths = [network.files.onnx for network in read_found(workspace.run_dir)]
+    return {str(path.relative_to(workspace.run_dir.root)): file_digest(path) for path in paths}
+
+
+def _found(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    found = read_found(workspace.run_dir)
+    return {"what was found": digest([[net.budget.text, net.budget_ms, net.predicted_ms] for net in found])}
+
+
+IMAGE_SETTINGS = ("data", "val_fraction", "seed")
+DEVICE_SETTINGS = ("device", "device_program", "device_cores", "litert_python", "runtime", "threads", "clock")
+IMAGES = Input(lambda workspace, _: image_digests(workspace), IMAGE_SETTINGS)
+DEVICE = Input(lambda workspace, _: device_digests(workspace), DEVICE_SETTINGS)
+TABLE_DEVICE = Input(_table_device, (*DEVICE_SETTINGS, "table.allow_foreign"))
+TUNING_DEVICE = Input(_tuning_device, DEVICE_SETTINGS)
+START = Input(_start)
+METADATA = Input(_metadata)
+EXPORTED_FILES = Input(_exported_files)
+FOUND = Input(_found)
+CORRECTIONS = Input(lambda workspace, _: {"the scale after verification": digest(read_corrections(workspace))})

@@ -1,0 +1,40 @@
+"""What later phases take from earlier ones, checked: the latency table, and the networks that slimming found."""
+
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.run.inputs import file_digests
+from efficientformer.pipeline.run.plan import SLIM, TABLE
+from efficientformer.pipeline.run.run_network import FoundNetwork, RunNetwork, read_found
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.records import digest
+
+
+def load_table(workspace: Workspace) -> LatencyTable:
+    """The run's latency table. Raises UsageError where it is missing or out of date, LatencyError for a table of
+    another device or with a larger error than the settings allow."""
+    (path,) = TABLE.require(workspace, settings_only=True)
+    table = LatencyTable.load(path)
+    if not workspace.settings.table.allow_foreign:
+        table.check_device(workspace.runtime.machine(), workspace.runtime.describe())
+    TABLE.require(workspace)
+    table.check_error(workspace.settings.table.max_error)
+    return table
+
+
+def found_networks(workspace: Workspace) -> list[FoundNetwork]:
+    """What slimming found, in the order of the budgets. Raises UsageError before slimming."""
+    SLIM.require(workspace)
+    return read_found(workspace.run_dir)
+
+
+def run_networks(workspace: Workspace) -> list[RunNetwork]:
+    """The same networks as they are trained, with what their training starts from."""
+    return [_run_network(workspace, found) for found in found_networks(workspace)]
+
+
+def _run_network(workspace: Workspace, found: FoundNetwork) -> RunNetwork:
+    starts_from = {"the architecture": digest(found.architecture.to_json())}
+    if workspace.settings.train.init == "supernet":
+        starts_from |= file_digests(workspace, "supernet_weights")
+        starts_from |= {"the blocks of the supernet": digest([list(stage) for stage in found.origins])}
+    title = found.budget.text
+    return RunNetwork(found.budget.slug, title, found.architecture, found.files, {"budget": title}, starts_from)

@@ -1,0 +1,128 @@
+"""A phase is a value: the settings it depends on, what it reads, what it writes.
+
+Everything else follows from these: the stamp by which a finished phase is known, whether it is up to date, what a later
+phase requires, what its verb shows in `--help`, and the README's table. The work is in `pipeline/phases/`, so that the
+list of phases (`plan.py`) is read without torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efficientformer.errors import UsageError
+from efficientformer.pipeline.run.run_network import RunNetwork
+from efficientformer.pipeline.run.stamps import Stamp, chosen, is_up_to_date, read_stamp, run_stamped, stamp_changes
+from efficientformer.pipeline.run.workspace import Workspace
+
+Digests = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Something that a phase reads: files of the run, its images, the device that is measured.
+
+    digest: digests by name, of a run and, in a phase of each network, of a network.
+    settings: those that decide what is read, by dotted name.
+    """
+
+    digest: Callable[[Workspace, RunNetwork | None], Digests]
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of the pipeline.
+
+    name: also that of its verb.
+    does: one sentence, for people.
+    settings: what its records depend on, by dotted name; a group stands for all of its settings.
+    reads: what its records depend on besides.
+    writes: names of its files in `RunDir`, or in `NetworkFiles` where `each_network`.
+    derived: values that follow from the run and count as settings.
+    uses: settings that change how the work is done, and no record.
+    each_network: whether it is done once for each network of the run.
+    is_shared: whether the processes that torchrun starts share the work.
+    """
+
+    name: str
+    does: str
+    settings: tuple[str, ...]
+    reads: tuple[Input, ...]
+    writes: tuple[str, ...]
+    derived: Callable[[Workspace], Mapping[str, Any]] = lambda _: {}
+    uses: tuple[str, ...] = ()
+    each_network: bool = False
+    is_shared: bool = False
+
+    def outputs(self, workspace: Workspace, network: RunNetwork | None = None) -> list[Path]:
+        files = workspace.run_dir if network is None else network.files
+        return [getattr(files, name) for name in self.writes]
+
+    def stamp(self, workspace: Workspace, network: RunNetwork | None = None) -> Stamp:
+        """What the phase depends on now."""
+        inputs: Digests = {}
+        for source in self.reads:
+            inputs |= source.digest(workspace, network)
+        return Stamp(self._title(network), self._settings(workspace), inputs)
+
+    def run(self, workspace: Workspace, work: Callable[[str], None], network: RunNetwork | None = None) -> bool:
+        """Do `work(fingerprint)` unless its outputs are up to date; True when work was done.
+
+        Where several processes share a phase, the first one keeps the records.
+        """
+        world, announce = workspace.world, workspace.console.phase
+        if world.size > 1 and not self.is_shared:
+            raise UsageError(
+                f"torchrun started {world.size} processes, which can share the verbs supernet and train. Run "
+                f"'efficientformer {self.name}' without it."
+            )
+        stamp, outputs = self.stamp(workspace, network), self.outputs(workspace, network)
+        if world.said_by_first(world.is_first and is_up_to_date(workspace.run_dir, stamp, outputs)):
+            announce(stamp.phase, "up to date")
+            return False
+        if world.is_first:
+            return run_stamped(workspace.run_dir, stamp, outputs, work, announce)
+        work(stamp.fingerprint)
+        return True
+
+    def require(
+        self, workspace: Workspace, network: RunNetwork | None = None, *, settings_only: bool = False
+    ) -> list[Path]:
+        """The outputs, which an earlier run of the phase made.
+
+        Raises UsageError when they are missing or half made, or when settings or anything that the phase reads have
+        changed since. With `settings_only`, what it reads is not compared.
+        """
+        outputs = self.outputs(workspace, network)
+        made = read_stamp(workspace.run_dir.stamp(self._title(network)))
+        missing = [path for path in outputs if not path.exists()]
+        if missing or made is None:
+            problem = f"{(missing or outputs)[0]} is missing or not finished"
+        elif changes := self._changes(made, workspace, network, settings_only):
+            problem = f"{outputs[0]} is out of date ({', '.join(changes)})"
+        else:
+            return outputs
+        raise UsageError(
+            f"{problem}. Run 'efficientformer {self.name} --run-dir {workspace.run_dir.root}' first, "
+            "or 'efficientformer design' for the whole way."
+        )
+
+    def _changes(
+        self, made: dict[str, Any], workspace: Workspace, network: RunNetwork | None, settings_only: bool
+    ) -> list[str]:
+        if settings_only:
+            now = {"settings": self._settings(workspace), "inputs": {}, "version": made["version"]}
+        else:
+            now = self.stamp(workspace, network).to_json()
+        return stamp_changes(made, now)
+
+    def _settings(self, workspace: Workspace) -> dict[str, Any]:
+        return {**chosen(workspace.settings, *self.settings), **self.derived(workspace)}
+
+    def forget(self, workspace: Workspace) -> None:
+        """The next run of the phase does its work again."""
+        workspace.run_dir.stamp(self.name).unlink(missing_ok=True)
+
+    def _title(self, network: RunNetwork | None) -> str:
+        return self.name if network is None else f"{self.name} {network.name}"

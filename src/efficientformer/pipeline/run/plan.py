@@ -1,0 +1,122 @@
+"""The phases of a run, in order: what each depends on, reads and writes. No torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from efficientformer.latency.tables.table import FORMAT
+from efficientformer.pipeline.run.inputs import (
+    CORRECTIONS,
+    DEVICE,
+    EXPORTED_FILES,
+    FOUND,
+    IMAGES,
+    METADATA,
+    START,
+    TABLE_DEVICE,
+    TUNING_DEVICE,
+    file,
+    network_file,
+)
+from efficientformer.pipeline.run.phase import Phase
+from efficientformer.pipeline.run.stamps import chosen
+from efficientformer.pipeline.run.workspace import Workspace
+
+
+def _clock(workspace: Workspace) -> Mapping[str, Any]:
+    return {"clock": workspace.settings.latency_clock}
+
+
+def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
+    return {**_clock(workspace), "num_classes": len(workspace.dataset.classes), "format": FORMAT}
+
+
+def _trial_settings(workspace: Workspace) -> Mapping[str, Any]:
+    """Trials are trained by the settings of `train`."""
+    return chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
+
+
+TABLE = Phase(
+    "table",
+    "measures every part of the search space on the runtime by interleaved chain differences, and checks itself on "
+    "whole networks",
+    settings=("space", "resolution", "device", "runtime", "threads", "table.rounds"),
+    derived=_table_facts,
+    reads=(TABLE_DEVICE,),
+    writes=("table",),
+)
+SUPERNET = Phase(
+    "supernet",
+    "trains the weights and path logits of every MetaPath together, by Gumbel-softmax",
+    settings=("space", "resolution", "seed", "supernet"),
+    reads=(IMAGES,),
+    writes=("supernet_weights", "supernet_record"),
+    is_shared=True,
+)
+SLIM = Phase(
+    "slim",
+    "takes the action that costs the least accuracy per millisecond until each budget is met, and measures the "
+    "networks it finds before they are trained",
+    settings=("budget", "percentile", "limits", "device", "slim"),
+    derived=_trial_settings,
+    reads=(file("table"), file("supernet_weights"), IMAGES, CORRECTIONS),
+    writes=("trace",),
+)
+BASELINES = Phase(
+    "baselines",
+    "compares slimming with random, scaled, MACs-driven, evolved and provably best networks of equal latency",
+    settings=("baselines", "slim.actions", "slim.judge", "seed"),
+    reads=(file("trace"), file("table"), file("supernet_weights"), IMAGES),
+    writes=("baselines",),
+)
+RANK = Phase(
+    "rank",
+    "measures how well supernet scores rank networks against training each one from scratch",
+    settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.judge"),
+    reads=(file("table"), file("supernet_weights"), IMAGES),
+    writes=("rank",),
+)
+TRAIN = Phase(
+    "train",
+    "trains every network with AdamW, a cosine schedule, label smoothing and a moving average, from new weights or "
+    "the supernet's",
+    settings=("resolution", "seed", "train"),
+    reads=(IMAGES, START),
+    writes=("weights", "train_record", "architecture"),
+    each_network=True,
+    is_shared=True,
+)
+FINE_TUNE = Phase(
+    "fine-tune",
+    "trains a pretrained network on the run's images",
+    settings=TRAIN.settings,
+    reads=TRAIN.reads,
+    writes=TRAIN.writes,
+    each_network=True,
+    is_shared=True,
+)
+EVALUATE = Phase(
+    "evaluate",
+    "scores every trained network on the validation images: top-1, top-5, per class, confusion matrix",
+    settings=("resolution",),
+    reads=(IMAGES, network_file("weights")),
+    writes=("evaluation",),
+    each_network=True,
+)
+EXPORT = Phase(
+    "export",
+    "writes every trained network as ONNX in deploy form, with class names and preprocessing inside, and compares it "
+    "with PyTorch",
+    settings=("resolution", "export"),
+    reads=(network_file("weights"), METADATA, TUNING_DEVICE),
+    writes=("onnx", "export_record"),
+    each_network=True,
+)
+VERIFY = Phase(
+    "verify",
+    "measures the exported files interleaved with the largest network; a broken promise sends slimming on",
+    settings=("budget", "percentile", "limits", "device", "runtime", "threads", "verify", "resolution"),
+    derived=_clock,
+    reads=(EXPORTED_FILES, DEVICE, FOUND),
+    writes=("verification",),
+)
+PHASES = (TABLE, SUPERNET, SLIM, BASELINES, RANK, TRAIN, EVALUATE, EXPORT, VERIFY)

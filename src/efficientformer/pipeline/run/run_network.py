@@ -1,0 +1,59 @@
+"""A network of a run: what slimming found for a budget, or what fine-tuning starts from, and its folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.errors import RecordError
+from efficientformer.pipeline.run.budget import Budget
+from efficientformer.records import read_record
+from efficientformer.run_dir import NetworkFiles, RunDir
+
+
+@dataclass(frozen=True)
+class RunNetwork:
+    """A network that a run trains, scores and exports.
+
+    name: of its folder.
+    title: what messages call it.
+    about: facts that go into the exported file.
+    starts_from: digests, by name, of what its training starts from.
+    """
+
+    name: str
+    title: str
+    architecture: Architecture
+    files: NetworkFiles
+    about: Mapping[str, str]
+    starts_from: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FoundNetwork:
+    """A network that slimming found for one budget."""
+
+    budget: Budget
+    budget_ms: float
+    predicted_ms: float
+    architecture: Architecture
+    origins: tuple[tuple[int, ...], ...]
+    files: NetworkFiles
+
+
+def read_found(run_dir: RunDir) -> list[FoundNetwork]:
+    """Networks of the slimming trace, in the order of the budgets. Raises RecordError when there is no trace."""
+    trace = read_record(run_dir.trace)
+    try:
+        return [
+            FoundNetwork(
+                budget=Budget(**entry["budget_value"]),
+                budget_ms=entry["budget_ms"],
+                predicted_ms=entry["predicted_ms"],
+                architecture=Architecture.from_json(entry["architecture"]),
+                origins=tuple(map(tuple, entry["origins"])),
+                files=run_dir.network(entry["slug"]),
+            )
+            for entry in trace["budgets"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise RecordError(f"{run_dir.trace} does not fit this version: {error!r}. Run slim again.") from error
