@@ -16,6 +16,7 @@ from efficientformer.pipeline.slimming.aim import Aim
 from efficientformer.pipeline.slimming.confirm import Confirmation
 from efficientformer.pipeline.slimming.limits import Limits
 from efficientformer.pipeline.slimming.measure import LARGEST
+from efficientformer.pipeline.slimming.promise import Promise
 from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
 from efficientformer.search.subnet import Subnet
@@ -55,7 +56,7 @@ def aims(workspace) -> list[Aim]:
     found = []
     for text, predicted_ms in (("40%", 3.9), ("25%", 2.4)):
         aim = Aim(
-            parse_budget(text),
+            Promise(parse_budget(text), HEADROOM),
             10 * float(text[:-1]) / 100,
             predicted_ms,
             {},

@@ -27,6 +27,7 @@ from efficientformer.pipeline.slimming.descent import Descent
 from efficientformer.pipeline.slimming.evaluations import Evaluations
 from efficientformer.pipeline.slimming.limits import Limits
 from efficientformer.pipeline.slimming.oracles import require_reachable
+from efficientformer.pipeline.slimming.promise import promises
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, write_record
 from efficientformer.search.candidates import State
@@ -69,12 +70,11 @@ def descent_fingerprint(workspace: Workspace) -> str:
 def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent: Descent) -> None:
     corrections, limits = read_corrections(workspace), Limits(workspace)
     limits.check_reachable(workspace.space.smallest())
-    headroom = workspace.settings.slim.headroom
     aims = []
-    for budget in workspace.budgets:
-        budget_ms = budget.latency_ms(table.largest.measured_ms)
-        target_ms = budget_ms * (1 - headroom) / corrections.get(budget.slug, 1.0)
-        aims.append(Aim(budget, budget_ms, target_ms, dict(limits.most)))
+    for promise in promises(workspace):
+        budget_ms = promise.limit_ms(table.largest.measured_ms)
+        target_ms = promise.target_ms(budget_ms, corrections.get(promise.budget.slug, 1.0))
+        aims.append(Aim(promise, budget_ms, target_ms, dict(limits.most)))
     confirmation = Confirmation(workspace, limits)
     while waiting := [aim for aim in aims if not aim.is_confirmed]:
         late = [aim.budget.text for aim in waiting if aim.num_replaced == MAX_CORRECTIONS]

@@ -1,5 +1,6 @@
 """Phase `verify`: measure the exported files beside one another and the largest network; is every promise kept?"""
 
+from dataclasses import replace
 from typing import Any
 
 from efficientformer.models.deploy.forms import DeployForms
@@ -18,6 +19,7 @@ from efficientformer.pipeline.slimming.measure import (
     open_exported,
     prepare_untrained,
 )
+from efficientformer.pipeline.slimming.promise import Promise, promises
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 
@@ -48,13 +50,13 @@ def run(workspace: Workspace) -> bool:
 def correct_broken(workspace: Workspace) -> None:
     """After a broken promise of latency: aim below that network by as much as it was too slow."""
     found = {network.budget.slug: network for network in read_found(workspace.run_dir)}
-    for promise in read_record(workspace.run_dir.verification)["promises"]:
-        if promise["measured_interval_ms"][1] > promise["budget_ms"]:
-            too_slow = promise["measured_interval_ms"][1] / promise["budget_ms"]
-            network = found[promise["slug"]]
-            scale = 1.01 * too_slow * network.budget_ms / network.predicted_ms
-            correct(workspace, promise["slug"], scale)
-            workspace.console.say(f"{promise['budget']}: slimming goes on from the corrected scale {scale:.3f}")
+    for row in read_record(workspace.run_dir.verification)["promises"]:
+        most_ms, limit_ms = row["measured_interval_ms"][1], row["budget_ms"]
+        if most_ms > limit_ms:
+            network = found[row["slug"]]
+            scale = Promise.correction(most_ms, limit_ms, network.budget_ms, network.predicted_ms)
+            correct(workspace, row["slug"], scale)
+            workspace.console.say(f"{row['budget']}: slimming goes on from the corrected scale {scale:.3f}")
 
 
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
@@ -62,33 +64,36 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
         workspace,
         prepare_untrained(workspace, workspace.space.largest()),
         {network.budget.slug: _open(workspace, network) for network in found},
-        {network.budget.slug: network.budget for network in found},
+        {promise.budget.slug: promise for promise in promises(workspace)},
         rounds=workspace.settings.verify.rounds,
     )
     percentile, limits = workspace.settings.percentile, Limits(workspace)
     largest = measured[LARGEST]
-    promises: list[dict[str, Any]] = []
+    made = {promise.budget.slug: promise for promise in promises(workspace)}
+    rows: list[dict[str, Any]] = []
     for network in found:
         measurement = measured[network.budget.slug]
-        budget_ms = network.budget.latency_ms(largest.at(percentile)[0])
-        slug, budget = network.budget.slug, network.budget
-        measured_ms, interval_ms = latency_beside_largest(measured, slug, budget, percentile)
+        slug, promise = network.budget.slug, made[network.budget.slug]
+        budget_ms = promise.limit_ms(largest.at(percentile)[0])
+        latency = latency_beside_largest(measured, slug, promise)
+        measured_ms, interval_ms = latency
         taken = limits.measured(network.architecture, network.files.onnx)
-        promises.append(
+        rows.append(
             {
                 "budget": network.budget.text,
                 "slug": network.budget.slug,
                 "budget_ms": budget_ms,
                 "predicted_ms": network.predicted_ms,
                 "measured_ms": measured_ms,
-                "measured_p50_ms": latency_beside_largest(measured, slug, budget, "p50")[0],
+                "measured_p50_ms": latency_beside_largest(measured, slug, replace(promise, percentile="p50"))[0],
                 "measured_p90_ms": measurement.p90_ms,
                 "all_p50_ms": measurement.all_p50_ms,
                 "disturbed_percent": measurement.disturbed_percent,
                 "percentile": percentile,
                 "measured_interval_ms": list(interval_ms),
                 "limits": {name: {"most": limits.most[name], "measured": value} for name, value in taken.items()},
-                "kept": interval_ms[1] <= budget_ms and all(taken[name] <= limits.most[name] for name in taken),
+                "kept": promise.verdict(latency, budget_ms) == "kept"
+                and all(taken[name] <= limits.most[name] for name in taken),
             }
         )
     write_record(
@@ -97,7 +102,7 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
             "clock": workspace.settings.latency_clock,
             "runtime": workspace.runtime.describe(),
             "largest": {"p50_ms": largest.p50_ms, "interval_ms": list(largest.interval_ms)},
-            "promises": promises,
+            "promises": rows,
             "measurements": {name: measurement.to_json() for name, measurement in measured.items()},
             "rounds": workspace.settings.verify.rounds,
             "provenance": provenance(),

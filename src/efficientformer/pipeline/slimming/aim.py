@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from efficientformer.pipeline.run.budget import Budget
+from efficientformer.pipeline.slimming.promise import Promise
 from efficientformer.search.candidates import State
 
 
@@ -16,7 +17,7 @@ class Aim:
     too slow when it is measured, which `corrections` tell; then another one has to be found, for a lower target.
     """
 
-    budget: Budget
+    promise: Promise
     budget_ms: float
     target_ms: float
     limits: dict[str, float]
@@ -28,6 +29,10 @@ class Aim:
     is_found: bool = False
     is_confirmed: bool = False
     corrections: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def budget(self) -> Budget:
+        return self.promise.budget
 
     def allows(self, predicted: Mapping[str, float]) -> bool:
         return all(value <= self.limits[name] for name, value in predicted.items())
@@ -44,10 +49,10 @@ class Aim:
         self.num_replaced += 1
         self.is_found = False
 
-    def correct(self, measured_ms: float, limit_ms: float, headroom: float) -> dict[str, Any]:
+    def correct(self, measured_ms: float, limit_ms: float) -> dict[str, Any]:
         """Aim lower: what the table predicted took up to `measured_ms`, where `limit_ms` are allowed."""
         predicted_ms = self.state.latency_ms
-        self.target_ms = predicted_ms * limit_ms * (1 - headroom) / measured_ms
+        self.target_ms = self.promise.lower_target_ms(predicted_ms, measured_ms, limit_ms)
         self.replace()
         self.corrections.append(
             {

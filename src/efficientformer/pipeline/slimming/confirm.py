@@ -63,12 +63,14 @@ class Confirmation:
         for aim in aims:
             network = kept[aim.budget.slug]
             pooled = network.add(measured[aim.budget.slug], measured[LARGEST])
-            middle_ms, (_, most_ms) = latency_beside_largest(pooled, "own", aim.budget, settings.percentile)
-            limit_ms = aim.budget.latency_ms(pooled[LARGEST].at(settings.percentile)[0])
-            free_ms = (1 - settings.slim.headroom / 2) * limit_ms
-            keeps_limits, is_fast = self._keeps_limits(aim), most_ms <= free_ms
-            aim.is_confirmed = is_fast and keeps_limits
-            if not is_fast and (middle_ms > free_ms or network.num_rounds >= settings.verify.rounds):
+            latency = latency_beside_largest(pooled, "own", aim.promise)
+            limit_ms = aim.promise.limit_ms(pooled[LARGEST].at(settings.percentile)[0])
+            free_ms = aim.promise.confirmation_limit_ms(limit_ms)
+            middle_ms, (_, most_ms) = latency
+            keeps_limits, verdict = self._keeps_limits(aim), aim.promise.verdict(latency, free_ms)
+            aim.is_confirmed = verdict == "kept" and keeps_limits
+            is_undecided = verdict == "open" and middle_ms <= free_ms and network.num_rounds < settings.verify.rounds
+            if verdict != "kept" and not is_undecided:
                 self._correct(aim, most_ms, limit_ms)
             elif not keeps_limits:
                 aim.replace()
@@ -80,12 +82,11 @@ class Confirmation:
         return self._kept[slug]
 
     def _correct(self, aim: Aim, most_ms: float, limit_ms: float) -> None:
-        headroom = self._workspace.settings.slim.headroom
-        made = aim.correct(most_ms, limit_ms, headroom)
+        made = aim.correct(most_ms, limit_ms)
         self._workspace.console.say(
-            f"{aim.budget.text} allows {limit_ms:.3f} ms, less {headroom / 2:.0%} for noise; measured up to "
-            f"{most_ms:.3f} ms where the table says {made['predicted_ms']:.3f} ms: slimming goes on from the corrected "
-            f"scale {made['scale']:.3f}"
+            f"{aim.budget.text}: measured up to {most_ms:.3f} ms, predicted {made['predicted_ms']:.3f} ms; "
+            f"{limit_ms:.3f} ms are allowed, less {aim.promise.headroom / 2:.0%} for noise. Slimming goes on from the "
+            f"corrected scale {made['scale']:.3f}."
         )
 
     def _keeps_limits(self, aim: Aim) -> bool:

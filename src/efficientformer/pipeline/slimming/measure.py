@@ -8,9 +8,9 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.tables.preparation import prepare_architecture
 from efficientformer.latency.timing.measure_networks import Subject, measure_networks
-from efficientformer.latency.timing.measurement import Measurement, Percentile, interval_holds
-from efficientformer.pipeline.run.budget import Budget
+from efficientformer.latency.timing.measurement import Measurement
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.promise import Latency, Promise
 
 LARGEST = "largest"
 
@@ -30,7 +30,7 @@ def measure_beside_largest(
     workspace: Workspace,
     largest: Prepared,
     candidates: Mapping[str, Prepared],
-    budgets: Mapping[str, Budget],
+    promises: Mapping[str, Promise],
     *,
     rounds: int,
 ) -> dict[str, Measurement]:
@@ -43,9 +43,9 @@ def measure_beside_largest(
 
     def decided(measured: Mapping[str, Measurement]) -> bool:
         largest_ms, _ = measured[LARGEST].at(settings.percentile)
-        for name, budget in budgets.items():
-            _, interval_ms = latency_beside_largest(measured, name, budget, settings.percentile)
-            if interval_holds(interval_ms, budget.latency_ms(largest_ms)):
+        for name, promise in promises.items():
+            latency = latency_beside_largest(measured, name, promise)
+            if promise.verdict(latency, promise.limit_ms(largest_ms)) == "open":
                 return False
         return True
 
@@ -77,17 +77,15 @@ def _beside_largest(
         )
 
 
-def latency_beside_largest(
-    measured: Mapping[str, Measurement], name: str, budget: Budget, percentile: Percentile
-) -> tuple[float, tuple[float, float]]:
+def latency_beside_largest(measured: Mapping[str, Measurement], name: str, promise: Promise) -> Latency:
     """Milliseconds of a network, and the 95 % interval of what its budget is about.
 
     A budget in percent is about the ratio to the largest network within the rounds, which no change of the machine's
     speed moves; it is told in milliseconds of the largest network's median.
     """
     found, largest = measured[name], measured[LARGEST]
-    if not budget.is_share or percentile != "p50":
-        return found.at(percentile)
+    if not promise.budget.is_share or promise.percentile != "p50":
+        return found.at(promise.percentile)
     assert found.ratio is not None and found.ratio.reference == LARGEST
     low, high = found.ratio.interval
     return found.ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)

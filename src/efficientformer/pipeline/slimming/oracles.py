@@ -13,6 +13,7 @@ from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import judging_splits
+from efficientformer.pipeline.slimming.promise import promises
 from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
@@ -59,12 +60,11 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:
     """Refuse a budget below the smallest network before anything is trained. Raises BudgetError."""
     smallest_ms = max(table.smallest.interval_ms[1], table.smallest.predicted_ms)
-    least_ms = smallest_ms / (1 - workspace.settings.slim.headroom)
-    for budget in workspace.budgets:
-        budget_ms = budget.latency_ms(table.largest.measured_ms)
+    for promise in promises(workspace):
+        budget_ms, least_ms = promise.limit_ms(table.largest.measured_ms), promise.least_limit_ms(smallest_ms)
         if budget_ms < least_ms:
             raise BudgetError(
-                f"The budget {budget.text} ({budget_ms:.3f} ms) cannot be met: the smallest network of the "
+                f"The budget {promise.budget.text} ({budget_ms:.3f} ms) cannot be met: the smallest network of the "
                 f"'{workspace.space.name}' space takes {smallest_ms:.3f} ms here. The least reachable budget is "
                 f"{least_ms:.3f} ms ({100 * least_ms / table.largest.measured_ms:.0f}%); ask for that or more, "
                 "or lower --resolution."
