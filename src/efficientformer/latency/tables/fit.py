@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import Grid, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
@@ -16,6 +17,7 @@ from efficientformer.latency.tables.chains import Chain, Formula, chain_name
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.error import (
     CACHES_MIB,
+    MeasuredNetwork,
     calibrated_ms,
     cross_predictions,
     fit_calibration,
@@ -25,7 +27,7 @@ from efficientformer.latency.tables.error import (
 from efficientformer.latency.tables.formulas import table_formulas
 from efficientformer.latency.tables.interpolation import PartFigures
 from efficientformer.latency.tables.network_sample import spread_networks
-from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork, sizes_mib, unpaid_mib
+from efficientformer.latency.tables.table import LatencyTable, unpaid_mib
 from efficientformer.latency.timing.quiet import percentile_interval
 from efficientformer.latency.timing.session import Medians
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from efficientformer.arch.cost import network_cost
+from efficientformer.arch.cost import network_cost, weights_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.tables.anchors import choose_anchors, drift
 from efficientformer.latency.tables.build import ROUNDS
+from efficientformer.latency.tables.error import MeasuredNetwork
 from efficientformer.latency.tables.network_sample import spread_networks
 from efficientformer.latency.tables.preparation import preparations
-from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork, weights_mib
+from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.latency.timing.calm import CALM
 from efficientformer.latency.timing.session import Medians, TimedSession
 from efficientformer.latency.timing.timer import Progress
