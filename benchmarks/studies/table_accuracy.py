@@ -85,7 +85,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     with busy(arguments.load * len(os.sched_getaffinity(0))) as load:
         runtime = LoadedRuntime(
-            open_device(DeviceOptions(arguments.device), arguments.runtime, arguments.threads), load
+            open_device(DeviceOptions(device=arguments.device), arguments.runtime, arguments.threads), load
         )
         table, build = built(arguments, runtime)
         started = time.monotonic()

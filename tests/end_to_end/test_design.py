@@ -11,12 +11,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.cli.app import run
 from efficientformer.data.images import read_image
 from efficientformer.latency.tables.calibration import missed_mib
-from efficientformer.latency.tables.table import LatencyTable, sizes_mib
+from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.records import read_record
 
 from .conftest import SMALL, TINY

@@ -3,13 +3,13 @@ import random
 import numpy as np
 import pytest
 
+from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import QUICK, STANDARD
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.calibration import missed_mib
 from efficientformer.latency.tables.fit import fit_table, plan_table
 from efficientformer.latency.tables.network_sample import spread_networks
-from efficientformer.latency.tables.table import sizes_mib
 
 from .synthetic import chain_latency_ms
 
@@ -68,7 +68,7 @@ def test_a_network_that_is_off_tells_its_error_whatever_it_does_to_the_calibrati
     (told,) = [network for network in table.networks if network.architecture == odd]
     assert told.error_percent == pytest.approx(100 * (1 / 1.3 - 1))
     assert table.predict(odd) > told.predicted_ms
-    low, high = table.predict_interval(odd)
+    low, high = table.spread.interval_ms(table.predict(odd))
     assert high / low > 1.2
 
 

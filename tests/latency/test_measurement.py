@@ -1,12 +1,13 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError, RecordError
-from efficientformer.latency.timing.calm import calm_rounds, time_until_calm
+from efficientformer.latency.timing.calm import calm_rounds
 from efficientformer.latency.timing.measurement import Measurement, interval_holds, paired_ratio
-from efficientformer.latency.timing.partial import PartialRounds
+from efficientformer.latency.timing.session import TimedSession
 
 from .synthetic import DISTURBANCES, Machine, measurement_of
 
@@ -99,16 +100,12 @@ def test_ratio_stays_narrow_where_the_machine_changes_speed():
 def measured(seed, *disturbances, rounds, **options):
     """Networks of known latency on a synthetic machine, by the whole protocol."""
     machine = Machine(seed, *disturbances, **options)
-    candidates = {
-        "slower": machine.candidate(1.03 * TRUE_MS),
-        "same": machine.candidate(TRUE_MS),
-        "reference": machine.candidate(TRUE_MS),
-        "small": machine.candidate(0.4),
-    }
-    partial = PartialRounds(None, "synthetic", list(candidates))
-    time_until_calm(candidates, partial, rounds=rounds, clock="cpu", threads=1, seed=seed)
-    disturbed = np.flatnonzero(~calm_rounds(partial.rounds)).tolist()
-    return {name: measurement_of(samples, disturbed_rounds=disturbed) for name, samples in partial.samples_ms().items()}
+    latencies_ms = {"slower": 1.03 * TRUE_MS, "same": TRUE_MS, "reference": TRUE_MS, "small": 0.4}
+    candidates = {name: partial(machine.candidate, latency_ms) for name, latency_ms in latencies_ms.items()}
+    session = TimedSession(candidates, clock="cpu", threads=1, about="synthetic", seed=seed)
+    session.take(rounds)
+    disturbed, taken = np.flatnonzero(~calm_rounds(session.partial.rounds)).tolist(), session.partial.samples_ms()
+    return {name: measurement_of(samples, disturbed_rounds=disturbed) for name, samples in taken.items()}
 
 
 @pytest.mark.parametrize("disturbances", SETTINGS, ids="+".join)

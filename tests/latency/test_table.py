@@ -1,15 +1,18 @@
 import json
 import math
+import random
 
 import pytest
 
+from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import Part, block_part, network_parts
 from efficientformer.arch.space import QUICK, SearchSpace
 from efficientformer.arch.spec import MB3D
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.latency.tables.calibration import Calibration, Spread
 from efficientformer.latency.tables.entries import Entry
-from efficientformer.latency.tables.table import ErrorSummary, LatencyTable, MeasuredNetwork, sizes_mib
+from efficientformer.latency.tables.error import ErrorSummary, MeasuredNetwork
+from efficientformer.latency.tables.table import LatencyTable
 
 SPACE = SearchSpace(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
 MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64", "memory_gib": 8.0, "python": "3.12.1"}
@@ -81,10 +84,24 @@ def test_calibration_scales_adds_and_prices_weights_that_miss_the_cache():
     assert roomy.predict(SPACE.largest()) == pytest.approx(plain)
 
 
+def test_bounds_of_parts_add_up_to_no_more_than_any_network_takes():
+    table = hand_table(calibration=Calibration(1.1, 0.2, cache_mib=0.3, ms_per_mib=2.0))
+    part_ms, rng = table.part_bound_ms(SPACE), random.Random(0)
+    drawn = [SPACE.random(rng) for _ in range(100)]
+
+    def bound_ms(network):
+        return table.calibration.offset_ms + sum(map(part_ms, network_parts(network, 64, 10)))
+
+    assert bound_ms(SPACE.smallest()) == pytest.approx(table.predict(SPACE.smallest()))
+    assert bound_ms(SPACE.largest()) < 0.99 * table.predict(SPACE.largest())
+    known = [net for net in drawn if not table.missing_parts(net)]
+    assert known and all(bound_ms(net) <= table.predict(net) + 1e-9 for net in known)
+
+
 def test_a_prediction_has_an_interval():
     table = hand_table()
     latency_ms = table.predict(SPACE.smallest())
-    low, high = table.predict_interval(SPACE.smallest())
+    low, high = table.spread.interval_ms(latency_ms)
     assert low < latency_ms < high
     assert high / latency_ms == pytest.approx(latency_ms / low) == pytest.approx(math.exp(0.05))
 

@@ -1,12 +1,12 @@
 import pytest
 
+from efficientformer.arch.cost import weights_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import IMAGENET, QUICK, SearchSpace
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.anchors import choose_anchors
 from efficientformer.latency.tables.build import build_table
 from efficientformer.latency.tables.network_sample import spread_networks
-from efficientformer.latency.tables.table import weights_mib
 from efficientformer.latency.tables.unseen import UnseenNetwork, draw_unseen, measure_unseen, split_chunks
 from efficientformer.records import read_lines
 

@@ -4,10 +4,14 @@ MACs count convolutions, linear layers and the two matrix products of attention;
 are not counted, as in the paper's tables. Activations are what those put out, as timm counts them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from efficientformer.arch.parts import Grid, Part, network_parts, strided
 from efficientformer.arch.spec import MB3D, Architecture, AttnFFN, DownsampleAttention
+
+BYTES_PER_VALUE = 4
+"""In single precision."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,18 @@ def part_cost(part: Part) -> Cost:
             return Cost(part.width * part.num_classes, num_params, part.num_classes)
         case _:
             return Cost()
+
+
+def weights_mib(parts: Iterable[Part]) -> float:
+    """Size of the parts' weights in single precision."""
+    return sizes_mib(parts)[0]
+
+
+def sizes_mib(parts: Iterable[Part]) -> tuple[float, float]:
+    """Size of the parts' weights, and of all their activations for one image, in single precision."""
+    costs = [part_cost(part) for part in parts]
+    counts = sum(cost.num_params for cost in costs), sum(cost.num_activations for cost in costs)
+    return counts[0] * BYTES_PER_VALUE / 2**20, counts[1] * BYTES_PER_VALUE / 2**20
 
 
 def network_cost(

@@ -1,11 +1,12 @@
 """Verb `analyze`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from efficientformer.cli.options import DeviceOption, JsonOption, print_json
+from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions
 
 
@@ -15,7 +16,7 @@ def analyze(
     runtime: Annotated[tuple[str, ...], Parameter(negative_iterable=())] = ("onnxruntime",),
     device: DeviceOption = DeviceOptions(),
     threads: int = 1,
-    clock: Literal["cpu", "wall"] | None = None,
+    clock: Clock | None = None,
     resolution: int = 224,
     rounds: int = 60,
     network: Annotated[tuple[str, ...], Parameter(negative_iterable=())] = ("efficientformer_l1", "efficientformer_l3"),

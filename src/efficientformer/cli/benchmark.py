@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from efficientformer.cli.options import DeviceOption, JsonOption, print_json
+from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions
 
 UNBROKEN = 1000
@@ -16,7 +17,7 @@ def benchmark(
     suite: Literal["paper", "mobile"] | None = None,
     runtime: Annotated[tuple[str, ...], Parameter(name="--runtime", negative_iterable=())] = ("onnxruntime",),
     threads: int = 1,
-    clock: Literal["cpu", "wall"] | None = None,
+    clock: Clock | None = None,
     rounds: int = 40,
     resolution: int | None = None,
     reference: str | None = None,

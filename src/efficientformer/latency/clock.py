@@ -2,25 +2,25 @@
 
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from efficientformer.errors import LatencyError
 
 Clock = Literal["cpu", "wall"]
 ReadClock = Callable[[], int]
 
-_CLOCKS: dict[str, ReadClock] = {"cpu": time.thread_time_ns, "wall": time.perf_counter_ns}
+_READERS: dict[Clock, ReadClock] = {"cpu": time.thread_time_ns, "wall": time.perf_counter_ns}
 
 
-def clock_reader(clock: str) -> ReadClock:
+def clock_reader(clock: Clock) -> ReadClock:
     """The function that reads a clock, in nanoseconds: of the calling thread's computing, or of the wall."""
-    return _CLOCKS[clock]
+    return _READERS[clock]
 
 
 def check_clock(clock: str, threads: int) -> None:
     """Raise LatencyError for a clock that does not exist or does not fit the number of threads."""
-    if clock not in _CLOCKS:
-        raise LatencyError(f"There is no clock {clock!r}; the clocks are {' and '.join(sorted(_CLOCKS))}.")
+    if clock not in get_args(Clock):
+        raise LatencyError(f"There is no clock {clock!r}; the clocks are {' and '.join(get_args(Clock))}.")
     if clock == "cpu" and threads != 1:
         raise LatencyError(
             f"CPU time counts the calling thread only and says nothing about {threads} threads. "

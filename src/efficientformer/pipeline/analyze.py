@@ -11,7 +11,7 @@ from efficientformer.analysis.observations.measure import measure_observations
 from efficientformer.analysis.observations.plan import Observation, plan_observations
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
-from efficientformer.latency.devices import DeviceOptions, default_clock, open_device
+from efficientformer.latency.devices import DeviceOptions, open_device, resolve_clock
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.pipeline.run.console import RunConsole
@@ -40,7 +40,7 @@ class AnalysisRequest:
 
     @property
     def resolved_clock(self) -> Clock:
-        return self.clock or default_clock(self.device.device, self.runtimes, self.threads)
+        return resolve_clock(self.clock, self.device.device, self.runtimes, self.threads)
 
 
 def analyze(request: AnalysisRequest, console: RunConsole) -> tuple[dict[str, Any], Path]:

@@ -23,7 +23,7 @@ from efficientformer.analysis.comparison.record import (
 from efficientformer.analysis.comparison.suites import SUITES, find_suite, known_title
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
-from efficientformer.latency.devices import LOCAL, DeviceOptions, default_clock, open_device
+from efficientformer.latency.devices import LOCAL, DeviceOptions, open_device, resolve_clock
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import MIN_ROUNDS, check_rounds
 from efficientformer.pipeline.run.console import RunConsole
@@ -54,7 +54,7 @@ class BenchmarkRequest:
 
     @property
     def resolved_clock(self) -> Clock:
-        return self.clock or default_clock(self.device.device, self.runtimes, self.threads)
+        return resolve_clock(self.clock, self.device.device, self.runtimes, self.threads)
 
 
 @dataclass

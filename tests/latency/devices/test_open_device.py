@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.devices import DeviceOptions, counts_own_time, default_clock, open_device
+from efficientformer.latency.devices import DeviceOptions, counts_own_time, default_clock, open_device, resolve_clock
 from efficientformer.latency.devices.command import CommandDevice
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 
@@ -13,22 +13,22 @@ from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 )
 def test_what_is_no_device_is_refused_with_the_forms(device):
     with pytest.raises(UsageError, match=r"(?s)There is no device .*python:PATH.*ssh:USER@HOST.*adb:SERIAL.*command:"):
-        open_device(DeviceOptions(device), "onnxruntime")
+        open_device(DeviceOptions(device=device), "onnxruntime")
 
 
 def test_each_form_opens_its_device(monkeypatch):
-    local = open_device(DeviceOptions("local"), "onnxruntime", 2)
+    local = open_device(DeviceOptions(device="local"), "onnxruntime", 2)
     assert isinstance(local, OnnxRuntime) and local.threads == 2
-    command = open_device(DeviceOptions("command:./bench.sh --fast"), "onnxruntime", 3)
+    command = open_device(DeviceOptions(device="command:./bench.sh --fast"), "onnxruntime", 3)
     assert isinstance(command, CommandDevice) and command.threads == 3
     monkeypatch.setenv("PATH", "")
     for device in ("adb", "adb:8A1X0"):
         with pytest.raises(LatencyError, match="adb cannot be started"):
-            open_device(DeviceOptions(device), "onnxruntime")
+            open_device(DeviceOptions(device=device), "onnxruntime")
 
 
 def test_another_python_runs_the_runtime():
-    device = open_device(DeviceOptions(f"python:{sys.executable}"), "onnxruntime")
+    device = open_device(DeviceOptions(device=f"python:{sys.executable}"), "onnxruntime")
     here = OnnxRuntime(1)
     assert device.describe()["version"] == here.describe()["version"] and device.machine() == here.machine()
 
@@ -36,11 +36,11 @@ def test_another_python_runs_the_runtime():
 def test_what_only_phones_have_is_refused_elsewhere():
     for given in ({"device_program": "/data/local/tmp/bench"}, {"device_cores": "f0"}):
         with pytest.raises(UsageError, match="--device local takes neither"):
-            open_device(DeviceOptions("local", **given), "onnxruntime")
+            open_device(DeviceOptions(device="local", **given), "onnxruntime")
     with pytest.raises(UsageError, match="at least one thread"):
-        open_device(DeviceOptions("adb"), "onnxruntime", 0)
+        open_device(DeviceOptions(device="adb"), "onnxruntime", 0)
     with pytest.raises(UsageError, match="onnxruntime, litert, ncnn"):
-        open_device(DeviceOptions("adb"), "openvino")
+        open_device(DeviceOptions(device="adb"), "openvino")
 
 
 def test_cpu_time_is_told_where_our_own_code_reads_the_clock():
@@ -56,3 +56,5 @@ def test_the_clock_is_wall_time_unless_one_thread_of_ours_does_all_the_work():
     assert default_clock("local", ["onnxruntime"], 2) == "wall"
     assert default_clock("local", ["onnxruntime", "cuda"], 1) == "wall"
     assert default_clock("adb", ["onnxruntime"], 1) == "wall"
+    assert resolve_clock(None, "local", ["onnxruntime"], 1) == "cpu"
+    assert resolve_clock("wall", "local", ["onnxruntime"], 1) == "wall"

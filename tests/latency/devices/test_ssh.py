@@ -72,7 +72,7 @@ def open_board(pauses=(0.0, 0.0), host="board"):
 
 
 def test_networks_run_on_the_far_side(ssh, onnx_file):
-    board = open_device(DeviceOptions(f"ssh:me@board:{PYTHON}"), "onnxruntime")
+    board = open_device(DeviceOptions(device=f"ssh:me@board:{PYTHON}"), "onnxruntime")
     here = OnnxRuntime(1)
     assert board.describe() == here.describe() and board.machine() == here.machine()
     network = board.open(onnx_file, SHAPE)

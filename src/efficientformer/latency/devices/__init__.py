@@ -4,7 +4,8 @@ A device is a `Runtime` whose networks run elsewhere. A further one is a file an
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
 
 from efficientformer.errors import UsageError
 from efficientformer.latency.clock import Clock
@@ -22,16 +23,21 @@ FORMS = """\
   command:PROGRAM    any program that times a model file and prints JSON, such as command:./bench.sh"""
 
 
-@dataclass(frozen=True)
-class DeviceOptions:
-    """The device that networks are timed on, and what it takes to reach it."""
+class DeviceOptions(BaseModel):
+    """The device that networks are timed on, and what it takes to reach it.
+
+    Groups of settings that name a device derive from this one; the texts are the help of the command line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: str = LOCAL
-    """Where networks are timed: local, python:PATH, ssh:USER@HOST, adb, adb:SERIAL (a phone) or command:PROGRAM."""
+    """Where networks are timed: local, python:PATH (another environment), ssh:USER@HOST, adb or adb:SERIAL (a phone),
+    command:PROGRAM (any program that prints JSON); see docs/devices.md."""
     device_program: str | None = None
-    """Where the runtime's benchmark program lies on a phone; its own name in /data/local/tmp by default."""
+    """Path of the runtime's benchmark program on the phone; its usual name in /data/local/tmp by default."""
     device_cores: str | None = None
-    """Cores of a phone that may be used, as a hexadecimal mask for taskset, such as f0."""
+    """Cores of the phone to use, as a hexadecimal mask for taskset, such as f0."""
     litert_python: str | None = None
     """Python that has litert-torch, which makes the files for runtime litert; this one by default."""
 
@@ -89,6 +95,11 @@ def open_device(options: DeviceOptions, runtime: str, threads: int = 1) -> Runti
 
             return CommandDevice(command, threads, litert_python)
     raise UsageError(f"There is no device {device!r}. A device is one of\n{FORMS}")
+
+
+def resolve_clock(clock: Clock | None, device: str, runtimes: Iterable[str], threads: int) -> Clock:
+    """The clock asked for, else the default one: see `default_clock`."""
+    return clock or default_clock(device, runtimes, threads)
 
 
 def default_clock(device: str, runtimes: Iterable[str], threads: int) -> Clock:

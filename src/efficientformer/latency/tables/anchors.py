@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork
+from efficientformer.latency.tables.error import MeasuredNetwork
+from efficientformer.latency.tables.table import LatencyTable
 
 NUM_ANCHORS = 4
 MAX_DISAGREEMENT = 0.15

@@ -7,7 +7,6 @@ from scipy.special import lambertw
 
 from efficientformer.errors import LatencyError
 
-BYTES_PER_VALUE = 4
 ACTIVATIONS_COUNT = 4
 """How often a call's activations count beside its weights: they are written and read, as is what stands between them.
 Two to six did about as well on twenty tables of one machine, and not to count them worse (benchmarks/LOG.md)."""

@@ -14,8 +14,9 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.entries import Entry, part_from_key
+from efficientformer.latency.tables.error import MeasuredNetwork
 from efficientformer.latency.tables.fit import recalibrated_table
-from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork
+from efficientformer.latency.tables.table import LatencyTable
 
 NUM_RANDOM_NETWORKS = 200
 LEAST_NOISE = 1e-3

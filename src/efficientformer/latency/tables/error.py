@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import kendalltau, t
 
+from efficientformer.arch.spec import Architecture
 from efficientformer.latency.tables.calibration import Calibration, Spread
-from efficientformer.latency.tables.table import ErrorSummary
 
 MIN_NETWORKS_FOR_CHOICE = 6
 WORTHWHILE = 0.9
@@ -26,6 +25,35 @@ COVERED = 0.95
 SINGULAR = 1e-9
 UnpaidMib = Mapping[float, np.ndarray]
 """Per network, by MiB of the cache, its weights that miss the cache, less those that its entries have paid for."""
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """A whole network: the median measured, its 95 % interval, and what was predicted.
+
+    `held_out` networks were predicted by a calibration fitted without them, so they tell the table's error.
+    """
+
+    architecture: Architecture
+    measured_ms: float
+    interval_ms: tuple[float, float]
+    predicted_ms: float
+    held_out: bool = False
+
+    @property
+    def error_percent(self) -> float:
+        """How far the prediction lies from the measurement, in percent of the measurement; positive is too slow."""
+        return 100.0 * (self.predicted_ms / self.measured_ms - 1.0)
+
+
+@dataclass(frozen=True)
+class ErrorSummary:
+    """Error over held-out networks: percent of the measured latency, and Kendall's tau of the two orders."""
+
+    mean_percent: float
+    max_percent: float
+    kendall_tau: float
+    num_networks: int
 
 
 @dataclass(frozen=True)
@@ -99,6 +127,8 @@ def fit_spread(predicted_ms: ArrayLike, measured_ms: ArrayLike, held_out: ArrayL
 
     `held_out` marks the networks whose prediction had not seen them; the range comes from all.
     """
+    from scipy.stats import t  # Slow to import, and not needed to load a table.
+
     measured, told = np.asarray(measured_ms, float), np.asarray(held_out, bool)
     logs = np.log(measured[told] / np.asarray(predicted_ms, float)[told])
     quantile = float(t.ppf((1 + COVERED) / 2, len(logs)))
@@ -109,6 +139,8 @@ def fit_spread(predicted_ms: ArrayLike, measured_ms: ArrayLike, held_out: ArrayL
 
 def summarize_error(measured_ms: ArrayLike, predicted_ms: ArrayLike) -> ErrorSummary:
     """Mean and largest error in percent of the measured latency, and Kendall's tau (0 for fewer than two networks)."""
+    from scipy.stats import kendalltau  # Slow to import, and not needed to load a table.
+
     measured, predicted = np.asarray(measured_ms), np.asarray(predicted_ms)
     percent = 100.0 * np.abs(predicted / measured - 1.0)
     statistic = kendalltau(measured, predicted)[0] if len(measured) > 1 else 0.0

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.arch.spec import Architecture
-from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.tables.anchors import check_agreement, choose_anchors, drift
 from efficientformer.latency.tables.build import CHAIN_LENGTH, ROUNDS
-from efficientformer.latency.tables.chains import Formula, chain_name
+from efficientformer.latency.tables.chains import Chain, Formula, chain_name
 from efficientformer.latency.tables.fit import chains_of, fit_entries
 from efficientformer.latency.tables.formulas import architecture_formulas
-from efficientformer.latency.tables.preparation import prepare_architecture, prepare_chain
-from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork
-from efficientformer.latency.timing.calm import counted_samples, num_missing, time_until_calm
-from efficientformer.latency.timing.partial import PartialRounds
-from efficientformer.latency.timing.quiet import quiet_median, resampled_quiet_medians
+from efficientformer.latency.tables.preparation import preparations
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.latency.timing.session import TimedSession
 from efficientformer.latency.timing.timer import Progress
 from efficientformer.provenance import provenance
 
@@ -51,31 +48,23 @@ def extend_table(
         return table
     table.check_device(runtime.machine(), runtime.describe())
     chains, anchors = chains_of(formulas), choose_anchors(table)
-    names = [*map(chain_name, chains), *(f"anchor: {anchor.architecture}" for anchor in anchors)]
     origin = provenance(runtime.machine())
-    about = [runtime.describe(), origin["machine"], origin["versions"], table.resolution, table.num_classes]
-    partial = PartialRounds(partial_path, about, names)
-    if num_missing(partial.rounds, rounds):
-        candidates: dict[str, Prepared] = {}
-        for name, item in zip(names, (*chains, *anchors), strict=True):
-            if isinstance(item, MeasuredNetwork):
-                candidates[name] = prepare_architecture(item.architecture, table.resolution, table.num_classes, runtime)
-            else:
-                candidates[name] = prepare_chain(item, runtime)
-        time_until_calm(
-            candidates,
-            partial,
-            rounds=rounds,
-            clock=table.clock,
-            threads=table.threads,
-            seed=seed,
-            progress=progress,
-        )
-    samples = counted_samples(partial.rounds)
-    medians, resampled = quiet_median(samples), resampled_quiet_medians(samples)
-    check_agreement(anchors, medians[len(chains) :])
-    scale = 1 / drift(anchors, medians[len(chains) :])
-    measured = fit_entries(formulas, chains, medians, resampled, num_rounds=len(samples))
+    items: dict[str, Chain | Architecture] = {chain_name(chain): chain for chain in chains}
+    items |= {f"anchor: {anchor.architecture}": anchor.architecture for anchor in anchors}
+    session = TimedSession(
+        preparations(items, table.resolution, table.num_classes, runtime),
+        clock=table.clock,
+        threads=table.threads,
+        about=[runtime.describe(), origin["machine"], origin["versions"], table.resolution, table.num_classes],
+        partial_path=partial_path,
+        seed=seed,
+    )
+    session.take(rounds, progress=progress)
+    medians = session.medians()
+    anchors_ms = medians.latencies_ms[len(chains) :]
+    check_agreement(anchors, anchors_ms)
+    scale = 1 / drift(anchors, anchors_ms)
+    measured = fit_entries(formulas, chains, medians)
     added = {key: entry.scaled(scale) for key, entry in measured.items()}
     history: dict[str, Any] = {"what": "extended", "entries": list(added), "scale": scale, "provenance": origin}
     return replace(table, entries={**table.entries, **added}, history=(*table.history, history))

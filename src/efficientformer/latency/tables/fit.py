@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import Grid, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
@@ -16,6 +17,7 @@ from efficientformer.latency.tables.chains import Chain, Formula, chain_name
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.error import (
     CACHES_MIB,
+    MeasuredNetwork,
     calibrated_ms,
     cross_predictions,
     fit_calibration,
@@ -25,8 +27,9 @@ from efficientformer.latency.tables.error import (
 from efficientformer.latency.tables.formulas import table_formulas
 from efficientformer.latency.tables.interpolation import PartFigures
 from efficientformer.latency.tables.network_sample import spread_networks
-from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork, sizes_mib, unpaid_mib
-from efficientformer.latency.timing.quiet import percentile_interval, quiet_median, resampled_quiet_medians
+from efficientformer.latency.tables.table import LatencyTable, unpaid_mib
+from efficientformer.latency.timing.quiet import percentile_interval
+from efficientformer.latency.timing.session import Medians
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class TablePlan:
     formulas: dict[str, Formula]
     chains: tuple[Chain, ...]
     networks: tuple[Architecture, ...]
+
+    @property
+    def items(self) -> tuple[Chain | Architecture, ...]:
+        return (*self.chains, *self.networks)
 
     @property
     def names(self) -> list[str]:
@@ -85,12 +92,10 @@ def fit_table(
     provenance: dict[str, Any],
 ) -> LatencyTable:
     """The table from samples (rounds, candidates), in the order of `plan.names`."""
-    samples = np.asarray(samples_ms, dtype=float)
-    medians, resampled = quiet_median(samples), resampled_quiet_medians(samples)
-    intervals = percentile_interval(resampled[:, len(plan.chains) :]).T
+    medians, num_chains = Medians(samples_ms), len(plan.chains)
     return calibrated_table(
-        fit_entries(plan.formulas, plan.chains, medians, resampled, num_rounds=len(samples)),
-        NetworkTimes(plan.networks, medians[len(plan.chains) :], intervals),
+        fit_entries(plan.formulas, plan.chains, medians),
+        NetworkTimes(plan.networks, medians.latencies_ms[num_chains:], medians.intervals_ms[num_chains:]),
         space=plan.space,
         resolution=plan.resolution,
         num_classes=plan.num_classes,
@@ -170,23 +175,17 @@ def recalibrated_table(
     )
 
 
-def fit_entries(
-    formulas: Mapping[str, Formula],
-    chains: Sequence[Chain],
-    medians: np.ndarray,
-    resampled: np.ndarray,
-    *,
-    num_rounds: int,
-) -> dict[str, Entry]:
-    """Entries from the medians (candidates,) and resampled medians (resamples, candidates), chains first in both."""
+def fit_entries(formulas: Mapping[str, Formula], chains: Sequence[Chain], medians: Medians) -> dict[str, Entry]:
+    """Entries from the medians of candidates, of which the chains are the first."""
     column = {chain: index for index, chain in enumerate(chains)}
     entries = {}
     for key, formula in formulas.items():
         columns = [column[chain] for chain in formula.weights]
         weights = np.array(list(formula.weights.values()))
-        low, high = percentile_interval(resampled[:, columns] @ weights)
+        latency_ms = float(medians.latencies_ms[columns] @ weights)
+        low, high = percentile_interval(medians.resampled_ms[:, columns] @ weights)
         chains_mib = tuple((share, *sizes_mib(chain)) for chain, share in formula.weights.items())
-        entries[key] = Entry(float(medians[columns] @ weights), (float(low), float(high)), num_rounds, chains_mib)
+        entries[key] = Entry(latency_ms, (float(low), float(high)), medians.num_rounds, chains_mib)
     return entries
 
 

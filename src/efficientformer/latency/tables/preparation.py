@@ -4,7 +4,8 @@ Latency does not depend on what the weights are, as long as no product of them b
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.tables.chains import Chain
+from efficientformer.latency.timing.session import Prepare
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.forms import DeployForms, forms_of
 from efficientformer.models.deploy.fuse import fuse_in_place
@@ -21,6 +23,18 @@ from efficientformer.models.parts import build_part, part_input_shape
 
 LAYER_SCALE = 0.5
 """Far from zero, where new networks have it, and so from denormal numbers."""
+
+
+def preparations(
+    items: Mapping[str, Chain | Architecture], resolution: int | Grid, num_classes: int, runtime: Runtime
+) -> dict[str, Prepare]:
+    """By name of a chain or network, the function that prepares it."""
+    return {
+        name: partial(prepare_architecture, item, resolution, num_classes, runtime)
+        if isinstance(item, Architecture)
+        else partial(prepare_chain, item, runtime)
+        for name, item in items.items()
+    }
 
 
 def prepare_chain(chain: Chain, runtime: Runtime) -> Prepared:

@@ -4,55 +4,27 @@ A plain JSON record that carries its device and its own error on networks it has
 prediction may be off, and that refuses questions it cannot answer. No torch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from efficientformer import provenance as origin
-from efficientformer.arch.cost import part_cost
+from efficientformer.arch.cost import sizes_mib, weights_mib
 from efficientformer.arch.parts import Grid, Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import ArchitectureError, LatencyError, RecordError
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.tables.calibration import BYTES_PER_VALUE, Calibration, Spread, missed_mib
+from efficientformer.latency.tables.calibration import Calibration, Spread, missed_mib
 from efficientformer.latency.tables.entries import Entry
+from efficientformer.latency.tables.error import ErrorSummary, MeasuredNetwork
 from efficientformer.latency.tables.interpolation import PartFigures, knot_errors
 from efficientformer.latency.tables.staircases import find_steps
 from efficientformer.records import read_record, write_record
 
 FORMAT = 4
-
-
-@dataclass(frozen=True)
-class MeasuredNetwork:
-    """A whole network: the median measured, its 95 % interval, and what was predicted.
-
-    `held_out` networks were predicted by a calibration fitted without them, so they tell the table's error.
-    """
-
-    architecture: Architecture
-    measured_ms: float
-    interval_ms: tuple[float, float]
-    predicted_ms: float
-    held_out: bool = False
-
-    @property
-    def error_percent(self) -> float:
-        """How far the prediction lies from the measurement, in percent of the measurement; positive is too slow."""
-        return 100.0 * (self.predicted_ms / self.measured_ms - 1.0)
-
-
-@dataclass(frozen=True)
-class ErrorSummary:
-    """Error over held-out networks: percent of the measured latency, and Kendall's tau of the two orders."""
-
-    mean_percent: float
-    max_percent: float
-    kendall_tau: float
-    num_networks: int
 
 
 @dataclass(frozen=True)
@@ -90,10 +62,6 @@ class LatencyTable:
         )
         return calibration.latency_ms(sum_ms, unpaid)
 
-    def predict_interval(self, architecture: Architecture) -> tuple[float, float]:
-        """95 % interval, in milliseconds, of what the network is going to be measured at. Raises as `predict` does."""
-        return self.spread.interval_ms(self.predict(architecture))
-
     def part_latency_ms(self, part: Part) -> float:
         """The part alone, before calibration, interpolated between the measured widths of its family."""
         try:
@@ -105,9 +73,22 @@ class LatencyTable:
                 "network, or have its missing parts measured with 'efficientformer table predict --extend'."
             ) from error
 
-    def part_paid_mib(self, part: Part) -> float:
-        """MiB of weights that miss the calibration's cache in `part_latency_ms` already. Raises KeyError."""
-        return self._paid.of(part)
+    def part_bound_ms(self, space: SearchSpace) -> Callable[[Part], float]:
+        """Latency of a part such that sums over parts are a lower bound of the latency of any network of the space.
+
+        The calibration's `offset_ms`, which is of the network, is not included. What a network's weights cost beyond
+        its entries does not add up over its parts, since a larger network misses a larger share of them. Here a part
+        costs what it would at the share that the smallest network misses.
+        """
+        calibration = replace(self.calibration, offset_ms=0.0)
+        smallest = sizes_mib(network_parts(space.smallest(), self.resolution, self.num_classes))
+        share = missed_mib(*smallest, calibration.cache_mib) / smallest[0]
+
+        def part_ms(part: Part) -> float:
+            unpaid = share * weights_mib([part]) - self._paid.of(part)
+            return calibration.latency_ms(self.part_latency_ms(part), unpaid)
+
+        return part_ms
 
     def missing_parts(self, architecture: Architecture) -> list[Part]:
         """The network's parts, each once, that the table has no answer for."""
@@ -213,18 +194,6 @@ class LatencyTable:
             return cls.from_json(content)
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
-
-
-def weights_mib(parts: Iterable[Part]) -> float:
-    """Size of the parts' weights in single precision."""
-    return sizes_mib(parts)[0]
-
-
-def sizes_mib(parts: Iterable[Part]) -> tuple[float, float]:
-    """Size of the parts' weights, and of all their activations for one image, in single precision."""
-    costs = [part_cost(part) for part in parts]
-    counts = sum(cost.num_params for cost in costs), sum(cost.num_activations for cost in costs)
-    return counts[0] * BYTES_PER_VALUE / 2**20, counts[1] * BYTES_PER_VALUE / 2**20
 
 
 def unpaid_mib(parts: Sequence[Part], sizes: tuple[float, float], paid_mib: PartFigures, cache_mib: float) -> float:

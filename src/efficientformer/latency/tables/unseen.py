@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from efficientformer.arch.cost import network_cost
+from efficientformer.arch.cost import network_cost, weights_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.tables.anchors import choose_anchors, drift
-from efficientformer.latency.tables.build import ROUNDS, sample_ms
+from efficientformer.latency.tables.build import ROUNDS
+from efficientformer.latency.tables.error import MeasuredNetwork
 from efficientformer.latency.tables.network_sample import spread_networks
-from efficientformer.latency.tables.preparation import prepare_architecture
-from efficientformer.latency.tables.table import LatencyTable, MeasuredNetwork, weights_mib
-from efficientformer.latency.timing.calm import CALM, counted_samples, num_missing, time_until_calm
-from efficientformer.latency.timing.partial import PartialRounds
-from efficientformer.latency.timing.quiet import percentile_interval, quiet_median, resampled_quiet_medians
+from efficientformer.latency.tables.preparation import preparations
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.latency.timing.calm import CALM
+from efficientformer.latency.timing.session import Medians, TimedSession
 from efficientformer.latency.timing.timer import Progress
 
 CHUNK_MIB = 1500.0
@@ -91,37 +91,37 @@ def measure_unseen(
     does.
     """
     anchors = choose_anchors(table)
-    found: dict[Architecture, UnseenNetwork] = {}
     chunks = split_chunks(table, architectures, chunk_mib)
     timed = [[*(anchor.architecture for anchor in anchors), *chunk] for chunk in chunks]
-    about = [runtime.describe(), runtime.machine(), table.resolution, table.num_classes, table.clock]
-    partials = [
-        PartialRounds(partial_folder and partial_folder / f"chunk-{number}.jsonl", about, _names(networks))
+    sessions = [
+        _session(table, networks, runtime, seed + number, partial_folder and partial_folder / f"chunk-{number}.jsonl")
         for number, networks in enumerate(timed)
     ]
     waiting = list(range(len(chunks)))
     for visit in range(most_visits):
         for turn, number in enumerate(waiting):
-            told = None if progress is None else _within(progress, turn, len(waiting), visit)
-            _time_chunk(table, timed[number], runtime, (visit + 1) * rounds, seed + number, partials[number], told)
-        waiting = [number for number in waiting if _drift(anchors, partials[number]) > CALM]
+            sessions[number].take(
+                (visit + 1) * rounds,
+                largest=_largest(table, timed[number]),
+                progress=None if progress is None else _within(progress, turn, len(waiting), visit),
+            )
+        waiting = [number for number in waiting if _drift(anchors, sessions[number].medians()) > CALM]
+    unseen: dict[Architecture, UnseenNetwork] = {}
     for number, chunk in enumerate(chunks):
-        samples = counted_samples(partials[number].rounds)
-        medians = quiet_median(samples)
-        intervals = percentile_interval(resampled_quiet_medians(samples)).T
-        chunk_drift = _drift(anchors, partials[number])
+        medians = sessions[number].medians()
         for index, architecture in enumerate(chunk, start=len(anchors)):
             predicted_ms = table.predict(architecture)
-            found[architecture] = UnseenNetwork(
+            low, high = medians.intervals_ms[index]
+            unseen[architecture] = UnseenNetwork(
                 architecture=architecture,
-                measured_ms=float(medians[index]),
-                interval_ms=(float(intervals[index, 0]), float(intervals[index, 1])),
+                measured_ms=float(medians.latencies_ms[index]),
+                interval_ms=(float(low), float(high)),
                 predicted_ms=predicted_ms,
                 predicted_interval_ms=table.spread.interval_ms(predicted_ms),
                 chunk=number,
-                drift=chunk_drift,
+                drift=_drift(anchors, medians),
             )
-    return [found[architecture] for architecture in architectures]
+    return [unseen[architecture] for architecture in architectures]
 
 
 def split_chunks(
@@ -137,41 +137,31 @@ def split_chunks(
     return [ordered[start::count] for start in range(count)]
 
 
-def _time_chunk(
-    table: LatencyTable,
-    architectures: Sequence[Architecture],
-    runtime: Runtime,
-    rounds: int,
-    seed: int,
-    partial: PartialRounds,
-    progress: Progress | None,
-) -> None:
-    """Rounds into `partial`, until it has as many; sessions are gone when this returns."""
-    if num_missing(partial.rounds, rounds):
-        names = _names(architectures)
-        candidates = {
-            name: prepare_architecture(architecture, table.resolution, table.num_classes, runtime)
-            for name, architecture in zip(names, architectures, strict=True)
-        }
-        slowest = max(architectures, key=lambda net: network_cost(net, table.resolution, table.num_classes).macs)
-        time_until_calm(
-            candidates,
-            partial,
-            rounds=rounds,
-            clock=table.clock,
-            threads=table.threads,
-            seed=seed,
-            min_sample_ms=sample_ms(candidates[names[architectures.index(slowest)]], table.clock, table.threads),
-            progress=progress,
-        )
+def _session(
+    table: LatencyTable, architectures: Sequence[Architecture], runtime: Runtime, seed: int, partial_path: Path | None
+) -> TimedSession:
+    return TimedSession(
+        preparations(_named(architectures), table.resolution, table.num_classes, runtime),
+        clock=table.clock,
+        threads=table.threads,
+        about=[runtime.describe(), runtime.machine(), table.resolution, table.num_classes, table.clock],
+        partial_path=partial_path,
+        seed=seed,
+    )
 
 
-def _drift(anchors: Sequence[MeasuredNetwork], partial: PartialRounds) -> float:
-    return drift(anchors, quiet_median(counted_samples(partial.rounds))[: len(anchors)])
+def _named(architectures: Sequence[Architecture]) -> dict[str, Architecture]:
+    return {f"{index}: {architecture}": architecture for index, architecture in enumerate(architectures)}
 
 
-def _names(architectures: Sequence[Architecture]) -> list[str]:
-    return [f"{index}: {architecture}" for index, architecture in enumerate(architectures)]
+def _largest(table: LatencyTable, architectures: Sequence[Architecture]) -> str:
+    """The name of the network with most MACs."""
+    named = _named(architectures)
+    return max(named, key=lambda name: network_cost(named[name], table.resolution, table.num_classes).macs)
+
+
+def _drift(anchors: Sequence[MeasuredNetwork], medians: Medians) -> float:
+    return drift(anchors, medians.latencies_ms[: len(anchors)])
 
 
 def _within(progress: Progress, turn: int, total: int, visit: int) -> Progress:

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Runtime
-from efficientformer.latency.timing.calm import MAX_REDONE_SHARE, calm_rounds, counted_rounds, time_until_calm
+from efficientformer.latency.timing.calm import MAX_REDONE_SHARE
 from efficientformer.latency.timing.conditions import conditions_at
 from efficientformer.latency.timing.measurement import Measurement, paired_ratio
-from efficientformer.latency.timing.partial import PartialRounds
+from efficientformer.latency.timing.session import TimedSession
 from efficientformer.latency.timing.timer import MIN_SAMPLE_MS, Progress
 from efficientformer.provenance import provenance
 
@@ -65,23 +64,20 @@ def measure_networks(
     if reference is not None and reference not in subjects:
         raise LatencyError(f"The reference {reference!r} is not among the networks: {', '.join(subjects)}.")
     origins = {name: provenance(subject.runtime.machine()) for name, subject in subjects.items()}
-    partial = PartialRounds(partial_path, _about(subjects, origins, clock, min_sample_ms), list(subjects))
-    if "before" not in partial.notes:
-        partial.note(before=_conditions(subjects))
+    session = TimedSession(
+        {name: partial(_prepared, subject) for name, subject in subjects.items()},
+        clock=clock,
+        threads=threads,
+        about=_about(subjects, origins, clock, min_sample_ms),
+        partial_path=partial_path,
+        seed=seed,
+    )
+    if "before" not in session.partial.notes:
+        session.partial.note(before=_conditions(subjects))
     most_rounds = most_rounds or MAX_EXTENSION * rounds
     while True:
-        time_until_calm(
-            {name: subject.prepared for name, subject in subjects.items()},
-            partial,
-            rounds=rounds,
-            clock=clock,
-            threads=threads,
-            seed=seed,
-            min_sample_ms=min_sample_ms,
-            most_redone=most_redone,
-            progress=progress,
-        )
-        measurements = _measurements(subjects, partial, clock, reference, origins, rounds)
+        session.take(rounds, min_sample_ms=min_sample_ms, most_redone=most_redone, progress=progress)
+        measurements = _measurements(subjects, session, clock, reference, origins, rounds)
         if decided is None or decided(measurements) or rounds >= most_rounds:
             return measurements
         # Doubled, since whoever looks often enough sees what is not there.
@@ -96,15 +92,15 @@ def check_rounds(rounds: int) -> None:
 
 def _measurements(
     subjects: Mapping[str, Subject],
-    partial: PartialRounds,
+    session: TimedSession,
     clock: Clock,
     reference: str | None,
     origins: Mapping[str, dict[str, Any]],
     rounds: int,
 ) -> dict[str, Measurement]:
-    samples_ms, warm_up = partial.samples_ms(), partial.notes["warm_up"]
-    num_calm, counted = int(calm_rounds(partial.rounds).sum()), counted_rounds(partial.rounds)
-    before, after = partial.notes["before"], _conditions(subjects)
+    samples_ms, warm_up = session.partial.samples_ms(), session.warm_up
+    disturbed_rounds, is_calm = tuple(session.disturbed_rounds), session.is_calm(rounds)
+    before, after = session.partial.notes["before"], _conditions(subjects)
     return {
         name: Measurement(
             samples_ms=tuple(samples_ms[name]),
@@ -117,14 +113,18 @@ def _measurements(
             resolution=(subject.input_shape[2], subject.input_shape[3]),
             provenance=origins[name],
             ratio=None if reference is None else paired_ratio(samples_ms[name], samples_ms[reference], reference),
-            disturbed_rounds=tuple(map(int, np.flatnonzero(~counted))),
-            calm=num_calm >= rounds,
+            disturbed_rounds=disturbed_rounds,
+            calm=is_calm,
             settled=warm_up[name]["settled"],
             conditions={"before": before[name], "after": after[name]},
             memory_mib=getattr(subject.prepared, "memory_mib", None),
         )
         for name, subject in subjects.items()
     }
+
+
+def _prepared(subject: Subject) -> Prepared:
+    return subject.prepared
 
 
 def _conditions(subjects: Mapping[str, Subject]) -> dict[str, dict[str, Any] | None]:

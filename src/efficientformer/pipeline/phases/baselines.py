@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from efficientformer.arch.cost import network_cost
-from efficientformer.arch.parts import Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
-from efficientformer.latency.tables.calibration import missed_mib
-from efficientformer.latency.tables.table import LatencyTable, sizes_mib, weights_mib
+from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import BASELINES, SLIM
@@ -179,26 +177,14 @@ def _surrogate_record(search: _Search, surrogate: AdditiveSurrogate, found: Subn
 
 
 def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) -> Subnet:
-    """The optimum by the table's own sum, or a bound on it.
-
-    What a network's weights cost beyond its entries does not add up over its parts: a larger network misses a larger
-    share of them. Here they cost what they would at the share of the smallest network, so none that is within the
-    budget is left out.
-    """
-    table, calibration = search.table, search.table.calibration
-    smallest = sizes_mib(network_parts(search.space.smallest(), table.resolution, table.num_classes))
-    share = missed_mib(*smallest, calibration.cache_mib) / smallest[0]
-
-    def part_ms(part: Part) -> float:
-        unpaid_mib = share * weights_mib([part]) - table.part_paid_mib(part)
-        return calibration.scale * table.part_latency_ms(part) + calibration.ms_per_mib * unpaid_mib
-
+    """The optimum by the table's own sum, or by a lower bound on it, which leaves out no network within the budget."""
+    table = search.table
     return best_subnet(
         search.space,
         surrogate,
-        part_ms,
+        table.part_bound_ms(search.space),
         resolution=table.resolution,
         num_classes=table.num_classes,
         # The found network is within the budget to the last bit, whatever the order of the sum.
-        budget_ms=budget_ms * (1 + 1e-9) - calibration.offset_ms,
+        budget_ms=budget_ms * (1 + 1e-9) - table.calibration.offset_ms,
     )

@@ -70,7 +70,7 @@ class Workspace:
     @cached_property
     def runtime(self) -> "Runtime":
         settings = self.settings
-        options = DeviceOptions(settings.device, settings.device_program, settings.device_cores, settings.litert_python)
+        options = DeviceOptions(**{name: getattr(settings, name) for name in DeviceOptions.model_fields})
         return open_device(options, settings.runtime, settings.threads)
 
     @cached_property

@@ -8,7 +8,7 @@ more than its limit, slimming goes on to weights that are smaller by as much.
 import sys
 from pathlib import Path
 
-from efficientformer.arch.cost import network_cost
+from efficientformer.arch.cost import network_cost, weights_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError, UsageError
@@ -16,7 +16,6 @@ from efficientformer.export.formats.format import written_file
 from efficientformer.export.formats.onnx import ONNX
 from efficientformer.latency.devices import LOCAL, DeviceOptions, open_device
 from efficientformer.latency.tables.preparation import untrained_network
-from efficientformer.latency.tables.table import weights_mib
 from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.latency.worker.runtime import WorkerRuntime
 from efficientformer.pipeline.run.workspace import Workspace
@@ -82,7 +81,7 @@ class Limits:
         settings = self._workspace.settings
         device = f"python:{sys.executable}" if settings.device == LOCAL else settings.device
         if settings.runtime in PACKAGES:
-            options = DeviceOptions(device, litert_python=settings.litert_python)
+            options = DeviceOptions(device=device, litert_python=settings.litert_python)
             worker = open_device(options, settings.runtime, settings.threads)
             if isinstance(worker, WorkerRuntime):
                 return worker
