@@ -5,10 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from efficientformer.arch.spec import MB3D, MB4D, Architecture, block_from_json, block_to_json
-from efficientformer.arch.zoo import build_architecture
+from efficientformer.arch.zoo import Four, build_architecture
 from efficientformer.errors import ArchitectureError
-
-Four = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
