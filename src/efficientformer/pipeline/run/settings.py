@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from efficientformer.data.augmentation import Augmentation
 from efficientformer.latency.devices import default_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.scoring.score import Judge
 
 PresetName = Literal["quick", "standard", "imagenet", "fine_tune"]
-Augmentation = Literal["light", "standard", "strong"]
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
