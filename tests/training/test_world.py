@@ -19,19 +19,19 @@ import torch
 from torch import nn
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import EventLog
-from efficientformer.training.loop import Recipe, fit
+from efficientformer.training.loop import fit
+from efficientformer.training.recipe import Recipe
+from efficientformer.tasks.task import Task
 from efficientformer.training.world import join_world
 
 torch.set_num_threads(1)
 folder, world = Path(sys.argv[1]), join_world()
 
-class Sampled:
+class Sampled(Task):
     """One of two branches per step, by chance, so that the other has no gradient."""
     def loss(self, model, x, y, progress):
         branch = model[int(torch.rand(()) < 0.5)]
         return nn.functional.cross_entropy(branch(x.flatten(1)), y)
-    def logged(self):
-        return {}
 
 def batches_from(step):
     while True:

@@ -22,8 +22,9 @@ from efficientformer.search.scoring.accuracy import extract_network
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.scores import Scores, evaluate
 from efficientformer.tasks.classification.task import Classification
+from efficientformer.tasks.frozen_backbone import FrozenBackbone
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+from efficientformer.training.loop import seed_initial_weights
 from efficientformer.training.metrics_log import EventLog
 
 
@@ -34,6 +35,8 @@ def train_network(
     acted upon."""
     settings = workspace.settings.train
     num_classes = len(workspace.dataset.classes)
+    task = Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing))
+    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
         if epoch % settings.evaluate_every and epoch != settings.epochs:
@@ -43,7 +46,7 @@ def train_network(
     return fit_images(
         workspace,
         network,
-        Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing)),
+        FrozenBackbone(task, frozen_steps) if frozen_steps else task,
         workspace.training_images,
         settings,
         title=title,
@@ -52,7 +55,7 @@ def train_network(
         on_epoch=score,
         ema_decay=settings.ema_decay,
         layer_decay=settings.layer_decay,
-        frozen_steps=round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size)),
+        lr_hold_steps=frozen_steps,
     )
 
 
@@ -77,7 +80,7 @@ def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
 def new_network(workspace: Workspace, subnet: Subnet) -> Network:
     """With new weights that follow from the seed."""
     settings = workspace.settings
-    seed_step(settings.seed, INITIAL_WEIGHTS)
+    seed_initial_weights(settings.seed)
     return create_model(
         subnet.architecture,
         num_classes=len(workspace.dataset.classes),

@@ -76,6 +76,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         sampling=settings.sampling,
         elastic_width=settings.elastic_width,
         label_smoothing=settings.label_smoothing,
+        alpha_lr_scale=settings.alpha_lr / settings.lr,
         recompute=settings.recompute,
     )
     fit_images(
@@ -87,7 +88,6 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         title="training",
         checkpoint=CheckpointFile(run_dir.supernet_checkpoint, fingerprint),
         log=EventLog(run_dir.supernet_metrics),
-        alpha_lr_scale=settings.alpha_lr / settings.lr,
     )
     if not workspace.world.is_first:
         return

@@ -13,8 +13,9 @@ from efficientformer.pipeline.run.settings import TrainingSettings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.loop import Batches, Recipe, fit
+from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.recipe import Recipe
 
 
 def fit_images(
