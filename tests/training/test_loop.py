@@ -15,7 +15,7 @@ from efficientformer.tasks.frozen_backbone import FrozenBackbone
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import fit
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.recipe import Recipe
 from efficientformer.training.schedule import cosine_lr
@@ -70,7 +70,7 @@ def train(folder, *, kill_at=(), interval_s=0.0):
                 batches_from,
                 RECIPE,
                 checkpoint=checkpoint,
-                log=EventLog(folder / "metrics.jsonl"),
+                log=MetricsLog(folder / "metrics.jsonl"),
                 on_step=on_step,
                 on_epoch=lambda epoch, network: {"val_top1": float(network[2].weight.detach().sum())},
             )
@@ -124,7 +124,7 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy(tmp_path):
             batches_from,
             RECIPE,
             checkpoint=CheckpointFile(tmp_path / "checkpoint.pt", "run", interval_s=0),
-            log=EventLog(tmp_path / "metrics.jsonl"),
+            log=MetricsLog(tmp_path / "metrics.jsonl"),
         )
     state = CheckpointFile(tmp_path / "checkpoint.pt", "run").load()
     assert state["counters"]["step"] == 5, "the last good state is kept"
@@ -178,7 +178,7 @@ def test_frozen_steps_train_the_heads_alone_and_a_resumed_run_ends_alike(tmp_pat
             network = Network(SMALL_V2, num_classes=4, resolution=8)
             before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0)
-            recipe, log = replace(frozen, num_steps=num_steps), EventLog(folder / "metrics.jsonl")
+            recipe, log = replace(frozen, num_steps=num_steps), MetricsLog(folder / "metrics.jsonl")
             try:
                 fit(network, task, batches_from, recipe, checkpoint=checkpoint, log=log, on_step=on_step)
             except Killed:
@@ -211,7 +211,7 @@ def test_half_precision_is_of_products_and_not_of_weights(tmp_path, sampling):
 
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     recipe = Recipe(num_steps=6, steps_per_epoch=3, peak_lr=0.01, seed=3, precision="bf16")
-    log = EventLog(tmp_path / "metrics.jsonl")
+    log = MetricsLog(tmp_path / "metrics.jsonl")
     fit(supernet, task, batches, recipe, checkpoint=CheckpointFile(tmp_path / "checkpoint.pt", "run"), log=log)
     assert seen == {torch.bfloat16}
     for name, tensor in supernet.state_dict().items():

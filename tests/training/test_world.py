@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.loop import fit
 from efficientformer.training.recipe import Recipe
 from efficientformer.tasks.task import Task
@@ -47,7 +47,8 @@ recipe = Recipe(num_steps=12, steps_per_epoch=6, peak_lr=0.01, seed=3, ema_decay
 scored = []
 network = fit(
     model, Sampled(), batches_from, recipe,
-    checkpoint=CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0), log=EventLog(folder / "metrics.jsonl"),
+    checkpoint=CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0),
+    log=MetricsLog(folder / "metrics.jsonl"),
     on_epoch=lambda epoch, network: scored.append(epoch) or {}, world=world,
 )
 assert bool(scored) == world.is_first

@@ -201,11 +201,11 @@ class Network(OnHub, nn.Module):
         if self.head_dist is not None:
             self.head_dist = _linear(self.num_features, num_classes).to(like).train(self.training)
 
-    def freeze_backbone(self, frozen: bool = True) -> None:
+    def freeze_backbone(self, enable: bool = True) -> None:
         """Train the heads alone: all in front of them keeps its weights and its batch norm statistics."""
-        self.is_backbone_frozen = frozen
+        self.is_backbone_frozen = enable
         for part in (self.stem, self.stages, self.norm):
-            part.requires_grad_(not frozen)
+            part.requires_grad_(not enable)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:

@@ -23,7 +23,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import convert_state_dict, with_one_head, with_resized_bias
 
 NAMES = {f"ef_{name.removeprefix('efficientformer').removeprefix('_')}": name for name in ZOO}
-FOUND = "ef_network"
+ANY_ARCHITECTURE = "ef_network"
 
 _CFG = {
     "num_classes": 1000,
@@ -40,7 +40,7 @@ _CFG = {
 }
 default_cfgs = generate_default_cfgs(
     {
-        FOUND: dict(_CFG),
+        ANY_ARCHITECTURE: dict(_CFG),
         **{
             f"{ours}.snap_dist_in1k": {**_CFG, "hf_hub_id": f"timm/{name}.snap_dist_in1k"}
             for ours, name in NAMES.items()
@@ -105,4 +105,4 @@ def ef_network(pretrained: bool = False, *, architecture: Architecture | str | P
         except (OSError, ValueError) as error:
             raise ArchitectureError(f"{architecture} is no architecture.json ({error}).") from error
         architecture = Architecture.from_json(content.get("architecture", content))
-    return _create(FOUND, architecture, pretrained, options)
+    return _create(ANY_ARCHITECTURE, architecture, pretrained, options)

@@ -17,7 +17,7 @@ from torch import Tensor, nn, optim
 from efficientformer.errors import TrainingError
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.recipe import Recipe
 from efficientformer.training.world import World
@@ -63,7 +63,7 @@ def fit(
     recipe: Recipe,
     *,
     checkpoint: CheckpointFile,
-    log: EventLog,
+    log: MetricsLog,
     on_step: Callable[[int, float], None] | None = None,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
     world: World = World(),

@@ -7,7 +7,7 @@ from typing import Any
 from efficientformer.records import append_line, read_lines, write_text
 
 
-class EventLog:
+class MetricsLog:
     """Lines of `metrics.jsonl`; `rewind` drops those that a resumed run is about to write again."""
 
     def __init__(self, path: Path) -> None:

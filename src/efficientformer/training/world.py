@@ -53,13 +53,12 @@ class World:
         """Parameters that a step did not reach, such as those of paths not sampled, have none in any process."""
         self.average(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
 
-    def said_by_first(self, answer: bool) -> bool:
-        """The first process' answer, in all of them; they wait for it."""
-        if self.size == 1:
-            return answer
-        told = [answer]
-        dist.broadcast_object_list(told, src=0)
-        return told[0]
+    def broadcast_first(self, answer: bool) -> bool:
+        """The first process' answer, in every process; they wait for it."""
+        answers = [answer]
+        if self.size > 1:
+            dist.broadcast_object_list(answers, src=0)
+        return answers[0]
 
 
 def join_world() -> World:

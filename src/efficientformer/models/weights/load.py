@@ -64,8 +64,8 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
             state_dict = state_dict[wrapper]
     tensors = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
     converted = {ours: tensors[theirs] for theirs, ours in our_names(tensors).items()}
-    if strangers := [name for name, tensor in converted.items() if not isinstance(tensor, Tensor)]:
-        raise RecordError(f"The weights hold something other than a tensor under {strangers[0]}.")
+    if unknown := [name for name, tensor in converted.items() if not isinstance(tensor, Tensor)]:
+        raise RecordError(f"The weights hold something other than a tensor under {unknown[0]}.")
     # The official V2 keeps layer scales as (C, 1, 1).
     return {name: tensor.flatten() if "layer_scale" in name else tensor for name, tensor in converted.items()}
 

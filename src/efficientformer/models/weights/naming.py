@@ -135,7 +135,7 @@ def _block_ranks(names: Iterable[str]) -> dict[str, dict[int, int]]:
     for name in names:
         if match := BLOCK.match(name):
             numbers.setdefault(match[1], set()).add(int(match[2]))
-    return {stage: {number: rank for rank, number in enumerate(sorted(found))} for stage, found in numbers.items()}
+    return {stage: {number: rank for rank, number in enumerate(sorted(present))} for stage, present in numbers.items()}
 
 
 def _ranked(match: re.Match[str], ranks: dict[str, dict[int, int]]) -> str:

@@ -25,11 +25,11 @@ from efficientformer.tasks.classification.task import Classification
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import seed_initial_weights
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 
 
 def train_network(
-    workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: EventLog
+    workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: MetricsLog
 ) -> nn.Module:
     """Any classifier of the run's images, from the weights that it comes with. Validation scores are logged, never
     acted upon."""
@@ -97,7 +97,7 @@ def stand_alone_score(
     Kept in `folder` under what tells the network from others (`what`), the images and the settings.
     """
 
-    def train(checkpoint: CheckpointFile, log: EventLog) -> float:
+    def train(checkpoint: CheckpointFile, log: MetricsLog) -> float:
         network = train_network(workspace, build(), title=title, checkpoint=checkpoint, log=log)
         return validate(workspace, network).top1
 
@@ -115,7 +115,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
     steps, num_classes = steps_per_epoch(train, settings.train.batch_size), len(workspace.dataset.classes)
     warmup_epochs = settings.train.lr_warmup_epochs * settings.slim.trial_epochs / settings.train.epochs
 
-    def train_briefly(checkpoint: CheckpointFile, log: EventLog) -> float:
+    def train_briefly(checkpoint: CheckpointFile, log: MetricsLog) -> float:
         network = fit_images(
             workspace,
             new_network(workspace, subnet),
@@ -136,7 +136,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
 
 
 def _kept_score(
-    folder: Path, about: Any, title: str, train: Callable[[CheckpointFile, EventLog], float]
+    folder: Path, about: Any, title: str, train: Callable[[CheckpointFile, MetricsLog], float]
 ) -> dict[str, float]:
     """What `train` returns and its seconds, kept in a record: known ones are not trained again, one that was begun goes
     on, and several processes may share the folder."""
@@ -145,7 +145,7 @@ def _kept_score(
     record, checkpoint = folder / f"{key}.json", CheckpointFile(folder / f"{key}.pt", fingerprint)
     if not record.exists():
         started = time.monotonic()
-        top1 = train(checkpoint, EventLog(folder / f"{key}.metrics.jsonl"))
+        top1 = train(checkpoint, MetricsLog(folder / f"{key}.metrics.jsonl"))
         write_record(record, {"top1": top1, "seconds": time.monotonic() - started, "title": title})
     checkpoint.path.unlink(missing_ok=True)
     found = read_record(record)

@@ -24,7 +24,7 @@ from efficientformer.records import digest, read_record, write_record
 from efficientformer.run_dir import NetworkFiles
 from efficientformer.tasks.classification.scores import evaluate
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 
 TOLERANCE = 1e-3
 """Largest accepted difference of a logit between PyTorch and the exported file, in float32."""
@@ -74,7 +74,7 @@ def train_trained(
             initial(),
             title=f"training {trained.title}",
             checkpoint=CheckpointFile(files.checkpoint, fingerprint),
-            log=EventLog(files.metrics),
+            log=MetricsLog(files.metrics),
         )
         assert isinstance(network, Network)
         if workspace.world.is_first:

@@ -21,7 +21,7 @@ from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet_task import SupernetTask
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 
 
 def run(workspace: Workspace) -> None:
@@ -87,7 +87,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         settings,
         title="training",
         checkpoint=CheckpointFile(run_dir.supernet_checkpoint, fingerprint),
-        log=EventLog(run_dir.supernet_metrics),
+        log=MetricsLog(run_dir.supernet_metrics),
     )
     if not workspace.world.is_first:
         return

@@ -60,7 +60,7 @@ class Workspace:
 
     def run_shared_phase(self, stamp: Stamp, outputs: list[Path], work: Callable[[str], None]) -> bool:
         """A phase whose work several processes share, as `torchrun` starts them; the first one keeps the records."""
-        if self.world.said_by_first(self.world.is_first and is_up_to_date(self.run_dir, stamp, outputs)):
+        if self.world.broadcast_first(self.world.is_first and is_up_to_date(self.run_dir, stamp, outputs)):
             self.console.phase(stamp.phase, "up to date")
             return False
         if self.world.is_first:

@@ -17,14 +17,14 @@ MAX_IMAGES = 100
 
 def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
     """Draw up to MAX_IMAGES tiles: the image, and a bar with name and percentage for each of its best classes."""
-    shown = predictions[:MAX_IMAGES]
-    rows_of_text = max(len(prediction.classes) for prediction in shown)
+    predictions = predictions[:MAX_IMAGES]
+    rows_of_text = max(len(prediction.classes) for prediction in predictions)
     cell = (_TILE + 2 * _PADDING, _TILE + rows_of_text * _ROW + 3 * _PADDING)
-    columns = min(_COLUMNS, len(shown))
-    num_rows = -(-len(shown) // columns)
+    columns = min(_COLUMNS, len(predictions))
+    num_rows = -(-len(predictions) // columns)
     sheet = Image.new("RGB", (columns * cell[0], num_rows * cell[1]), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    for index, prediction in enumerate(shown):
+    for index, prediction in enumerate(predictions):
         left = index % columns * cell[0] + _PADDING
         top = index // columns * cell[1] + _PADDING
         sheet.paste(_thumbnail(prediction.file), (left, top))
