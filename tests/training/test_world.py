@@ -78,10 +78,10 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path):
     assert logs[0] == logs[1] > 0, "one process writes"
 
 
-def test_a_batch_is_shared_out_without_rest():
+def test_a_batch_is_divided_evenly():
     parts = [World(rank=rank, size=4).part_of(list(range(8))) for rank in range(4)]
     assert sorted(itertools.chain.from_iterable(parts)) == list(range(8)) and {len(part) for part in parts} == {2}
-    with pytest.raises(UsageError, match="cannot be shared by 3 processes"):
+    with pytest.raises(UsageError, match="evenly among 3 processes"):
         World(rank=0, size=3).part_of(list(range(8)))
 
 

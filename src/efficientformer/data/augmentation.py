@@ -1,4 +1,4 @@
-"""How strongly training images are changed; `data.transforms` does it. Without torch, since settings read it."""
+"""How strongly training images are augmented, for `train_transform`. Without torch, since settings need it."""
 
 from typing import Literal
 

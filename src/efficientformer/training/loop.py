@@ -1,4 +1,4 @@
-"""The one training loop: networks and supernets, every task.
+"""The training loop of networks and supernets, for every task.
 
 Every step is a pure function of (weights, seed, step): batches come from a stateless stream and the random generators
 are seeded per step, so a run that was killed and resumed ends with the same bits as one that was not.
@@ -30,7 +30,7 @@ _INITIAL_WEIGHTS = 2**32 - 1
 
 @dataclass
 class TrainingState:
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -70,9 +70,13 @@ def fit(
 ) -> nn.Module:
     """Train `model` in place and return the network to use: its moving average where the recipe keeps one.
 
-    `batches_from(step)` starts the endless stream of batches at that step; `on_epoch(epoch, network)` may return scores
-    for the log. In a `world` of several processes each gives its own part of a batch, and the first one writes. Raises
-    TrainingError when the loss is not finite; the last checkpoint is kept.
+    batches_from: `batches_from(step)` is the endless stream of batches (B, C, H, W), (B,) from that step on.
+    checkpoint: training continues from it, if there is one of this run.
+    on_step: called as `on_step(steps done, loss)`.
+    on_epoch: called as `on_epoch(epoch, network)`; may return scores for the log.
+    world: of several processes each gets its own part of a batch, and the first one writes.
+
+    Raises TrainingError when the loss is not finite; the last checkpoint is kept.
     """
     # Channels last: 1.5 times as fast on CPUs, and maps become tokens without a copy.
     model.to(memory_format=torch.channels_last)

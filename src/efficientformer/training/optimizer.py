@@ -1,6 +1,6 @@
 """AdamW with the parameter groups of the recipe.
 
-Norms, biases, layer scales and attention bias tables are not decayed, nor are the parameters whose learning rate a task
+Norms, biases, layer scales and attention bias tables are not decayed, nor are parameters whose learning rate the task
 scales, such as the path logits of a supernet.
 """
 
@@ -21,8 +21,9 @@ def build_optimizer(
 ) -> optim.AdamW:
     """AdamW whose groups carry `lr_scale`; the loop sets `lr = schedule * lr_scale` at every step.
 
-    layer_decay: learning rate of each layer as a fraction of the next layer's, up to the head; for networks, whose
-    `group_matcher` names their layers. lr_scales: as `Task.lr_scales` gives them, where layers do not decay.
+    layer_decay: learning rate of each layer as a fraction of the next layer's, up to the head; below 1 it needs the
+        `group_matcher` of a network, and `lr_scales` have no effect.
+    lr_scales: see `Task.lr_scales`.
     """
     decayed, plain = list[nn.Parameter](), dict[str, nn.Parameter]()
     scaled: dict[str, list[nn.Parameter]] = {leaf: [] for leaf in lr_scales}

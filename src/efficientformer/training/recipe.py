@@ -1,4 +1,4 @@
-"""How to train, as plain values. Without torch, since settings read it."""
+"""How to train, as plain values. Without torch, since settings need it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,9 +12,10 @@ Precision = Literal["fp32", "bf16"]
 class Recipe:
     """The paper's AdamW with cosine decay (section 5), sized by the caller.
 
-    lr_hold_steps: first steps at the peak learning rate; warm-up and decay begin after them. ema_decay: of the moving
-    average of the weights, 0 for none. layer_decay: see `build_optimizer`. precision: of products in the forward and
-    backward passes; weights, norms and losses are in single precision.
+    lr_hold_steps: first steps at the peak learning rate; warm-up and decay begin after them.
+    ema_decay: of the moving average of the weights; 0 for none.
+    layer_decay: see `build_optimizer`.
+    precision: of products in the forward and backward passes; weights, norms and losses are in single precision.
     """
 
     num_steps: int
