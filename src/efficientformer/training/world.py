@@ -50,7 +50,7 @@ class World:
             tensor.copy_(mean.view_as(tensor))
 
     def average_gradients(self, model: nn.Module) -> None:
-        """Average the gradients. Parameters without one, such as those of paths not sampled, have none in any process."""
+        """Average the gradients. A parameter without one, such as of a path not sampled, has none in any process."""
         self.average(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
 
     def broadcast_first(self, answer: bool) -> bool:
