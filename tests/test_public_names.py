@@ -1,3 +1,5 @@
+from importlib import resources
+
 import efficientformer
 
 
@@ -10,3 +12,7 @@ def test_every_public_name_resolves_to_what_it_says():
 
 def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(efficientformer, "measure_everything")
+
+
+def test_type_checkers_of_others_read_our_annotations():
+    assert (resources.files("efficientformer") / "py.typed").is_file()

@@ -28,7 +28,7 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.records import digest, read_record, write_record
 from efficientformer.run_dir import RunDir
-from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+from efficientformer.training.loop import seed_initial_weights
 from shared import keep_outcome, measured, open_run, parse, side_by_side, top1_alone, verb
 
 REFERENCES = {"mobilenetv2_100": "MobileNetV2 x1.0", "mobilenetv2_140": "MobileNetV2 x1.4"}
@@ -129,7 +129,7 @@ def beside_references(workspace: Workspace, ours: dict[str, Architecture]) -> di
 
 def build(workspace: Workspace, name: str, architecture: Architecture | None) -> nn.Module:
     num_classes, settings = len(workspace.dataset.classes), workspace.settings
-    seed_step(settings.seed, INITIAL_WEIGHTS)
+    seed_initial_weights(settings.seed)
     if name in REFERENCES:
         return timm.create_model(name, num_classes=num_classes)
     return create_model(

@@ -26,7 +26,7 @@ class RecordError(EfficientFormerError):
 
 
 class LatencyError(EfficientFormerError):
-    """A measurement or a table that cannot be trusted or cannot answer."""
+    """A measurement that cannot be made or trusted, or a table that cannot predict."""
 
 
 class BudgetError(EfficientFormerError):
@@ -34,4 +34,4 @@ class BudgetError(EfficientFormerError):
 
 
 class TrainingError(EfficientFormerError):
-    """Training that cannot go on, such as a loss that is no longer a number."""
+    """Training that cannot continue, for example because the loss is not finite."""

@@ -19,13 +19,13 @@ PACKAGES = (
     *("efficientformer", "torch", "torchvision", "timm", "onnx", "onnxruntime", "numpy", "scipy", "safetensors"),
     *("openvino", "mnn", "ncnn", "pnnx", "ai-edge-litert", "tensorrt"),
 )
-# What tells one device from another; memory and Python do not change how fast a network runs.
+# What identifies a device; memory and Python do not change how fast a network runs.
 FINGERPRINT = ("cpu", "cores", "os")
 GIT_TIMEOUT_S = 5
 
 
 def machine() -> dict[str, Any]:
-    """The device: {cpu, cores, memory_gib, os, python}; `memory_gib` is None where the system does not tell."""
+    """The device: {cpu, cores, memory_gib, os, python}; `memory_gib` is None where it is unknown."""
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count() or 1,
@@ -36,8 +36,8 @@ def machine() -> dict[str, Any]:
 
 
 def provenance(device: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Where a record comes from: {machine, versions, revision, time, load, command}; `machine` is `device`, or else
-    this one.
+    """Where a record comes from: {machine, versions, revision, time, load, command}; `machine` is `device`, by default
+    the machine that runs this.
 
     Versions are read from package metadata, so no package is imported. `revision` is the commit of the code (see
     `revision`), `time` is ISO 8601 in UTC, `load` the mean number of running processes over the last minute (None where
@@ -58,8 +58,8 @@ def revision() -> str | None:
     """Commit of the checkout that this package lies in, with `+changes` if tracked files differ from it.
 
     None for a package that was installed without git. Only a repository that tracks this very file is trusted: a
-    repository further up, such as one that holds a virtual environment, describes other code. Found once per process,
-    since that is the code the process runs.
+    repository further up, such as one that holds a virtual environment, describes other code. Cached, since a
+    process keeps running the code that it started with.
     """
     try:
         own = Path(__file__).resolve(strict=True)
@@ -72,7 +72,7 @@ def revision() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # Without GIT_DIR and its kind, which a hook sets, and without locking the index for other programs.
+    # Without the variables that a hook sets, such as GIT_DIR, and without locking the index for other programs.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
     done = subprocess.run(
@@ -90,7 +90,7 @@ def load_average() -> float | None:
 
 
 def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """What tells two machines apart, each as "cpu is X, recorded was Y"; empty for the same kind of device."""
+    """How two machines differ, each as "cpu is X, recorded was Y"; empty for the same kind of device."""
     return [
         f"{name} is {here.get(name)}, recorded was {recorded.get(name)}"
         for name in FINGERPRINT
@@ -121,7 +121,7 @@ def _cpu_name() -> str:
 
 
 def _name_from_cpuinfo(text: str) -> str | None:
-    """Model name with family and model number: virtual machines often give every chip of a maker one name."""
+    """Model name with family and model number: virtual machines often give every chip of a maker the same name."""
     fields = {}
     for line in text.splitlines():
         key, _, value = line.partition(":")

@@ -1,6 +1,6 @@
 """Records: JSON files that are written whole or not at all.
 
-A reader never sees half a record: content goes to a temporary file beside the target, reaches the disk, and takes the
+A reader never sees half a record: content goes to a temporary file next to the target, reaches the disk, and takes the
 target's name in one step. Standard library only.
 """
 
@@ -18,7 +18,7 @@ from efficientformer.errors import RecordError
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
+    """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed.
 
     Raises RecordError when the disk is full or the folder cannot be written.
     """
@@ -78,7 +78,7 @@ def append_line(path: Path, content: Any) -> None:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """Every complete JSON line of a file; an absent file has none, and a torn last line is left out."""
+    """Every complete JSON line of a file: none if it is absent, and without a last line that was cut short."""
     if not path.exists():
         return []
     documents = []
@@ -91,9 +91,9 @@ def read_lines(path: Path) -> list[Any]:
 
 
 class Journal:
-    """JSON lines about one thing, kept as they come; a process that was killed loses the line it was writing.
+    """JSON lines that are written as they come; a process that is killed loses the line it was writing.
 
-    `about` is a digest of all that the lines depend on: a file about something else is begun anew.
+    `about` is a digest of everything that the lines depend on: a file with another digest is started anew.
     """
 
     def __init__(self, path: Path, about: str) -> None:
@@ -101,7 +101,7 @@ class Journal:
         header = {"about": about}
         first, *lines = read_lines(path) or [None]
         self.lines: list[Any] = lines if first == header else []
-        # Written anew in either case: half a line would swallow the next one.
+        # Rewritten in either case: the next line would be appended to half a line.
         write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *self.lines)))
 
     def add(self, line: Any) -> None:

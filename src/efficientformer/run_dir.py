@@ -11,7 +11,7 @@ from efficientformer.records import read_record, write_record
 
 
 class NetworkFiles:
-    """The folder of one found network."""
+    """The folder of one network of the run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class RunDir:
         return self.root / "slim" / f"recovered-{step}.safetensors"
 
     def recovered_weights(self) -> dict[int, Path]:
-        """Those that are there, by step."""
+        """The files of `recovered` that exist, by step."""
         paths = (self.root / "slim").glob("recovered-*.safetensors")
         return {int(path.stem.removeprefix("recovered-")): path for path in paths}
 
@@ -70,7 +70,7 @@ class RunDir:
         return self.root / "stamps" / f"{phase}.json"
 
     def given_settings(self) -> dict[str, Any]:
-        """The settings this run was given so far; none for a new run."""
+        """Settings that this run was given so far; empty for a new run. Raises RecordError if they cannot be read."""
         if not self.settings.exists():
             return {}
         record = read_record(self.settings)
@@ -83,7 +83,7 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second process out of the directory. Raises UsageError when one is already at work there."""
+        """Keep a second process out of the directory. Raises UsageError when another process is using it."""
         try:
             import fcntl
         except ImportError:  # no file locks on this system
@@ -106,5 +106,5 @@ def _lock(fcntl: Any, handle: int, root: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise UsageError(
-            f"Another efficientformer process works in {root}. Wait for it or choose another --run-dir."
+            f"Another efficientformer process is using {root}. Wait for it or choose another --run-dir."
         ) from error

@@ -142,10 +142,10 @@ def test_the_digest_notices_names_sizes_and_classes(tmp_path, write_images):
 def test_names_in_other_scripts_are_composed(tmp_path, write_images):
     write_images(tmp_path / "cafe\u0301", "тест.png")
     write_images(tmp_path / "猫", "a b.png")
-    found = list_images(tmp_path, tmp_path)
-    assert found.classes == {"caf\u00e9", "猫"}
-    assert [image.name for image in found.images] == ["caf\u00e9/тест.png", "猫/a b.png"]
-    assert all((tmp_path / image.file).is_file() for image in found.images)
+    listing = list_images(tmp_path, tmp_path)
+    assert listing.classes == {"caf\u00e9", "猫"}
+    assert [image.name for image in listing.images] == ["caf\u00e9/тест.png", "猫/a b.png"]
+    assert all((tmp_path / image.file).is_file() for image in listing.images)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")

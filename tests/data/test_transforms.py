@@ -132,7 +132,7 @@ def test_strong_never_fails_on_the_extremes_of_its_ops():
 
 
 def test_unknown_augmentation():
-    with pytest.raises(UsageError, match="light, standard or strong"):
+    with pytest.raises(UsageError, match="light, standard, strong"):
         train_transform(Preprocessing(32), "wild")  # type: ignore[arg-type]
 
 

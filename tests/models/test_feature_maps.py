@@ -33,5 +33,5 @@ def test_without_norms_the_maps_are_those_of_the_network():
     x_BCHW = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         expected = network.forward_maps(x_BCHW)
-        found = FeatureMaps(network, has_norms=False).eval()(x_BCHW)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        maps = FeatureMaps(network, has_norms=False).eval()(x_BCHW)
+    torch.testing.assert_close(maps, expected, rtol=0, atol=0)

@@ -63,7 +63,7 @@ def test_without_a_network_one_line_says_what_to_do(monkeypatch):
     with pytest.raises(RecordError, match=r"could not be downloaded.*no route to host\).*give its path") as caught:
         create_model("efficientformer_l1", pretrained=True)
     assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match="belong to a name"):
+    with pytest.raises(UsageError, match="name of a published network"):
         create_model(SMALL, pretrained=True)
     with pytest.raises(ArchitectureError, match="efficientformerv2_s0"):
         create_model("efficientformer_l2", pretrained=True)

@@ -132,8 +132,8 @@ def test_our_own_names_stay(name):
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["conv1.weight", "fc.bias"], "no EfficientFormer weights"),
-        ([], "no EfficientFormer weights"),
+        (["conv1.weight", "fc.bias"], "not EfficientFormer weights"),
+        ([], "not EfficientFormer weights"),
     ],
 )
 def test_unknown_names(names, says):

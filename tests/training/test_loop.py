@@ -11,10 +11,13 @@ from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.frozen_backbone import FrozenBackbone
+from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.loop import Recipe, fit
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.loop import fit
+from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.optimizer import build_optimizer
+from efficientformer.training.recipe import Recipe
 from efficientformer.training.schedule import cosine_lr
 
 from ..models.small import SMALL_V2
@@ -22,15 +25,12 @@ from ..models.small import SMALL_V2
 RECIPE = Recipe(num_steps=24, steps_per_epoch=8, peak_lr=0.01, seed=3, lr_warmup_steps=4, ema_decay=0.9)
 
 
-class Noisy:
+class Noisy(Task):
     """A task that draws random numbers, as augmentation and Gumbel noise do."""
 
     def loss(self, model, images_BCHW, labels_B, progress):
         noise = torch.rand(len(labels_B), 1)
         return nn.functional.cross_entropy(model(images_BCHW) + noise * progress, labels_B)
-
-    def logged(self):
-        return {}
 
 
 class Killed(BaseException):
@@ -70,7 +70,7 @@ def train(folder, *, kill_at=(), interval_s=0.0):
                 batches_from,
                 RECIPE,
                 checkpoint=checkpoint,
-                log=EventLog(folder / "metrics.jsonl"),
+                log=MetricsLog(folder / "metrics.jsonl"),
                 on_step=on_step,
                 on_epoch=lambda epoch, network: {"val_top1": float(network[2].weight.detach().sum())},
             )
@@ -124,7 +124,7 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy(tmp_path):
             batches_from,
             RECIPE,
             checkpoint=CheckpointFile(tmp_path / "checkpoint.pt", "run", interval_s=0),
-            log=EventLog(tmp_path / "metrics.jsonl"),
+            log=MetricsLog(tmp_path / "metrics.jsonl"),
         )
     state = CheckpointFile(tmp_path / "checkpoint.pt", "run").load()
     assert state["counters"]["step"] == 5, "the last good state is kept"
@@ -140,7 +140,7 @@ def test_the_schedule_warms_up_and_ends_low():
 def test_only_weight_matrices_are_decayed():
     model = make_model()
     model.alpha = nn.Parameter(torch.zeros(3))
-    groups = build_optimizer(model, lr=0.1, weight_decay=0.05, alpha_lr_scale=5.0).param_groups
+    groups = build_optimizer(model, lr=0.1, weight_decay=0.05, lr_scales={"alpha": 5.0}).param_groups
     assert [group["weight_decay"] for group in groups] == [0.05, 0.0, 0.0]
     assert all(p.ndim > 1 for p in groups[0]["params"])
     assert groups[2]["params"] == [model.alpha] and groups[2]["lr_scale"] == 5.0
@@ -161,8 +161,8 @@ def test_layers_learn_more_slowly_the_further_they_are_from_the_head():
 
 
 def test_frozen_steps_train_the_heads_alone_and_a_resumed_run_ends_alike(tmp_path):
-    frozen = replace(RECIPE, num_steps=6, frozen_steps=4, ema_decay=0.0, layer_decay=0.7, lr_warmup_steps=0)
-    rates = [frozen.lr(step) for step in range(6)]
+    frozen = replace(RECIPE, num_steps=6, lr_hold_steps=4, ema_decay=0.0, layer_decay=0.7, lr_warmup_steps=0)
+    task, rates = FrozenBackbone(Noisy(), 4), [frozen.lr(step) for step in range(6)]
     assert rates[:5] == [RECIPE.peak_lr] * 5 and rates[5] < RECIPE.peak_lr
 
     def tune(folder, num_steps, kill_at=()):
@@ -178,9 +178,9 @@ def test_frozen_steps_train_the_heads_alone_and_a_resumed_run_ends_alike(tmp_pat
             network = Network(SMALL_V2, num_classes=4, resolution=8)
             before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0)
-            recipe, log = replace(frozen, num_steps=num_steps), EventLog(folder / "metrics.jsonl")
+            recipe, log = replace(frozen, num_steps=num_steps), MetricsLog(folder / "metrics.jsonl")
             try:
-                fit(network, Noisy(), batches_from, recipe, checkpoint=checkpoint, log=log, on_step=on_step)
+                fit(network, task, batches_from, recipe, checkpoint=checkpoint, log=log, on_step=on_step)
             except Killed:
                 continue
             return before, network.state_dict()
@@ -211,7 +211,7 @@ def test_half_precision_is_of_products_and_not_of_weights(tmp_path, sampling):
 
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     recipe = Recipe(num_steps=6, steps_per_epoch=3, peak_lr=0.01, seed=3, precision="bf16")
-    log = EventLog(tmp_path / "metrics.jsonl")
+    log = MetricsLog(tmp_path / "metrics.jsonl")
     fit(supernet, task, batches, recipe, checkpoint=CheckpointFile(tmp_path / "checkpoint.pt", "run"), log=log)
     assert seen == {torch.bfloat16}
     for name, tensor in supernet.state_dict().items():

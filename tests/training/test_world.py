@@ -18,20 +18,20 @@ from pathlib import Path
 import torch
 from torch import nn
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
-from efficientformer.training.loop import Recipe, fit
+from efficientformer.training.metrics_log import MetricsLog
+from efficientformer.training.loop import fit
+from efficientformer.training.recipe import Recipe
+from efficientformer.tasks.task import Task
 from efficientformer.training.world import join_world
 
 torch.set_num_threads(1)
 folder, world = Path(sys.argv[1]), join_world()
 
-class Sampled:
+class Sampled(Task):
     """One of two branches per step, by chance, so that the other has no gradient."""
     def loss(self, model, x, y, progress):
         branch = model[int(torch.rand(()) < 0.5)]
         return nn.functional.cross_entropy(branch(x.flatten(1)), y)
-    def logged(self):
-        return {}
 
 def batches_from(step):
     while True:
@@ -47,7 +47,8 @@ recipe = Recipe(num_steps=12, steps_per_epoch=6, peak_lr=0.01, seed=3, ema_decay
 scored = []
 network = fit(
     model, Sampled(), batches_from, recipe,
-    checkpoint=CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0), log=EventLog(folder / "metrics.jsonl"),
+    checkpoint=CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0),
+    log=MetricsLog(folder / "metrics.jsonl"),
     on_epoch=lambda epoch, network: scored.append(epoch) or {}, world=world,
 )
 assert bool(scored) == world.is_first
@@ -77,10 +78,10 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path):
     assert logs[0] == logs[1] > 0, "one process writes"
 
 
-def test_a_batch_is_shared_out_without_rest():
+def test_a_batch_is_divided_evenly():
     parts = [World(rank=rank, size=4).part_of(list(range(8))) for rank in range(4)]
     assert sorted(itertools.chain.from_iterable(parts)) == list(range(8)) and {len(part) for part in parts} == {2}
-    with pytest.raises(UsageError, match="cannot be shared by 3 processes"):
+    with pytest.raises(UsageError, match="evenly among 3 processes"):
         World(rank=0, size=3).part_of(list(range(8)))
 
 

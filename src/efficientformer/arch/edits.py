@@ -7,7 +7,7 @@ from efficientformer.errors import ArchitectureError
 
 
 def drop_block(architecture: Architecture, stage_index: int, block_index: int) -> Architecture:
-    """Replace one block by identity. Raises ArchitectureError when it is the stage's last."""
+    """Replace one block by identity. Raises ArchitectureError when the stage has no other."""
     stage = architecture.stages[stage_index]
     if stage.depth == 1:
         raise ArchitectureError(f"Stage {stage_index + 1} keeps its only block.")
@@ -24,7 +24,7 @@ def first_mb3d(architecture: Architecture) -> tuple[int, int] | None:
 
 
 def remove_first_mb3d(architecture: Architecture, mb4d: MB4D = MB4D()) -> Architecture:
-    """The earliest MB3D falls back to MB4D. Raises ArchitectureError when there is none."""
+    """Replace the earliest MB3D by an MB4D. Raises ArchitectureError when there is none."""
     position = first_mb3d(architecture)
     if position is None:
         raise ArchitectureError("There is no MB3D left to remove.")
@@ -35,6 +35,6 @@ def remove_first_mb3d(architecture: Architecture, mb4d: MB4D = MB4D()) -> Archit
 
 
 def narrow_stage(architecture: Architecture, stage_index: int, by: int = 16) -> Architecture:
-    """Take `by` channels off a stage. Raises ArchitectureError when nothing would remain."""
+    """Remove `by` channels from a stage. Raises ArchitectureError when the remaining width is not allowed."""
     stage = architecture.stages[stage_index]
     return architecture.with_stage(stage_index, Stage(stage.width - by, stage.blocks))

@@ -5,10 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from efficientformer.arch.spec import MB3D, MB4D, Architecture, block_from_json, block_to_json
-from efficientformer.arch.zoo import build_architecture
+from efficientformer.arch.zoo import Four, build_architecture
 from efficientformer.errors import ArchitectureError
-
-Four = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class SearchSpace:
             if low > high or (high - low) % self.width_step:
                 raise ArchitectureError(f"Widths cannot go from {high} down to {low} in steps of {self.width_step}.")
         if not 0 <= self.max_mb3d <= sum(self.max_depths[2:]):
-            raise ArchitectureError(f"max_mb3d must lie between 0 and {sum(self.max_depths[2:])}, the last two stages.")
+            raise ArchitectureError(f"max_mb3d must be 0 to {sum(self.max_depths[2:])}, the blocks of stages 3 and 4.")
 
     def widths(self, stage_index: int) -> list[int]:
         """Every width of a stage, narrowest first."""
@@ -60,7 +58,7 @@ class SearchSpace:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "SearchSpace":
-        """Inverse of `to_json`. Raises ArchitectureError on anything else."""
+        """Inverse of `to_json`. Raises ArchitectureError for anything else."""
         try:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
             blocks = {k: block_from_json(values[k]) for k in ("mb4d", "mb3d") if k in values}
@@ -86,7 +84,7 @@ STANDARD = SearchSpace(
     max_mb3d=10,
     mb3d=MB3D(num_heads=4, key_dim=32, value_ratio=2),
 )
-# The paper's space at 224 px, with L7 at its top.
+# The paper's space at 224 px, in which L7 has the largest widths and depths.
 IMAGENET = SearchSpace(
     name="imagenet",
     max_widths=(96, 192, 384, 768),

@@ -27,7 +27,7 @@ def build_architecture(
 def build_v2(widths: Four, mlp_ratios: tuple[str, str, str, str], num_attention: int) -> Architecture:
     """The V2 architecture whose stages have one block per digit of `mlp_ratios`.
 
-    The last `num_attention` blocks of stages 3 and 4 each attend, those of stage 3 with stride 2.
+    In stages 3 and 4 each, the last `num_attention` blocks have attention, in stage 3 with stride 2.
     """
     stages = []
     for index, (width, ratios) in enumerate(zip(widths, mlp_ratios, strict=True)):

@@ -1,6 +1,6 @@
-"""What a labelled image set is, wherever its images live.
+"""Labelled image sets, wherever their images are stored.
 
-A split pairs labels with an image source; the source knows how to open the image and what to call it. No torch here.
+A split pairs labels with an image source; the source opens and names the images. No torch here.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ImageSplit:
-    """Labelled images of one split. `positions[i]` is where the source keeps image i."""
+    """Labelled images of one split. `positions[i]` is the position of image i in the source."""
 
     source: ImageSource
     classes: tuple[str, ...]
@@ -79,9 +79,10 @@ class SkippedFile:
 class ImageDataset:
     """A named image set with its two splits.
 
-    `digest` identifies what was listed (names, sizes and labels, or the pixels of the shipped set), so a changed set is
-    noticed. `split_rule` says where the validation images come from. `native_resolution` is the side of the
-    images when all are squares of one known size, else None. `mean` and `std` are of pixels from 0 to 1.
+    digest: of the names, sizes and labels, or of the pixels of the shipped set, so that a changed set is noticed.
+    split_rule: where the validation images come from, in words.
+    native_resolution: side of the images if all are squares of the same known size, else None.
+    mean, std: of pixels from 0 to 1.
     """
 
     name: str
@@ -96,7 +97,7 @@ class ImageDataset:
     std: Channels = IMAGENET_STD
 
     def to_record(self) -> dict[str, Any]:
-        """The content of `data.json`, less preprocessing and provenance."""
+        """The content of `data.json` without preprocessing and provenance."""
         return {
             "name": self.name,
             "classes": list(self.classes),
@@ -115,9 +116,9 @@ def _counts(split: ImageSplit) -> dict[str, Any]:
 def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
     """Split into (rest, held out): `fraction` of each class is held out, at least one image on both sides.
 
-    Which images go is decided by a hash of seed and name, so the choice is the same on every machine and adding an
-    image to the set moves few others. Both sides keep the order of `split`. Raises DataError naming a class of one
-    image, UsageError for a fraction outside 0 to 1.
+    A hash of seed and name decides, so the choice is the same on every machine and adding an image to the set moves few
+    others. Both sides keep the order of `split`. Raises DataError that names a class with only one image, UsageError
+    for a fraction outside 0 to 1.
     """
     if not 0 < fraction < 1:
         raise UsageError(f"The fraction to hold out must lie between 0 and 1, for example 0.2; got {fraction}.")

@@ -1,4 +1,4 @@
-"""A folder of images as a data set: every file is decoded once, so that what cannot be used is known from the start."""
+"""A folder of images as a data set: every file is decoded once, so that unusable files are known from the start."""
 
 import functools
 import warnings
@@ -14,13 +14,13 @@ from efficientformer.data.images import Progress, map_in_threads, read_image
 from efficientformer.data.listing import ListedImage, Listing, find_layout, list_images, listing_digest
 from efficientformer.errors import DataError
 
-# Enough pixels to take every path of the decoder while checking; large JPEG files are decoded at a fraction.
+# Enough pixels for the check to run the whole decoder; large JPEG files are decoded at a fraction of their size.
 _CHECK_AT_LEAST = 64
 
 
 @dataclass(frozen=True, eq=False)
 class FolderSource:
-    """Images decoded from their files each time they are asked for."""
+    """Images decoded from their files each time they are opened."""
 
     root: Path
     images: tuple[ListedImage, ...]
@@ -51,9 +51,9 @@ def load_image_folder(
 
     The validation folder may also be called validation, valid or test. Without one, `val_fraction` of each class is
     held out, the same images for the same `seed`. Files that cannot be decoded are left out and named in `skipped`.
-    `progress(done, total)` follows the decoding. `known` is the record (`to_record`) of an earlier load: when its
-    digest still fits the folder, its skipped files are believed and nothing is decoded.
-    Raises DataError when the folder cannot serve as a data set, saying why.
+    `progress(done, total)` follows the decoding. `known` is the record (`to_record`) of an earlier load: if its
+    digest still fits the folder, its list of skipped files is used and nothing is decoded.
+    Raises DataError when the folder cannot be used as a data set.
     """
     root = Path(path).expanduser()
     layout = find_layout(root)
@@ -92,7 +92,7 @@ def _check_classes(listings: list[Listing]) -> None:
     if len(train.classes) < 2:
         (only,) = train.classes
         raise DataError(
-            f"Only one class in {train.root}: '{only}'. Telling classes apart takes at least two; "
+            f"Only one class in {train.root}: '{only}'. A classifier needs at least two; "
             "each needs its own folder directly below the one you give."
         )
     for listing in listings:

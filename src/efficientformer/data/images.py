@@ -1,4 +1,4 @@
-"""Any image file to RGB: one decoder for every kind of picture that people have in their folders."""
+"""Any image file to RGB: one decoder for all kinds of pictures that people have in their folders."""
 
 import os
 import struct
@@ -14,10 +14,10 @@ from efficientformer.errors import DataError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
-# What may hide behind those names. Pillow knows more formats, some of which start other programs.
+# The formats that those files may have. Pillow knows more, some of which start other programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
-# Modes with more than 8 bits, and the values that may mean white, smallest first.
+# Modes with more than 8 bits, and the possible values of white, smallest first.
 _WHITE = {"I": (65535.0,), "F": (1.0, 255.0)}
 
 Progress = Callable[[int, int], None]
@@ -30,7 +30,7 @@ def read_image(path: Path, *, at_least: int | None = None) -> Image.Image:
 
     `at_least`: the picture may come back smaller than it is, by 2, 4 or 8, as long as its shorter side keeps this many
     pixels; JPEG files then decode several times faster.
-    Raises DataError whose message is the reason alone, in one line; the caller knows the name.
+    Raises DataError whose message is only the reason, in one line; the caller knows the name.
     """
     try:
         if path.stat().st_size == 0:
@@ -76,7 +76,7 @@ def _reason(error: Exception) -> str:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data say nothing about the pixels
+    except Exception:  # the pixels are usable without EXIF data
         return image
 
 
@@ -91,8 +91,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_wide_grey(image: Image.Image) -> Image.Image:
-    """16-bit grey keeps its full range. 32-bit integers and floats have no agreed white: the smallest customary range
-    that holds every value is taken; a picture outside of all is stretched from its darkest to its lightest pixel."""
+    """16-bit grey keeps its full range. 32-bit integers and floats have no standard white: the smallest customary range
+    that contains every value is used; a picture outside all of them is stretched from its darkest to its lightest
+    pixel."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float64))
     low, high = float(values.min()), float(values.max())
     white = next((white for white in _WHITE.get(image.mode, (65535.0,)) if low >= 0 and high <= white), None)

@@ -1,6 +1,6 @@
 """Which files of a folder are images of which class: names and sizes only, nothing is decoded.
 
-Two layouts: `train/<class>/...` beside `val/<class>/...`, or class folders alone.
+Two layouts: `train/<class>/...` next to `val/<class>/...`, or class folders alone.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from efficientformer.errors import DataError
 
 VAL_NAMES = ("val", "validation", "valid", "test")
 
-# Pictures by their name, but of kinds that are not read: worth a word, or half a phone's photos vanish silently.
+# Pictures in formats that are not read: they are reported, or half a phone's photos would vanish silently.
 _FOREIGN_EXTENSIONS = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2"})
 
 
 @dataclass(frozen=True)
 class ListedImage:
-    """`file` is relative to the listed folder, as the operating system spells it; `name` is how people and records
-    see it: composed Unicode, forward slashes, no undecodable bytes."""
+    """`file` is relative to the listed folder, as the operating system spells it; `name` is for people and records:
+    composed Unicode, forward slashes, no undecodable bytes."""
 
     file: str
     name: str
@@ -41,8 +41,8 @@ class Layout:
 
 @dataclass
 class Listing:
-    """Images in the class folders of `folder`, which is `root` or lies in it, sorted by class and name whatever the
-    order of the file system; `classes` also names folders that turned out empty."""
+    """Images in the class folders of `folder`, which is `root` or lies in it, sorted by class and name; `classes` also
+    has the names of empty folders."""
 
     root: Path
     folder: Path

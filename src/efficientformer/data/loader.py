@@ -1,4 +1,4 @@
-"""Batches without state: what step k trains on follows from the seed and k alone.
+"""Batches without state: those of step k follow from the seed and k alone.
 
 The order of epoch e is a permutation drawn from (seed, e); the augmentation of image i in epoch e is drawn from
 (seed, e, i). So a run that resumes at step k sees the same bytes as one that never stopped, with any number of workers.
@@ -40,9 +40,9 @@ def train_batches(
 ) -> Generator[Batch, None, None]:
     """Batches (x_BCHW float, y_B int64) without end, from step `start_step` on, in the order of steps.
 
-    `part_of` picks from the images of a batch those that this process takes, where several share the work. Close the
-    generator (or drop it) to end the worker processes. The caller's random generators are left as they were. Raises
-    DataError when an image cannot be read any more.
+    `part_of` picks the images of a batch for this process, where several train together. Close the generator (or drop
+    it) to end the worker processes. The caller's random generators are left unchanged. Raises DataError when an image
+    can no longer be read.
     """
     _check(split, batch_size)
     keys = ((epoch, part_of(batch)) for epoch, batch in _train_keys(len(split), batch_size, seed, start_step))
@@ -65,7 +65,7 @@ _Key = tuple[int, list[int]]
 
 @dataclass(frozen=True, eq=False)
 class _Batches:
-    """Whole batches by key, the one place where they are made, in this process or in a worker."""
+    """Whole batches by key, in this process or in a worker."""
 
     split: ImageSplit
     transform: Transform
@@ -125,7 +125,7 @@ def _train_keys(num_images: int, batch_size: int, seed: int, start_step: int) ->
 
 
 def mix(*numbers: int) -> int:
-    """One 63-bit seed out of several integers, such that neighbors share nothing (the finalizer of SplitMix64)."""
+    """One 63-bit seed from several integers; those of neighbors are unrelated (the finalizer of SplitMix64)."""
     state = 0
     for number in numbers:
         state = (state + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
@@ -136,7 +136,7 @@ def mix(*numbers: int) -> int:
 
 
 def _seed_generators(seed: int) -> None:
-    # Not torch.manual_seed, which also reaches for every accelerator and takes a hundred times longer.
+    # Not torch.manual_seed, which also seeds every accelerator and takes a hundred times longer.
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
@@ -159,6 +159,6 @@ def _untouched_generators() -> Iterator[None]:
 
 def _check(split: ImageSplit, batch_size: int) -> None:
     if len(split) == 0:
-        raise DataError("This split has no images, so there is nothing to load.")
+        raise DataError("This split has no images. Add some.")
     if batch_size < 1:
         raise UsageError(f"The batch size must be at least 1, got {batch_size}.")

@@ -1,4 +1,4 @@
-"""Images held in memory, small: decoding a large photo in every epoch costs far more than training on it."""
+"""Small images in memory: decoding a large photo in every epoch costs far more than training on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from PIL import Image
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.images import Progress, map_in_threads
 
-# Photos are rarely squares; three quarters is their usual shape.
+# Photos are rarely square; 4 to 3 is usual.
 _USUAL_ASPECT = 4 / 3
 
 
@@ -32,8 +32,8 @@ def hold_in_memory(
 ) -> ImageSplit:
     """The same images and names, decoded once and shrunk so that the shorter side has `shorter_side` pixels at most.
 
-    Random crops down to a quarter of the area keep their sharpness when this is twice the training resolution. A split
-    that would take more than about `max_bytes` comes back as it is. Raises DataError when an image cannot be read.
+    With twice the training resolution, random crops down to a quarter of the area stay sharp. A split that would take
+    more than about `max_bytes` is returned unchanged. Raises DataError when an image cannot be read.
     """
     if len(split) * shorter_side**2 * 3 * _USUAL_ASPECT > max_bytes:
         return split

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: images of a batch are blended or pasted into one another, and their labels with them.
+"""Mixup and CutMix: images of a batch are blended or pasted into one another, and their labels accordingly.
 
 Everything is drawn from the global torch generator, which the training loop seeds at each step.
 """
@@ -18,8 +18,8 @@ def build_mixing(mixup: float, cutmix: float, num_classes: int, label_smoothing:
     """A function (x_BCHW, y_B) -> (x_BCHW, targets_BK), where rows of targets sum to 1.
 
     `mixup` and `cutmix` are the alphas of their Beta distributions, 0 for none; with both, each batch gets one of them
-    with equal chance, as in the paper's recipe. `label_smoothing` moves that part of every target to all classes alike.
-    Raises UsageError for a negative alpha or a smoothing outside 0 to 1.
+    with equal chance, as in the paper's recipe. `label_smoothing` is the part of every target that is spread evenly
+    over all classes. Raises UsageError for a negative alpha or a smoothing outside 0 to 1.
     """
     if mixup < 0 or cutmix < 0:
         raise UsageError(f"mixup and cutmix must not be negative, got {mixup} and {cutmix}.")

@@ -1,31 +1,30 @@
 """From a picture to what the network sees: PIL image in RGB -> normalized float tensor CHW, H = W = resolution.
 
-Training transforms draw from the global generators of torch, random and numpy: whoever seeds those decides what is
-drawn.
+Training transforms draw from the global generators of torch, random and numpy, which the loader seeds.
 """
 
 import math
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Channels, ImageDataset
 from efficientformer.errors import RecordError, UsageError
 
 Transform = Callable[[Image.Image], Tensor]
-Augmentation = Literal["light", "standard", "strong"]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How pixels become numbers. `mean` and `std` are those of pixels from 0 to 1; `crop_ratio` is the part of the
-    shorter side that evaluation keeps. Raises UsageError for values that make no sense."""
+    shorter side that evaluation keeps. Raises UsageError for impossible values."""
 
     resolution: int
     mean: Channels = IMAGENET_MEAN
@@ -42,8 +41,8 @@ class Preprocessing:
 
     @classmethod
     def for_dataset(cls, dataset: ImageDataset, resolution: int | None = None) -> "Preprocessing":
-        """What suits a data set: its own size, whole, when it has one (`resolution` resizes); otherwise `resolution`
-        and a crop. Raises UsageError when neither says which size."""
+        """For a data set with a native resolution: that, uncropped, unless `resolution` replaces it. For any other:
+        `resolution` and a center crop. Raises UsageError when there is neither."""
         chosen = resolution or dataset.native_resolution
         if chosen is None:
             raise UsageError(f"The images of {dataset.name} have no common size: give a resolution, for example 160.")
@@ -55,7 +54,7 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Preprocessing":
-        """Inverse of `to_json`. Raises RecordError on anything else."""
+        """Inverse of `to_json`. Raises RecordError for anything else."""
         try:
             return cls(
                 resolution=int(content["resolution"]),
@@ -85,7 +84,7 @@ def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) ->
             return _standard(preprocessing)
         case "strong":
             return _strong(preprocessing)
-    raise UsageError(f"Unknown augmentation '{augmentation}': choose light, standard or strong.")
+    raise UsageError(f"Unknown augmentation '{augmentation}': choose one of {', '.join(get_args(Augmentation))}.")
 
 
 class Normalize:
@@ -118,7 +117,7 @@ class EvalTransform:
 
 def center_square(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     """Resize the shorter side to resolution / crop_ratio and crop the center, computing only the pixels that are kept:
-    a long thin picture would otherwise swell to gigabytes. An image that already fits is not resampled."""
+    a long thin picture would otherwise take gigabytes. An image that already fits is not resampled."""
     resolution = preprocessing.resolution
     target = math.floor(resolution / preprocessing.crop_ratio + 1e-6)
     width, height = image.size
@@ -134,14 +133,14 @@ def center_square(image: Image.Image, preprocessing: Preprocessing) -> Image.Ima
 
 
 class LightTransform:
-    """Shift and mirror by choosing rows and columns once: cheap enough for tiny images on one core."""
+    """Shift and mirror by indexing rows and columns: cheap enough for tiny images on one core."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         resolution = preprocessing.resolution
         self._preprocessing = preprocessing
         self._normalize = Normalize(preprocessing)
         self._max_shift = min(max(round(resolution / 8), 1), resolution - 1)
-        # What a shift uncovers is filled by reflection at the border.
+        # Pixels that a shift uncovers are reflected at the border.
         self._reflected = np.pad(np.arange(resolution), self._max_shift, mode="reflect")
 
     def __call__(self, image: Image.Image) -> Tensor:
@@ -171,7 +170,7 @@ def _strong(preprocessing: Preprocessing) -> Transform:
         {
             "interpolation": Image.Resampling.BICUBIC,
             "img_mean": tuple(round(255 * value) for value in preprocessing.mean),
-            # At 10 posterizing keeps no bit at all: a black image, which newer versions of Pillow refuse to make.
+            # At 10, posterizing keeps no bits: a black image, which newer versions of Pillow refuse to make.
             "magnitude_max": 9.99,
         },
     )
@@ -179,7 +178,7 @@ def _strong(preprocessing: Preprocessing) -> Transform:
 
 
 def _composed(preprocessing: Preprocessing, color: Any, *, smallest_crop: float, erasing: float) -> Transform:
-    from torchvision.transforms import v2  # seconds to import, and evaluation and "light" do without
+    from torchvision.transforms import v2  # seconds to import; evaluation and "light" do not need it
 
     crop = v2.RandomResizedCrop(
         preprocessing.resolution, scale=(smallest_crop, 1.0), interpolation=v2.InterpolationMode.BICUBIC

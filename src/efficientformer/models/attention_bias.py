@@ -11,9 +11,9 @@ from efficientformer.arch.parts import Grid
 
 
 class BiasedAttention(nn.Module):
-    """What every attention here has: a bias table for the `grid` of its keys, resized on another grid.
+    """Base of every attention: a bias table for the `grid` of its keys, which calls on another grid resize.
 
-    Queries stand on every `query_stride`-th row and column of the keys.
+    Queries are at every `query_stride`-th row and column of the keys.
     """
 
     offset_index: Tensor
@@ -27,14 +27,14 @@ class BiasedAttention(nn.Module):
         self.register_buffer("offset_index", offset_index(grid, query_stride), persistent=False)
 
     def bias(self, grid: Grid) -> Tensor:
-        """The bias (h, M, N) between all M queries and N keys of a grid."""
+        """The bias (h, M, N) between all M queries and N keys of a grid of keys."""
         if grid == self.grid:
             return gather_bias(self.attention_bias, self.offset_index)
         table_hO = resize_attention_bias(self.attention_bias, self.grid, grid)
         return gather_bias(table_hO, offset_index(grid, self.query_stride).to(table_hO.device))
 
     def resize(self, grid: Grid) -> None:
-        """Build the bias table anew for another grid."""
+        """Resize the bias table for another grid, in place."""
         self.attention_bias = nn.Parameter(resize_attention_bias(self.attention_bias.detach(), self.grid, grid))
         self.offset_index = offset_index(grid, self.query_stride).to(self.offset_index.device)
         self.grid = grid
@@ -43,7 +43,7 @@ class BiasedAttention(nn.Module):
 def offset_index(grid: Grid, query_stride: int = 1) -> Tensor:
     """Position |dy| * W + |dx| in the bias table for every query and key, (M, N)."""
     height, width = grid
-    # A network that is built without memory, on the meta device, knows its offsets all the same.
+    # On the CPU, since a network that is built on the meta device needs real offsets.
     rows, columns = torch.arange(height, device="cpu"), torch.arange(width, device="cpu")
     rows_HW, columns_HW = torch.meshgrid(rows, columns, indexing="ij")
     rows_M, columns_M = (axis[::query_stride, ::query_stride].flatten() for axis in (rows_HW, columns_HW))
@@ -52,11 +52,11 @@ def offset_index(grid: Grid, query_stride: int = 1) -> Tensor:
 
 
 def gather_bias(table_hO: Tensor, index_MN: Tensor) -> Tensor:
-    # The gradient of index_select is the cheapest on a processor, and sums in a fixed order: runs repeat bit by bit.
+    # index_select has the cheapest gradient on CPUs, and one that sums in a fixed order: runs repeat bit for bit.
     return table_hO.index_select(1, index_MN.flatten()).view(-1, *index_MN.shape)
 
 
 def resize_attention_bias(table_hO: Tensor, grid: Grid, new_grid: Grid) -> Tensor:
-    """The bias table of another grid: bilinear between aligned corners, so that offset zero stays offset zero."""
+    """The bias table for another grid: bilinear between aligned corners, so that offset zero stays offset zero."""
     table_1hHW = table_hO.unflatten(1, grid)[None]
     return nn.functional.interpolate(table_1hHW, size=new_grid, mode="bilinear", align_corners=True)[0].flatten(1)

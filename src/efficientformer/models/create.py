@@ -21,13 +21,16 @@ def create_model(
     with_head: bool = True,
     **options: Any,
 ) -> Network:
-    """A network of an architecture, or of a name of `arch.zoo.ZOO`; `options` are those of `Network`.
+    """A network of an architecture, or of a name in `arch.zoo.ZOO`.
 
-    pretrained: True takes the published weights of that name, downloaded once (`revision` names a version of them), a
-    path those of that file. They are brought to the network's resolution; heads of other than 1000 classes stay fresh,
-    and so do all of them without `with_head`.
-    Raises ArchitectureError on an unknown name, UsageError on sizes that no network can have, RecordError on weights
-    that cannot be had or do not fit.
+    pretrained: True for the published weights of that name, which are downloaded once, or the path of a weights file.
+        Attention bias tables are resized to the network's resolution.
+    revision: version of the published weights.
+    with_head: False keeps the heads' new weights, as any number of classes but 1000 does.
+    options: keyword arguments of `Network`.
+
+    Raises ArchitectureError for an unknown name, UsageError for options that `Network` refuses, RecordError for
+    weights that cannot be downloaded or read, or do not fit.
     """
     name = architecture if isinstance(architecture, str) else None
     if name is not None and name not in ZOO:
@@ -37,7 +40,8 @@ def create_model(
         return network
     if pretrained is True and name is None:
         raise UsageError(
-            "Published weights belong to a name, such as efficientformer_l1; give the path of a file instead."
+            "pretrained=True needs the name of a published network, such as 'efficientformer_l1'; for an "
+            "Architecture give the path of a weights file."
         )
     path = published_weights(name, revision=revision) if pretrained is True and name else Path(str(pretrained))
     load_weights(network, path, with_head=with_head and network.num_classes == PUBLISHED_CLASSES, resize_bias=True)

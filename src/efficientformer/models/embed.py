@@ -1,7 +1,7 @@
 """Convolutions that lower the resolution: the stem before stage 1 and the downsamples between stages.
 
 The paper writes both as an Embed operator (section 4.1): Conv-BN, with a ReLU in the stem only. Every other activation
-of the network is GELU; in EfficientFormerV2 the stem's is too.
+of the network is GELU, and in EfficientFormerV2 the stem's too.
 """
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu}
 
 
 class ConvNorm(nn.Module):
-    """A convolution that keeps the size but for its stride, then batch norm, which the deploy form folds away."""
+    """A padded convolution, whose stride alone changes the size, then batch norm, which the deploy form folds away."""
 
     def __init__(self, in_width: int, width: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__()

@@ -8,9 +8,9 @@ from efficientformer.models.network import Network
 class FeatureMaps(nn.Module):
     """The maps (B, C, H, W) that leave the four stages, the last stage's tokens as a map again.
 
-    Each is normalized over channels and cells together where `has_norms`: by default in the first family, whose
-    authors' backbones do so, and not in the second, whose do not. `widths` and `strides` are what a neck asks for. The
-    network gives up its head and final norm.
+    With `has_norms` each is normalized over channels and cells together: by default in the first family but not in V2,
+    as in the authors' backbones. `widths` and `strides` describe the maps to a neck. The network loses its head and
+    final norm.
     """
 
     def __init__(self, network: Network, *, has_norms: bool | None = None) -> None:

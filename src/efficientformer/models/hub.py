@@ -1,6 +1,6 @@
 """The Hugging Face hub: networks saved to and loaded from it, and the published weights.
 
-The published EfficientFormers lie in repositories of timm, converted by timm from the authors' files.
+The published EfficientFormers are in timm's repositories; timm converted them from the authors' files.
 """
 
 import json
@@ -35,7 +35,7 @@ class OnHub(
 ):
     """`save_pretrained`, `from_pretrained` and `push_to_hub` of a network, with its architecture in the config."""
 
-    if TYPE_CHECKING:  # what a network has
+    if TYPE_CHECKING:  # what Network provides
         preprocessing: dict[str, Any] | None
 
         def about(self) -> dict[str, str]: ...
@@ -46,7 +46,7 @@ class OnHub(
         write_weights_file(save_directory / WEIGHTS, self.state_dict(), self.about())
         config = {name: json.loads(value) for name, value in self.about().items()}
         config["preprocessing"] = self.preprocessing
-        # One entry: the mixin would take names of our arguments for the arguments themselves.
+        # Under one entry: the mixin would pass entries that are named like our arguments to the constructor.
         with atomic_path(save_directory / CONFIG) as temporary:
             temporary.write_text(json.dumps({ENTRY: config}, indent=1) + "\n", encoding="utf-8")
 
@@ -62,17 +62,18 @@ class OnHub(
 
 
 def published_weights(name: str, *, revision: str | None = None) -> Path:
-    """The published weights of a network of `arch.zoo.ZOO`, from the cache or downloaded. Raises RecordError."""
+    """The published weights of a network of `arch.zoo.ZOO`, from the cache or downloaded. Raises RecordError when
+    they cannot be downloaded."""
     return download(f"timm/{name}.snap_dist_in1k", WEIGHTS, revision=revision)
 
 
 def download(repository: str, file: str, **options: Any) -> Path:
-    """A file of the hub, from the local cache where it is there. Raises RecordError when it cannot be had."""
+    """A file of the hub, from the local cache or downloaded. Raises RecordError when neither works."""
     try:
         return Path(hf_hub_download(repository, file, **options))
     except (OSError, ValueError, HfHubHTTPError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise RecordError(
-            f"{file} of {repository} could not be downloaded, and no earlier download is here ({reason}). Without a "
-            "network, bring the file yourself and give its path instead."
+            f"{file} of {repository} could not be downloaded and is not in the local cache ({reason}). Offline, "
+            "copy the file to this machine and give its path."
         ) from error

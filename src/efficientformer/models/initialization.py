@@ -1,7 +1,7 @@
-"""Where training starts: the initialization of the released code, which the paper does not print.
+"""Initial weights as in the released code; the paper does not describe them.
 
-Linear layers and the 1x1 convolutions of the MLPs draw from a normal, which the released code truncates at a hundred
-times its deviation; the 3x3 convolutions of stem and downsample keep PyTorch's default.
+Linear layers and the 1x1 convolutions of the MLPs draw from a normal distribution, which the released code truncates at
+a hundred standard deviations; the 3x3 convolutions of stem and downsample keep PyTorch's default.
 """
 
 from typing import TypeVar
@@ -12,8 +12,8 @@ Projection = TypeVar("Projection", nn.Linear, nn.Conv2d)
 
 
 def init_projection(layer: Projection) -> Projection:
-    """Weights from a normal of deviation 0.02, biases zero."""
-    if layer.weight.is_meta:  # a shape without numbers, where drawing them takes longer than all the rest
+    """Weights from a normal distribution with standard deviation 0.02, biases zero."""
+    if layer.weight.is_meta:  # it has no values, and drawing them would take longer than all the rest
         return layer
     nn.init.normal_(layer.weight, std=0.02)
     if layer.bias is not None:

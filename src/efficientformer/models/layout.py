@@ -1,4 +1,4 @@
-"""The two layouts of the dimension-consistent design (paper, section 4.1) and the one way between them.
+"""The two layouts of the dimension-consistent design (paper, section 4.1) and the conversions between them.
 
 Legend of the suffixes in this package: B images, C channels, H rows and W columns of a map, N = H * W tokens in
 row-major order, K classes, h attention heads, D channels of a head, O offsets of an attention bias table.
@@ -25,14 +25,14 @@ def grid_of(x_BCHW: Tensor) -> Grid:
 
 
 class Flatten(nn.Module):
-    """`flatten` as a part of a network."""
+    """`flatten` as a module."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return flatten(x_BCHW)
 
 
 class Unflatten(nn.Module):
-    """`unflatten` as a part of a network, for one grid."""
+    """`unflatten` as a module, for one grid."""
 
     def __init__(self, grid: Grid) -> None:
         super().__init__()

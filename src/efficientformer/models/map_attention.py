@@ -1,7 +1,7 @@
-"""Attention on maps, as EfficientFormerV2 has it, and the downsample that attends.
+"""Attention on maps and the downsample with attention, both of EfficientFormerV2.
 
-Queries, keys and values come from 1x1 convolutions with batch norm; a depth-wise convolution of the values adds what is
-local (V2's locality); 1x1 convolutions over the heads mix the scores before and after the softmax (talking heads).
+Queries, keys and values come from 1x1 convolutions with batch norm; a depth-wise convolution of the values adds
+locality; 1x1 convolutions over the heads mix the scores before and after the softmax (talking heads).
 """
 
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ class MapAttention(BiasedAttention):
     """Multi-head self-attention from map (B, C, H, W) to map.
 
     With stride 2 a depth-wise convolution first halves the map, and the result is upsampled (V2's stride attention).
-    `grid` is that of the map coming in; the bias table is made for the one attended over.
+    `grid` is that of the input; the bias table is for the grid after the stride.
     """
 
     def __init__(self, width: int, block: AttnFFN, grid: Grid) -> None:
@@ -49,8 +49,8 @@ class MapAttention(BiasedAttention):
 
 
 class AttentionDownsample(Downsample):
-    """A convolution of stride 2, plus attention that the cells of the smaller map ask of the larger one (V2's dual-path
-    attention downsampling). `grid` is that of the map coming in."""
+    """A convolution of stride 2, plus attention with queries from the smaller map and keys and values from the larger
+    one (V2's dual-path attention downsampling). `grid` is that of the input."""
 
     def __init__(self, in_width: int, width: int, grid: Grid) -> None:
         super().__init__(in_width, width)
@@ -90,12 +90,12 @@ def split_map(x_BCHW: Tensor, num_heads: int) -> Tensor:
 
 
 def join_map(weights_BhMN: Tensor, v_BhDN: Tensor, grid: Grid) -> Tensor:
-    """What every query gathers, as the map of their grid with the heads side by side."""
+    """The weighted values as a map on the grid of the queries, with heads concatenated: (B, h * D, H, W)."""
     return (v_BhDN @ weights_BhMN.transpose(2, 3)).flatten(1, 2).unflatten(2, grid)
 
 
 def upsample(x_BCHW: Tensor, stride: int, grid: Grid) -> Tensor:
-    """Bilinear, back to the grid from before the stride; the last row or column of an odd one is cut off."""
+    """Bilinear, back to the grid before the stride; of an odd grid, the surplus row or column is cut off."""
     if stride == 1:
         return x_BCHW
     x_BCHW = nn.functional.interpolate(x_BCHW, scale_factor=stride, mode="bilinear", align_corners=False)

@@ -33,7 +33,7 @@ class MB4DBlock(nn.Module):
 class MB3DBlock(nn.Module):
     """Meta block on tokens (B, N, C): attention, then a linear MLP, each behind a layer norm.
 
-    `grid` is the map that the tokens came from; `forward` takes another one when the image has another size.
+    `grid` is that of the map that the tokens come from; `forward` takes another one for images of another size.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class FFNBlock(nn.Module):
 
 
 class AttnFFNBlock(FFNBlock):
-    """Block of EfficientFormerV2 on maps: attention, then an FFN. `grid` is the map that the bias table is made for."""
+    """Block of EfficientFormerV2 on maps: attention, then an FFN. `grid` is that of the input."""
 
     def __init__(
         self, width: int, block: AttnFFN, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5

@@ -1,4 +1,4 @@
-"""The second half of a block: for maps, for tokens (paper, section 4.1), and for maps with a convolution in it (V2)."""
+"""The MLPs of blocks on maps and on tokens (paper, section 4.1), and on maps with a depth-wise convolution (V2)."""
 
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ class ConvMlp(nn.Module):
 
 
 class DepthwiseMlp(nn.Module):
-    """MLP of EfficientFormerV2: as that of an MB4D, with a depth-wise 3x3 convolution where it is widest."""
+    """MLP of EfficientFormerV2: that of an MB4D, with a depth-wise 3x3 convolution where it is widest."""
 
     def __init__(self, width: int, hidden_width: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class DepthwiseMlp(nn.Module):
 
 
 class LinearMlp(nn.Module):
-    """MLP of an MB3D; its layer norm stands before it, in the block."""
+    """MLP of an MB3D; the block has the layer norm before it."""
 
     def __init__(self, width: int, hidden_width: int) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
-"""The network of an architecture: stem, four stages, and a linear head on the mean cell (paper, figure 3).
+"""The network of an architecture: stem, four stages, and a linear head on average-pooled features (paper, figure 3).
 
-Methods beside `forward` and `set_resolution` have the names and the meaning that timm gives them, so that whatever
-drives a network of timm drives these.
+Most methods have timm's names and meaning, so that code that uses timm's networks can use these.
 """
 
 import copy
@@ -25,12 +24,17 @@ from efficientformer.models.stage import Stage, build_downsample, drop_path_ramp
 
 
 class Network(OnHub, nn.Module):
-    """A classifier of images (B, `in_chans`, H, W) of any size into (B, K) logits; of K = 0 classes, into (B, C).
+    """Images (B, in_chans, H, W) of any size to logits (B, K).
 
-    `resolution` is the size that the attention bias tables are made for. With a distillation head the logits are the
-    mean of both heads; after `set_distilled_training` a training forward returns both. `preprocessing` is what images
-    went through in front of it, as a JSON value, where that is known. Raises UsageError on sizes that no network can
-    have.
+    num_classes: K; with 0 there is no head, and the network returns features (B, C).
+    resolution: side of the images, or height and width, that the attention bias tables are for.
+    has_distillation_head: a second head. Logits are the mean of both; after `set_distilled_training` a training forward
+        returns both.
+    drop_path_rate: probability of dropping a branch of the last block in training; it grows linearly from 0.
+    layer_scale_init: initial layer scales.
+
+    `preprocessing` is how its images were prepared, as a JSON value, or None where that is unknown. Raises UsageError
+    for impossible arguments.
     """
 
     head_dist: nn.Module | None
@@ -51,10 +55,10 @@ class Network(OnHub, nn.Module):
         super().__init__()
         if num_classes < 0 or in_chans < 1:
             raise UsageError(
-                f"A network has {num_classes} classes of images of {in_chans} channels: neither is negative."
+                f"num_classes must be at least 0 and in_chans at least 1, not {num_classes} and {in_chans}."
             )
         if not 0 <= drop_path_rate < 1:
-            raise UsageError(f"drop_path_rate is a probability below 1, not {drop_path_rate}.")
+            raise UsageError(f"drop_path_rate must be at least 0 and below 1, not {drop_path_rate}.")
         _require_positive(resolution)
         self.architecture = architecture
         self.num_classes, self.in_chans, self.resolution = num_classes, in_chans, resolution
@@ -83,7 +87,10 @@ class Network(OnHub, nn.Module):
 
     @classmethod
     def of(cls, about: Mapping[str, str], tensors: Mapping[str, Tensor], path: Path) -> "Network":
-        """The network of a weights file at `path`: what it says `about` itself, and its tensors. Raises RecordError."""
+        """Rebuild a network from the metadata `about` and the tensors of the weights file `path`.
+
+        Raises RecordError when the metadata do not describe a network or the tensors do not fit it.
+        """
         try:
             resolution = json.loads(about["resolution"])
             network = cls(
@@ -102,10 +109,10 @@ class Network(OnHub, nn.Module):
         return network
 
     def about(self) -> dict[str, str]:
-        """What a weights file says, so that `of` builds this network again. Raises UsageError for a deploy form."""
+        """Metadata for a weights file, from which `of` rebuilds this network. Raises UsageError for a deploy form."""
         if isinstance(self.stem.norm1, nn.Identity):
             raise UsageError(
-                "A deploy form has no weights file: save the network before fuse, or export the deploy form."
+                "A deploy form cannot be saved as weights: save the network before fuse, or export the deploy form."
             )
         return {
             "architecture": json.dumps(self.architecture.to_json()),
@@ -118,14 +125,14 @@ class Network(OnHub, nn.Module):
         return self.forward_head(self.forward_features(x_BCHW))
 
     def forward_features(self, x_BCHW: Tensor) -> Tensor:
-        """What the head averages: normalized tokens (B, N, C), or in V2 a normalized map (B, C, H, W)."""
+        """Normalized features before pooling: tokens (B, N, C), or in V2 a map (B, C, H, W)."""
         x = self.stem(x_BCHW)
         for stage in self.stages:
             x = stage(x)
         return self.norm(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits of what `forward_features` gave, or with `pre_logits` its mean (B, C)."""
+        """Logits from the output of `forward_features`, or with `pre_logits` its mean (B, C)."""
         mean_BC = x.mean(dim=(2, 3) if self.architecture.is_v2 else 1)
         if pre_logits:
             return mean_BC
@@ -155,13 +162,14 @@ class Network(OnHub, nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The maps of the stages asked for, all by default; `norm` normalizes that of the last stage.
+        """Maps (B, C, H, W) of the stages `indices`, all by default; `norm` normalizes that of the last stage.
 
-        Unless `intermediates_only`, the first item of a pair is the last map as `forward_features` has it. `stop_early`
-        changes nothing that comes out. Raises UsageError on another format than NCHW.
+        Returns a pair of the last stage's features, as `forward_features` returns them, and the maps, or with
+        `intermediates_only` the maps alone. `stop_early` has no effect on the result. Raises UsageError for an
+        `output_fmt` other than NCHW and for stages that the network does not have.
         """
         if output_fmt != "NCHW":
-            raise UsageError(f"The maps are NCHW; {output_fmt} is not to be had.")
+            raise UsageError(f"Only output_fmt='NCHW' is supported, not {output_fmt!r}.")
         maps = self.forward_maps(x)
         last = self._normalized(maps[-1])
         chosen = [last if norm and index == NUM_STAGES - 1 else maps[index] for index in self._stages_of(indices)]
@@ -172,7 +180,7 @@ class Network(OnHub, nn.Module):
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop the stages behind the last of these, and the head; the indices, counted from the front."""
+        """Drop the stages after the last of `indices`, and the head. Returns the indices, counted from the front."""
         chosen = self._stages_of(indices)
         is_cut = max(chosen) < len(self.stages) - 1
         self.stages = self.stages[: max(chosen) + 1]
@@ -195,17 +203,17 @@ class Network(OnHub, nn.Module):
         return self.head if self.head_dist is None else (self.head, self.head_dist)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """New heads for so many classes; with 0 the network gives features (B, C)."""
+        """New heads for `num_classes` classes; with 0 the network returns features (B, C)."""
         self.num_classes, like = num_classes, next(self.parameters())
         self.head = _linear(self.num_features, num_classes).to(like).train(self.training)
         if self.head_dist is not None:
             self.head_dist = _linear(self.num_features, num_classes).to(like).train(self.training)
 
-    def freeze_backbone(self, frozen: bool = True) -> None:
-        """Train the heads alone: all in front of them keeps its weights and its batch norm statistics."""
-        self.is_backbone_frozen = frozen
+    def freeze_backbone(self, enable: bool = True) -> None:
+        """Train the heads alone: everything before them keeps its weights and batch norm statistics."""
+        self.is_backbone_frozen = enable
         for part in (self.stem, self.stages, self.norm):
-            part.requires_grad_(not frozen)
+            part.requires_grad_(not enable)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
@@ -218,12 +226,12 @@ class Network(OnHub, nn.Module):
         self.distilled_training = enable
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
+        """Recompute activations in the backward pass instead of storing them: less memory, more time."""
         for stage in self.stages:
             stage.recompute = enable  # type: ignore[assignment]
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Layers from the stem to the head, for learning rates that decay from one to the next."""
+        """Layers from the stem to the head, for learning rates that decay from layer to layer."""
         fine = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
         blocks = [(r"^stages\.(\d+)", None)] if coarse else fine
         return {"stem": r"^stem", "blocks": [*blocks, (r"^norm", (99999,))]}
@@ -232,7 +240,10 @@ class Network(OnHub, nn.Module):
         return {name for name, _ in self.named_parameters() if name.endswith("attention_bias")}
 
     def set_resolution(self, resolution: int | Grid) -> Self:
-        """Resize the attention bias tables for images of another size, in place. Raises UsageError on no size."""
+        """Resize the attention bias tables for images of another size, in place.
+
+        Raises UsageError unless the resolution is positive.
+        """
         _require_positive(resolution)
         with torch.device("meta"):
             resized = Network(self.architecture, num_classes=self.num_classes, resolution=resolution)
@@ -260,15 +271,15 @@ class Network(OnHub, nn.Module):
 
 
 def at_resolution(network: Network, resolution: int | Grid) -> Network:
-    """A copy of a network made for images of another size, as `set_resolution` makes it."""
+    """A copy of a network for images of another size; see `set_resolution`."""
     return copy.deepcopy(network).set_resolution(resolution)
 
 
 def load_exactly(network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Load tensors that have the network's own names. Raises RecordError that names what does not fit."""
+    """Load tensors that have the network's own names. Raises RecordError that lists what does not fit."""
     expected = network.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in tensors]
-    problems += [f"{name} has no place" for name in tensors if name not in expected]
+    problems += [f"{name} is unknown" for name in tensors if name not in expected]
     for name in expected.keys() & tensors.keys():
         if expected[name].shape != tensors[name].shape:
             problems.append(f"{name} is {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}")
@@ -276,8 +287,9 @@ def load_exactly(network: Network, tensors: Mapping[str, Tensor]) -> None:
         listed = "; ".join(sorted(problems)[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
         raise RecordError(
             f"The weights do not fit {network.architecture} with {network.num_classes} classes at resolution "
-            f"{network.resolution}: {listed}. Create the network they were made for, whose resolution at_resolution "
-            "then changes; resize_bias=True resizes attention_bias, and with_head=False leaves out the classifier."
+            f"{network.resolution}: {listed}. Create the network that they were made for and change its resolution "
+            "with at_resolution, or call load_weights with resize_bias=True, which resizes attention_bias, or "
+            "with_head=False, which leaves out the classifier."
         )
     network.load_state_dict(tensors)
 

@@ -4,8 +4,8 @@
     timm.create_model("ef_v2_s0", features_only=True, in_chans=1)
     timm.create_model("ef_network", architecture="runs/mine/networks/8ms/architecture.json", num_classes=10)
 
-Whatever builds networks through timm builds these: its training scripts, segmentation libraries, the backbones of
-transformers. The names are not timm's own, whose networks stay what they are.
+Code that builds networks through timm can build these: timm's training scripts, segmentation libraries, Transformers'
+backbones. timm's own networks keep their names.
 """
 
 import json
@@ -23,7 +23,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import convert_state_dict, with_one_head, with_resized_bias
 
 NAMES = {f"ef_{name.removeprefix('efficientformer').removeprefix('_')}": name for name in ZOO}
-FOUND = "ef_network"
+ANY_ARCHITECTURE = "ef_network"
 
 _CFG = {
     "num_classes": 1000,
@@ -40,7 +40,7 @@ _CFG = {
 }
 default_cfgs = generate_default_cfgs(
     {
-        FOUND: dict(_CFG),
+        ANY_ARCHITECTURE: dict(_CFG),
         **{
             f"{ours}.snap_dist_in1k": {**_CFG, "hf_hub_id": f"timm/{name}.snap_dist_in1k"}
             for ours, name in NAMES.items()
@@ -57,9 +57,9 @@ def _build(
     global_pool: str = "avg",
     **options: Any,
 ) -> Network:
-    """A network from timm's words for its options. Raises UsageError on another pooling than the mean."""
+    """`Network` with timm's names of its options. Raises UsageError for any pooling but the mean."""
     if global_pool not in ("avg", ""):
-        raise UsageError(f"The head takes the mean of the map; global_pool {global_pool!r} is not to be had.")
+        raise UsageError(f"Only global_pool='avg' is supported, not {global_pool!r}.")
     return Network(architecture, resolution=img_size, has_distillation_head=distillation, **options)
 
 
@@ -97,12 +97,12 @@ for _ours, _name in NAMES.items():
 def ef_network(pretrained: bool = False, *, architecture: Architecture | str | Path, **options: Any) -> Any:
     """A network that slimming found: an Architecture, or the architecture.json that a run wrote.
 
-    Raises ArchitectureError on a file that holds none.
+    Raises ArchitectureError for a file that does not contain one.
     """
     if not isinstance(architecture, Architecture):
         try:
             content = json.loads(Path(architecture).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ArchitectureError(f"{architecture} is no architecture.json ({error}).") from error
+            raise ArchitectureError(f"{architecture} is not a readable architecture.json ({error}).") from error
         architecture = Architecture.from_json(content.get("architecture", content))
-    return _create(FOUND, architecture, pretrained, options)
+    return _create(ANY_ARCHITECTURE, architecture, pretrained, options)

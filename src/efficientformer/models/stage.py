@@ -1,4 +1,4 @@
-"""The blocks of one resolution, behind the downsample that leads to it."""
+"""The blocks of one resolution, after the downsample that leads to it."""
 
 import itertools
 
@@ -19,8 +19,8 @@ BlockModule = MB4DBlock | MB3DBlock | FFNBlock | AttnFFNBlock
 class Stage(nn.Module):
     """A downsample and the blocks of one resolution: those on maps, then every MB3D on tokens.
 
-    Maps (B, C, H, W) come in and go out, except that with `gives_tokens` the head gets tokens (B, N, C). With
-    `recompute` the backward pass computes the inside of each block again instead of having kept it.
+    Maps (B, C, H, W) to maps, or with `gives_tokens`, as the head needs them, to tokens (B, N, C). With `recompute` the
+    backward pass recomputes the inside of each block instead of storing it.
     """
 
     recompute = False
@@ -51,7 +51,7 @@ class Stage(nn.Module):
         return self.forward_tokens(x_BCHW)
 
     def forward_tokens(self, x_BCHW: Tensor) -> Tensor:
-        """What follows the last block on maps: every MB3D, and the layout that leaves the stage."""
+        """Everything after the last block on maps: every MB3D, and the conversion to the output layout."""
         if self.num_on_maps == len(self.blocks) and not self.gives_tokens:
             return x_BCHW
         grid = grid_of(x_BCHW)
@@ -81,7 +81,7 @@ def build_block(
 
 
 def build_downsample(architecture: Architecture, index: int, grid: Grid) -> nn.Module:
-    """What leads into a stage, from a map of `grid`."""
+    """The downsample into a stage, from a map of `grid`; identity for the first stage."""
     if not index:
         return nn.Identity()
     in_width, width = architecture.widths[index - 1 : index + 1]

@@ -1,4 +1,4 @@
-"""What mixes positions: pooling on maps, attention with a learned bias on tokens (paper, section 4.1)."""
+"""Token mixers: pooling on maps, attention with a learned bias on tokens (paper, section 4.1)."""
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ class Pooling(nn.Module):
 
 
 def average_neighbors(x_BCHW: Tensor) -> Tensor:
-    # Cells beyond the border do not count: a constant map stays what it is.
+    # Padding does not count: a constant map stays constant.
     return nn.functional.avg_pool2d(x_BCHW, 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -41,6 +41,6 @@ def split_heads(qkv_BNC: Tensor, num_heads: int, head_dims: tuple[int, int, int]
 
 
 def attend(q_BhND: Tensor, k_BhND: Tensor, v_BhND: Tensor, bias_hNN: Tensor) -> Tensor:
-    """softmax(q k + bias) v, with the heads side by side again: (B, N, h * D)."""
+    """softmax(q k + bias) v, with heads concatenated: (B, N, h * D)."""
     scores_BhNN = q_BhND @ k_BhND.transpose(2, 3) + bias_hNN
     return (scores_BhNN.softmax(dim=3) @ v_BhND).transpose(1, 2).flatten(2)

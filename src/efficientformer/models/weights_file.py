@@ -1,4 +1,4 @@
-"""A weights file: tensors with what is known about their network, and files of others that hold tensors alone."""
+"""Weights files: ours, with tensors and metadata about their network, and other people's, with tensors alone."""
 
 import argparse
 import json
@@ -22,12 +22,12 @@ def write_weights_file(path: Path, tensors: Mapping[str, Tensor], about: Mapping
     """Raises RecordError when the file cannot be written."""
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        # One entry: the format keeps several in random order, and the same network should make the same file.
+        # One entry: safetensors writes several in random order, and the same network should make the same file.
         temporary.write_bytes(save(contiguous, {_ENTRY: json.dumps(dict(about), sort_keys=True)}))
 
 
 def read_weights_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says about itself. Raises RecordError when it is missing or no such file."""
+    """Metadata of a safetensors file. Raises RecordError when it is missing or not a safetensors file."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -37,16 +37,19 @@ def read_weights_metadata(path: Path) -> dict[str, str]:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """What a safetensors file, or a checkpoint that `torch.save` wrote, holds by name. Raises RecordError."""
+    """Content by name of a safetensors file or of a checkpoint that `torch.save` wrote.
+
+    Raises RecordError when it cannot be read or is not a state dict.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # Official checkpoints keep their command line beside the weights; the class holds plain values.
+        # Official checkpoints also contain their command line, in a class of plain values.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise RecordError(f"{path} is not a readable weights file ({reason}).") from error
     if not isinstance(content, Mapping):
-        raise RecordError(f"{path} holds {type(content).__name__}, not a state dict.")
+        raise RecordError(f"{path} contains a {type(content).__name__}, not a state dict.")
     return dict(content)

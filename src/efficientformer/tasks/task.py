@@ -1,4 +1,4 @@
-"""What the training loop knows of a task: a loss for a batch, and nothing else."""
+"""The interface between a task and the training loop."""
 
 from typing import Protocol
 
@@ -6,10 +6,21 @@ from torch import Tensor, nn
 
 
 class Task(Protocol):
-    """`progress` runs from 0 (first step) to 1 (after the last) and drives whatever changes with training."""
+    """A loss, and hooks of the training loop that do nothing unless a task needs them."""
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor: ...
+    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
+        """The loss of a batch. `progress` of training grows from 0 at the first step to 1 after the last."""
+        ...
+
+    def prepare(self, model: nn.Module, step: int) -> None:
+        """Set the model up for a step, before its forward pass. A resumed run may begin at any step."""
+        return
+
+    def lr_scales(self) -> dict[str, float]:
+        """Learning rates as multiples of the schedule's, by the last part of a parameter's name. Parameters with such
+        a name are not decayed."""
+        return {}
 
     def logged(self) -> dict[str, float]:
-        """Values of the last step worth a column in the training log."""
-        ...
+        """Values of the last step for the training log."""
+        return {}

@@ -1,7 +1,7 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped.
+"""Checkpoints: everything a run needs to continue as if it had never stopped.
 
-A checkpoint holds plain tensors and numbers, is read with `weights_only=True`, and carries the fingerprint of the run
-it belongs to: one made by other settings or other data is not taken up.
+A checkpoint holds plain tensors and numbers, is read with `weights_only=True`, and contains the fingerprint of its run:
+a checkpoint of other settings or other data is ignored.
 """
 
 import pickle
@@ -18,7 +18,7 @@ from efficientformer.records import atomic_path
 class CheckpointFile:
     """One checkpoint on disk, written at most every `interval_s` seconds.
 
-    The interval bounds what a crash can lose; with 20 seconds a kill costs less than a minute, loading included.
+    A crash loses at most one interval; with 20 seconds a kill costs less than a minute, loading included.
     """
 
     def __init__(self, path: Path, fingerprint: str, *, interval_s: float = 20.0) -> None:
@@ -28,7 +28,7 @@ class CheckpointFile:
         self._written_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state last saved, or None when there is none that belongs to this run."""
+        """The state saved last, or None if there is none of this run."""
         if not self.path.exists():
             return None
         try:
@@ -42,7 +42,7 @@ class CheckpointFile:
         return time.monotonic() - self._written_at >= self._interval_s
 
     def save(self, state: dict[str, Any]) -> None:
-        # A stream of ours, since a full disk is then an OSError, which `atomic_path` explains.
+        # With a stream of our own a full disk is an OSError, which `atomic_path` explains.
         with atomic_path(self.path) as temporary, temporary.open("wb") as stream:
             torch.save({"fingerprint": self._fingerprint, "state": state}, stream)
         self._written_at = time.monotonic()

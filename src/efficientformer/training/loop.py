@@ -1,4 +1,4 @@
-"""The one training loop: networks and supernets, every task.
+"""The training loop of networks and supernets, for every task.
 
 Every step is a pure function of (weights, seed, step): batches come from a stateless stream and the random generators
 are seeded per step, so a run that was killed and resumed ends with the same bits as one that was not.
@@ -7,7 +7,7 @@ are seeded per step, so a run that was killed and resumed ends with the same bit
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,49 +15,22 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn, optim
 
 from efficientformer.errors import TrainingError
-from efficientformer.models.network import Network
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.optimizer import build_optimizer
-from efficientformer.training.schedule import cosine_lr
+from efficientformer.training.recipe import Recipe
 from efficientformer.training.world import World
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
-INITIAL_WEIGHTS = 2**32 - 1
-"""The step that stands for the drawing of initial weights, before any other."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: the paper's AdamW with cosine decay (section 5), sized by the caller."""
-
-    num_steps: int
-    steps_per_epoch: int
-    peak_lr: float
-    seed: int
-    weight_decay: float = 0.025
-    lr_warmup_steps: int = 0
-    clip_norm: float = 1.0
-    ema_decay: float = 0.0
-    alpha_lr_scale: float = 1.0
-    layer_decay: float = 1.0
-    frozen_steps: int = 0
-    """Steps at first that train a network's heads alone, at the peak learning rate; the schedule begins after them."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of products in the forward and backward passes; weights, norms and losses are in single precision."""
-
-    def lr(self, step: int) -> float:
-        if step < self.frozen_steps:
-            return self.peak_lr
-        scheduled = self.num_steps - self.frozen_steps
-        return cosine_lr(step - self.frozen_steps, scheduled, peak_lr=self.peak_lr, warmup_steps=self.lr_warmup_steps)
+_INITIAL_WEIGHTS = 2**32 - 1
+"""Pseudo-step whose seed initializes the weights."""
 
 
 @dataclass
 class TrainingState:
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -90,16 +63,20 @@ def fit(
     recipe: Recipe,
     *,
     checkpoint: CheckpointFile,
-    log: EventLog,
+    log: MetricsLog,
     on_step: Callable[[int, float], None] | None = None,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
     world: World = World(),
 ) -> nn.Module:
     """Train `model` in place and return the network to use: its moving average where the recipe keeps one.
 
-    `batches_from(step)` starts the endless stream of batches at that step; `on_epoch(epoch, network)` may return scores
-    for the log. In a `world` of several processes each gives its own part of a batch, and the first one writes. Raises
-    TrainingError when the loss is not finite; the last checkpoint is kept.
+    batches_from: `batches_from(step)` is the endless stream of batches (B, C, H, W), (B,) from that step on.
+    checkpoint: training continues from it, if there is one of this run.
+    on_step: called as `on_step(steps done, loss)`.
+    on_epoch: called as `on_epoch(epoch, network)`; may return scores for the log.
+    world: of several processes each gets its own part of a batch, and the first one writes.
+
+    Raises TrainingError when the loss is not finite; the last checkpoint is kept.
     """
     # Channels last: 1.5 times as fast on CPUs, and maps become tokens without a copy.
     model.to(memory_format=torch.channels_last)
@@ -108,8 +85,8 @@ def fit(
         model,
         lr=recipe.peak_lr,
         weight_decay=recipe.weight_decay,
-        alpha_lr_scale=recipe.alpha_lr_scale,
         layer_decay=recipe.layer_decay,
+        lr_scales=task.lr_scales(),
     )
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
     state = TrainingState(model, optimizer, ema)
@@ -123,13 +100,12 @@ def fit(
     batches = batches_from(state.step)
     while state.step < recipe.num_steps:
         images_BCHW, labels_B = next(batches)
-        seed_step(recipe.seed, state.step)
+        _seed_step(recipe.seed, state.step)
         lr = recipe.lr(state.step)
         for group in optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
-        if isinstance(model, Network) and recipe.frozen_steps:
-            model.freeze_backbone(state.step < recipe.frozen_steps)
 
+        task.prepare(model, state.step)
         model.train()
         progress = state.step / recipe.num_steps
         images_BCHW = images_BCHW.to(device, memory_format=torch.channels_last)
@@ -168,7 +144,12 @@ def fit(
     return averaged
 
 
-def seed_step(seed: int, step: int) -> None:
+def seed_initial_weights(seed: int) -> None:
+    """Seed every generator that initial weights are drawn from."""
+    _seed_step(seed, _INITIAL_WEIGHTS)
+
+
+def _seed_step(seed: int, step: int) -> None:
     """Seed every generator that a step may draw from."""
     mixed = int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
     random.seed(mixed)

@@ -1,4 +1,4 @@
-"""The training log: one JSON line per entry, the same after an interruption as without one."""
+"""The training log: one JSON line per entry, the same with and without interruptions."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 from efficientformer.records import append_line, read_lines, write_text
 
 
-class EventLog:
-    """Lines of `metrics.jsonl`; `rewind` drops those that a resumed run is about to write again."""
+class MetricsLog:
+    """The file `metrics.jsonl`; `rewind` drops the entries that a resumed run will write again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,8 +1,8 @@
-"""Processes that train one network together, as `torchrun` starts them: each takes its part of every batch.
+"""Processes, started by `torchrun`, that train one network together: each computes its part of every batch.
 
 Weights, logits and random choices are the same in all of them at every step, since gradients are averaged and the
-generators are seeded alike. Batch norm sees the part of its own process, as in the paper's recipe. The first process
-alone writes.
+generators have the same seeds. Batch norm sees the part of its own process, as in the paper's recipe. Only the first
+process writes.
 """
 
 import os
@@ -30,16 +30,16 @@ class World:
         return self.rank == 0
 
     def part_of(self, indices: list[int]) -> list[int]:
-        """What this process takes of a batch; all take as many. Raises UsageError where that cannot be."""
+        """The images of a batch for this process. Raises UsageError unless all processes get the same number."""
         if len(indices) % self.size:
             raise UsageError(
-                f"Batches of {len(indices)} images cannot be shared by {self.size} processes. Choose a batch size that "
-                "is a multiple of them."
+                f"A batch of {len(indices)} images cannot be divided evenly among {self.size} processes. Choose a "
+                f"multiple of {self.size} as the batch size."
             )
         return indices[self.rank :: self.size]
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace every tensor by its mean over the processes; all must give tensors of the same shapes."""
+        """Replace every tensor by its mean over the processes, in which the shapes must be the same."""
         tensors = list(tensors)
         if self.size == 1 or not tensors:
             return
@@ -50,26 +50,27 @@ class World:
             tensor.copy_(mean.view_as(tensor))
 
     def average_gradients(self, model: nn.Module) -> None:
-        """Parameters that a step did not reach, such as those of paths not sampled, have none in any process."""
+        """Average the gradients. A parameter without one, such as of a path not sampled, has none in any process."""
         self.average(parameter.grad for parameter in model.parameters() if parameter.grad is not None)
 
-    def said_by_first(self, answer: bool) -> bool:
-        """The first process' answer, in all of them; they wait for it."""
-        if self.size == 1:
-            return answer
-        told = [answer]
-        dist.broadcast_object_list(told, src=0)
-        return told[0]
+    def broadcast_first(self, answer: bool) -> bool:
+        """The first process' answer, in every process; they wait for it."""
+        answers = [answer]
+        if self.size > 1:
+            dist.broadcast_object_list(answers, src=0)
+        return answers[0]
 
 
 def join_world() -> World:
-    """The world that `torchrun` describes in the environment; this process alone without it. Raises UsageError where
-    another program describes a part of one."""
+    """The world that `torchrun` describes in the environment, or else this process alone.
+
+    Raises UsageError when the environment describes only a part of a world.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
     if missing := [name for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE") if name not in os.environ]:
-        raise UsageError(f"WORLD_SIZE is {size}, but {' and '.join(missing)} are not set. Start it by torchrun.")
+        raise UsageError(f"WORLD_SIZE is {size}, but {' and '.join(missing)} are not set. Start it with torchrun.")
     if not dist.is_initialized():
         local_rank = int(os.environ["LOCAL_RANK"])
         if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Steps of the deploy form that several of its blocks take."""
+"""Steps of fusing that several blocks share."""
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,12 @@ def scaled(layer: Projection, scale_C: Tensor) -> Projection:
 
 
 def folded(layer: ConvNorm) -> nn.Conv2d:
-    """One convolution instead of a convolution and its batch norm."""
+    """One convolution that replaces a convolution and its batch norm."""
     return fuse_conv_bn_eval(layer.conv, layer.norm)
 
 
 def joined(layers: list[nn.Conv2d]) -> nn.Conv2d:
-    """One convolution with the output channels of several 1x1 ones behind one another."""
+    """One convolution with the concatenated output channels of several 1x1 convolutions."""
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers if layer.bias is not None]
     result = nn.Conv2d(layers[0].in_channels, sum(layer.out_channels for layer in layers), 1)
     result.weight, result.bias = nn.Parameter(torch.cat(weights)), nn.Parameter(torch.cat(biases))
@@ -33,12 +33,12 @@ def joined(layers: list[nn.Conv2d]) -> nn.Conv2d:
 
 
 def constant_bias(attention: BiasedAttention) -> Tensor:
-    """The bias of the one grid that the network was made for."""
+    """The bias for the one grid that the network was made for."""
     return attention.bias(attention.grid).contiguous()
 
 
 def require_grid(grid: Grid, expected: Grid) -> None:
-    """Raise UsageError where a deploy form is called with images of another size."""
+    """Raise UsageError when a deploy form is called with images of another size."""
     if grid != expected:
         raise UsageError(
             f"This deploy form attends over a {expected} grid, not {grid}; call at_resolution first, then fuse."

@@ -1,4 +1,4 @@
-"""Ways to write down the same function that runtimes run at different speeds. All are exact."""
+"""Exact ways to write the same function, which runtimes run at different speeds."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
@@ -18,7 +18,7 @@ class DeployForms:
     projections: Literal["joined", "separate"] = "joined"
 
     def others(self, architecture: Architecture) -> "list[DeployForms]":
-        """What else a network of the architecture may be written as."""
+        """The other forms that make a difference to the architecture."""
         if architecture.is_v2:
             return [replace(self, projections="separate" if self.projections == "joined" else "joined")]
         return [replace(self, pooling="difference" if self.pooling == "products" else "products")]
@@ -27,8 +27,8 @@ class DeployForms:
         return asdict(self)
 
 
-# Measured (benchmarks/LOG.md): channels that are split again cost a copy, on OpenVINO up to a tenth of
-# EfficientFormerV2-S0, on ONNX Runtime about a percent.
+# Measured (benchmarks/LOG.md): splitting joined channels costs a copy, on OpenVINO up to a tenth of the latency of
+# EfficientFormerV2-S0, on ONNX Runtime about one percent.
 _SEPARATE = DeployForms(projections="separate")
 _USUAL = {"onnxruntime": _SEPARATE, "openvino": _SEPARATE}
 

@@ -1,7 +1,7 @@
 """The deploy form: the same function with everything folded that is constant once training is over.
 
 Batch norm goes into the convolution before it, layer scale and attention scale into the projection they multiply, the
-two heads into one, and the attention bias is gathered for the one grid the network was made for.
+two heads into one, and the attention bias is gathered for the one grid that the network was made for.
 """
 
 import copy
@@ -25,14 +25,14 @@ from efficientformer.models.token_mixers import Attention, attend, average_neigh
 def fuse(module: nn.Module, forms: DeployForms = DeployForms()) -> nn.Module:
     """A deploy form of a network, a part or a chain of parts: a copy in evaluation mode, without gradients.
 
-    It agrees with the original to rounding, on images of the resolution that the original was made for; which of the
+    It agrees with the original up to rounding, on images of the resolution that the original was made for. Which of the
     exact `forms` is fastest depends on the runtime.
     """
     return fuse_in_place(copy.deepcopy(module), forms)
 
 
 def fuse_in_place(module: nn.Module, forms: DeployForms = DeployForms()) -> nn.Module:
-    """The same of a module that nobody needs any more: large ones take as long to copy as to fuse."""
+    """`fuse` without a copy, which takes as long as fusing, for a module that is not needed afterwards."""
     with torch.no_grad():
         return _fused(module.eval(), forms, {}).requires_grad_(False)
 
@@ -40,8 +40,8 @@ def fuse_in_place(module: nn.Module, forms: DeployForms = DeployForms()) -> nn.M
 class DeployMB4D(nn.Module):
     """An MB4D whose first branch, x + scale * (pooled - x), may be multiplied out: (1 - scale) * x + scale * pooled.
 
-    Pooling leaves its padding out of the mean, so no single convolution would do. ONNX Runtime converts layouts around
-    a subtraction but not around these products: they measured 2 to 5 % faster on whole networks.
+    Pooling averages without padding, so a single convolution cannot replace the branch. ONNX Runtime converts layouts
+    around a subtraction but not around these products: whole networks measured 2 to 5 % faster.
     """
 
     def __init__(self, block: MB4DBlock, forms: DeployForms) -> None:
@@ -64,7 +64,7 @@ class DeployMB4D(nn.Module):
 
 
 class DeployMB3D(nn.Module):
-    """An MB3D whose branches end in projections that carry the layer scales."""
+    """An MB3D; the projections at the end of both branches include the layer scales."""
 
     def __init__(self, block: MB3DBlock) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class DeployMB3D(nn.Module):
 
 
 class DeployAttention(nn.Module):
-    """Attention with a constant bias (h, N, N) and queries that are scaled by their projection."""
+    """Attention with a constant bias (h, N, N); the projection of the queries includes their scale."""
 
     attention_bias: Tensor
 
@@ -101,7 +101,7 @@ class DeployAttention(nn.Module):
 
 
 def _fused(module: nn.Module, forms: DeployForms, done: dict[nn.Module, nn.Module]) -> nn.Module:
-    """The deploy form of a module that may be changed; one that stands in several places is folded once."""
+    """The deploy form of a module that may be changed; a module used in several places is folded once."""
     if module not in done:
         done[module] = deployed = _folded(module, forms)
         children = [
@@ -149,7 +149,7 @@ def _merge_heads(network: Network) -> None:
 
 
 def _fold_norm_into_head(module: Network | MapHead) -> None:
-    """Batch norm is affine in every channel, so it may as well come after the mean, and then into the weights."""
+    """Batch norm is affine per channel, so it commutes with the mean and folds into the weights of the head."""
     norm, head = module.norm, module.head
     assert isinstance(head, nn.Linear) and isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None and norm.running_var is not None

@@ -21,7 +21,7 @@ from efficientformer.models.metablocks import AttnFFNBlock, FFNBlock
 
 
 class DeployFFN(nn.Module):
-    """An FFN block of three convolutions, the last of which carries the layer scale."""
+    """An FFN block of three convolutions; the last includes the layer scale."""
 
     def __init__(self, block: FFNBlock) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class DeployFFN(nn.Module):
 
 
 class DeployAttnFFN(DeployFFN):
-    """An AttnFFN block whose branches both end in convolutions that carry the layer scales."""
+    """An AttnFFN block; the last convolutions of both branches include the layer scales."""
 
     def __init__(self, block: AttnFFNBlock, forms: DeployForms) -> None:
         super().__init__(block)
@@ -47,7 +47,7 @@ class DeployAttnFFN(DeployFFN):
 
 
 class Projections(nn.Module):
-    """1x1 convolutions of the same map, as one whose channels are split, or one by one."""
+    """1x1 convolutions of the same map: joined into one whose output is split, or separate."""
 
     def __init__(self, layers: list[nn.Conv2d], forms: DeployForms) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class DeployMapAttention(nn.Module):
 
 
 class DeployAttentionDownsample(nn.Module):
-    """The attending downsample; the subsampled map that queries add is one more tap of their depth-wise convolution."""
+    """The downsample with attention; the subsampled map that the queries add becomes part of their convolution."""
 
     attention_bias: Tensor
 

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors of our own, which rebuild their network, and published checkpoints of others."""
+"""Weights on disk: our own safetensors files, which rebuild their network, and other people's checkpoints."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ HEADS = ("head.", "head_dist.")
 
 
 def save_weights(network: Network, path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Write the parameters and batch norm statistics with all that `load_network` needs to rebuild the network.
+    """Write the parameters and batch norm statistics with everything that `load_network` needs to rebuild the network.
 
     Raises UsageError for a deploy form, which cannot be rebuilt, and RecordError when the file cannot be written.
     """
@@ -26,7 +26,7 @@ def save_weights(network: Network, path: Path, metadata: Mapping[str, str] = Map
 
 
 def load_network(path: Path) -> Network:
-    """The network of a file that `save_weights` wrote, in training mode. Raises RecordError on any other file."""
+    """The network of a file that `save_weights` wrote, in training mode. Raises RecordError for any other file."""
     return Network.of(read_weights_metadata(path), read_tensors(path), path)
 
 
@@ -39,9 +39,10 @@ def load_weights(
 ) -> None:
     """Load a file or a state dict, in any naming that `convert_state_dict` knows, into a network it fits.
 
-    Two heads load into one as their mean, which says what both did. with_head: False leaves the classifier heads as
-    they are, to fine-tune on other classes. resize_bias: resize attention bias tables that were made for square images
-    of another size. Raises RecordError that names what does not fit; the network is then unchanged.
+    Two heads load into one as their mean, which gives the same logits.
+    with_head: False leaves the classifier heads as they are, to fine-tune on other classes.
+    resize_bias: resize attention bias tables that were made for square images of another size.
+    Raises RecordError that lists what does not fit; the network is then unchanged.
     """
     tensors = convert_state_dict(source if isinstance(source, Mapping) else read_tensors(Path(source)))
     if not with_head:
@@ -55,18 +56,19 @@ def load_weights(
 
 
 def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors by our names, from those of this package, the official release, timm, Transformers or MMPreTrain.
+    """Tensors by our names, from the names of this package, the official release, timm, Transformers or MMPreTrain.
 
-    The state dict may sit under `model` or `state_dict`, and every name may begin with `module.`. Raises RecordError.
+    The state dict may be nested under `model` or `state_dict`, and every name may begin with `module.`. Raises
+    RecordError for other names and for values that are not tensors.
     """
     for wrapper in ("state_dict", "model"):
         if isinstance(state_dict.get(wrapper), Mapping):
             state_dict = state_dict[wrapper]
     tensors = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
     converted = {ours: tensors[theirs] for theirs, ours in our_names(tensors).items()}
-    if strangers := [name for name, tensor in converted.items() if not isinstance(tensor, Tensor)]:
-        raise RecordError(f"The weights hold something other than a tensor under {strangers[0]}.")
-    # The official V2 keeps layer scales as (C, 1, 1).
+    if unknown := [name for name, tensor in converted.items() if not isinstance(tensor, Tensor)]:
+        raise RecordError(f"{unknown[0]} of the weights is not a tensor.")
+    # In the official V2 layer scales have the shape (C, 1, 1).
     return {name: tensor.flatten() if "layer_scale" in name else tensor for name, tensor in converted.items()}
 
 
@@ -81,7 +83,7 @@ def with_one_head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def with_resized_bias(network: Network, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights with attention bias tables for the network's size; they were made for square images."""
+    """The same weights with attention bias tables resized for the network; they must be for square images."""
     resized = dict(tensors)
     for name, module in network.named_modules():
         if not isinstance(module, BiasedAttention):

@@ -1,8 +1,8 @@
 """How other implementations name the same tensors.
 
-Each naming is a table of patterns that rewrite a name of theirs into ours, of both families. No rule looks at the order
-of the names. Block numbers may come out with gaps, because most count the flatten before the first MB3D as a block;
-ranking closes them.
+Each naming is a table of patterns that rewrite their names into ours, for both families; the order of the names does
+not matter. Block numbers may come out with gaps, because most implementations count the flatten before the first MB3D
+as a block; ranking closes the gaps.
 """
 
 import re
@@ -24,7 +24,7 @@ OFFICIAL: Rules = (
     *((rf"^network\.{2 * s - 1}\.norm\.", f"stages.{s}.downsample.norm.") for s in range(1, 4)),
     (r"\.attention_biases$", ".attention_bias"),
     (r"^dist_head\.", "head_dist."),
-    # V2: the downsample that attends, then attention, whose projection has an activation in front of it.
+    # V2: the downsample with attention, then attention, whose projection has an activation before it.
     *((rf"^network\.5\.{theirs}\.", f"stages.3.downsample.{ours}.") for theirs, ours in V2_DOWNSAMPLE.items()),
     (r"\.q\.local\.0\.", ".q_local."),
     (r"\.q\.proj\.([01])\.", r".q.\1."),
@@ -43,7 +43,7 @@ TRANSFORMERS: Rules = (
     *((rf"^encoder\.intermediate_stages\.{2 * s - 1}\.", f"stages.{s}.downsample.") for s in range(1, 4)),
     (r"\.downsample\.projection\.", ".downsample.conv."),
     (r"^encoder\.last_stage\.meta4D_layers\.", "stages.3."),
-    # MB3D blocks are numbered from 0 again: four digits more put them behind every MB4D.
+    # MB3D blocks are numbered from 0 again: four more digits put them after every MB4D.
     (r"^encoder\.last_stage\.meta3D_layers\.blocks\.", "stages.3.blocks.1000"),
     (r"\.mlp\.convolution([12])\.", r".mlp.fc\1."),
     (r"\.mlp\.batchnorm_before\.", ".mlp.norm1."),
@@ -104,7 +104,7 @@ BLOCK = re.compile(r"^(stages\.\d\.blocks\.)(\d+)(\..*)$")
 
 
 def our_names(names: Iterable[str]) -> dict[str, str]:
-    """Our name of every tensor worth loading, by the name it has. Raises RecordError when the naming is not known."""
+    """Our name of every tensor worth loading, by the given name. Raises RecordError for an unknown naming."""
     names = list(names)
     rules = _rules_for(names)
     # The table of token distances is computed, never loaded.
@@ -118,8 +118,8 @@ def _rules_for(names: list[str]) -> Rules:
         if any(re.search(marker, name) for name in names):
             return rules
     raise RecordError(
-        "These are no EfficientFormer weights: the tensor names follow neither this package, the official release, "
-        f"timm, Transformers nor MMPreTrain. The first names are {', '.join(sorted(names)[:3]) or 'missing'}."
+        "These are not EfficientFormer weights: the tensors have no names of this package, the official release, timm, "
+        f"Transformers or MMPreTrain. The first names are {', '.join(sorted(names)[:3]) or 'missing'}."
     )
 
 
@@ -135,7 +135,7 @@ def _block_ranks(names: Iterable[str]) -> dict[str, dict[int, int]]:
     for name in names:
         if match := BLOCK.match(name):
             numbers.setdefault(match[1], set()).add(int(match[2]))
-    return {stage: {number: rank for rank, number in enumerate(sorted(found))} for stage, found in numbers.items()}
+    return {stage: {number: rank for rank, number in enumerate(sorted(present))} for stage, present in numbers.items()}
 
 
 def _ranked(match: re.Match[str], ranks: dict[str, dict[int, int]]) -> str:

@@ -1,7 +1,7 @@
-"""The way back: weights of a published architecture by timm's names, for a network that timm has built.
+"""Weights of a published architecture under timm's names, for a network that timm has built.
 
-timm's networks have two heads; those of a network with one are written twice, since timm averages what they say. What
-slimming found has no counterpart in timm, except through `models.registry`.
+timm's networks have two heads and average their logits, so a single head is written twice. A network that slimming
+found has no counterpart in timm, except through `models.registry`.
 """
 
 import re
@@ -49,7 +49,7 @@ def timm_state_dict(network: Network) -> dict[str, Tensor]:
         tensors |= {name.replace("head.", "head_dist."): tensor for name, tensor in heads.items()}
     renamed = {timm_name(name, architecture): tensor for name, tensor in tensors.items()}
     if not architecture.is_v2:
-        # timm keeps the tables of distances of the first family among the weights.
+        # For the first family timm also stores the tables of distances.
         for name, module in network.named_modules():
             if isinstance(module, BiasedAttention):
                 renamed[timm_name(f"{name}.attention_bias_idxs", architecture)] = module.offset_index
@@ -57,7 +57,7 @@ def timm_state_dict(network: Network) -> dict[str, Tensor]:
 
 
 def timm_name(name: str, architecture: Architecture) -> str:
-    """timm's name of one of our tensors; in the first family the flatten before an MB3D takes a number of its own."""
+    """timm's name of one of our tensors; in the first family the flatten before the first MB3D counts as a block."""
     if match := re.match(r"stages\.(\d)\.blocks\.(\d+)\.", name):
         stage, block = int(match[1]), int(match[2])
         number = block + isinstance(architecture.stages[stage].blocks[block], MB3D)

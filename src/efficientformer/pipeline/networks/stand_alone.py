@@ -24,18 +24,21 @@ from efficientformer.search.scoring.accuracy import extract_network
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.scores import Scores, evaluate
 from efficientformer.tasks.classification.task import Classification
+from efficientformer.tasks.frozen_backbone import FrozenBackbone
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.loop import seed_initial_weights
+from efficientformer.training.metrics_log import MetricsLog
 
 
 def train_images(
-    workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: EventLog
+    workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: MetricsLog
 ) -> nn.Module:
     """Any classifier of the run's images, from the weights that it comes with. Validation scores are logged, never
     acted upon."""
     settings = workspace.settings.train
     num_classes = len(workspace.dataset.classes)
+    task = Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing))
+    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
         if epoch % settings.evaluate_every and epoch != settings.epochs:
@@ -45,7 +48,7 @@ def train_images(
     return fit_images(
         workspace,
         network,
-        Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing)),
+        FrozenBackbone(task, frozen_steps) if frozen_steps else task,
         workspace.training_images,
         settings,
         title=title,
@@ -54,7 +57,7 @@ def train_images(
         on_epoch=score,
         ema_decay=settings.ema_decay,
         layer_decay=settings.layer_decay,
-        frozen_steps=round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size)),
+        lr_hold_steps=frozen_steps,
     )
 
 
@@ -79,7 +82,7 @@ def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
 def new_network(workspace: Workspace, subnet: Subnet) -> Network:
     """With new weights that follow from the seed."""
     settings = workspace.settings
-    seed_step(settings.seed, INITIAL_WEIGHTS)
+    seed_initial_weights(settings.seed)
     return create_model(
         subnet.architecture,
         num_classes=len(workspace.dataset.classes),
@@ -96,7 +99,7 @@ def stand_alone_score(
     Kept in `folder` under what tells the network from others (`what`), the images and the settings.
     """
 
-    def train(checkpoint: CheckpointFile, log: EventLog) -> float:
+    def train(checkpoint: CheckpointFile, log: MetricsLog) -> float:
         network = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
         return validate(workspace, network).top1
 
@@ -114,7 +117,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
     steps, num_classes = steps_per_epoch(train, settings.train.batch_size), len(workspace.dataset.classes)
     warmup_epochs = settings.train.lr_warmup_epochs * settings.slim.trial_epochs / settings.train.epochs
 
-    def train_briefly(checkpoint: CheckpointFile, log: EventLog) -> float:
+    def train_briefly(checkpoint: CheckpointFile, log: MetricsLog) -> float:
         network = fit_images(
             workspace,
             new_network(workspace, subnet),
@@ -135,7 +138,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
 
 
 def _kept_score(
-    folder: Path, about: Any, title: str, train: Callable[[CheckpointFile, EventLog], float]
+    folder: Path, about: Any, title: str, train: Callable[[CheckpointFile, MetricsLog], float]
 ) -> dict[str, float]:
     """What `train` returns and its seconds, kept in a record: known ones are not trained again, one that was begun goes
     on, and several processes may share the folder."""
@@ -144,7 +147,7 @@ def _kept_score(
     record, checkpoint = folder / f"{key}.json", CheckpointFile(folder / f"{key}.pt", fingerprint)
     if not record.exists():
         started = time.monotonic()
-        top1 = train(checkpoint, EventLog(folder / f"{key}.metrics.jsonl"))
+        top1 = train(checkpoint, MetricsLog(folder / f"{key}.metrics.jsonl"))
         write_record(record, {"top1": top1, "seconds": time.monotonic() - started, "title": title})
     checkpoint.path.unlink(missing_ok=True)
     found = read_record(record)

@@ -23,7 +23,7 @@ from efficientformer.records import read_record, write_record
 from efficientformer.run_dir import NetworkFiles
 from efficientformer.tasks.classification.scores import evaluate
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 
 TOLERANCE = 1e-3
 """Largest accepted difference of a logit between PyTorch and the exported file, in float32."""
@@ -46,7 +46,7 @@ def train_network(
             initial(),
             title=f"training {network.title}",
             checkpoint=CheckpointFile(files.checkpoint, fingerprint),
-            log=EventLog(files.metrics),
+            log=MetricsLog(files.metrics),
         )
         assert isinstance(trained, Network)
         if workspace.world.is_first:

@@ -13,7 +13,7 @@ from efficientformer.pipeline.run.plan import FINE_TUNE
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.records import file_digest
-from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+from efficientformer.training.loop import seed_initial_weights
 
 
 def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetwork:
@@ -59,7 +59,7 @@ def _source(init: str, weights: Path | None) -> Path:
 
 def _initial(workspace: Workspace, init: str, source: Path) -> Network:
     num_classes, settings = len(workspace.dataset.classes), workspace.settings
-    seed_step(settings.seed, INITIAL_WEIGHTS)
+    seed_initial_weights(settings.seed)
     if init in ZOO:
         return create_model(
             init,

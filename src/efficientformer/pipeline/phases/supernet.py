@@ -23,7 +23,7 @@ from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet_task import SupernetTask
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 
 
 def run(workspace: Workspace) -> None:
@@ -69,6 +69,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         sampling=settings.sampling,
         elastic_width=settings.elastic_width,
         label_smoothing=settings.label_smoothing,
+        alpha_lr_scale=settings.alpha_lr / settings.lr,
         recompute=settings.recompute,
     )
     fit_images(
@@ -79,8 +80,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         settings,
         title="training",
         checkpoint=CheckpointFile(run_dir.supernet_checkpoint, fingerprint),
-        log=EventLog(run_dir.supernet_metrics),
-        alpha_lr_scale=settings.alpha_lr / settings.lr,
+        log=MetricsLog(run_dir.supernet_metrics),
     )
     if not workspace.world.is_first:
         return

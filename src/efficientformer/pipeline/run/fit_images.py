@@ -13,8 +13,9 @@ from efficientformer.pipeline.run.settings import TrainingSettings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.loop import Batches, Recipe, fit
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.loop import Batches, fit
+from efficientformer.training.metrics_log import MetricsLog
+from efficientformer.training.recipe import Recipe
 
 
 def fit_images(
@@ -26,7 +27,7 @@ def fit_images(
     *,
     title: str | None,
     checkpoint: CheckpointFile,
-    log: EventLog,
+    log: MetricsLog,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
     seed: int | None = None,
     **recipe_options: Any,

@@ -78,7 +78,7 @@ class Phase:
                 f"'efficientformer {self.name}' without it."
             )
         stamp, outputs = self.stamp(workspace, network), self.outputs(workspace, network)
-        if world.said_by_first(world.is_first and is_up_to_date(workspace.run_dir, stamp, outputs)):
+        if world.broadcast_first(world.is_first and is_up_to_date(workspace.run_dir, stamp, outputs)):
             announce(stamp.phase, "up to date")
             return False
         if world.is_first:

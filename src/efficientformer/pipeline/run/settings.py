@@ -4,13 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from efficientformer.data.augmentation import Augmentation
 from efficientformer.latency.devices import default_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.scoring.score import Judge
+from efficientformer.training.recipe import Precision
 
 PresetName = Literal["quick", "standard", "imagenet", "fine_tune"]
-Augmentation = Literal["light", "standard", "strong"]
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -42,7 +43,7 @@ class TrainingSettings(_Settings):
     lr_warmup_epochs: NotNegative = 1.0
     label_smoothing: Share = 0.1
     augmentation: Augmentation = "light"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """bf16: weights stay in single precision, most products are taken in bfloat16; for GPUs and CPUs that have it."""
 
 

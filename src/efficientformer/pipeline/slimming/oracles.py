@@ -16,7 +16,7 @@ from efficientformer.pipeline.slimming.held_out import judging_splits
 from efficientformer.pipeline.slimming.promise import promises
 from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy
 from efficientformer.search.supernet.supernet import Supernet
-from efficientformer.training.loop import INITIAL_WEIGHTS, seed_step
+from efficientformer.training.loop import seed_initial_weights
 
 FEWEST_BY_THEMSELVES, INSTEAD = 50, 512
 """Fewer images that judge do not tell what batch norm has to know; so many training images do, in their place."""
@@ -25,7 +25,7 @@ FEWEST_BY_THEMSELVES, INSTEAD = 50, 512
 def build_supernet(workspace: Workspace) -> Supernet:
     """The supernet of this run with fresh weights, reproducible from the seed."""
     settings = workspace.settings
-    seed_step(settings.seed, INITIAL_WEIGHTS)
+    seed_initial_weights(settings.seed)
     return Supernet(workspace.space, resolution=settings.resolution, num_classes=len(workspace.dataset.classes))
 
 

@@ -18,7 +18,7 @@ from efficientformer.search.candidates import State
 from efficientformer.search.scoring.accuracy import absorb_network, extract_network
 from efficientformer.tasks.classification.task import Classification
 from efficientformer.training.checkpoint import CheckpointFile
-from efficientformer.training.metrics_log import EventLog
+from efficientformer.training.metrics_log import MetricsLog
 
 
 class Recovery:
@@ -59,7 +59,7 @@ class Recovery:
             title=None,
             seed=self._workspace.settings.seed + step,
             checkpoint=CheckpointFile(run_dir.recovery_checkpoint, self._name(step)),
-            log=EventLog(run_dir.recovery_metrics),
+            log=MetricsLog(run_dir.recovery_metrics),
             num_steps=settings.recover_steps,
             peak_lr=settings.recover_lr,
             lr_warmup_steps=0,

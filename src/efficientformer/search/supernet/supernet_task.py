@@ -10,11 +10,12 @@ from efficientformer.arch.space import Four, SearchSpace
 from efficientformer.search.supernet.gumbel import Noise, Sampling
 from efficientformer.search.supernet.metapath import Mixing
 from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.tasks.task import Task
 
 ElasticWidth = Literal["none", "random", "sandwich"]
 
 
-class SupernetTask:
+class SupernetTask(Task):
     """The loss of a supernet's training step (paper, section 4.2), with widths as the paper leaves them or elastic.
 
     none trains the largest width alone, as the paper does. random takes every other step at random widths: the widest
@@ -30,6 +31,7 @@ class SupernetTask:
         sampling: Sampling,
         elastic_width: ElasticWidth,
         label_smoothing: float,
+        alpha_lr_scale: float = 1.0,
         recompute: bool = False,
     ) -> None:
         self._first, self._last = temperature
@@ -37,6 +39,7 @@ class SupernetTask:
         self._sampling: Sampling = sampling
         self._elastic_width = elastic_width
         self._label_smoothing = label_smoothing
+        self._alpha_lr_scale = alpha_lr_scale
         self._recompute = recompute
         self._temperature = self._first
 
@@ -56,6 +59,9 @@ class SupernetTask:
             logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
             loss = loss + functional.cross_entropy(logits_BK, taught_BK)
         return loss / 3
+
+    def lr_scales(self) -> dict[str, float]:
+        return {"alpha": self._alpha_lr_scale}
 
     def logged(self) -> dict[str, float]:
         return {"temperature": self._temperature}

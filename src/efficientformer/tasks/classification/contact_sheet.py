@@ -1,4 +1,4 @@
-"""A contact sheet: every image with the classes a network sees in it, as one PNG."""
+"""A contact sheet: every image with its predicted classes, as one PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +12,19 @@ from efficientformer.tasks.classification.prediction import Prediction
 _TILE, _ROW, _PADDING, _COLUMNS = 192, 19, 10, 5
 _INK, _PAPER, _BEST, _OTHER = (28, 32, 38), (255, 255, 255), (134, 190, 226), (219, 230, 240)
 MAX_IMAGES = 100
-"""A sheet shows this many images; more would be too large to look at."""
+"""Images on a sheet; a larger one would be hard to look at."""
 
 
 def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
     """Draw up to MAX_IMAGES tiles: the image, and a bar with name and percentage for each of its best classes."""
-    shown = predictions[:MAX_IMAGES]
-    rows_of_text = max(len(prediction.classes) for prediction in shown)
+    predictions = predictions[:MAX_IMAGES]
+    rows_of_text = max(len(prediction.classes) for prediction in predictions)
     cell = (_TILE + 2 * _PADDING, _TILE + rows_of_text * _ROW + 3 * _PADDING)
-    columns = min(_COLUMNS, len(shown))
-    num_rows = -(-len(shown) // columns)
+    columns = min(_COLUMNS, len(predictions))
+    num_rows = -(-len(predictions) // columns)
     sheet = Image.new("RGB", (columns * cell[0], num_rows * cell[1]), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    for index, prediction in enumerate(shown):
+    for index, prediction in enumerate(predictions):
         left = index % columns * cell[0] + _PADDING
         top = index // columns * cell[1] + _PADDING
         sheet.paste(_thumbnail(prediction.file), (left, top))
@@ -34,7 +34,7 @@ def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
 
 
 def _thumbnail(file: str) -> Image.Image:
-    """The whole image, enlarged or reduced to fit the tile, on a faint ground."""
+    """The whole image, enlarged or reduced to fit the tile, on a light background."""
     image = read_image(Path(file))
     scale = _TILE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

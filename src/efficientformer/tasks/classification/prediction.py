@@ -1,4 +1,4 @@
-"""Classify images with an exported file: it carries its own class names and preprocessing."""
+"""Classify images with an exported file, which contains its class names and preprocessing."""
 
 import json
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Prediction:
 
 
 class Predictor:
-    """An exported network with its class names. Raises RecordError when the file does not carry them."""
+    """An exported network with its class names. Raises RecordError when the file does not contain them."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime

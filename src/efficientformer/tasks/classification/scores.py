@@ -1,4 +1,4 @@
-"""What a classifier scores on images."""
+"""The accuracy of a classifier on images."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy of a classifier; percentages. `confusion[t][p]` counts images of class t taken for class p."""
+    """Accuracy of a classifier; percentages. `confusion[t][p]` counts images of class t that are classified as p."""
 
     top1: float
     top5: float

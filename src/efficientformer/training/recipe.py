@@ -1,0 +1,38 @@
+"""How to train, as plain values. Without torch, since settings need it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from efficientformer.training.schedule import cosine_lr
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The paper's AdamW with cosine decay (section 5), sized by the caller.
+
+    lr_hold_steps: first steps at the peak learning rate; warm-up and decay begin after them.
+    ema_decay: of the moving average of the weights; 0 for none.
+    layer_decay: see `build_optimizer`.
+    precision: of products in the forward and backward passes; weights, norms and losses are in single precision.
+    """
+
+    num_steps: int
+    steps_per_epoch: int
+    peak_lr: float
+    seed: int
+    weight_decay: float = 0.025
+    lr_hold_steps: int = 0
+    lr_warmup_steps: int = 0
+    clip_norm: float = 1.0
+    ema_decay: float = 0.0
+    layer_decay: float = 1.0
+    precision: Precision = "fp32"
+
+    def lr(self, step: int) -> float:
+        if step < self.lr_hold_steps:
+            return self.peak_lr
+        num_scheduled = self.num_steps - self.lr_hold_steps
+        step -= self.lr_hold_steps
+        return cosine_lr(step, num_scheduled, peak_lr=self.peak_lr, warmup_steps=self.lr_warmup_steps)
