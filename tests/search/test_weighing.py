@@ -34,18 +34,18 @@ def test_an_action_that_saves_nothing_is_refused_without_evaluating_it():
 
 
 def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
-    def judge(subnet):
+    def score(subnet):
         return 90.0 - sum(subnet.architecture.widths) / 64 - subnet.architecture.num_mb3d
 
     everyone = threading.Barrier(3, timeout=10)
 
-    def judge_together(subnet):
+    def score_together(subnet):
         everyone.wait()
-        return judge(subnet)
+        return score(subnet)
 
     with ThreadPoolExecutor(3) as executor:
-        together = next(slim(start(), ALPHAS, SPACE, weigh_in_parallel(latency, judge_together, executor)))
-    assert together == next(slim(start(), ALPHAS, SPACE, weigh_in_turn(latency, patient(judge))))
+        together = next(slim(start(), ALPHAS, SPACE, weigh_in_parallel(latency, score_together, executor)))
+    assert together == next(slim(start(), ALPHAS, SPACE, weigh_in_turn(latency, patient(score))))
 
 
 def test_what_cannot_win_any_more_need_not_be_judged_and_the_step_is_the_same():

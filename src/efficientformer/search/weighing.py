@@ -66,8 +66,8 @@ def weigh_in_parallel(latency: LatencyOracle, accuracy: AccuracyOracle, executor
     """Weigh all actions of a step at the same time, each to its end: no action can wait for the score of another."""
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
-        judge = partial(weigh_action, state=state, latency=latency, accuracy=patient(accuracy))
-        return tuple(executor.map(judge, actions))
+        weigh_one = partial(weigh_action, state=state, latency=latency, accuracy=patient(accuracy))
+        return tuple(executor.map(weigh_one, actions))
 
     return weigh
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from efficientformer.analysis.observations.claims import CLAIMS, COMPILER
-from efficientformer.analysis.observations.verdict import COSTS, EQUAL, FAILS, HOLDS, IN_PART, SAVES, UNTOLD, overall
+from efficientformer.analysis.observations.verdict import COSTS, EQUAL, FAILS, HOLDS, IN_PART, SAVES, UNDECIDED, overall
 
 Rows = Sequence[dict[str, Any]]
 
@@ -106,7 +106,7 @@ def advise(switches: Rows) -> list[dict[str, Any]]:
     Rows {runtime, saves, costs, equal, untold}: lists of {choice, networks: [{network, percent}]}, the percent by which
     the network's latency changes. What saves most comes first.
     """
-    kinds = {SAVES: "saves", COSTS: "costs", EQUAL: "equal", UNTOLD: "untold"}
+    kinds = {SAVES: "saves", COSTS: "costs", EQUAL: "equal", UNDECIDED: "untold"}
     advice: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}
     for row in switches:
         groups = advice.setdefault(row["runtime"], {kind: {} for kind in kinds.values()})

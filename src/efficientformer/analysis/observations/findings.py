@@ -7,7 +7,7 @@ from typing import Any
 
 from efficientformer.analysis.observations.claims import COMPILER
 from efficientformer.analysis.observations.experiment import Experiment, Observation
-from efficientformer.analysis.observations.verdict import judge, runtimes_differ, switch_effect, widened
+from efficientformer.analysis.observations.verdict import runtimes_differ, switch_effect, verdict_on, widened
 from efficientformer.latency.timing.measurement import Measurement, Ratio
 
 Rows = list[dict[str, Any]]
@@ -123,7 +123,9 @@ def _candidate_row(number: int, runtime: str, name: str, measured: Measurement, 
 
 
 def _experiment_row(number: int, experiment: Experiment, runtime: str, ratio: dict[str, Any]) -> dict[str, Any]:
-    claim, threshold = experiment.claim, experiment.threshold
+    claim, threshold, verdict = experiment.claim, experiment.threshold, None
+    if claim is not None and threshold is not None:
+        verdict = verdict_on(ratio["interval"], claim.bound, threshold)
     return {
         "observation": number,
         "name": experiment.name,
@@ -137,7 +139,7 @@ def _experiment_row(number: int, experiment: Experiment, runtime: str, ratio: di
         "claim_words": None if claim is None else claim.words,
         "bound": None if claim is None else claim.bound,
         "threshold": threshold,
-        "verdict": None if claim is None or threshold is None else judge(ratio["interval"], claim.bound, threshold),
+        "verdict": verdict,
         "paper": experiment.paper and experiment.paper.to_json(),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from efficientformer.analysis.observations.claims import Bound
 
-HOLDS, FAILS, UNTOLD = "holds", "does not hold here", "cannot be told"
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold here", "cannot be told"
 IN_PART = "holds in part"
 SAVES, COSTS, EQUAL = "saves", "costs", "no difference"
 
@@ -28,22 +28,22 @@ def widened(interval: Interval, copy_ratios: Iterable[float]) -> Interval:
     return interval[0] / factor, interval[1] * factor
 
 
-def judge(interval: Interval, bound: Bound, threshold: float) -> str:
+def verdict_on(interval: Interval, bound: Bound, threshold: float) -> str:
     """The verdict on a ratio that a claim bounds by `threshold`."""
     low, high = interval
     if bound == "at most":
         low, high, threshold = -high, -low, -threshold
     if low >= threshold:
         return HOLDS
-    return FAILS if high < threshold else UNTOLD
+    return FAILS if high < threshold else UNDECIDED
 
 
 def overall(verdicts: Sequence[str]) -> str:
     """The verdict on a claim from those of its experiments, unless most of them cannot tell."""
-    told = [verdict for verdict in verdicts if verdict != UNTOLD]
-    if 2 * len(told) < len(verdicts):
-        return UNTOLD
-    return told[0] if len(set(told)) == 1 else IN_PART
+    decided = [verdict for verdict in verdicts if verdict != UNDECIDED]
+    if 2 * len(decided) < len(verdicts):
+        return UNDECIDED
+    return decided[0] if len(set(decided)) == 1 else IN_PART
 
 
 def switch_effect(interval: Interval) -> str:
@@ -53,7 +53,7 @@ def switch_effect(interval: Interval) -> str:
         return SAVES
     if low >= 1 + MATTERS:
         return COSTS
-    return EQUAL if low > 1 - MATTERS and high < 1 + MATTERS else UNTOLD
+    return EQUAL if low > 1 - MATTERS and high < 1 + MATTERS else UNDECIDED
 
 
 def runtimes_differ(intervals: Mapping[str, Interval]) -> tuple[Interval, str]:
@@ -64,4 +64,4 @@ def runtimes_differ(intervals: Mapping[str, Interval]) -> tuple[Interval, str]:
     lowest = min(intervals.values(), key=sum)
     highest = max(intervals.values(), key=sum)
     factor = (max(1.0, highest[0] / lowest[1]), highest[1] / lowest[0])
-    return factor, judge(factor, "at least", COMPILER_MATTERS)
+    return factor, verdict_on(factor, "at least", COMPILER_MATTERS)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from efficientformer.latency.devices import default_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.search.actions import ActionSet
-from efficientformer.search.scoring.score import Judge
+from efficientformer.search.scoring.score import Metric
 
 PresetName = Literal["quick", "standard", "imagenet", "fine_tune"]
 Augmentation = Literal["light", "standard", "strong"]
@@ -84,7 +84,7 @@ class SlimSettings(_Settings):
     """Training images from which batch norm statistics are estimated again before a candidate is judged. 0: none, the
     images that judge are normalized by their own statistics, in batches of up to 250; as good, and faster by as many
     images. Where fewer than 50 judge, 512 training images are taken after all."""
-    judge: Judge = "likelihood"
+    judge: Metric = "likelihood"
     """What a candidate's accuracy is. likelihood: the geometric mean of the probabilities that it gives to the right
     classes. top1: the share of images that it gets right (the paper), which takes many more images to tell as much."""
     actions: ActionSet = "paper"

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
-from efficientformer.search.scoring.score import Judge, Word
+from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet import Supernet, prefix
 
@@ -102,7 +102,7 @@ def _batch_norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 class SupernetAccuracy:
-    """Accuracy of a subnet in percent, by `judge`, on held-out images. `supernet` is left alone, but by
+    """Accuracy of a subnet in percent, by `metric`, on held-out images. `supernet` is left alone, but by
     `use_weights`. Without `bn_batches`, batches of `held_out` are normalized by their own statistics."""
 
     def __init__(
@@ -110,22 +110,22 @@ class SupernetAccuracy:
         supernet: Supernet,
         bn_batches: Sequence[Tensor],
         held_out: Sequence[Batch],
-        judge: Judge = "likelihood",
+        metric: Metric = "likelihood",
     ) -> None:
         self.supernet = supernet
-        self._judge: Judge = judge
+        self._metric: Metric = metric
         self._images = Features([*bn_batches], [images_BCHW for images_BCHW, _ in held_out])
         self._labels = [labels_B for _, labels_B in held_out]
         self._kept = KeptFeatures(supernet, self._images.num_images)
 
     def __call__(self, subnet: Subnet) -> float:
-        return self.word(subnet).by(self._judge)
+        return self.score(subnet).value(self._metric)
 
-    def word(self, subnet: Subnet) -> Word:
+    def score(self, subnet: Subnet) -> Score:
         """All that is said of it."""
-        word = self.if_at_least(subnet, -math.inf)
-        assert word is not None
-        return word
+        score = self.if_at_least(subnet, -math.inf)
+        assert score is not None
+        return score
 
     def use_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Judge by other weights of the supernet from now on."""
@@ -133,7 +133,7 @@ class SupernetAccuracy:
         self._kept.clear()
 
     @torch.inference_mode()
-    def if_at_least(self, subnet: Subnet, least_accuracy: float) -> Word | None:
+    def if_at_least(self, subnet: Subnet, least_accuracy: float) -> Score | None:
         """What is said of it, or None once so much is wrong that its accuracy cannot reach `least_accuracy`.
 
         What comes before the first cell in which the subnet differs from those judged before is not computed again.
@@ -151,12 +151,12 @@ class SupernetAccuracy:
             else:
                 normalize_by_batch(part)
                 estimating.append([])
-        judging: list[list[Tensor]] = [[] for _ in ends]
+        scoring: list[list[Tensor]] = [[] for _ in ends]
         num_images = sum(map(len, self._labels))
-        right, left, log_likelihood, word = 0, num_images, 0.0, None
-        for x, labels_B in zip(features.judging, self._labels, strict=True):
+        right, left, log_likelihood, score = 0, num_images, 0.0, None
+        for x, labels_B in zip(features.scoring, self._labels, strict=True):
             x = x.to(device)
-            for part, kept in zip(parts, [*judging, None], strict=True):
+            for part, kept in zip(parts, [*scoring, None], strict=True):
                 x = part(x)
                 if kept is not None:
                     kept.append(x)
@@ -166,15 +166,15 @@ class SupernetAccuracy:
             log_likelihood -= float(functional.cross_entropy(logits_BK, labels_B, reduction="sum"))
             left -= len(labels_B)
             # As if the images to come were all right, beyond doubt.
-            word = _word(right + left, log_likelihood, num_images)
-            if word.by(self._judge) < least_accuracy:
+            score = _score(right + left, log_likelihood, num_images)
+            if score.value(self._metric) < least_accuracy:
                 return None
-        found = zip(ends, estimating[1:-1], judging, strict=True)
+        found = zip(ends, estimating[1:-1], scoring, strict=True)
         self._kept.add(cells, {end: Features(*batches) for end, *batches in found})
-        return word
+        return score
 
 
-def _word(num_right: int, log_likelihood: float, num_images: int) -> Word:
+def _score(num_right: int, log_likelihood: float, num_images: int) -> Score:
     likelihood = math.exp(log_likelihood / num_images)
     # A network that computes NaN is sure of nothing.
-    return Word(100 * num_right / num_images, 0.0 if math.isnan(likelihood) else 100 * likelihood)
+    return Score(100 * num_right / num_images, 0.0 if math.isnan(likelihood) else 100 * likelihood)

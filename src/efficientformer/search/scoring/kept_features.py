@@ -37,15 +37,15 @@ class Features:
     """Batches of the images that batch norm is estimated from, and of those that judge, somewhere in a network."""
 
     estimating: list[Tensor]
-    judging: list[Tensor]
+    scoring: list[Tensor]
 
     @property
     def num_images(self) -> int:
-        return sum(map(len, (*self.estimating, *self.judging)))
+        return sum(map(len, (*self.estimating, *self.scoring)))
 
     @property
     def num_bytes(self) -> int:
-        return sum(batch.nbytes for batch in (*self.estimating, *self.judging))
+        return sum(batch.nbytes for batch in (*self.estimating, *self.scoring))
 
 
 def cells_of(subnet: Subnet) -> list[Cell]:
