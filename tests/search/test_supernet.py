@@ -15,7 +15,7 @@ from efficientformer.search.scoring.kept_features import cell_modules
 from efficientformer.search.scoring.score import Metric
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.gumbel import path_weights
-from efficientformer.search.supernet.metapath import Mixing
+from efficientformer.search.supernet.mixing import Mixing
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
 

@@ -48,11 +48,6 @@ def timm_top1(tagged_name: str, resolution: int) -> PublishedTop1 | None:
     return None
 
 
-def timm_resolutions(tagged_name: str) -> list[int]:
-    """The input sizes that timm published an accuracy for."""
-    return [size for size, _, _ in _content()["timm"].get(tagged_name, ())]
-
-
 def paper_row(name: str) -> PaperRow | None:
     """The paper's row about a network of ours or of timm, with or without the tag of its weights."""
     base = name.partition(".")[0]

@@ -13,7 +13,6 @@ from efficientformer.analysis.comparison.compared_network import ComparedNetwork
 from efficientformer.analysis.comparison.network_source import NetworkSource
 from efficientformer.analysis.comparison.published import PaperRow, paper_row, sources
 
-FORMAT = 1
 # Pairs whose latencies the text of the paper compares, on the neural engine of an iPhone 12.
 PAPER_PAIRS = (
     ("efficientformer_l1", "mobilenetv2_140"),

@@ -97,11 +97,6 @@ class MixedStage(nn.Module):
         self.grid = grid
         self.ends_in_tokens = ends_in_tokens
 
-    @property
-    def num_reshapes(self) -> int:
-        layouts = [False, *(isinstance(block, DeployMB3D) for block in self.blocks), self.ends_in_tokens]
-        return sum(before != after for before, after in itertools.pairwise(layouts))
-
     def forward(self, x: Tensor) -> Tensor:
         x, has_tokens = self.entry(x), False
         for block in self.blocks:

@@ -4,13 +4,10 @@ The paper weighs the candidates of a MetaPath by softmax((alpha + noise) / tempe
 true Gumbel noise is the other choice.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Noise = Literal["uniform", "gumbel", "none"]
-Sampling = Literal["soft", "single", "even"]
+from efficientformer.search.supernet.mixing import Noise
 
 
 def path_weights(alpha_P: Tensor, *, temperature: float, noise: Noise = "uniform") -> Tensor:

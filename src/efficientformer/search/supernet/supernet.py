@@ -17,7 +17,8 @@ from efficientformer.arch.space import Four, SearchSpace
 from efficientformer.models.layout import flatten
 from efficientformer.models.parts import build_part
 from efficientformer.search.importance import PathProbabilities
-from efficientformer.search.supernet.metapath import MetaPath, Mixing
+from efficientformer.search.supernet.metapath import MetaPath
+from efficientformer.search.supernet.mixing import Mixing
 
 
 class SupernetStage(nn.Module):

@@ -1,17 +1,13 @@
 """How the supernet learns: weights and path logits together, at one width, at random ones, or by the sandwich rule."""
 
 import random
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from efficientformer.arch.space import Four, SearchSpace
-from efficientformer.search.supernet.gumbel import Noise, Sampling
-from efficientformer.search.supernet.metapath import Mixing
+from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
 from efficientformer.search.supernet.supernet import Supernet
-
-ElasticWidth = Literal["none", "random", "sandwich"]
 
 
 class SupernetTask:
