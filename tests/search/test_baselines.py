@@ -1,4 +1,4 @@
-"""Baselines on a space whose latency and accuracy can be told by hand."""
+"""Baselines on a space whose latency and accuracy can be computed by hand."""
 
 import random
 

@@ -44,7 +44,7 @@ def test_a_budget_that_was_left_unused_is_used():
     assert states == walk(600) and states != walk(600, seed=1)
 
 
-def test_every_mutant_is_judged_once_and_no_evaluation_is_exceeded():
+def test_every_mutant_is_evaluated_once_within_the_number_of_evaluations():
     asked = []
     walk(50, score=lambda subnet: asked.append(subnet) or accuracy(subnet))
     assert len(asked) == len(set(asked)) == 51

@@ -60,7 +60,7 @@ def test_a_metapath_mixes_its_candidates_by_their_weights(supernet):
     assert path.alpha.grad is not None and path.alpha.grad.abs().sum() > 0
 
 
-def test_paths_that_are_drawn_evenly_are_so_whatever_the_logits_say(supernet, monkeypatch):
+def test_even_sampling_ignores_the_logits(supernet, monkeypatch):
     path = supernet.stages[2].paths[0]
     path.alpha.data.copy_(torch.tensor([9.0, 0.0, -9.0]))
     drawn: Counter[str] = Counter()
@@ -181,7 +181,7 @@ def test_widths_are_trained_as_asked(supernet, monkeypatch):
     assert len(set(widths[2::3])) > 1
 
 
-def test_in_a_sandwich_the_narrow_ones_learn_what_the_largest_says(supernet):
+def test_in_a_sandwich_the_narrow_ones_learn_from_the_outputs_of_the_largest(supernet):
     supernet.eval()
     images, labels = torch.randn(6, 3, 16, 16), torch.randint(5, (6,))
     random.seed(3)
@@ -189,19 +189,19 @@ def test_in_a_sandwich_the_narrow_ones_learn_what_the_largest_says(supernet):
     random.seed(3)
     drawn = tuple(random.choice(SPACE.widths(index)) for index in range(4))
     mixing = Mixing(1.0, "none")
-    says = {widths: supernet.forward_at(widths, images, mixing) for widths in (SPACE.max_widths, (16,) * 4, drawn)}
-    taught = says[SPACE.max_widths].detach().softmax(1)
-    expected = torch.nn.functional.cross_entropy(says[SPACE.max_widths], labels)
+    logits = {widths: supernet.forward_at(widths, images, mixing) for widths in (SPACE.max_widths, (16,) * 4, drawn)}
+    targets = logits[SPACE.max_widths].detach().softmax(1)
+    expected = torch.nn.functional.cross_entropy(logits[SPACE.max_widths], labels)
     for widths in ((16,) * 4, drawn):
-        expected = expected - (taught * says[widths].log_softmax(1)).sum(1).mean()
+        expected = expected - (targets * logits[widths].log_softmax(1)).sum(1).mean()
     assert torch.allclose(loss, expected / 3, atol=1e-6)
     teacher_alone = torch.autograd.grad(
-        torch.nn.functional.cross_entropy(says[SPACE.max_widths], labels) / 3,
+        torch.nn.functional.cross_entropy(logits[SPACE.max_widths], labels) / 3,
         supernet.stages[3].paths[0].mb4d.mlp.fc1.weight,
     )[0]
     loss.backward()
     beyond = supernet.stages[3].paths[0].mb4d.mlp.fc1.weight.grad[:, drawn[3] :]
-    assert torch.allclose(beyond, teacher_alone[:, drawn[3] :], atol=1e-7), "nobody teaches the largest but the labels"
+    assert torch.allclose(beyond, teacher_alone[:, drawn[3] :], atol=1e-7), "only the labels teach the largest"
 
 
 def test_batch_norm_is_estimated_from_the_images_given(supernet):
@@ -237,7 +237,7 @@ def test_scored_images_may_be_normalized_by_their_own_statistics(supernet):
         assert oracle.score(subnet).top1 == pytest.approx(100 * float((logits.argmax(1) == labels).double().mean()))
 
 
-def test_cells_that_nobody_needs_have_no_weights(supernet):
+def test_cells_before_the_first_one_needed_have_no_weights(supernet):
     subnet = Subnet.largest(SPACE).narrow(2, 16)
     whole, rest = extract_network(supernet, subnet), extract_network(supernet, subnet, first_cell=4)
     for number, (mine, theirs) in enumerate(zip(cell_modules(rest), cell_modules(whole), strict=True)):

@@ -1,4 +1,4 @@
-"""The strategies: what each asks for, and that all of them lead to the same step."""
+"""Slimming by each strategy: which accuracies it computes, and that all take the same step."""
 
 import math
 import threading
@@ -48,7 +48,7 @@ def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
     assert together == next(slim(start(), ALPHAS, SPACE, weigh_in_turn(latency, patient(score))))
 
 
-def test_what_cannot_win_any_more_need_not_be_judged_and_the_step_is_the_same():
+def test_what_can_no_longer_win_is_given_up_and_the_step_is_the_same():
     # Scores 1.0, 0.5 and 4.0, as above.
     top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}
     state = start()

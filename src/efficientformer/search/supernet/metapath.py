@@ -1,7 +1,7 @@
 """MetaPath: the choice between MB4D, MB3D and identity at one place of the supernet (paper, section 4.2).
 
-This is the only place where maps (B, C, H, W) and tokens (B, N, C) meet side by side. Blocks are residual, so mixing
-their outputs with the identity's mixes how much of each block is added.
+Only here do maps (B, C, H, W) and tokens (B, N, C) occur side by side. Blocks are residual, so mixing their outputs
+with the identity's mixes how much of each block is added.
 """
 
 import torch
