@@ -22,8 +22,8 @@ def test_a_claim_is_summed_up_over_its_experiments():
     found = summary["runtimes"]["a"]
     assert (found["verdict"], found["num_held"], found["num_experiments"]) == (IN_PART, 1, 3)
     assert (found["low"], found["high"]) == (1.5, 2.4)
-    # The whole network's ratio says nothing about a single part.
-    assert found["meaning"].endswith("Per multiply-accumulate it takes 1.0 to 1.6 times as long.")
+    # The ratio of a whole network is not that of a single part.
+    assert found["meaning"].endswith("Per multiply-accumulate, it takes 1.0 to 1.6 times as long.")
 
 
 def test_equal_multiply_accumulates_are_not_mentioned():

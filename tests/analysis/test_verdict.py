@@ -31,7 +31,7 @@ from efficientformer.analysis.observations.verdict import (
         ((1.05, 1.15), "at most", 1.1, UNDECIDED),
     ],
 )
-def test_a_verdict_is_told_by_the_side_on_which_the_interval_lies(interval, bound, threshold, verdict):
+def test_a_verdict_follows_from_the_side_of_the_interval(interval, bound, threshold, verdict):
     assert verdict_on(interval, bound, threshold) == verdict
 
 
@@ -65,7 +65,7 @@ def test_copies_widen_an_interval_in_both_directions_by_the_largest_factor():
         ([HOLDS, UNDECIDED], HOLDS),
     ],
 )
-def test_a_claim_is_judged_by_its_experiments_unless_most_cannot_tell(verdicts, verdict):
+def test_a_claim_follows_from_its_experiments_and_is_undecided_if_most_are(verdicts, verdict):
     assert overall(verdicts) == verdict
 
 
