@@ -21,7 +21,7 @@ import numpy as np
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.records import Journal, digest, read_record
 from efficientformer.run_dir import RunDir
@@ -176,12 +176,12 @@ def scaled_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[st
 
 def paper_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
     """The slowest of what the paper's actions find for a few budgets that is no slower than the slimmed network."""
-    predict, judge = workspace.table().predict, Evaluations(workspace)
+    predict, scorer = workspace.table().predict, CachedScorer(workspace)
     alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
     tried: dict[Architecture, dict[str, Any]] = {}
     for _ in range(MAX_BATCHES):
         budget_ms = (1 + WITHIN / 2) * like_ms
-        subnet = slim_by(workspace.space, alphas, price=predict, latency=predict, accuracy=judge, budget_ms=budget_ms)
+        subnet = slim_by(workspace.space, alphas, price=predict, latency=predict, accuracy=scorer, budget_ms=budget_ms)
         if subnet.architecture in tried:
             break
         row = tried[subnet.architecture] = measured_beside(workspace, found, {"rival": subnet})["rival"]

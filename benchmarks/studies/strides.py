@@ -17,7 +17,7 @@ from typing import Any
 from efficientformer.cli.options import RunOptions, open_workspace
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record
 from efficientformer.search.candidates import State
@@ -41,9 +41,9 @@ def main() -> None:
     rows = []
     for root in arguments.runs:
         with open_workspace(RunOptions(run_dir=root), Settings()) as workspace:
-            judge, space, resolution = Evaluations(workspace), workspace.space, workspace.settings.resolution
+            scorer, space, resolution = CachedScorer(workspace), workspace.space, workspace.settings.resolution
             for stride in arguments.stride:
-                rows += (found := descend(workspace, judge, stride, lazy=arguments.lazy))
+                rows += (found := descend(workspace, scorer, stride, lazy=arguments.lazy))
                 sys.stdout.writelines(f"{root.name} {row}\n" for row in found)
                 sys.stdout.flush()
     record = {
@@ -55,7 +55,7 @@ def main() -> None:
     keep("strides", f"{space.name}_{resolution}px", record, "lazy" if arguments.lazy else "")
 
 
-def descend(workspace: Workspace, judge: Evaluations, stride: float, *, lazy: bool) -> list[dict[str, Any]]:
+def descend(workspace: Workspace, scorer: CachedScorer, stride: float, *, lazy: bool) -> list[dict[str, Any]]:
     """One row per budget. Networks that an earlier descent scored are not scored again: seconds depend on the order."""
     table, space, settings = workspace.table(), workspace.space, workspace.settings
     judged: set[Subnet] = set()
@@ -63,13 +63,13 @@ def descend(workspace: Workspace, judge: Evaluations, stride: float, *, lazy: bo
 
     def if_at_least(subnet: Subnet, least_accuracy: float) -> float | None:
         judged.add(subnet)
-        return judge.if_at_least(subnet, least_accuracy)
+        return scorer.if_at_least(subnet, least_accuracy)
 
     def least_saving(latency_ms: float) -> float:
         return stride_ms(stride, latency_ms, target_ms)
 
     largest = Subnet.largest(space)
-    state = State(largest, table.predict(largest.architecture), judge(largest))
+    state = State(largest, table.predict(largest.architecture), scorer(largest))
     weigh = weigh_lazily(table.predict, if_at_least, {}) if lazy else weigh_in_turn(table.predict, if_at_least)
     steps = slim(
         state,
@@ -90,7 +90,7 @@ def descend(workspace: Workspace, judge: Evaluations, stride: float, *, lazy: bo
             state,
             space,
             latency=table.predict,
-            accuracy=judge,
+            accuracy=scorer,
             budget_ms=target_ms,
             num_evaluations=POLISH,
             rng=random.Random(settings.seed),
@@ -106,7 +106,7 @@ def descend(workspace: Workspace, judge: Evaluations, stride: float, *, lazy: bo
                 "latency_over_target": state.latency_ms / target_ms,
                 "accuracy": state.accuracy,
                 "polished_accuracy": best.accuracy,
-                "polished_top1": judge.word(best.subnet).top1,
+                "polished_top1": scorer.score(best.subnet).top1,
                 "seconds": round(time.monotonic() - started, 1),
             }
         )

@@ -64,13 +64,13 @@ def agreement(work: Path, way: str, epochs: int, seed: int, options: list[str]) 
     run_dir = run_of(work, way, epochs, seed)
     verb("supernet", run_dir.root, [*options, *WAYS[way], "--supernet.epochs", str(epochs), "--seed", str(seed)])
     workspace = open_run(run_dir)
-    judge = accuracy_oracle(workspace, load_supernet(workspace))
-    groups = [[(alone, judge.word(subnet)) for subnet, alone in networks] for networks in known_networks().values()]
+    scorer = accuracy_oracle(workspace, load_supernet(workspace))
+    groups = [[(alone, scorer.score(subnet)) for subnet, alone in networks] for networks in known_networks().values()]
     record = read_record(run_dir.supernet_record)
     row = {"drawn": way, "epochs": epochs, "seed": seed, "largest_top1": record["held_out_top1"]}
     row["least_probability"] = min(min(path.values()) for stage in record["alphas"] for path in stage)
     for name in JUDGES:
-        row[name] = mean_agreement([[(alone, word.by(name)) for alone, word in group] for group in groups])
+        row[name] = mean_agreement([[(alone, score.value(name)) for alone, score in group] for group in groups])
     return row
 
 

@@ -75,7 +75,7 @@ def by_path(networks, **faults):
     return make
 
 
-def test_outputs_are_judged_by_the_spread_of_the_expected_one():
+def test_differences_are_in_standard_deviations_of_the_expected_output():
     expected = np.array([[0.0, 10.0, 20.0, 30.0]])
     check = check_output(expected + 0.05, expected)
     assert check.problem is None

@@ -4,7 +4,7 @@ import pytest
 
 from efficientformer.analysis.observations.claims import CLAIMS
 from efficientformer.analysis.observations.conclusions import MEANINGS, TOPICS, UNKNOWN, advise, summarize_claims
-from efficientformer.analysis.observations.verdict import FAILS, HOLDS, IN_PART, UNTOLD
+from efficientformer.analysis.observations.verdict import FAILS, HOLDS, IN_PART, UNDECIDED
 
 
 def row(verdict: str, ratio: float, claim: str | None = "attention", **changes: Any) -> dict[str, Any]:
@@ -18,17 +18,17 @@ def test_every_verdict_on_every_claim_has_a_meaning():
 
 
 def test_a_claim_is_summed_up_over_its_experiments():
-    (summary,) = summarize_claims([row(HOLDS, 1.5), row(FAILS, 2.4), row(UNTOLD, 1.9, is_network=True)], [])
+    (summary,) = summarize_claims([row(HOLDS, 1.5), row(FAILS, 2.4), row(UNDECIDED, 1.9, is_network=True)], [])
     found = summary["runtimes"]["a"]
     assert (found["verdict"], found["num_held"], found["num_experiments"]) == (IN_PART, 1, 3)
     assert (found["low"], found["high"]) == (1.5, 2.4)
-    # The whole network's ratio says nothing about a single part.
-    assert found["meaning"].endswith("Per multiply-accumulate it takes 1.0 to 1.6 times as long.")
+    # The ratio of a whole network is not that of a single part.
+    assert found["meaning"].endswith("Per multiply-accumulate, it takes 1.0 to 1.6 times as long.")
 
 
 def test_equal_multiply_accumulates_are_not_mentioned():
     equal = {"subject_macs": 200, "baseline_macs": 200}
-    (summary,) = summarize_claims([row(UNTOLD, 1.5, "norm", **equal)], [])
+    (summary,) = summarize_claims([row(UNDECIDED, 1.5, "norm", **equal)], [])
     assert summary["runtimes"]["a"]["meaning"] == UNKNOWN
 
 

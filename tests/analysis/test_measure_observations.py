@@ -82,7 +82,7 @@ def rows(findings: Any, runtime: str, activation: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_planted_ratios_are_found_and_judged(findings):
+def test_planted_ratios_are_found_with_their_verdicts(findings):
     for activation, planted, verdict in (("GELU", 1.3, FAILS), ("HardSwish", 1.8, HOLDS)):
         for row in rows(findings, "slow", activation):
             assert row["interval"][0] <= planted <= row["interval"][1]
@@ -151,5 +151,5 @@ def test_an_interrupted_measurement_goes_on_from_its_rounds(tmp_path):
 
 
 def test_a_runtime_that_runs_nothing_is_an_error():
-    with pytest.raises(LatencyError, match="broken can run none of the networks: broken has no Conv2d"):
+    with pytest.raises(LatencyError, match="broken cannot run any of the networks: broken has no Conv2d"):
         measured(Synthetic("broken", Machine(), COSTS_OF, refused=nn.Conv2d))

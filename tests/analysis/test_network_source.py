@@ -32,16 +32,16 @@ def test_run_directories_give_all_of_their_networks_and_equal_names_are_told_apa
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("name", "message"),
     [
-        ("mobilnetv2_140", "near names are mobilenetv2_140"),
-        ("efficientformer_l2", "near names are efficientformer_l"),
-        ("resnet50.a9_in1k", r"timm has no weights 'resnet50.a9_in1k'; near names are resnet50\."),
+        ("mobilnetv2_140", "similar names are mobilenetv2_140"),
+        ("efficientformer_l2", "similar names are efficientformer_l"),
+        ("resnet50.a9_in1k", r"timm has no weights 'resnet50.a9_in1k'; similar names are resnet50\."),
         ("nowhere.onnx", "does not exist"),
         (".", "holds no network"),
     ],
 )
-def test_what_is_no_network_is_refused_with_what_may_have_been_meant(word, message, tmp_path, monkeypatch):
+def test_an_unknown_name_is_refused_with_similar_names(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
-        find_sources([word])
+        find_sources([name])

@@ -37,7 +37,7 @@ ROLES = Roles.of(MIXED)
         strict=True,
     )),
 )  # fmt: skip
-def test_operators_belong_to_the_module_they_stand_in(operator, expected):
+def test_an_operator_has_the_class_of_its_module(operator, expected):
     assert written_class(operator, ROLES) == expected
 
 

@@ -9,11 +9,11 @@ from efficientformer.analysis.observations.verdict import (
     HOLDS,
     IN_PART,
     SAVES,
-    UNTOLD,
-    judge,
+    UNDECIDED,
     overall,
     runtimes_differ,
     switch_effect,
+    verdict_on,
     widened,
 )
 
@@ -24,15 +24,15 @@ from efficientformer.analysis.observations.verdict import (
         ((1.2, 1.4), "at least", 1.05, HOLDS),
         ((1.05, 1.4), "at least", 1.05, HOLDS),
         ((0.9, 1.04), "at least", 1.05, FAILS),
-        ((1.0, 1.2), "at least", 1.05, UNTOLD),
+        ((1.0, 1.2), "at least", 1.05, UNDECIDED),
         ((1.01, 1.09), "at most", 1.1, HOLDS),
         ((1.01, 1.1), "at most", 1.1, HOLDS),
         ((1.12, 1.3), "at most", 1.1, FAILS),
-        ((1.05, 1.15), "at most", 1.1, UNTOLD),
+        ((1.05, 1.15), "at most", 1.1, UNDECIDED),
     ],
 )
-def test_a_verdict_is_told_by_the_side_on_which_the_interval_lies(interval, bound, threshold, verdict):
-    assert judge(interval, bound, threshold) == verdict
+def test_a_verdict_follows_from_the_side_of_the_interval(interval, bound, threshold, verdict):
+    assert verdict_on(interval, bound, threshold) == verdict
 
 
 @given(
@@ -45,8 +45,8 @@ def test_a_verdict_is_told_by_the_side_on_which_the_interval_lies(interval, boun
 def test_a_wider_interval_never_turns_a_verdict_around(center, narrow, factor, threshold, bound):
     inner = (center / narrow, center * narrow)
     outer = widened(inner, [factor])
-    before, after = judge(inner, bound, threshold), judge(outer, bound, threshold)
-    assert after in (before, UNTOLD)
+    before, after = verdict_on(inner, bound, threshold), verdict_on(outer, bound, threshold)
+    assert after in (before, UNDECIDED)
 
 
 def test_copies_widen_an_interval_in_both_directions_by_the_largest_factor():
@@ -58,20 +58,26 @@ def test_copies_widen_an_interval_in_both_directions_by_the_largest_factor():
     ("verdicts", "verdict"),
     [
         ([HOLDS, HOLDS], HOLDS),
-        ([FAILS, UNTOLD, FAILS], FAILS),
-        ([HOLDS, FAILS, UNTOLD], IN_PART),
-        ([UNTOLD], UNTOLD),
-        ([HOLDS, UNTOLD, UNTOLD], UNTOLD),
-        ([HOLDS, UNTOLD], HOLDS),
+        ([FAILS, UNDECIDED, FAILS], FAILS),
+        ([HOLDS, FAILS, UNDECIDED], IN_PART),
+        ([UNDECIDED], UNDECIDED),
+        ([HOLDS, UNDECIDED, UNDECIDED], UNDECIDED),
+        ([HOLDS, UNDECIDED], HOLDS),
     ],
 )
-def test_a_claim_is_judged_by_its_experiments_unless_most_cannot_tell(verdicts, verdict):
+def test_a_claim_follows_from_its_experiments_and_is_undecided_if_most_are(verdicts, verdict):
     assert overall(verdicts) == verdict
 
 
 @pytest.mark.parametrize(
     ("interval", "effect"),
-    [((0.8, 0.9), SAVES), ((1.1, 1.2), COSTS), ((0.99, 1.01), EQUAL), ((0.9, 1.0), UNTOLD), ((0.97, 1.03), UNTOLD)],
+    [
+        ((0.8, 0.9), SAVES),
+        ((1.1, 1.2), COSTS),
+        ((0.99, 1.01), EQUAL),
+        ((0.9, 1.0), UNDECIDED),
+        ((0.97, 1.03), UNDECIDED),
+    ],
 )
 def test_a_switch_saves_costs_or_makes_no_difference(interval, effect):
     assert switch_effect(interval) == effect
@@ -82,9 +88,9 @@ def test_a_switch_saves_costs_or_makes_no_difference(interval, effect):
     [
         ({"a": (1.0, 1.1), "b": (2.2, 2.4)}, (2.0, 2.4), HOLDS),
         ({"a": (1.0, 1.01), "b": (1.0, 1.02)}, (1.0, 1.02), FAILS),
-        ({"a": (1.0, 1.2), "b": (1.1, 1.3), "c": (1.05, 1.2)}, (1.0, 1.3), UNTOLD),
+        ({"a": (1.0, 1.2), "b": (1.1, 1.3), "c": (1.05, 1.2)}, (1.0, 1.3), UNDECIDED),
     ],
 )
 def test_runtimes_differ_when_their_ratios_lie_apart(intervals, factor, verdict):
-    found, told = runtimes_differ(intervals)
-    assert found == pytest.approx(factor) and told == verdict
+    found, verdict_found = runtimes_differ(intervals)
+    assert found == pytest.approx(factor) and verdict_found == verdict

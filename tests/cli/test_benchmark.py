@@ -22,7 +22,7 @@ def words_of(text: str) -> str:
     ("arguments", "message"),
     [
         ([], "Name networks to compare, or a --suite (paper or mobile)."),
-        (["mobilnetv2_140"], "near names are mobilenetv2_140"),
+        (["mobilnetv2_140"], "similar names are mobilenetv2_140"),
         (["resnet18", "--reference", "resnet50"], "--reference resnet50 is not among the networks: resnet18"),
         (["resnet18", "--runtime", "abacus"], "no runtime 'abacus'"),
         (["resnet18", "--device", "toaster"], "no device 'toaster'"),

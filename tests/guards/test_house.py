@@ -39,6 +39,7 @@ TORCH_FREE = [
     "efficientformer.search.actions",
     "efficientformer.search.candidates",
     "efficientformer.search.slim",
+    "efficientformer.search.supernet.mixing",
     "efficientformer.search.rivals.surrogate",
     "efficientformer.search.subnet",
     "efficientformer.search.weighing",

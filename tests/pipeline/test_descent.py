@@ -1,4 +1,4 @@
-"""A descent on an invented table and judge: which strategy the settings choose, and going on from a journal."""
+"""A descent on an invented table and scorer: which strategy the settings choose, and going on from a journal."""
 
 import threading
 from pathlib import Path
@@ -25,7 +25,7 @@ class Table:
         return sum(architecture.depths) + architecture.num_mb3d + sum(architecture.widths) / 64
 
 
-class Judge:
+class Scorer:
     """Blocks of later stages are worth more, and no two candidates cost alike. Remembers the threads that asked."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Judge:
         accuracy = self(subnet)
         return accuracy if accuracy >= least_accuracy else None
 
-    def word(self, subnet) -> Any:
+    def score(self, subnet) -> Any:
         return SimpleNamespace(top1=50.0)
 
 
@@ -49,7 +49,7 @@ class Run:
     """What a descent needs of a workspace."""
 
     def __init__(self, folder: Path, **slim: Any) -> None:
-        self.judge, self.journal = Judge(), folder / "steps.jsonl"
+        self.scorer, self.journal = Scorer(), folder / "steps.jsonl"
         alphas = [[{"MB4D": 0.5, "MB3D": 0.2, "identity": 0.3}] * depth for depth in SPACE.max_depths]
         write_record(folder / "supernet.json", {"alphas": alphas})
         self._workspace: Any = SimpleNamespace(
@@ -69,7 +69,7 @@ class Run:
         return descent.records
 
     def _open(self) -> Descent:
-        return Descent(self._workspace, Table(), self.judge, "about")  # type: ignore[arg-type]
+        return Descent(self._workspace, Table(), self.scorer, "about")  # type: ignore[arg-type]
 
 
 def test_settings_choose_how_a_step_weighs(tmp_path):
@@ -80,7 +80,7 @@ def test_settings_choose_how_a_step_weighs(tmp_path):
         rows = [row for step in run.descend() for row in step["candidates"]]
         has_given_up = any(row["below"] is not None for row in rows)
         has_left_out = any(row["last_score"] is not None for row in rows)
-        found[name] = (has_given_up, has_left_out, run.judge.threads != {threading.get_ident()})
+        found[name] = (has_given_up, has_left_out, run.scorer.threads != {threading.get_ident()})
     assert found == {
         "in turn": (True, False, False),
         "lazily": (True, True, False),

@@ -27,4 +27,4 @@ def test_images_normalize_themselves_where_they_are_asked_to_and_enough(tmp_path
     workspace = Workspace(RunDir(tmp_path), settings, RunConsole())
     oracle = accuracy_oracle(workspace, build_supernet(workspace))
     assert sum(map(len, oracle._images.estimating)) == estimating
-    assert sum(map(len, oracle._images.judging)) == images
+    assert sum(map(len, oracle._images.scoring)) == images

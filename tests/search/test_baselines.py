@@ -1,4 +1,4 @@
-"""Baselines on a space whose latency and accuracy can be told by hand."""
+"""Baselines on a space whose latency and accuracy can be computed by hand."""
 
 import random
 
@@ -77,11 +77,11 @@ def test_slimming_by_macs_is_slimming_with_another_price():
 def test_evolution_keeps_the_budget_and_comes_to_the_best(seed):
     asked = []
 
-    def judge(subnet):
+    def score(subnet):
         asked.append(subnet)
         return accuracy(subnet)
 
-    best = evolve(SPACE, latency=latency, accuracy=judge, budget_ms=15.0, num_evaluations=1000, rng=random.Random(seed))
+    best = evolve(SPACE, latency=latency, accuracy=score, budget_ms=15.0, num_evaluations=1000, rng=random.Random(seed))
     assert len(asked) == len(set(asked)) == 1000 and all(latency(subnet.architecture) <= 15 for subnet in asked)
     assert accuracy(best) == max(map(accuracy, asked))
     # 1 of stages 1 and 2, all MB3D elsewhere: 2 ms a block for 4 points, then width of stage 3.

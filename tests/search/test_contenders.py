@@ -18,15 +18,15 @@ def accuracy(subnet) -> float:
     return subnet.architecture.widths[0] - sum(subnet.architecture.depths)
 
 
-def drawn(count, seed=0, judged=None):
-    def judge(subnet):
-        if judged is not None:
-            judged.append(subnet)
+def drawn(count, seed=0, scored=None):
+    def score(subnet):
+        if scored is not None:
+            scored.append(subnet)
         return accuracy(subnet)
 
     found = State(SMALLEST, latency(SMALLEST.architecture), accuracy(SMALLEST))
     return contenders(
-        found, SPACE, latency=latency, accuracy=judge, budget_ms=BUDGET_MS, count=count, rng=random.Random(seed)
+        found, SPACE, latency=latency, accuracy=score, budget_ms=BUDGET_MS, count=count, rng=random.Random(seed)
     )
 
 
@@ -37,12 +37,12 @@ def test_the_network_found_comes_first_and_the_others_fill_the_budget():
 
 
 def test_each_depths_come_once_by_the_best_of_them():
-    judged = []
-    _, *others = drawn(6, judged=judged)
+    scored = []
+    _, *others = drawn(6, scored=scored)
     depths = [state.subnet.architecture.depths for state in others]
     assert len(set(depths)) == len(depths) and SMALLEST.architecture.depths not in depths
     for state in others:
-        alike = [subnet for subnet in judged if subnet.architecture.depths == state.subnet.architecture.depths]
+        alike = [subnet for subnet in scored if subnet.architecture.depths == state.subnet.architecture.depths]
         assert state.accuracy == max(map(accuracy, alike))
     assert [state.accuracy for state in others] == sorted((state.accuracy for state in others), reverse=True)
 

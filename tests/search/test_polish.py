@@ -19,14 +19,14 @@ def accuracy(subnet) -> float:
     return sum(subnet.architecture.depths) + 3 * subnet.architecture.num_mb3d
 
 
-def walk(num_evaluations, seed=0, judge=accuracy):
-    start = State(SMALLEST, latency(SMALLEST.architecture), judge(SMALLEST))
+def walk(num_evaluations, seed=0, score=accuracy):
+    start = State(SMALLEST, latency(SMALLEST.architecture), score(SMALLEST))
     return list(
         polish(
             start,
             SPACE,
             latency=latency,
-            accuracy=judge,
+            accuracy=score,
             budget_ms=13.0,
             num_evaluations=num_evaluations,
             rng=random.Random(seed),
@@ -44,18 +44,18 @@ def test_a_budget_that_was_left_unused_is_used():
     assert states == walk(600) and states != walk(600, seed=1)
 
 
-def test_every_mutant_is_judged_once_and_no_evaluation_is_exceeded():
+def test_every_mutant_is_evaluated_once_within_the_number_of_evaluations():
     asked = []
-    walk(50, judge=lambda subnet: asked.append(subnet) or accuracy(subnet))
+    walk(50, score=lambda subnet: asked.append(subnet) or accuracy(subnet))
     assert len(asked) == len(set(asked)) == 51
     assert walk(0) == []
 
 
 def test_where_nothing_is_better_the_start_stays():
-    assert walk(40, judge=lambda subnet: float(subnet == SMALLEST)) == []
+    assert walk(40, score=lambda subnet: float(subnet == SMALLEST)) == []
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_of_equally_good_mutants_the_faster_is_taken(seed):
-    latencies = [state.latency_ms for state in walk(200, seed, judge=lambda subnet: 50.0)]
+    latencies = [state.latency_ms for state in walk(200, seed, score=lambda subnet: 50.0)]
     assert latencies == sorted(latencies, reverse=True)

@@ -45,7 +45,7 @@ def test_an_action_goes_on_until_it_is_enough_and_says_so():
     assert (
         str(remove) == "first 2 MB3D (blocks 1-2 of stage 4) become MB4D" and remove.result.architecture.num_mb3d == 0
     )
-    # Neither these nor the widths save as much: as far as they go.
+    # Neither these nor the widths can save that much, so they go as far as they can.
     assert narrow.result.architecture.widths == (16, 16, 16, 16)
     first = [str(action) for action in possible_actions(Subnet.largest(SPACE), ALPHAS, SPACE, is_enough=saves(1.0))]
     assert first[:2] == ["block 2 of stage 4 becomes identity", "first MB3D (stage 4, block 1) becomes MB4D"]

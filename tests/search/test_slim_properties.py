@@ -124,11 +124,11 @@ def test_every_strategy_takes_the_same_steps(seed, action_set, stride):
     assert [step.state for step in hopeful] == [step.state for step in eager]
     for eager_step, hopeful_step in zip(eager, hopeful, strict=True):
         lowest = score_of(eager_step.candidates[eager_step.taken])
-        for judged, candidate in zip(eager_step.candidates, hopeful_step.candidates, strict=True):
+        for scored, candidate in zip(eager_step.candidates, hopeful_step.candidates, strict=True):
             if isinstance(candidate, GivenUp):
-                assert isinstance(judged, Weighed) and judged.accuracy < candidate.below and judged.score > lowest
+                assert isinstance(scored, Weighed) and scored.accuracy < candidate.below and scored.score > lowest
             else:
-                assert candidate == judged
+                assert candidate == scored
 
 
 @settings(max_examples=25, deadline=None)

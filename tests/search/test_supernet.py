@@ -12,10 +12,10 @@ from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.scoring.accuracy import SupernetAccuracy, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.kept_features import cell_modules
-from efficientformer.search.scoring.score import Judge
+from efficientformer.search.scoring.score import Metric
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.gumbel import path_weights
-from efficientformer.search.supernet.metapath import Mixing
+from efficientformer.search.supernet.mixing import Mixing
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
 
@@ -60,7 +60,7 @@ def test_a_metapath_mixes_its_candidates_by_their_weights(supernet):
     assert path.alpha.grad is not None and path.alpha.grad.abs().sum() > 0
 
 
-def test_paths_that_are_drawn_evenly_are_so_whatever_the_logits_say(supernet, monkeypatch):
+def test_even_sampling_ignores_the_logits(supernet, monkeypatch):
     path = supernet.stages[2].paths[0]
     path.alpha.data.copy_(torch.tensor([9.0, 0.0, -9.0]))
     drawn: Counter[str] = Counter()
@@ -181,7 +181,7 @@ def test_widths_are_trained_as_asked(supernet, monkeypatch):
     assert len(set(widths[2::3])) > 1
 
 
-def test_in_a_sandwich_the_narrow_ones_learn_what_the_largest_says(supernet):
+def test_in_a_sandwich_the_narrow_ones_learn_from_the_outputs_of_the_largest(supernet):
     supernet.eval()
     images, labels = torch.randn(6, 3, 16, 16), torch.randint(5, (6,))
     random.seed(3)
@@ -189,19 +189,19 @@ def test_in_a_sandwich_the_narrow_ones_learn_what_the_largest_says(supernet):
     random.seed(3)
     drawn = tuple(random.choice(SPACE.widths(index)) for index in range(4))
     mixing = Mixing(1.0, "none")
-    says = {widths: supernet.forward_at(widths, images, mixing) for widths in (SPACE.max_widths, (16,) * 4, drawn)}
-    taught = says[SPACE.max_widths].detach().softmax(1)
-    expected = torch.nn.functional.cross_entropy(says[SPACE.max_widths], labels)
+    logits = {widths: supernet.forward_at(widths, images, mixing) for widths in (SPACE.max_widths, (16,) * 4, drawn)}
+    targets = logits[SPACE.max_widths].detach().softmax(1)
+    expected = torch.nn.functional.cross_entropy(logits[SPACE.max_widths], labels)
     for widths in ((16,) * 4, drawn):
-        expected = expected - (taught * says[widths].log_softmax(1)).sum(1).mean()
+        expected = expected - (targets * logits[widths].log_softmax(1)).sum(1).mean()
     assert torch.allclose(loss, expected / 3, atol=1e-6)
     teacher_alone = torch.autograd.grad(
-        torch.nn.functional.cross_entropy(says[SPACE.max_widths], labels) / 3,
+        torch.nn.functional.cross_entropy(logits[SPACE.max_widths], labels) / 3,
         supernet.stages[3].paths[0].mb4d.mlp.fc1.weight,
     )[0]
     loss.backward()
     beyond = supernet.stages[3].paths[0].mb4d.mlp.fc1.weight.grad[:, drawn[3] :]
-    assert torch.allclose(beyond, teacher_alone[:, drawn[3] :], atol=1e-7), "nobody teaches the largest but the labels"
+    assert torch.allclose(beyond, teacher_alone[:, drawn[3] :], atol=1e-7), "only the labels teach the largest"
 
 
 def test_batch_norm_is_estimated_from_the_images_given(supernet):
@@ -214,7 +214,7 @@ def test_batch_norm_is_estimated_from_the_images_given(supernet):
     assert not network.training and network.stem.norm1.momentum == 0.1
 
 
-def test_the_oracle_judges_a_subnet_with_statistics_of_its_own(supernet):
+def test_the_oracle_scores_a_subnet_with_statistics_of_its_own(supernet):
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
     oracle = SupernetAccuracy(supernet, list(images.split(16)), [(images, labels)])
     subnet = Subnet.largest(SPACE).narrow(2, 16)
@@ -224,7 +224,7 @@ def test_the_oracle_judges_a_subnet_with_statistics_of_its_own(supernet):
     assert oracle(subnet) == first, "the supernet's own statistics must not matter"
 
 
-def test_images_that_judge_may_be_normalized_by_themselves(supernet):
+def test_scored_images_may_be_normalized_by_their_own_statistics(supernet):
     images, labels = torch.randn(40, 3, 16, 16), torch.randint(5, (40,))
     held_out = list(zip(images.split(20), labels.split(20), strict=True))
     oracle = SupernetAccuracy(supernet, [], held_out)
@@ -233,11 +233,11 @@ def test_images_that_judge_may_be_normalized_by_themselves(supernet):
         with torch.no_grad():
             logits = torch.cat([network(x) for x, _ in held_out])
         likelihood = torch.nn.functional.cross_entropy(logits, labels).neg().exp().item()
-        assert oracle.word(subnet).likelihood == pytest.approx(100 * likelihood, rel=1e-4)
-        assert oracle.word(subnet).top1 == pytest.approx(100 * float((logits.argmax(1) == labels).double().mean()))
+        assert oracle.score(subnet).likelihood == pytest.approx(100 * likelihood, rel=1e-4)
+        assert oracle.score(subnet).top1 == pytest.approx(100 * float((logits.argmax(1) == labels).double().mean()))
 
 
-def test_cells_that_nobody_needs_have_no_weights(supernet):
+def test_cells_before_the_first_one_needed_have_no_weights(supernet):
     subnet = Subnet.largest(SPACE).narrow(2, 16)
     whole, rest = extract_network(supernet, subnet), extract_network(supernet, subnet, first_cell=4)
     for number, (mine, theirs) in enumerate(zip(cell_modules(rest), cell_modules(whole), strict=True)):
@@ -262,32 +262,32 @@ def passes(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("judge", get_args(Judge))
-def test_the_oracle_gives_up_on_what_cannot_be_good_enough(supernet, passes, judge):
+@pytest.mark.parametrize("metric", get_args(Metric))
+def test_the_oracle_gives_up_on_what_cannot_be_good_enough(supernet, passes, metric):
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
     held_out = list(zip(images.split(8), labels.split(8), strict=True))
-    oracle = SupernetAccuracy(supernet, [images], held_out, judge)
+    oracle = SupernetAccuracy(supernet, [images], held_out, metric)
     subnet = Subnet.largest(SPACE)
     accuracy = oracle(subnet)
     passes.clear()
-    assert oracle.if_at_least(subnet, accuracy).by(judge) == accuracy and passes.count("head") == 4
+    assert oracle.if_at_least(subnet, accuracy).value(metric) == accuracy and passes.count("head") == 4
     passes.clear()
     assert oracle.if_at_least(subnet, 100.0) is None and passes.count("head") == 1
     assert oracle.if_at_least(subnet, accuracy + 1) is None
 
 
-def test_what_is_said_is_top1_and_the_mean_probability_of_the_right_class(supernet):
+def test_a_score_is_top1_and_the_mean_probability_of_the_correct_class(supernet):
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
     held_out = list(zip(images.split(20), labels.split(20), strict=True))
     subnet = Subnet.largest(SPACE)
-    word = SupernetAccuracy(supernet, [images], held_out).if_at_least(subnet, 0.0)
+    score = SupernetAccuracy(supernet, [images], held_out).if_at_least(subnet, 0.0)
     network = extract_network(supernet, subnet)
     reestimate_batch_norm(network, [images])
     with torch.no_grad():
         probabilities = network(images).softmax(dim=1)
     right = probabilities.gather(1, labels[:, None])[:, 0].double()
-    assert word.top1 == pytest.approx(100 * float((probabilities.argmax(dim=1) == labels).double().mean()))
-    assert word.likelihood == pytest.approx(100 * float(right.log().mean().exp()), rel=1e-5)
+    assert score.top1 == pytest.approx(100 * float((probabilities.argmax(dim=1) == labels).double().mean()))
+    assert score.likelihood == pytest.approx(100 * float(right.log().mean().exp()), rel=1e-5)
 
 
 def test_a_network_that_computes_nan_is_the_worst_of_all(supernet):

@@ -1,4 +1,4 @@
-"""The strategies: what each asks for, and that all of them lead to the same step."""
+"""Slimming by each strategy: which accuracies it computes, and that all take the same step."""
 
 import math
 import threading
@@ -34,21 +34,21 @@ def test_an_action_that_saves_nothing_is_refused_without_evaluating_it():
 
 
 def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
-    def judge(subnet):
+    def score(subnet):
         return 90.0 - sum(subnet.architecture.widths) / 64 - subnet.architecture.num_mb3d
 
     everyone = threading.Barrier(3, timeout=10)
 
-    def judge_together(subnet):
+    def score_together(subnet):
         everyone.wait()
-        return judge(subnet)
+        return score(subnet)
 
     with ThreadPoolExecutor(3) as executor:
-        together = next(slim(start(), ALPHAS, SPACE, weigh_in_parallel(latency, judge_together, executor)))
-    assert together == next(slim(start(), ALPHAS, SPACE, weigh_in_turn(latency, patient(judge))))
+        together = next(slim(start(), ALPHAS, SPACE, weigh_in_parallel(latency, score_together, executor)))
+    assert together == next(slim(start(), ALPHAS, SPACE, weigh_in_turn(latency, patient(score))))
 
 
-def test_what_cannot_win_any_more_need_not_be_judged_and_the_step_is_the_same():
+def test_what_can_no_longer_win_is_given_up_and_the_step_is_the_same():
     # Scores 1.0, 0.5 and 4.0, as above.
     top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}
     state = start()

@@ -14,7 +14,6 @@ from efficientformer.analysis.comparison.compared_network import ComparedNetwork
 from efficientformer.analysis.comparison.network_source import NetworkSource, find_sources
 from efficientformer.analysis.comparison.published import sources as published_sources
 from efficientformer.analysis.comparison.record import (
-    FORMAT,
     agreements,
     failed_row,
     network_rows,
@@ -29,7 +28,7 @@ from efficientformer.latency.timing.measure_networks import MIN_ROUNDS, check_ro
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, file_digest, write_record
-from efficientformer.report.benchmark.page import RECORD_NAME, render_benchmark
+from efficientformer.report.benchmark.page import FORMAT, RECORD_NAME, render_benchmark
 from efficientformer.run_dir import RunDir
 
 COPIES = 3

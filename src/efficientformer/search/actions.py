@@ -1,4 +1,4 @@
-"""The slimming actions: the paper's three (section 4.2, step 4), and the same without its restrictions. No torch."""
+"""The slimming actions: the paper's three (section 4.2, step 4), and supersets of them. No torch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,24 +13,28 @@ from efficientformer.search.subnet import Subnet
 ActionName = Literal["identity", "remove_mb3d", "narrow", "exchange"]
 ActionSet = Literal["paper", "every", "exchange"]
 """What a step may choose from. paper: the least important path, the first MB3D, the least important stage. every: any
-path, the first MB3D, any stage. exchange: those, and one stage narrower for another wider."""
+path, the first MB3D, any stage. exchange: those, and narrowing one stage while widening another."""
 IsEnough = Callable[[Subnet], bool]
-"""Whether an action went far enough with this result; until then it goes on as long as it can."""
+"""Whether the result of an action saves enough; until it does, the action continues as long as it can."""
 Place = tuple[int, int]
-"""A block by its stage and its place in there, both from 1."""
+"""A block: its stage and its position in that stage, both counted from 1."""
 
 
 def once(_: Subnet) -> bool:
-    """An action of one block or of one width step (the paper) is always enough."""
+    """Every action stops after one block or one width step, as in the paper."""
     return True
 
 
 @dataclass(frozen=True)
 class Action:
-    """A way to make the network faster. `stage` counts from 1; `block` is the block's place in its stage, from 1.
+    """A way to make the network faster.
 
-    `wider` is the stage that an exchange gives channels to; `stage` is where it takes them from. `further` are blocks
-    that become the same as `block` in the same action.
+    name: the kind of action.
+    stage: the stage that it changes, from 1; in an exchange, the stage that loses channels.
+    block: position of the changed block in its stage, from 1; None for changes of width.
+    result: the subnet after the action.
+    wider: the stage that gains channels in an exchange, from 1.
+    further: other blocks that are changed like `block` in the same action.
     """
 
     name: ActionName
@@ -70,7 +74,7 @@ class Action:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers, those in a row as one."""
+    """Ascending numbers with consecutive ones joined: `4-6, 9`."""
     rows: list[list[int]] = []
     for number in numbers:
         if rows and number == rows[-1][-1] + 1:
@@ -87,10 +91,14 @@ def possible_actions(
     action_set: ActionSet = "paper",
     is_enough: IsEnough = once,
 ) -> list[Action]:
-    """What a step weighs: at most one action of each kind by the paper, every one of the kind by the other sets.
+    """The actions that a step weighs: at most one of each kind for "paper", all of each kind for the other sets.
 
-    Where one block or one width step of the space is not enough, the least important blocks follow, further MB3D, or
-    further width steps of the same stage. Exchanges are of one width step.
+    subnet: the network that the step starts from.
+    alphas: probabilities of the paths of every supernet block, stage by stage.
+    space: the search space, which bounds the widths.
+    action_set: which actions are allowed.
+    is_enough: when an action stops. Until then it also drops the least important blocks, converts further MB3D, or
+        narrows the same stage further. An exchange is always one width step.
     """
     blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
     places = [(stage, block) for stage, row in enumerate(blocks, start=1) for block in range(1, len(row) + 1)]
@@ -109,9 +117,9 @@ def possible_actions(
 
 
 def _identity(subnet: Subnet, place: Place, least_first: Sequence[Place], is_enough: IsEnough) -> Action:
-    """The block at `place`, then as many of `least_first` as it takes.
+    """Drop the block at `place`, then the blocks of `least_first` until that is enough.
 
-    The last block of a stage always stays: a stage without blocks would be a stage without features.
+    The last block of a stage is never dropped: a stage without blocks would be a stage without features.
     """
     gone: list[Place] = []
     result = subnet
@@ -126,20 +134,23 @@ def _identity(subnet: Subnet, place: Place, least_first: Sequence[Place], is_eno
 
 
 def _remove_mb3d(subnet: Subnet, space: SearchSpace, is_enough: IsEnough) -> Iterator[Action]:
-    """Only the first can go: inside a stage every MB3D follows every MB4D."""
-    found: list[Place] = []
+    """Convert the first MB3D, and further ones until that is enough.
+
+    Only the first can be converted: inside a stage every MB3D follows every MB4D.
+    """
+    converted: list[Place] = []
     result = subnet
     while position := first_mb3d(result.architecture):
-        found.append((position[0] + 1, position[1] + 1))
+        converted.append((position[0] + 1, position[1] + 1))
         result = result.remove_first_mb3d(space.mb4d)
         if is_enough(result):
             break
-    if found:
-        yield Action("remove_mb3d", *found[0], result, further=tuple(found[1:]))
+    if converted:
+        yield Action("remove_mb3d", *converted[0], result, further=tuple(converted[1:]))
 
 
 def _narrowable(subnet: Subnet, space: SearchSpace) -> list[int]:
-    """Indices of the stages that are not at their narrowest."""
+    """Indices of the stages that are wider than their minimum."""
     widths = zip(subnet.architecture.widths, space.min_widths, strict=True)
     return [stage_index for stage_index, (width, least) in enumerate(widths) if width > least]
 
@@ -154,7 +165,7 @@ def _narrow(subnet: Subnet, space: SearchSpace, stage_index: int, is_enough: IsE
 
 
 def _exchanges(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
-    """Channels that an earlier step took from a stage come back, for those of another."""
+    """Narrow one stage and widen another: channels that an earlier step removed can come back."""
     for narrower in (_narrow(subnet, space, stage_index) for stage_index in _narrowable(subnet, space)):
         for wider in range(len(subnet.origins)):
             widths = list(narrower.result.architecture.widths)

@@ -1,7 +1,7 @@
-"""Where the descent stands, and what becomes of an action that a step considers. No torch.
+"""The state of a descent, and the outcomes of an action that a step considers. No torch.
 
-A step considers every action and takes one. An action is weighed: its accuracy is known. Or it is refused, since it
-saves no time; or given up, since it cannot win any more; or left out, since it was too dear before.
+A step considers every action and takes one. The outcome of an action is one of four. Weighed: its accuracy is known.
+Refused: it saves no time. Given up: it can no longer win. Left out: it cost too much when it was last weighed.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from efficientformer.search.subnet import Subnet
 
 @dataclass(frozen=True)
 class State:
-    """Where the descent stands: a subnet, its latency by the table, its accuracy (%) by the supernet's weights."""
+    """A point of the descent: a subnet, its latency predicted by the table, its accuracy (%) with the supernet's
+    weights."""
 
     subnet: Subnet
     latency_ms: float
@@ -29,14 +30,14 @@ class State:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An action that a step considers: the latency of its result, and how much less that is than the state's."""
+    """An action that a step considers, the latency of its result, and what that saves compared with the state."""
 
     action: Action
     latency_ms: float
     saved_ms: float
 
     def to_record(self) -> dict[str, Any]:
-        """One row of a step in a journal or a trace. Every row has the same keys; what is not known is None."""
+        """One row of a step in a journal or a trace. Every row has the same keys; unknown values are None."""
         return {
             "action": self.action.name,
             "stage": self.action.stage,
@@ -56,19 +57,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Weighed(Candidate):
-    """An action whose accuracy is known; `drop` is what the state loses by it, in percentage points."""
+    """An action whose accuracy is known; `drop` is the accuracy that it costs, in percentage points."""
 
     accuracy: float
     drop: float
 
     @property
     def score(self) -> float:
-        """Accuracy lost per millisecond saved (paper, section 4.2): the lowest wins, and a gain is negative."""
+        """Accuracy lost per millisecond saved (paper, section 4.2). The lowest wins; gains in accuracy are negative."""
         return self.drop / self.saved_ms
 
     @property
     def result(self) -> State:
-        """Where the descent stands once the action is taken."""
+        """The state after the action."""
         return State(self.action.result, self.latency_ms, self.accuracy)
 
     def to_record(self) -> dict[str, Any]:
@@ -77,12 +78,12 @@ class Weighed(Candidate):
 
 @dataclass(frozen=True)
 class Refused(Candidate):
-    """An action that saves no time, or an exchange that saves too little. Its accuracy was never asked for."""
+    """An action that saves no time, or an exchange that saves too little. Its accuracy is not computed."""
 
 
 @dataclass(frozen=True)
 class GivenUp(Candidate):
-    """An action whose judging ended early: its accuracy is `below` the least that could still win the step."""
+    """An action whose evaluation ended early: its accuracy is `below` the least that could still win the step."""
 
     below: float
 
@@ -92,7 +93,7 @@ class GivenUp(Candidate):
 
 @dataclass(frozen=True)
 class LeftOut(Candidate):
-    """An action that a lazy step did not judge: its `last_score` is higher than the best score of this step."""
+    """An action that a lazy step did not evaluate: its `last_score` is higher than the best score of this step."""
 
     last_score: float
 

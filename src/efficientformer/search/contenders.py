@@ -1,7 +1,7 @@
-"""Which networks of a budget deserve a short training of their own. No torch.
+"""Which networks of a budget are worth a short training of their own. No torch.
 
-A supernet compares networks of the same depths better than others: blocks that its logits disfavor are trained less. So
-its word is taken among networks of the same depths, and the depths are left to the trials.
+A supernet ranks networks of equal depths more reliably than others, because blocks with low logits are trained less. So
+its scores choose among networks of equal depths, and short trainings choose among the depths.
 """
 
 import random
@@ -12,13 +12,13 @@ from efficientformer.search.rivals.baselines import random_subnets
 from efficientformer.search.weighing import AccuracyOracle, LatencyOracle
 
 DRAWN_EACH = 6
-"""Random networks that are judged for every contender."""
+"""Random networks that are scored for every contender."""
 LEAST = 0.97
-"""Share of the budget that a random network has to take."""
+"""Smallest latency of a random network, as a fraction of the budget."""
 
 
 def contenders(
-    found: State,
+    slimmed: State,
     space: SearchSpace,
     *,
     latency: LatencyOracle,
@@ -27,8 +27,11 @@ def contenders(
     count: int,
     rng: random.Random,
 ) -> list[State]:
-    """The network found, first, and of random ones nearly as slow as the budget the best of each other depths; fewer
-    than `count` where the draw has no more depths."""
+    """The network that slimming found, then the best random network of each other combination of depths.
+
+    Random networks are almost as slow as the budget. The list is shorter than `count` when the sample has fewer
+    combinations of depths.
+    """
     best: dict[tuple[int, ...], State] = {}
     drawn = random_subnets(
         space,
@@ -43,5 +46,5 @@ def contenders(
         depths = subnet.architecture.depths
         if depths not in best or state.accuracy > best[depths].accuracy:
             best[depths] = state
-    best.pop(found.subnet.architecture.depths, None)
-    return [found, *sorted(best.values(), key=lambda state: -state.accuracy)[: count - 1]]
+    best.pop(slimmed.subnet.architecture.depths, None)
+    return [slimmed, *sorted(best.values(), key=lambda state: -state.accuracy)[: count - 1]]

@@ -1,4 +1,4 @@
-"""Small random changes of a subnet, in both directions. No torch."""
+"""Small random changes of a subnet, which make it larger or smaller. No torch."""
 
 import random
 from collections.abc import Container
@@ -19,7 +19,10 @@ def new_mutant(
     latency: LatencyOracle,
     budget_ms: float,
 ) -> Subnet | None:
-    """A mutant within the budget, of mutants where the first ones are known or too slow; None where none was found."""
+    """A new mutant within the budget, or None if none was found.
+
+    A mutant that is known or too slow is mutated again, up to MAX_MUTATIONS times before a new walk from the parent.
+    """
     for _ in range(MAX_WALKS):
         child = parent
         for _ in range(MAX_MUTATIONS):
@@ -30,7 +33,7 @@ def new_mutant(
 
 
 def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
-    """One stage a step wider or narrower, one block more or fewer, or one MB3D more or fewer."""
+    """Change one thing: a stage one width step wider or narrower, a block added or dropped, an MB3D more or fewer."""
     widths, origins = list(subnet.architecture.widths), [list(stage) for stage in subnet.origins]
     num_mb3d, index = subnet.architecture.num_mb3d, rng.randrange(4)
     match rng.choice(("width", "block", "mb3d")):

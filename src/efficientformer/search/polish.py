@@ -1,7 +1,7 @@
-"""What slimming leaves of a budget, put to use: a walk uphill from the network that met it. No torch.
+"""Use the latency that slimming leaves unused: a hill climb from the network that met the budget. No torch.
 
-The paper's actions only take away, and one of them may take more than the budget asks for. Here the network mutates in
-both directions within the budget, and a mutant that is judged better takes its place.
+The paper's actions only shrink a network, and the last one may save more than the budget requires. Polishing mutates
+the network within the budget, larger or smaller, and keeps each mutant with a better score.
 """
 
 import random
@@ -23,13 +23,13 @@ def polish(
     num_evaluations: int,
     rng: random.Random,
 ) -> Iterator[State]:
-    """Every state better than the one before, found by judging at most `num_evaluations` mutants within the budget."""
-    best, judged = start, {start.subnet}
+    """Yield each state that beats the one before it, from at most `num_evaluations` mutants within the budget."""
+    best, evaluated = start, {start.subnet}
     for _ in range(num_evaluations):
-        child = new_mutant(best.subnet, space, rng, known=judged, latency=latency, budget_ms=budget_ms)
+        child = new_mutant(best.subnet, space, rng, known=evaluated, latency=latency, budget_ms=budget_ms)
         if child is None:
             return
-        judged.add(child)
+        evaluated.add(child)
         state = State(child, latency(child.architecture), accuracy(child))
         if (state.accuracy, -state.latency_ms) > (best.accuracy, -best.latency_ms):
             best = state

@@ -1,6 +1,6 @@
-"""Latency-driven slimming (paper, section 4.2): from the supernet down, by accuracy lost per millisecond saved.
+"""Latency-driven slimming (paper, section 4.2): shrink the supernet by accuracy lost per millisecond saved.
 
-The loop lists the actions of a step, has them weighed by one of the strategies of `weighing.py`, and takes the best. It
+The loop lists the actions of a step, weighs them with one of the strategies of `weighing.py`, and takes the best. It
 knows neither tables nor tensors. No torch.
 """
 
@@ -17,12 +17,12 @@ from efficientformer.search.importance import PathProbabilities
 from efficientformer.search.weighing import LatencyOracle, Weigh
 
 Stride = Callable[[State], IsEnough]
-"""How far the actions of a step go: from the state that the step starts from, what is enough for an action's result."""
+"""How much an action of a step saves: given the state before the step, when the result of an action is enough."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One turn of the loop: every candidate, which of them was taken (by its index), and the state that it led to."""
+    """One step: every candidate, the index of the one taken, and the state after it."""
 
     candidates: tuple[Candidate, ...]
     taken: int
@@ -38,7 +38,7 @@ class Step:
 
 
 def shortest(_: State) -> IsEnough:
-    """The paper's stride: an action is one block or one width step."""
+    """The paper's stride: an action changes one block or one width step."""
     return once
 
 
@@ -52,23 +52,23 @@ def slim(
     stride: Stride = shortest,
     recovered: Callable[[State], State] | None = None,
 ) -> Iterator[Step]:
-    """Descend one action at a time until nothing is left to take; the caller stops when its budgets are met.
+    """Take one action at a time until no action is left; the caller stops when its budgets are met.
 
-    Each step takes the action with the lowest accuracy drop per millisecond, so gains (negative drops) come first; of
-    equal scores the one that saves more wins.
+    Each step takes the action with the lowest accuracy drop per millisecond, so gains in accuracy (negative drops) come
+    first. Of actions with equal scores, the one that saves more wins.
 
-    start: the state to descend from, such as the largest network of the space.
+    start: the state to start from, such as the largest network of the space.
     alphas: probabilities of the paths of every supernet block, stage by stage; importances are computed from them.
-    space: the search space, which says how narrow a stage may become.
+    space: the search space, which bounds the widths.
     weigh: a strategy of `weighing.py`, such as `weigh_in_turn(latency, accuracy)`.
-    action_set: what a step may choose from. Where none of the paper's actions saves time, for example since all widths
-        of the least important stage cost alike on this device, every action is weighed.
-    stride: how far an action goes; with `save_at_least` fewer networks are judged, and each loses more at once.
-    recovered: may train the network of a step before the next one, and returns the state by the new weights.
+    action_set: what a step may choose from. If none of the paper's actions saves time, for example because all widths
+        of the least important stage are equally fast on this device, the step weighs every action.
+    stride: how much an action saves. With `save_at_least`, steps are larger and fewer networks are evaluated.
+    recovered: called after each step; may train the network, and returns the state with the new weights' accuracy.
 
     Raises BudgetError when no action saves time any more.
     """
-    # Only the paper's set leaves actions out: "exchange" holds all those of "every".
+    # Only the paper's set lacks actions of "every": "exchange" is a superset of it.
     choices: tuple[ActionSet, ...] = ("paper", "every") if action_set == "paper" else (action_set,)
     state = start
     while True:
@@ -87,7 +87,7 @@ def slim(
 
 
 def best_candidate(candidates: Sequence[Candidate]) -> tuple[int, Weighed] | None:
-    """The action to take, behind its index, or None when no action has a score."""
+    """(index, candidate) of the action to take, or None when no action has a score."""
     allowed = [
         (candidate.score, -candidate.saved_ms, index, candidate)
         for index, candidate in enumerate(candidates)
@@ -97,9 +97,9 @@ def best_candidate(candidates: Sequence[Candidate]) -> tuple[int, Weighed] | Non
 
 
 def save_at_least(least_saving: Callable[[float], float], latency: LatencyOracle) -> Stride:
-    """The stride of actions that go on until they save enough, where they can.
+    """A stride for actions that continue until they save enough, or as long as they can.
 
-    `least_saving` gives the milliseconds that an action has to save, by those that the network takes.
+    `least_saving` maps the latency of the network to the least that an action has to save, both in milliseconds.
     """
 
     def stride(state: State) -> IsEnough:
@@ -110,5 +110,5 @@ def save_at_least(least_saving: Callable[[float], float], latency: LatencyOracle
 
 
 def stride_ms(share: float, latency_ms: float, target_ms: float) -> float:
-    """A share of the latency, but no further than the target: what lies beyond would cost accuracy for nothing."""
+    """A share of the latency, but never beyond the target: to save more would cost accuracy for nothing."""
     return min(share * latency_ms, max(0.0, latency_ms - target_ms))

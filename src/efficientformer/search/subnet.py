@@ -1,4 +1,4 @@
-"""A subnet: an architecture together with the supernet blocks it is made of. No torch."""
+"""A subnet: an architecture and the supernet blocks that it consists of. No torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from efficientformer.arch.spec import MB4D, Architecture
 
 @dataclass(frozen=True)
 class Subnet:
-    """`origins[s][b]` is the index, inside supernet stage s, of the MetaPath behind the architecture's block b."""
+    """An architecture with the origin of each block: `origins[s][b]` is the index, in supernet stage s, of the MetaPath
+    that block b of the architecture comes from."""
 
     architecture: Architecture
     origins: tuple[tuple[int, ...], ...]
@@ -22,7 +23,7 @@ class Subnet:
 
     @classmethod
     def compose(cls, space: SearchSpace, widths: Four, origins: Sequence[Sequence[int]], num_mb3d: int) -> "Subnet":
-        """The given blocks of each supernet stage at the given widths, the last `num_mb3d` of all of them as MB3D."""
+        """The given blocks of each supernet stage at the given widths; the last `num_mb3d` blocks are MB3D."""
         kept = tuple(map(tuple, origins))
         return cls(space.build(widths, tuple(map(len, kept)), num_mb3d), kept)  # type: ignore[arg-type]
 

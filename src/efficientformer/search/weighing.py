@@ -1,8 +1,8 @@
 """How a step weighs its actions: in turn, lazily, or in parallel. No torch.
 
-A strategy gets the actions of a step and the state that it starts from, and returns one candidate for each action, in
-the same order. All strategies know the latency of every action; they differ in whose accuracy they ask for, and when.
-Judging is what a descent takes its time for.
+A strategy takes the actions of a step and the state before it, and returns one candidate per action, in the same order.
+All strategies compute the latency of every action. They differ in which accuracies they compute, and when: evaluating
+accuracy takes nearly all the time of a descent.
 """
 
 import math
@@ -20,20 +20,21 @@ from efficientformer.search.subnet import Subnet
 LatencyOracle = Callable[[Architecture], float]
 AccuracyOracle = Callable[[Subnet], float]
 HopefulOracle = Callable[[Subnet, float], float | None]
-"""An accuracy oracle that gives up, with None, as soon as the accuracy cannot reach the second argument."""
+"""An accuracy oracle that returns None as soon as the accuracy cannot reach the second argument."""
 Weigh = Callable[[Sequence[Action], State], tuple[Candidate, ...]]
-"""A strategy: one candidate for each action, in the order of the actions."""
+"""A strategy: one candidate per action, in the order of the actions."""
 
 ROUNDING = 1e-9
 LEAST_EXCHANGE = 0.005
-"""Share of the latency that an exchange of channels has to save: below that a table cannot tell, and a descent that is
-lured by the noise of accuracies would wander from width to width."""
+"""Least saving of an exchange of channels, as a fraction of the latency. A table does not resolve smaller savings, and
+a descent that follows the noise of accuracies would wander from width to width."""
 
 
 def weigh_in_turn(latency: LatencyOracle, accuracy: HopefulOracle) -> Weigh:
-    """Weigh one action after another; each has to reach the best score before it, or is given up.
+    """Weigh one action after another; each is given up once it cannot reach the best score before it.
 
-    The step takes the same action as if every one were judged to its end. For that wrap an oracle in `patient`.
+    The step takes the same action as if every evaluation were completed. To complete them, wrap the oracle in
+    `patient`.
     """
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
@@ -43,12 +44,12 @@ def weigh_in_turn(latency: LatencyOracle, accuracy: HopefulOracle) -> Weigh:
 
 
 def weigh_lazily(latency: LatencyOracle, accuracy: HopefulOracle, last_scores: dict[Hashable, float]) -> Weigh:
-    """Weigh in turn, but leave out what cost more, when it was last weighed, than the best of the step costs now.
+    """Weigh in turn, but leave out actions whose last score is higher than the best score of this step.
 
-    Actions are weighed from the lowest last score on, new ones first. The steps are those of `weigh_in_turn` as long as
-    no action becomes cheaper on the way (lazy greedy, Minoux 1978).
+    Actions are weighed in ascending order of their last scores, new ones first. The steps are those of `weigh_in_turn`
+    as long as no action becomes cheaper during the descent (lazy greedy, Minoux 1978).
 
-    last_scores: those of `scores_known`, or an empty dictionary for a new descent. Every step brings them up to date.
+    last_scores: from `scores_known`, or an empty dictionary for a new descent; every step updates it.
     """
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
@@ -63,11 +64,11 @@ def weigh_lazily(latency: LatencyOracle, accuracy: HopefulOracle, last_scores: d
 
 
 def weigh_in_parallel(latency: LatencyOracle, accuracy: AccuracyOracle, executor: Executor) -> Weigh:
-    """Weigh all actions of a step at the same time, each to its end: no action can wait for the score of another."""
+    """Weigh all actions of a step at the same time; every evaluation is completed, since none knows another's score."""
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
-        judge = partial(weigh_action, state=state, latency=latency, accuracy=patient(accuracy))
-        return tuple(executor.map(judge, actions))
+        weigh_one = partial(weigh_action, state=state, latency=latency, accuracy=patient(accuracy))
+        return tuple(executor.map(weigh_one, actions))
 
     return weigh
 
@@ -80,14 +81,14 @@ def weigh_action(
     best_score: float = math.inf,
     last_score: float = -math.inf,
 ) -> Candidate:
-    """Ask for the latency first, and for the accuracy only of an action that saves time and can still win.
+    """Compute the latency of an action, and its accuracy only if the action saves time and can still win.
 
-    action: what to weigh.
-    state: where the step starts from; the action saves and loses compared with it.
+    action: the action to weigh.
+    state: the state before the step; saving and drop are relative to it.
     latency: milliseconds of an architecture. An action that saves none is refused, whatever its accuracy.
     accuracy: percent of a subnet, or None as soon as it cannot reach its second argument.
-    best_score: the lowest score of the actions weighed before, which this one has to reach, or is given up.
-    last_score: what the action cost when it was last weighed. Where that exceeds `best_score`, it is left out.
+    best_score: the lowest score of the actions weighed so far. An action that cannot reach it is given up.
+    last_score: the score of the action when it was last weighed. If it exceeds `best_score`, the action is left out.
     """
     latency_ms = latency(action.result.architecture)
     saved_ms = state.latency_ms - latency_ms
@@ -97,21 +98,21 @@ def weigh_action(
     if last_score > best_score:
         return LeftOut(action, latency_ms, saved_ms, last_score)
     least_accuracy = state.accuracy - best_score * saved_ms - ROUNDING
-    judged = accuracy(action.result, least_accuracy)
-    if judged is None:
+    reached = accuracy(action.result, least_accuracy)
+    if reached is None:
         return GivenUp(action, latency_ms, saved_ms, least_accuracy)
-    return Weighed(action, latency_ms, saved_ms, judged, state.accuracy - judged)
+    return Weighed(action, latency_ms, saved_ms, reached, state.accuracy - reached)
 
 
 def patient(accuracy: AccuracyOracle) -> HopefulOracle:
-    """The oracle as one that never gives up."""
+    """The oracle as a `HopefulOracle` that completes every evaluation."""
     return lambda subnet, _: accuracy(subnet)
 
 
 def scores_known(records: Sequence[Mapping[str, Any]]) -> dict[Hashable, float]:
-    """What every action cost when it was last weighed, by the records of a descent: its start and its steps.
+    """The last score of every action, from the records of a descent: its start and its steps.
 
-    A lazy descent that goes on from its records takes the steps that it would have taken without a stop.
+    A lazy descent that resumes from its records takes the same steps as one without an interruption.
     """
     known: dict[Hashable, float] = {}
     for before, step in pairwise(records):
@@ -126,7 +127,7 @@ def _one_by_one(
     accuracy: HopefulOracle,
     last_scores: Sequence[float],
 ) -> tuple[Candidate, ...]:
-    """Candidates in the order of the actions, weighed from the lowest last score on, ties in that order as well."""
+    """Candidates in the order of the actions, weighed in ascending order of last scores (stable)."""
     candidates: dict[int, Candidate] = {}
     best_score = math.inf
     for index in sorted(range(len(actions)), key=last_scores.__getitem__):
@@ -138,7 +139,7 @@ def _one_by_one(
 
 
 def _scores(before: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> dict[Hashable, float]:
-    """Scores by action, of records; of an action given up, the least that its score can be."""
+    """Scores by action, from records. For an action given up it is a lower bound."""
     scores: dict[Hashable, float] = {}
     for row in candidates:
         score = row["score"]
@@ -152,5 +153,5 @@ def _scores(before: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) 
 def _action_key(
     name: str, stage: int, block: int | None, wider: int | None, origins: Sequence[Sequence[int]]
 ) -> tuple[str, int, int | None, int | None]:
-    """What an action does, whatever else has happened: a block is known by the MetaPath that it comes from."""
+    """Identifies an action across steps: a block is identified by the MetaPath that it comes from."""
     return name, stage, None if block is None else origins[stage - 1][block - 1], wider

@@ -1,1 +1,1 @@
-"""Networks side by side: any network, any runtime, their ratios and their published accuracy."""
+"""Comparison of any networks on any runtimes: latency ratios and published accuracy."""

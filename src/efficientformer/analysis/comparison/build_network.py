@@ -1,8 +1,8 @@
-"""A named network as the module that a user would deploy, with lively random weights.
+"""A named network as the module that a user would deploy, with random weights as large as trained ones.
 
-Ours are fused. timm's are re-parameterized by timm's own means where it has any (RepViT, FastViT, MobileOne, LeViT, the
-EfficientViT of MSRA, SHViT); that is checked to leave the output as it was. Batch norm that timm leaves beside its
-convolution is folded by the exporter.
+Ours are fused. timm's are re-parameterized by timm where it supports that (RepViT, FastViT, MobileOne, LeViT, the
+EfficientViT of MSRA, SHViT), after a check that the output does not change. Batch norm that timm does not fold is
+folded by the exporter.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,20 @@ from efficientformer.models.network import Network, at_resolution
 from efficientformer.models.weights.load import load_network
 
 EXACT = 1e-3
-"""Largest change of a logit by re-parameterizing, in standard deviations of the logits."""
+"""Largest accepted change of a logit by re-parameterization, in standard deviations of the logits."""
 DEFAULT_RESOLUTION = 224
 
 
 @dataclass(frozen=True)
 class BuiltNetwork:
-    """`module` is the deploy form, `deploy_form` says how it came about; `num_params` counts before fusing of ours."""
+    """A network in deploy form.
+
+    module: the network.
+    input_shape: (1, channels, height, width).
+    num_params: of the deploy form; of our own networks, before fusing.
+    deploy_form: how the deploy form was made, in words.
+    weights: "random" or "trained".
+    """
 
     module: nn.Module
     input_shape: tuple[int, int, int, int]
@@ -40,9 +47,9 @@ class BuiltNetwork:
 
 
 def build_network(source: NetworkSource, resolution: int | None) -> BuiltNetwork:
-    """The network for images of `resolution`, or of its own size. The same source gives the same weights every time.
+    """Build the network for images of `resolution`, or of its default size. The same source gives the same weights.
 
-    Raises LatencyError when the network cannot take images of that size.
+    Raises LatencyError when the network does not support images of that size.
     """
     try:
         with same_weights(), torch.no_grad():
@@ -54,7 +61,7 @@ def build_network(source: NetworkSource, resolution: int | None) -> BuiltNetwork
 
 @torch.inference_mode()
 def eager_output(network: BuiltNetwork) -> torch.Tensor:
-    """The first output of eager PyTorch for the fixed input."""
+    """The first output of the network in eager PyTorch, for the fixed input."""
     return first_tensor(network.module(torch.from_numpy(input_sample(network.input_shape))))
 
 
@@ -65,7 +72,7 @@ def first_tensor(output: Any) -> torch.Tensor:
 
 
 def tagged_timm_name(name: str) -> str:
-    """A name of timm with the tag of its weights; timm's default tag where it has none."""
+    """A timm name with the tag of its weights; if it has none, timm's default tag."""
     import timm
 
     about = timm.get_pretrained_cfg(name, allow_unregistered=True)
@@ -99,7 +106,7 @@ def _build_timm(name: str, resolution: int | None) -> BuiltNetwork:
     channels, height, width = about.input_size if about else (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION)
     own = (1, channels, height, width)
     shape = own if resolution is None else (1, channels, resolution, resolution)
-    # A plain name would bring its default tag along; without weights, a tag only sets the size and the classes.
+    # Without pretrained weights, the tag of a name only sets the input size and the number of classes.
     model = _create_timm(name, shape[2] if shape != own else None)
     randomize(model, shape)
     deployed = reparameterize_model(model).eval()
@@ -108,7 +115,7 @@ def _build_timm(name: str, resolution: int | None) -> BuiltNetwork:
     form = "as in timm"
     if _kinds(deployed) != _kinds(model):
         exact = bool((before - after).abs().max() <= EXACT * before.std())
-        form = "re-parameterized by timm" if exact else "as in timm: re-parameterizing it changes its output"
+        form = "re-parameterized by timm" if exact else "as in timm: re-parameterization changes its output"
         model = deployed if exact else model
     model.requires_grad_(False)
     return BuiltNetwork(model, shape, _num_params(model), form, "random")
@@ -120,7 +127,7 @@ def _create_timm(name: str, img_size: int | None) -> nn.Module:
     if img_size is not None:
         try:
             return timm.create_model(name, pretrained=False, exportable=True, img_size=img_size).eval()
-        except TypeError:  # Networks without tables of positions take no size.
+        except TypeError:  # Networks without position embeddings have no such argument.
             pass
     return timm.create_model(name, pretrained=False, exportable=True).eval()
 

@@ -1,7 +1,7 @@
-"""Any networks on any runtimes, timed side by side in the same randomly interleaved rounds.
+"""Time any networks on any runtimes, in the same randomly interleaved rounds.
 
-A network that a runtime cannot convert or run, or that computes something else there, is listed with the reason and
-the others go on. Ratios are between networks on the same runtime and samples of the same rounds.
+A network that a runtime cannot convert or run, or whose output is wrong there, is listed with the reason; the others
+continue. Ratios compare networks on the same runtime, over samples of the same rounds.
 """
 
 import math
@@ -21,20 +21,20 @@ from efficientformer.latency.timing.measurement import Measurement, Ratio
 from efficientformer.latency.timing.timer import Progress
 
 TOLERANCE = 1e-2
-"""Largest accepted difference of an output, in standard deviations of the expected one. GELU by its tanh formula, as
-MNN computes it, stays below; a wrong axis or a lost branch is hundreds of times above."""
+"""Largest accepted difference of an output, in standard deviations of the expected output. MNN's tanh approximation of
+GELU stays below; a wrong axis or a missing branch exceeds it hundreds of times."""
 
 SLOW_MS = 25.0
-"""A network this slow settles in one call: on networks of 30 to 105 ms, none, one and two calls before the timed one
-gave the same medians within 1 %, in 25 interleaved rounds."""
+"""From this latency on, one warm-up call is enough: for networks of 30 to 105 ms, zero, one and two warm-up calls gave
+the same medians within 1 %, in 25 interleaved rounds."""
 
 Key = tuple[str, str]
-"""Names of a network and a runtime."""
+"""(network, runtime), by name."""
 
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """Largest difference from the expected output, as it is and in standard deviations of the expected output."""
+    """Largest difference from the expected output: absolute, and in standard deviations of the expected output."""
 
     max_abs_difference: float
     relative_difference: float
@@ -51,19 +51,18 @@ class OutputCheck:
 
 @dataclass
 class Comparison:
-    """What is known of each network on each runtime; `problems` says why a measurement is missing or not to be used."""
+    """Results of each network on each runtime; `problems` has the reason if a measurement is missing or invalid."""
 
     checks: dict[Key, OutputCheck] = field(default_factory=dict)
     measurements: dict[Key, Measurement] = field(default_factory=dict)
     problems: dict[Key, str] = field(default_factory=dict)
 
     def usable(self) -> set[Key]:
-        """What was measured and computes what it should."""
+        """The networks on runtimes that were measured and whose output is right."""
         return self.measurements.keys() - self.problems.keys()
 
     def ratio(self, network: str, reference: str, runtime: str) -> Ratio | None:
-        """Latency of a network over that of another on the same runtime; None where one was not measured or is
-        wrong."""
+        """Latency of a network over that of another on the same runtime; None if one of them is not usable."""
         keys = [(network, runtime), (reference, runtime)]
         if not self.usable().issuperset(keys):
             return None
@@ -72,7 +71,7 @@ class Comparison:
 
 
 def check_output(output: np.ndarray, expected: np.ndarray) -> OutputCheck:
-    """Compare an output with the expected one; outputs of another shape or that are no numbers differ infinitely."""
+    """Compare an output with the expected one. Wrong shapes and values that are not finite count as infinitely far."""
     output, expected = np.asarray(output, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     if output.shape != expected.shape or not np.isfinite(output).all():
         return OutputCheck(float("inf"), float("inf"))
@@ -94,8 +93,15 @@ def compare(
 ) -> Comparison:
     """Open every network on every runtime, check its output, and time all of them together.
 
-    `opening` and `measuring` report progress as (done, total, text); finished rounds are kept in `partial_path`.
-    Raises LatencyError when nothing at all can be measured.
+    networks: what to compare.
+    runtimes: where to time each of them.
+    clock: wall clock or CPU time of the thread.
+    rounds: number of interleaved rounds.
+    partial_path: file that keeps finished rounds; a later call with the same arguments resumes from them.
+    seed: of the random order in each round.
+    opening, measuring: report progress as (done, total, text).
+
+    Raises LatencyError when none of the networks can be measured.
     """
     comparison = Comparison()
     subjects: dict[Key, Subject] = {}
@@ -125,7 +131,7 @@ def compare(
 
 
 class _DiedError(LatencyError):
-    """A network stopped working while it was timed."""
+    """A network failed while it was timed."""
 
     def __init__(self, key: Key, reason: str) -> None:
         super().__init__(reason)
@@ -133,7 +139,7 @@ class _DiedError(LatencyError):
 
 
 class _Watched:
-    """A prepared network whose failures say which network failed, and which takes no longer than it needs."""
+    """A prepared network whose errors name it, and which needs fewer warm-up calls if it is slow."""
 
     def __init__(self, key: Key, prepared: Prepared) -> None:
         self._key, self._prepared = key, prepared
@@ -158,7 +164,7 @@ class _Watched:
 
 
 def _open(network: ComparedNetwork, runtime: Runtime, subjects: dict[Key, Subject], comparison: Comparison) -> None:
-    """Make a subject of a network on a runtime, or note why there is none."""
+    """Prepare a network on a runtime, or record why that is impossible."""
     key = (network.source.name, runtime.name)
     try:
         if network.path.suffix in runtime.suffixes:
@@ -173,7 +179,7 @@ def _open(network: ComparedNetwork, runtime: Runtime, subjects: dict[Key, Subjec
         if check.problem is not None:
             comparison.problems[key] = check.problem
     except LatencyError:
-        pass  # Benchmark programs give no outputs; a network that has died will say so when it is timed.
+        pass  # Benchmark programs return no outputs; a network that failed will fail again when it is timed.
     subjects[key] = Subject(_Watched(key, prepared), runtime, network.input_shape)
 
 
@@ -184,7 +190,7 @@ def _go_on_without(
     subjects: dict[Key, Subject],
     comparison: Comparison,
 ) -> None:
-    """Drop the network that failed, and open the others of its runtime again: they may have shared its process."""
+    """Remove the network that failed, and reopen the others of its runtime: they may have shared its process."""
     del subjects[error.key]
     comparison.checks.pop(error.key, None)
     comparison.problems[error.key] = str(error)

@@ -1,7 +1,7 @@
-"""A network ready to be compared: its file in a folder that keeps it, its costs, and the output runtimes must give.
+"""A network ready for comparison: its exported file, its costs, and the output that runtimes must reproduce.
 
-Exporting twenty networks takes minutes, so an interrupted comparison finds them here again. Files that a person gave
-are used where they are.
+Exporting twenty networks takes minutes, so exported files are kept for later calls. Files given by the user are used in
+place.
 """
 
 import re
@@ -36,8 +36,18 @@ MADE_BY = ("torch", "timm", "onnx")
 
 @dataclass(frozen=True)
 class ComparedNetwork:
-    """`logits` are what eager PyTorch, or ONNX Runtime for a file of other origin (`logits_from`), makes of the fixed
-    input; `weights` is "random", "trained" or "as given"."""
+    """A network with its exported file and its expected output.
+
+    source: where the network comes from.
+    asked_resolution: resolution that the user asked for, in pixels; None for the network's default.
+    path: the ONNX file.
+    input_shape: (1, channels, height, width).
+    num_params, macs: costs; macs is None if the graph has operators that are not counted.
+    deploy_form: how the deploy form was made, in words.
+    weights: "random", "trained" or "as given".
+    logits: expected output for the fixed input.
+    logits_from: what computed `logits`: "pytorch", or "onnxruntime" for files given by the user.
+    """
 
     source: NetworkSource
     asked_resolution: int | None
@@ -55,14 +65,17 @@ class ComparedNetwork:
         return self.input_shape[2:]
 
     def module(self) -> nn.Module:
-        """The deployed module once more, for runtimes that open no ONNX file. Raises LatencyError where only a file is
-        known."""
+        """Build the deployed module, for runtimes that cannot open ONNX files. Raises LatencyError if there is only a
+        file."""
         if self.source.kind == "onnx":
-            raise LatencyError(f"{self.source.target} is a file; this runtime runs PyTorch modules only.")
+            raise LatencyError(
+                f"{self.source.target} is an ONNX file; this runtime runs PyTorch modules only. Name a network of ours "
+                "or of timm, or choose another runtime."
+            )
         return build_network(self.source, self.asked_resolution).module
 
     def published_top1(self) -> PublishedTop1 | None:
-        """The accuracy of published weights of this network at this input size."""
+        """The accuracy of published weights of this network at this input size; None if there is none."""
         height, width = self.resolution
         if height != width:
             return None
@@ -75,7 +88,7 @@ class ComparedNetwork:
 
 
 def prepare_network(source: NetworkSource, resolution: int | None, folder: Path) -> ComparedNetwork:
-    """Export the network into `folder`, or find it there from an earlier call; a file is taken as it is.
+    """Export the network into `folder`, or reuse the export of an earlier call. An ONNX file is used unchanged.
 
     Raises LatencyError when it cannot be built, exported or run on images of `resolution`.
     """
@@ -113,7 +126,7 @@ def check_file(path: Path, resolution: int | None) -> tuple[int, int, int, int]:
     inputs = declared_inputs(read_graph(path))
     if len(inputs) != 1:
         names = ", ".join(name for name, _ in inputs)
-        raise LatencyError(f"{path} takes {len(inputs)} inputs ({names}); only networks of one image are compared.")
+        raise LatencyError(f"{path} takes {len(inputs)} inputs ({names}); only networks with one input are compared.")
     shape = inputs[0][1]
     if len(shape) != MAP_DIMENSIONS:
         raise LatencyError(f"{path} takes an input with {len(shape)} dimensions, not images (batch, channels, h, w).")
@@ -153,11 +166,11 @@ def _export(network: BuiltNetwork, path: Path) -> dict[str, Any]:
     logits = eager_output(network).numpy()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # What the exporter leaves unfolded, runtimes fold.
+            warnings.simplefilter("ignore", UserWarning)  # Runtimes fold what the exporter does not.
             export_onnx(network.module, network.input_shape, path)
     except RecordError:
         raise
-    except Exception as error:  # The exporter's exceptions share no base class of their own.
+    except Exception as error:  # The exporter's exceptions have no common base class.
         raise LatencyError(f"It cannot be exported to ONNX: {str(error).partition(chr(10))[0]}") from error
     return {
         "input_shape": list(network.input_shape),
@@ -171,7 +184,7 @@ def _export(network: BuiltNetwork, path: Path) -> dict[str, Any]:
 
 
 def _kept(about_path: Path, path: Path) -> dict[str, Any] | None:
-    """What an earlier call wrote, when the file is still the one it wrote."""
+    """The record of an earlier export, if the exported file has not changed since."""
     if not (about_path.exists() and path.exists()):
         return None
     try:

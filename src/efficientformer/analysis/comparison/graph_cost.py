@@ -1,4 +1,4 @@
-"""Costs read off an exported graph, so that networks of any origin are counted alike.
+"""Costs of an exported graph, counted in the same way for networks of any origin.
 
 MACs are those of convolutions and matrix products, as in `arch.cost` and the paper's tables.
 """
@@ -17,21 +17,21 @@ from efficientformer.export.onnx_graph import read_graph
 Shape = tuple[int, ...]
 UNCOUNTED = {"Einsum", "Attention", "MultiHeadAttention", "LSTM", "GRU", "RNN", "QLinearMatMul", "QLinearConv"}
 UNCOUNTED |= {"ConvInteger", "MatMulInteger", "FusedConv", "FusedMatMul", "QGemm", "If", "Loop", "Scan"}
-"""Operators that may hold products this module does not count; a graph with one of them has no MACs."""
+"""Operators with products that this module does not count; the MACs of a graph with one of them are unknown."""
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
 
 @dataclass(frozen=True)
 class GraphCost:
-    """`macs` is None where the graph has operators that are not counted. `num_params` counts constants of 2 or more
-    numbers."""
+    """Cost of a graph; `macs` is None if it has operators that are not counted. `num_params` counts all floating-point
+    constants except scalars."""
 
     macs: int | None
     num_params: int
 
 
 def graph_cost(path: Path, input_shape: Shape) -> GraphCost:
-    """Cost of one call on inputs of that shape. Raises LatencyError for a file that is no ONNX graph."""
+    """Cost of one call with an input of that shape. Raises LatencyError for a file that is not an ONNX graph."""
     model = read_graph(path)
     num_params = _num_params(model.graph)
     _fix_input(model.graph, input_shape)
@@ -60,7 +60,7 @@ def _macs(node: NodeProto, shapes: dict[str, Shape]) -> int:
 
 
 def _shapes(graph: GraphProto) -> dict[str, Shape]:
-    """Every static shape by the name of its tensor."""
+    """Every static shape, by the name of its tensor."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for item in (*graph.input, *graph.value_info, *graph.output):
         sizes = item.type.tensor_type.shape.dim
@@ -77,7 +77,7 @@ def _fix_input(graph: GraphProto, input_shape: Shape) -> None:
 
 
 def _folded(model: ModelProto) -> ModelProto:
-    """The graph with constants computed: exporters leave sizes to be computed that a fixed input makes constant."""
+    """The graph with constants folded: with a fixed input size, computed sizes become constant."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4

@@ -1,4 +1,4 @@
-"""What a word names: one of our networks, one of timm's, an exported file, or the network of a run."""
+"""Resolve a name to a network: one of ours, one of timm's, an exported file, or the network of a run."""
 
 import difflib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NUM_SUGGESTIONS = 3
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """`name` is how it is called in tables, `target` a name of the zoo or of timm, or a path."""
+    """Where a network comes from; `name` is its name in tables, `target` a name of the zoo or of timm, or a path."""
 
     name: str
     title: str
@@ -24,27 +24,27 @@ class NetworkSource:
     target: str
 
 
-def find_sources(words: Sequence[str]) -> list[NetworkSource]:
-    """One source per word, several for a run directory with several networks; a source named twice counts once.
+def find_sources(names: Sequence[str]) -> list[NetworkSource]:
+    """One source per name or path, or several for a run directory with several networks; duplicates are removed.
 
-    Raises UsageError that suggests near names for an unknown one, and for a folder or file that holds no network.
+    Raises UsageError for an unknown name, with similar names, and for a folder or file without a network.
     """
-    found = [source for word in words for source in _find(word)]
-    unique = {(source.kind, source.target): source for source in found}.values()
+    sources = [source for name in names for source in _find(name)]
+    unique = {(source.kind, source.target): source for source in sources}.values()
     return _with_distinct_names(list(unique))
 
 
-def _find(word: str) -> list[NetworkSource]:
-    path = Path(word)
+def _find(name: str) -> list[NetworkSource]:
+    path = Path(name)
     if path.is_dir():
         return _in_folder(path)
     if path.suffix in (".onnx", ".safetensors"):
         if not path.is_file():
-            raise UsageError(f"{word} does not exist. Give an exported .onnx file or a weights.safetensors of ours.")
+            raise UsageError(f"{name} does not exist. Give an exported .onnx file or a weights.safetensors of ours.")
         return [_file(path)]
-    if word in ZOO:
-        return [NetworkSource(word, word, "zoo", word)]
-    return [_timm(word)]
+    if name in ZOO:
+        return [NetworkSource(name, name, "zoo", name)]
+    return [_timm(name)]
 
 
 def _file(path: Path) -> NetworkSource:
@@ -64,27 +64,27 @@ def _in_folder(folder: Path) -> list[NetworkSource]:
     )
 
 
-def _timm(word: str) -> NetworkSource:
+def _timm(given: str) -> NetworkSource:
     import timm
 
-    name = word.removeprefix(TIMM_PREFIX)
+    name = given.removeprefix(TIMM_PREFIX)
     if not timm.is_model(name):
-        raise UsageError(f"There is no network {word!r}{_suggestion(name, timm.list_models())}")
+        raise UsageError(f"There is no network {given!r}{_suggestion(name, timm.list_models())}")
     base, _, tag = name.partition(".")
     tagged = timm.list_pretrained(f"{base}.*") if tag else []
     if tag and name not in tagged:
         raise UsageError(f"timm has no weights {name!r}{_suggestion(name, tagged)}")
-    return NetworkSource(word, word, "timm", name)
+    return NetworkSource(given, given, "timm", name)
 
 
 def _suggestion(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, [*ZOO, *known], NUM_SUGGESTIONS, cutoff=0.6)
     also = " Give a name of ours or of timm (timm.list_models()), an .onnx file or a run directory."
-    return f"; near names are {', '.join(dict.fromkeys(near))}.{also}" if near else f".{also}"
+    return f"; similar names are {', '.join(dict.fromkeys(near))}.{also}" if near else f".{also}"
 
 
 def _with_distinct_names(sources: list[NetworkSource]) -> list[NetworkSource]:
-    """Networks of different runs may share a folder's name; those are told apart by their paths."""
+    """Networks of different runs may have the same folder name; these are named by their paths."""
     names = [source.name for source in sources]
     return [
         NetworkSource(source.target, source.target, source.kind, source.target)

@@ -14,7 +14,7 @@ PAPER_RESOLUTION = 224
 
 @dataclass(frozen=True)
 class PublishedTop1:
-    """ImageNet-1K accuracy in percent of one set of weights; `top5` is None where the source does not say."""
+    """ImageNet-1K accuracy in percent of one set of weights; `top5` is None if the source does not give it."""
 
     top1: float
     top5: float | None
@@ -40,7 +40,7 @@ def zoo_top1(name: str, resolution: int) -> PublishedTop1 | None:
 
 
 def timm_top1(tagged_name: str, resolution: int) -> PublishedTop1 | None:
-    """timm's accuracy of weights such as `resnet50.a1_in1k`, at that input size."""
+    """timm's accuracy of weights such as `resnet50.a1_in1k`, at this input size."""
     for size, top1, top5 in _content()["timm"].get(tagged_name, ()):
         if size == resolution:
             source = _content()["sources"]["timm"]
@@ -48,13 +48,8 @@ def timm_top1(tagged_name: str, resolution: int) -> PublishedTop1 | None:
     return None
 
 
-def timm_resolutions(tagged_name: str) -> list[int]:
-    """The input sizes that timm published an accuracy for."""
-    return [size for size, _, _ in _content()["timm"].get(tagged_name, ())]
-
-
 def paper_row(name: str) -> PaperRow | None:
-    """The paper's row about a network of ours or of timm, with or without the tag of its weights."""
+    """The paper's row for a network of ours or of timm, with or without the tag of its weights."""
     base = name.partition(".")[0]
     for key, row in _content()["paper"].items():
         if base in row["timm"]:

@@ -1,9 +1,9 @@
-"""Weights for networks that are measured untrained, as lively as trained ones.
+"""Random weights for networks that are measured untrained, with activations as large as those of trained networks.
 
-Fresh networks hide faults and can mislead a timer: layer scales of 1e-5 or zero make every block an identity, so that a
-broken one leaves the output as it is, and values that shrink from layer to layer become denormal numbers, which
-processors compute slowly. Here scales, norms and biases are drawn at random, and the statistics of batch norm are those
-of random images, so that values keep their size from the first layer to the last.
+Freshly initialized networks hide faults and can mislead a timer. Layer scales of 1e-5 or zero make every block an
+identity, so a broken block does not change the output; and values that shrink from layer to layer become denormal
+numbers, which processors compute slowly. Here scales, norms and biases are random, and the statistics of batch norm are
+those of random images, so that values keep their magnitude from the first layer to the last.
 """
 
 import torch
@@ -12,16 +12,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 NUM_IMAGES = 4
 SMALL = 0.2
-"""A constant parameter up to this size is a scale at its start."""
+"""A constant parameter up to this value is taken to be an initial layer scale."""
 SPREAD = 0.1
 LEAST_VARIANCE = 0.1
-"""No channel's variance is taken to be less than this share of the mean: few images say little about one of them."""
+"""Least variance of a channel, as a fraction of the mean over channels: few images estimate it poorly."""
 
 
 @torch.no_grad()
 def randomize(module: nn.Module, input_shape: tuple[int, ...], seed: int = 0) -> None:
-    """Draw every parameter that is still a constant, then estimate batch norm statistics, in place and in evaluation
-    mode. The same seed gives the same weights."""
+    """Draw every parameter that is still constant, then estimate batch norm statistics, in place.
+
+    The module is left in evaluation mode. The same seed gives the same weights.
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         if parameter.numel() and bool((parameter == parameter.flatten()[0]).all()):

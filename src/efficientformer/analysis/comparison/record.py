@@ -1,4 +1,4 @@
-"""`benchmark.json`: what a comparison found, with the published accuracy and the paper's statements beside it."""
+"""`benchmark.json`: the results of a comparison, with published accuracies and the paper's figures."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,6 @@ from efficientformer.analysis.comparison.compared_network import ComparedNetwork
 from efficientformer.analysis.comparison.network_source import NetworkSource
 from efficientformer.analysis.comparison.published import PaperRow, paper_row, sources
 
-FORMAT = 1
 # Pairs whose latencies the text of the paper compares, on the neural engine of an iPhone 12.
 PAPER_PAIRS = (
     ("efficientformer_l1", "mobilenetv2_140"),
@@ -47,7 +46,7 @@ def network_rows(
 
 
 def failed_row(source: NetworkSource, runtimes: Sequence[str], reason: str) -> Row:
-    """The row of a network that could not even be built."""
+    """The row of a network that could not be built."""
     nothing = dict.fromkeys(("deploy_form", "weights", "num_params", "macs", "resolution"))
     accuracy = dict.fromkeys(("top1", "top5", "top1_source", "paper"))
     empty = _result("", "", Comparison(), "")
@@ -58,15 +57,15 @@ def failed_row(source: NetworkSource, runtimes: Sequence[str], reason: str) -> R
 def paper_comparisons(
     networks: Sequence[ComparedNetwork], runtimes: Sequence[str], comparison: Comparison
 ) -> list[Row]:
-    """The paper's pairs that were measured here: its milliseconds, and the ratio on each runtime."""
-    found: dict[str, tuple[str, PaperRow]] = {}
+    """The paper's pairs that were measured here: the paper's milliseconds, and the ratio on each runtime."""
+    measured: dict[str, tuple[str, PaperRow]] = {}
     for network in networks:
         if (row := paper_row(network.source.target)) is not None and network.source.kind in ("zoo", "timm"):
-            found.setdefault(row.key, (network.source.name, row))
+            measured.setdefault(row.key, (network.source.name, row))
     rows = []
     for subject, baseline in PAPER_PAIRS:
-        if subject in found and baseline in found:
-            (name, paper), (other, other_paper) = found[subject], found[baseline]
+        if subject in measured and baseline in measured:
+            (name, paper), (other, other_paper) = measured[subject], measured[baseline]
             rows.append(
                 {
                     "network": name,
@@ -83,7 +82,7 @@ def paper_comparisons(
 
 
 def agreements(networks: Sequence[ComparedNetwork], runtimes: Sequence[str], comparison: Comparison) -> list[Row]:
-    """For every two runtimes, Kendall's tau of how they order the networks that both run correctly."""
+    """For every two runtimes, Kendall's tau between their latencies of the networks that both run correctly."""
     rows = []
     for first, second in combinations(runtimes, 2):
         names = [

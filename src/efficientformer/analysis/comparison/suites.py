@@ -1,4 +1,4 @@
-"""Lists of networks that are worth comparing: those of the paper's Table 1, and mobile networks of today. No torch."""
+"""Suites of networks to compare: those of the paper's Table 1, and recent mobile networks. No torch."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from efficientformer.errors import UsageError
 
 @dataclass(frozen=True)
 class Suite:
-    """Titles by the names of networks; `reference` is one of the names, `missing` gives reasons by title."""
+    """A named list of networks: `titles` by name, `reference` is one of the names, `missing` are reasons by title."""
 
     name: str
     description: str
@@ -98,6 +98,6 @@ def find_suite(name: str) -> Suite:
 
 
 def known_title(name: str) -> str | None:
-    """How papers write a network of the suites, whatever weights its name asks for."""
+    """The title that papers use for a network of the suites, with or without the tag of its weights."""
     titles = {key.partition(".")[0]: title for suite in SUITES.values() for key, title in suite.titles.items()}
     return titles.get(name.partition(".")[0])

@@ -1,1 +1,1 @@
-"""Where the milliseconds of a network go, by its operators."""
+"""The latency of a network by operator."""

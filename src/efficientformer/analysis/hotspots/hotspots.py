@@ -1,4 +1,4 @@
-"""Where the milliseconds go: latency by kind of work for the networks of the paper's figure 2, on any runtime."""
+"""Latency by class of operator for the networks of the paper's figure 2, on any runtime."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,8 +21,8 @@ DEFAULT_NETWORKS = {
     "resnet50": "ResNet50",
     "efficientnet_b0": "EfficientNet-B0",
 }
-"""Titles by name of the networks of the paper's figure 2."""
-NO_PROFILER = "none: this runtime, here, tells nothing about its operators"
+"""The networks of the paper's figure 2, with their titles."""
+NO_PROFILER = "none: no profiler is available for this runtime on this device"
 
 
 def measure_hotspots(
@@ -33,19 +33,24 @@ def measure_hotspots(
     rounds: int = ROUNDS,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """One row per network and runtime, as JSON values: milliseconds in all and by class of operator.
+    """One row per network and runtime, as JSON values: latency in milliseconds, in total and by class of operator.
 
-    `names` are ours or timm's. A row is {model, title, runtime, resolution, threads, total_ms, source, is_shares,
-    classes, unassigned_ms, num_operators, num_fused}. `total_ms` is timed without the profiler; `classes` and
-    `unassigned_ms`, what lies between operators and what the profiler errs by, add up to it. `num_fused` counts, by
-    class, the operators that ran inside others, with which their time counts. For a runtime without a profiler the
-    `source` begins with "none", and there are no figures. Raises UsageError for an unknown network, and LatencyError
-    for one that cannot run.
+    A row is {model, title, runtime, resolution, threads, total_ms, source, is_shares, classes, unassigned_ms,
+    num_operators, num_fused}.
+
+    total_ms: timed without the profiler.
+    classes, unassigned_ms: add up to `total_ms`; `unassigned_ms` is the time between operators and the error of the
+        profiler.
+    num_fused: by class, the number of operators that ran inside others; their time counts for those.
+    source: the profiler. For a runtime without one it starts with "none", and there are no figures.
+
+    names: networks of ours or of timm. Raises UsageError for an unknown network, and LatencyError for one that cannot
+    run.
     """
     sources = find_sources(names)
     for source in sources:
         if source.kind == "onnx":
-            raise UsageError(f"{source.name} is a file without its modules. Name a network of ours or of timm.")
+            raise UsageError(f"{source.name} is an ONNX file, without modules. Name a network of ours or of timm.")
     rows = []
     for source in sources:
         network = build_network(source, resolution)
@@ -64,7 +69,7 @@ def measure_hotspots(
 
 
 def hotspots(profile: Profile | None) -> dict[str, Any]:
-    """What a profile says by class of operator; without one, that it says nothing."""
+    """A profile summed by class of operator; empty without a profile."""
     if profile is None:
         nothing = {"classes": {}, "unassigned_ms": None, "num_operators": None, "num_fused": {}}
         return {"total_ms": None, "source": NO_PROFILER, "is_shares": False, **nothing}

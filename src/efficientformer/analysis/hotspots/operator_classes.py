@@ -1,8 +1,8 @@
-"""The kinds of work that figure 2 of the paper splits latency into, and which of them an operator belongs to.
+"""The classes of operators in the paper's figure 2, and the class of an operator.
 
-An operator that computes belongs to the module it stands in, as the network was written: a convolution may embed
-patches, be half of an MLP, or be what a convolutional network is made of. Every other operator belongs to its own type.
-What a runtime joined into one operator counts with the member that computes. No torch.
+The class of a convolution or matrix product is that of its module in the network's source: a convolution may embed
+patches, be half of an MLP, or be part of a convolutional block. The class of any other operator is its type. A fused
+operator has the class of its convolution or matrix product. No torch.
 """
 
 import re
@@ -14,19 +14,19 @@ from efficientformer.latency.profilers.profile import Operator, OperatorTime
 
 CLASSES = {
     "patch_embedding": "stem, patch embedding and the downsamples between stages",
-    "convolution": "convolutions of convolutional blocks, squeeze-and-excitation with them",
+    "convolution": "convolutions of convolutional blocks, with squeeze-and-excitation",
     "attention": "attention: projections, products, softmax",
     "mlp": "MLPs: linear layers and 1x1 convolutions",
-    "pooling": "pooling, as a token mixer or to a mean",
-    "normalization": "normalization that was not folded away",
-    "activation": "activations that are operators of their own",
+    "pooling": "pooling: token mixers and global average pooling",
+    "normalization": "normalization that was not folded",
+    "activation": "activations that were not fused into other operators",
     "reshape": "reshapes, transposes, splits, changes of layout",
     "elementwise": "additions and scales of branches",
     "head": "classifier",
     "other": "not recognized",
 }
-"""What each class holds, in the order of figures. The names are the paper's, which has none for the last three."""
-# An operator of no known type that joins several counts with the first of these.
+"""The content of each class, in the order of figures. All names but the last three are the paper's."""
+# A fused operator of unknown type has the first of these classes that one of its members has.
 WEIGHTIEST = ("attention", "mlp", "patch_embedding", "convolution", "head", "normalization", "activation", "pooling")
 FUSABLE: tuple[Family, ...] = ("normalization", "activation")
 
@@ -49,7 +49,7 @@ _ACTIVATION = re.compile(r"act\d*|act_layer|non_?linearity")
 
 @dataclass(frozen=True)
 class Roles:
-    """What a network's modules are for, as far as their operators tell it; each is a path."""
+    """The roles of a network's modules that can be inferred from their operators; modules are given by path."""
 
     attention: frozenset[str]
     normalization: frozenset[str]
@@ -58,7 +58,7 @@ class Roles:
 
     @classmethod
     def of(cls, written: Sequence[Operator]) -> "Roles":
-        """The roles in a network of these operators, in order."""
+        """The roles in a network with these operators, in order of execution."""
         paths: dict[Family | None, set[str]] = {}
         for operator in written:
             paths.setdefault(family_of(operator.kind), set()).add(operator.path)
@@ -73,7 +73,7 @@ class Roles:
 
 
 def class_of(executed: OperatorTime, roles: Roles) -> str:
-    """The class, one of `CLASSES`, of an operator as a runtime executed it."""
+    """The class, one of `CLASSES`, of an operator that a runtime executed."""
     family = family_of(executed.kind)
     classes = [written_class(operator, roles) for operator in executed.computes]
     if family in COMPUTING:
@@ -82,12 +82,12 @@ def class_of(executed: OperatorTime, roles: Roles) -> str:
     if family not in (None, "elementwise"):
         path = executed.computes[0].path if executed.computes else ""
         return written_class(Operator(executed.kind, path), roles)
-    found = [name for name in WEIGHTIEST if name in classes]
-    return (found or classes or [_BY_FAMILY.get(family, "other") if family else "other"])[0]
+    known = [name for name in WEIGHTIEST if name in classes]
+    return (known or classes or [_BY_FAMILY.get(family, "other") if family else "other"])[0]
 
 
 def written_class(operator: Operator, roles: Roles) -> str:
-    """The class of an operator as the network was written."""
+    """The class of an operator of the network's source."""
     family = family_of(operator.kind)
     if operator.path in roles.normalization and family not in COMPUTING:
         return "normalization"
@@ -105,16 +105,16 @@ def written_class(operator: Operator, roles: Roles) -> str:
 
 
 def num_fused(operators: Sequence[OperatorTime], written: Sequence[Operator], roles: Roles) -> dict[str, int]:
-    """How many normalizations and activations run inside other operators, with which their time counts."""
-    found = {}
+    """The number of normalizations and of activations that run inside other operators; their time counts for those."""
+    numbers = {}
     for family in FUSABLE:
         alone = {op for item in operators if class_of(item, roles) == family for op in item.computes}
-        found[family] = sum(family_of(op.kind) == family and op not in alone for op in written)
-    return {family: number for family, number in found.items() if number}
+        numbers[family] = sum(family_of(op.kind) == family and op not in alone for op in written)
+    return {family: number for family, number in numbers.items() if number}
 
 
 def _class_of_computing(operator: Operator, roles: Roles) -> str:
-    """From the innermost module outwards, the first one that says what it is for."""
+    """The class of the innermost module whose name or role determines one."""
     parts = operator.path.split("/")
     is_product = family_of(operator.kind) == "product"
     if any(_SQUEEZE.fullmatch(part) for part in parts):

@@ -1,6 +1,6 @@
-"""What the paper says about latency on a phone (section 3), so put that a ratio of two latencies can hold or break it.
+"""The paper's claims about latency on a phone (section 3), each as a bound on a ratio of two latencies.
 
-The paper's figures come from an iPhone 12 with CoreML. They are given as other texts report them, never as a standard
+The paper's figures come from an iPhone 12 with CoreML, and are quoted as other texts report them. They are no standard
 that a device has to meet. No torch.
 """
 
@@ -12,7 +12,7 @@ Bound = Literal["at least", "at most"]
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper about `subject latency / baseline latency`; it bounds the ratio from one side."""
+    """A claim of the paper about `subject latency / baseline latency`: a lower or an upper bound of the ratio."""
 
     key: str
     observation: int
@@ -22,7 +22,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """What the paper measured: in words, as a ratio where its numbers give one, and how sure the source is."""
+    """What the paper measured: in words, as a ratio if its numbers give one, and how reliable the source is."""
 
     words: str
     source: str
@@ -40,10 +40,10 @@ PATCH_EMBEDDING = Claim(
 )
 ATTENTION = Claim("attention", 2, "Attention is not necessarily a bottleneck.", "at most")
 LAYOUT = Claim("layout", 2, "Reshaping between maps and tokens at every block is slow.", "at least")
-NORM = Claim("norm", 3, "Layer norm and group norm are slower than batch norm, which folds away.", "at least")
+NORM = Claim("norm", 3, "Layer norm and group norm are slower than batch norm, which can be folded.", "at least")
 GELU = Claim("gelu", 4, "GELU is nearly as fast as ReLU.", "at most")
 HARDSWISH = Claim("hardswish", 4, "HardSwish can be badly supported and then slow.", "at least")
-COMPILER = Claim("compiler", 4, "What an activation costs depends on the compiler.", "at least")
+COMPILER = Claim("compiler", 4, "The cost of an activation depends on the compiler.", "at least")
 
 CLAIMS = {claim.key: claim for claim in (PATCH_EMBEDDING, ATTENTION, LAYOUT, NORM, GELU, HARDSWISH, COMPILER)}
 
@@ -51,9 +51,9 @@ SECOND_HAND = "paper, as reported; not checked against the text"
 UNCONFIRMED = "paper's appendix, as reported; which row a number belongs to is uncertain"
 
 STEM_FIGURE = PaperFigure("a convolution stem takes 48 % off the latency", UNCONFIRMED, 1 / (1 - 0.48))
-MIXER_FIGURE = PaperFigure("without attention the network is about 0.5 ms of 3.0 ms faster", UNCONFIRMED, 3.0 / 2.5)
+MIXER_FIGURE = PaperFigure("removing attention saves about 0.5 of 3.0 ms", UNCONFIRMED, 3.0 / 2.5)
 LAYOUT_FIGURE = PaperFigure(
-    "LeViT-256 alternates and takes 11.9 ms, PoolFormer-S24 keeps to maps and takes 6.2 ms: other networks, no "
+    "LeViT-256, which alternates, takes 11.9 ms; PoolFormer-S24, all on maps, takes 6.2 ms: different networks, not a "
     "controlled pair",
     SECOND_HAND,
 )

@@ -1,13 +1,13 @@
-"""What the measured ratios mean for a design on this device, in plain words that follow from the rows alone. No torch.
+"""What the measured ratios mean for a design on this device, as sentences that follow from the rows alone. No torch.
 
-Claims are summed up over their experiments, and each changed choice over the whole networks it was tried in.
+Claims are summarized over their experiments, and each changed choice over the whole networks that it was tried in.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from efficientformer.analysis.observations.claims import CLAIMS, COMPILER
-from efficientformer.analysis.observations.verdict import COSTS, EQUAL, FAILS, HOLDS, IN_PART, SAVES, UNTOLD, overall
+from efficientformer.analysis.observations.verdict import COSTS, EQUAL, FAILS, HOLDS, IN_PART, SAVES, UNDECIDED, overall
 
 Rows = Sequence[dict[str, Any]]
 
@@ -19,37 +19,36 @@ TOPICS = {
     "gelu": "GELU",
     "hardswish": "HardSwish",
 }
-"""The choice of a design that each claim is about."""
+"""The design choice that each claim is about."""
 MEANINGS = {
-    ("patch_embedding", HOLDS): "Keep the convolution stem: it is the faster way in.",
+    ("patch_embedding", HOLDS): "Keep the convolution stem: it is faster.",
     ("patch_embedding", FAILS): "A patch embedding is no bottleneck: the convolution stem is a choice for accuracy.",
-    ("patch_embedding", IN_PART): "Whether a patch embedding is slower depends on where it stands.",
+    ("patch_embedding", IN_PART): "Whether a patch embedding is slower depends on the setting; see the experiments.",
     ("attention", HOLDS): "Attention is affordable in the last stages.",
-    ("attention", FAILS): "Attention is expensive: spend it on as few blocks as accuracy allows.",
-    ("attention", IN_PART): "Attention is affordable in some places and not in others; the experiments tell where.",
+    ("attention", FAILS): "Attention is expensive: use it in as few blocks as accuracy allows.",
+    ("attention", IN_PART): "Attention is affordable in some settings only; see the experiments.",
     ("layout", HOLDS): "Keep one boundary between maps and tokens.",
     ("layout", FAILS): "Reshapes are nearly free: blocks may be mixed in any order.",
     ("layout", IN_PART): "One boundary between maps and tokens is the safe choice; some reshapes are nearly free.",
     ("norm", HOLDS): "Keep batch norm, which costs nothing once folded.",
     ("norm", FAILS): "Other norms are nearly free: choose the norm by accuracy.",
-    ("norm", IN_PART): "Batch norm is the safe choice; not every other norm is slower.",
-    ("gelu", HOLDS): "GELU may stay.",
-    ("gelu", FAILS): "GELU costs time that ReLU does not.",
-    ("gelu", IN_PART): "GELU is cheap in some places and not in others; the experiments tell where.",
+    ("norm", IN_PART): "Batch norm is the safe choice; some other norms are as fast.",
+    ("gelu", HOLDS): "Keep GELU.",
+    ("gelu", FAILS): "GELU is slower than ReLU.",
+    ("gelu", IN_PART): "GELU is cheap in some settings only; see the experiments.",
     ("hardswish", HOLDS): "Avoid HardSwish.",
-    ("hardswish", FAILS): "HardSwish is not badly supported.",
-    ("hardswish", IN_PART): "HardSwish is slow in some places.",
+    ("hardswish", FAILS): "HardSwish is well supported.",
+    ("hardswish", IN_PART): "HardSwish is slow in some settings; see the experiments.",
 }
 
-UNKNOWN = "The noise of this measurement hides the answer; measure again on a quieter machine or with more rounds."
+UNKNOWN = "Inconclusive: the noise is too large. Measure again on a quieter machine or with more rounds."
 
 
 def summarize_claims(experiments: Rows, differences: Rows) -> list[dict[str, Any]]:
     """One row {claim, topic, observation, words, runtimes: {name: {verdict, low, high, ...}}, across} per claim.
 
-    `topic` is the choice of a design that the claim is about; `low` and `high` are the smallest and the largest ratio
-    of its experiments. The claim about compilers is tried by several runtimes together, and its row has one verdict
-    under `across` instead.
+    `topic` is the design choice that the claim is about; `low` and `high` are the smallest and the largest ratio of its
+    experiments. The claim about compilers compares runtimes, so its row has a single verdict, under `across`.
     """
     runtimes = list(dict.fromkeys(row["runtime"] for row in experiments))
     rows = []
@@ -80,7 +79,7 @@ def _summary(key: str, rows: Rows) -> dict[str, Any]:
 
 
 def _per_mac(rows: Rows) -> str:
-    """How the first of each pair of parts fares per multiply-accumulate, where the two differ in those."""
+    """The ratio per multiply-accumulate, over the pairs of parts whose multiply-accumulates differ."""
     per_mac = [
         row["ratio"] * row["baseline_macs"] / row["subject_macs"]
         for row in rows
@@ -89,11 +88,11 @@ def _per_mac(rows: Rows) -> str:
     if not per_mac:
         return ""
     low, high = (f"{value:.1f}" for value in (min(per_mac), max(per_mac)))
-    return f" Per multiply-accumulate it takes {low if low == high else f'{low} to {high}'} times as long."
+    return f" Per multiply-accumulate, it takes {low if low == high else f'{low} to {high}'} times as long."
 
 
 def _across(differences: Rows) -> dict[str, Any]:
-    """One activation whose cost differs is enough: the claim is that it can."""
+    """The claim holds if the cost of any activation differs between runtimes."""
     verdicts = [row["verdict"] for row in differences]
     verdict = HOLDS if HOLDS in verdicts else overall(verdicts)
     widest = max(differences, key=lambda row: row["interval"][0])
@@ -101,12 +100,12 @@ def _across(differences: Rows) -> dict[str, Any]:
 
 
 def advise(switches: Rows) -> list[dict[str, Any]]:
-    """What each changed choice does to whole networks, runtime by runtime.
+    """The effect of each changed choice on whole networks, by runtime.
 
-    Rows {runtime, saves, costs, equal, untold}: lists of {choice, networks: [{network, percent}]}, the percent by which
-    the network's latency changes. What saves most comes first.
+    Rows {runtime, saves, costs, equal, untold}: lists of {choice, networks: [{network, percent}]}, where `percent` is
+    the change of the network's latency. The largest saving comes first.
     """
-    kinds = {SAVES: "saves", COSTS: "costs", EQUAL: "equal", UNTOLD: "untold"}
+    kinds = {SAVES: "saves", COSTS: "costs", EQUAL: "equal", UNDECIDED: "untold"}
     advice: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}
     for row in switches:
         groups = advice.setdefault(row["runtime"], {kind: {} for kind in kinds.values()})

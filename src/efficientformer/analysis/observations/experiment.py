@@ -1,4 +1,4 @@
-"""What an experiment is: two candidates that differ in one choice, and what the paper says of their ratio."""
+"""Experiments: two candidates that differ in one choice, and the paper's claim about their latency ratio."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from efficientformer.analysis.observations.claims import Claim, PaperFigure
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something to time: a module that `build` makes in deploy form, on images of `input_shape` (B, C, H, W)."""
+    """A module to time, built by `build` in deploy form, on images of `input_shape` (B, C, H, W)."""
 
     name: str
     build: Callable[[], nn.Module]
@@ -19,7 +19,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Experiment:
-    """`subject` over `baseline`; `claim` bounds that ratio by `threshold`, and where both are None it says nothing."""
+    """The latency of `subject` over that of `baseline`; `claim` bounds it by `threshold`. Both are None if the paper
+    makes no claim about the pair."""
 
     claim: Claim | None
     threshold: float | None
@@ -33,7 +34,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Switch:
-    """A published network with one choice changed, to be compared with the network as published."""
+    """A published network with one choice changed, for comparison with the published network."""
 
     choice: str
     network: str
@@ -44,9 +45,9 @@ class Switch:
 class Control:
     """A candidate and a copy of it with the same weights, whose latencies should be equal.
 
-    They are not quite: where a network's weights come to lie in memory made copies differ by 1 % at 224 px and by up to
-    13 % at 64 px, round after round, which no interval over rounds shows. Ratios of whole networks are judged by
-    controls that are whole networks, and those of parts by parts.
+    They differ: depending on where their weights are in memory, copies differed by 1 % at 224 px and by up to 13 % at
+    64 px, in every round, so intervals over rounds do not contain it. Controls that are whole networks widen the
+    intervals of whole networks; controls that are parts widen those of parts.
     """
 
     candidate: str
@@ -56,7 +57,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Observation:
-    """One of the four: what to time, all in the same rounds, and what to compare."""
+    """One of the paper's four observations: the candidates, all timed in the same rounds, and what to compare."""
 
     number: int
     candidates: tuple[Candidate, ...]
@@ -66,7 +67,7 @@ class Observation:
 
 
 class Plan:
-    """An observation while it is put together; a candidate that several experiments name is timed once."""
+    """Builder of an observation; a candidate that several experiments use is timed once."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -95,9 +96,9 @@ class Plan:
         self._switches.append(Switch(choice, published.name, changed.name))
 
     def finished(self) -> Observation:
-        """The observation with a control for its first part and for every published network.
+        """The observation, with a control for its first part and for every published network.
 
-        Copies come last, so that they are prepared as far from their originals as any two candidates are.
+        Copies are prepared last, so that a copy and its original are as far apart in memory as any two candidates.
         """
         published = dict.fromkeys(switch.network for switch in self._switches)
         parts = [experiment.subject for experiment in self._experiments if not experiment.is_network]

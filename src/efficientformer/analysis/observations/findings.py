@@ -1,4 +1,4 @@
-"""From the times of an observation's candidates to rows of ratios and verdicts."""
+"""Rows of ratios and verdicts, computed from the timed candidates of an observation."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,22 +7,27 @@ from typing import Any
 
 from efficientformer.analysis.observations.claims import COMPILER
 from efficientformer.analysis.observations.experiment import Experiment, Observation
-from efficientformer.analysis.observations.verdict import judge, runtimes_differ, switch_effect, widened
+from efficientformer.analysis.observations.verdict import runtimes_differ, switch_effect, verdict_on, widened
 from efficientformer.latency.timing.measurement import Measurement, Ratio
 
 Rows = list[dict[str, Any]]
 Times = dict[tuple[str, str], Measurement]
-"""By names of runtime and candidate."""
+"""Measurements by (runtime, candidate)."""
 
 
 @dataclass
 class Findings:
     """Rows of the record `analysis.json`, as plain JSON values.
 
-    `experiments` have one row per experiment and runtime, `switches` one per changed network and runtime, `controls`
-    one per copy and runtime, `differences` one per activation that several runtimes were timed on, `candidates` every
-    sample, and `failures` what a runtime could not run. A ratio's `rounds_interval` is its 95 % interval over rounds,
-    and its `interval`, which verdicts are drawn from, that interval widened by the controls.
+    Every ratio has a `rounds_interval`, its 95 % interval over rounds, and an `interval`, the same widened by the
+    controls. Verdicts follow from `interval`.
+
+    experiments: one row per experiment and runtime.
+    switches: one row per changed network and runtime.
+    differences: one row per activation that was timed on several runtimes.
+    controls: one row per copy and runtime.
+    candidates: one row per candidate and runtime, with every sample.
+    failures: candidates that a runtime cannot run, with the reason.
     """
 
     experiments: Rows = field(default_factory=list)
@@ -35,7 +40,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Timed:
-    """An observation, the times of its candidates by names of runtime and candidate, and their MACs."""
+    """An observation, the measurements of its candidates by (runtime, candidate), and the MACs by candidate."""
 
     observation: Observation
     times: Times
@@ -49,11 +54,11 @@ def conclude(timed: Sequence[Timed], runtimes: Sequence[str], failures: Rows) ->
     for one in timed:
         number = one.observation.number
         for control, runtime in itertools.product(one.observation.controls, runtimes):
-            found = _paired(one.times, runtime, control.copy, control.candidate)
-            if found is not None:
-                copies.setdefault((runtime, control.is_network), []).append(found.p50)
+            ratio = _paired(one.times, runtime, control.copy, control.candidate)
+            if ratio is not None:
+                copies.setdefault((runtime, control.is_network), []).append(ratio.p50)
                 about = {"observation": number, "runtime": runtime, **asdict(control)}
-                findings.controls.append({**about, "ratio": found.p50, "rounds_interval": found.interval})
+                findings.controls.append({**about, "ratio": ratio.p50, "rounds_interval": ratio.interval})
     for one in timed:
         _add_rows(findings, one, runtimes, _Ratios(one.times, copies))
     return findings
@@ -65,16 +70,16 @@ def _add_rows(findings: Findings, timed: Timed, runtimes: Sequence[str], ratios:
         _candidate_row(number, runtime, name, measured, macs[name]) for (runtime, name), measured in timed.times.items()
     ]
     for experiment in timed.observation.experiments:
-        found = {
+        by_runtime = {
             runtime: row
             for runtime in runtimes
             if (row := ratios.between(runtime, experiment.subject, experiment.baseline, experiment.is_network))
         }
         pair = {f"{role}_macs": macs[getattr(experiment, role)] for role in ("subject", "baseline")}
-        for runtime, row in found.items():
+        for runtime, row in by_runtime.items():
             findings.experiments.append({**_experiment_row(number, experiment, runtime, row), **pair})
-        if number == COMPILER.observation and len(found) > 1:
-            findings.differences.append(_difference_row(experiment, found))
+        if number == COMPILER.observation and len(by_runtime) > 1:
+            findings.differences.append(_difference_row(experiment, by_runtime))
     for switch, runtime in itertools.product(timed.observation.switches, runtimes):
         if row := ratios.between(runtime, switch.changed, switch.network, is_network=True):
             about = {"observation": number, "network": switch.network, "choice": switch.choice, "runtime": runtime}
@@ -83,20 +88,20 @@ def _add_rows(findings: Findings, timed: Timed, runtimes: Sequence[str], ratios:
 
 @dataclass(frozen=True)
 class _Ratios:
-    """Paired ratios of one observation, with intervals that `copies` of their runtime and kind widen."""
+    """Paired ratios of one observation, with intervals widened by the `copies` of the same runtime and kind."""
 
     times: Times
     copies: dict[tuple[str, bool], list[float]]
 
     def between(self, runtime: str, subject: str, baseline: str, is_network: bool) -> dict[str, Any] | None:
-        """The ratio as members of a row; None where the runtime could not run one of the two."""
-        found = _paired(self.times, runtime, subject, baseline)
-        if found is None:
+        """The ratio as entries of a row, or None if the runtime cannot run one of the two."""
+        ratio = _paired(self.times, runtime, subject, baseline)
+        if ratio is None:
             return None
         return {
-            "ratio": found.p50,
-            "interval": widened(found.interval, self.copies.get((runtime, is_network), [])),
-            "rounds_interval": found.interval,
+            "ratio": ratio.p50,
+            "interval": widened(ratio.interval, self.copies.get((runtime, is_network), [])),
+            "rounds_interval": ratio.interval,
             "subject_ms": self.times[runtime, subject].p50_ms,
             "baseline_ms": self.times[runtime, baseline].p50_ms,
         }
@@ -123,7 +128,9 @@ def _candidate_row(number: int, runtime: str, name: str, measured: Measurement, 
 
 
 def _experiment_row(number: int, experiment: Experiment, runtime: str, ratio: dict[str, Any]) -> dict[str, Any]:
-    claim, threshold = experiment.claim, experiment.threshold
+    claim, threshold, verdict = experiment.claim, experiment.threshold, None
+    if claim is not None and threshold is not None:
+        verdict = verdict_on(ratio["interval"], claim.bound, threshold)
     return {
         "observation": number,
         "name": experiment.name,
@@ -137,7 +144,7 @@ def _experiment_row(number: int, experiment: Experiment, runtime: str, ratio: di
         "claim_words": None if claim is None else claim.words,
         "bound": None if claim is None else claim.bound,
         "threshold": threshold,
-        "verdict": None if claim is None or threshold is None else judge(ratio["interval"], claim.bound, threshold),
+        "verdict": verdict,
         "paper": experiment.paper and experiment.paper.to_json(),
     }
 

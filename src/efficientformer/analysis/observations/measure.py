@@ -1,7 +1,7 @@
-"""Timing the experiments of the four observations.
+"""Time the experiments of the four observations.
 
-The candidates of one observation are timed in the same rounds on every runtime, so that each ratio is a paired one.
-Observations follow one another: all their networks together would not fit into the memory of a small device.
+The candidates of an observation are timed in the same rounds on all runtimes, so each ratio is over paired samples.
+Observations are timed one after another: all networks together would not fit into the memory of a small device.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ def measure_observations(
     partial_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Findings:
-    """Time every observation's candidates on every runtime, and judge the ratios.
+    """Time every observation's candidates on every runtime, and decide which claims hold.
 
-    Rounds are kept in `partial_dir`, and a later call with the same arguments goes on from them. What a runtime cannot
-    run is listed among the failures, and its experiments are left out. Raises LatencyError when a runtime can run
-    nothing, on a clock that does not fit the threads, and for fewer than 40 rounds.
+    Finished rounds are kept in `partial_dir`, and a later call with the same arguments resumes from them. Candidates
+    that a runtime cannot run are listed as failures, and their experiments are left out. Raises LatencyError when a
+    runtime can run no candidate, when the clock does not fit the number of threads, and for fewer than 40 rounds.
     """
     num_candidates = [len(observation.candidates) * len(runtimes) for observation in observations]
     total, done = sum(num_candidates) + rounds * len(observations), 0
@@ -52,14 +52,14 @@ def measure_observations(
         )
         timed.append(Timed(observation, dict(zip(subjects, measured.values(), strict=True)), macs))
         done += count + rounds
-        del subjects  # Its networks leave memory before the next observation's are made.
+        del subjects  # Free these networks before building those of the next observation.
     return conclude(timed, [runtime.name for runtime in runtimes], failures)
 
 
 def _prepare(
     observation: Observation, runtimes: Sequence[Runtime], failures: Rows, progress: Progress
 ) -> tuple[dict[tuple[str, str], Subject], dict[str, int]]:
-    """Every candidate on every runtime, and the MACs of each. A candidate is built once, for all."""
+    """Prepare every candidate on every runtime, and count its MACs. A candidate is built once for all runtimes."""
     subjects: dict[tuple[str, str], Subject] = {}
     macs = {}
     for index, candidate in enumerate(observation.candidates):
@@ -76,7 +76,7 @@ def _prepare(
     for runtime in runtimes:
         if not any(name == runtime.name for name, _ in subjects):
             reason = next(row["reason"] for row in failures if row["runtime"] == runtime.name)
-            raise LatencyError(f"{runtime.name} can run none of the networks: {reason}")
+            raise LatencyError(f"{runtime.name} cannot run any of the networks: {reason}")
     return subjects, macs
 
 
@@ -86,5 +86,5 @@ def _build(candidate: Candidate) -> torch.nn.Module:
 
 
 def _counted(progress: Progress | None, before: int, total: int, prefix: str = "") -> Progress:
-    """Progress of one step among all, counted on from what is done; rounds that are added on the way do not count."""
+    """Progress of one part of the work, in units of the whole; additional rounds do not count."""
     return lambda done, _, text: progress(min(before + done, total), total, prefix + text) if progress else None

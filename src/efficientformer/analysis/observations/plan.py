@@ -1,7 +1,7 @@
 """The paper's four observations (section 3) as controlled experiments: pairs that differ in one choice only.
 
-Each observation is tried on parts by themselves and inside whole networks. A part is a stage entry, or a chain of
-blocks of one kind, so that what a call costs by itself does not count. No experiment knows the runtime it runs on.
+Each observation is tried on single parts and in whole networks. A part is a stem or a chain of blocks of one kind; in a
+chain the overhead of a call is negligible. Experiments do not depend on the runtime.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,11 +20,11 @@ from efficientformer.errors import UsageError
 
 CHAIN_LENGTH = 4
 ENTRY_WIDTHS = {4: 64, 16: 384}
-"""Width by stride of patch embeddings: PoolFormer-S24 has 64 behind stride 4, DeiT-S 384 behind stride 16."""
+"""Width of a patch embedding by its stride: 64 for stride 4 (PoolFormer-S24), 384 for stride 16 (DeiT-S)."""
 NUMBER_WORDS = {2: "two", 4: "four"}
 RESOLUTION_STEP = 32
 
-# Thresholds of ratios. The paper gives words where these need numbers: they are ours, and each record states its own.
+# Thresholds of ratios. They are ours, since the paper gives no numbers; each record states the ones it used.
 NOT_SLOWER, SLOWER, NEARLY, BADLY_SUPPORTED = 1.0, 1.05, 1.1, 1.5
 BLOCK_FACTOR, NETWORK_FACTOR = 2.0, 1.25
 ORDERS = {"in turns": True, "one boundary": False}
@@ -33,14 +33,14 @@ ORDERS = {"in turns": True, "one boundary": False}
 def plan_observations(
     resolution: int, networks: Iterable[str] = ("efficientformer_l1", "efficientformer_l3"), numbers: Iterable[int] = ()
 ) -> list[Observation]:
-    """The experiments for images of this size; all four observations when no `numbers` are given.
+    """The experiments for images of this size; all four observations unless `numbers` selects some.
 
     Raises UsageError for a resolution that patch embeddings do not divide, an unknown network, or an unknown number.
     """
     if resolution < 2 * RESOLUTION_STEP or resolution % RESOLUTION_STEP:
         raise UsageError(
-            f"At resolution {resolution} patch embedding and stem do not give the same output. Choose a multiple of "
-            f"{RESOLUTION_STEP} from {2 * RESOLUTION_STEP} on, such as 224."
+            f"At resolution {resolution} patch embedding and stem have different output sizes. Choose a multiple of "
+            f"{RESOLUTION_STEP}, at least {2 * RESOLUTION_STEP}, such as 224."
         )
     chosen = {}
     for name in networks:
@@ -48,8 +48,8 @@ def plan_observations(
             raise UsageError(f"There is no network {name!r}; the networks are {', '.join(ZOO)}.")
         chosen[name.rpartition("_")[2].upper()] = ZOO[name]
     makers = {1: _patch_embedding, 2: _mixers, 3: _norms, 4: _activations}
-    if strangers := set(numbers) - set(makers):
-        raise UsageError(f"There is no observation {min(strangers)}; the paper makes observations 1 to 4.")
+    if unknown := set(numbers) - set(makers):
+        raise UsageError(f"There is no observation {min(unknown)}; the paper makes observations 1 to 4.")
     return [makers[number](_Setting(resolution, chosen)) for number in sorted(set(numbers) or makers)]
 
 
@@ -67,7 +67,7 @@ class _Setting:
         return (1, 3, self.resolution, self.resolution)
 
     def chain(self, name: str, stage: int, on_tokens: bool, make: Callable[[int, Grid], nn.Module]) -> Candidate:
-        """`CHAIN_LENGTH` blocks of L1's width at a stage, counted from 1."""
+        """`CHAIN_LENGTH` blocks with L1's width and grid at a stage, counted from 1."""
         grid, width = self.grids[stage - 1], L1.widths[stage - 1]
         return Candidate(
             f"{name}, stage {stage}",
@@ -156,7 +156,7 @@ def _mixers(setting: _Setting) -> Observation:
 
 
 def _add_layouts(plan: Plan, setting: _Setting) -> None:
-    """The same blocks twice: MB4D and MB3D in turns, with a reshape at each, and behind one boundary."""
+    """The same blocks in two orders: MB4D and MB3D alternating, with a reshape at each, or with one boundary."""
     words = "a reshape at every block against one boundary"
     for stage in (3, 4):
         grid, width = setting.grids[stage - 1], L1.widths[stage - 1]
@@ -215,7 +215,7 @@ ACTIVATION_CLAIMS: dict[str, tuple[Claim | None, float | None, PaperFigure | Non
     "SiLU": (None, None, None),
     "tanh-GELU": (None, None, None),
 }
-"""What the paper says of each activation beside ReLU. Its HardSwish figure is relative to GELU."""
+"""The paper's claim about each activation other than ReLU. Its figure for HardSwish is relative to GELU."""
 
 
 def _activations(setting: _Setting) -> Observation:

@@ -1,7 +1,7 @@
-"""Networks with one design choice changed, made from our own blocks: the subjects of the experiments.
+"""Networks with one design choice changed, built from our own blocks: the subjects of the experiments.
 
-Everything is in deploy form: what folds is folded (batch norm), and what does not (layer norm, group norm) stays.
-Weights are random, since latency does not depend on them. Suffixes of tensor names as in `models.layout`.
+Everything is in deploy form: batch norm is folded, layer norm and group norm cannot be. Weights are random, since
+latency does not depend on them. Suffixes of tensor names are those of `models.layout`.
 """
 
 import itertools
@@ -33,7 +33,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group norm": lambda width: nn.GroupNorm(1, width),
     "layer norm": LayerNorm2d,
 }
-"""Norms of maps: over all channels and cells, as in PoolFormer, and over the channels of each cell."""
+"""Norms of maps: over all channels and positions, as in PoolFormer, and over the channels of each position."""
 
 
 class MapMlp(nn.Module):
@@ -85,9 +85,9 @@ class TokenMixing(nn.Module):
 
 
 class MixedStage(nn.Module):
-    """Blocks in any order, with a reshape wherever tokens meet an MB4D or a map meets an MB3D.
+    """Blocks in any order, with a reshape before an MB4D that follows tokens or an MB3D that follows maps.
 
-    Maps (B, C, H, W) come in. Out go tokens (B, N, C) or maps, whichever is asked for.
+    The input is maps (B, C, H, W); the output is tokens (B, N, C) with `ends_in_tokens`, maps without.
     """
 
     def __init__(self, entry: nn.Module, blocks: Iterable[nn.Module], grid: Grid, *, ends_in_tokens: bool) -> None:
@@ -96,11 +96,6 @@ class MixedStage(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.grid = grid
         self.ends_in_tokens = ends_in_tokens
-
-    @property
-    def num_reshapes(self) -> int:
-        layouts = [False, *(isinstance(block, DeployMB3D) for block in self.blocks), self.ends_in_tokens]
-        return sum(before != after for before, after in itertools.pairwise(layouts))
 
     def forward(self, x: Tensor) -> Tensor:
         x, has_tokens = self.entry(x), False
@@ -121,7 +116,7 @@ def patch_embedding(width: int, kernel: int, stride: int) -> nn.Conv2d:
 
 
 def convolution_stem(width: int, num_convolutions: int) -> nn.Sequential:
-    """3x3 convolutions of stride 2 with folded batch norm and ReLU; each has twice the channels of the one before."""
+    """3x3 convolutions of stride 2 with folded batch norm and ReLU; channels double from one to the next."""
     widths = [3, *(width >> halvings for halvings in reversed(range(num_convolutions)))]
     layers: list[nn.Module] = []
     for in_width, out_width in itertools.pairwise(widths):
@@ -130,37 +125,37 @@ def convolution_stem(width: int, num_convolutions: int) -> nn.Sequential:
 
 
 def chain(width: int, blocks: list[nn.Module], *, on_tokens: bool) -> nn.Sequential:
-    """Blocks behind a convolution of a small image, of the size of their maps, that costs next to nothing.
+    """Blocks after a nearly free convolution, whose input is an image of the size of their maps.
 
-    Maps come out of a convolution in every network, and runtimes keep the layout it gave them.
+    In every network maps are the output of a convolution, and runtimes keep the memory layout that it chose.
     """
     entry: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1)]
     return nn.Sequential(*entry, *([Flatten()] if on_tokens else []), *blocks)
 
 
 def map_block(width: int, grid: Grid) -> DeployMB4D:
-    """A fresh MB4D in deploy form."""
+    """A new MB4D in deploy form."""
     block = fuse(build_block(width, MB4D(), grid, layer_scale_init=LAYER_SCALE))
     assert isinstance(block, DeployMB4D)
     return block
 
 
 def token_block(width: int, grid: Grid) -> DeployMB3D:
-    """A fresh MB3D in deploy form."""
+    """A new MB3D in deploy form."""
     block = fuse(build_block(width, MB3D(), grid, layer_scale_init=LAYER_SCALE))
     assert isinstance(block, DeployMB3D)
     return block
 
 
 def mixed_blocks(width: int, grid: Grid, depth: int, *, alternating: bool) -> list[nn.Module]:
-    """Half of the blocks MB4D and half MB3D, in turns or one kind after the other."""
+    """Half of the blocks MB4D and half MB3D, alternating or one kind after the other."""
     kinds = [map_block, token_block] * (depth // 2) if alternating else [map_block] * (depth // 2)
     kinds += [] if alternating else [token_block] * (depth // 2)
     return [make(width, grid) for make in kinds]
 
 
 def mixed_chain(width: int, grid: Grid, depth: int, *, alternating: bool) -> MixedStage:
-    """`mixed_blocks` behind the entry of `chain`."""
+    """`mixed_blocks` after the convolution of `chain`."""
     entry = nn.Conv2d(3, width, 3, padding=1)
     return MixedStage(entry, mixed_blocks(width, grid, depth, alternating=alternating), grid, ends_in_tokens=True)
 
@@ -173,13 +168,13 @@ def whole_network(architecture: Architecture, resolution: int) -> nn.Module:
 
 
 def with_stem(network: nn.Module, stem: nn.Module) -> nn.Module:
-    """The network behind another way into stage 1."""
+    """The network with another stem, in place."""
     network.set_submodule("stem", stem)
     return network
 
 
 def with_map_norm(network: nn.Module, norm: str) -> nn.Module:
-    """The network with this norm in place of batch norm in every MB4D."""
+    """The network with this norm instead of batch norm in every MB4D."""
     return _replaced(network, DeployMB4D, lambda block: MapBlock(block, norm=norm))
 
 
@@ -192,7 +187,7 @@ def with_activation(network: nn.Module, activation: str) -> nn.Module:
 def with_mixed_stages(
     network: nn.Module, architecture: Architecture, grids: list[Grid], indices: Iterable[int], *, alternating: bool
 ) -> nn.Module:
-    """The network with half of each of these stages MB3D, in turns or behind one boundary; an odd block is dropped."""
+    """The network with half of each of these stages MB3D, alternating or with one boundary. An odd block is dropped."""
     for index in indices:
         stage = architecture.stages[index]
         blocks = mixed_blocks(stage.width, grids[index], stage.depth, alternating=alternating)
@@ -222,7 +217,7 @@ def _with_token_activation(block: DeployMB3D, activation: str) -> DeployMB3D:
 
 def _replaced(network: nn.Module, kind: type[nn.Module], change: Callable[..., nn.Module]) -> nn.Module:
     """Replace every block of a kind, in place."""
-    found = [name for name, module in network.named_modules() if isinstance(module, kind)]
-    for name in found:
+    names = [name for name, module in network.named_modules() if isinstance(module, kind)]
+    for name in names:
         network.set_submodule(name, change(network.get_submodule(name)))
     return network

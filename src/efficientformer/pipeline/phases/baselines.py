@@ -17,7 +17,7 @@ from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import BASELINES, SLIM
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.search.actions import ActionSet
@@ -66,7 +66,7 @@ class _Search:
     table: LatencyTable
     alphas: Any
     action_set: ActionSet
-    judge: Evaluations
+    scorer: CachedScorer
     progress: ProgressUpdate
     asked: set[Subnet]
 
@@ -92,7 +92,7 @@ class _Search:
     def accuracy(self, subnet: Subnet) -> float:
         self.asked.add(subnet)
         self.progress(len(self.asked), 0, "networks judged")
-        return self.judge(subnet)
+        return self.scorer(subnet)
 
     def row(self, name: str, find: Callable[[], Subnet]) -> dict[str, Any]:
         self.asked.clear()
@@ -110,14 +110,14 @@ class _Search:
 def _compare(workspace: Workspace, table: LatencyTable) -> None:
     trace = read_record(workspace.run_dir.trace)
     alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
-    judge = Evaluations(workspace)
+    scorer = CachedScorer(workspace)
     rows = []
     with workspace.console.progress("baselines") as progress:
-        search = _Search(workspace.space, table, alphas, workspace.settings.slim.actions, judge, progress, set())
+        search = _Search(workspace.space, table, alphas, workspace.settings.slim.actions, scorer, progress, set())
         surrogate = fit_surrogate(workspace.space, search.accuracy)
         for entry in trace["budgets"]:
             rows.append(_budget_record(workspace, search, surrogate, entry, trace["num_evaluations"]))
-    write_record(workspace.run_dir.baselines, {"judge": judge.judge, "budgets": rows, "provenance": provenance()})
+    write_record(workspace.run_dir.baselines, {"judge": scorer.metric, "budgets": rows, "provenance": provenance()})
 
 
 def _budget_record(

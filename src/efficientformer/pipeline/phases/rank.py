@@ -17,7 +17,7 @@ from efficientformer.pipeline.run.inputs import file_digests
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import RANK, SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.search.rivals.baselines import random_subnet
@@ -40,12 +40,12 @@ def run(workspace: Workspace) -> None:
 
 
 def _rank(workspace: Workspace, table: LatencyTable) -> None:
-    judge = Evaluations(workspace)
+    scorer = CachedScorer(workspace)
     drawn = drawn_subnets(workspace)
     rows = []
     for number, subnet in enumerate(drawn, start=1):
         alone = alone_score(workspace, subnet, f"network {number} of {len(drawn)}")
-        latency_ms, accuracy = table.predict(subnet.architecture), judge(subnet)
+        latency_ms, accuracy = table.predict(subnet.architecture), scorer(subnet)
         rows.append(
             {
                 **subnet.to_json(),

@@ -22,9 +22,9 @@ from efficientformer.pipeline.run.run_network import read_found
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.aim import Aim
+from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.confirm import Confirmation
 from efficientformer.pipeline.slimming.descent import Descent
-from efficientformer.pipeline.slimming.evaluations import Evaluations
 from efficientformer.pipeline.slimming.limits import Limits
 from efficientformer.pipeline.slimming.oracles import require_reachable
 from efficientformer.pipeline.slimming.promise import promises
@@ -33,7 +33,7 @@ from efficientformer.records import digest, write_record
 from efficientformer.search.candidates import State
 from efficientformer.search.contenders import contenders
 from efficientformer.search.polish import polish
-from efficientformer.search.scoring.score import Judge
+from efficientformer.search.scoring.score import Metric
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import LatencyOracle
 
@@ -46,8 +46,8 @@ def run(workspace: Workspace) -> None:
     SUPERNET.require(workspace)
 
     def find(_: str) -> None:
-        judge = Evaluations(workspace)
-        _find(workspace, table, judge, Descent(workspace, table, judge, descent_fingerprint(workspace)))
+        scorer = CachedScorer(workspace)
+        _find(workspace, table, scorer, Descent(workspace, table, scorer, descent_fingerprint(workspace)))
 
     SLIM.run(workspace, find)
     for network in read_found(workspace.run_dir):
@@ -67,7 +67,7 @@ def descent_fingerprint(workspace: Workspace) -> str:
     return digest([chosen(workspace.settings, *scoring, *steps, *recovery, "seed"), inputs, __version__])
 
 
-def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent: Descent) -> None:
+def _find(workspace: Workspace, table: LatencyTable, scorer: CachedScorer, descent: Descent) -> None:
     corrections, limits = read_corrections(workspace), Limits(workspace)
     limits.check_reachable(workspace.space.smallest())
     aims = []
@@ -84,15 +84,15 @@ def _find(workspace: Workspace, table: LatencyTable, judge: Evaluations, descent
                 "Measure on a quieter machine or ask for a larger budget."
             )
         if missing := [aim for aim in waiting if not aim.is_found]:
-            _search(workspace, table, judge, descent, limits, missing)
+            _search(workspace, table, scorer, descent, limits, missing)
         confirmation.confirm(waiting)
-    write_record(workspace.run_dir.trace, _trace_record(judge.judge, descent, aims))
+    write_record(workspace.run_dir.trace, _trace_record(scorer.metric, descent, aims))
 
 
 def _search(
     workspace: Workspace,
     table: LatencyTable,
-    judge: Evaluations,
+    scorer: CachedScorer,
     descent: Descent,
     limits: Limits,
     aims: Sequence[Aim],
@@ -109,16 +109,16 @@ def _search(
             aim.polished, aim.is_found = [state], True
     with workspace.console.progress("polishing") as progress:
         for aim in aims:
-            aim.polished += _polish(workspace, table, judge, aim, limits, progress)
+            aim.polished += _polish(workspace, table, scorer, aim, limits, progress)
     if workspace.settings.slim.trials:
         for aim in aims:
-            aim.tried = _tried(workspace, table, judge, aim, limits)
+            aim.tried = _tried(workspace, table, scorer, aim, limits)
 
 
 def _polish(
     workspace: Workspace,
     table: LatencyTable,
-    judge: Evaluations,
+    scorer: CachedScorer,
     aim: Aim,
     limits: Limits,
     progress: ProgressUpdate,
@@ -128,7 +128,7 @@ def _polish(
     def accuracy(subnet: Subnet) -> float:
         aim.num_judged += 1
         progress(aim.num_judged - before, num_evaluations, aim.budget.text)
-        return judge(subnet)
+        return scorer(subnet)
 
     return polish(
         aim.polished[-1],
@@ -142,13 +142,13 @@ def _polish(
 
 
 def _tried(
-    workspace: Workspace, table: LatencyTable, judge: Evaluations, aim: Aim, limits: Limits
+    workspace: Workspace, table: LatencyTable, scorer: CachedScorer, aim: Aim, limits: Limits
 ) -> list[tuple[State, float]]:
     """The network found and its contenders, each with its top-1 after a short training; the one found comes first."""
 
     def accuracy(subnet: Subnet) -> float:
         aim.num_judged += 1
-        return judge(subnet)
+        return scorer(subnet)
 
     states = contenders(
         aim.polished[-1],
@@ -176,7 +176,7 @@ def _allowed_latency(table: LatencyTable, aim: Aim, limits: Limits) -> LatencyOr
     return lambda net: table.predict(net) if aim.allows(limits.predicted(net)) else math.inf
 
 
-def _trace_record(judge: Judge, descent: Descent, aims: list[Aim]) -> dict[str, Any]:
+def _trace_record(metric: Metric, descent: Descent, aims: list[Aim]) -> dict[str, Any]:
     budgets = []
     for aim in aims:
         budgets.append(
@@ -197,7 +197,7 @@ def _trace_record(judge: Judge, descent: Descent, aims: list[Aim]) -> dict[str, 
         )
     last_step = max(aim.step for aim in aims)
     return {
-        "judge": judge,
+        "judge": metric,
         "start": descent.start_record,
         "steps": descent.records[:last_step],
         "budgets": budgets,

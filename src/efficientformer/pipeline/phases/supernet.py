@@ -86,7 +86,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         return
     with atomic_path(run_dir.supernet_weights) as temporary:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}))
-    top1 = accuracy_oracle(workspace, supernet).word(Subnet.largest(workspace.space)).top1
+    top1 = accuracy_oracle(workspace, supernet).score(Subnet.largest(workspace.space)).top1
     write_record(
         run_dir.supernet_record,
         {

@@ -8,7 +8,8 @@ from efficientformer.data.augmentation import Augmentation
 from efficientformer.latency.devices import default_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.search.actions import ActionSet
-from efficientformer.search.scoring.score import Judge
+from efficientformer.search.scoring.score import Metric
+from efficientformer.search.supernet.mixing import ElasticWidth, Noise, Sampling
 from efficientformer.training.recipe import Precision
 
 PresetName = Literal["quick", "standard", "imagenet", "fine_tune"]
@@ -55,13 +56,13 @@ class SupernetSettings(TrainingSettings):
     """Peak learning rate of the path logits."""
     temperature: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.2)
     """Gumbel-softmax temperature at the first and at the last step; geometric in between."""
-    noise: Literal["uniform", "gumbel", "none"] = "uniform"
+    noise: Noise = "uniform"
     """Added to the logits of paths. uniform: from 0 to 1 (the paper); where one path is sampled, one that lies far
     behind is never drawn again. gumbel: of any size, which draws paths by their probabilities."""
-    sampling: Literal["soft", "single", "even"] = "soft"
+    sampling: Sampling = "soft"
     """soft: every candidate, mixed (the paper). single: one path with a straight-through gradient, sampled by the noisy
     logits. even: one path with that gradient, each drawn as often whatever the logits say; no noise, no temperature."""
-    elastic_width: Literal["none", "random", "sandwich"] = "random"
+    elastic_width: ElasticWidth = "random"
     """Widths that are trained, so that narrowed networks can be judged untrained. none: the largest (the paper).
     random: every other step at random ones. sandwich: the largest, the smallest and random ones in every step."""
     recompute: bool = False
@@ -85,7 +86,7 @@ class SlimSettings(_Settings):
     """Training images from which batch norm statistics are estimated again before a candidate is judged. 0: none, the
     images that judge are normalized by their own statistics, in batches of up to 250; as good, and faster by as many
     images. Where fewer than 50 judge, 512 training images are taken after all."""
-    judge: Judge = "likelihood"
+    judge: Metric = "likelihood"
     """What a candidate's accuracy is. likelihood: the geometric mean of the probabilities that it gives to the right
     classes. top1: the share of images that it gets right (the paper), which takes many more images to tell as much."""
     actions: ActionSet = "paper"

@@ -10,7 +10,7 @@ from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.recovery import Recovery
 from efficientformer.records import Journal, read_record
 from efficientformer.search.candidates import State
@@ -25,11 +25,11 @@ class Descent:
     A file left by another descent, by `fingerprint`, is not taken up.
     """
 
-    def __init__(self, workspace: Workspace, table: LatencyTable, judge: Evaluations, fingerprint: str) -> None:
-        self._workspace, self._table, self._judge = workspace, table, judge
+    def __init__(self, workspace: Workspace, table: LatencyTable, scorer: CachedScorer, fingerprint: str) -> None:
+        self._workspace, self._table, self._scorer = workspace, table, scorer
         self._journal = Journal(workspace.run_dir.slim_steps, fingerprint)
         recovers = workspace.settings.slim.recover_every > 0
-        self._recovery = Recovery(workspace, judge, fingerprint) if recovers else None
+        self._recovery = Recovery(workspace, scorer, fingerprint) if recovers else None
         self._ahead: Iterator[Step] | None = None
         self._target_ms = math.inf
 
@@ -37,7 +37,7 @@ class Descent:
     def start_record(self) -> dict[str, Any]:
         if not self._journal.lines:
             subnet = Subnet.largest(self._workspace.space)
-            state = State(subnet, self._table.predict(subnet.architecture), self._judge(subnet))
+            state = State(subnet, self._table.predict(subnet.architecture), self._scorer(subnet))
             self._journal.add(self._described(state.to_record(), subnet))
         return self._journal.lines[0]
 
@@ -106,17 +106,17 @@ class Descent:
         """The strategy that the settings ask for; they refuse to be lazy and parallel at once."""
         settings, latency = self._workspace.settings.slim, self._table.predict
         if settings.lazy:
-            return weigh_lazily(latency, self._judge.if_at_least, scores_known(self._journal.lines))
+            return weigh_lazily(latency, self._scorer.if_at_least, scores_known(self._journal.lines))
         if settings.workers > 1:
-            return weigh_in_parallel(latency, self._judge, ThreadPoolExecutor(settings.workers))
-        return weigh_in_turn(latency, self._judge.if_at_least)
+            return weigh_in_parallel(latency, self._scorer, ThreadPoolExecutor(settings.workers))
+        return weigh_in_turn(latency, self._scorer.if_at_least)
 
     def _least_saving(self, latency_ms: float) -> float:
         return stride_ms(self._workspace.settings.slim.stride, latency_ms, self._target_ms)
 
     def _described(self, record: dict[str, Any], subnet: Subnet) -> dict[str, Any]:
         """With top-1, whatever it was that decided."""
-        return {**record, "top1": self._judge.word(subnet).top1}
+        return {**record, "top1": self._scorer.score(subnet).top1}
 
     def _recovered(self, state: State) -> State:
         return state if self._recovery is None else self._recovery.after(len(self.records) + 1, state)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from efficientformer.data.mixing import build_mixing
 from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.evaluations import Evaluations
+from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.records import atomic_path, digest
 from efficientformer.search.candidates import State
@@ -24,8 +24,8 @@ from efficientformer.training.metrics_log import MetricsLog
 class Recovery:
     """What happens to the supernet's weights between the steps of the descent that is known by `fingerprint`."""
 
-    def __init__(self, workspace: Workspace, judge: Evaluations, fingerprint: str) -> None:
-        self._workspace, self._judge, self._fingerprint = workspace, judge, fingerprint
+    def __init__(self, workspace: Workspace, scorer: CachedScorer, fingerprint: str) -> None:
+        self._workspace, self._scorer, self._fingerprint = workspace, scorer, fingerprint
 
     def resume(self, step: int) -> None:
         """Judge by the weights that the descent had after `step` steps; what other descents left is removed."""
@@ -39,7 +39,7 @@ class Recovery:
                 path.unlink()
         known = [number for number in ours if number <= step]
         if known:
-            self._judge.use_weights(load_file(ours[max(known)]), self._name(max(known)))
+            self._scorer.use_weights(load_file(ours[max(known)]), self._name(max(known)))
 
     def after(self, step: int, state: State) -> State:
         """The state with its accuracy by the weights that judge the next step."""
@@ -47,7 +47,7 @@ class Recovery:
         training = self._workspace.settings.supernet
         if step % settings.recover_every:
             return state
-        supernet = self._judge.supernet
+        supernet = self._scorer.supernet
         network = extract_network(supernet, state.subnet)
         train, _ = search_splits(self._workspace)
         fit_images(
@@ -73,8 +73,8 @@ class Recovery:
             if number < step - settings.recover_every:
                 path.unlink()
         run_dir.recovery_checkpoint.unlink(missing_ok=True)
-        self._judge.use_weights(weights, self._name(step))
-        return State(state.subnet, state.latency_ms, self._judge(state.subnet))
+        self._scorer.use_weights(weights, self._name(step))
+        return State(state.subnet, state.latency_ms, self._scorer(state.subnet))
 
     def _name(self, step: int) -> str:
         return digest([self._fingerprint, step])

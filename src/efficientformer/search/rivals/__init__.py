@@ -1,1 +1,1 @@
-"""Simpler ways to a network of the same latency, which slimming is compared with."""
+"""Other search methods at equal latency, which slimming is compared with."""

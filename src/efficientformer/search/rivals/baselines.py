@@ -1,4 +1,4 @@
-"""What slimming is held against: simpler ways to a network of the same latency. No torch."""
+"""Baselines of slimming: simpler search methods at equal latency. No torch."""
 
 import itertools
 import math
@@ -18,13 +18,13 @@ from efficientformer.search.weighing import AccuracyOracle, LatencyOracle, patie
 
 MAX_DRAWS = 20_000
 SCALES = [1.03**step for step in range(-90, 48)]
-"""From a fourteenth to four times."""
+"""Scale factors of widths and depths, from 1/14 to 4."""
 L1_FREE = 0.04
-"""Share of a budget that a scaled L1 may leave free."""
+"""Fraction of a budget that a scaled L1 may leave unused."""
 
 
 def random_subnet(space: SearchSpace, rng: random.Random) -> Subnet:
-    """Uniform over widths, depths and numbers of MB3D; which blocks of a stage stay is drawn as well."""
+    """A subnet with uniformly drawn widths, depths and number of MB3D; the blocks that each stage keeps are random."""
     architecture = space.random(rng)
     origins = [
         sorted(rng.sample(range(available), depth))
@@ -36,37 +36,39 @@ def random_subnet(space: SearchSpace, rng: random.Random) -> Subnet:
 def random_subnets(
     space: SearchSpace, latency: LatencyOracle, *, fastest_ms: float, slowest_ms: float, count: int, rng: random.Random
 ) -> list[Subnet]:
-    """Different random subnets between two latencies; fewer than `count` where the space has hardly any."""
-    found: dict[Subnet, None] = {}
+    """Distinct random subnets between two latencies; fewer than `count` if MAX_DRAWS draws find no more."""
+    drawn: dict[Subnet, None] = {}
     for _ in range(MAX_DRAWS):
-        if len(found) == count:
+        if len(drawn) == count:
             break
         subnet = random_subnet(space, rng)
         if fastest_ms <= latency(subnet.architecture) <= slowest_ms:
-            found[subnet] = None
-    return list(found)
+            drawn[subnet] = None
+    return list(drawn)
 
 
 def scaled_l1(
     space: SearchSpace, alphas: Sequence[Sequence[PathProbabilities]], latency: LatencyOracle, budget_ms: float
 ) -> Subnet:
-    """EfficientFormer-L1 with all widths scaled by one factor and all depths by another, as the budget lets it grow.
+    """EfficientFormer-L1 with all widths scaled by one factor and all depths by another, to fit the budget.
 
-    Of the scalings that take all but 4 % of the budget it is the one whose two factors are most alike; the slowest
-    within the budget where there is none. It is made of the most important blocks. Raises BudgetError when even the
-    smallest scale is too slow.
+    Of the scalings that use at least 96 % of the budget, the one with the most similar factors; if there is none, the
+    slowest within the budget. The subnet consists of the most important blocks. Raises BudgetError when even the
+    smallest scaling is too slow.
     """
     unlike = l1_scalings(space)
     within = {network: latency_ms for network in unlike if (latency_ms := latency(network)) <= budget_ms}
     if not within:
-        raise BudgetError(f"EfficientFormer-L1 cannot be scaled down to {budget_ms:.3f} ms in this space.")
+        raise BudgetError(
+            f"EfficientFormer-L1 cannot be scaled down to {budget_ms:.3f} ms in this space. Ask for a larger budget."
+        )
     full = [network for network, latency_ms in within.items() if latency_ms >= (1 - L1_FREE) * budget_ms]
     architecture = min(full, key=unlike.__getitem__) if full else max(within, key=within.__getitem__)
     return of_important_blocks(architecture, alphas)
 
 
 def l1_scalings(space: SearchSpace) -> dict[Architecture, float]:
-    """Every scaling of EfficientFormer-L1 in the space, and how unlike the factors of its widths and its depths are."""
+    """Every scaling of EfficientFormer-L1 in the space, with |log(width factor / depth factor)|."""
     unlike: dict[Architecture, float] = {}
     for width_scale, depth_scale in itertools.product(SCALES, SCALES):
         network = _scaled(space, width_scale, depth_scale)
@@ -75,7 +77,7 @@ def l1_scalings(space: SearchSpace) -> dict[Architecture, float]:
 
 
 def of_important_blocks(architecture: Architecture, alphas: Sequence[Sequence[PathProbabilities]]) -> Subnet:
-    """The architecture as a subnet that keeps the most important blocks of every stage."""
+    """The architecture as a subnet made of the most important blocks of every stage."""
     origins = []
     for stage, depth in zip(alphas, architecture.depths, strict=True):
         by_importance = sorted(range(len(stage)), key=lambda block: -path_importance(stage[block]))
@@ -106,7 +108,7 @@ def slim_by(
     budget_ms: float,
     action_set: ActionSet = "paper",
 ) -> Subnet:
-    """The first subnet within the budget when slimming goes by accuracy lost per unit of a price, such as MACs."""
+    """Slim by accuracy lost per unit of another price, such as MACs; the first subnet within the latency budget."""
     largest = Subnet.largest(space)
     state = State(largest, price(largest.architecture), accuracy(largest))
     steps = slim(state, alphas, space, weigh_in_turn(price, patient(accuracy)), action_set=action_set)

@@ -1,6 +1,6 @@
-"""Regularized evolution over subnets (Real et al., 2019), the costly rival of slimming. No torch.
+"""Regularized evolution over subnets (Real et al., 2019), a more expensive alternative to slimming. No torch.
 
-The oldest of a population dies, whatever its worth; the best of a few drawn at random has a mutant as its heir.
+In each step the best of a few random members of the population is mutated; the mutant replaces the oldest member.
 """
 
 import random
@@ -26,14 +26,14 @@ def evolve(
     num_evaluations: int,
     rng: random.Random,
 ) -> Subnet:
-    """The best of `num_evaluations` different subnets within the budget; of fewer where mutants run out.
+    """The best of `num_evaluations` distinct subnets within the budget, or of fewer if no new mutants are found.
 
-    The first population is random, between half the budget and all of it, or else the smallest network alone. Raises
-    BudgetError when even that is too slow.
+    The first population is random, with latencies between half the budget and the budget; if there is no such subnet,
+    it is the smallest network. Raises BudgetError when even that is too slow.
     """
     smallest = Subnet.compose(space, space.min_widths, [(0,)] * 4, 0)
     if latency(smallest.architecture) > budget_ms:
-        raise BudgetError(f"No network of the space takes {budget_ms:.3f} ms or less.")
+        raise BudgetError(f"No network of the space takes {budget_ms:.3f} ms or less. Ask for a larger budget.")
     first = random_subnets(
         space,
         latency,
@@ -42,13 +42,13 @@ def evolve(
         count=min(POPULATION, num_evaluations),
         rng=rng,
     )
-    judged = {subnet: accuracy(subnet) for subnet in first or [smallest]}
-    population = deque(judged, maxlen=POPULATION)
-    while len(judged) < num_evaluations:
-        parent = max(rng.sample(population, min(TOURNAMENT, len(population))), key=judged.__getitem__)
-        child = new_mutant(parent, space, rng, known=judged, latency=latency, budget_ms=budget_ms)
+    scores = {subnet: accuracy(subnet) for subnet in first or [smallest]}
+    population = deque(scores, maxlen=POPULATION)
+    while len(scores) < num_evaluations:
+        parent = max(rng.sample(population, min(TOURNAMENT, len(population))), key=scores.__getitem__)
+        child = new_mutant(parent, space, rng, known=scores, latency=latency, budget_ms=budget_ms)
         if child is None:
             break
-        judged[child] = accuracy(child)
+        scores[child] = accuracy(child)
         population.append(child)
-    return max(judged, key=judged.__getitem__)
+    return max(scores, key=scores.__getitem__)

@@ -1,8 +1,8 @@
-"""The best subnet within a latency, exactly, where accuracies add up. No torch.
+"""The exact optimum within a latency budget if accuracy drops are additive. No torch.
 
-Latencies of a table add up as well, so this is a multiple-choice knapsack: one choice of width and blocks for each
-stage, coupled by the downsamples between stages. Fronts of (latency, drop) are carried from stage to stage; nothing
-that could be part of the best is left out.
+Latencies of a table are additive too, so this is a multiple-choice knapsack: one choice of width and blocks for each
+stage, coupled by the downsamples between stages. Pareto fronts of (latency, drop) are carried from stage to stage;
+every partial network that the optimum could contain is kept.
 """
 
 from collections import defaultdict
@@ -20,12 +20,13 @@ from efficientformer.search.rivals.surrogate import AdditiveSurrogate
 from efficientformer.search.subnet import Subnet
 
 Choice = tuple[Block | None, ...]
-"""What becomes of each block of a stage of the largest network; None stands for identity."""
+"""The block that replaces each block of a stage of the largest network; None is identity."""
 
 
 @dataclass(frozen=True)
 class _Option:
-    """One stage at one width; `choice` costs the least accuracy of all with so many blocks of either kind."""
+    """One stage at one width; `choice` costs the least accuracy of all choices with the same numbers of MB4D and
+    MB3D."""
 
     stage: Stage
     choice: Choice
@@ -43,7 +44,7 @@ class _Option:
 
 @dataclass(frozen=True)
 class _Front:
-    """The first stages of networks, by the options taken; each is better than all faster ones."""
+    """A Pareto front of the first stages of networks; each path of options has a lower drop than all faster ones."""
 
     latency_ms: np.ndarray
     drop: np.ndarray
@@ -59,9 +60,15 @@ def best_subnet(
     num_classes: int,
     budget_ms: float,
 ) -> Subnet:
-    """The subnet with the lowest drop among all whose parts take at most `budget_ms` in sum.
+    """The subnet with the lowest drop of all whose summed part latencies are within the budget.
 
-    Raises BudgetError when none is as fast.
+    space: the search space.
+    surrogate: the accuracy drop of every choice.
+    part_ms: latency of a part in milliseconds.
+    resolution, num_classes: of the networks; the latencies of their parts depend on them.
+    budget_ms: upper bound of the sum, in milliseconds.
+
+    Raises BudgetError when no subnet is fast enough.
     """
     part_ms = lru_cache(maxsize=None)(part_ms)
     grids = stage_grids(space.stem_strides, resolution)
@@ -84,13 +91,13 @@ def best_subnet(
         grown = (_grown(fronts, options, downsample_ms, budget_ms) for options in endings.values())
         fronts = [front for front in grown if front.paths]
     if not fronts:
-        raise BudgetError(f"No network of the space takes {budget_ms:.3f} ms or less.")
+        raise BudgetError(f"No network of the space takes {budget_ms:.3f} ms or less. Ask for a larger budget.")
     best = min(fronts, key=lambda front: (front.drop[-1], front.latency_ms[-1]))
     return _subnet(best.paths[-1], space)
 
 
 def _choices(space: SearchSpace, surrogate: AdditiveSurrogate, index: int) -> list[tuple[Choice, float]]:
-    """The choice that costs the least accuracy, for each number of MB4D and of MB3D; one block at least."""
+    """For each number of MB4D and of MB3D, the choice that costs the least accuracy; at least one block is kept."""
     best: dict[tuple[int, int], tuple[float, Choice]] = {(0, 0): (0.0, ())}
     for block, dropped, converted in zip(
         space.largest().stages[index].blocks, surrogate.dropped[index], surrogate.converted[index], strict=True
@@ -112,7 +119,8 @@ def _choices(space: SearchSpace, surrogate: AdditiveSurrogate, index: int) -> li
 def _grown(
     fronts: Iterable[_Front], options: list[_Option], downsample_ms: Callable[[int, int], float], budget_ms: float
 ) -> _Front:
-    """All starts with one more stage, of options that end alike; what is too slow or beaten is gone."""
+    """Every path extended by one stage, with options that end in the same width and layout. Paths that are too slow or
+    dominated are removed."""
     latencies, drops, origins = [np.zeros(0)], [np.zeros(0)], []
     for front in fronts:
         before = front.paths[0][-1] if front.paths[0] else None
@@ -137,7 +145,7 @@ def _grown(
 
 
 def _undominated(latency_ms: np.ndarray, drop: np.ndarray, budget_ms: float) -> np.ndarray:
-    """Indices from fast to slow, each with a lower drop than all before it, within the budget."""
+    """Indices within the budget, from fast to slow, each with a lower drop than all before it."""
     within = np.flatnonzero(latency_ms <= budget_ms)
     order = within[np.lexsort((drop[within], latency_ms[within]))]
     lowest_before = np.minimum.accumulate(np.concatenate(([np.inf], drop[order])))[:-1]

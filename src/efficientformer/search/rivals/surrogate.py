@@ -1,7 +1,7 @@
-"""The additive surrogate of accuracy: what each choice costs alone, summed. No torch.
+"""The additive surrogate of accuracy: the sum of what each choice costs alone. No torch.
 
-Slimming is a greedy walk and says nothing of how far from the best it ends. With accuracies that add up, the best is
-computable (`optimum`), so the walk can be held against it.
+Slimming is greedy, so its distance from the optimum is unknown. With additive accuracies the optimum can be computed
+(`optimum`), and slimming can be compared with it.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,12 @@ from efficientformer.search.weighing import AccuracyOracle
 
 @dataclass(frozen=True)
 class AdditiveSurrogate:
-    """Points of accuracy that single choices cost the largest network, whose accuracy is `largest`.
+    """Cost of single choices in the largest network, in points of accuracy.
 
-    `narrowed[s][w]` is the cost of width w in stage s; `dropped[s][b]` that of identity for block b; `converted[s][b]`
-    that of MB4D for a block that is MB3D in the largest network, and 0 for the others.
+    largest: accuracy of the largest network, in percent.
+    narrowed: `narrowed[s][w]` is the cost of width w in stage s.
+    dropped: `dropped[s][b]` is the cost of replacing block b of stage s by identity.
+    converted: `converted[s][b]` is the cost of replacing an MB3D of the largest network by MB4D, 0 for other blocks.
     """
 
     largest: float
@@ -40,14 +42,14 @@ class AdditiveSurrogate:
         return total
 
     def __call__(self, subnet: Subnet) -> float:
-        """Accuracy in percent, as an accuracy oracle gives it."""
+        """Accuracy in percent: the surrogate is an accuracy oracle."""
         return self.largest - self.drop(subnet)
 
 
 def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurrogate:
-    """Evaluate the largest network and every single choice: each width, each block as identity, each run of MB3D.
+    """Evaluate the largest network and every single choice: each width, each dropped block, each number of MB3D.
 
-    Blocks become MB4D from the first on, as slimming does it, so a block's cost is what it adds to those before it.
+    MB3D are converted from the first on, as in slimming, so the cost of a block is relative to the conversions before.
     """
     largest = Subnet.largest(space)
     best = accuracy(largest)

@@ -1,1 +1,1 @@
-"""How a subnet is scored with the supernet's weights."""
+"""Scoring a subnet with the supernet's weights."""

@@ -1,7 +1,6 @@
-"""The accuracy oracle of slimming: a subnet with the supernet's weights, judged without training it.
+"""The accuracy oracle of slimming: the accuracy of a subnet with the supernet's weights, without training.
 
-Batch norm statistics belong to the network that made them, so they are estimated again for every subnet before it is
-scored.
+Batch norm statistics differ between subnets, so they are re-estimated for every subnet before it is scored.
 """
 
 import math
@@ -16,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
-from efficientformer.search.scoring.score import Judge, Word
+from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet import Supernet, prefix
 
@@ -24,12 +23,13 @@ Batch = tuple[Tensor, Tensor]
 
 
 def extract_network(supernet: Supernet, subnet: Subnet, first_cell: int = 0) -> Network:
-    """The subnet as a network of its own, with the supernet's weights cut to its widths.
+    """The subnet as a separate network, with the supernet's weights cut to its widths.
 
-    Channels last, as its images had better be: on CPUs it is judged in two thirds of the time. Cells before
-    `first_cell`, which somebody does not need, have no weights.
+    Channels last, and so should the images be: a third faster on CPUs. Cells before `first_cell` have no weights; use
+    it when their outputs are known.
     """
-    with torch.device("meta"):  # weights that nobody needs would take longer to draw than some networks to judge
+    # Initializing weights that are about to be replaced takes longer than scoring some networks.
+    with torch.device("meta"):
         network = create_model(subnet.architecture, num_classes=supernet.num_classes, resolution=supernet.resolution)
     cells = cell_modules(network)
     unneeded = {id(tensor) for cell in cells[:first_cell] for tensor in cell.state_dict(keep_vars=True).values()}
@@ -48,14 +48,14 @@ def extract_network(supernet: Supernet, subnet: Subnet, first_cell: int = 0) -> 
 
 @torch.no_grad()
 def absorb_network(supernet: Supernet, subnet: Subnet, network: Network) -> None:
-    """Inverse of `extract_network`: the weights of the subnet go back to where they were cut from."""
+    """Inverse of `extract_network`: copy the weights of the subnet back into the supernet."""
     target = supernet.state_dict()
     for name, tensor in network.state_dict().items():
         prefix(target[_supernet_name(name, subnet)], tensor.shape).copy_(tensor)
 
 
 def _supernet_name(name: str, subnet: Subnet) -> str:
-    """`stages.2.blocks.1.…` of a network lives in `stages.2.paths.<origin>.mb4d.…` or `….mb3d.…` of the supernet."""
+    """The name in the supernet: `stages.2.blocks.1.…` is `stages.2.paths.<origin>.mb4d.…` or `….mb3d.…` there."""
     words = name.split(".")
     if words[0] != "stages" or words[2] != "blocks":
         return name
@@ -69,7 +69,7 @@ def _supernet_name(name: str, subnet: Subnet) -> str:
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collect: bool = False) -> list[Tensor]:
     """Replace running statistics by the averages over `batches`; every other layer stays in evaluation mode.
 
-    With `collect`, what came out of the model on the way, batch by batch.
+    Returns the model's outputs, batch by batch, with `collect`; otherwise an empty list.
     """
     model.eval()
     norms = _batch_norms(model)
@@ -91,7 +91,7 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collec
 
 
 def normalize_by_batch(model: nn.Module) -> None:
-    """Batch norm takes the statistics of the batch that goes through it; every other layer is in evaluation mode."""
+    """Let batch norm use the statistics of each batch; every other layer is set to evaluation mode."""
     model.eval()
     for norm in _batch_norms(model):
         norm.train()
@@ -102,41 +102,47 @@ def _batch_norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 class SupernetAccuracy:
-    """Accuracy of a subnet in percent, by `judge`, on held-out images. `supernet` is left alone, but by
-    `use_weights`. Without `bn_batches`, batches of `held_out` are normalized by their own statistics."""
+    """Accuracy of a subnet in percent on held-out images, with the supernet's weights.
+
+    supernet: not changed, except by `use_weights`.
+    bn_batches: images (B, 3, H, W) from which batch norm statistics are re-estimated. Without any, each batch of
+        `held_out` is normalized by its own statistics.
+    held_out: (images, labels) that subnets are scored on.
+    metric: the accuracy that a call returns and that `if_at_least` compares.
+    """
 
     def __init__(
         self,
         supernet: Supernet,
         bn_batches: Sequence[Tensor],
         held_out: Sequence[Batch],
-        judge: Judge = "likelihood",
+        metric: Metric = "likelihood",
     ) -> None:
         self.supernet = supernet
-        self._judge: Judge = judge
+        self._metric: Metric = metric
         self._images = Features([*bn_batches], [images_BCHW for images_BCHW, _ in held_out])
         self._labels = [labels_B for _, labels_B in held_out]
         self._kept = KeptFeatures(supernet, self._images.num_images)
 
     def __call__(self, subnet: Subnet) -> float:
-        return self.word(subnet).by(self._judge)
+        return self.score(subnet).value(self._metric)
 
-    def word(self, subnet: Subnet) -> Word:
-        """All that is said of it."""
-        word = self.if_at_least(subnet, -math.inf)
-        assert word is not None
-        return word
+    def score(self, subnet: Subnet) -> Score:
+        """Both accuracies of a subnet."""
+        score = self.if_at_least(subnet, -math.inf)
+        assert score is not None
+        return score
 
     def use_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Judge by other weights of the supernet from now on."""
+        """Score with other weights of the supernet from now on."""
         self.supernet.load_state_dict(weights)
         self._kept.clear()
 
     @torch.inference_mode()
-    def if_at_least(self, subnet: Subnet, least_accuracy: float) -> Word | None:
-        """What is said of it, or None once so much is wrong that its accuracy cannot reach `least_accuracy`.
+    def if_at_least(self, subnet: Subnet, least_accuracy: float) -> Score | None:
+        """The score of a subnet, or None as soon as its accuracy cannot reach `least_accuracy`.
 
-        What comes before the first cell in which the subnet differs from those judged before is not computed again.
+        Features before the first cell that differs from the subnets scored before are not computed again.
         """
         cells = cells_of(subnet)
         known, features = self._kept.deepest(cells) or (0, self._images)
@@ -151,12 +157,12 @@ class SupernetAccuracy:
             else:
                 normalize_by_batch(part)
                 estimating.append([])
-        judging: list[list[Tensor]] = [[] for _ in ends]
+        scoring: list[list[Tensor]] = [[] for _ in ends]
         num_images = sum(map(len, self._labels))
-        right, left, log_likelihood, word = 0, num_images, 0.0, None
-        for x, labels_B in zip(features.judging, self._labels, strict=True):
+        right, left, log_likelihood, score = 0, num_images, 0.0, None
+        for x, labels_B in zip(features.scoring, self._labels, strict=True):
             x = x.to(device)
-            for part, kept in zip(parts, [*judging, None], strict=True):
+            for part, kept in zip(parts, [*scoring, None], strict=True):
                 x = part(x)
                 if kept is not None:
                     kept.append(x)
@@ -165,16 +171,16 @@ class SupernetAccuracy:
             right += int((logits_BK.argmax(dim=1) == labels_B).sum())
             log_likelihood -= float(functional.cross_entropy(logits_BK, labels_B, reduction="sum"))
             left -= len(labels_B)
-            # As if the images to come were all right, beyond doubt.
-            word = _word(right + left, log_likelihood, num_images)
-            if word.by(self._judge) < least_accuracy:
+            # An upper bound: the remaining images count as correct with probability 1.
+            score = _score(right + left, log_likelihood, num_images)
+            if score.value(self._metric) < least_accuracy:
                 return None
-        found = zip(ends, estimating[1:-1], judging, strict=True)
-        self._kept.add(cells, {end: Features(*batches) for end, *batches in found})
-        return word
+        outputs = zip(ends, estimating[1:-1], scoring, strict=True)
+        self._kept.add(cells, {end: Features(*batches) for end, *batches in outputs})
+        return score
 
 
-def _word(num_right: int, log_likelihood: float, num_images: int) -> Word:
+def _score(num_right: int, log_likelihood: float, num_images: int) -> Score:
     likelihood = math.exp(log_likelihood / num_images)
-    # A network that computes NaN is sure of nothing.
-    return Word(100 * num_right / num_images, 0.0 if math.isnan(likelihood) else 100 * likelihood)
+    # A network that outputs NaN scores zero.
+    return Score(100 * num_right / num_images, 0.0 if math.isnan(likelihood) else 100 * likelihood)

@@ -1,6 +1,6 @@
-"""What left the first cells of subnets judged before: subnets that begin alike need not compute it again.
+"""A cache of features behind the first cells of subnets, for later subnets that start with the same cells.
 
-A cell is the stem, a downsample, a block on maps, or what follows those in a stage: all of its MB3D together.
+A cell is the stem, a downsample, one MB4D, or the token part of a stage: all of its MB3D.
 """
 
 import threading
@@ -19,12 +19,12 @@ from efficientformer.search.supernet.supernet import Supernet
 
 MAX_BYTES = 2**30
 SUBNETS = 4
-"""Subnets whose features have to fit. Where fewer would, as with many large images, none are kept in that stage."""
+"""Features of at least this many subnets must fit. If they do not, as with many large images, a stage keeps none."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What tells a cell from others at the same place: its blocks and where in the supernet they come from."""
+    """What distinguishes a cell from others at the same position: its blocks and their origins in the supernet."""
 
     stage: int
     width: int
@@ -34,22 +34,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Features:
-    """Batches of the images that batch norm is estimated from, and of those that judge, somewhere in a network."""
+    """Features at one position in a network, in batches: of the images that batch norm is re-estimated from, and of
+    those that subnets are scored on."""
 
     estimating: list[Tensor]
-    judging: list[Tensor]
+    scoring: list[Tensor]
 
     @property
     def num_images(self) -> int:
-        return sum(map(len, (*self.estimating, *self.judging)))
+        return sum(map(len, (*self.estimating, *self.scoring)))
 
     @property
     def num_bytes(self) -> int:
-        return sum(batch.nbytes for batch in (*self.estimating, *self.judging))
+        return sum(batch.nbytes for batch in (*self.estimating, *self.scoring))
 
 
 def cells_of(subnet: Subnet) -> list[Cell]:
-    """The cells of a subnet, from the stem on."""
+    """The cells of a subnet, starting with the stem."""
     cells = [Cell(0, subnet.architecture.widths[0])]
     for index, (stage, origins) in enumerate(zip(subnet.architecture.stages, subnet.origins, strict=True)):
         on_maps = stage.depth - stage.num_mb3d
@@ -62,7 +63,7 @@ def cells_of(subnet: Subnet) -> list[Cell]:
 
 
 def cell_modules(network: Network) -> list[nn.Module]:
-    """What computes the cells of a network, in the order of `cells_of`."""
+    """The modules of the cells of a network, in the order of `cells_of`."""
     modules: list[nn.Module] = [network.stem]
     for stage in network.stages:
         assert isinstance(stage, Stage)
@@ -83,7 +84,7 @@ class _OnTokens(nn.Module):
 
 
 class KeptFeatures:
-    """Features by the cells that they have behind them; those asked for longest ago give way to new ones."""
+    """Features by the cells that computed them; the least recently used are evicted."""
 
     def __init__(self, supernet: Supernet, num_images: int, max_bytes: int = MAX_BYTES) -> None:
         space, self._max_bytes = supernet.space, max_bytes
@@ -97,8 +98,8 @@ class KeptFeatures:
         self._lock = threading.Lock()
 
     def places(self, cells: Sequence[Cell]) -> list[int]:
-        """The numbers of first cells of a subnet behind which features are kept."""
-        found = []
+        """The numbers of first cells of a subnet whose features are kept."""
+        ends = []
         for end in range(2, len(cells)):
             cell, following = cells[end - 1], cells[end]
             if following.stage != cell.stage:
@@ -106,23 +107,23 @@ class KeptFeatures:
             else:
                 is_kept = bool(cell.blocks and following.blocks) and self._behind_blocks[cell.stage]
             if is_kept:
-                found.append(end)
-        return found
+                ends.append(end)
+        return ends
 
     def deepest(self, cells: Sequence[Cell]) -> tuple[int, Features] | None:
-        """The most cells of a subnet behind which features are known, and these."""
-        found = None
+        """The largest number of first cells of a subnet whose features are known, and these features."""
+        deepest = None
         with self._lock:
-            # The shallower features of a subnet are used by more of those to come, so they are touched last.
+            # Shallower features are shared by more of the later subnets, so they become the most recently used.
             for end in reversed(self.places(cells)):
                 key = tuple(cells[:end])
                 if key in self._kept:
                     self._kept.move_to_end(key)
-                    found = found or (end, self._kept[key])
-        return found
+                    deepest = deepest or (end, self._kept[key])
+        return deepest
 
     def add(self, cells: Sequence[Cell], features: dict[int, Features]) -> None:
-        """Keep features of a subnet by the number of cells that they have behind them."""
+        """Keep features of a subnet, by the number of cells that computed them."""
         with self._lock:
             for end in sorted(features, reverse=True):
                 key = tuple(cells[:end])

@@ -1,21 +1,22 @@
-"""What a supernet says of a subnet on held-out images. No torch."""
+"""The score of a subnet on held-out images, with the supernet's weights. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-Judge = Literal["likelihood", "top1"]
+Metric = Literal["likelihood", "top1"]
 
 
 @dataclass(frozen=True)
-class Word:
+class Score:
     """Two accuracies in percent.
 
-    `likelihood` is the geometric mean of the probabilities that the right classes are given. Top-1 asks one bit of an
-    image, so two hundred images tell by likelihood what takes thousands by top-1 (measured: docs/search.md).
+    `likelihood` is the geometric mean of the probabilities of the correct classes. Top-1 extracts one bit per image:
+    likelihood on 200 images ranks networks as well as top-1 on thousands (measured: docs/search.md).
     """
 
     top1: float
     likelihood: float
 
-    def by(self, judge: Judge) -> float:
-        return self.top1 if judge == "top1" else self.likelihood
+    def value(self, metric: Metric) -> float:
+        """The accuracy that `metric` names."""
+        return self.top1 if metric == "top1" else self.likelihood

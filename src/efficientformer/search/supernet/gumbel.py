@@ -1,16 +1,13 @@
 """Gumbel-softmax mixing of candidate paths (paper, section 4.2).
 
-The paper weighs the candidates of a MetaPath by softmax((alpha + noise) / temperature) with noise drawn from U(0, 1);
-true Gumbel noise is the other choice.
+The paper weights the candidates of a MetaPath by softmax((alpha + noise) / temperature) with noise drawn from U(0, 1).
+Gumbel noise is an alternative.
 """
-
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Noise = Literal["uniform", "gumbel", "none"]
-Sampling = Literal["soft", "single", "even"]
+from efficientformer.search.supernet.mixing import Noise
 
 
 def path_weights(alpha_P: Tensor, *, temperature: float, noise: Noise = "uniform") -> Tensor:
@@ -23,8 +20,8 @@ def path_weights(alpha_P: Tensor, *, temperature: float, noise: Noise = "uniform
 
 
 def straight_through(weights_P: Tensor, chosen: int) -> Tensor:
-    """A factor of value one for the output of the path chosen, through which its gradient reaches the logits.
+    """A factor of value one for the output of the chosen path, which passes its gradient on to the logits.
 
-    Only that candidate has to be computed: a step costs one block instead of three.
+    Only that candidate is computed: a step costs one block instead of three.
     """
     return 1 + weights_P[chosen] - weights_P[chosen].detach()

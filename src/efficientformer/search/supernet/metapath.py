@@ -1,10 +1,8 @@
 """MetaPath: the choice between MB4D, MB3D and identity at one place of the supernet (paper, section 4.2).
 
-This is the only place where maps (B, C, H, W) and tokens (B, N, C) meet side by side. Blocks are residual, so mixing
-their outputs with the identity's mixes how much of each block is added.
+Only here do maps (B, C, H, W) and tokens (B, N, C) occur side by side. Blocks are residual, so mixing their outputs
+with the identity's mixes how much of each block is added.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +12,8 @@ from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
 from efficientformer.search.importance import PathProbabilities
-from efficientformer.search.supernet.gumbel import Noise, Sampling, path_weights, straight_through
-
-
-@dataclass(frozen=True)
-class Mixing:
-    """How candidates are combined at one training step.
-
-    soft evaluates and mixes all of them, as the paper does. The others evaluate one, with a straight-through gradient
-    to the logits: single samples it by the noisy logits, even draws each as often whatever the logits have come to say,
-    so that every path is trained enough to be judged.
-    """
-
-    temperature: float
-    noise: Noise = "uniform"
-    sampling: Sampling = "soft"
+from efficientformer.search.supernet.gumbel import path_weights, straight_through
+from efficientformer.search.supernet.mixing import Mixing
 
 
 class MetaPath(nn.Module):

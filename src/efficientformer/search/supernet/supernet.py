@@ -1,7 +1,7 @@
-"""The supernet: every network of a search space in one, by MetaPaths and by width prefixes (paper, section 4.2).
+"""The supernet: all networks of a search space in one module, by MetaPaths and width prefixes (paper, section 4.2).
 
-A narrower supernet is the same module whose every tensor is cut to its first channels. Nothing in the blocks knows of
-it: the cut tensors are handed to a narrow template of the same code, and gradients flow back through the cut.
+A narrower supernet is the same module with every tensor cut to its first channels. The blocks do not know about it: the
+cut tensors are passed to a narrow template built from the same code, and gradients flow back through the cut.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +17,12 @@ from efficientformer.arch.space import Four, SearchSpace
 from efficientformer.models.layout import flatten
 from efficientformer.models.parts import build_part
 from efficientformer.search.importance import PathProbabilities
-from efficientformer.search.supernet.metapath import MetaPath, Mixing
+from efficientformer.search.supernet.metapath import MetaPath
+from efficientformer.search.supernet.mixing import Mixing
 
 
 class SupernetStage(nn.Module):
-    """A downsample, absent in stage 1, and one MetaPath per possible block."""
+    """A downsample (identity in stage 1) and one MetaPath per possible block."""
 
     def __init__(self, downsample: nn.Module, paths: Sequence[MetaPath]) -> None:
         super().__init__()
@@ -38,17 +39,22 @@ class SupernetStage(nn.Module):
 def metapaths(
     space: SearchSpace, stage_index: int, width: int, grid: Grid, layer_scale_init: float
 ) -> tuple[MetaPath, ...]:
-    """One MetaPath for every block that a stage may have."""
+    """One MetaPath for every possible block of a stage."""
     mb3d = space.mb3d if stage_index >= 2 else None
     depth = space.max_depths[stage_index]
     return tuple(MetaPath(width, grid, space.mb4d, mb3d, layer_scale_init=layer_scale_init) for _ in range(depth))
 
 
 class Supernet(nn.Module):
-    """MetaPaths at the widths given (by default the largest): S1, S2 in {MB4D, I}; S3, S4 in {MB4D, MB3D, I}.
+    """MetaPaths in four stages: S1, S2 in {MB4D, I}; S3, S4 in {MB4D, MB3D, I}.
 
-    Layer scales start at one tenth instead of the networks' 1e-5: a supernet trains for few epochs, and a block that
-    adds nothing teaches its logit nothing.
+    space: the search space.
+    resolution: of the images, in pixels.
+    num_classes: outputs of the head.
+    widths: of the stages; by default the largest of the space.
+    layer_scale_init: one tenth instead of the networks' 1e-5: a supernet trains for few epochs, and the logit of a
+        block that adds almost nothing gets almost no gradient.
+    build_paths: makes the MetaPaths of a stage; templates share theirs.
     """
 
     def __init__(
@@ -79,8 +85,8 @@ class Supernet(nn.Module):
     def forward(self, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
         """Images to logits (B, num_classes).
 
-        With `recompute` the backward pass computes the inside of each MetaPath again instead of having kept it: a
-        fraction of the memory for a third more time.
+        With `recompute`, activations inside each MetaPath are not kept but recomputed in the backward pass: a fraction
+        of the memory for a third more time.
         """
         x_BCHW = self.stem(x_BCHW)
         for stage in self.stages:
@@ -88,7 +94,7 @@ class Supernet(nn.Module):
         return self.head(self.norm(flatten(x_BCHW)).mean(dim=1))
 
     def forward_at(self, widths: Four, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
-        """`forward` of the supernet cut to its first `widths` channels."""
+        """`forward` of the supernet with every stage cut to its first `widths` channels."""
         if widths == self.space.max_widths:
             return self(x_BCHW, mixing, recompute)
         template = _template(self.space, self.resolution, self.num_classes, widths)
@@ -104,24 +110,27 @@ class Supernet(nn.Module):
 
 
 def _recomputed(path: nn.Module, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
-    """The path's output; what is inside is forgotten and computed again, with the same random numbers, when gradients
-    ask for it. By then a template has lost the tensors that it was called with, so they are held here.
+    """The path's output; its activations are recomputed, with the same random numbers, in the backward pass.
 
-    Batch norm counts such a batch twice in its running statistics, which nothing reads before they are estimated again.
+    By then a template no longer has the tensors that it was called with, so they are held here. Batch norm counts such
+    a batch twice in its running statistics, which are re-estimated before they are used.
     """
     tensors = dict(path.named_parameters()) | dict(path.named_buffers())
     return checkpoint(lambda x: functional_call(path, tensors, (x, mixing)), x_BCHW, use_reentrant=False)  # type: ignore[return-value]
 
 
 def prefix(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """The leading part of `tensor` that has the given shape: the first channels along every axis that differs."""
+    """The leading part of `tensor` with the given shape: the first channels along every axis."""
     return tensor[tuple(slice(size) for size in shape)]
 
 
 @lru_cache(maxsize=256)
 def _template(space: SearchSpace, resolution: int | Grid, num_classes: int, widths: Four) -> Supernet:
-    """The narrow supernet without memory of its own. Training draws new widths again and again, and building the paths
-    of one took longer than a step on a GPU: templates share those of a stage and width, which hold nothing."""
+    """A narrow supernet on the meta device.
+
+    Training draws new widths all the time, and building the paths of a supernet took longer than a step on a GPU. So
+    templates share the paths of a stage and width, which hold no data.
+    """
     with torch.device("meta"):
         return Supernet(
             space, resolution=resolution, num_classes=num_classes, widths=widths, build_paths=_template_paths

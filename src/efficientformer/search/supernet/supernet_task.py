@@ -1,26 +1,26 @@
-"""How the supernet learns: weights and path logits together, at one width, at random ones, or by the sandwich rule."""
+"""The supernet's training loss: weights and path logits together, at fixed or elastic widths."""
 
 import random
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from efficientformer.arch.space import Four, SearchSpace
-from efficientformer.search.supernet.gumbel import Noise, Sampling
-from efficientformer.search.supernet.metapath import Mixing
+from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.tasks.task import Task
 
-ElasticWidth = Literal["none", "random", "sandwich"]
-
 
 class SupernetTask(Task):
-    """The loss of a supernet's training step (paper, section 4.2), with widths as the paper leaves them or elastic.
+    """The loss of a training step of the supernet (paper, section 4.2), with fixed or elastic widths.
 
-    none trains the largest width alone, as the paper does. random takes every other step at random widths: the widest
-    network teaches the shared channels, and the descent starts there. sandwich (Yu and Huang, 2019) takes the largest,
-    the smallest and random widths in every step; the two narrower ones learn what the largest says.
+    temperature: of the softmax at the start and at the end; geometric in between.
+    noise, sampling: see `Mixing`.
+    elastic_width: "none" trains the largest widths only, as the paper does. "random" uses random widths in every other
+        step. "sandwich" (Yu and Huang, 2019) trains the largest, the smallest and random widths in every step, and the
+        two narrower supernets learn from the outputs of the largest.
+    label_smoothing: of the cross-entropy.
+    recompute: see `Supernet.forward`.
     """
 
     def __init__(

@@ -14,53 +14,53 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet
 from efficientformer.records import Journal, digest
 from efficientformer.search.scoring.accuracy import SupernetAccuracy
-from efficientformer.search.scoring.score import Judge, Word
+from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet import Supernet
 
 
-class Evaluations:
+class CachedScorer:
     """The accuracy oracle of a run, kept line by line. What another supernet or other images said is forgotten."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self.judge: Judge = workspace.settings.slim.judge
+        self.metric: Metric = workspace.settings.slim.judge
         self._made: SupernetAccuracy | None = None
         self._lock = threading.Lock()
         about = [
             chosen(workspace.settings, "slim.images", "slim.bn_images", "seed"),
             file_digests(workspace, "supernet_weights") | image_digests(workspace),
             __version__,
-            [field.name for field in fields(Word)],
+            [field.name for field in fields(Score)],
         ]
         self._journal = Journal(workspace.run_dir.evaluations, digest(about))
-        self._known = {line["subnet"]: Word(line["top1"], line["likelihood"]) for line in self._journal.lines}
+        self._known = {line["subnet"]: Score(line["top1"], line["likelihood"]) for line in self._journal.lines}
         self._weights_name: str | None = None
 
     def __call__(self, subnet: Subnet) -> float:
-        return self.word(subnet).by(self.judge)
+        return self.score(subnet).value(self.metric)
 
     def if_at_least(self, subnet: Subnet, least_accuracy: float) -> float | None:
         """Accuracy, or None where it is not known and found to lie below `least_accuracy`."""
-        word = self._word_if(subnet, least_accuracy)
-        return None if word is None else word.by(self.judge)
+        score = self._score_if(subnet, least_accuracy)
+        return None if score is None else score.value(self.metric)
 
-    def word(self, subnet: Subnet) -> Word:
+    def score(self, subnet: Subnet) -> Score:
         """All that the supernet says of it."""
-        word = self._word_if(subnet, -math.inf)
-        assert word is not None
-        return word
+        score = self._score_if(subnet, -math.inf)
+        assert score is not None
+        return score
 
-    def _word_if(self, subnet: Subnet, least_accuracy: float) -> Word | None:
+    def _score_if(self, subnet: Subnet, least_accuracy: float) -> Score | None:
         own = subnet.to_json()
         key = digest(own if self._weights_name is None else [own, self._weights_name])
         if key not in self._known:
-            word = self._oracle().if_at_least(subnet, least_accuracy)
-            if word is None:
+            score = self._oracle().if_at_least(subnet, least_accuracy)
+            if score is None:
                 return None
             with self._lock:
-                self._known[key] = word
-                self._journal.add({"subnet": key, **asdict(word)})
+                self._known[key] = score
+                self._journal.add({"subnet": key, **asdict(score)})
         return self._known[key]
 
     def use_weights(self, weights: Mapping[str, Tensor], name: str) -> None:
