@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from efficientformer.arch.space import SPACES
-from efficientformer.cli.options import RunOptions, open_workspace
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.slimming.oracles import build_supernet
@@ -173,7 +173,7 @@ def phases(arguments: argparse.Namespace) -> dict[str, Any]:
     options += ["--training-threads", str(arguments.training_threads), "--workers", "1"]
     options += ["--supernet.sampling", "single", "--supernet.batch-size", str(arguments.batch_size)]
     options += ["--slim.images", str(arguments.images), "--slim.bn-images", str(arguments.bn_images)]
-    options += ["--slim.judge", arguments.judge, "--slim.stride", str(arguments.stride)]
+    options += ["--slim.metric", arguments.judge, "--slim.stride", str(arguments.stride)]
     options += [] if arguments.eager else ["--slim.lazy"]
     options += ["--supernet.epochs", str(max(1, arguments.epochs)), "--supernet.lr-warmup-epochs", "0"]
     # A search costs the same by a poor table, such as one of a noisy machine.
@@ -208,7 +208,7 @@ def leave_untrained(root: Path) -> None:
     """A supernet with the weights it begins with, as the phase `supernet` would leave a trained one."""
     from efficientformer.pipeline.phases import supernet as phase
 
-    with open_workspace(RunOptions(run_dir=root), Settings()) as workspace:
+    with open_run(RunRequest(run_dir=root)) as workspace:
         supernet = build_supernet(workspace)
         run_dir = workspace.run_dir
         run_dir.supernet_weights.parent.mkdir(parents=True, exist_ok=True)

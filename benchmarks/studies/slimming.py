@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from efficientformer.arch.spec import Architecture
+from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.measure import prepare_untrained
@@ -126,7 +127,7 @@ def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, 
         journal.add(random_rivals(workspace, found, entry))
     if len(journal.lines) < 2:
         drawn = [Subnet.from_json(row) for name, row in journal.lines[0].items() if name.startswith("random")]
-        like_ms = float(np.median([workspace.table().predict(subnet.architecture) for subnet in drawn]))
+        like_ms = float(np.median([load_table(workspace).predict(subnet.architecture) for subnet in drawn]))
         scaled = scaled_rival(workspace, found, like_ms)
         journal.add({"scaled_l1": scaled, "paper's actions": paper_rival(workspace, found, like_ms)})
     return journal.lines[0] | journal.lines[1]
@@ -134,7 +135,7 @@ def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, 
 
 def random_rivals(workspace: Workspace, found: Subnet, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The slimmed network, and random ones that were measured within 2 % of it, beside it."""
-    predict = workspace.table().predict
+    predict = load_table(workspace).predict
     rng = random.Random(f"{workspace.settings.seed}/study/{entry['slug']}")
     rows: dict[str, dict[str, Any]] = {}
     drawn: set[Architecture] = set()
@@ -164,7 +165,7 @@ def random_rivals(workspace: Workspace, found: Subnet, entry: dict[str, Any]) ->
 def scaled_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
     """Of the scalings of L1 that leave at most 4 % of the slimmed network's latency free and take at most 2 % more, the
     one whose factors are most alike; the slowest that is no slower where there is none."""
-    predict, unlike = workspace.table().predict, l1_scalings(workspace.space)
+    predict, unlike = load_table(workspace).predict, l1_scalings(workspace.space)
     near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
     alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
     subnets = {str(number): of_important_blocks(net, alphas) for number, net in enumerate(near[:SCALINGS])}
@@ -176,7 +177,7 @@ def scaled_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[st
 
 def paper_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
     """The slowest of what the paper's actions find for a few budgets that is no slower than the slimmed network."""
-    predict, scorer = workspace.table().predict, CachedScorer(workspace)
+    predict, scorer = load_table(workspace).predict, CachedScorer(workspace)
     alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
     tried: dict[Architecture, dict[str, Any]] = {}
     for _ in range(MAX_BATCHES):

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from efficientformer.cli.options import RunOptions, open_workspace
+from efficientformer.pipeline.run.outputs import load_table
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
@@ -40,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     for root in arguments.runs:
-        with open_workspace(RunOptions(run_dir=root), Settings()) as workspace:
+        with open_run(RunRequest(run_dir=root)) as workspace:
             scorer, space, resolution = CachedScorer(workspace), workspace.space, workspace.settings.resolution
             for stride in arguments.stride:
                 rows += (found := descend(workspace, scorer, stride, lazy=arguments.lazy))
@@ -57,7 +58,7 @@ def main() -> None:
 
 def descend(workspace: Workspace, scorer: CachedScorer, stride: float, *, lazy: bool) -> list[dict[str, Any]]:
     """One row per budget. Networks that an earlier descent scored are not scored again: seconds depend on the order."""
-    table, space, settings = workspace.table(), workspace.space, workspace.settings
+    table, space, settings = load_table(workspace), workspace.space, workspace.settings
     judged: set[Subnet] = set()
     target_ms = 0.0
 

@@ -54,6 +54,11 @@ class RunDir:
         self.result = root / "result.json"
         self.report = root / "report.html"
 
+    @classmethod
+    def of_network_file(cls, path: Path) -> "RunDir":
+        """The run that a file in the folder of one of its networks belongs to."""
+        return cls(path.parents[2])
+
     def recovered(self, step: int) -> Path:
         """Weights of the supernet after a step of slimming that trained them."""
         return self.root / "slim" / f"recovered-{step}.safetensors"

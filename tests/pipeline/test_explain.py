@@ -15,7 +15,7 @@ def candidate(text, saved_ms, drop, below=None, last_score=None):
 def trace(*candidates, taken=0):
     start = {"latency_ms": 10.0, "accuracy": 80.0}
     step = {"step": 1, "candidates": list(candidates), "taken": taken, "latency_ms": 8.0, "accuracy": 79.0}
-    return {"judge": "top1", "start": start, "steps": [step]}
+    return {"metric": "top1", "start": start, "steps": [step]}
 
 
 def test_the_winner_comes_first_and_refused_actions_last():
@@ -26,7 +26,7 @@ def test_the_winner_comes_first_and_refused_actions_last():
     assert (
         found["before"] == {"latency_ms": 10.0, "accuracy": 80.0}
         and found["after"]["accuracy"] == 79.0
-        and found["judge"] == "top1"
+        and found["metric"] == "top1"
     )
     assert found["why"] == (
         "Step taken: won, which saves 2.0000 ms and costs 1.00 points: 0.50 per millisecond. "

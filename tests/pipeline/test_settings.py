@@ -3,10 +3,10 @@ import pytest
 from efficientformer.arch.space import SPACES
 from efficientformer.errors import UsageError
 from efficientformer.latency.runtime import ACCELERATORS, RUNTIME_NAMES
-from efficientformer.pipeline.run.resolve_settings import PRESETS, merge_given, read_yaml, resolve_settings
+from efficientformer.pipeline.run.resolve_settings import merge_given, preset_names, read_yaml, resolve_settings
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_is_valid(preset):
     settings = resolve_settings({"preset": preset})
     assert settings.preset == preset

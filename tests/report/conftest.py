@@ -230,7 +230,13 @@ class RunWriter:
                     found = {"predicted_ms": step["latency_ms"], "polish": polish, "trials": trials}
                     budgets.append({**row, **found, **shape})
         corrections = [{"budget": "40%", "step": 9, "measured_ms": 2.02, "predicted_ms": 1.95, "scale": 1.036}]
-        record = {"judge": "likelihood", "start": start, "steps": steps, "budgets": budgets, "corrections": corrections}
+        record = {
+            "metric": "likelihood",
+            "start": start,
+            "steps": steps,
+            "budgets": budgets,
+            "corrections": corrections,
+        }
         provenance = self.provenance("slim")
         write_record(self.folder / "slim" / "trace.json", {**record, "num_evaluations": 431, "provenance": provenance})
         return budgets

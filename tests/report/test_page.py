@@ -107,7 +107,7 @@ def write_baselines(run_dir: Path) -> None:
         slimmed = {"architecture": row["architecture"], "accuracy": 82.0, "num_evaluations": 431}
         about = {"budget": row["budget"], "slug": row["slug"], "latency_ms": row["predicted_ms"]}
         budgets.append({**about, "slimmed": slimmed, "baselines": rivals, "surrogate": surrogate})
-    write_record(run_dir / "slim" / "baselines.json", {"judge": "likelihood", "budgets": budgets, "provenance": {}})
+    write_record(run_dir / "slim" / "baselines.json", {"metric": "likelihood", "budgets": budgets, "provenance": {}})
 
 
 def test_baselines_are_shown_where_they_were_made(run_dir: Path) -> None:

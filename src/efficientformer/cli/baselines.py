@@ -1,6 +1,6 @@
 """Verb `baselines`."""
 
-from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
+from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -16,7 +16,6 @@ def baselines(*, options: RunOptions = RunOptions(), settings: SettingsOption = 
         efficientformer baselines --run-dir runs/photos
         efficientformer baselines --run-dir runs/photos --baselines.random 200 --baselines.evolution 0 --json
     """
-    from efficientformer.pipeline.phases import baselines as phase
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
-    run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.baselines))
+    options.show(verbs.baselines(settings, **options.place))

@@ -1,35 +1,25 @@
 """Verb `benchmark`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import DeviceOption, JsonOption, print_json
-from efficientformer.latency.clock import Clock
-from efficientformer.latency.devices import DeviceOptions
+from efficientformer.cli.options import JsonOption, OutOption, print_json
+from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
 
+SettingsOption = Annotated[BenchmarkSettings, Parameter(name="*", negative_iterable=())]
 UNBROKEN = 1000
 
 
 def benchmark(
-    *models: str,
-    suite: Literal["paper", "mobile"] | None = None,
-    runtime: Annotated[tuple[str, ...], Parameter(name="--runtime", negative_iterable=())] = ("onnxruntime",),
-    threads: int = 1,
-    clock: Clock | None = None,
-    rounds: int = 40,
-    resolution: int | None = None,
-    reference: str | None = None,
-    device: DeviceOption = DeviceOptions(),
-    out: Annotated[Path, Parameter(name=("--out", "--run-dir"))] = Path("runs/benchmark"),
-    json: JsonOption = False,
+    *models: str, settings: SettingsOption = BenchmarkSettings(), out: OutOption = OUT, json: JsonOption = False
 ) -> None:
-    """Measure any networks on any runtimes side by side: latency, ratios, published accuracy.
+    """Measure any networks on any runtimes in the same rounds: latency, ratios, published accuracy.
 
     A network is a name of ours (efficientformer_l1), a name of timm (resnet50, timm:efficientformer_l1), an .onnx
-    file, or a run directory. All take their turn in the same randomly interleaved rounds, in the form in which they
-    would be deployed, and each output is compared with PyTorch's. Interrupted, the same command goes on.
+    file, or a run directory. All are measured in the same randomly interleaved rounds, in the form in which they would
+    be deployed, and each output is compared with PyTorch's. Interrupted, the same command goes on.
 
     For example:
 
@@ -40,32 +30,15 @@ def benchmark(
     Parameters
     ----------
     models: str
-        Networks, beside those of the suite.
-    suite: str
-        paper: the networks of the paper's Table 1; mobile: mobile networks of today.
-    runtime: tuple[str, ...]
-        A runtime; give the option several times to compare several.
-    threads: int
-        Threads of a call.
-    clock: str
-        cpu time of the one thread (default with one thread) or wall time.
-    rounds: int
-        Interleaved rounds, at least 40.
-    resolution: int
-        Input size for all networks that can take it, in pixels; by default each has its own.
-    reference: str
-        The network that ratios are to; by default the suite's, or the first.
+        Networks to compare, in addition to those of the suite.
     out: Path
         Folder of benchmark.json, benchmark.html and the exported networks.
     json: bool
         Print the record as one JSON document.
     """
-    from efficientformer.pipeline.benchmark import BenchmarkRequest
     from efficientformer.pipeline.benchmark import benchmark as run_benchmark
-    from efficientformer.pipeline.run.console import RunConsole
 
-    request = BenchmarkRequest(models, suite, runtime, threads, clock, rounds, resolution, reference, device)
-    record = run_benchmark(request, out, RunConsole())
+    record = run_benchmark(*models, settings=settings, out=out)
     if json:
         print_json(record)
     else:

@@ -1,10 +1,11 @@
 """Verb `design`: the main job."""
 
+from pathlib import Path
 from typing import Any
 
-from efficientformer.cli.options import RunOptions, SettingsOption, open_workspace, print_json
-from efficientformer.errors import BudgetError
+from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
+from efficientformer.run_dir import RunDir
 
 
 def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
@@ -12,7 +13,7 @@ def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
 
     Measures a latency table here, trains a supernet, slims it until every budget is met, trains, scores and exports
     the networks, measures the exported files and writes report.html. Run the same command again after an interruption
-    and it goes on. Defaults shown are those of the quick preset.
+    and it goes on.
 
     For example:
 
@@ -20,23 +21,23 @@ def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
         efficientformer design --data photos --budget 8ms --budget 4ms --threads 1 --run-dir runs/mine
         efficientformer design --data photos --budget 50% --preset standard --train.epochs 30 --json
     """
-    from efficientformer.pipeline.design import design as run_design
+    from efficientformer.pipeline import verbs
 
-    with open_workspace(options, settings) as workspace:
-        result = run_design(workspace)
-        report = workspace.run_dir.report
-    if options.json:
-        print_json(result)
-    else:
-        _print_summary(result, str(report))
-    if broken := [entry["budget"] for entry in result if not entry["kept"]]:
-        raise BudgetError(
-            f"The promise for {', '.join(broken)} could not be kept. Measure on a quieter machine, leave more room "
-            "with --slim.headroom 0.1, or ask for a larger budget; the same command goes on from here."
-        )
+    try:
+        result = verbs.design(settings, **options.place)
+    except verbs.BrokenPromiseError as broken:
+        _show(broken.result, options)
+        raise
+    _show(result, options)
 
 
-def _print_summary(result: list[dict[str, Any]], report: str) -> None:
+def _show(result: list[dict[str, Any]], options: RunOptions) -> None:
+    options.show(result)
+    if not options.json:
+        _print_summary(result)
+
+
+def _print_summary(result: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -58,4 +59,4 @@ def _print_summary(result: list[dict[str, Any]], report: str) -> None:
     console.print(table)
     for entry in result:
         console.print(f"{entry['budget']}: {entry['onnx']}", soft_wrap=True)
-    console.print(f"Report: {report}", soft_wrap=True)
+    console.print(f"Report: {RunDir.of_network_file(Path(result[0]['onnx'])).report}", soft_wrap=True)

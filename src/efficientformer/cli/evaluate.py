@@ -1,6 +1,6 @@
 """Verb `evaluate`."""
 
-from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
+from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -11,13 +11,6 @@ def evaluate(*, options: RunOptions = RunOptions(), settings: SettingsOption = S
 
         efficientformer evaluate --run-dir runs/photos --json
     """
-    from efficientformer.pipeline.phases import evaluate as phase
-    from efficientformer.pipeline.run.outputs import found_networks
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
-    run_phase(
-        options,
-        settings,
-        phase.run,
-        show=lambda workspace: [read_record(network.files.evaluation) for network in found_networks(workspace)],
-    )
+    options.show(verbs.evaluate(settings, **options.place))

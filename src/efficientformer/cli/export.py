@@ -1,6 +1,6 @@
 """Verb `export`."""
 
-from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
+from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -14,13 +14,6 @@ def export(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
         efficientformer export --run-dir runs/photos
         efficientformer export --run-dir runs/photos --export.dynamic-batch
     """
-    from efficientformer.pipeline.phases import export as phase
-    from efficientformer.pipeline.run.outputs import found_networks
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
-    run_phase(
-        options,
-        settings,
-        phase.run,
-        show=lambda workspace: [read_record(network.files.export_record) for network in found_networks(workspace)],
-    )
+    options.show(verbs.export(settings, **options.place))

@@ -1,6 +1,6 @@
 """Verb `rank`."""
 
-from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
+from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -15,7 +15,6 @@ def rank(*, options: RunOptions = RunOptions(), settings: SettingsOption = Setti
         efficientformer rank --run-dir runs/photos
         efficientformer rank --run-dir runs/photos --rank.networks 40 --train.epochs 5 --json
     """
-    from efficientformer.pipeline.phases import rank as phase
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
-    run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.rank))
+    options.show(verbs.rank(settings, **options.place))

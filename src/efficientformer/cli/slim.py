@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from efficientformer.cli.options import RunOptions, SettingsOption, open_workspace, print_json, run_phase
+from efficientformer.cli.options import RunOptions, SettingsOption, print_json
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -23,21 +23,16 @@ def slim(
     explain: int
         Tell why this step of the finished descent took the action it took, and what else was weighed; nothing is run.
     """
-    from efficientformer.pipeline.phases import slim as phase
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
     if explain is None:
-        run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.trace))
+        options.show(verbs.slim(settings, **options.place))
         return
-    from efficientformer.pipeline.explain import explain_step
-    from efficientformer.pipeline.run.plan import SLIM
-
-    with open_workspace(options, settings) as workspace:
-        found = explain_step(read_record(SLIM.require(workspace, settings_only=True)[0]), explain)
+    explained = verbs.explain(explain, settings, **options.place)
     if options.json:
-        print_json(found)
+        print_json(explained)
     else:
-        _print_step(found)
+        _print_step(explained)
 
 
 def _print_step(found: dict[str, Any]) -> None:
@@ -47,7 +42,7 @@ def _print_step(found: dict[str, Any]) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     before, after = found["before"], found["after"]
     console.print(
-        f"Step {found['step']}: {before['latency_ms']:.3f} ms and {before['accuracy']:.2f} % {found['judge']} before, "
+        f"Step {found['step']}: {before['latency_ms']:.3f} ms and {before['accuracy']:.2f} % {found['metric']} before, "
         f"{after['latency_ms']:.3f} ms and {after['accuracy']:.2f} % after."
     )
     console.print(found["why"])

@@ -1,6 +1,6 @@
 """Verb `supernet`."""
 
-from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
+from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -13,12 +13,6 @@ def supernet(*, options: RunOptions = RunOptions(), settings: SettingsOption = S
 
         efficientformer supernet --data photos --supernet.epochs 60 --run-dir runs/photos
     """
-    from efficientformer.pipeline.phases import supernet as phase
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
-    run_phase(
-        options,
-        settings,
-        phase.run,
-        show=lambda workspace: read_record(workspace.run_dir.supernet_record),
-    )
+    options.show(verbs.supernet(settings, **options.place))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import DeviceOption, JsonOption, RunOptions, SettingsOption, print_json, run_phase
+from efficientformer.cli.options import DeviceOption, JsonOption, RunOptions, SettingsOption, print_json
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.run.settings import Settings
@@ -26,10 +26,9 @@ def table(*, options: RunOptions = RunOptions(), settings: SettingsOption = Sett
         efficientformer table --runtime pytorch --threads 2 --json
         efficientformer table check runs/laptop --measure 8
     """
-    from efficientformer.pipeline.phases import table as phase
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
-    run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.table))
+    options.show(verbs.table(settings, **options.place))
 
 
 def show(table: Path, *, json: JsonOption = False) -> None:

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import RunOptions, SettingsOption, open_workspace, print_json, run_phase
-from efficientformer.errors import UsageError
+from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -37,30 +36,6 @@ def train(
     weights
         File of the published network's weights, in any naming; downloaded when absent.
     """
-    if init is None and weights is not None:
-        raise UsageError("--weights goes with --init NAME, the published network that they belong to.")
-    if init is not None:
-        _fine_tune(init, weights, options, settings)
-        return
-    from efficientformer.pipeline.phases import train as phase
-    from efficientformer.pipeline.run.outputs import found_networks
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
-    run_phase(
-        options,
-        settings,
-        phase.run,
-        show=lambda workspace: [read_record(network.files.train_record) for network in found_networks(workspace)],
-    )
-
-
-def _fine_tune(init: str, weights: Path | None, options: RunOptions, settings: Settings) -> None:
-    from efficientformer.pipeline.phases import fine_tune
-    from efficientformer.records import read_record
-
-    base, suffix = {"preset": "fine_tune"}, f"-{fine_tune.name_of(init)}"
-    with open_workspace(options, settings, base=base, suffix=suffix) as workspace:
-        files = fine_tune.run(workspace, init, weights).files
-        is_whole = workspace.world.size == 1
-    if options.json and is_whole:
-        print_json({**read_record(files.train_record), "top1": read_record(files.evaluation)["top1"]})
+    options.show(verbs.train(settings, init=init, weights=weights, **options.place))

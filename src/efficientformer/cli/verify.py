@@ -1,7 +1,6 @@
 """Verb `verify`."""
 
-from efficientformer.cli.options import RunOptions, SettingsOption, run_phase
-from efficientformer.errors import BudgetError
+from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -12,11 +11,10 @@ def verify(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
 
         efficientformer verify --verify.rounds 200 --run-dir runs/photos
     """
-    from efficientformer.pipeline.phases import verify as phase
-    from efficientformer.records import read_record
+    from efficientformer.pipeline import verbs
 
-    kept = run_phase(options, settings, phase.run, show=lambda workspace: read_record(workspace.run_dir.verification))
-    if not kept:
-        raise BudgetError(
-            "A promise is broken. Measure again on a quieter machine, or run 'efficientformer design' to slim on."
-        )
+    try:
+        options.show(verbs.verify(settings, **options.place))
+    except verbs.BrokenPromiseError as broken:
+        options.show(broken.result)
+        raise

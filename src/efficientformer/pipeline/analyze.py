@@ -1,7 +1,7 @@
 """The analysis of one device: experiments, where the milliseconds go, a record and a page in a folder of its own."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.devices import DeviceOptions, open_device, resolve_clock
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import check_rounds
+from efficientformer.pipeline.analyze_settings import OUT, AnalysisSettings
 from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
 from efficientformer.report.analysis.page import FORMAT, RECORD_NAME, render_analysis
@@ -23,67 +25,58 @@ from efficientformer.run_dir import RunDir
 PARTIAL_DIR = "rounds"
 
 
-@dataclass(frozen=True)
-class AnalysisRequest:
-    """What to analyze: names of runtimes and networks, numbers of observations (none for all), and how to time."""
+def analyze(
+    settings: AnalysisSettings | None = None, /, *, out: Path | str = OUT, **given: Any
+) -> dict[str, Any]:
+    """Test the paper's four observations about latency (section 3) on a device; returns the record.
 
-    out: Path
-    runtimes: tuple[str, ...]
-    device: DeviceOptions
-    threads: int
-    clock: Clock | None
-    resolution: int
-    rounds: int
-    networks: tuple[str, ...]
-    observations: tuple[int, ...]
-    has_hotspots: bool = True
-
-    @property
-    def resolved_clock(self) -> Clock:
-        return resolve_clock(self.clock, self.device.device, self.runtimes, self.threads)
-
-
-def analyze(request: AnalysisRequest, console: RunConsole) -> tuple[dict[str, Any], Path]:
-    """Measure, judge and write; returns the record and the path of the page.
+    settings, given: `AnalysisSettings`, or its fields by name, which win.
+    out: folder of analysis.json and analysis.html.
 
     Finished rounds survive an interruption, and the same request goes on from them. Raises UsageError for a request
     that no runtime can serve, LatencyError for a measurement that fails.
     """
-    check_clock(request.resolved_clock, request.threads)
+    request, out, console = with_given(AnalysisSettings, settings, given), Path(out), RunConsole()
+    check_clock(request.latency_clock, request.threads)
     check_rounds(request.rounds)  # Before minutes go into preparing networks.
-    if len(set(request.runtimes)) < len(request.runtimes) or not request.runtimes:
+    if len(set(request.runtime)) < len(request.runtime) or not request.runtime:
         raise UsageError("Name each runtime once, and at least one: --runtime onnxruntime --runtime openvino.")
-    observations = plan_observations(request.resolution, request.networks, request.observations)
-    runtimes = [open_device(request.device, name, request.threads) for name in request.runtimes]
-    with RunDir(request.out).locked():
-        record = _measure(observations, runtimes, request, console)
-        write_record(request.out / RECORD_NAME, record)
-        _forget_rounds(request.out / PARTIAL_DIR)
+    observations = plan_observations(request.resolution, request.network, request.observation)
+    runtimes = [open_device(request, name, request.threads) for name in request.runtime]
+    with RunDir(out).locked():
+        record = _measure(observations, runtimes, request, out / PARTIAL_DIR, console)
+        write_record(out / RECORD_NAME, record)
+        _forget_rounds(out / PARTIAL_DIR)
         for row in record["failures"]:
             console.warn(f"{row['runtime']} cannot run {row['candidate']}: {row['reason']}")
-        return record, render_analysis(request.out)
+        render_analysis(out)
+    return record
 
 
 def _measure(
-    observations: Sequence[Observation], runtimes: Sequence[Runtime], request: AnalysisRequest, console: RunConsole
+    observations: Sequence[Observation],
+    runtimes: Sequence[Runtime],
+    request: AnalysisSettings,
+    partial_dir: Path,
+    console: RunConsole,
 ) -> dict[str, Any]:
-    console.phase("analyze", f"{len(observations)} observations on {', '.join(request.runtimes)}")
+    console.phase("analyze", f"{len(observations)} observations on {', '.join(request.runtime)}")
     with console.progress("measuring") as progress:
         findings = measure_observations(
             observations,
             runtimes,
-            clock=request.resolved_clock,
+            clock=request.latency_clock,
             rounds=request.rounds,
-            partial_dir=request.out / PARTIAL_DIR,
+            partial_dir=partial_dir,
             progress=progress,
         )
-    hotspots = _hotspots(runtimes, request, findings.failures, console) if request.has_hotspots else []
+    hotspots = _hotspots(runtimes, request, findings.failures, console) if request.hotspots else []
     return {
         "format": FORMAT,
         "resolution": request.resolution,
-        "device": request.device.device,
+        "device": request.device,
         "threads": request.threads,
-        "clock": request.resolved_clock,
+        "clock": request.latency_clock,
         "rounds": request.rounds,
         "runtimes": [runtime.describe() for runtime in runtimes],
         "claims": summarize_claims(findings.experiments, findings.differences),
@@ -95,7 +88,7 @@ def _measure(
 
 
 def _hotspots(
-    runtimes: Sequence[Runtime], request: AnalysisRequest, failures: list[dict[str, Any]], console: RunConsole
+    runtimes: Sequence[Runtime], request: AnalysisSettings, failures: list[dict[str, Any]], console: RunConsole
 ) -> list[dict[str, Any]]:
     """Rows of every runtime that can be profiled; what cannot joins the failures and costs no experiment."""
     rows: list[dict[str, Any]] = []

@@ -7,7 +7,7 @@ record is written the rounds are gone: the next call measures anew.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from efficientformer.analysis.comparison.compare import compare
 from efficientformer.analysis.comparison.compared_network import ComparedNetwork, check_file, prepare_network
@@ -25,7 +25,9 @@ from efficientformer.latency.clock import Clock, check_clock
 from efficientformer.latency.devices import LOCAL, DeviceOptions, open_device, resolve_clock
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import MIN_ROUNDS, check_rounds
+from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
 from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, file_digest, write_record
 from efficientformer.report.benchmark.page import FORMAT, RECORD_NAME, render_benchmark
@@ -37,63 +39,51 @@ GIB = 2**30
 MEMORY_SHARE = 0.8
 
 
-@dataclass(frozen=True)
-class BenchmarkRequest:
-    """What to compare; `words` are names and paths, and the networks of `suite` come first."""
-
-    words: tuple[str, ...] = ()
-    suite: str | None = None
-    runtimes: tuple[str, ...] = ("onnxruntime",)
-    threads: int = 1
-    clock: Clock | None = None
-    rounds: int = MIN_ROUNDS
-    resolution: int | None = None
-    reference: str | None = None
-    device: DeviceOptions = DeviceOptions()
-
-    @property
-    def resolved_clock(self) -> Clock:
-        return resolve_clock(self.clock, self.device.device, self.runtimes, self.threads)
-
-
 @dataclass
 class _Prepared:
     networks: list[ComparedNetwork] = field(default_factory=list)
     failed: list[tuple[NetworkSource, str]] = field(default_factory=list)
 
 
-def benchmark(request: BenchmarkRequest, out: Path, console: RunConsole) -> dict[str, Any]:
-    """Measure, write `benchmark.json` and `benchmark.html` into `out`, and return the record.
+def benchmark(
+    *models: str, settings: BenchmarkSettings | None = None, out: Path | str = OUT, **given: Any
+) -> dict[str, Any]:
+    """Measure any networks on any runtimes in the same rounds; returns the record.
+
+    models: names of ours or timm's, .onnx files, run directories; those of a suite come first.
+    settings, given: `BenchmarkSettings`, or its fields by name, which win.
+    out: folder of benchmark.json, benchmark.html and the exported networks.
 
     Raises UsageError for a request that cannot be carried out, LatencyError when nothing can be measured.
     """
-    check_rounds(request.rounds)
-    check_clock(request.resolved_clock, request.threads)
-    sources = _sources(request)
-    reference = _reference(request, sources)
+    settings, out, console = with_given(BenchmarkSettings, settings, given), Path(out), RunConsole()
+    check_rounds(settings.rounds)
+    check_clock(settings.latency_clock, settings.threads)
+    sources = _sources(models, settings)
+    reference = _reference(settings, sources)
     for source in sources:
         if source.kind == "onnx":
-            check_file(Path(source.target), request.resolution)
-    runtimes = [open_device(request.device, name, request.threads) for name in dict.fromkeys(request.runtimes)]
+            check_file(Path(source.target), settings.resolution)
+    runtimes = [open_device(settings, name, settings.threads) for name in dict.fromkeys(settings.runtime)]
     with RunDir(out).locked():
-        prepared = _prepare(sources, request, out / "networks", console)
-        _check_memory(prepared.networks, [runtime.name for runtime in runtimes], request.device.device)
+        prepared = _prepare(sources, settings, out / "networks", console)
+        _check_memory(prepared.networks, [runtime.name for runtime in runtimes], settings.device)
         partial_path = _partial_path(out, prepared.networks)
-        comparison = _compare(prepared.networks, runtimes, request, partial_path, console)
+        comparison = _compare(prepared.networks, runtimes, settings, partial_path, console)
         names = [runtime.name for runtime in runtimes]
         rows = network_rows(prepared.networks, names, comparison, reference)
         rows += [failed_row(source, names, reason) for source, reason in prepared.failed]
         order = [source.name for source in sources]
-        suite = find_suite(request.suite) if request.suite else None
+        suite = find_suite(settings.suite) if settings.suite else None
         record = {
             "format": FORMAT,
             "suite": suite and {"name": suite.name, "description": suite.description, "missing": suite.missing},
             "reference": reference,
-            "device": request.device.device,
+            "device": settings.device,
             "runtimes": [runtime.describe() for runtime in runtimes],
-            "threads": request.threads,
-            "clock": request.resolved_clock,
-            "rounds": request.rounds,
+            "threads": settings.threads,
+            "clock": settings.latency_clock,
+            "rounds": settings.rounds,
             "models": sorted(rows, key=lambda row: order.index(row["name"])),
             "comparisons": paper_comparisons(prepared.networks, names, comparison),
             "agreements": agreements(prepared.networks, names, comparison),
@@ -107,29 +97,29 @@ def benchmark(request: BenchmarkRequest, out: Path, console: RunConsole) -> dict
     return record
 
 
-def _sources(request: BenchmarkRequest) -> list[NetworkSource]:
-    if not request.words and request.suite is None:
+def _sources(models: Sequence[str], settings: BenchmarkSettings) -> list[NetworkSource]:
+    if not models and settings.suite is None:
         raise UsageError(f"Name networks to compare, or a --suite ({' or '.join(SUITES)}).")
-    names = find_suite(request.suite).titles if request.suite else {}
+    names = find_suite(settings.suite).titles if settings.suite else {}
     return [
         replace(source, title=known_title(source.name) or source.title)
-        for source in find_sources([*names, *request.words])
+        for source in find_sources([*names, *models])
     ]
 
 
-def _reference(request: BenchmarkRequest, sources: Sequence[NetworkSource]) -> str:
+def _reference(settings: BenchmarkSettings, sources: Sequence[NetworkSource]) -> str:
     """The network that ratios are to: the one asked for, else the suite's, else the first."""
-    if request.reference is None:
-        return find_suite(request.suite).reference if request.suite else sources[0].name
+    if settings.reference is None:
+        return find_suite(settings.suite).reference if settings.suite else sources[0].name
     for source in sources:
-        if request.reference in (source.name, source.title, source.target, source.name.partition(".")[0]):
+        if settings.reference in (source.name, source.title, source.target, source.name.partition(".")[0]):
             return source.name
     names = ", ".join(source.name for source in sources)
-    raise UsageError(f"--reference {request.reference} is not among the networks: {names}.")
+    raise UsageError(f"--reference {settings.reference} is not among the networks: {names}.")
 
 
 def _prepare(
-    sources: Sequence[NetworkSource], request: BenchmarkRequest, folder: Path, console: RunConsole
+    sources: Sequence[NetworkSource], settings: BenchmarkSettings, folder: Path, console: RunConsole
 ) -> _Prepared:
     """Build and export what is not in the folder yet; a network that cannot be is set aside with the reason."""
     prepared = _Prepared()
@@ -138,7 +128,7 @@ def _prepare(
         for index, source in enumerate(sources):
             progress(index, len(sources), source.title)
             try:
-                prepared.networks.append(prepare_network(source, request.resolution, folder))
+                prepared.networks.append(prepare_network(source, settings.resolution, folder))
             except LatencyError as error:
                 prepared.failed.append((source, str(error)))
                 console.warn(f"{source.title}: {error}")
@@ -178,7 +168,7 @@ def _partial_path(out: Path, networks: Sequence[ComparedNetwork]) -> Path:
 def _compare(
     networks: Sequence[ComparedNetwork],
     runtimes: Sequence[Runtime],
-    request: BenchmarkRequest,
+    settings: BenchmarkSettings,
     partial_path: Path,
     console: RunConsole,
 ):
@@ -187,8 +177,8 @@ def _compare(
         comparison = compare(
             networks,
             runtimes,
-            clock=request.resolved_clock,
-            rounds=request.rounds,
+            clock=settings.latency_clock,
+            rounds=settings.rounds,
             partial_path=partial_path,
             opening=opening,
             measuring=measuring,

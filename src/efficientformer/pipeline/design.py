@@ -12,7 +12,7 @@ from efficientformer.report.run.page import render_report
 MAX_ROUNDS = 3
 
 
-def design(workspace: Workspace) -> list[dict[str, Any]]:
+def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
     """From images and budgets to exported networks; returns one entry per budget (see `collect_result`).
 
     Whatever earlier runs left in the run directory is used as far as settings and inputs agree.

@@ -22,7 +22,7 @@ def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
     rivals = sorted((row for row in others if row["score"] is not None), key=lambda row: row["score"])
     return {
         "step": number,
-        "judge": trace["judge"],
+        "metric": trace["metric"],
         "why": _why(taken, rivals, unscored),
         "before": {name: before[name] for name in ("latency_ms", "accuracy")},
         "after": {name: step[name] for name in ("latency_ms", "accuracy")},

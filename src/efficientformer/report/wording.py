@@ -37,7 +37,7 @@ ACTIONS = {
 }
 
 
-JUDGES = {"likelihood": "likelihood", "top1": "top-1"}
+METRICS = {"likelihood": "likelihood", "top1": "top-1"}
 LIMITS = {"params_m": "M parameters", "macs_m": "M MACs", "file_mib": "MiB of file", "memory_mib": "MiB of memory"}
 
 

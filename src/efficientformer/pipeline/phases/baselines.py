@@ -117,7 +117,7 @@ def _compare(workspace: Workspace, table: LatencyTable) -> None:
         surrogate = fit_surrogate(workspace.space, search.accuracy)
         for entry in trace["budgets"]:
             rows.append(_budget_record(workspace, search, surrogate, entry, trace["num_evaluations"]))
-    write_record(workspace.run_dir.baselines, {"judge": scorer.metric, "budgets": rows, "provenance": provenance()})
+    write_record(workspace.run_dir.baselines, {"metric": scorer.metric, "budgets": rows, "provenance": provenance()})
 
 
 def _budget_record(

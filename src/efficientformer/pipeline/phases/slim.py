@@ -62,7 +62,7 @@ def descent_fingerprint(workspace: Workspace) -> str:
     """A descent goes on from its journal as long as these settings and inputs stay; budgets and limits may change."""
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
     steps = ("slim.actions", "slim.stride", "slim.lazy")
-    scoring = ("slim.images", "slim.bn_images", "slim.judge")
+    scoring = ("slim.images", "slim.bn_images", "slim.metric")
     inputs = file_digests(workspace, "table", "supernet_weights") | image_digests(workspace)
     return digest([chosen(workspace.settings, *scoring, *steps, *recovery, "seed"), inputs, __version__])
 
@@ -197,7 +197,7 @@ def _trace_record(metric: Metric, descent: Descent, aims: list[Aim]) -> dict[str
         )
     last_step = max(aim.step for aim in aims)
     return {
-        "judge": metric,
+        "metric": metric,
         "start": descent.start_record,
         "steps": descent.records[:last_step],
         "budgets": budgets,

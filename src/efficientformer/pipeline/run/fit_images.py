@@ -9,7 +9,7 @@ from torch import nn
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import steps_per_epoch, train_batches
 from efficientformer.data.transforms import train_transform
-from efficientformer.pipeline.run.settings import TrainingSettings
+from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
@@ -23,7 +23,7 @@ def fit_images(
     model: nn.Module,
     task: Task,
     images: ImageSplit,
-    settings: TrainingSettings,
+    settings: OptimizerSettings,
     *,
     title: str | None,
     checkpoint: CheckpointFile,

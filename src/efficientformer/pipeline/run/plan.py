@@ -64,14 +64,14 @@ SLIM = Phase(
 BASELINES = Phase(
     "baselines",
     "compares slimming with random, scaled, MACs-driven, evolved and provably best networks of equal latency",
-    settings=("baselines", "slim.actions", "slim.judge", "seed"),
+    settings=("baselines", "slim.actions", "slim.metric", "seed"),
     reads=(file("trace"), file("table"), file("supernet_weights"), IMAGES),
     writes=("baselines",),
 )
 RANK = Phase(
     "rank",
     "measures how well supernet scores rank networks against training each one from scratch",
-    settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.judge"),
+    settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric"),
     reads=(file("table"), file("supernet_weights"), IMAGES),
     writes=("rank",),
 )

@@ -1,123 +1,121 @@
-"""Where settings come from: presets are recipes written down as given values, and given values stand above them.
+"""Where settings come from: a recipe, and given values that stand above it.
 
 A setting comes from the command line, else from a YAML file, else from the run directory's memory, else from the
-preset. Unknown names and wrong types are refused.
+recipe, else from its default. Unknown names and wrong types are refused.
 """
 
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.settings import Settings
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {
-        "training_threads": 1,
-        "supernet": {"sampling": "even", "noise": "gumbel"},
-        "slim": {"bn_images": 0, "actions": "every", "polish": 64},
-        "verify": {"rounds": 200},
-    },
-    "standard": {
-        "resolution": 128,
-        "space": "standard",
-        "workers": 2,
-        "supernet": {"epochs": 40, "sampling": "even", "noise": "gumbel", "augmentation": "standard"},
-        "slim": {"bn_images": 0, "actions": "every", "stride": 0.1, "polish": 64},
-        "train": {
-            "epochs": 100,
-            "lr_warmup_epochs": 5.0,
-            "augmentation": "standard",
-            "mixup": 0.2,
-            "cutmix": 0.2,
-            "ema_decay": 0.999,
-            "evaluate_every": 10,
-        },
-    },
-    "imagenet": {
-        "resolution": 224,
-        "space": "imagenet",
-        "workers": 8,
-        "supernet": {"epochs": 300, "batch_size": 256, "lr": 1e-3, "lr_warmup_epochs": 5.0, "augmentation": "strong"},
-        "slim": {"images": 10000, "bn_images": 2048, "judge": "top1"},
-        "train": {
-            "epochs": 300,
-            "batch_size": 256,
-            "lr": 1e-3,
-            "lr_warmup_epochs": 5.0,
-            "augmentation": "strong",
-            "mixup": 0.8,
-            "cutmix": 1.0,
-            "ema_decay": 0.9999,
-            "evaluate_every": 10,
-        },
-    },
-    "fine_tune": {
-        "resolution": 224,
-        "space": "imagenet",
-        "workers": 2,
-        "train": {
-            "epochs": 20,
-            "lr": 5e-4,
-            "layer_decay": 0.75,
-            "frozen_epochs": 1.0,
-            "augmentation": "standard",
-            "ema_decay": 0.999,
-        },
-    },
-}
+Given = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
+RENAMED = {("slim", "judge"): "metric"}
+"""Settings of earlier versions that a run directory may remember, and their names now."""
 
 
-def merge_given(*layers: dict[str, Any]) -> dict[str, Any]:
+def preset_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("efficientformer") / "recipes"
+    names = [Path(file.name) for file in folder.iterdir()]
+    return sorted(name.stem for name in names if name.suffix == ".yaml")
+
+
+def read_recipe(preset: str) -> Given:
+    """Given values of a preset: the name of a recipe, or the path of a YAML file. Raises UsageError."""
+    if preset in preset_names():
+        text = (resources.files("efficientformer") / "recipes" / f"{preset}.yaml").read_text(encoding="utf-8")
+        return yaml.safe_load(text)
+    if not is_path(preset):
+        raise UsageError(
+            f"There is no preset {preset!r}; choose one of {', '.join(preset_names())}, or give the path of a recipe "
+            "such as mine.yaml."
+        )
+    recipe = read_yaml(Path(preset), "--preset")
+    if "preset" in recipe:
+        raise UsageError(f"--preset {preset} names a preset itself. Copy the values of that recipe instead.")
+    return recipe
+
+
+def is_path(preset: str) -> bool:
+    """Whether a preset is a file rather than the name of a recipe."""
+    return Path(preset).suffix in (".yaml", ".yml")
+
+
+def merge_given(*layers: Mapping[str, Any]) -> Given:
     """Given values of all layers, later layers winning."""
-    given: dict[str, Any] = {}
+    given: Given = {}
     for layer in layers:
         given = _merge(given, layer)
     return given
 
 
-def resolve_settings(given: dict[str, Any]) -> Settings:
-    """Given values on top of the preset they name.
+def resolve_settings(given: Mapping[str, Any]) -> Settings:
+    """Given values on top of the recipe they name.
 
     Without a preset, `quick` serves the shipped sample and `standard` a folder of images. Raises UsageError.
     """
     preset = given.get("preset") or ("standard" if given.get("data") else "quick")
-    if preset not in PRESETS:
-        raise UsageError(f"Unknown preset {preset!r}; choose one of {', '.join(PRESETS)}.")
-    values = _merge(PRESETS[preset], {**given, "preset": preset})
+    values = _merge(read_recipe(preset), {**given, "preset": preset})
     if preset == "quick" and values.get("data") and "resolution" not in values:
         values["resolution"] = 64
+    return check_settings(Settings, values)
+
+
+def check_settings(kind: type[Model], values: Mapping[str, Any]) -> Model:
+    """Settings of these values, defaults elsewhere. Raises UsageError that names each one that cannot be used."""
     try:
-        return Settings.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise UsageError(unusable(error)) from error
 
 
+def with_given(kind: type[Model], settings: Model | None, given: Mapping[str, Any]) -> Model:
+    """Settings and further ones by name, which win; what neither gives stays unset. Raises UsageError."""
+    known = settings.model_dump(exclude_unset=True, mode="json") if settings is not None else {}
+    return check_settings(kind, merge_given(known, given))
+
+
 def unusable(error: ValidationError) -> str:
-    """What is wrong with settings, each by its name as it is written in a file."""
+    """What is wrong with settings, each by its name in a YAML file."""
     problems = []
-    for found in error.errors():
-        name, message = ".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")
+    for problem in error.errors():
+        name, message = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
         problems.append(f"{name}: {message}" if name else message)
     return f"Settings that cannot be used: {'; '.join(problems)}."
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, option: str = "--config") -> Given:
     """Given values from a YAML file. Raises UsageError when it is not a mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"--config {path} does not exist.") from error
+        raise UsageError(f"{option} {path} does not exist.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"--config {path} is not readable YAML: {error}.") from error
+        raise UsageError(f"{option} {path} is not readable YAML: {error}.") from error
     if not isinstance(content, dict):
-        raise UsageError(f"--config {path} must hold names and values, such as 'train: {{epochs: 30}}'.")
+        raise UsageError(f"{option} {path} must hold names and values, such as 'train: {{epochs: 30}}'.")
     return content
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def with_names_of_today(given: Mapping[str, Any]) -> Given:
+    """What a run directory remembers, with settings under their present names."""
+    renamed = merge_given(given)
+    for (group, before), now in RENAMED.items():
+        values = renamed.get(group)
+        if isinstance(values, dict) and before in values:
+            renamed[group] = {now if name == before else name: value for name, value in values.items()}
+    return renamed
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Given:
     merged = dict(below)
     for name, value in above.items():
         nested = isinstance(value, dict) and isinstance(merged.get(name), dict)

@@ -1,22 +1,24 @@
-"""Every setting of a run, checked when it is made."""
+"""Every setting of a run, checked when it is made. The first sentence of a docstring is the help of its flag."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from efficientformer.data.augmentation import Augmentation
-from efficientformer.latency.devices import default_clock
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.devices import DeviceOptions, default_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
+from efficientformer.latency.timing.measurement import Percentile
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.scoring.score import Metric
 from efficientformer.search.supernet.mixing import ElasticWidth, Noise, Sampling
 from efficientformer.training.recipe import Precision
 
-PresetName = Literal["quick", "standard", "imagenet", "fine_tune"]
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
 
 
 class _Settings(BaseModel):
@@ -29,46 +31,54 @@ class TableSettings(_Settings):
     rounds: Annotated[int, Field(ge=2)] = 24
     """Interleaved timing rounds over all parts of the table."""
     max_error: PositiveFloat = 7.0
-    """Largest mean error, in percent on held-out networks, of a table that slimming may use."""
+    """Largest mean error (%) on unseen networks of a usable table."""
     allow_foreign: bool = False
-    """Use the table though it was measured on another device, runtime or version."""
+    """Use a table from another device, runtime or version."""
 
 
-class TrainingSettings(_Settings):
-    """What every training has to be told."""
+class OptimizerSettings(_Settings):
+    """What every training needs."""
 
     epochs: Positive
+    """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=2)] = 64
+    """Images per step."""
     lr: PositiveFloat = 2e-3
+    """Peak learning rate of AdamW."""
     weight_decay: NotNegative = 0.025
+    """Weight decay of AdamW."""
     lr_warmup_epochs: NotNegative = 1.0
+    """Epochs until the peak; a cosine follows."""
     label_smoothing: Share = 0.1
+    """Probability spread over the wrong classes."""
     augmentation: Augmentation = "light"
+    """Random changes of training images."""
     precision: Precision = "fp32"
-    """bf16: weights stay in single precision, most products are taken in bfloat16; for GPUs and CPUs that have it."""
+    """Precision of most products. bf16 is for GPUs and CPUs that have it; weights stay in single precision."""
 
 
-class SupernetSettings(TrainingSettings):
+class SupernetSettings(OptimizerSettings):
     """Training of the supernet of MetaPaths."""
 
     epochs: Positive = 8
+    """Passes over the training images."""
     alpha_lr: PositiveFloat = 1e-2
     """Peak learning rate of the path logits."""
     temperature: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.2)
-    """Gumbel-softmax temperature at the first and at the last step; geometric in between."""
+    """Gumbel-softmax temperature at the first and last step. It falls geometrically in between."""
     noise: Noise = "uniform"
-    """Added to the logits of paths. uniform: from 0 to 1 (the paper); where one path is sampled, one that lies far
-    behind is never drawn again. gumbel: of any size, which draws paths by their probabilities."""
+    """Noise added to the path logits. uniform: from 0 to 1 (the paper); with one sampled path, a path far behind is
+    never drawn again. gumbel: unbounded, draws paths by their probabilities."""
     sampling: Sampling = "soft"
-    """soft: every candidate, mixed (the paper). single: one path with a straight-through gradient, sampled by the noisy
-    logits. even: one path with that gradient, each drawn as often whatever the logits say; no noise, no temperature."""
+    """Which paths a step trains. soft: all, mixed by the noisy logits (the paper). single: one, drawn by the noisy
+    logits, with a straight-through gradient. even: one, each drawn equally often; no noise, no temperature."""
     elastic_width: ElasticWidth = "random"
-    """Widths that are trained, so that narrowed networks can be judged untrained. none: the largest (the paper).
-    random: every other step at random ones. sandwich: the largest, the smallest and random ones in every step."""
+    """Widths that are trained. none: the largest (the paper). random: random ones in every other step. sandwich: the
+    largest, the smallest and random ones in every step."""
     recompute: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
+    """Recompute activations in the backward pass to save memory. A step takes about a third longer."""
     held_out: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
-    """Share of the training images kept out of supernet training to judge subnets."""
+    """Share of the training images kept for scoring subnets."""
 
     @model_validator(mode="after")
     def _sampling_needs_noise(self) -> Self:
@@ -81,155 +91,154 @@ class SlimSettings(_Settings):
     """Latency-driven slimming."""
 
     images: Positive = 500
-    """Held-out images that judge a candidate (all, where there are fewer)."""
+    """Held-out images that score a candidate, at most."""
     bn_images: Annotated[int, Field(ge=0)] = 512
-    """Training images from which batch norm statistics are estimated again before a candidate is judged. 0: none, the
-    images that judge are normalized by their own statistics, in batches of up to 250; as good, and faster by as many
-    images. Where fewer than 50 judge, 512 training images are taken after all."""
-    judge: Metric = "likelihood"
-    """What a candidate's accuracy is. likelihood: the geometric mean of the probabilities that it gives to the right
-    classes. top1: the share of images that it gets right (the paper), which takes many more images to tell as much."""
+    """Training images that re-estimate batch norm. 0: the scoring images are normalized by their own statistics, in
+    batches of up to 250; equally good, and faster. With fewer than 50 scoring images, 512 training images are used."""
+    metric: Metric = "likelihood"
+    """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes. top1:
+    accuracy, as in the paper; needs many more images for the same precision."""
     actions: ActionSet = "paper"
-    """What a step may choose from. paper: the least important block, the first MB3D, the least important stage. every:
-    any block, the first MB3D, any stage. exchange: those, and channels of one stage for those of another."""
+    """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
+    any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""
     stride: Share = 0.0
-    """Share of the latency that an action of a step saves, where it can, and no more than the next budget asks for: a
-    stage goes on narrowing, further blocks go. 0: one block or 16 channels (the paper). Fewer networks are judged."""
+    """Smallest saving of a step, as a share of the latency. Steps never overshoot the next budget. 0: one block or 16
+    channels per step (the paper)."""
     lazy: bool = False
-    """Leave out of a step what cost more per millisecond, when last weighed, than the best of the step costs now."""
+    """Skip actions that cost more last time than the best costs now."""
     workers: Positive = 1
-    """Candidates of a step that are judged at the same time, each in a thread of its own."""
+    """Candidates that are scored at the same time."""
     recover_every: Annotated[int, Field(ge=0)] = 0
-    """Steps after which the network reached is trained for a while with the supernet's weights; 0 never (the paper)."""
+    """Train the network found every so many steps; 0: never (the paper)."""
     recover_steps: Positive = 50
-    """Training steps of such a recovery, with batch size, augmentation and weight decay of the supernet."""
+    """Training steps of such a recovery."""
     recover_lr: PositiveFloat = 2e-4
     """Peak learning rate of a recovery."""
     polish: Annotated[int, Field(ge=0)] = 0
-    """Mutants to be judged, in both directions, of a network that met its budget; the best takes its place."""
+    """Random small changes to try on each network that met its budget. The best replaces it. 0: off (the paper)."""
     trials: Annotated[int, Field(ge=0)] = 0
-    """Networks of each budget that are trained alone for a short while; the best takes the place of the one found. They
-    are the one found and, of random ones as slow, those of other depths that the supernet likes best."""
+    """Networks of each budget to train briefly; the best is kept. They are the one found and random ones of equal
+    latency and other depths, the best by the supernet."""
     trial_epochs: Positive = 2
-    """Epochs of such a training, from new weights, by the settings of `train`."""
+    """Epochs of such a training, from new weights."""
     headroom: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
-    """Share of a budget left free for the next measurement's noise."""
+    """Share of a budget left free for measurement noise."""
 
     @model_validator(mode="after")
     def _polishing_has_one_set_of_weights(self) -> Self:
         if self.polish and self.recover_every:
-            raise ValueError("recover_every changes the weights that polish judges by: it needs polish 0")
+            raise ValueError("recover_every changes the weights that polish scores with: it needs polish 0")
         return self
 
     @model_validator(mode="after")
-    def _lazy_steps_judge_one_by_one(self) -> Self:
+    def _lazy_steps_score_one_by_one(self) -> Self:
         if self.lazy and self.workers > 1:
-            raise ValueError("lazy judges the candidates of a step one after another: it needs workers 1")
+            raise ValueError("lazy scores the candidates of a step one after another: it needs workers 1")
         return self
 
 
 class BaselineSettings(_Settings):
-    """What slimming is held against, at the same latency."""
+    """What slimming is compared with, at the same latency."""
 
     random: Positive = 50
     """Random networks of each budget."""
     evolution: NotNegative = 10.0
-    """Evaluations of the evolution, as a multiple of those of slimming; 0 leaves it out."""
+    """Evaluations of the evolution, over those of slimming; 0: none."""
 
 
 class RankSettings(_Settings):
-    """How well the supernet ranks networks that are trained by themselves."""
+    """How well the supernet ranks networks that are trained from scratch."""
 
     networks: Annotated[int, Field(ge=3)] = 20
-    """Random networks that are trained."""
+    """Random networks to train."""
 
 
 class LimitSettings(_Settings):
-    """What a found network may take beside its latency; all of it has to hold."""
+    """Limits of a network in addition to its latency."""
 
     params_m: PositiveFloat | None = None
-    """Millions of parameters."""
+    """Most parameters, in millions."""
     macs_m: PositiveFloat | None = None
-    """Millions of multiply-accumulates."""
+    """Most multiply-accumulates, in millions."""
     file_mib: PositiveFloat | None = None
-    """Size of the exported file in MiB."""
+    """Largest exported file, in MiB."""
     memory_mib: PositiveFloat | None = None
-    """Memory that a process takes to open the exported file and run it once, in MiB."""
+    """Most memory of a process that runs the file once, in MiB."""
 
 
-class TrainSettings(TrainingSettings):
+class TrainSettings(OptimizerSettings):
     """Training of the networks that were found."""
 
     epochs: Positive = 10
+    """Passes over the training images."""
     mixup: NotNegative = 0.0
+    """Strength of mixup; 0: off."""
     cutmix: NotNegative = 0.0
+    """Strength of cutmix; 0: off."""
     ema_decay: Share = 0.99
+    """Decay of the moving average of the weights; 0: off."""
     drop_path_rate: Share = 0.0
+    """Probability that the last block is skipped in a step."""
     init: Literal["scratch", "supernet"] = "scratch"
-    """scratch: new weights (the paper). supernet: start from the supernet's."""
+    """Weights to start from: new ones (the paper) or the supernet's."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Learning rate of each layer as a share of that of the layer behind it, for weights that were trained before."""
+    """Learning rate of a layer over that of the layer behind it. For weights that were trained before."""
     frozen_epochs: NotNegative = 0.0
-    """Epochs at first that train the head alone."""
+    """First epochs that train the head alone."""
     evaluate_every: Positive = 2
-    """Epochs between scores in the training log."""
+    """Epochs between validation scores in the log."""
 
 
 class ExportSettings(_Settings):
     """Files of the trained networks."""
 
     autotune: bool = True
-    """Measure equivalent forms of a network on the device, and write the fastest; seconds for each network."""
+    """Measure equivalent forms of a network and write the fastest."""
     dynamic_batch: bool = False
-    """Files that take any number of images at a time, rather than one."""
+    """Write files that take any batch size rather than one image."""
 
 
 class VerifySettings(_Settings):
-    """Measuring of whole networks."""
+    """Measurement of the exported files."""
 
     rounds: Annotated[int, Field(ge=40)] = 100
-    """Interleaved timing rounds over the networks and the largest one."""
+    """Interleaved timing rounds over the exported files."""
 
 
-class Settings(_Settings):
+class Settings(DeviceOptions, _Settings):
     """One run, complete."""
 
-    preset: PresetName = "quick"
-    """quick suits images of 28 to 64 px, standard 96 to 160 px, imagenet is the paper's space at 224 px; fine_tune is
-    for train --init."""
+    preset: str = "quick"
+    """Recipe: quick, standard, imagenet, fine_tune, or a YAML file. quick suits images of 28 to 64 px, standard 96 to
+    160 px, imagenet is the paper's space at 224 px; fine_tune is for train --init."""
     data: str | None = None
-    """Folder of images; the shipped Fashion-MNIST sample when absent."""
+    """Folder of images; the shipped Fashion-MNIST sample by default."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    """Share of a single folder's images that becomes its validation part."""
+    """Share of the images for validation, where no split is given."""
     resolution: Annotated[int, Field(ge=16, le=1024)] = 28
+    """Size of the network's input, in pixels."""
     space: Literal["quick", "standard", "imagenet"] = "quick"
-    budget: tuple[str, ...] = ("40%", "25%")
-    percentile: Literal["p50", "p90"] = "p50"
-    """What has to be within the budget: the median of the undisturbed samples, or the 90th percentile of all."""
+    """Search space."""
+    budget: Texts = ("40%", "25%")
+    """Latency budget: 8ms, 800us, or 40% of the largest network; repeatable."""
+    percentile: Percentile = "p50"
+    """Latency that the budget is about. p50: median of the quiet samples. p90: 90th percentile of all samples."""
     runtime: RuntimeName = "onnxruntime"
-    """What runs the networks that are measured; some come with an extra: pip install "efficientformer[openvino]"."""
-    device: str = "local"
-    """Where they are measured: local, python:PATH (another environment), ssh:USER@HOST, adb or adb:SERIAL (a phone),
-    command:PROGRAM (any program that prints JSON); see docs/devices.md."""
-    device_program: str | None = None
-    """Where the runtime's benchmark program lies on a phone; its own name in /data/local/tmp by default."""
-    device_cores: str | None = None
-    """Cores of a phone that may be used, as a hexadecimal mask for taskset, such as f0."""
-    litert_python: str | None = None
-    """Python that has litert-torch, which makes the files for runtime litert; this one by default."""
+    """Runtime that is measured; some need an extra, see README."""
     threads: Positive = 1
-    clock: Literal["cpu", "wall"] | None = None
-    """cpu time of the one thread (default with one thread on a CPU that this program drives) or wall time."""
+    """Threads of the measured runtime."""
+    clock: Clock | None = None
+    """Clock of the measurement; cpu for one thread on a CPU by default, else wall."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of every random number."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that decode images; 0 decodes in the main process."""
+    """Processes that decode images; 0: the main process."""
     training_threads: Positive | None = None
-    """CPU threads that train and judge networks; all cores when absent. Small networks are fastest with one."""
+    """CPU threads for training and scoring; all cores by default."""
     training_device: str = "auto"
     """Where networks are trained: auto, cpu, cuda or mps."""
     supernet_from: str | None = None
-    """Run directory whose trained supernet serves this run as well, such as one for another device. Its settings hold
-    here too, where nothing else is said."""
+    """Run directory whose trained supernet this run takes over. Its settings hold where this run gives none."""
     table: TableSettings = TableSettings()
     supernet: SupernetSettings = SupernetSettings()
     slim: SlimSettings = SlimSettings()
@@ -243,9 +252,9 @@ class Settings(_Settings):
     @model_validator(mode="after")
     def _accelerators_have_their_own_clock(self) -> Self:
         if self.runtime in ACCELERATORS and (self.clock == "cpu" or self.threads != 1):
-            raise ValueError(f"runtime '{self.runtime}' computes beside the CPU: it takes clock 'wall' and one thread")
+            raise ValueError(f"runtime '{self.runtime}' does not compute on the CPU: use clock 'wall' and one thread")
         return self
 
     @property
-    def latency_clock(self) -> Literal["cpu", "wall"]:
+    def latency_clock(self) -> Clock:
         return self.clock or default_clock(self.device, [self.runtime], self.threads)

@@ -24,7 +24,7 @@ class CachedScorer:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self.metric: Metric = workspace.settings.slim.judge
+        self.metric: Metric = workspace.settings.slim.metric
         self._made: SupernetAccuracy | None = None
         self._lock = threading.Lock()
         about = [

@@ -54,7 +54,7 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
         return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
 
     bn_batches = [x_BCHW for x_BCHW, _ in batches(train, num_estimating, 128)] if num_estimating else []
-    return SupernetAccuracy(supernet, bn_batches, batches(held_out, num_judging, 250), settings.slim.judge)
+    return SupernetAccuracy(supernet, bn_batches, batches(held_out, num_judging, 250), settings.slim.metric)
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:

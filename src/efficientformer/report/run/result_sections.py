@@ -110,7 +110,7 @@ def slimming(run: Run) -> Content:
         "figures": slimming_figures.slimming(run),
         "rows": rows,
         "num_evaluations": trace.get("num_evaluations"),
-        "judge": wording.JUDGES[trace["judge"]],
+        "metric": wording.METRICS[trace["metric"]],
         "polished": list(_polished(trace)),
         "tried": list(_tried(trace)),
         "corrections": [{"step": None, "limit_ms": None, **row} for row in trace.get("corrections") or []],
@@ -149,7 +149,7 @@ def baselines(run: Run) -> Content:
         slimmed = {"name": "slimming", "latency_ms": row["latency_ms"], **row["slimmed"]}
         rivals = [slimmed, *row["baselines"], surrogate["optimum"]]
         budgets.append({**row, "rows": [_baseline_row(rival, slimmed["accuracy"]) for rival in rivals]})
-    return {"judge": wording.JUDGES[record["judge"]], "budgets": budgets, "notes": []}
+    return {"metric": wording.METRICS[record["metric"]], "budgets": budgets, "notes": []}
 
 
 def _baseline_row(row: Content, slimmed_accuracy: float) -> Content:

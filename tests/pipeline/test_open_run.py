@@ -2,8 +2,8 @@
 
 import pytest
 
-from efficientformer.cli.options import RunOptions, open_workspace
 from efficientformer.errors import UsageError
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -25,7 +25,7 @@ def config(photos, tmp_path, monkeypatch):
 def test_the_base_is_below_everything_and_the_data_of_a_config_names_the_run(config, photos):
     base = {"preset": "fine_tune", "train": {"epochs": 7, "lr": 1e-4}}
     flags = Settings.model_validate({"train": {"lr": 2e-4}})
-    with open_workspace(RunOptions(config=config), flags, base=base, suffix="-tuned") as workspace:
+    with open_run(RunRequest(flags, config=config, base=base, suffix="-tuned")) as workspace:
         assert workspace.run_dir.root.name == f"{photos.name}-tuned"
         settings = workspace.settings
     assert settings.preset == "fine_tune" and settings.resolution == 224
@@ -33,20 +33,19 @@ def test_the_base_is_below_everything_and_the_data_of_a_config_names_the_run(con
 
 
 def test_a_run_goes_on_with_what_it_was_told(config, tmp_path):
-    options = RunOptions(run_dir=tmp_path / "run", config=config)
-    with open_workspace(options, Settings.model_validate({"seed": 4})):
+    with open_run(RunRequest(Settings.model_validate({"seed": 4}), tmp_path / "run", config)):
         pass
-    with open_workspace(RunOptions(run_dir=tmp_path / "run"), Settings(), base={"seed": 9}) as workspace:
+    with open_run(RunRequest(run_dir=tmp_path / "run", base={"seed": 9})) as workspace:
         assert workspace.settings.seed == 4 and workspace.settings.train.epochs == 3
 
 
 def test_a_default_run_directory_of_other_images_is_not_taken(config, photos, tmp_path):
-    with open_workspace(RunOptions(config=config), Settings()):
+    with open_run(RunRequest(config=config)):
         pass
     elsewhere = tmp_path / "elsewhere" / photos.name
     elsewhere.mkdir(parents=True)
     with (
         pytest.raises(UsageError, match="Choose another --run-dir"),
-        open_workspace(RunOptions(), Settings(data=str(elsewhere))),
+        open_run(RunRequest(Settings(data=str(elsewhere)))),
     ):
         pass

@@ -1,0 +1,33 @@
+"""Settings of `analyze`. The docstring of a setting is the help of its flag. No torch."""
+
+from pathlib import Path
+
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.devices import DeviceOptions, default_clock
+
+OUT = Path("runs/analysis")
+
+
+class AnalysisSettings(DeviceOptions):
+    """What to analyze, where, and how to time it."""
+
+    runtime: tuple[str, ...] = ("onnxruntime",)
+    """Runtime to measure on; repeatable, all are timed in the same rounds."""
+    threads: int = 1
+    """Threads inside each operator."""
+    clock: Clock | None = None
+    """Clock of the measurement; cpu for one thread on a CPU by default, else wall."""
+    resolution: int = 224
+    """Size of the images in pixels, a multiple of 32."""
+    rounds: int = 60
+    """Interleaved timing rounds over all candidates of an observation, at least 40."""
+    network: tuple[str, ...] = ("efficientformer_l1", "efficientformer_l3")
+    """Published network to try the choices in; repeatable."""
+    observation: tuple[int, ...] = ()
+    """Number of an observation to try, 1 to 4; repeatable, all by default."""
+    hotspots: bool = True
+    """Break known networks down into classes of operators."""
+
+    @property
+    def latency_clock(self) -> Clock:
+        return self.clock or default_clock(self.device, self.runtime, self.threads)

@@ -1,0 +1,33 @@
+"""Settings of `benchmark`. The docstring of a setting is the help of its flag. No torch."""
+
+from pathlib import Path
+from typing import Literal
+
+from efficientformer.latency.clock import Clock
+from efficientformer.latency.devices import DeviceOptions, default_clock
+from efficientformer.latency.timing.measure_networks import MIN_ROUNDS
+
+OUT = Path("runs/benchmark")
+
+
+class BenchmarkSettings(DeviceOptions):
+    """What to compare, in addition to the networks named, and how to time it."""
+
+    suite: Literal["paper", "mobile"] | None = None
+    """Networks to compare first: those of the paper's Table 1, or mobile networks of today."""
+    runtime: tuple[str, ...] = ("onnxruntime",)
+    """Runtime to measure on; repeatable."""
+    threads: int = 1
+    """Threads of a call."""
+    clock: Clock | None = None
+    """Clock of the measurement; cpu for one thread on a CPU by default, else wall."""
+    rounds: int = MIN_ROUNDS
+    """Interleaved rounds, at least 40."""
+    resolution: int | None = None
+    """Input size in pixels of all networks that can take it; their own by default."""
+    reference: str | None = None
+    """Network that ratios are relative to; the suite's or the first by default."""
+
+    @property
+    def latency_clock(self) -> Clock:
+        return self.clock or default_clock(self.device, self.runtime, self.threads)

@@ -1,0 +1,96 @@
+"""Open a run: where its directory is, and how its settings come together."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efficientformer.errors import UsageError
+from efficientformer.pipeline.run.budget import parse_budgets
+from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.resolve_settings import (
+    Given,
+    is_path,
+    merge_given,
+    read_yaml,
+    resolve_settings,
+    with_names_of_today,
+)
+from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a verb is asked for: settings, and where the run lives.
+
+    settings: those given; where one is not set, it comes from elsewhere.
+    run_dir: where everything is written and resumed from; runs/NAME-OF-THE-DATA when absent.
+    config: a YAML file with further settings, below those given.
+    base: settings of the verb, below everything else that is given.
+    suffix: ends the name of a run directory that nobody named.
+    """
+
+    settings: Settings = Settings()
+    run_dir: Path | None = None
+    config: Path | None = None
+    base: Mapping[str, Any] | None = None
+    suffix: str = ""
+
+    def given(self) -> tuple[Given, Given, RunDir]:
+        """Values given by the person, those below what the run remembers, and the run directory."""
+        flags = self.settings.model_dump(exclude_unset=True, mode="json")
+        for name in ("data", "supernet_from"):
+            if flags.get(name):
+                flags[name] = _absolute(flags[name])
+        if is_path(flags.get("preset") or ""):
+            flags["preset"] = _absolute(flags["preset"])
+        given = merge_given(read_yaml(self.config) if self.config else {}, flags)
+        source = RunDir(Path(given["supernet_from"])) if given.get("supernet_from") else None
+        inherited = merge_given(self.base or {}, _remembered(source) if source else {})
+        directory = RunDir(self.run_dir or self._default_dir(merge_given(inherited, given)))
+        if source and directory.root.resolve() == source.root.resolve():
+            raise UsageError(f"{source.root} cannot take its own supernet. Choose another --run-dir for this run.")
+        return given, inherited, directory
+
+    def resolved(self) -> Settings:
+        """The settings that a verb would use, from what is on disk now. Raises UsageError."""
+        given, inherited, directory = self.given()
+        return resolve_settings(merge_given(inherited, _remembered(directory), given))
+
+    def _default_dir(self, given: Given) -> Path:
+        data = resolve_settings(given).data
+        return Path("runs") / f"{Path(data).name if data else 'fashion-mnist-mini'}{self.suffix}"
+
+
+@contextlib.contextmanager
+def open_run(request: RunRequest) -> Iterator[Workspace]:
+    """The run, locked for this process. Settings are those given, else of the YAML file, else what the run was given
+    before, else of the run whose supernet it takes, else of the request's base.
+
+    Raises UsageError for settings that cannot be used and a directory that another process or other images have.
+    """
+    given, inherited, directory = request.given()
+    # Of several processes that torchrun started, the first one keeps the directory.
+    is_first = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+    with directory.locked() if is_first else contextlib.nullcontext():
+        remembered = _remembered(directory)
+        if request.run_dir is None and remembered and remembered.get("data") != given.get("data"):
+            raise UsageError(f"{directory.root} holds a run on {remembered.get('data')}. Choose another --run-dir.")
+        given = merge_given(inherited, remembered, given)
+        resolved = resolve_settings(given)
+        parse_budgets(resolved.budget)
+        if is_first:
+            directory.remember_settings(given, resolved.model_dump(mode="json"))
+        yield Workspace(directory, resolved, RunConsole(quiet=not is_first))
+
+
+def _remembered(run_dir: RunDir) -> Given:
+    return with_names_of_today(run_dir.given_settings())
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

@@ -1,0 +1,199 @@
+"""The verbs of a run, from Python and from the command line: the same names, the same settings, the same records.
+
+Each takes `Settings`, or settings by name, or both: `design(data="photos", budget="8ms", train={"epochs": 30})`. What
+is not given comes from `config` (a YAML file), else from what the run was given before, else from the preset. `run_dir`
+is where everything is written and resumed from. All return what the phase recorded, and raise UsageError for settings
+that cannot be used and for phases that have to come first. Of several processes that torchrun started, only the first
+returns a record.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from efficientformer.errors import BudgetError, UsageError
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
+from efficientformer.pipeline.run.resolve_settings import with_given
+from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.records import read_record
+
+Record = Any
+"""What a phase recorded, as JSON values."""
+
+
+class BrokenPromiseError(BudgetError):
+    """A network was measured to be over its budget; `result` is what the verb would have returned."""
+
+    def __init__(self, message: str, result: Record) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def design(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> list[dict[str, Any]]:
+    """From images and latency budgets to exported networks that were measured to keep them.
+
+    Returns an entry for each budget: the network's files, its accuracy, its predicted and measured latency. Raises
+    BudgetError for a budget that no network of the search space meets, BrokenPromiseError where a measurement is over
+    its budget in the end.
+    """
+    from efficientformer.pipeline.design import run_phases
+
+    result = _run(RunRequest(with_given(Settings, settings, given), _path(run_dir), config), run_phases, lambda _, made: made)
+    if broken := [entry["budget"] for entry in result if not entry["kept"]]:
+        raise BrokenPromiseError(
+            f"The promise for {', '.join(broken)} could not be kept. Measure on a quieter machine, leave more room "
+            "with --slim.headroom 0.1, or ask for a larger budget; the same command goes on from here.",
+            result,
+        )
+    return result
+
+
+def table(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> Record:
+    """Measure the latency lookup table of the search space; returns it as table.json has it."""
+    from efficientformer.pipeline.phases import table as phase
+
+    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.table))
+
+
+def supernet(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> Record:
+    """Train the supernet of MetaPaths; needs the table, and returns the supernet's record."""
+    from efficientformer.pipeline.phases import supernet as phase
+
+    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.supernet_record))
+
+
+def slim(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> Record:
+    """Slim the supernet until every budget is met; needs the supernet, and returns the trace."""
+    from efficientformer.pipeline.phases import slim as phase
+
+    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.trace))
+
+
+def explain(
+    step: int, settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None
+) -> dict[str, Any]:
+    """Why a step of the finished descent took its action, and what else was weighed; nothing is run."""
+    from efficientformer.pipeline.explain import explain_step
+    from efficientformer.pipeline.run.plan import SLIM
+
+    with open_run(RunRequest(settings or Settings(), _path(run_dir), config)) as run:
+        return explain_step(read_record(SLIM.require(run, settings_only=True)[0]), step)
+
+
+def baselines(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> Record:
+    """Compare slimming with simpler search methods at equal latency; needs the trace of slimming."""
+    from efficientformer.pipeline.phases import baselines as phase
+
+    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.baselines))
+
+
+def rank(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> Record:
+    """Measure how well supernet scores rank networks; needs the supernet."""
+    from efficientformer.pipeline.phases import rank as phase
+
+    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.rank))
+
+
+def train(
+    settings: Settings | None = None,
+    /,
+    *,
+    init: str | None = None,
+    weights: Path | None = None,
+    run_dir: Path | str | None = None,
+    config: Path | None = None,
+    **given: Any,
+) -> Record:
+    """Train the networks that slimming found; or with `init` fine-tune one pretrained network, score and export it.
+
+    init: a published network, such as "efficientformer_l1", or the path of a weights.safetensors of a run.
+    weights: the published network's weights, in any naming; downloaded when absent.
+    """
+    asked = with_given(Settings, settings, given)
+    if init is None and weights is not None:
+        raise UsageError("--weights goes with --init NAME, the published network that they belong to.")
+    if init is None:
+        from efficientformer.pipeline.phases import train as phase
+
+        return _run(RunRequest(asked, _path(run_dir), config), phase.run, _network_records("train_record"))
+    from efficientformer.pipeline.phases import fine_tune
+
+    def read(run: Workspace, tuned: Any) -> Record:
+        if run.world.size > 1:  # scored and exported by the same command without torchrun
+            return None
+        return {**read_record(tuned.files.train_record), "top1": read_record(tuned.files.evaluation)["top1"]}
+
+    base, suffix = {"preset": "fine_tune"}, f"-{fine_tune.name_of(init)}"
+    request = RunRequest(asked, _path(run_dir), config, base, suffix)
+    return _run(request, lambda run: fine_tune.run(run, init, weights), read)
+
+
+def evaluate(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> list[Record]:
+    """Score the trained networks on the validation images; a record for each network."""
+    from efficientformer.pipeline.phases import evaluate as phase
+
+    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    return _run(request, phase.run, _network_records("evaluation"))
+
+
+def export(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> list[Record]:
+    """Write the trained networks as ONNX in deploy form, checked against PyTorch; a record for each network."""
+    from efficientformer.pipeline.phases import export as phase
+
+    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    return _run(request, phase.run, _network_records("export_record"))
+
+
+def verify(
+    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+) -> Record:
+    """Measure the exported files, interleaved with the largest network. Raises BrokenPromiseError."""
+    from efficientformer.pipeline.phases import verify as phase
+
+    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    kept, record = _run(request, phase.run, lambda run, kept: (kept, read_record(run.run_dir.verification)))
+    if not kept:
+        raise BrokenPromiseError(
+            "A promise is broken. Measure again on a quieter machine, or run 'efficientformer design' to slim on.",
+            record,
+        )
+    return record
+
+
+def _run(request: RunRequest, work: Callable[[Workspace], Any], read: Callable[[Workspace, Any], Record]) -> Record:
+    """Do the work in the run and read what it recorded, given what it returned."""
+    with open_run(request) as workspace:
+        made = work(workspace)
+        return read(workspace, made) if workspace.world.is_first else None
+
+
+def _network_records(name: str) -> Callable[[Workspace, Any], list[Record]]:
+    from efficientformer.pipeline.run.outputs import found_networks
+
+    return lambda run, _: [read_record(getattr(network.files, name)) for network in found_networks(run)]
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
