@@ -19,7 +19,7 @@ import torch
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import L1, build_architecture
-from efficientformer.export.onnx import export_onnx
+from efficientformer.exporting.onnx import export_onnx
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.timing.calm import MAX_REDONE_SHARE
 from efficientformer.latency.timing.measure_networks import Subject, measure_networks

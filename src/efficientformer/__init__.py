@@ -1,72 +1,59 @@
 """Vision transformers that meet a latency budget on the user's own device.
 
-The names below are the public interface; each is imported when it is first used, so importing the package is instant.
+The names imported below are the public interface. Type checkers follow these imports; Python skips them and imports
+each name when it is first used, so importing the package is instant.
 """
 
+import ast
 import importlib
+import inspect
+import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from efficientformer.arch.space import SearchSpace
-    from efficientformer.arch.spec import Architecture
-    from efficientformer.export.onnx import export_onnx
-    from efficientformer.latency.devices import open_runtime
-    from efficientformer.latency.tables.build import build_table
-    from efficientformer.latency.tables.table import LatencyTable
-    from efficientformer.latency.timing.measure_networks import Subject, measure_networks
-    from efficientformer.models.create import create_model
-    from efficientformer.models.deploy.fuse import fuse
-    from efficientformer.models.weights.load import load_network, load_weights
-    from efficientformer.search.slim import slim
-    from efficientformer.search.supernet.supernet import Supernet
-    from efficientformer.tasks.classification.scores import evaluate
-    from efficientformer.training.loop import fit
+    from efficientformer.arch.space import SearchSpace as SearchSpace
+    from efficientformer.arch.spec import Architecture as Architecture
+    from efficientformer.exporting.onnx import export_onnx as export_onnx
+    from efficientformer.latency.devices import open_runtime as open_runtime
+    from efficientformer.latency.tables.build import build_table as build_table
+    from efficientformer.latency.tables.table import LatencyTable as LatencyTable
+    from efficientformer.latency.timing.measure_networks import Subject as Subject
+    from efficientformer.latency.timing.measure_networks import measure_networks as measure_networks
+    from efficientformer.models.create import create_model as create_model
+    from efficientformer.models.deploy.fuse import fuse as fuse
+    from efficientformer.models.weights.load import load_network as load_network
+    from efficientformer.models.weights.load import load_weights as load_weights
+    from efficientformer.pipeline.analyze import analyze as analyze
+    from efficientformer.pipeline.benchmark import benchmark as benchmark
+    from efficientformer.pipeline.predict import predict as predict
+    from efficientformer.pipeline.run.settings import Settings as Settings
+    from efficientformer.pipeline.verbs import design as design
+    from efficientformer.pipeline.verbs import export as export
+    from efficientformer.pipeline.verbs import train as train
+    from efficientformer.search.slim import slim as slim
+    from efficientformer.search.supernet.supernet import Supernet as Supernet
+    from efficientformer.tasks.classification.scores import evaluate as evaluate
+    from efficientformer.training.loop import fit as fit
 
-_MODULES = {
-    "Architecture": "arch.spec",
-    "LatencyTable": "latency.tables.table",
-    "SearchSpace": "arch.space",
-    "Subject": "latency.timing.measure_networks",
-    "Supernet": "search.supernet.supernet",
-    "build_table": "latency.tables.build",
-    "create_model": "models.create",
-    "evaluate": "tasks.classification.scores",
-    "export_onnx": "export.onnx",
-    "fit": "training.loop",
-    "fuse": "models.deploy.fuse",
-    "load_network": "models.weights.load",
-    "load_weights": "models.weights.load",
-    "measure_networks": "latency.timing.measure_networks",
-    "open_runtime": "latency.devices",
-    "slim": "search.slim",
-}
-__all__ = [
-    "Architecture",
-    "LatencyTable",
-    "SearchSpace",
-    "Subject",
-    "Supernet",
-    "build_table",
-    "create_model",
-    "evaluate",
-    "export_onnx",
-    "fit",
-    "fuse",
-    "load_network",
-    "load_weights",
-    "measure_networks",
-    "open_runtime",
-    "slim",
-]
+
+@cache
+def _public_names() -> dict[str, str]:
+    """The module of each public name, read from the imports above."""
+    statements = ast.walk(ast.parse(inspect.getsource(sys.modules[__name__])))
+    imports = [statement for statement in statements if isinstance(statement, ast.ImportFrom)]
+    return {alias.name: str(found.module) for found in imports for alias in found.names if alias.asname}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name == "__all__":
+        return sorted(_public_names())
+    if name.startswith("_") or name not in _public_names():
         raise AttributeError(f"module 'efficientformer' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"efficientformer.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(_public_names()[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted([*globals(), *_public_names()])

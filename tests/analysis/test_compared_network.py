@@ -103,7 +103,7 @@ def test_trained_weights_of_ours_are_compared_with_their_own_output(kept, tmp_pa
 
 
 def compared_network_input() -> np.ndarray:
-    from efficientformer.export.files import input_sample
+    from efficientformer.exporting.files import input_sample
 
     return input_sample((1, 3, 64, 64))
 

@@ -10,7 +10,7 @@ from efficientformer.analysis.comparison.graph_cost import graph_cost
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.zoo import L1
 from efficientformer.errors import LatencyError
-from efficientformer.export.onnx import export_onnx
+from efficientformer.exporting.onnx import export_onnx
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse
 

@@ -10,9 +10,9 @@ from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import FFN, MB3D, Architecture, AttnFFN, Stage
 from efficientformer.arch.zoo import ZOO, build_architecture
 from efficientformer.errors import RecordError
-from efficientformer.export.files import input_sample
-from efficientformer.export.onnx import export_onnx, read_onnx_metadata
-from efficientformer.export.parity import onnx_parity
+from efficientformer.exporting.files import input_sample
+from efficientformer.exporting.onnx import export_onnx, read_onnx_metadata
+from efficientformer.exporting.parity import onnx_parity
 from efficientformer.latency.devices import open_runtime
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse

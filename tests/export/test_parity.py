@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from efficientformer.arch.zoo import build_architecture
-from efficientformer.export.onnx import export_onnx
-from efficientformer.export.parity import onnx_parity
+from efficientformer.exporting.onnx import export_onnx
+from efficientformer.exporting.parity import onnx_parity
 from efficientformer.models.create import create_model
 
 SMALL = build_architecture((8, 16, 24, 32), (1, 1, 1, 2), 1)

@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "records", "provenance", "run_dir", ""},
     {"arch"},
     {"models", "data"},
-    {"export", "tasks"},
+    {"exporting", "tasks"},
     {"latency", "training"},
     {"report", "search", "analysis"},
     {"pipeline"},

@@ -6,7 +6,7 @@ import torch
 
 from efficientformer.arch.space import QUICK
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.export.onnx import export_onnx
+from efficientformer.exporting.onnx import export_onnx
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.timing.measure_networks import Subject, measure_networks
 from efficientformer.latency.timing.measurement import Measurement, interval_holds

@@ -1,6 +1,5 @@
 """Verb `analyze`."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,9 +10,7 @@ from efficientformer.pipeline.analyze_settings import OUT, AnalysisSettings
 SettingsOption = Annotated[AnalysisSettings, Parameter(name="*", negative_iterable=())]
 
 
-def analyze(
-    *, settings: SettingsOption = AnalysisSettings(), out: OutOption = OUT, json: JsonOption = False
-) -> None:
+def analyze(*, settings: SettingsOption = AnalysisSettings(), out: OutOption = OUT, json: JsonOption = False) -> None:
     """Test the paper's four observations about latency on a device, and show where the milliseconds go.
 
     Patch embedding and a convolution stem, attention and pooling and the reshapes between them, batch norm and other
@@ -35,6 +32,7 @@ def analyze(
     """
     from efficientformer.pipeline.analyze import analyze as run_analysis
     from efficientformer.pipeline.analyze import summary_lines
+    from efficientformer.report.analysis.page import PAGE_NAME
 
     record = run_analysis(settings, out=out)
     if json:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from efficientformer.cli.options import JsonOption, print_json
-from efficientformer.errors import DataError, UsageError
 
 
 def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json: JsonOption = False) -> None:
@@ -27,27 +26,18 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
     """
     from rich.console import Console
 
-    from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
-    from efficientformer.tasks.classification.prediction import Predictor, find_images
+    from efficientformer.pipeline.predict import predict as run_prediction
 
-    if not model.is_file():
-        raise UsageError(
-            f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx."
-        )
-    files = [file for path in images for file in (find_images(path) if path.is_dir() else [path])]
-    predictions, skipped = Predictor(model).predict_files(files)
+    found = run_prediction(model, images, sheet=sheet)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    for file, reason in skipped:
+    for file, reason in found.skipped:
         errors.print(f"skipped {file}: {reason}", markup=False)
-    if not predictions:
-        raise DataError("None of the images could be read.")
     if sheet is not None:
-        draw_contact_sheet(predictions, sheet)
         errors.print(f"contact sheet: {sheet}", markup=False)
     if json:
-        print_json([prediction.to_json() for prediction in predictions])
+        print_json([prediction.to_json() for prediction in found.predictions])
         return
     output = Console(highlight=False, soft_wrap=True)
-    for prediction in predictions:
+    for prediction in found.predictions:
         scores = ", ".join(f"{n} {s:.1f} %" for n, s in zip(prediction.classes, prediction.scores, strict=True))
         output.print(f"{prediction.file}: {scores}", markup=False)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from efficientformer.export.formats.format import Format, written_file
-from efficientformer.export.formats.onnx import ONNX
+from efficientformer.exporting.formats.format import Format, written_file
+from efficientformer.exporting.formats.onnx import ONNX
 from efficientformer.provenance import machine
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from efficientformer.analysis.observations.conclusions import advise, summarize_
 from efficientformer.analysis.observations.measure import measure_observations
 from efficientformer.analysis.observations.plan import Observation, plan_observations
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.clock import Clock, check_clock
-from efficientformer.latency.devices import DeviceOptions, open_device, resolve_clock
+from efficientformer.latency.clock import check_clock
+from efficientformer.latency.devices import open_device
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.pipeline.analyze_settings import OUT, AnalysisSettings
@@ -25,9 +25,7 @@ from efficientformer.run_dir import RunDir
 PARTIAL_DIR = "rounds"
 
 
-def analyze(
-    settings: AnalysisSettings | None = None, /, *, out: Path | str = OUT, **given: Any
-) -> dict[str, Any]:
+def analyze(settings: AnalysisSettings | None = None, /, *, out: Path | str = OUT, **given: Any) -> dict[str, Any]:
     """Test the paper's four observations about latency (section 3) on a device; returns the record.
 
     settings, given: `AnalysisSettings`, or its fields by name, which win.

@@ -7,7 +7,7 @@ record is written the rounds are gone: the next call measures anew.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from efficientformer.analysis.comparison.compare import compare
 from efficientformer.analysis.comparison.compared_network import ComparedNetwork, check_file, prepare_network
@@ -21,10 +21,10 @@ from efficientformer.analysis.comparison.record import (
 )
 from efficientformer.analysis.comparison.suites import SUITES, find_suite, known_title
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.clock import Clock, check_clock
-from efficientformer.latency.devices import LOCAL, DeviceOptions, open_device, resolve_clock
+from efficientformer.latency.clock import check_clock
+from efficientformer.latency.devices import LOCAL, open_device
 from efficientformer.latency.runtime import Runtime
-from efficientformer.latency.timing.measure_networks import MIN_ROUNDS, check_rounds
+from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import with_given
@@ -102,8 +102,7 @@ def _sources(models: Sequence[str], settings: BenchmarkSettings) -> list[Network
         raise UsageError(f"Name networks to compare, or a --suite ({' or '.join(SUITES)}).")
     names = find_suite(settings.suite).titles if settings.suite else {}
     return [
-        replace(source, title=known_title(source.name) or source.title)
-        for source in find_sources([*names, *models])
+        replace(source, title=known_title(source.name) or source.title) for source in find_sources([*names, *models])
     ]
 
 

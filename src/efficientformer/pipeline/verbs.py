@@ -41,7 +41,9 @@ def design(
     """
     from efficientformer.pipeline.design import run_phases
 
-    result = _run(RunRequest(with_given(Settings, settings, given), _path(run_dir), config), run_phases, lambda _, made: made)
+    result = _run(
+        RunRequest(with_given(Settings, settings, given), _path(run_dir), config), run_phases, lambda _, made: made
+    )
     if broken := [entry["budget"] for entry in result if not entry["kept"]]:
         raise BrokenPromiseError(
             f"The promise for {', '.join(broken)} could not be kept. Measure on a quieter machine, leave more room "

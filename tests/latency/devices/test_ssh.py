@@ -12,7 +12,7 @@ import pytest
 from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.export.onnx import export_onnx
+from efficientformer.exporting.onnx import export_onnx
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.devices.ssh import ssh_transport
 from efficientformer.latency.prepared import Calls

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from efficientformer.arch.space import QUICK
-from efficientformer.export.onnx import export_onnx
+from efficientformer.exporting.onnx import export_onnx
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse
 

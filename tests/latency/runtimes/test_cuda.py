@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.export.files import input_sample
+from efficientformer.exporting.files import input_sample
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.cuda import require_cuda

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import input_sample
-from efficientformer.export.formats.litert import LiteRTConverter
+from efficientformer.exporting.files import input_sample
+from efficientformer.exporting.formats.litert import LiteRTConverter
 from efficientformer.latency.prepared import Calls
 
 from .conftest import SHAPE

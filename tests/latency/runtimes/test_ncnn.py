@@ -14,8 +14,8 @@ from torch import nn
 from efficientformer.arch.parts import Part, block_part, downsample_part, head_part, stem_part
 from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import input_sample
-from efficientformer.export.formats.ncnn import NcnnFormat
+from efficientformer.exporting.files import input_sample
+from efficientformer.exporting.formats.ncnn import NcnnFormat
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from efficientformer.export.onnx import export_onnx
+from efficientformer.exporting.onnx import export_onnx
 from efficientformer.latency.worker.connection import Transport
 from efficientformer.latency.worker.source import PYTHON_CODE
 

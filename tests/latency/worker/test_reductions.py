@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from efficientformer.export.formats.reductions import REDUCTIONS, reduce_over_two_axes
+from efficientformer.exporting.formats.reductions import REDUCTIONS, reduce_over_two_axes
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 
 SHAPE = (2, 3, 4, 5)

@@ -16,7 +16,7 @@ from torch import nn
 from efficientformer.analysis.comparison.network_source import NetworkSource
 from efficientformer.analysis.comparison.random_weights import randomize
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import input_sample
+from efficientformer.exporting.files import input_sample
 from efficientformer.latency.tables.preparation import same_weights
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse

@@ -24,8 +24,8 @@ from efficientformer.analysis.comparison.graph_cost import graph_cost
 from efficientformer.analysis.comparison.network_source import NetworkSource
 from efficientformer.analysis.comparison.published import PublishedTop1, timm_top1, zoo_top1
 from efficientformer.errors import LatencyError, RecordError
-from efficientformer.export.onnx import export_onnx
-from efficientformer.export.onnx_graph import declared_inputs, read_graph
+from efficientformer.exporting.onnx import export_onnx
+from efficientformer.exporting.onnx_graph import declared_inputs, read_graph
 from efficientformer.latency.runtimes import open_in_process
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, file_digest, read_record, write_record

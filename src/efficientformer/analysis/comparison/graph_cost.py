@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from efficientformer.export.onnx_graph import read_graph
+from efficientformer.exporting.onnx_graph import read_graph
 
 Shape = tuple[int, ...]
 UNCOUNTED = {"Einsum", "Attention", "MultiHeadAttention", "LSTM", "GRU", "RNN", "QLinearMatMul", "QLinearConv"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.export.formats.format import Format
+from efficientformer.exporting.formats.format import Format
 from efficientformer.latency.devices.model_files import ModelFiles
 from efficientformer.latency.devices.phone import FOLDER, Phone
 from efficientformer.latency.devices.phone_benchmarks import benchmark_of

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.export.formats.open import FORMAT_NAMES
+from efficientformer.exporting.formats.open import FORMAT_NAMES
 from efficientformer.latency.devices.model_files import ModelFiles
 from efficientformer.latency.devices.programs import StartedForEachSample, run_program
 from efficientformer.latency.prepared import Calls

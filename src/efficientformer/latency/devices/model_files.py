@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efficientformer.export.files import existing_file
-from efficientformer.export.formats.open import FormatName, open_format
+from efficientformer.exporting.files import existing_file
+from efficientformer.exporting.formats.open import FormatName, open_format
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.runtimes import usable
 from efficientformer.latency.worker.local import local_worker
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ModelFiles:
     """Model files in one format, kept in a temporary folder for as long as this object lives.
 
-    `litert_python` converts to LiteRT, see `export.formats.litert`. Raises LatencyError where a converter is not
+    `litert_python` converts to LiteRT, see `exporting.formats.litert`. Raises LatencyError where a converter is not
     installed.
     """
 

@@ -9,7 +9,7 @@ import re
 from typing import Any, Protocol
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.export.formats.open import FormatName
+from efficientformer.exporting.formats.open import FormatName
 from efficientformer.latency.prepared import Calls
 
 MS_PER_S = 1e3

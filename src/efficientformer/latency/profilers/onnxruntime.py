@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import input_sample
-from efficientformer.export.formats.format import written_file
-from efficientformer.export.formats.onnx import ONNX
+from efficientformer.exporting.files import input_sample
+from efficientformer.exporting.formats.format import written_file
+from efficientformer.exporting.formats.onnx import ONNX
 from efficientformer.latency.profilers.exported_graph import Executed, ExportedGraph
 from efficientformer.latency.profilers.profile import OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import input_sample
-from efficientformer.export.formats.format import written_file
-from efficientformer.export.formats.onnx import ONNX
+from efficientformer.exporting.files import input_sample
+from efficientformer.exporting.formats.format import written_file
+from efficientformer.exporting.formats.onnx import ONNX
 from efficientformer.latency.profilers.exported_graph import Executed, ExportedGraph
 from efficientformer.latency.profilers.kinds import family_of
 from efficientformer.latency.profilers.profile import OperatorTime, Profile

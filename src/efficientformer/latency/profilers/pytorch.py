@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from efficientformer.export.files import input_sample
+from efficientformer.exporting.files import input_sample
 from efficientformer.latency.profilers.profile import Operator, OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns
 from efficientformer.latency.runtimes.pytorch import PyTorch, inference

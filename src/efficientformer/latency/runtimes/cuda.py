@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.export.files import input_sample
+from efficientformer.exporting.files import input_sample
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtime import InThisProcess

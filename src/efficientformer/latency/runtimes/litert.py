@@ -8,9 +8,9 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import check_only_input, existing_file, input_sample
-from efficientformer.export.formats.format import Format
-from efficientformer.export.formats.open import open_format
+from efficientformer.exporting.files import check_only_input, existing_file, input_sample
+from efficientformer.exporting.formats.format import Format
+from efficientformer.exporting.formats.open import open_format
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
 
@@ -20,7 +20,7 @@ DELEGATE = "XNNPACK"
 class LiteRT(OpensFiles, InThisProcess):
     """`threads` threads; files for it are made by the Python at `converter_python`, or by this one.
 
-    See `export.formats.litert` for what a Python that converts needs.
+    See `exporting.formats.litert` for what a Python that converts needs.
     """
 
     name = "litert"

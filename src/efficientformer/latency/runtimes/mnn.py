@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import check_only_input, existing_file, input_sample
+from efficientformer.exporting.files import check_only_input, existing_file, input_sample
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
 

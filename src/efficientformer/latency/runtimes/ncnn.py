@@ -1,6 +1,6 @@
 """ncnn on the CPU, in single precision. It crashes on graphs that it cannot run, so it is used in workers only.
 
-Opens what `export.formats.ncnn` makes of an ONNX file. Its arrays have no batch axis: it runs one image at a time.
+Opens what `exporting.formats.ncnn` makes of an ONNX file. Its arrays have no batch axis: it runs one image at a time.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from ncnn import Mat, Net  # pyright: ignore[reportAttributeAccessIssue] (names of its extension module)
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import check_only_input, existing_file, input_sample
+from efficientformer.exporting.files import check_only_input, existing_file, input_sample
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess
 

@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import check_only_input, existing_file, in_one_line, input_sample
+from efficientformer.exporting.files import check_only_input, existing_file, in_one_line, input_sample
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
 

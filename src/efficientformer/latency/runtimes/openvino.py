@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import check_only_input, existing_file, in_one_line, input_sample
+from efficientformer.exporting.files import check_only_input, existing_file, in_one_line, input_sample
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
 

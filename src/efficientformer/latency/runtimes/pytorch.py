@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import input_sample
+from efficientformer.exporting.files import input_sample
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess
 

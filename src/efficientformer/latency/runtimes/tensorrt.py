@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import check_only_input, existing_file, input_sample
+from efficientformer.exporting.files import check_only_input, existing_file, input_sample
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
 from efficientformer.latency.runtimes.cuda import OnDevice, require_cuda
 

@@ -15,7 +15,7 @@ import torch._inductor.config
 from torch import nn
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import input_sample
+from efficientformer.exporting.files import input_sample
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess
 from efficientformer.latency.runtimes.pytorch import inference, no_files

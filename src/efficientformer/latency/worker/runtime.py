@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.export.files import existing_file
-from efficientformer.export.formats.open import format_of
+from efficientformer.exporting.files import existing_file
+from efficientformer.exporting.formats.open import format_of
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.worker.connection import Connection, Transport, WorkerDiedError
@@ -61,9 +61,9 @@ class WorkerNetwork:
 class WorkerRuntime:
     """The runtime called `name`, with `threads` threads, where `transport` leads.
 
-    `converter_python` makes files for LiteRT, see `export.formats.litert`. A lost worker is replaced after the pauses
-    given. Raises UsageError for a runtime that needs PyTorch, LatencyError for a worker that does not start, whose
-    Python is too old or lacks the runtime's package.
+    `converter_python` makes files for LiteRT, see `exporting.formats.litert`. A lost worker is replaced after the
+    pauses given. Raises UsageError for a runtime that needs PyTorch, LatencyError for a worker that does not start,
+    whose Python is too old or lacks the runtime's package.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2]
 ROOT_MODULES = ("__init__.py", "errors.py", "provenance.py", "records.py")
-FOLDERS = ("export", "latency")
+FOLDERS = ("exporting", "latency")
 # Read by every shell alike, whatever its rules of quoting: no quotes, no line breaks.
 PYTHON_CODE = "import sys;exec(sys.stdin.buffer.readline())"
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from efficientformer.data.loader import eval_batches, steps_per_epoch
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import EfficientFormerError
-from efficientformer.export.onnx import export_onnx
-from efficientformer.export.parity import onnx_parity
+from efficientformer.exporting.onnx import export_onnx
+from efficientformer.exporting.parity import onnx_parity
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_network, save_weights

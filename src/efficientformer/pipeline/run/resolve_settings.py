@@ -88,6 +88,8 @@ def unusable(error: ValidationError) -> str:
     problems = []
     for problem in error.errors():
         name, message = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "literal_error":
+            message += f", not {problem['input']!r}"
         problems.append(f"{name}: {message}" if name else message)
     return f"Settings that cannot be used: {'; '.join(problems)}."
 

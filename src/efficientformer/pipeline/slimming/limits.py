@@ -12,8 +12,8 @@ from efficientformer.arch.cost import network_cost, weights_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError, UsageError
-from efficientformer.export.formats.format import written_file
-from efficientformer.export.formats.onnx import ONNX
+from efficientformer.exporting.formats.format import written_file
+from efficientformer.exporting.formats.onnx import ONNX
 from efficientformer.latency.devices import LOCAL, DeviceOptions, open_device
 from efficientformer.latency.tables.preparation import untrained_network
 from efficientformer.latency.worker.packages import PACKAGES

@@ -16,7 +16,7 @@ class OnnxFormat:
     options: Mapping[str, Any] = MappingProxyType({})
 
     def write(self, module: "nn.Module", input_shape: tuple[int, ...], folder: Path) -> Path:
-        from efficientformer.export.onnx import write_onnx
+        from efficientformer.exporting.onnx import write_onnx
 
         path = folder / "network.onnx"
         write_onnx(module, input_shape, path)

@@ -2,8 +2,8 @@
 
 from typing import Literal, get_args
 
-from efficientformer.export.formats.format import Format
-from efficientformer.export.formats.onnx import ONNX
+from efficientformer.exporting.formats.format import Format
+from efficientformer.exporting.formats.onnx import ONNX
 
 FormatName = Literal["onnx", "tflite", "ncnn"]
 FORMAT_NAMES: tuple[FormatName, ...] = get_args(FormatName)
@@ -19,11 +19,11 @@ def open_format(name: FormatName, converter_python: str | None = None) -> Format
         case "onnx":
             return ONNX
         case "tflite":
-            from efficientformer.export.formats.litert import LiteRTFormat
+            from efficientformer.exporting.formats.litert import LiteRTFormat
 
             return LiteRTFormat(converter_python)
         case "ncnn":
-            from efficientformer.export.formats.ncnn import NcnnFormat
+            from efficientformer.exporting.formats.ncnn import NcnnFormat
 
             return NcnnFormat()
 

@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.files import check_only_input, input_sample
-from efficientformer.export.formats.onnx import OnnxFormat
-from efficientformer.export.formats.reductions import reduce_over_two_axes
-from efficientformer.export.onnx_graph import declared_inputs, read_graph
+from efficientformer.exporting.files import check_only_input, input_sample
+from efficientformer.exporting.formats.onnx import OnnxFormat
+from efficientformer.exporting.formats.reductions import reduce_over_two_axes
+from efficientformer.exporting.onnx_graph import declared_inputs, read_graph
 
 TIMEOUT_S = 900.0
 NUM_LAST_LINES = 4
@@ -60,7 +60,7 @@ class NcnnFormat(OnnxFormat):
         return folder / lowered.name
 
     def check(self, path: Path, input_shape: tuple[int, ...], output: np.ndarray) -> None:
-        from efficientformer.export.parity import onnx_output
+        from efficientformer.exporting.parity import onnx_output
 
         expected = onnx_output(path, input_sample(input_shape))
         if output.size != expected.size:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efficientformer.errors import LatencyError
-from efficientformer.export.formats.onnx import OnnxFormat
+from efficientformer.exporting.formats.onnx import OnnxFormat
 from efficientformer.records import atomic_path
 
 if TYPE_CHECKING:
