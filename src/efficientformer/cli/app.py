@@ -14,6 +14,7 @@ from efficientformer.cli.benchmark import benchmark
 from efficientformer.cli.design import design
 from efficientformer.cli.evaluate import evaluate
 from efficientformer.cli.export import export
+from efficientformer.cli.help import print_help
 from efficientformer.cli.predict import predict
 from efficientformer.cli.rank import rank
 from efficientformer.cli.report import report
@@ -64,6 +65,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not arguments or set(arguments) & set(app.help_flags):
+        print_help(app, arguments)
+        return 0
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

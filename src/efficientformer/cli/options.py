@@ -18,11 +18,11 @@ class RunOptions:
     """Options of every verb of a run that are no settings."""
 
     run_dir: Annotated[Path | None, Parameter(name=("--run-dir", "--out"))] = None
-    """Where everything is written and resumed from; runs/NAME-OF-THE-DATA by default."""
+    """Folder of the run; runs/DATA by default. It is written there, and resumes from there."""
     config: Annotated[Path | None, Parameter(name="--config")] = None
-    """YAML file with settings, such as 'train: {epochs: 30}'; flags win over it."""
+    """YAML file with settings. Such as 'train: {epochs: 30}'; flags win over it."""
     json: Annotated[bool, Parameter(name="--json", negative=())] = False
-    """End with one JSON document on standard output."""
+    """End with one JSON document on stdout."""
 
     @property
     def place(self) -> dict[str, Path | None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import BudgetError, UsageError
-from efficientformer.pipeline.run.open_run import RunRequest, open_run
+from efficientformer.pipeline.run.open_run import FINE_TUNE_BASE, RunRequest, open_run
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
@@ -143,8 +143,7 @@ def train(
             return None
         return {**read_record(tuned.files.train_record), "top1": read_record(tuned.files.evaluation)["top1"]}
 
-    base, suffix = {"preset": "fine_tune"}, f"-{fine_tune.name_of(init)}"
-    request = RunRequest(asked, _path(run_dir), config, base, suffix)
+    request = RunRequest(asked, _path(run_dir), config, FINE_TUNE_BASE, f"-{fine_tune.name_of(init)}")
     return _run(request, lambda run: fine_tune.run(run, init, weights), read)
 
 

@@ -32,14 +32,14 @@ class DeviceOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: str = LOCAL
-    """Where networks are timed: local, python:PATH (another environment), ssh:USER@HOST, adb or adb:SERIAL (a phone),
-    command:PROGRAM (any program that prints JSON); see docs/devices.md."""
+    """local, python:PATH, ssh:USER@HOST, adb or command:PROGRAM. See docs/devices.md: where networks are timed. python is
+    another environment here, adb or adb:SERIAL a phone, command any program that prints JSON."""
     device_program: str | None = None
-    """Path of the runtime's benchmark program on the phone; its usual name in /data/local/tmp by default."""
+    """Benchmark program on the phone. By default its usual name in /data/local/tmp."""
     device_cores: str | None = None
-    """Cores of the phone to use, as a hexadecimal mask for taskset, such as f0."""
+    """Cores of the phone, as a mask such as f0. For taskset, in hexadecimal."""
     litert_python: str | None = None
-    """Python that has litert-torch, which makes the files for runtime litert; this one by default."""
+    """Python with litert-torch, if not this one. It makes the files for runtime litert."""
 
 
 def open_runtime(name: str, threads: int = 1) -> Runtime:

@@ -22,6 +22,9 @@ from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
 
+FINE_TUNE_BASE: Mapping[str, Any] = {"preset": "fine_tune"}
+"""What `train --init` begins with."""
+
 
 @dataclass(frozen=True)
 class RunRequest:

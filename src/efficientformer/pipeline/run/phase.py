@@ -12,6 +12,7 @@ from typing import Any
 
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.run_network import RunNetwork
+from efficientformer.pipeline.run.settings import leaves
 from efficientformer.pipeline.run.stamps import Stamp, chosen, is_up_to_date, read_stamp, run_stamped, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
 
@@ -54,6 +55,12 @@ class Phase:
     uses: tuple[str, ...] = ()
     each_network: bool = False
     is_shared: bool = False
+
+    @property
+    def shown_settings(self) -> set[str]:
+        """Every setting that the phase reads, by dotted name: what its verb shows in `--help`."""
+        names = [*self.settings, *self.uses, *(name for source in self.reads for name in source.settings)]
+        return {leaf for name in names for leaf in leaves(name)}
 
     def outputs(self, workspace: Workspace, network: RunNetwork | None = None) -> list[Path]:
         files = workspace.run_dir if network is None else network.files

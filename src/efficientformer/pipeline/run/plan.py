@@ -7,8 +7,10 @@ from efficientformer.latency.tables.table import FORMAT
 from efficientformer.pipeline.run.inputs import (
     CORRECTIONS,
     DEVICE,
+    DEVICE_SETTINGS,
     EXPORTED_FILES,
     FOUND,
+    IMAGE_SETTINGS,
     IMAGES,
     METADATA,
     START,
@@ -20,6 +22,10 @@ from efficientformer.pipeline.run.inputs import (
 from efficientformer.pipeline.run.phase import Phase
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
+
+TRAINING_MACHINE = ("workers", "training_threads", "training_device")
+TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
+SCORING = ("slim.images", "slim.bn_images", "slim.metric", "supernet.held_out")
 
 
 def _clock(workspace: Workspace) -> Mapping[str, Any]:
@@ -43,6 +49,7 @@ TABLE = Phase(
     derived=_table_facts,
     reads=(TABLE_DEVICE,),
     writes=("table",),
+    uses=(*IMAGE_SETTINGS, "table.max_error"),
 )
 SUPERNET = Phase(
     "supernet",
@@ -50,6 +57,7 @@ SUPERNET = Phase(
     settings=("space", "resolution", "seed", "supernet"),
     reads=(IMAGES,),
     writes=("supernet_weights", "supernet_record"),
+    uses=("budget", "percentile", "slim.headroom", *SCORING, "supernet_from", *TABLE_CHECK, *TRAINING_MACHINE),
     is_shared=True,
 )
 SLIM = Phase(
@@ -60,6 +68,7 @@ SLIM = Phase(
     derived=_trial_settings,
     reads=(file("table"), file("supernet_weights"), IMAGES, CORRECTIONS),
     writes=("trace",),
+    uses=("space", "resolution", "supernet.held_out", "verify.rounds", *TABLE_CHECK, *TRAINING_MACHINE),
 )
 BASELINES = Phase(
     "baselines",
@@ -67,6 +76,7 @@ BASELINES = Phase(
     settings=("baselines", "slim.actions", "slim.metric", "seed"),
     reads=(file("trace"), file("table"), file("supernet_weights"), IMAGES),
     writes=("baselines",),
+    uses=("space", "resolution", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
 )
 RANK = Phase(
     "rank",
@@ -74,6 +84,7 @@ RANK = Phase(
     settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric"),
     reads=(file("table"), file("supernet_weights"), IMAGES),
     writes=("rank",),
+    uses=("space", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
 )
 TRAIN = Phase(
     "train",
@@ -82,6 +93,7 @@ TRAIN = Phase(
     settings=("resolution", "seed", "train"),
     reads=(IMAGES, START),
     writes=("weights", "train_record", "architecture"),
+    uses=TRAINING_MACHINE,
     each_network=True,
     is_shared=True,
 )
@@ -91,6 +103,7 @@ FINE_TUNE = Phase(
     settings=TRAIN.settings,
     reads=TRAIN.reads,
     writes=TRAIN.writes,
+    uses=TRAIN.uses,
     each_network=True,
     is_shared=True,
 )
@@ -100,6 +113,7 @@ EVALUATE = Phase(
     settings=("resolution",),
     reads=(IMAGES, network_file("weights")),
     writes=("evaluation",),
+    uses=TRAINING_MACHINE,
     each_network=True,
 )
 EXPORT = Phase(
@@ -118,5 +132,6 @@ VERIFY = Phase(
     derived=_clock,
     reads=(EXPORTED_FILES, DEVICE, FOUND),
     writes=("verification",),
+    uses=("space", *IMAGE_SETTINGS),
 )
 PHASES = (TABLE, SUPERNET, SLIM, BASELINES, RANK, TRAIN, EVALUATE, EXPORT, VERIFY)

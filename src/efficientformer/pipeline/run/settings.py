@@ -29,11 +29,11 @@ class TableSettings(_Settings):
     """The latency lookup table."""
 
     rounds: Annotated[int, Field(ge=2)] = 24
-    """Interleaved timing rounds over all parts of the table."""
+    """Timing rounds over all parts of the table."""
     max_error: PositiveFloat = 7.0
-    """Largest mean error (%) on unseen networks of a usable table."""
+    """Largest mean error of a usable table, in %. It is measured on networks that the table has not seen."""
     allow_foreign: bool = False
-    """Use a table from another device, runtime or version."""
+    """Use a table from another device or runtime. Or another version."""
 
 
 class OptimizerSettings(_Settings):
@@ -50,9 +50,9 @@ class OptimizerSettings(_Settings):
     lr_warmup_epochs: NotNegative = 1.0
     """Epochs until the peak; a cosine follows."""
     label_smoothing: Share = 0.1
-    """Probability spread over the wrong classes."""
+    """Probability for the other classes."""
     augmentation: Augmentation = "light"
-    """Random changes of training images."""
+    """Image augmentation."""
     precision: Precision = "fp32"
     """Precision of most products. bf16 is for GPUs and CPUs that have it; weights stay in single precision."""
 
@@ -65,7 +65,7 @@ class SupernetSettings(OptimizerSettings):
     alpha_lr: PositiveFloat = 1e-2
     """Peak learning rate of the path logits."""
     temperature: tuple[PositiveFloat, PositiveFloat] = (1.0, 0.2)
-    """Gumbel-softmax temperature at the first and last step. It falls geometrically in between."""
+    """First and last softmax temperature. It falls geometrically in between."""
     noise: Noise = "uniform"
     """Noise added to the path logits. uniform: from 0 to 1 (the paper); with one sampled path, a path far behind is
     never drawn again. gumbel: unbounded, draws paths by their probabilities."""
@@ -76,9 +76,9 @@ class SupernetSettings(OptimizerSettings):
     """Widths that are trained. none: the largest (the paper). random: random ones in every other step. sandwich: the
     largest, the smallest and random ones in every step."""
     recompute: bool = False
-    """Recompute activations in the backward pass to save memory. A step takes about a third longer."""
+    """Save memory by computing activations twice. A step takes about a third longer."""
     held_out: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
-    """Share of the training images kept for scoring subnets."""
+    """Share of images kept for scoring subnets."""
 
     @model_validator(mode="after")
     def _sampling_needs_noise(self) -> Self:
@@ -91,9 +91,9 @@ class SlimSettings(_Settings):
     """Latency-driven slimming."""
 
     images: Positive = 500
-    """Held-out images that score a candidate, at most."""
+    """Most held-out images that score a candidate."""
     bn_images: Annotated[int, Field(ge=0)] = 512
-    """Training images that re-estimate batch norm. 0: the scoring images are normalized by their own statistics, in
+    """Images that re-estimate batch norm. 0: the scoring images are normalized by their own statistics, in
     batches of up to 250; equally good, and faster. With fewer than 50 scoring images, 512 training images are used."""
     metric: Metric = "likelihood"
     """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes. top1:
@@ -102,27 +102,27 @@ class SlimSettings(_Settings):
     """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""
     stride: Share = 0.0
-    """Smallest saving of a step, as a share of the latency. Steps never overshoot the next budget. 0: one block or 16
+    """Smallest saving of a step, a share of latency. Steps never overshoot the next budget. 0: one block or 16
     channels per step (the paper)."""
     lazy: bool = False
-    """Skip actions that cost more last time than the best costs now."""
+    """Skip actions that cost more before. More than the best of the step costs now."""
     workers: Positive = 1
     """Candidates that are scored at the same time."""
     recover_every: Annotated[int, Field(ge=0)] = 0
-    """Train the network found every so many steps; 0: never (the paper)."""
+    """Steps between recovery trainings; 0: none. The paper has none."""
     recover_steps: Positive = 50
-    """Training steps of such a recovery."""
+    """Training steps of a recovery."""
     recover_lr: PositiveFloat = 2e-4
     """Peak learning rate of a recovery."""
     polish: Annotated[int, Field(ge=0)] = 0
-    """Random small changes to try on each network that met its budget. The best replaces it. 0: off (the paper)."""
+    """Small changes to try on a network found. They are random, and the best replaces it. 0: off (the paper)."""
     trials: Annotated[int, Field(ge=0)] = 0
-    """Networks of each budget to train briefly; the best is kept. They are the one found and random ones of equal
+    """Networks per budget to train briefly. The best is kept. They are the one found and random ones of equal
     latency and other depths, the best by the supernet."""
     trial_epochs: Positive = 2
-    """Epochs of such a training, from new weights."""
+    """Epochs of such a training. From new weights."""
     headroom: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
-    """Share of a budget left free for measurement noise."""
+    """Share of a budget left free for noise."""
 
     @model_validator(mode="after")
     def _polishing_has_one_set_of_weights(self) -> Self:
@@ -143,7 +143,7 @@ class BaselineSettings(_Settings):
     random: Positive = 50
     """Random networks of each budget."""
     evolution: NotNegative = 10.0
-    """Evaluations of the evolution, over those of slimming; 0: none."""
+    """Evaluations of evolution per one of slimming. 0 leaves it out."""
 
 
 class RankSettings(_Settings):
@@ -163,7 +163,7 @@ class LimitSettings(_Settings):
     file_mib: PositiveFloat | None = None
     """Largest exported file, in MiB."""
     memory_mib: PositiveFloat | None = None
-    """Most memory of a process that runs the file once, in MiB."""
+    """Most memory of a process that runs it, in MiB. It opens the file and runs it once."""
 
 
 class TrainSettings(OptimizerSettings):
@@ -176,13 +176,13 @@ class TrainSettings(OptimizerSettings):
     cutmix: NotNegative = 0.0
     """Strength of cutmix; 0: off."""
     ema_decay: Share = 0.99
-    """Decay of the moving average of the weights; 0: off."""
+    """Decay of the moving average; 0: off."""
     drop_path_rate: Share = 0.0
-    """Probability that the last block is skipped in a step."""
+    """Probability of skipping the last block. It falls linearly towards the stem."""
     init: Literal["scratch", "supernet"] = "scratch"
-    """Weights to start from: new ones (the paper) or the supernet's."""
+    """Weights to start from. scratch: new ones (the paper). supernet: the supernet's."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Learning rate of a layer over that of the layer behind it. For weights that were trained before."""
+    """Learning rate of a layer over the next. For weights that were trained before."""
     frozen_epochs: NotNegative = 0.0
     """First epochs that train the head alone."""
     evaluate_every: Positive = 2
@@ -193,52 +193,52 @@ class ExportSettings(_Settings):
     """Files of the trained networks."""
 
     autotune: bool = True
-    """Measure equivalent forms of a network and write the fastest."""
+    """Measure equivalent forms, write the fastest."""
     dynamic_batch: bool = False
-    """Write files that take any batch size rather than one image."""
+    """Write files that take any batch size. Rather than one image, for which runtimes plan better."""
 
 
 class VerifySettings(_Settings):
     """Measurement of the exported files."""
 
     rounds: Annotated[int, Field(ge=40)] = 100
-    """Interleaved timing rounds over the exported files."""
+    """Timing rounds over the exported files."""
 
 
 class Settings(DeviceOptions, _Settings):
     """One run, complete."""
 
     preset: str = "quick"
-    """Recipe: quick, standard, imagenet, fine_tune, or a YAML file. quick suits images of 28 to 64 px, standard 96 to
-    160 px, imagenet is the paper's space at 224 px; fine_tune is for train --init."""
+    """quick, standard, imagenet, fine_tune or a file. quick suits images of 28 to 64 px, standard 96 to 160
+    px; imagenet is the paper's space at 224 px, fine_tune is for train --init. A file is YAML with settings."""
     data: str | None = None
-    """Folder of images; the shipped Fashion-MNIST sample by default."""
+    """Folder of images; by default a shipped sample. It is a part of Fashion-MNIST."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    """Share of the images for validation, where no split is given."""
+    """Share of images for validation. Where the folder gives no split."""
     resolution: Annotated[int, Field(ge=16, le=1024)] = 28
     """Size of the network's input, in pixels."""
     space: Literal["quick", "standard", "imagenet"] = "quick"
     """Search space."""
     budget: Texts = ("40%", "25%")
-    """Latency budget: 8ms, 800us, or 40% of the largest network; repeatable."""
+    """8ms, 800us or 40% of the largest. Repeatable. A share is of the largest network of the search space."""
     percentile: Percentile = "p50"
-    """Latency that the budget is about. p50: median of the quiet samples. p90: 90th percentile of all samples."""
+    """Promised latency. p50: median of the quiet samples. p90: 90th percentile of all samples."""
     runtime: RuntimeName = "onnxruntime"
-    """Runtime that is measured; some need an extra, see README."""
+    """Runtime that is measured. Some come with an extra, such as pip install "efficientformer[openvino]"."""
     threads: Positive = 1
     """Threads of the measured runtime."""
     clock: Clock | None = None
-    """Clock of the measurement; cpu for one thread on a CPU by default, else wall."""
+    """Clock of the measurement. By default cpu for one thread on a CPU, else wall."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of every random number."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that decode images; 0: the main process."""
+    """Processes that decode images; 0: this one."""
     training_threads: Positive | None = None
-    """CPU threads for training and scoring; all cores by default."""
+    """CPU threads for training and scoring. All cores by default."""
     training_device: str = "auto"
-    """Where networks are trained: auto, cpu, cuda or mps."""
+    """Training on auto, cpu, cuda or mps."""
     supernet_from: str | None = None
-    """Run directory whose trained supernet this run takes over. Its settings hold where this run gives none."""
+    """Run directory whose supernet is taken over. Its settings hold where this run gives none."""
     table: TableSettings = TableSettings()
     supernet: SupernetSettings = SupernetSettings()
     slim: SlimSettings = SlimSettings()
@@ -258,3 +258,11 @@ class Settings(DeviceOptions, _Settings):
     @property
     def latency_clock(self) -> Clock:
         return self.clock or default_clock(self.device, [self.runtime], self.threads)
+
+
+def leaves(name: str = "") -> list[str]:
+    """Dotted names of the settings of a group; of a setting, its own; of the empty name, all."""
+    if not name:
+        return [leaf for field in Settings.model_fields for leaf in leaves(field)]
+    group = Settings.model_fields[name].default if "." not in name else None
+    return [f"{name}.{field}" for field in type(group).model_fields] if isinstance(group, _Settings) else [name]

@@ -1,0 +1,188 @@
+"""`--help`: the settings that a verb reads, in named groups, with the defaults that would be used.
+
+A verb of a run takes every setting, since the run remembers it for later phases. Shown are those that its own phases
+read, with the values that the arguments in front of `--help`, the run directory and the preset give them.
+"""
+
+import ast
+import inspect
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from cyclopts import App, CycloptsError
+from cyclopts.help import HelpEntry, HelpPanel
+from rich.console import Console, ConsoleOptions
+
+from efficientformer.cli.options import RunOptions
+from efficientformer.errors import EfficientFormerError
+from efficientformer.pipeline.run import plan
+from efficientformer.pipeline.run.open_run import FINE_TUNE_BASE, RunRequest
+from efficientformer.pipeline.run.settings import Settings, leaves
+
+PHASES_OF_VERBS = {
+    "design": (plan.TABLE, plan.SUPERNET, plan.SLIM, plan.TRAIN, plan.EVALUATE, plan.EXPORT, plan.VERIFY),
+    # With --init it also scores and exports.
+    "train": (plan.TRAIN, plan.EVALUATE, plan.EXPORT),
+    **{phase.name: (phase,) for phase in plan.PHASES if phase is not plan.TRAIN},
+}
+GROUPS = {
+    "Images": ("data", "val_fraction", "resolution"),
+    "Budget": ("budget", "percentile", "limits"),
+    "Device": (
+        *("runtime", "threads", "clock", "device", "device_program", "device_cores", "litert_python"),
+        *("table", "verify"),
+    ),
+    "Search": ("space", "supernet_from", "supernet", "slim", "baselines", "rank"),
+    "Training": ("train", "seed", "workers", "training_threads", "training_device"),
+    "Export": ("export",),
+}
+FALLBACK_WIDTH, LARGEST_WIDTH, LEFT = 100, 120, 28
+
+
+def shown_settings(verb: str) -> set[str]:
+    """Dotted names of the settings that a verb of a run reads."""
+    return {"preset"}.union(*(phase.shown_settings for phase in PHASES_OF_VERBS[verb]))
+
+
+def print_help(app: App, arguments: Sequence[str]) -> None:
+    """The help of the verb that the arguments name, or of the program."""
+    tokens = [token for token in arguments if token not in app.help_flags]
+    chain, apps, _ = app.parse_commands(tokens)
+    verb = " ".join(chain)
+    settings = _settings_used(app, tokens) if verb in PHASES_OF_VERBS else None
+    app.help_formatter = _Help(verb, settings, list(apps)[-1].default_command)
+    app.help_print(tokens)
+
+
+def _settings_used(app: App, tokens: Sequence[str]) -> Settings:
+    """What a run of these arguments would use; the defaults of a new run where they are wrong or incomplete."""
+    try:
+        _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        options = bound.arguments.get("options", RunOptions())
+        base = FINE_TUNE_BASE if bound.arguments.get("init") else None
+        given = bound.arguments.get("settings", Settings())
+        return RunRequest(given, options.run_dir, options.config, base).resolved()
+    except (CycloptsError, EfficientFormerError):
+        return RunRequest().resolved()
+
+
+class _Help:
+    """Renders help as plain rows; of a run's verb, the settings it reads with the values of `settings`."""
+
+    def __init__(self, verb: str, settings: Settings | None, command: Callable[..., Any] | None) -> None:
+        self._settings = settings
+        self._shown = shown_settings(verb) if settings is not None else set()
+        self._command = command
+        self._width = min(LARGEST_WIDTH, shutil.get_terminal_size((FALLBACK_WIDTH, 24)).columns)
+
+    def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
+        self._print(console, [" ".join(_plain(usage).split()), ""])
+
+    def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
+        text = inspect.getdoc(self._command) if self._command else _plain(description)
+        paragraphs = (text or "").partition("\nParameters\n")[0].strip().split("\n\n")
+        lines: list[str] = []
+        for paragraph in paragraphs:
+            if paragraph.startswith("    "):
+                lines += paragraph.splitlines()
+            else:
+                lines += [*([""] if lines else []), *textwrap.wrap(paragraph, self._width)]
+        self._print(console, [*lines, ""])
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        entries = [entry for entry in panel.entries if self._is_shown(entry)]
+        if self._settings is None or panel.format == "command":
+            self._print_group(console, panel.title, entries)
+            return
+        of_groups = {name: [entry for entry in entries if _group(entry) == name] for name in GROUPS}
+        own = [entry for entry in entries if _group(entry) is None]
+        for title, members in {"Run": own, **of_groups}.items():
+            self._print_group(console, title, members)
+
+    def _is_shown(self, entry: HelpEntry) -> bool:
+        name = _setting(entry)
+        return self._settings is None or name not in leaves() or name in self._shown
+
+    def _print_group(self, console: Console, title: Any, entries: Iterable[HelpEntry]) -> None:
+        rows = [line for entry in entries for line in self._row(entry)]
+        if rows:
+            self._print(console, [str(title), *rows, ""])
+
+    def _row(self, entry: HelpEntry) -> list[str]:
+        default = self._default(entry)
+        text = " ".join(filter(None, [_first_sentence(entry), _choices(entry), default]))
+        wrapped = textwrap.wrap(text, self._width - LEFT - 2, break_on_hyphens=False) or [""]
+        label, indent = f"  {_label(entry, has_value=not default)}", " " * (LEFT + 2)
+        first = [label, indent + wrapped[0]] if len(label) > LEFT + 1 else [label.ljust(LEFT + 2) + wrapped[0]]
+        return [*first, *(indent + line for line in wrapped[1:])]
+
+    def _default(self, entry: HelpEntry) -> str:
+        name = _setting(entry)
+        if self._settings is not None and name in leaves():
+            value = attrgetter(name)(self._settings)
+            if name == "clock":
+                value = self._settings.latency_clock
+            return f"[{in_words(value)}]" if value is not None else ""
+        try:
+            default = in_words(ast.literal_eval(str(entry.default)))
+        except (ValueError, SyntaxError):  # a word, not a literal
+            default = str(entry.default)
+        return f"[{default}]" if default not in ("None", "off", "") else ""
+
+    def _print(self, console: Console, lines: Iterable[str]) -> None:
+        for line in lines:
+            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
+def in_words(value: Any) -> str:
+    """A setting's value as the command line takes it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple | list):
+        return " ".join(map(in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plain(renderable: Any) -> str:
+    """The text of what cyclopts would render."""
+    if renderable is None:
+        return ""
+    console = Console(width=10_000, highlight=False, markup=False, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get().strip()
+
+
+def _setting(entry: HelpEntry) -> str:
+    """The dotted name of the setting that an entry would be."""
+    name = entry.positive_names[0] if entry.positive_names else ""
+    return name.removeprefix("--").replace("-", "_")
+
+
+def _group(entry: HelpEntry) -> str | None:
+    top = _setting(entry).partition(".")[0]
+    return next((group for group, names in GROUPS.items() if top in names), None)
+
+
+def _label(entry: HelpEntry, *, has_value: bool) -> str:
+    """`--data STR`, `--export.[no-]autotune`, `MODEL`; a default stands for the type of the value."""
+    if entry.positional_label:
+        return entry.positional_label
+    if entry.negative_names:
+        group, _, name = entry.positive_names[0].rpartition(".")
+        return f"{group}.[no-]{name}" if group else f"--[no-]{name.removeprefix('--')}"
+    value = entry.metavar if entry.metavar and has_value and not entry.choices else ""
+    return " ".join(filter(None, [*entry.positive_shorts, *entry.positive_names, value]))
+
+
+def _choices(entry: HelpEntry) -> str:
+    return f"{{{', '.join(entry.choices)}}}" if entry.choices else ""
+
+
+def _first_sentence(entry: HelpEntry) -> str:
+    text = " ".join(_plain(entry.description).split())
+    return re.split(r"\.(?:\s|$)", text, maxsplit=1)[0]

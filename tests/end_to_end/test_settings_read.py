@@ -1,0 +1,82 @@
+"""Each phase declares the settings that it reads: what is read in a whole run, setting by setting, is what is declared."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from efficientformer.pipeline.phases import baselines, evaluate, export, rank, slim, supernet, table, train, verify
+from efficientformer.pipeline.run import phase, settings
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
+from efficientformer.pipeline.run.plan import PHASES
+from efficientformer.pipeline.run.settings import Settings, leaves
+
+from .conftest import SCALE
+
+GIVEN = {
+    "resolution": 16,
+    "seed": 1,
+    "budget": ["60%", "40%"],
+    "device": f"{SCALE} first",
+    "limits": {"params_m": 100.0},
+    "table": {"rounds": 4},
+    "supernet": {"epochs": 1, "batch_size": 16},
+    "slim": {"bn_images": 32, "polish": 2, "trials": 0},
+    "baselines": {"random": 2, "evolution": 0.1},
+    "rank": {"networks": 3},
+    "train": {"epochs": 1, "batch_size": 16},
+    "verify": {"rounds": 40},
+}
+MODULES = (table, supernet, slim, baselines, rank, train, evaluate, export, verify)
+SELDOM = {
+    "supernet_from": "read by a run that takes a supernet over",
+    "supernet.batch_size": "recovery trains with it",
+    "supernet.augmentation": "recovery trains with it",
+    "table.allow_foreign": "read where there is a table already",
+}
+
+
+@pytest.fixture
+def read(monkeypatch) -> Iterator[set[str]]:
+    """Names of the settings that were read, other than by comparing stamps of earlier phases."""
+    names: set[str] = set()
+    groups = {type(Settings.model_fields[name].default): name for name in Settings.model_fields}
+    pauses = [0]
+    get = settings._Settings.__getattribute__
+
+    def note(self, name):
+        value = get(self, name)
+        if not pauses[0] and name in type(self).model_fields and not isinstance(value, settings._Settings):
+            group = "" if isinstance(self, Settings) else f"{groups[type(self)]}."
+            names.add(f"{group}{name}")
+        return value
+
+    def noting_chosen(values, *asked):
+        if not pauses[0]:
+            names.update(leaf for name in asked for leaf in leaves(name))
+        return chosen(values, *asked)
+
+    def unnoted(self, *arguments, **options):
+        pauses[0] += 1
+        try:
+            return require(self, *arguments, **options)
+        finally:
+            pauses[0] -= 1
+
+    chosen, require = phase.chosen, phase.Phase.require
+    monkeypatch.setattr(settings._Settings, "__getattribute__", note)
+    monkeypatch.setattr(phase, "chosen", noting_chosen)
+    monkeypatch.setattr(phase.Phase, "require", unnoted)
+    yield names
+
+
+@pytest.mark.slow
+def test_each_phase_reads_the_settings_that_it_declares(read, photos, tmp_path):
+    request = RunRequest(Settings.model_validate({**GIVEN, "preset": "quick", "data": str(photos)}), tmp_path / "run")
+    for declared, module in zip(PHASES, MODULES, strict=True):
+        with open_run(request) as workspace:
+            read.clear()
+            module.run(workspace)
+        undeclared = read - declared.shown_settings - set(SELDOM)
+        assert not undeclared, f"{declared.name} reads {sorted(undeclared)} and does not declare them"
+        unread = declared.shown_settings - read - set(SELDOM)
+        assert not unread, f"{declared.name} declares {sorted(unread)} and does not read them"
