@@ -42,8 +42,8 @@ def test_noise_and_slow_rounds_leave_a_small_error_and_honest_intervals():
     assert table.error.mean_percent < 2.0 and table.error.kendall_tau > 0.95
     exact = table_on(QUICK, 28, chain_latency_ms)
     within = [
-        low <= exact.entries[key].latency_ms <= high
-        for key, entry in table.entries.items()
+        low <= exact.entries[part].latency_ms <= high
+        for part, entry in table.entries.items()
         for low, high in [entry.interval_ms]
     ]
     assert np.mean(within) > 0.8

@@ -7,18 +7,20 @@ of them.
 """
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar
+from itertools import pairwise
+from typing import Any, ClassVar, Literal, get_args
 
 from efficientformer.errors import ArchitectureError
 
 NUM_STAGES = 4
+BlockKind = Literal["MB4D", "MB3D", "FFN", "AttnFFN"]
 
 
 @dataclass(frozen=True)
 class MB4D:
     """Meta block on maps: pooling token mixer, then a convolutional MLP with batch norm (section 4.1)."""
 
-    kind: ClassVar[str] = "MB4D"
+    kind: ClassVar[BlockKind] = "MB4D"
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
@@ -29,7 +31,7 @@ class MB4D:
 class MB3D:
     """Meta block on tokens: layer norm, attention with a learned bias, then a linear MLP (section 4.1)."""
 
-    kind: ClassVar[str] = "MB3D"
+    kind: ClassVar[BlockKind] = "MB3D"
     mlp_ratio: int = 4
     num_heads: int = 8
     key_dim: int = 32
@@ -48,7 +50,7 @@ class FFN:
     """Block of EfficientFormerV2: an MLP with a depth-wise 3x3 convolution between its two 1x1 ones, which mixes
     positions in place of pooling (V2's unified FFN)."""
 
-    kind: ClassVar[str] = "FFN"
+    kind: ClassVar[BlockKind] = "FFN"
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class AttnFFN:
     attention).
     """
 
-    kind: ClassVar[str] = "AttnFFN"
+    kind: ClassVar[BlockKind] = "AttnFFN"
     mlp_ratio: int = 4
     num_heads: int = 8
     key_dim: int = 32
@@ -90,7 +92,7 @@ class DownsampleAttention:
 
 
 Block = MB4D | MB3D | FFN | AttnFFN
-KINDS: dict[str, type[Block]] = {block.kind: block for block in (MB4D, MB3D, FFN, AttnFFN)}
+KINDS: dict[BlockKind, type[Block]] = {block.kind: block for block in get_args(Block)}
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ class Stage:
             raise ArchitectureError(f"A stage's width must be a positive multiple of 8, not {self.width!r}.")
         if not self.blocks:
             raise ArchitectureError("A stage needs at least one block.")
-        kinds = [block.kind for block in self.blocks]
-        if not self.is_v2 and kinds != sorted(kinds, reverse=True):
+        if any(isinstance(first, MB3D) and isinstance(second, MB4D) for first, second in pairwise(self.blocks)):
+            kinds = [block.kind for block in self.blocks]
             raise ArchitectureError(f"Inside a stage every MB3D must follow every MB4D, but the order is {kinds}.")
 
     @property
@@ -116,7 +118,7 @@ class Stage:
 
     @property
     def num_mb3d(self) -> int:
-        return sum(block.kind == MB3D.kind for block in self.blocks)
+        return sum(isinstance(block, MB3D) for block in self.blocks)
 
     @property
     def is_v2(self) -> bool:
@@ -168,9 +170,9 @@ class Architecture:
 
     def __str__(self) -> str:
         widths, depths = ("-".join(map(str, values)) for values in (self.widths, self.depths))
-        kind = AttnFFN.kind if self.is_v2 else MB3D.kind
-        count = sum(block.kind == kind for stage in self.stages for block in stage.blocks)
-        return f"widths {widths}, depths {depths}, {count} {kind}"
+        attending = AttnFFN if self.is_v2 else MB3D
+        count = sum(isinstance(block, attending) for stage in self.stages for block in stage.blocks)
+        return f"widths {widths}, depths {depths}, {count} {attending.kind}"
 
     def with_stage(self, index: int, stage: Stage) -> "Architecture":
         return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))

@@ -10,10 +10,11 @@ from statistics import median
 import numpy as np
 from scipy.stats import kendalltau
 
+from efficientformer.arch.parts import Part, PartKind
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
-from efficientformer.latency.tables.entries import Entry, part_from_key
+from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.error import MeasuredNetwork
 from efficientformer.latency.tables.fit import recalibrated_table
 from efficientformer.latency.tables.table import LatencyTable
@@ -51,7 +52,7 @@ class TableDiff:
     spread: tuple[float, float]
     kendall_tau: float
     num_networks: int
-    kinds: Mapping[str, float]
+    kinds: Mapping[PartKind, float]
     changes: tuple[EntryChange, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
@@ -73,10 +74,10 @@ def merge_tables(first: LatencyTable, second: LatencyTable) -> LatencyTable:
     ends = [_find(networks, space.smallest()), _find(networks, space.largest())]
     between = sorted((net for net in networks if net not in ends), key=lambda net: net.measured_ms)
     ordered = [ends[0], *between, ends[1]]
-    entries = {key: entry.scaled(halfway) for key, entry in first.entries.items()}
-    for key, entry in second.entries.items():
+    entries = {part: entry.scaled(halfway) for part, entry in first.entries.items()}
+    for part, entry in second.entries.items():
         other = entry.scaled(1 / halfway)
-        entries[key] = _weighed(entries[key], other) if key in entries else other
+        entries[part] = _weighed(entries[part], other) if part in entries else other
     merged = recalibrated_table(replace(first, space=space, provenance=second.provenance), entries, ordered)
     told = {"what": "merged", "scales": [halfway, 1 / halfway], "provenances": [first.provenance, second.provenance]}
     return replace(merged, history=(*first.history, *second.history, told))
@@ -84,8 +85,11 @@ def merge_tables(first: LatencyTable, second: LatencyTable) -> LatencyTable:
 
 def diff_tables(first: LatencyTable, second: LatencyTable, *, seed: int = 0) -> TableDiff:
     """What changed from the first table to the second. Raises LatencyError when they share no network."""
-    shared = [key for key in first.entries if key in second.entries]
-    changes = tuple(_change(key, first.entries[key], second.entries[key]) for key in shared)
+    changes = {
+        part: _change(part, entry, second.entries[part])
+        for part, entry in first.entries.items()
+        if part in second.entries
+    }
     rng = random.Random(seed)
     drawn = list(dict.fromkeys(first.space.random(rng) for _ in range(NUM_RANDOM_NETWORKS)))
     known = [net for net in drawn if not first.missing_parts(net) and not second.missing_parts(net)]
@@ -103,9 +107,9 @@ def diff_tables(first: LatencyTable, second: LatencyTable, *, seed: int = 0) -> 
         kendall_tau=float(np.asarray(kendalltau(before, after)[0])),
         num_networks=len(known),
         kinds=_kind_ratios(changes),
-        changes=changes,
-        only_first=tuple(key for key in first.entries if key not in second.entries),
-        only_second=tuple(key for key in second.entries if key not in first.entries),
+        changes=tuple(changes.values()),
+        only_first=tuple(part.key for part in first.entries if part not in second.entries),
+        only_second=tuple(part.key for part in second.entries if part not in first.entries),
     )
 
 
@@ -158,7 +162,7 @@ def _log_ratios(first: LatencyTable, second: LatencyTable) -> list[float]:
     logs = [math.log(n.measured_ms / measured[n.architecture]) for n in second.networks if n.architecture in measured]
     if logs:
         return logs
-    pairs = [(first.entries[key], entry) for key, entry in second.entries.items() if key in first.entries]
+    pairs = [(first.entries[part], entry) for part, entry in second.entries.items() if part in first.entries]
     return [
         math.log(theirs.latency_ms / ours.latency_ms)
         for ours, theirs in pairs
@@ -203,15 +207,15 @@ def _summed(chains_mib: Iterable[tuple[float, ...]]) -> tuple[tuple[float, float
     return tuple((counts, *mib) for mib, counts in total.items())
 
 
-def _change(key: str, first: Entry, second: Entry) -> EntryChange:
-    apart = abs(second.latency_ms - first.latency_ms)
-    return EntryChange(key, first.latency_ms, second.latency_ms, apart > math.hypot(first.noise_ms, second.noise_ms))
+def _change(part: Part, first: Entry, second: Entry) -> EntryChange:
+    noise_ms = math.hypot(first.noise_ms, second.noise_ms)
+    is_beyond_noise = abs(second.latency_ms - first.latency_ms) > noise_ms
+    return EntryChange(part.key, first.latency_ms, second.latency_ms, is_beyond_noise)
 
 
-def _kind_ratios(changes: tuple[EntryChange, ...]) -> dict[str, float]:
-    sums: dict[str, tuple[float, float]] = {}
-    for change in changes:
-        kind = part_from_key(change.key).kind
-        first_ms, second_ms = sums.get(kind, (0.0, 0.0))
-        sums[kind] = (first_ms + change.first_ms, second_ms + change.second_ms)
+def _kind_ratios(changes: Mapping[Part, EntryChange]) -> dict[PartKind, float]:
+    sums: dict[PartKind, tuple[float, float]] = {}
+    for part, change in changes.items():
+        first_ms, second_ms = sums.get(part.kind, (0.0, 0.0))
+        sums[part.kind] = (first_ms + change.first_ms, second_ms + change.second_ms)
     return {kind: second_ms / first_ms for kind, (first_ms, second_ms) in sums.items() if min(first_ms, second_ms) > 0}

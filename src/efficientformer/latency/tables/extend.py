@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.parts import Part
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.tables.anchors import check_agreement, choose_anchors, drift
@@ -38,7 +39,7 @@ def extend_table(
     beyond the measured ones gets a wider interval. Raises LatencyError on another device than the table's, or when the
     table's own networks disagree on how fast the machine is now.
     """
-    formulas: dict[str, Formula] = {}
+    formulas: dict[Part, Formula] = {}
     for architecture in architectures:
         missing = table.missing_parts(architecture)
         formulas |= architecture_formulas(
@@ -65,6 +66,7 @@ def extend_table(
     check_agreement(anchors, anchors_ms)
     scale = 1 / drift(anchors, anchors_ms)
     measured = fit_entries(formulas, chains, medians)
-    added = {key: entry.scaled(scale) for key, entry in measured.items()}
-    history: dict[str, Any] = {"what": "extended", "entries": list(added), "scale": scale, "provenance": origin}
+    added = {part: entry.scaled(scale) for part, entry in measured.items()}
+    history: dict[str, Any] = {"what": "extended", "entries": [part.key for part in added], "scale": scale}
+    history["provenance"] = origin
     return replace(table, entries={**table.entries, **added}, history=(*table.history, history))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from efficientformer.arch.cost import sizes_mib
-from efficientformer.arch.parts import Grid, network_parts
+from efficientformer.arch.parts import Grid, Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
@@ -39,7 +39,7 @@ class TablePlan:
     space: SearchSpace
     resolution: int | Grid
     num_classes: int
-    formulas: dict[str, Formula]
+    formulas: dict[Part, Formula]
     chains: tuple[Chain, ...]
     networks: tuple[Architecture, ...]
 
@@ -107,7 +107,7 @@ def fit_table(
 
 
 def calibrated_table(
-    entries: dict[str, Entry],
+    entries: dict[Part, Entry],
     times: NetworkTimes,
     *,
     space: SearchSpace,
@@ -159,7 +159,7 @@ def calibrated_table(
 
 
 def recalibrated_table(
-    table: LatencyTable, entries: dict[str, Entry], networks: Sequence[MeasuredNetwork]
+    table: LatencyTable, entries: dict[Part, Entry], networks: Sequence[MeasuredNetwork]
 ) -> LatencyTable:
     """The table with these entries and networks, smallest first, in place of its own, and no history."""
     return calibrated_table(
@@ -175,27 +175,27 @@ def recalibrated_table(
     )
 
 
-def fit_entries(formulas: Mapping[str, Formula], chains: Sequence[Chain], medians: Medians) -> dict[str, Entry]:
+def fit_entries(formulas: Mapping[Part, Formula], chains: Sequence[Chain], medians: Medians) -> dict[Part, Entry]:
     """Entries from the medians of candidates, of which the chains are the first."""
     column = {chain: index for index, chain in enumerate(chains)}
-    entries = {}
-    for key, formula in formulas.items():
+    entries: dict[Part, Entry] = {}
+    for part, formula in formulas.items():
         columns = [column[chain] for chain in formula.weights]
         weights = np.array(list(formula.weights.values()))
         latency_ms = float(medians.latencies_ms[columns] @ weights)
         low, high = percentile_interval(medians.resampled_ms[:, columns] @ weights)
         chains_mib = tuple((share, *sizes_mib(chain)) for chain, share in formula.weights.items())
-        entries[key] = Entry(latency_ms, (float(low), float(high)), medians.num_rounds, chains_mib)
+        entries[part] = Entry(latency_ms, (float(low), float(high)), medians.num_rounds, chains_mib)
     return entries
 
 
-def chains_of(formulas: Mapping[str, Formula]) -> tuple[Chain, ...]:
+def chains_of(formulas: Mapping[Part, Formula]) -> tuple[Chain, ...]:
     """Every chain that the formulas need, once."""
     return tuple(dict.fromkeys(chain for formula in formulas.values() for chain in formula.weights))
 
 
 def _sums(
-    architectures: Sequence[Architecture], entries: dict[str, Entry], resolution: int | Grid, num_classes: int
+    architectures: Sequence[Architecture], entries: dict[Part, Entry], resolution: int | Grid, num_classes: int
 ) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     """Per network, the milliseconds of its parts and, by size of a cache, the MiB that miss it and are not paid for."""
     walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]

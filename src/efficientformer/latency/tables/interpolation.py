@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from efficientformer.arch.cost import part_cost
-from efficientformer.arch.parts import Part
+from efficientformer.arch.parts import Part, PartKind
 from efficientformer.latency.tables.entries import Entry, Widths, families
 
 Knots = Mapping[Widths, float]
@@ -21,18 +21,18 @@ Knots = Mapping[Widths, float]
 class PartFigures:
     """What entries tell of parts, such as latencies, where measured or interpolated."""
 
-    def __init__(self, entries: Mapping[str, Entry], figure: Callable[[Entry], float]) -> None:
+    def __init__(self, entries: Mapping[Part, Entry], figure: Callable[[Entry], float]) -> None:
         self._knots = {
             family: {(part.in_width, part.width): figure(entry) for part, entry in members.items()}
             for family, members in families(entries).items()
         }
 
     @classmethod
-    def latencies_ms(cls, entries: Mapping[str, Entry]) -> "PartFigures":
+    def latencies_ms(cls, entries: Mapping[Part, Entry]) -> "PartFigures":
         return cls(entries, lambda entry: entry.latency_ms)
 
     @classmethod
-    def paid_mib(cls, entries: Mapping[str, Entry], cache_mib: float) -> "PartFigures":
+    def paid_mib(cls, entries: Mapping[Part, Entry], cache_mib: float) -> "PartFigures":
         """MiB of weights that miss a cache in the latencies already."""
         return cls(entries, lambda entry: entry.paid_mib(cache_mib))
 
@@ -68,9 +68,9 @@ class KnotErrors:
         return 100 * self.mean_ms / self.latency_ms if self.latency_ms > 2 * self.noise_ms else None
 
 
-def knot_errors(entries: Mapping[str, Entry]) -> dict[str, KnotErrors]:
+def knot_errors(entries: Mapping[Part, Entry]) -> dict[PartKind, KnotErrors]:
     """By kind of part; kinds without a width between others are left out."""
-    told: dict[str, list[tuple[Entry, float]]] = defaultdict(list)
+    told: dict[PartKind, list[tuple[Entry, float]]] = defaultdict(list)
     for members in families(entries).values():
         for part, predicted_ms in _left_out({part: entry.latency_ms for part, entry in members.items()}):
             told[part.kind].append((members[part], predicted_ms))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part
-from efficientformer.latency.tables.entries import BLOCK_KINDS, Entry, families
+from efficientformer.latency.tables.entries import Entry, families
 
 UNREWARDED = 0.5
 """A step: narrowing saves less than this share of the saving expected, whatever the noise."""
@@ -32,7 +32,7 @@ class Step:
         return f"{self.family}: {self.wide} to {self.narrow} channels saves {saved:.0f} % of {self.wide_ms:.3f} ms"
 
 
-def find_steps(entries: Mapping[str, Entry]) -> tuple[Step, ...]:
+def find_steps(entries: Mapping[Part, Entry]) -> tuple[Step, ...]:
     """Steps between neighboring measured widths of every family of blocks.
 
     A narrower block is expected to save what its MACs are worth between the family's narrowest and widest block: what a
@@ -41,7 +41,7 @@ def find_steps(entries: Mapping[str, Entry]) -> tuple[Step, ...]:
     steps = []
     for members in families(entries).values():
         parts = sorted(members, key=lambda part: part.width)
-        if parts[0].kind not in BLOCK_KINDS or len(parts) < 3:
+        if parts[0].block is None or len(parts) < 3:
             continue
         first, last = parts[0], parts[-1]
         ms_per_mac = (members[last].latency_ms - members[first].latency_ms) / (_macs(last) - _macs(first))

@@ -24,14 +24,14 @@ from efficientformer.latency.tables.interpolation import PartFigures, knot_error
 from efficientformer.latency.tables.staircases import find_steps
 from efficientformer.records import read_record, write_record
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
 class LatencyTable:
     """Latency of every part of a search space on one device.
 
-    `entries` are keyed by `Part.key`; `calibration` leads from the sum of a network's entries to the network, `spread`
+    `entries` are by part; `calibration` leads from the sum of a network's entries to the network, `spread`
     says how far an unseen network may lie from that. `largest` and `smallest` are the space's ends as measured,
     `networks` every whole network measured, `error` the summary over the held-out ones. `history` tells of tables
     merged into this one and of parts added later.
@@ -43,7 +43,7 @@ class LatencyTable:
     runtime: dict[str, Any]
     threads: int
     clock: Clock
-    entries: Mapping[str, Entry]
+    entries: Mapping[Part, Entry]
     calibration: Calibration
     spread: Spread
     largest: MeasuredNetwork
@@ -134,7 +134,8 @@ class LatencyTable:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON value; `interpolation` and `steps` follow from the entries, for readers of the file."""
+        """Plain JSON value. For readers of the file, entries are under the keys of their parts, and `interpolation` and
+        `steps` follow from the entries."""
         return {
             "format": FORMAT,
             "space": self.space.to_json(),
@@ -143,7 +144,7 @@ class LatencyTable:
             "runtime": self.runtime,
             "threads": self.threads,
             "clock": self.clock,
-            "entries": {key: asdict(entry) for key, entry in self.entries.items()},
+            "entries": {part.key: {"part": part.to_json(), **asdict(entry)} for part, entry in self.entries.items()},
             **asdict(self.calibration),
             "spread": asdict(self.spread),
             "largest": _end_to_json(self.largest),
@@ -161,7 +162,10 @@ class LatencyTable:
         """Inverse of `to_json`. Raises RecordError on anything else."""
         try:
             if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']!r}, this version reads {FORMAT}")
+                raise RecordError(
+                    f"This latency table has format {content['format']!r}, and this version reads format {FORMAT}. "
+                    "Measure it again with 'efficientformer table'."
+                )
             resolution = content["resolution"]
             return cls(
                 space=SearchSpace.from_json(content["space"]),
@@ -171,7 +175,9 @@ class LatencyTable:
                 runtime={"precision": "fp32", **content["runtime"]},
                 threads=int(content["threads"]),
                 clock=content["clock"],
-                entries={key: _entry_from_json(entry) for key, entry in content["entries"].items()},
+                entries={
+                    Part.from_json(entry["part"]): _entry_from_json(entry) for entry in content["entries"].values()
+                },
                 calibration=Calibration(**{field.name: float(content[field.name]) for field in fields(Calibration)}),
                 spread=Spread(**{field.name: float(content["spread"][field.name]) for field in fields(Spread)}),
                 largest=_network_from_json(content["largest"]),
@@ -182,7 +188,9 @@ class LatencyTable:
                 history=tuple(map(dict, content["history"])),
             )
         except (KeyError, TypeError, ValueError, ArchitectureError) as error:
-            raise RecordError(f"Not a latency table: {error!r}. Delete it, and build it again.") from error
+            raise RecordError(
+                f"Not a latency table: {error!r}. Delete it, and measure it again with 'efficientformer table'."
+            ) from error
 
     def save(self, path: Path) -> None:
         write_record(path, self.to_json())
