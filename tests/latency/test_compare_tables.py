@@ -37,7 +37,7 @@ def test_two_noisy_tables_make_a_better_one():
     assert merged.entries.keys() == first.entries.keys()
     assert all(entry.samples == 48 for entry in merged.entries.values())
     for part, entry in first.entries.items():
-        assert merged.entries[part].paid_mib(0.1) == pytest.approx(entry.paid_mib(0.1))
+        assert merged.entries[part].uncached_in_chains_mib(0.1) == pytest.approx(entry.uncached_in_chains_mib(0.1))
     assert merged.error.num_networks == 12 and merged.largest.architecture == QUICK.largest()
     assert merged.history[-1]["what"] == "merged" and len(merged.history[-1]["provenances"]) == 2
 

@@ -17,5 +17,8 @@ def test_entries_by_family_and_scaled():
 def test_what_chains_paid_for_weights_that_miss_a_cache():
     entry = Entry(1.0, (0.9, 1.1), 24, chains_mib=((0.5, 8.0, 0.5), (-0.5, 4.0, 0.25)))
     paid = [0.5 * 8.0 - 0.5 * 4.0, 0.5 * 0.7968 * 8.0, 0.0]
-    assert [entry.paid_mib(cache_mib) for cache_mib in (0.0, 5.0, 12.0)] == pytest.approx(paid, rel=1e-3)
-    assert entry.scaled(2.0).paid_mib(5.0) == entry.paid_mib(5.0) and Entry(1.0, (0.9, 1.1), 24).paid_mib(0.0) == 0.0
+    assert [entry.uncached_in_chains_mib(cache_mib) for cache_mib in (0.0, 5.0, 12.0)] == pytest.approx(paid, rel=1e-3)
+    assert (
+        entry.scaled(2.0).uncached_in_chains_mib(5.0) == entry.uncached_in_chains_mib(5.0)
+        and Entry(1.0, (0.9, 1.1), 24).uncached_in_chains_mib(0.0) == 0.0
+    )

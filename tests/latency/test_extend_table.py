@@ -54,7 +54,7 @@ def table():
 
 def test_missing_parts_are_timed_and_nothing_else(table):
     network = table.space.build((16, 48, 32, 32), (1, 1, 1, 1), 0)
-    with pytest.raises(LatencyError, match="no answer"):
+    with pytest.raises(LatencyError, match="no entry"):
         table.predict(network)
     runtime = Additive(factor=3.0)
     extended = extend_table(table, [network, network], runtime, rounds=8)

@@ -116,7 +116,7 @@ def test_a_prediction_has_an_interval():
     ],
 )
 def test_a_part_outside_the_table_is_named(network):
-    with pytest.raises(LatencyError, match=r"no answer for \S+@\d+x\d+.*Build a table"):
+    with pytest.raises(LatencyError, match=r"no entry for \S+@\d+x\d+.*Build a table"):
         hand_table().predict(network)
 
 

@@ -1,11 +1,11 @@
-"""Entries of a latency table: what a part costs at the widths that were measured."""
+"""Entries of a latency table: the latency of each part at the widths that were measured."""
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from efficientformer.arch.parts import Part
-from efficientformer.latency.tables.calibration import missed_mib
+from efficientformer.latency.tables.calibration import uncached_mib
 
 Widths = tuple[int, int]
 
@@ -14,7 +14,7 @@ Widths = tuple[int, int]
 class Entry:
     """Latency of one part, before scaling, with its 95 % interval and the number of rounds behind it.
 
-    `chains_mib` are the chains that it is a weighted sum of: how each counts, its MiB of weights and of activations.
+    `chains_mib` are the chains that it is a weighted sum of: (weight in the sum, MiB of weights, MiB of activations).
     """
 
     latency_ms: float
@@ -27,10 +27,10 @@ class Entry:
         """Half the width of the interval."""
         return (self.interval_ms[1] - self.interval_ms[0]) / 2
 
-    def paid_mib(self, cache_mib: float) -> float:
-        """MiB of weights that miss a cache in the latency already, since the chains outgrew the cache."""
+    def uncached_in_chains_mib(self, cache_mib: float) -> float:
+        """MiB of weights that missed a cache in the chains, and so are in the latency already."""
         return sum(
-            share * missed_mib(weights_mib, activations_mib, cache_mib)
+            share * uncached_mib(weights_mib, activations_mib, cache_mib)
             for share, weights_mib, activations_mib in self.chains_mib
         )
 

@@ -1,4 +1,4 @@
-"""From timed chains and networks to a latency table: entries, calibration, and the error that is left. No torch."""
+"""From timed chains and networks to a latency table: entries, calibration, and the remaining error. No torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from efficientformer.latency.tables.error import (
 from efficientformer.latency.tables.formulas import table_formulas
 from efficientformer.latency.tables.interpolation import PartFigures
 from efficientformer.latency.tables.network_sample import spread_networks
-from efficientformer.latency.tables.table import LatencyTable, unpaid_mib
+from efficientformer.latency.tables.table import LatencyTable, extra_uncached_mib
 from efficientformer.latency.timing.quiet import percentile_interval
 from efficientformer.latency.timing.session import Medians
 
@@ -117,21 +117,21 @@ def calibrated_table(
 ) -> LatencyTable:
     """Calibrate entries on whole networks, the smallest and the largest of the space at their ends.
 
-    All of them set the calibration. Every random network is predicted by a calibration that has not seen it, which
-    tells the error of the table and the spread of its predictions. `facts` are further fields of the table. Raises
-    LatencyError where the entries are mostly noise.
+    The calibration is fitted on all of them. Each random network is also predicted by a calibration fitted without it:
+    these predictions give the table's error and spread. `facts` are further fields of the table. Raises LatencyError
+    where the entries are mostly noise.
     """
-    sums, unpaid = _sums(times.architectures, entries, resolution, num_classes)
+    sums, uncached_mib = _sums(times.architectures, entries, resolution, num_classes)
     measured = times.measured_ms
-    calibration = fit_calibration(sums, unpaid, measured)
+    calibration = fit_calibration(sums, uncached_mib, measured)
     held_out = np.full(len(sums), True)
     held_out[[0, -1]] = False
-    predicted = calibrated_ms(calibration, sums, unpaid)
-    predicted[held_out] = cross_predictions(sums, unpaid, measured)[held_out]
+    predicted = calibrated_ms(calibration, sums, uncached_mib)
+    predicted[held_out] = cross_predictions(sums, uncached_mib, measured)[held_out]
     if predicted.min() <= 0 or measured.min() <= 0:
         raise LatencyError(
-            "The parts of this table add up to less than nothing: its timings are mostly noise. Measure with more "
-            "rounds or on a quieter machine."
+            "This table predicts latencies below zero: its timings are mostly noise. Measure with more rounds or on a "
+            "quieter machine."
         )
     networks = tuple(
         MeasuredNetwork(
@@ -197,14 +197,17 @@ def chains_of(formulas: Mapping[Part, Formula]) -> tuple[Chain, ...]:
 def _sums(
     architectures: Sequence[Architecture], entries: dict[Part, Entry], resolution: int | Grid, num_classes: int
 ) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Per network, the milliseconds of its parts and, by size of a cache, the MiB that miss it and are not paid for."""
+    """Per network, the milliseconds of its parts and, by size of a cache, the MiB that miss it beyond the entries'."""
     walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]
     sizes = [sizes_mib(parts) for parts in walks]
     latencies_ms = PartFigures.latencies_ms(entries)
-    unpaid = {}
+    uncached_mib = {}
     for cache_mib in CACHES_MIB:
-        paid_mib = PartFigures.paid_mib(entries, cache_mib)
-        unpaid[cache_mib] = np.array(
-            [unpaid_mib(parts, size, paid_mib, cache_mib) for parts, size in zip(walks, sizes, strict=True)]
+        in_chains_mib = PartFigures.uncached_in_chains_mib(entries, cache_mib)
+        uncached_mib[cache_mib] = np.array(
+            [
+                extra_uncached_mib(parts, size, in_chains_mib, cache_mib)
+                for parts, size in zip(walks, sizes, strict=True)
+            ]
         )
-    return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), unpaid
+    return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), uncached_mib

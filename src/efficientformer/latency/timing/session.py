@@ -161,7 +161,7 @@ class TimedSession:
                 warm_up={
                     name: {
                         "runs": candidate.runs,
-                        "settled": candidate.settled,
+                        "settled": candidate.has_settled,
                         "settling_calls": candidate.calls.settling,
                         "calls_per_sample": candidate.calls.timed,
                     }

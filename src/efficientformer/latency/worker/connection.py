@@ -150,7 +150,7 @@ class Connection:
         try:
             yield
         except (EOFError, OSError) as error:
-            raise self._obituary(timeout_s) from error
+            raise self._failure(timeout_s) from error
         except ValueError as error:
             self._kill()
             raise WorkerDiedError(f"{self._where} answered something that is no answer: {error}") from error
@@ -172,7 +172,7 @@ class Connection:
             else:
                 self._process.kill()
 
-    def _obituary(self, timeout_s: float) -> WorkerDiedError:
+    def _failure(self, timeout_s: float) -> WorkerDiedError:
         try:
             code = self._process.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
