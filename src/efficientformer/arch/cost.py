@@ -1,7 +1,7 @@
 """Analytic costs: multiply-accumulates, parameters and activations, equal to those of the module they describe.
 
 MACs count convolutions, linear layers and the two matrix products of attention; norms, activation functions and pooling
-are not counted, as in the paper's tables. Activations are what those put out, as timm counts them.
+are not counted, as in the paper's tables. Activations are the outputs of those layers, as timm counts them.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """An architecture is a value: frozen, validated, hashable, and the same after a trip through JSON.
 
-The words are the paper's (section 4): a network is a stem and four stages of meta blocks joined by downsamples. MB4D
+The terms are the paper's (section 4): a network is a stem and four stages of meta blocks joined by downsamples. MB4D
 blocks work on maps (B, C, H, W), MB3D blocks on tokens (B, N, C). EfficientFormerV2 has blocks of its own, FFN and
 AttnFFN, all of them on maps. Neither resolution nor number of classes belongs to the value: one architecture serves any
 of them.
@@ -84,7 +84,7 @@ class AttnFFN:
 
 @dataclass(frozen=True)
 class DownsampleAttention:
-    """Attention in EfficientFormerV2's last downsample, where a map of half the size asks."""
+    """Attention in EfficientFormerV2's last downsample, whose queries come from a map of half the size."""
 
     num_heads: int = 8
     key_dim: int = 16
@@ -129,8 +129,8 @@ class Stage:
 class Architecture:
     """Four stages behind a stem of two 3x3 convolutions with the given strides.
 
-    The blocks tell the family. In EfficientFormerV2 (`is_v2`) the stem has GELU instead of ReLU, the downsample between
-    stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes the map. Raises
+    The family follows from the blocks. In EfficientFormerV2 (`is_v2`) the stem has GELU instead of ReLU, the downsample
+    between stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes the map. Raises
     ArchitectureError on blocks of both families, on an MB3D before stage 3, and on one in stage 3 while stage 4 still
     has MB4D: tokens would have to become maps again for more than the one downsample.
     """
@@ -146,9 +146,9 @@ class Architecture:
         if len(self.stem_strides) != 2 or any(stride not in (1, 2) for stride in self.stem_strides):
             raise ArchitectureError(f"The stem has two strides of 1 or 2, not {self.stem_strides!r}.")
         if len({isinstance(block, FFN | AttnFFN) for stage in self.stages for block in stage.blocks}) > 1:
-            raise ArchitectureError("MB4D and MB3D do not stand in one network with FFN and AttnFFN.")
+            raise ArchitectureError("A network has blocks MB4D and MB3D, or FFN and AttnFFN, but not both.")
         if any(stage.num_mb3d for stage in self.stages[:2]):
-            raise ArchitectureError("MB3D blocks stand in the last two stages only.")
+            raise ArchitectureError("MB3D blocks are allowed in the last two stages only.")
         if self.stages[2].num_mb3d and self.stages[3].num_mb3d < self.stages[3].depth:
             raise ArchitectureError("When stage 3 has an MB3D, every block of stage 4 must be one.")
 

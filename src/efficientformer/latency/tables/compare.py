@@ -1,4 +1,4 @@
-"""Two tables side by side: merged into one, or told apart entry by entry. No torch."""
+"""Two tables: merged into one, or compared entry by entry. No torch."""
 
 import math
 import random
@@ -21,12 +21,12 @@ from efficientformer.latency.tables.table import LatencyTable
 
 NUM_RANDOM_NETWORKS = 200
 LEAST_NOISE = 1e-3
-"""No entry is known better than to a tenth of a percent."""
+"""Smallest relative noise of an entry: a tenth of a percent."""
 
 
 @dataclass(frozen=True)
 class EntryChange:
-    """One part in both tables; `ratio` is the second over the first, as far as noise leaves one."""
+    """One part in both tables; `ratio` is the second latency over the first, None unless both are positive."""
 
     key: str
     first_ms: float
@@ -42,9 +42,9 @@ class EntryChange:
 class TableDiff:
     """The second table against the first.
 
-    `scale` is the median ratio of predicted latency over `num_networks` random networks that both can answer, `spread`
-    the lowest and highest ratio, `kendall_tau` how far they rank those networks alike. `kinds` holds the ratio of the
-    summed latency of the parts of each kind that both hold, `settings` what was set otherwise.
+    `scale` is the median ratio of predicted latency over `num_networks` random networks that both can predict, `spread`
+    the lowest and highest ratio, `kendall_tau` the agreement of their rankings. `kinds` is the ratio of the summed
+    latency of the shared parts of each kind, `settings` the differences in device, runtime, threads and clock.
     """
 
     settings: tuple[str, ...]
@@ -59,16 +59,19 @@ class TableDiff:
 
 
 def merge_tables(first: LatencyTable, second: LatencyTable) -> LatencyTable:
-    """One table from two of the same device, runtime, clock and kind of space; one space must hold the other.
+    """One table from two of the same device, runtime, clock and kind of space; one space must contain the other.
 
-    What both have measured is weighed by its precision, after both were brought to the speed halfway between them. The
-    calibration is fitted again on all networks. Raises LatencyError where they do not belong together.
+    Both are scaled to the speed halfway between them; what both measured is averaged by precision. The calibration is
+    fitted again on all networks. Raises LatencyError where the tables cannot be merged.
     """
     _require_same_origin(first, second)
     space = _wider_space(first.space, second.space)
     logs = _log_ratios(first, second)
     if not logs:
-        raise LatencyError("These two tables have nothing in common that would bring them to one scale.")
+        raise LatencyError(
+            "These two tables share no network and no entry above noise, so they cannot be brought to one scale. Build "
+            "one table of the wider space instead."
+        )
     halfway = math.exp(median(logs) / 2)
     networks = _merge_networks(first, second, halfway)
     ends = [_find(networks, space.smallest()), _find(networks, space.largest())]
@@ -79,8 +82,8 @@ def merge_tables(first: LatencyTable, second: LatencyTable) -> LatencyTable:
         other = entry.scaled(1 / halfway)
         entries[part] = _weighed(entries[part], other) if part in entries else other
     merged = recalibrated_table(replace(first, space=space, provenance=second.provenance), entries, ordered)
-    told = {"what": "merged", "scales": [halfway, 1 / halfway], "provenances": [first.provenance, second.provenance]}
-    return replace(merged, history=(*first.history, *second.history, told))
+    merger = {"what": "merged", "scales": [halfway, 1 / halfway], "provenances": [first.provenance, second.provenance]}
+    return replace(merged, history=(*first.history, *second.history, merger))
 
 
 def diff_tables(first: LatencyTable, second: LatencyTable, *, seed: int = 0) -> TableDiff:
@@ -95,7 +98,7 @@ def diff_tables(first: LatencyTable, second: LatencyTable, *, seed: int = 0) -> 
     known = [net for net in drawn if not first.missing_parts(net) and not second.missing_parts(net)]
     if len(known) < 2:
         raise LatencyError(
-            "These two tables answer for no networks in common: compare tables of one space, resolution and number of "
+            "These two tables predict no networks in common: compare tables of one space, resolution and number of "
             "classes."
         )
     before, after = (np.array([table.predict(net) for net in known]) for table in (first, second))
@@ -114,24 +117,24 @@ def diff_tables(first: LatencyTable, second: LatencyTable, *, seed: int = 0) -> 
 
 
 def _require_same_origin(first: LatencyTable, second: LatencyTable) -> None:
-    found = _differences(first, second)
+    differences = _differences(first, second)
     for name in ("resolution", "num_classes"):
         if getattr(first, name) != getattr(second, name):
-            found.append(f"{name} is {getattr(second, name)} and {getattr(first, name)}")
-    if found:
+            differences.append(f"{name} is {getattr(second, name)} and {getattr(first, name)}")
+    if differences:
         raise LatencyError(
-            f"These two tables do not belong together: {'; '.join(found)}. Merge tables of one device, runtime, clock "
+            f"These two tables cannot be merged: {'; '.join(differences)}. Merge tables of one device, runtime, clock "
             "and resolution only; 'efficientformer table diff' compares others."
         )
 
 
 def _differences(first: LatencyTable, second: LatencyTable) -> list[str]:
     """In machine, runtime, threads and clock."""
-    found = first.differences(second.provenance["machine"], second.runtime)
+    differences = first.differences(second.provenance["machine"], second.runtime)
     for name in ("threads", "clock"):
         if getattr(first, name) != getattr(second, name):
-            found.append(f"{name} is {getattr(second, name)}, recorded was {getattr(first, name)}")
-    return found
+            differences.append(f"{name} is {getattr(second, name)}, recorded was {getattr(first, name)}")
+    return differences
 
 
 def _wider_space(first: SearchSpace, second: SearchSpace) -> SearchSpace:
@@ -151,13 +154,13 @@ def _wider_space(first: SearchSpace, second: SearchSpace) -> SearchSpace:
         if same_kind == wide and holds and wide.max_mb3d >= narrow.max_mb3d:
             return wide
     raise LatencyError(
-        f"The space {first.name!r} does not hold the space {second.name!r}, nor the other way round: their tables "
-        "cannot be merged."
+        f"Neither of the spaces {first.name!r} and {second.name!r} contains the other, so their tables cannot be "
+        "merged. Build one table of a space that contains both."
     )
 
 
 def _log_ratios(first: LatencyTable, second: LatencyTable) -> list[float]:
-    """Second over first: of whole networks where there are any in common, else of entries that stand above noise."""
+    """Second over first: of shared whole networks if there are any, else of shared entries above noise."""
     measured = {net.architecture: net.measured_ms for net in first.networks}
     logs = [math.log(n.measured_ms / measured[n.architecture]) for n in second.networks if n.architecture in measured]
     if logs:
@@ -185,12 +188,12 @@ def _find(networks: list[MeasuredNetwork], architecture: Architecture) -> Measur
 
 
 def _weighed(first: Entry, second: Entry) -> Entry:
-    """Both, weighed by one over the square of their noise; the interval follows from both."""
+    """Average of both, weighted by one over the squared noise; the interval follows from both."""
     noises = [max(entry.noise_ms, LEAST_NOISE * abs(entry.latency_ms), 1e-9) for entry in (first, second)]
     precisions = [noise**-2 for noise in noises]
     share = precisions[0] / sum(precisions)
     latency_ms = share * first.latency_ms + (1 - share) * second.latency_ms
-    # Two measurements that contradict each other are not known better for being two.
+    # Averaging two measurements that contradict each other does not make the result more precise.
     apart = abs(first.latency_ms - second.latency_ms) / 2
     half = max(sum(precisions) ** -0.5, apart)
     shares = ((first, share), (second, 1 - share))

@@ -1,6 +1,6 @@
-"""Parts that a table has no answer for, timed on demand and brought into it.
+"""Parts that a table lacks, timed on demand and added to it.
 
-They are timed in rounds with anchors, and brought to the speed of the table by them.
+They are timed in the same rounds as anchors, and scaled to the machine's speed at the time of the table by those.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ def extend_table(
 ) -> LatencyTable:
     """The table with an entry for every part of the architectures, inside or outside its search space.
 
-    Only what is missing is timed, and nothing where nothing is. Calibration and error stay what they were: a network
-    beyond the measured ones gets a wider interval. Raises LatencyError on another device than the table's, or when the
-    table's own networks disagree on how fast the machine is now.
+    Only missing parts are timed. Calibration and error stay the same: a network outside the measured range of latency
+    gets a wider interval. Raises LatencyError on another device than the table's, when the table's own networks
+    disagree on how fast the machine is now, and for networks of EfficientFormerV2.
     """
     formulas: dict[Part, Formula] = {}
     for architecture in architectures:

@@ -1,4 +1,4 @@
-"""The formula of every table entry, and of a network as the sum of its parts."""
+"""The formula of every table entry: its latency as a weighted sum of chain times."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -87,8 +87,8 @@ def architecture_formulas(
 class _Formulas:
     """Formulas of single parts.
 
-    Maps come out of a convolution in every network, and runtimes keep the layout it gave them. So chains of MB4D begin
-    with the stem or with a downsample too: behind a bare input they ran 14 % slower on ONNX Runtime.
+    In every network maps come out of a convolution, and runtimes keep the layout that it gave them. So chains of MB4D
+    also start with the stem or a downsample: directly after the input they ran 14 % slower on ONNX Runtime.
     """
 
     space: SearchSpace
@@ -101,7 +101,7 @@ class _Formulas:
         return stage_grids(self.space.stem_strides, self.resolution)
 
     def has_tokens(self, index: int) -> bool:
-        """Whether some network of the space has an MB3D in this stage; the last block of all becomes one first."""
+        """Whether some network of the space has an MB3D in this stage; they fill the network from its end."""
         if index < 2 or self.space.max_mb3d == 0:
             return False
         return index == 3 or self.space.max_mb3d > 1
@@ -150,7 +150,7 @@ class _Formulas:
         return self._further_blocks((), self.mb3d(index, width))
 
     def blocks(self, index: int, width: int) -> dict[Part, Formula]:
-        """The blocks of a stage, and the stem, which carries what a call costs by itself."""
+        """The blocks of a stage, and the stem, which includes the cost of the call itself."""
         formulas = {self.mb4d(index, width): self.mb4d_block(index, width)}
         if self.has_tokens(index):
             formulas[self.mb3d(index, width)] = self.mb3d_block(index, width)
@@ -198,6 +198,6 @@ class _Formulas:
         return Part("flatten", self.grids[index], width, width)
 
     def _further_blocks(self, front: Chain, block: Part) -> Formula:
-        """What each block after the first adds to a chain."""
+        """The time that each block after the first adds to a chain."""
         longer = Formula.time(*front, *(block,) * self.chain_length)
         return (longer - Formula.time(*front, block)) * (1 / (self.chain_length - 1))

@@ -1,4 +1,4 @@
-"""Widths that a device does not reward: runtimes work in blocks of channels, so a narrower block may save nothing."""
+"""Widths that save no time: runtimes work in groups of channels, so a narrower block may be no faster."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from efficientformer.arch.parts import Part
 from efficientformer.latency.tables.entries import Entry, families
 
 UNREWARDED = 0.5
-"""A step: narrowing saves less than this share of the saving expected, whatever the noise."""
+"""A step: narrowing saves less than this share of the expected saving, beyond noise."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Step:
 def find_steps(entries: Mapping[Part, Entry]) -> tuple[Step, ...]:
     """Steps between neighboring measured widths of every family of blocks.
 
-    A narrower block is expected to save what its MACs are worth between the family's narrowest and widest block: what a
-    block costs at any width is not to be saved.
+    The expected saving is proportional to the MACs saved, at the family's average cost per MAC between its narrowest
+    and widest block; the constant cost of a block cannot be saved.
     """
     steps = []
     for members in families(entries).values():
@@ -54,7 +54,7 @@ def find_steps(entries: Mapping[Part, Entry]) -> tuple[Step, ...]:
 
 
 def fast_widths(widths: Sequence[int], steps: Sequence[Step], families: Sequence[str]) -> list[int]:
-    """The widths of a stage without those at which a block of these families is no faster than a wider one."""
+    """The widths of a stage, except those at which a block of these families is no faster than a wider one."""
     wasteful = {step.narrow for step in steps if step.family in families and step.is_slower}
     return [width for width in widths if width not in wasteful]
 
