@@ -67,7 +67,7 @@ def measure(work: Path, rounds: int, most_redone: float, out: Path) -> None:
             "samples_ms": list(network.samples_ms),
             "timed_runs": network.timed_runs,
             "disturbed_rounds": len(network.disturbed_rounds),
-            "calm": network.calm,
+            "calm": network.is_calm,
             "disturbed_percent": round(network.disturbed_percent, 1),
             "all_p50_ms": network.all_p50_ms,
             "conditions": network.conditions,

@@ -28,7 +28,7 @@ def test_table_of_a_tiny_space_end_to_end(tiny_space, runtime, tmp_path):
     assert table.predict(tiny_space.smallest()) < table.predict(tiny_space.largest())
     assert table.predict(tiny_space.largest()) == pytest.approx(table.largest.predicted_ms)
     assert all(entry.samples == 6 for entry in table.entries.values())
-    blocks = [entry for key, entry in table.entries.items() if key.startswith("MB3D")]
+    blocks = [entry for part, entry in table.entries.items() if part.kind == "MB3D"]
     assert blocks and all(entry.latency_ms > 0 for entry in blocks)
     assert table.error.num_networks == 4
     table.save(tmp_path / "table.json")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError
-from efficientformer.latency.tables.calibration import Calibration, Spread, missed_mib, missed_share
+from efficientformer.latency.tables.calibration import Calibration, Spread, uncached_mib, uncached_share
 
 
 def test_a_calibration_scales_adds_and_prices_weights_that_miss_the_cache():
@@ -17,16 +17,16 @@ def test_a_calibration_scales_adds_and_prices_weights_that_miss_the_cache():
 @pytest.mark.parametrize("cache_mib", [1.0, 8.0])
 def test_a_cache_that_evicts_at_random_misses_what_it_would(cache_mib):
     for ratio in (0.5, 1.0):
-        assert missed_share(ratio * cache_mib, cache_mib) == 0.0
+        assert uncached_share(ratio * cache_mib, cache_mib) == 0.0
     for ratio in (1.05, 1.5, 2.0, 5.0):
-        share = missed_share(ratio * cache_mib, cache_mib)
+        share = uncached_share(ratio * cache_mib, cache_mib)
         assert 0 < share < 1 and 1 - share == pytest.approx(math.exp(-ratio * share))
-    assert missed_share(1.001 * cache_mib, cache_mib) == pytest.approx(0.002, rel=0.01)
-    assert missed_share(1000 * cache_mib, cache_mib) == pytest.approx(1.0)
+    assert uncached_share(1.001 * cache_mib, cache_mib) == pytest.approx(0.002, rel=0.01)
+    assert uncached_share(1000 * cache_mib, cache_mib) == pytest.approx(1.0)
 
 
 def test_without_a_cache_everything_is_missed():
-    assert missed_share(3.0, 0.0) == 1.0 and missed_share(0.0, 0.0) == 0.0
+    assert uncached_share(3.0, 0.0) == 1.0 and uncached_share(0.0, 0.0) == 0.0
 
 
 def test_a_simulated_cache_agrees():
@@ -44,13 +44,13 @@ def test_a_simulated_cache_agrees():
                 held.remove(slots[slot])
                 slots[slot] = line
             held.add(line)
-    assert misses / 50 == pytest.approx(1500 * missed_share(1500.0, 1000.0), rel=0.02)
+    assert misses / 50 == pytest.approx(1500 * uncached_share(1500.0, 1000.0), rel=0.02)
 
 
 def test_activations_push_weights_out():
-    assert missed_mib(6.0, 0.5, 8.0) == 0.0
-    assert missed_mib(6.0, 2.0, 8.0) == pytest.approx(6.0 * missed_share(14.0, 8.0))
-    assert 4.0 < missed_mib(6.0, 2.0, 8.0) < 6.0
+    assert uncached_mib(6.0, 0.5, 8.0) == 0.0
+    assert uncached_mib(6.0, 2.0, 8.0) == pytest.approx(6.0 * uncached_share(14.0, 8.0))
+    assert 4.0 < uncached_mib(6.0, 2.0, 8.0) < 6.0
 
 
 def test_an_interval_grows_where_nothing_was_measured():

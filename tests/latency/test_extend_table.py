@@ -5,6 +5,7 @@ import pytest
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import QUICK, SearchSpace
 from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import LatencyError
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.build import build_table
@@ -23,9 +24,9 @@ OTHER = SearchSpace(
 def test_every_part_of_any_network_has_a_formula(network):
     parts = network_parts(network, 64, 7)
     formulas = architecture_formulas(network, parts, QUICK, 64, 7)
-    assert set(formulas) == {part.key for part in parts}
+    assert set(formulas) == set(parts)
     for part in parts:
-        value = sum(weight * chain_latency_ms(chain) for chain, weight in formulas[part.key].weights.items())
+        value = sum(weight * chain_latency_ms(chain) for chain, weight in formulas[part].weights.items())
         expected = part_latency_ms(part) + (CALL_MS if part.kind == "stem" else 0.0)
         assert value == pytest.approx(expected, abs=1e-9), part.key
 
@@ -53,13 +54,13 @@ def table():
 
 def test_missing_parts_are_timed_and_nothing_else(table):
     network = table.space.build((16, 48, 32, 32), (1, 1, 1, 1), 0)
-    with pytest.raises(LatencyError, match="no answer"):
+    with pytest.raises(LatencyError, match="no entry"):
         table.predict(network)
     runtime = Additive(factor=3.0)
     extended = extend_table(table, [network, network], runtime, rounds=8)
     added = set(extended.entries) - set(table.entries)
-    assert {key.partition("@")[0] for key in added} == {"MB4D", "downsample"} and len(added) == 3
-    assert all(extended.entries[key] == entry for key, entry in table.entries.items())
+    assert {part.kind for part in added} == {"MB4D", "downsample"} and len(added) == 3
+    assert all(extended.entries[part] == entry for part, entry in table.entries.items())
     (told,) = extended.history
     assert told["what"] == "extended" and told["scale"] == pytest.approx(1 / 3, rel=0.01)
     true_ms = prepare_architecture(network, 32, 5, Additive()).latency_ms
@@ -72,3 +73,8 @@ def test_another_device_cannot_add_to_a_table(table):
     network = table.space.build((16, 48, 32, 32), (1, 1, 1, 1), 0)
     with pytest.raises(LatencyError, match="measured elsewhere"):
         extend_table(table, [network], open_runtime("onnxruntime"), rounds=4)
+
+
+def test_parts_of_v2_are_refused_with_the_remedy(table):
+    with pytest.raises(LatencyError, match=r"not of EfficientFormerV2.*efficientformer benchmark"):
+        extend_table(table, [ZOO["efficientformerv2_s0"]], Additive(), rounds=4)

@@ -7,7 +7,7 @@ from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import QUICK, STANDARD
 from efficientformer.errors import LatencyError
-from efficientformer.latency.tables.calibration import missed_mib
+from efficientformer.latency.tables.calibration import uncached_mib
 from efficientformer.latency.tables.fit import fit_table, plan_table
 from efficientformer.latency.tables.network_sample import spread_networks
 
@@ -42,8 +42,8 @@ def test_noise_and_slow_rounds_leave_a_small_error_and_honest_intervals():
     assert table.error.mean_percent < 2.0 and table.error.kendall_tau > 0.95
     exact = table_on(QUICK, 28, chain_latency_ms)
     within = [
-        low <= exact.entries[key].latency_ms <= high
-        for key, entry in table.entries.items()
+        low <= exact.entries[part].latency_ms <= high
+        for part, entry in table.entries.items()
         for low, high in [entry.interval_ms]
     ]
     assert np.mean(within) > 0.8
@@ -80,7 +80,7 @@ def test_entries_that_are_noise_are_refused():
 @pytest.mark.parametrize("cache_mib", [1.0, 2.0, 4.0])
 def test_weights_that_miss_a_cache_are_priced_once_whether_a_chain_or_only_the_network_has_outgrown_it(cache_mib):
     def time_of(parts):
-        return chain_latency_ms(parts) + 0.05 * missed_mib(*sizes_mib(parts), cache_mib)
+        return chain_latency_ms(parts) + 0.05 * uncached_mib(*sizes_mib(parts), cache_mib)
 
     table = table_on(STANDARD, 128, time_of, time_of_chain=time_of)
     assert max(mib for entry in table.entries.values() for _, mib, _ in entry.chains_mib) > 2 * cache_mib

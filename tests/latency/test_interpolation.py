@@ -27,7 +27,7 @@ def test_blocks_are_interpolated_in_their_macs():
         return 0.1 + part_cost(part).macs / 1e8
 
     for block in (mb4d, mb3d):
-        entries = {block(width).key: entry(cost(block(width))) for width in (96, 192, 384)}
+        entries = {block(width): entry(cost(block(width))) for width in (96, 192, 384)}
         latencies = PartFigures.latencies_ms(entries)
         for width in (96, 112, 192, 304, 384):
             assert latencies.of(block(width)) == pytest.approx(cost(block(width)))
@@ -38,7 +38,7 @@ def test_blocks_are_interpolated_in_their_macs():
 
 def test_the_stem_is_interpolated_though_its_width_in_stays():
     parts = [stem_part((2, 2), 224, width) for width in (32, 64, 96)]
-    entries = {part.key: entry(part_cost(part).macs / 1e8) for part in parts}
+    entries = {part: entry(part_cost(part).macs / 1e8) for part in parts}
     between = stem_part((2, 2), 224, 48)
     assert PartFigures.latencies_ms(entries).of(between) == pytest.approx(part_cost(between).macs / 1e8, rel=0.02)
 
@@ -55,7 +55,7 @@ def test_parts_without_macs_and_parts_with_two_widths_are_linear_in_widths():
 
 def test_each_knot_is_predicted_from_its_neighbors():
     latencies = {64: 1.0, 128: 2.0, 256: 8.0}
-    entries = {mb4d(width).key: entry(latency_ms, 0.02) for width, latency_ms in latencies.items()}
+    entries = {mb4d(width): entry(latency_ms, 0.02) for width, latency_ms in latencies.items()}
     expected = 1.0 + 7.0 * (128**2 - 64**2) / (256**2 - 64**2)
     errors = knot_errors(entries)["MB4D"]
     assert errors.mean_ms == errors.max_ms == pytest.approx(expected - 2.0)
@@ -65,7 +65,7 @@ def test_each_knot_is_predicted_from_its_neighbors():
 
 def test_knots_on_a_grid_count_along_both_widths():
     entries = {
-        downsample_part(GRID, a, b).key: entry(a * b / 1000, noise_ms=9.0) for a in (16, 32, 64) for b in (16, 32, 64)
+        downsample_part(GRID, a, b): entry(a * b / 1000, noise_ms=9.0) for a in (16, 32, 64) for b in (16, 32, 64)
     }
     errors = knot_errors(entries)["downsample"]
     assert errors.num_knots == 6 and errors.max_ms == pytest.approx(0, abs=1e-12)
@@ -73,4 +73,4 @@ def test_knots_on_a_grid_count_along_both_widths():
 
 
 def test_kinds_without_a_knot_between_others_have_no_error():
-    assert knot_errors({mb4d(64).key: entry(1.0), mb4d(128).key: entry(2.0)}) == {}
+    assert knot_errors({mb4d(64): entry(1.0), mb4d(128): entry(2.0)}) == {}

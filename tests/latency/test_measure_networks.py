@@ -125,9 +125,9 @@ def test_the_record_says_which_rounds_were_disturbed_and_whether_the_machine_cal
     measured = measure_networks(synthetic(Machine(0, "modes"), a=1.5, b=2.0), "cpu", 40)
     disturbed, num_rounds = measured["a"].disturbed_rounds, measured["a"].timed_runs
     assert disturbed and disturbed == measured["b"].disturbed_rounds and max(disturbed) < num_rounds <= 60
-    assert measured["a"].calm == (num_rounds - len(disturbed) >= 40)
+    assert measured["a"].is_calm == (num_rounds - len(disturbed) >= 40)
     calm = measure_networks(synthetic(Machine(0), a=1.5), "cpu", 40)["a"]
-    assert calm.calm and calm.disturbed_rounds == () and calm.timed_runs == 40
+    assert calm.is_calm and calm.disturbed_rounds == () and calm.timed_runs == 40
 
 
 def test_an_undecided_measurement_goes_on_to_three_times_the_rounds():
@@ -135,7 +135,7 @@ def test_an_undecided_measurement_goes_on_to_three_times_the_rounds():
         measured = measure_networks(
             synthetic(Machine(5), a=1.2), "cpu", 40, decided=lambda found, at=decide_at: found["a"].timed_runs >= at
         )
-        assert measured["a"].timed_runs == rounds and measured["a"].calm
+        assert measured["a"].timed_runs == rounds and measured["a"].is_calm
 
 
 def test_a_longer_measurement_decides_what_a_short_one_leaves_open():

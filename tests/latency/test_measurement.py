@@ -28,7 +28,7 @@ def test_figures_follow_from_the_samples():
 
 
 def test_disturbed_rounds_stay_in_the_record_and_count_for_no_median():
-    disturbed = measurement_of((1.0, 1.002, 1.004, 1.01, 1.012, 1.014), disturbed_rounds=(3, 4, 5), calm=False)
+    disturbed = measurement_of((1.0, 1.002, 1.004, 1.01, 1.012, 1.014), disturbed_rounds=(3, 4, 5), is_calm=False)
     assert disturbed.p50_ms == pytest.approx(1.002) and disturbed.interval_ms[1] <= 1.004
     assert disturbed.timed_runs == 6 and disturbed.all_p50_ms == pytest.approx(1.007)
     assert measurement_of(disturbed.samples_ms).p50_ms == pytest.approx(1.007)

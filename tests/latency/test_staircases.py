@@ -16,7 +16,7 @@ def entries_of(block, cost, noise=0.005):
     for width in WIDTHS:
         part = block_part(block, GRID, width)
         latency_ms = cost(part)
-        found[part.key] = Entry(latency_ms, (latency_ms * (1 - noise), latency_ms * (1 + noise)), 24)
+        found[part] = Entry(latency_ms, (latency_ms * (1 - noise), latency_ms * (1 + noise)), 24)
     return found
 
 

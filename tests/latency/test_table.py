@@ -13,6 +13,7 @@ from efficientformer.latency.tables.calibration import Calibration, Spread
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.error import ErrorSummary, MeasuredNetwork
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.records import write_record
 
 SPACE = SearchSpace(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
 MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64", "memory_gib": 8.0, "python": "3.12.1"}
@@ -51,7 +52,7 @@ def hand_table(**changes):
         "runtime": RUNTIME,
         "threads": 1,
         "clock": "cpu",
-        "entries": {part.key: Entry(ms, (ms * 0.9, ms * 1.1), 24) for part, ms in latencies.items()},
+        "entries": {part: Entry(ms, (ms * 0.9, ms * 1.1), 24) for part, ms in latencies.items()},
         "calibration": Calibration(),
         "spread": Spread(0.05, 1.0, 4.0),
         "largest": MeasuredNetwork(SPACE.largest(), 2.0, (1.9, 2.1), 2.1),
@@ -115,7 +116,7 @@ def test_a_prediction_has_an_interval():
     ],
 )
 def test_a_part_outside_the_table_is_named(network):
-    with pytest.raises(LatencyError, match=r"no answer for \S+@\d+x\d+.*Build a table"):
+    with pytest.raises(LatencyError, match=r"no entry for \S+@\d+x\d+.*Build a table"):
         hand_table().predict(network)
 
 
@@ -139,13 +140,32 @@ def test_record_keeps_to_its_format():
         "predicted_ms",
         "held_out",
     }
-    assert set(next(iter(content["entries"].values()))) == {"latency_ms", "interval_ms", "samples", "chains_mib"}
+    assert set(next(iter(content["entries"].values()))) == {
+        "part",
+        "latency_ms",
+        "interval_ms",
+        "samples",
+        "chains_mib",
+    }
 
 
-@pytest.mark.parametrize("damage", [{"format": 3}, {"entries": {"x": 1.0}}, {"largest": {}}, {"space": {"name": "x"}}])
+@pytest.mark.parametrize("damage", [{"entries": {"x": 1.0}}, {"largest": {}}, {"space": {"name": "x"}}])
 def test_damaged_files_are_refused(damage):
     content = {**hand_table().to_json(), **damage}
     with pytest.raises(RecordError, match="Not a latency table"):
+        LatencyTable.from_json(content)
+
+
+def test_a_table_of_an_earlier_format_is_refused_with_the_remedy(tmp_path):
+    write_record(tmp_path / "table.json", {**hand_table().to_json(), "format": 4})
+    with pytest.raises(RecordError, match=r"table\.json: .*format 4, .*reads format 5.*'efficientformer table'"):
+        LatencyTable.load(tmp_path / "table.json")
+
+
+def test_an_entry_of_an_unknown_part_is_refused():
+    content = json.loads(json.dumps(hand_table().to_json()))
+    next(iter(content["entries"].values()))["part"]["kind"] = "MB5D"
+    with pytest.raises(RecordError, match="Unknown kind of part 'MB5D'"):
         LatencyTable.from_json(content)
 
 

@@ -56,7 +56,7 @@ def test_small_candidates_repeat_their_call_and_each_sample_settles_first():
 
 def test_slow_candidates_settle_in_one_call_and_are_timed_once():
     slow = Machine().candidate(300.0)
-    assert warm_up({"slow": slow}, clock="cpu")["slow"] == WarmUp(Calls(settling=1, timed=1), runs=7, settled=True)
+    assert warm_up({"slow": slow}, clock="cpu")["slow"] == WarmUp(Calls(settling=1, timed=1), runs=7, has_settled=True)
     assert slow.num_calls == 7
 
 
@@ -81,9 +81,9 @@ def test_warm_up_lasts_until_calls_take_as_long_as_those_before():
     candidates = {"at once": machine.candidate(2.0), "late": Settling(machine, 2.0), "never": Settling(machine, 2.0)}
     candidates["never"].shrink = 0.97
     warm = warm_up(candidates, clock="cpu")
-    assert warm["at once"].runs == 7 and warm["at once"].settled
-    assert 13 < warm["late"].runs < 31 and warm["late"].settled
-    assert warm["never"].runs == 31 and not warm["never"].settled
+    assert warm["at once"].runs == 7 and warm["at once"].has_settled
+    assert 13 < warm["late"].runs < 31 and warm["late"].has_settled
+    assert warm["never"].runs == 31 and not warm["never"].has_settled
     assert candidates["late"].sample(Calls(0, 1), "cpu") < 1.1 * 2.0
 
 

@@ -1,11 +1,12 @@
 """Analytic costs: multiply-accumulates, parameters and activations, equal to those of the module they describe.
 
 MACs count convolutions, linear layers and the two matrix products of attention; norms, activation functions and pooling
-are not counted, as in the paper's tables. Activations are what those put out, as timm counts them.
+are not counted, as in the paper's tables. Activations are the outputs of those layers, as timm counts them.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import assert_never
 
 from efficientformer.arch.parts import Grid, Part, network_parts, strided
 from efficientformer.arch.spec import MB3D, Architecture, AttnFFN, DownsampleAttention
@@ -49,8 +50,10 @@ def part_cost(part: Part) -> Cost:
             assert part.num_classes is not None
             num_params = 2 * part.width + (part.width + 1) * part.num_classes
             return Cost(part.width * part.num_classes, num_params, part.num_classes)
-        case _:
+        case "flatten" | "unflatten":
             return Cost()
+        case _:
+            assert_never(part.kind)
 
 
 def weights_mib(parts: Iterable[Part]) -> float:

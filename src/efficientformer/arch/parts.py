@@ -1,14 +1,30 @@
 """A network as the list of parts it runs through, in order.
 
-One walk serves analytic costs and the latency table alike, so both speak of the same network. A part carries all that
-its cost depends on: kind, grid, widths and options.
+Costs and the latency table iterate over the same list of parts, so they always describe the same network. A part
+carries all that its cost depends on: kind, grid, widths and options.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any, Literal, assert_never, get_args
 
-from efficientformer.arch.spec import MB3D, MB4D, Architecture, Block, Stage
+from efficientformer.arch.spec import (
+    FFN,
+    MB3D,
+    MB4D,
+    Architecture,
+    AttnFFN,
+    Block,
+    BlockKind,
+    Stage,
+    block_from_json,
+    block_to_json,
+)
+from efficientformer.errors import ArchitectureError
 
 Grid = tuple[int, int]
+HeadKind = Literal["head", "map_head"]
+PartKind = Literal[BlockKind, HeadKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"]
+Activation = Literal["relu", "gelu"]
 
 
 @dataclass(frozen=True)
@@ -17,17 +33,18 @@ class Part:
 
     kind: stem, MB4D, MB3D, flatten, unflatten, downsample or head; in EfficientFormerV2 also FFN, AttnFFN,
     attention_downsample and map_head. `grid` is the (height, width) of the map that comes in; tokens have the grid of
-    the map they came from. `in_width` and `width` count channels going in and coming out.
+    the map they came from. `in_width` and `width` count channels going in and coming out. Blocks have a `block`, a stem
+    has `strides`, heads have `num_classes`.
     """
 
-    kind: str
+    kind: PartKind
     grid: Grid
     in_width: int
     width: int
     block: Block | None = None
     strides: tuple[int, int] | None = None
     num_classes: int | None = None
-    activation: str = "relu"
+    activation: Activation = "relu"
 
     @property
     def family(self) -> str:
@@ -44,8 +61,69 @@ class Part:
 
     @property
     def key(self) -> str:
-        """The part's name in a latency table."""
+        """The part in one line: equal for equal parts."""
         return f"{self.family}:{self.in_width}>{self.width}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value; what the part does not have is left out."""
+        content: dict[str, Any] = {"kind": self.kind, "grid": list(self.grid)}
+        content |= {"in_width": self.in_width, "width": self.width}
+        if self.block is not None:
+            content["block"] = block_to_json(self.block)
+        if self.strides is not None:
+            content |= {"strides": list(self.strides), "activation": self.activation}
+        if self.num_classes is not None:
+            content["num_classes"] = self.num_classes
+        return content
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Part":
+        """Inverse of `to_json`. Raises ArchitectureError that names what does not belong."""
+        try:
+            options = dict(content)
+            block, strides = options.pop("block", None), options.pop("strides", None)
+            part = cls(
+                grid=_two_sizes(options.pop("grid")),
+                block=None if block is None else block_from_json(block),
+                strides=None if strides is None else _two_sizes(strides),
+                **options,
+            )
+        except ArchitectureError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchitectureError(f"Not a part of a network: {error!r} in {str(content)[:200]}.") from error
+        part._check()
+        return part
+
+    def _check(self) -> None:
+        """Raise ArchitectureError unless the kind is known and the part has what its kind needs, and no more."""
+        if self.kind not in get_args(PartKind):
+            raise ArchitectureError(
+                f"Unknown kind of part {self.kind!r}; the kinds are {', '.join(get_args(PartKind))}."
+            )
+        if self.activation not in get_args(Activation):
+            raise ArchitectureError(
+                f"Unknown activation {self.activation!r}; there are {', '.join(get_args(Activation))}."
+            )
+        sizes = [*self.grid, self.in_width, self.width, *(self.strides or ())]
+        sizes += [] if self.num_classes is None else [self.num_classes]
+        if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
+            raise ArchitectureError(f"Grid, widths, strides and classes of a part are positive integers, not {sizes}.")
+        needed = {
+            "block": self.kind in get_args(BlockKind),
+            "strides": self.kind == "stem",
+            "num_classes": self.kind in get_args(HeadKind),
+        }
+        for name, is_needed in needed.items():
+            if (getattr(self, name) is not None) != is_needed:
+                raise ArchitectureError(f"A part of kind {self.kind} {'needs' if is_needed else 'has no'} {name}.")
+        if self.block is not None and self.block.kind != self.kind:
+            raise ArchitectureError(f"A part of kind {self.kind} cannot have a block of kind {self.block.kind}.")
+
+
+def _two_sizes(values: Any) -> tuple[int, int]:
+    first, second = values
+    return first, second
 
 
 def strided(grid: Grid, stride: int = 2) -> Grid:
@@ -64,7 +142,9 @@ def stage_grids(stem_strides: tuple[int, int], resolution: int | Grid) -> list[G
     return grids
 
 
-def stem_part(stem_strides: tuple[int, int], resolution: int | Grid, width: int, *, activation: str = "relu") -> Part:
+def stem_part(
+    stem_strides: tuple[int, int], resolution: int | Grid, width: int, *, activation: Activation = "relu"
+) -> Part:
     grid = (resolution, resolution) if isinstance(resolution, int) else resolution
     return Part("stem", grid, 3, width, strides=stem_strides, activation=activation)
 
@@ -101,14 +181,25 @@ def stage_parts(stage: Stage, grid: Grid, *, is_last: bool) -> list[Part]:
     a map."""
     if stage.is_v2:
         return [block_part(block, grid, stage.width) for block in stage.blocks]
-    parts, previous = [], MB4D.kind
+    parts, are_tokens = [], False
     for block in stage.blocks:
-        if block.kind == MB3D.kind and previous == MB4D.kind:
+        if takes_tokens(block) and not are_tokens:
             parts.append(Part("flatten", grid, stage.width, stage.width))
         parts.append(block_part(block, grid, stage.width))
-        previous = block.kind
-    if previous == MB3D.kind and not is_last:
+        are_tokens = takes_tokens(block)
+    if are_tokens and not is_last:
         parts.append(Part("unflatten", grid, stage.width, stage.width))
-    if previous == MB4D.kind and is_last:
+    if not are_tokens and is_last:
         parts.append(Part("flatten", grid, stage.width, stage.width))
     return parts
+
+
+def takes_tokens(block: Block) -> bool:
+    """Whether a block works on tokens (B, N, C) instead of maps (B, C, H, W)."""
+    match block:
+        case MB3D():
+            return True
+        case MB4D() | FFN() | AttnFFN():
+            return False
+        case _:
+            assert_never(block)

@@ -1,24 +1,26 @@
 """An architecture is a value: frozen, validated, hashable, and the same after a trip through JSON.
 
-The words are the paper's (section 4): a network is a stem and four stages of meta blocks joined by downsamples. MB4D
+The terms are the paper's (section 4): a network is a stem and four stages of meta blocks joined by downsamples. MB4D
 blocks work on maps (B, C, H, W), MB3D blocks on tokens (B, N, C). EfficientFormerV2 has blocks of its own, FFN and
 AttnFFN, all of them on maps. Neither resolution nor number of classes belongs to the value: one architecture serves any
 of them.
 """
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar
+from itertools import pairwise
+from typing import Any, ClassVar, Literal, get_args
 
 from efficientformer.errors import ArchitectureError
 
 NUM_STAGES = 4
+BlockKind = Literal["MB4D", "MB3D", "FFN", "AttnFFN"]
 
 
 @dataclass(frozen=True)
 class MB4D:
     """Meta block on maps: pooling token mixer, then a convolutional MLP with batch norm (section 4.1)."""
 
-    kind: ClassVar[str] = "MB4D"
+    kind: ClassVar[BlockKind] = "MB4D"
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
@@ -29,7 +31,7 @@ class MB4D:
 class MB3D:
     """Meta block on tokens: layer norm, attention with a learned bias, then a linear MLP (section 4.1)."""
 
-    kind: ClassVar[str] = "MB3D"
+    kind: ClassVar[BlockKind] = "MB3D"
     mlp_ratio: int = 4
     num_heads: int = 8
     key_dim: int = 32
@@ -48,7 +50,7 @@ class FFN:
     """Block of EfficientFormerV2: an MLP with a depth-wise 3x3 convolution between its two 1x1 ones, which mixes
     positions in place of pooling (V2's unified FFN)."""
 
-    kind: ClassVar[str] = "FFN"
+    kind: ClassVar[BlockKind] = "FFN"
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class AttnFFN:
     attention).
     """
 
-    kind: ClassVar[str] = "AttnFFN"
+    kind: ClassVar[BlockKind] = "AttnFFN"
     mlp_ratio: int = 4
     num_heads: int = 8
     key_dim: int = 32
@@ -82,7 +84,7 @@ class AttnFFN:
 
 @dataclass(frozen=True)
 class DownsampleAttention:
-    """Attention in EfficientFormerV2's last downsample, where a map of half the size asks."""
+    """Attention in EfficientFormerV2's last downsample, whose queries come from a map of half the size."""
 
     num_heads: int = 8
     key_dim: int = 16
@@ -90,7 +92,7 @@ class DownsampleAttention:
 
 
 Block = MB4D | MB3D | FFN | AttnFFN
-KINDS: dict[str, type[Block]] = {block.kind: block for block in (MB4D, MB3D, FFN, AttnFFN)}
+KINDS: dict[BlockKind, type[Block]] = {block.kind: block for block in get_args(Block)}
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ class Stage:
             raise ArchitectureError(f"A stage's width must be a positive multiple of 8, not {self.width!r}.")
         if not self.blocks:
             raise ArchitectureError("A stage needs at least one block.")
-        kinds = [block.kind for block in self.blocks]
-        if not self.is_v2 and kinds != sorted(kinds, reverse=True):
+        if any(isinstance(first, MB3D) and isinstance(second, MB4D) for first, second in pairwise(self.blocks)):
+            kinds = [block.kind for block in self.blocks]
             raise ArchitectureError(f"Inside a stage every MB3D must follow every MB4D, but the order is {kinds}.")
 
     @property
@@ -116,7 +118,7 @@ class Stage:
 
     @property
     def num_mb3d(self) -> int:
-        return sum(block.kind == MB3D.kind for block in self.blocks)
+        return sum(isinstance(block, MB3D) for block in self.blocks)
 
     @property
     def is_v2(self) -> bool:
@@ -127,8 +129,8 @@ class Stage:
 class Architecture:
     """Four stages behind a stem of two 3x3 convolutions with the given strides.
 
-    The blocks tell the family. In EfficientFormerV2 (`is_v2`) the stem has GELU instead of ReLU, the downsample between
-    stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes the map. Raises
+    The family follows from the blocks. In EfficientFormerV2 (`is_v2`) the stem has GELU instead of ReLU, the downsample
+    between stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes the map. Raises
     ArchitectureError on blocks of both families, on an MB3D before stage 3, and on one in stage 3 while stage 4 still
     has MB4D: tokens would have to become maps again for more than the one downsample.
     """
@@ -144,9 +146,9 @@ class Architecture:
         if len(self.stem_strides) != 2 or any(stride not in (1, 2) for stride in self.stem_strides):
             raise ArchitectureError(f"The stem has two strides of 1 or 2, not {self.stem_strides!r}.")
         if len({isinstance(block, FFN | AttnFFN) for stage in self.stages for block in stage.blocks}) > 1:
-            raise ArchitectureError("MB4D and MB3D do not stand in one network with FFN and AttnFFN.")
+            raise ArchitectureError("A network has blocks MB4D and MB3D, or FFN and AttnFFN, but not both.")
         if any(stage.num_mb3d for stage in self.stages[:2]):
-            raise ArchitectureError("MB3D blocks stand in the last two stages only.")
+            raise ArchitectureError("MB3D blocks are allowed in the last two stages only.")
         if self.stages[2].num_mb3d and self.stages[3].num_mb3d < self.stages[3].depth:
             raise ArchitectureError("When stage 3 has an MB3D, every block of stage 4 must be one.")
 
@@ -168,9 +170,9 @@ class Architecture:
 
     def __str__(self) -> str:
         widths, depths = ("-".join(map(str, values)) for values in (self.widths, self.depths))
-        kind = AttnFFN.kind if self.is_v2 else MB3D.kind
-        count = sum(block.kind == kind for stage in self.stages for block in stage.blocks)
-        return f"widths {widths}, depths {depths}, {count} {kind}"
+        attending = AttnFFN if self.is_v2 else MB3D
+        count = sum(isinstance(block, attending) for stage in self.stages for block in stage.blocks)
+        return f"widths {widths}, depths {depths}, {count} {attending.kind}"
 
     def with_stage(self, index: int, stage: Stage) -> "Architecture":
         return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))

@@ -17,7 +17,7 @@ def existing_file(path: Path, suffixes: Sequence[str]) -> Path:
     """`path`, when it is a file with one of the endings. Raises LatencyError otherwise."""
     path = Path(path)
     if path.suffix not in suffixes:
-        raise LatencyError(f"{path} is no {' or '.join(suffixes)} file, which is what this runtime opens.")
+        raise LatencyError(f"{path} is not a {' or '.join(suffixes)} file. Give a file that this runtime can open.")
     if not path.is_file():
         raise LatencyError(f"{path} does not exist. Give the path of an exported {suffixes[0]} file.")
     return path
@@ -28,12 +28,12 @@ def check_only_input(
 ) -> None:
     """Raise LatencyError unless `inputs` (name, declared shape) is a single one that `input_shape` fits."""
     if len(inputs) != 1 or not _fits(inputs[0][1], input_shape):
-        found = ", ".join(f"{name} {list(shape)}" for name, shape in inputs)
-        raise LatencyError(f"{path} takes {found}, not one input of shape {list(input_shape)}. Choose its resolution.")
+        actual = ", ".join(f"{name} {list(shape)}" for name, shape in inputs)
+        raise LatencyError(f"{path} takes {actual}, not one input of shape {list(input_shape)}. Choose its resolution.")
 
 
 def in_one_line(error: Exception) -> str:
-    """What a runtime says about a file, over many lines at times, without the full stop."""
+    """A runtime's error message in one line, without the full stop."""
     return " ".join(str(error).split()).rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""ONNX files: one size of images, one file, written whole, with the facts about the model inside.
+"""ONNX files: one image size, one file, written atomically, with metadata about the model.
 
 PyTorch's TorchScript exporter is used on purpose: it takes milliseconds per block where its successor takes seconds,
 and a latency table needs hundreds of files. ONNX Runtime runs both results at the same speed.
@@ -57,7 +57,7 @@ def read_onnx_metadata(path: Path) -> dict[str, str]:
 
 
 def write_onnx(module: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
-    """The file alone, for whoever opens it at once and removes it: in place, unchecked and without metadata.
+    """Write a temporary file: not atomically, without a check and without metadata.
 
     Raises RecordError when it cannot be written.
     """

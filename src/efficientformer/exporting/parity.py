@@ -15,8 +15,8 @@ def onnx_parity(
 ) -> float:
     """Largest absolute difference of any output between `module`, in evaluation mode, and the file in ONNX Runtime.
 
-    `input_shape` is the file's, batch first; at least `num_images` random images are compared. Outputs that are not a
-    number make the result one that is not, and so no tolerance is met.
+    `input_shape` is the file's, batch first; at least `num_images` random images are compared. If an output
+    is NaN, so is the result, which meets no tolerance.
     """
     session = _session(path)
     input_name = session.get_inputs()[0].name

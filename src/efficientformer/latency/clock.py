@@ -1,4 +1,5 @@
-"""The two clocks. CPU time counts only our own work, so it repeats on busy machines; it serves one thread only."""
+"""The two clocks. CPU time counts only our own work, so it is repeatable on busy machines; it covers one thread
+only."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ _READERS: dict[Clock, ReadClock] = {"cpu": time.thread_time_ns, "wall": time.per
 
 
 def clock_reader(clock: Clock) -> ReadClock:
-    """The function that reads a clock, in nanoseconds: of the calling thread's computing, or of the wall."""
+    """The function that reads a clock in nanoseconds: CPU time of the calling thread, or wall time."""
     return _READERS[clock]
 
 
@@ -23,15 +24,14 @@ def check_clock(clock: str, threads: int) -> None:
         raise LatencyError(f"There is no clock {clock!r}; the clocks are {' and '.join(get_args(Clock))}.")
     if clock == "cpu" and threads != 1:
         raise LatencyError(
-            f"CPU time counts the calling thread only and says nothing about {threads} threads. "
-            "Use the wall clock, or one thread."
+            f"CPU time covers the calling thread only, not {threads} threads. Use the wall clock, or one thread."
         )
 
 
 def check_one_clock(*clocks: str) -> None:
-    """Raise LatencyError unless all latencies that are to be compared were read from one and the same clock."""
+    """Raise LatencyError unless all latencies to be compared were measured with the same clock."""
     if len(set(clocks)) > 1:
         raise LatencyError(
-            f"Latencies of the {' and the '.join(sorted(set(clocks)))} clock cannot be compared: CPU time leaves out "
-            "what wall time counts. Measure both on one clock."
+            f"Latencies of the {' and the '.join(sorted(set(clocks)))} clock cannot be compared: wall time "
+            "includes waiting, CPU time does not. Measure both with the same clock."
         )

@@ -1,4 +1,4 @@
-"""What a runtime is, here or elsewhere, and what those of this process have in common."""
+"""The protocol of a runtime, here or on another device, and what the runtimes of this process share."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -17,7 +17,7 @@ RuntimeName = Literal[
 ]
 RUNTIME_NAMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 ACCELERATORS = frozenset({"cuda", "tensorrt"})
-"""Runtimes that compute on a device beside the CPU: its own events time them, so only the wall clock serves."""
+"""Runtimes that compute on a GPU: its own events time them, so only the wall clock is supported."""
 
 
 class Runtime(Protocol):
@@ -38,9 +38,9 @@ class Runtime(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """{name, version, compute_unit, precision, options}: all that tells two settings apart, and the unit that runs.
+        """{name, version, compute_unit, precision, options}: the unit that runs, and all settings that affect latency.
 
-        `precision` is what it computes in, such as fp32: a table holds for one.
+        `precision` is that of its arithmetic, such as fp32: a table is valid for one.
         """
         ...
 
@@ -68,7 +68,7 @@ class InThisProcess:
 
 
 class OpensFiles:
-    """A runtime that runs a module as the file which its format makes of it."""
+    """A runtime that runs a module from a file in its `format`."""
 
     @property
     def format(self) -> Format:

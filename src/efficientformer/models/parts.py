@@ -3,6 +3,8 @@
 `arch.parts.network_parts` lists them; chained in that order they are the network.
 """
 
+from typing import assert_never
+
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Part
@@ -60,13 +62,17 @@ def build_part(part: Part) -> nn.Module:
         case "map_head":
             assert part.num_classes is not None
             return MapHead(part.width, part.num_classes)
-        case kind:
-            raise AssertionError(f"no module for a part of kind {kind}")
+        case _:
+            assert_never(part.kind)
 
 
 def part_input_shape(part: Part, batch_size: int = 1) -> tuple[int, ...]:
     """What `build_part(part)` takes: (B, C, H, W), or (B, N, C) for the parts that work on tokens."""
     height, width = part.grid
-    if part.kind in ("MB3D", "unflatten", "head"):
-        return batch_size, height * width, part.in_width
-    return batch_size, part.in_width, height, width
+    match part.kind:
+        case "MB3D" | "unflatten" | "head":
+            return batch_size, height * width, part.in_width
+        case "stem" | "MB4D" | "FFN" | "AttnFFN" | "flatten" | "downsample" | "attention_downsample" | "map_head":
+            return batch_size, part.in_width, height, width
+        case _:
+            assert_never(part.kind)

@@ -1,13 +1,14 @@
 """The blocks of one resolution, after the downsample that leads to it."""
 
 import itertools
+from typing import assert_never
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from efficientformer.arch import spec
 from efficientformer.arch.parts import Grid
-from efficientformer.arch.spec import FFN, MB4D, Architecture, AttnFFN
+from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN
 from efficientformer.models.embed import Downsample
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.map_attention import AttentionDownsample
@@ -76,8 +77,10 @@ def build_block(
             return FFNBlock(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
         case AttnFFN():
             return AttnFFNBlock(width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
-        case _:
+        case MB3D():
             return MB3DBlock(width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
+        case _:
+            assert_never(block)
 
 
 def build_downsample(architecture: Architecture, index: int, grid: Grid) -> nn.Module:

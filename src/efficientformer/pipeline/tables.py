@@ -11,7 +11,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.tables.compare import diff_tables, merge_tables
-from efficientformer.latency.tables.entries import BLOCK_KINDS, families
+from efficientformer.latency.tables.entries import families
 from efficientformer.latency.tables.error import summarize_error
 from efficientformer.latency.tables.interpolation import knot_errors
 from efficientformer.latency.tables.staircases import fast_widths, find_steps
@@ -174,7 +174,7 @@ def _stages(table: LatencyTable) -> list[dict[str, Any]]:
         blocks = []
         for family, members in known.items():
             parts = sorted(members, key=lambda part: part.width)
-            if parts[0].kind in BLOCK_KINDS and parts[0].grid == grid:
+            if parts[0].block is not None and parts[0].grid == grid:
                 widths = [part.width for part in parts]
                 blocks.append(
                     {

@@ -105,7 +105,7 @@ def test_a_clock_too_coarse_for_some_runs_is_right_in_the_mean(program, model):
         ('\'{"latency_ms": "3"}\'', r"a latency of '3' ms"),
         ("'{\"latency_ms\": true}'", r"a latency of True ms"),
         ("sys.exit('first\\nno such layer: Gelu')", r"failed with code 1: first / no such layer: Gelu"),
-        ("sys.exit(3)", r"failed with code 3: it said nothing"),
+        ("sys.exit(3)", r"failed with code 3: it printed nothing"),
     ],
 )
 def test_answers_that_are_no_latency_are_refused(program, model, answer, message):
@@ -143,11 +143,11 @@ def test_programs_that_are_missing_or_hang_are_named(program, model):
 
 def test_what_a_program_does_not_do_is_said(program, model):
     network = program(answering("1")).open(model, SHAPE)
-    with pytest.raises(LatencyError, match=r"tells wall time, not cpu time\. Use --clock wall"):
+    with pytest.raises(LatencyError, match=r"measures wall time, not cpu time\. Use --clock wall"):
         network.sample(Calls(1, 1), "cpu")
     with pytest.raises(LatencyError, match="gives no outputs"):
         network.output()
-    with pytest.raises(LatencyError, match=r"no \.onnx file"):
+    with pytest.raises(LatencyError, match=r"not a \.onnx file"):
         program(answering("1")).open(model.with_suffix(".tflite"), SHAPE)
 
 

@@ -96,7 +96,7 @@ def test_files_that_cannot_be_run_are_refused(tmp_path):
         LiteRT(1).open(path, SMALL_SHAPE)
     with pytest.raises(LatencyError, match=r"not one input of shape \[1, 3, 32, 32\]"):
         LiteRT(1).open(SMALL_FILE, (1, 3, 32, 32))
-    with pytest.raises(LatencyError, match=r"no \.tflite file"):
+    with pytest.raises(LatencyError, match=r"not a \.tflite file"):
         LiteRT(1).open(path.with_suffix(".onnx"), SMALL_SHAPE)
 
 

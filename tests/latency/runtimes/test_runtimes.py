@@ -126,7 +126,7 @@ def test_files_that_cannot_be_run_are_refused(name, onnx_file, tmp_path):
     with pytest.raises(LatencyError, match=r"cannot (open|convert) .*Export the network again"):
         runtime.open(path, SHAPE)
     path.rename(tmp_path / "network.pt")
-    with pytest.raises(LatencyError, match=r"no \.onnx"):
+    with pytest.raises(LatencyError, match=r"not a \.onnx"):
         runtime.open(tmp_path / "network.pt", SHAPE)
 
 

@@ -61,11 +61,11 @@ def test_a_greeting_is_passed_over():
 @pytest.mark.parametrize(
     ("program", "told"),
     [
-        (GREETS + "sys.exit(3)", r"ended with exit code 3 \(it last said: Welcome to the board\. \| "),
+        (GREETS + "sys.exit(3)", r"ended with exit code 3 \(its last output: Welcome to the board\. \| "),
         ("raise OSError('no disk')", r"ended with exit code 1 .*OSError: no disk"),
         ("import os;os.abort()", "was ended by signal SIGABRT"),
-        ("for _ in range(1000): print('y')", "answered something that is no answer: b'y"),
-        (HELLO + "print('Hello?', flush=True);time.sleep(60)", "answered something that is no answer"),
+        ("for _ in range(1000): print('y')", "sent an invalid answer: b'y"),
+        (HELLO + "print('Hello?', flush=True);time.sleep(60)", "sent an invalid answer"),
     ],
 )
 def test_what_is_no_worker_is_told_with_its_last_words(program, told):

@@ -10,7 +10,7 @@ from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 from efficientformer.latency.timing.conditions import conditions_at
-from efficientformer.latency.timing.timer import time_interleaved, undisturbed
+from efficientformer.latency.timing.timer import gc_off_and_pinned, time_interleaved
 from efficientformer.latency.worker.runtime import WorkerRuntime
 
 from .conftest import SHAPE, transport
@@ -76,7 +76,7 @@ def test_one_thread_stays_on_a_core_while_it_is_timed(runtime, onnx_file):
 def test_a_worker_started_while_we_keep_to_one_core_does_not(runtime):
     allowed = cores_of(0)
     end(runtime)
-    with undisturbed(pinned=True):
+    with gc_off_and_pinned(pinned=True):
         assert runtime.conditions()
         assert len(cores_of(0)) == 1 or len(allowed) == 1
         assert cores_of(pid_of(runtime)) == allowed

@@ -1,4 +1,4 @@
-"""What a file format is: it writes modules, and takes in files that a user brings."""
+"""A file format: it writes modules, and reads files of users."""
 
 import contextlib
 import tempfile
@@ -22,7 +22,7 @@ class Format(Protocol):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What the description of a runtime has to say of the converter; nothing where it does not matter."""
+        """Options of the converter, for the description of a runtime; empty where they do not affect latency."""
         ...
 
     def write(self, module: "nn.Module", input_shape: tuple[int, ...], folder: Path) -> Path:
@@ -40,7 +40,7 @@ class Format(Protocol):
 
 @contextlib.contextmanager
 def written_file(file_format: Format, module: "nn.Module", input_shape: tuple[int, ...]) -> Iterator[Path]:
-    """A temporary file of the module, for whoever opens it at once."""
+    """A temporary file of the module, to be opened inside the block."""
     # A runtime may keep the file mapped into memory, which on some systems forbids removing it.
     with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
         yield file_format.write(module, input_shape, Path(folder))

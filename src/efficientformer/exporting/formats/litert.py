@@ -1,8 +1,8 @@
 """LiteRT files (.tflite), made by litert-torch in a Python of its own.
 
-litert-torch asks for one certain PyTorch and several gigabytes of packages, so it rarely fits beside others. A program
-of our environment is written down, read in the other one, and converted there by one process that serves all modules,
-since it takes seconds to start.
+litert-torch requires one exact version of PyTorch and several gigabytes of packages, so it rarely fits into an
+environment with others. Modules are exported here as programs and converted by one process of the other environment,
+which serves all modules since it takes seconds to start.
 """
 
 import contextlib

@@ -28,7 +28,7 @@ def main():
                 module.training = False
                 litert_torch.convert(module, (torch.zeros(request["input_shape"]),)).export(request["target"])
             _answer(answers, {})
-        except Exception as error:  # Told to the other side, whatever it is.
+        except Exception as error:  # Any error is reported to the other side.
             _answer(answers, {"error": f"{type(error).__name__}: {error}"})
 
 

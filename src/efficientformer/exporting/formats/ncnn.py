@@ -1,6 +1,6 @@
-"""From ONNX to ncnn by ncnn's own converter, pnnx, a program beside its Python package.
+"""From ONNX to ncnn by ncnn's own converter, pnnx, a program next to its Python package.
 
-What it writes is checked against ONNX Runtime: it guesses which axis is the batch and may guess wrong, in silence.
+Its output is checked against ONNX Runtime: pnnx guesses which axis is the batch and may silently guess wrong.
 """
 
 import importlib.metadata
@@ -50,10 +50,10 @@ class NcnnFormat(OnnxFormat):
             rewritten = Path(scratch) / "network.onnx"
             onnx.save_model(model, rewritten)
             shape = ",".join(map(str, input_shape))
-            said = self._run([str(rewritten), f"inputshape=[{shape}]f32", "fp16=0"], Path(scratch))
+            printed = self._run([str(rewritten), f"inputshape=[{shape}]f32", "fp16=0"], Path(scratch))
             lowered = rewritten.with_suffix(".ncnn.param")
             if not lowered.is_file() or not lowered.with_suffix(".bin").is_file():
-                raise LatencyError(f"pnnx cannot convert {path} for ncnn: {said}. Measure it with another runtime.")
+                raise LatencyError(f"pnnx cannot convert {path} for ncnn: {printed}. Measure it with another runtime.")
             _declare_input(lowered, input_shape)
             for file in (lowered, lowered.with_suffix(".bin")):
                 shutil.move(file, folder / file.name)
@@ -64,18 +64,18 @@ class NcnnFormat(OnnxFormat):
 
         expected = onnx_output(path, input_sample(input_shape))
         if output.size != expected.size:
-            found = f"an output of shape {list(output.shape)} instead of {list(expected.shape)}"
+            wrong = f"an output of shape {list(output.shape)} instead of {list(expected.shape)}"
         else:
             share = np.abs(output.ravel() - expected.ravel()).max() / max(np.abs(expected).max(), 1e-6)
             if share <= TOLERANCE:
                 return
-            found = f"an output that is off by {100 * share:.0f} %"
+            wrong = f"an output that is off by {100 * share:.0f} %"
         raise LatencyError(
-            f"ncnn gives {found} for {path}: pnnx converted it into another network. Measure it with another runtime."
+            f"ncnn gives {wrong} for {path}: pnnx converted it into another network. Measure it with another runtime."
         )
 
     def _run(self, arguments: list[str], folder: Path) -> str:
-        """Run pnnx and return the last of what it said."""
+        """Run pnnx and return its last line of output."""
         command = [str(self._program), *arguments]
         try:
             done = subprocess.run(
@@ -102,7 +102,7 @@ def _program() -> Path:
 def _declare_input(param: Path, input_shape: tuple[int, ...]) -> None:
     """Write the input's sizes into the .param file, with the batch axis where pnnx did not drop it.
 
-    Which it did stands in the Python example that it writes beside the network.
+    The Python example that pnnx writes next to the network shows which it did.
     """
     example = param.with_name(param.name.replace(".ncnn.param", "_ncnn.py")).read_text(encoding="utf-8")
     kept = f"batch_index={NO_BATCH}" in example

@@ -1,4 +1,4 @@
-"""Reductions of ONNX files, said in a way that pnnx understands.
+"""Reductions of ONNX files, rewritten in a form that pnnx converts correctly.
 
 pnnx (20261020) loses the axis of a reduction over a single one and reduces over none; two axes it keeps. So each single
 axis gets a neighbor of size one.

@@ -1,6 +1,6 @@
 """Devices that networks are timed on: this machine, another Python, a board, a phone, or any program.
 
-A device is a `Runtime` whose networks run elsewhere. A further one is a file and a line in `open_device`.
+A device is a `Runtime` whose networks run elsewhere. To add one, write a file and a case in `open_device`.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from efficientformer.latency.runtimes import open_in_process, usable
 
 LOCAL = "local"
 CRASHING = frozenset({"ncnn"})
-"""Runtimes that may end their process on a network they cannot run, so they get one of their own."""
+"""Runtimes that may crash on a network they do not support, so they get a process of their own."""
 FORMS = """\
   local              this machine, in this process
   python:PATH        this machine, by another Python that has the runtime, such as python:/opt/edge/bin/python
@@ -45,8 +45,8 @@ class DeviceOptions(BaseModel):
 def open_runtime(name: str, threads: int = 1) -> Runtime:
     """The runtime of that name on this machine; one of `CRASHING` runs in another process.
 
-    Raises UsageError for an unknown one or a number of threads that it cannot have, LatencyError for one whose package
-    or device is missing here.
+    Raises UsageError for an unknown runtime or a number of threads that it does not support, LatencyError when its
+    package or device is missing here.
     """
     if name not in CRASHING:
         return open_in_process(name, threads)
@@ -57,9 +57,9 @@ def open_runtime(name: str, threads: int = 1) -> Runtime:
 
 
 def open_device(options: DeviceOptions, runtime: str, threads: int = 1) -> Runtime:
-    """The runtime as it runs on the device. A command brings a runtime of its own, whatever `runtime` says.
+    """The runtime on the device. A command has a runtime of its own and ignores `runtime`.
 
-    Raises UsageError for a device that is none of `FORMS` or does not go with the other arguments, LatencyError for
+    Raises UsageError for a device that has none of the `FORMS` or does not fit the other arguments, LatencyError for
     one that cannot be reached.
     """
     device, program, cores = options.device, options.device_program, options.device_cores
@@ -68,7 +68,7 @@ def open_device(options: DeviceOptions, runtime: str, threads: int = 1) -> Runti
         raise UsageError(f"A runtime needs at least one thread, not {threads}.")
     kind, _, rest = device.partition(":")
     if (program or cores) and kind != "adb":
-        raise UsageError(f"--device-program and --device-cores are for phones; --device {device} takes neither.")
+        raise UsageError(f"--device-program and --device-cores are for phones only; --device {device} takes neither.")
     match kind, rest:
         case ("local", "") if device == LOCAL:
             if runtime == "litert" and litert_python:
@@ -108,5 +108,5 @@ def default_clock(device: str, runtimes: Iterable[str], threads: int) -> Clock:
 
 
 def counts_own_time(device: str) -> bool:
-    """Whether the CPU time of the timed thread can be read there; where it cannot, wall time is all there is."""
+    """Whether the CPU time of the timed thread can be read there; otherwise only wall time is available."""
     return device.partition(":")[0] in {LOCAL, "python", "ssh"}

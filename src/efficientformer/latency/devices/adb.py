@@ -1,4 +1,4 @@
-"""Networks timed on an Android phone by the benchmark program of a runtime, which the user has put there."""
+"""Networks timed on an Android phone by a runtime's benchmark program, which the user has copied to the phone."""
 
 import functools
 import shlex
@@ -39,7 +39,7 @@ class AdbDevice(OpensFiles):
         self._benchmark = benchmark_of(runtime)
         self._cores = _checked_cores(cores)
         if cores and self._benchmark.chooses_cores:
-            raise UsageError(f"{self._benchmark.program} chooses its cores itself, so --device-cores is of no use.")
+            raise UsageError(f"{self._benchmark.program} chooses its cores itself. Leave --device-cores out.")
         self._program = program or f"{PROGRAMS}/{self._benchmark.program}"
         self._litert_python = litert_python
         self._phone = Phone(serial)
@@ -85,7 +85,7 @@ class AdbDevice(OpensFiles):
         return StartedForEachSample(time_calls, "wall", self._benchmark.program)
 
     def _script(self, arguments: list[str]) -> str:
-        """Libraries are looked for beside the program; a result file that it writes is shown after its output."""
+        """Shell script: libraries are loaded from the program's folder; its result file is printed after its output."""
         command = shlex.join([*(("taskset", self._cores) if self._cores else ()), self._program, *arguments])
         libraries = shlex.quote(self._program.rpartition("/")[0])
         return f"rm -f {RESULT}; LD_LIBRARY_PATH={libraries} {command} && if [ -f {RESULT} ]; then cat {RESULT}; fi"
@@ -96,5 +96,7 @@ def _checked_cores(cores: str | None) -> str | None:
         return None
     mask = cores.lower().removeprefix("0x")
     if not mask or set(mask) - set("0123456789abcdef") or not int(mask, 16):
-        raise UsageError(f"--device-cores {cores} is no hexadecimal mask of cores, such as f0 for the upper four of 8.")
+        raise UsageError(
+            f"--device-cores {cores} is not a hexadecimal mask of cores. Write f0, for example, for cores 4 to 7."
+        )
     return mask

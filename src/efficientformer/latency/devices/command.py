@@ -1,9 +1,9 @@
-"""Any program that takes a model file and says how long it runs: docs/devices.md has the whole contract.
+"""Any program that times a model file: docs/devices.md has the whole contract.
 
     PROGRAM --describe --threads N
     PROGRAM --model FILE --input 1x3x224x224 --threads N --warmup K --runs M
 
-Each prints one JSON object as its last line: what it is, and the milliseconds of every run.
+Each prints one JSON object as its last line: a description, or the milliseconds of every run.
 """
 
 import functools
@@ -11,10 +11,11 @@ import json
 import math
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.exporting.formats.open import FORMAT_NAMES
+from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices.model_files import ModelFiles
 from efficientformer.latency.devices.programs import StartedForEachSample, run_program
 from efficientformer.latency.prepared import Calls
@@ -30,7 +31,7 @@ REMEDY = "Check the path after --device command: and that the file may be execut
 
 
 class CommandDevice:
-    """The runtime, the machine and the clock are what the program says they are."""
+    """A runtime, machine and clock as the program describes them."""
 
     def __init__(
         self,
@@ -83,11 +84,11 @@ class CommandDevice:
 
     @functools.cached_property
     def _description(self) -> dict[str, Any]:
-        program, said = self._arguments[0], self._ask(["--describe"], DESCRIBE_TIMEOUT_S)
-        problem = _problem(said)
+        program, answer = self._arguments[0], self._ask(["--describe"], DESCRIBE_TIMEOUT_S)
+        problem = _problem(answer)
         if problem:
             raise LatencyError(f"{program} --describe {problem}. See docs/devices.md for what it must print.")
-        return said
+        return answer
 
     def _ask(self, request: list[str], timeout_s: float) -> dict[str, Any]:
         arguments = [*self._arguments, *request, "--threads", str(self.threads)]
@@ -96,45 +97,45 @@ class CommandDevice:
             raise LatencyError(f"{shlex.join(arguments)} failed with code {done.code}: {done.last_words()}")
         *_, last = [line for line in done.stdout.splitlines() if line.strip()] or [""]
         try:
-            said = json.loads(last)
+            answer = json.loads(last)
         except json.JSONDecodeError:
-            said = None
-        if not isinstance(said, dict):
+            answer = None
+        if not isinstance(answer, dict):
             raise LatencyError(
                 f"{shlex.join(arguments)} must end with a line that is one JSON object, not {last[:80]!r}."
             )
-        return said
+        return answer
 
 
-def _problem(said: dict[str, Any]) -> str | None:
+def _problem(answer: dict[str, Any]) -> str | None:
     """What is wrong with a description."""
-    machine, runtime = said.get("machine"), said.get("runtime")
+    machine, runtime = answer.get("machine"), answer.get("runtime")
     if not isinstance(machine, dict) or not all(machine.get(name) for name in FINGERPRINT):
-        return f'prints no "machine" with {", ".join(FINGERPRINT)}, which tell one device from another'
+        return f'prints no "machine" with {", ".join(FINGERPRINT)}, which identify the device'
     if not isinstance(runtime, dict) or set(runtime) != set(RUNTIME_FIELDS):
         return f'prints no "runtime" with exactly {", ".join(RUNTIME_FIELDS)}'
     if not isinstance(runtime["name"], str) or not isinstance(runtime["options"], dict):
         return 'prints a "runtime" whose name is no text or whose options are no object'
-    if said.get("format") not in FORMAT_NAMES:
-        return f'prints "format" {said.get("format")!r}, which is none of {", ".join(FORMAT_NAMES)}'
-    if said.get("clock") not in ("wall", "cpu"):
-        return f'prints "clock" {said.get("clock")!r}, which is neither wall nor cpu'
+    if answer.get("format") not in FORMAT_NAMES:
+        return f'prints "format" {answer.get("format")!r}, which is none of {", ".join(FORMAT_NAMES)}'
+    if answer.get("clock") not in get_args(Clock):
+        return f'prints "clock" {answer.get("clock")!r}, which is none of {", ".join(get_args(Clock))}'
     return None
 
 
-def _latency_ms(said: dict[str, Any], program: str) -> float:
-    """Mean of the runs: as for networks in this process, disturbed samples are told from the others over rounds."""
-    samples = said.get("samples_ms", [said["latency_ms"]] if "latency_ms" in said else None)
+def _latency_ms(answer: dict[str, Any], program: str) -> float:
+    """Mean of the runs. As for networks in this process, slow samples are recognized over many rounds."""
+    samples = answer.get("samples_ms", [answer["latency_ms"]] if "latency_ms" in answer else None)
     if not isinstance(samples, list) or not samples:
-        raise LatencyError(f'{program} printed {sorted(said)}, not "samples_ms" (a list) or "latency_ms" (a number).')
+        raise LatencyError(f'{program} printed {sorted(answer)}, not "samples_ms" (a list) or "latency_ms" (a number).')
     wrong = [value for value in samples if not _is_time(value)]
     mean_ms = math.nan if wrong else sum(samples) / len(samples)
     if not mean_ms > 0:
-        shown = wrong[0] if wrong else samples[0]
-        raise LatencyError(f"{program} printed a latency of {shown!r} ms, which no network has.")
+        impossible = wrong[0] if wrong else samples[0]
+        raise LatencyError(f"{program} printed a latency of {impossible!r} ms, which is not possible.")
     return mean_ms
 
 
 def _is_time(value: object) -> bool:
-    """Zero is one: a coarse clock may not tick during a call, and is right in the mean of many."""
+    """Zero counts: a coarse clock may not tick during a call; the mean over many calls is still right."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0

@@ -57,7 +57,7 @@ class Phone:
         return target
 
     def program_version(self, program: str) -> str:
-        """What stands for the version of a program: the beginning of its digest. Raises LatencyError when missing."""
+        """A program's version: the beginning of its digest. Raises LatencyError when the program is missing."""
         path = shlex.quote(program)
         if self.shell(f"[ -x {path} ]").code != 0:
             name = program.rpartition("/")[2]
@@ -71,10 +71,10 @@ class Phone:
         return f"sha256 {done.stdout.split()[0][:12]}"
 
     def machine(self) -> dict[str, Any]:
-        """{cpu, cores, memory_gib, os, model}: the parts of `provenance.machine` that tell phones apart."""
+        """{cpu, cores, memory_gib, os, model}: the parts of `provenance.machine` that identify a phone."""
         asked = "; ".join(f"echo {name}=$(getprop {name})" for name in PROPERTIES)
         done = self.shell(f"{asked}; cat /proc/meminfo; cat /proc/cpuinfo")
-        self._must(done, "does not tell what it is")
+        self._must(done, "does not report its model")
         return _machine(done.stdout)
 
     def _adb(self, *arguments: str, timeout_s: float = TIMEOUT_S) -> Finished:
@@ -102,14 +102,14 @@ def _attached() -> dict[str, str]:
 
 
 def _choose(attached: Mapping[str, str], serial: str | None) -> str:
-    found = ", ".join(f"{name} ({state})" for name, state in attached.items())
+    phones = ", ".join(f"{name} ({state})" for name, state in attached.items())
     if not attached:
         raise LatencyError("adb sees no phone. Connect one and turn USB debugging on in its developer options.")
     if serial is None and len(attached) > 1:
-        raise LatencyError(f"adb sees several phones: {found}. Choose one with --device adb:SERIAL.")
+        raise LatencyError(f"adb sees several phones: {phones}. Choose one with --device adb:SERIAL.")
     serial = serial or next(iter(attached))
     if serial not in attached:
-        raise LatencyError(f"adb sees no phone {serial}, only {found}.")
+        raise LatencyError(f"adb sees no phone {serial}, only {phones}.")
     for state, problem in NOT_READY.items():
         if attached[serial].startswith(state):
             raise LatencyError(f"The phone {serial} {problem}.")

@@ -1,4 +1,4 @@
-"""The benchmark programs that runtimes have for phones: how each is asked for so many calls, and what it prints.
+"""The benchmark programs of runtimes for phones: their arguments and the output to read.
 
 As their sources have it: ONNX Runtime, onnxruntime/test/perftest at 011738c (2026; the result file is older than the
 first release); LiteRT, tflite/tools/benchmark at f674577 (after 2.2; TensorFlow Lite prints the same line); ncnn,
@@ -34,7 +34,7 @@ class Benchmark(Protocol):
         ...
 
     def latency_ms(self, printed: str, calls: Calls) -> float:
-        """Mean milliseconds of the timed calls. Raises LatencyError when `printed` does not say."""
+        """Mean milliseconds of the timed calls. Raises LatencyError when `printed` has none."""
         ...
 
 
@@ -76,7 +76,7 @@ class LiteRTBenchmarkModel:
         return {"compute_unit": "CPU, XNNPACK", "precision": "fp32", "options": options}
 
     def arguments(self, model: str, input_shape: tuple[int, ...], threads: int, calls: Calls, result: str) -> list[str]:
-        # By default it goes on for at least half a second of warm-up and a second of timing.
+        # By default it continues for at least half a second of warm-up and a second of timing.
         counts = [f"--warmup_runs={calls.settling}", "--warmup_min_secs=0", f"--num_runs={calls.timed}", "--min_secs=0"]
         return [f"--graph={model}", f"--num_threads={threads}", "--use_xnnpack=true", *counts]
 
@@ -121,10 +121,10 @@ class Benchncnn:
         ]
 
     def latency_ms(self, printed: str, calls: Calls) -> float:
-        found = re.findall(rf"\bmin =\s*{_NUMBER}\s+max =\s*{_NUMBER}\s+avg =\s*({_NUMBER})", printed)
-        if not found:
+        means_ms = re.findall(rf"\bmin =\s*{_NUMBER}\s+max =\s*{_NUMBER}\s+avg =\s*({_NUMBER})", printed)
+        if not means_ms:
             raise _unreadable(self.program, printed)
-        return float(found[-1])
+        return float(means_ms[-1])
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -144,6 +144,6 @@ def benchmark_of(runtime: str) -> Benchmark:
 def _unreadable(program: str, printed: str) -> LatencyError:
     last = " / ".join(line.strip() for line in printed.splitlines()[-3:])
     return LatencyError(
-        f"{program} ran, but did not say how long ({last or 'it printed nothing'}). Compare its version with those "
+        f"{program} ran, but printed no latency ({last or 'it printed nothing'}). Compare its version with those "
         "that docs/devices.md names."
     )

@@ -30,9 +30,9 @@ class Finished:
     stderr: str
 
     def last_words(self, lines: int = 3) -> str:
-        """The end of its messages, for a person to read."""
-        said = [line.strip() for line in (self.stderr.strip() or self.stdout).splitlines() if line.strip()]
-        return " / ".join(said[-lines:]) or "it said nothing"
+        """The last lines of its messages, for an error message."""
+        printed = [line.strip() for line in (self.stderr.strip() or self.stdout).splitlines() if line.strip()]
+        return " / ".join(printed[-lines:]) or "it printed nothing"
 
 
 def run_program(arguments: Sequence[str], *, timeout_s: float, remedy: str) -> Finished:
@@ -62,7 +62,7 @@ def run_program(arguments: Sequence[str], *, timeout_s: float, remedy: str) -> F
 
 @contextlib.contextmanager
 def _ended_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """On any exception, Ctrl-C too, the program and all it started end as well."""
+    """On any exception, Ctrl-C included, the program and everything it started are ended."""
     try:
         yield
     except BaseException:
@@ -75,10 +75,10 @@ def _ended_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
 
 
 class StartedForEachSample:
-    """A network timed by a program that is started for each sample: `time_calls` says milliseconds per timed call.
+    """A network timed by a program that is started for each sample: `time_calls` returns milliseconds per timed call.
 
-    The program makes at least the calls asked for, and as many more as make up for its cold start. It knows only wall
-    time or only CPU time (`clock`).
+    The program makes at least the calls asked for, and more to make up for its cold start. It measures either wall time
+    or CPU time (`clock`).
     """
 
     def __init__(self, time_calls: Callable[[Calls], float], clock: str, what: str) -> None:
@@ -89,10 +89,12 @@ class StartedForEachSample:
 
     def sample(self, calls: Calls, clock: Clock) -> float:
         if clock != self._clock:
-            raise LatencyError(f"{self._what} tells {self._clock} time, not {clock} time. Use --clock {self._clock}.")
+            raise LatencyError(
+                f"{self._what} measures {self._clock} time, not {clock} time. Use --clock {self._clock}."
+            )
         latency_ms = self._time_calls(self._enough(calls))
         if not (math.isfinite(latency_ms) and latency_ms > 0):
-            raise LatencyError(f"{self._what} gave a latency of {latency_ms} ms, which no network has.")
+            raise LatencyError(f"{self._what} gave a latency of {latency_ms} ms, which is not possible.")
         self._fastest_ms = min(self._fastest_ms, latency_ms)
         return latency_ms
 
@@ -100,6 +102,6 @@ class StartedForEachSample:
         raise LatencyError(f"{self._what} times networks and gives no outputs. Compare outputs on --device local.")
 
     def _enough(self, calls: Calls) -> Calls:
-        """More calls than asked for, once it is known how long one takes."""
+        """At least the calls asked for; more of them once the duration of one is known."""
         settling, timed = (min(MAX_CALLS, math.ceil(ms / self._fastest_ms)) for ms in (SETTLING_MS, TIMED_MS))
         return Calls(max(calls.settling, settling), max(calls.timed, timed))

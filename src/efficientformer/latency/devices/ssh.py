@@ -12,7 +12,7 @@ from efficientformer.latency.worker.connection import Transport
 from efficientformer.latency.worker.source import PYTHON_CODE
 
 PYTHON = "python3"
-# A dead connection is noticed after a minute, also while the far side computes and says nothing.
+# A dead connection is noticed after a minute, also while the other machine computes and sends nothing.
 OPTIONS = ("BatchMode=yes", "ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4")
 
 

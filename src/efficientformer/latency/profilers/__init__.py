@@ -1,7 +1,7 @@
-"""Where the time of a network goes, operator by operator: told by the runtime's own profiler, one file per runtime.
+"""Time of every operator of a network, from the runtime's own profiler: one file per runtime.
 
 A runtime renames, joins and adds operators. Each of its times comes with the operators of the network as written that
-it stands for, so that a reader need not guess from the runtime's names what a product of matrices belongs to.
+it stands for, so that readers need not guess from the runtime's names where a matrix product belongs.
 """
 
 from collections.abc import Callable

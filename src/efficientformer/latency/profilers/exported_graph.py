@@ -85,7 +85,7 @@ class ExportedGraph:
         return [tuple(self.operators[node] for node in nodes) for nodes in found]
 
     def _unnamed(self, kind: str, named: list[str], starts: list[str], claimed: Collection[str]) -> list[str]:
-        """What an executed operator stands for beside its names: for one that computes, up to what it computes."""
+        """Further nodes that an executed operator stands for, without a name on it: up to the one that it computes."""
         family = family_of(kind)
         if family in COMPUTING:
             if any(self._computes(node) for node in named):

@@ -1,7 +1,7 @@
 """OpenVINO's performance counters: the mean time of every operator over all runs since the network was loaded.
 
-A mean takes in whatever disturbed its runs, so that the counters swell on a busy machine. Their proportions hold, and
-are applied to a total that is timed apart. Few runs per loading keep a disturbance out of most means.
+A mean includes every disturbance of its runs, so the counters grow on a busy machine. Their proportions are still right
+and are applied to a total that is timed separately. With few runs per loading, most means have no disturbance.
 """
 
 from dataclasses import replace
@@ -64,7 +64,7 @@ def profile_openvino(runtime: OpenVino, module: "nn.Module", input_shape: tuple[
 
 
 def _counted_ms(request: Any, x: np.ndarray, runtime: OpenVino, rounds: int) -> dict[str, float]:
-    """Mean milliseconds of each operator over the runs after the first ones, which load weights and find memory."""
+    """Mean milliseconds of each operator over the runs after the first, which load weights and allocate memory."""
     num_runs = 0
 
     def run() -> None:
@@ -87,11 +87,11 @@ def _means_ms(request: Any) -> dict[str, float]:
 
 def _run_at_loading(executed: list[Executed]) -> set[int]:
     """Operators that depend on constants alone: their one run, while the network is loaded, is counted as well."""
-    found: set[int] = set()
+    constants: set[int] = set()
     for index, item in enumerate(executed):
-        if item.kind == "Const" or (item.reads and found.issuperset(item.reads)):
-            found.add(index)
-    return found
+        if item.kind == "Const" or (item.reads and constants.issuperset(item.reads)):
+            constants.add(index)
+    return constants
 
 
 def _executed(graph: list[Any]) -> list[Executed]:

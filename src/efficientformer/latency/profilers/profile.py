@@ -27,7 +27,7 @@ class OperatorTime:
 class Profile:
     """`total_ms` is timed without the profiler, `written` the network's operators in order, before any was fused.
 
-    `source` says what the times are; with `is_shares` only their proportions come from the profiler, and they add up
+    `source` describes the times; with `is_shares` only their proportions come from the profiler, and they add up
     to the total by construction.
     """
 

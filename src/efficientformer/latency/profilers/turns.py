@@ -1,7 +1,8 @@
 """Timing and profiling in turns: a profiler slows a network down, so its total is timed without it, at the same time.
 
-Profilers read the wall clock. On a busy machine no whole call is left undisturbed, but every operator is in some calls:
-so each operator's time is the quiet median of its own samples, and their sum falls a few percent short of the total.
+Profilers read the wall clock. On a busy machine every whole call is disturbed somewhere, but each operator is
+undisturbed in some calls: so each operator's time is the quiet median of its own samples, and their sum falls a few
+percent short of the total.
 """
 
 from collections.abc import Callable
@@ -28,5 +29,6 @@ def time_in_turns(network: Prepared, profile_turn: Callable[[int], None], thread
 
 
 def run_profiled(run: Callable[[], object], threads: int, rounds: int) -> None:
-    """Call a network that its profiler watches, settled and undisturbed as when it is timed."""
+    """Call a network that its profiler watches, warmed up, pinned and without garbage collection, as when it is
+    timed."""
     time_interleaved({"profiled": InProcess(run)}, rounds=rounds, clock="wall", threads=threads, min_sample_ms=0.0)

@@ -1,6 +1,6 @@
 """Runtimes that networks are timed on: one file each, opened by name.
 
-A further runtime is one file with a class that has the members of `Runtime`, and one line in `_open`.
+To add a runtime, write a file with a class that has the members of `Runtime`, and a line in `_open`.
 """
 
 import contextlib
@@ -11,10 +11,10 @@ from efficientformer.latency.runtime import RUNTIME_NAMES, Runtime
 
 
 def open_in_process(name: str, threads: int = 1) -> Runtime:
-    """The runtime of that name, in this process, which a crash of it would end: see `devices.open_runtime`.
+    """The runtime of that name in this process, which a crash of the runtime would end: see `devices.open_runtime`.
 
-    Raises UsageError for an unknown one or a number of threads that it cannot have, LatencyError for one whose package
-    or device is missing here.
+    Raises UsageError for an unknown runtime or a number of threads that it does not support, LatencyError when its
+    package or device is missing here.
     """
     with usable(name, threads):
         return _open(name, threads)
@@ -22,7 +22,7 @@ def open_in_process(name: str, threads: int = 1) -> Runtime:
 
 @contextlib.contextmanager
 def usable(name: str, threads: int) -> Iterator[None]:
-    """Check what a runtime is asked for, and tell whoever opens it in the block how to install what is missing."""
+    """Check name and threads, and turn an ImportError in the block into a LatencyError that says what to install."""
     if threads < 1:
         raise UsageError(f"A runtime needs at least one thread, not {threads}.")
     if name not in RUNTIME_NAMES:

@@ -1,7 +1,7 @@
 """PyTorch on a CUDA device: one captured graph, replayed, between two events of the device.
 
-Replaying a graph leaves out the cost of launching every kernel from Python, as deployment does; the events tell the
-device's own time, so no other clock serves.
+Replaying a graph avoids the cost of launching every kernel from Python, as in deployment; the events measure the
+device's own time, so no other clock is supported.
 """
 
 import copy
@@ -35,7 +35,9 @@ class OnDevice:
     def sample(self, calls: Calls, clock: Clock) -> float:
         """Milliseconds per call between two events. Raises LatencyError for any clock but "wall"."""
         if clock != "wall":
-            raise LatencyError(f"CUDA devices are timed by their own events, not by the {clock} clock: take 'wall'.")
+            raise LatencyError(
+                f"CUDA devices are timed by their own events, not by the {clock} clock. Use --clock wall."
+            )
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         with torch.cuda.stream(self.stream):
             for _ in range(calls.settling):
@@ -119,7 +121,7 @@ class Cuda(InThisProcess):
 def require_cuda(name: str, threads: int) -> None:
     """Raise LatencyError without a CUDA device, UsageError for more than one thread."""
     if threads != 1:
-        raise UsageError(f"The runtime {name!r} computes on the device; --threads {threads} says nothing about it.")
+        raise UsageError(f"The runtime {name!r} computes on the GPU: use --threads 1, not --threads {threads}.")
     if not torch.cuda.is_available():
         raise LatencyError(
             f"The runtime {name!r} needs a CUDA device, and PyTorch {torch.__version__} finds none here. Check the "

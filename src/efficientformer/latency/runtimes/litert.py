@@ -52,7 +52,7 @@ class LiteRT(OpensFiles, InThisProcess):
             raise LatencyError(f"LiteRT cannot open {path}: {error}. Convert the network again.") from error
         inputs = interpreter.get_input_details()
         check_only_input(path, [(item["name"], [int(size) for size in item["shape"]]) for item in inputs], input_shape)
-        # Without the delegate the slow reference kernels would run, and nothing would say so.
+        # Without the delegate the slow reference kernels would run silently.
         if not any(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details()):
             raise LatencyError(f"{path} would run without {DELEGATE}: it has no operator that {DELEGATE} runs.")
         output = interpreter.get_output_details()[0]["index"]

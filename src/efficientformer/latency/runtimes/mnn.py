@@ -1,7 +1,7 @@
 """MNN on the CPU, by way of ONNX.
 
 Its GELU is the tanh form of the exact one, so its outputs differ from PyTorch's by some thousandths. Files are
-converted by the extension module of its package in a process of its own, since that reports failure in words only;
+converted by the extension module of its package in a process of its own, since it reports failure only as text;
 the package's converter script is never run: it installs further packages and reports its use.
 """
 
@@ -62,7 +62,7 @@ class Mnn(OpensFiles, InThisProcess):
                 session = interpreter.createSession(
                     {"backend": "CPU", "numThread": self.threads, "precision": "high", "memory": "normal"}
                 )
-            except Exception as error:  # The package raises bare exceptions, which say no more than this.
+            except Exception as error:  # The package raises bare exceptions, without a message.
                 raise LatencyError(f"MNN cannot open {path}: it is no network. Export the network again.") from error
             inputs = interpreter.getSessionInputAll(session)
             declared = [(name, [size if size > 0 else None for size in x.getShape()]) for name, x in inputs.items()]
@@ -99,8 +99,8 @@ def _converted(path: Path, converted: Path) -> Path:
     request = ["-f", "ONNX", "--modelFile", str(path), "--MNNModel", str(converted), "--bizCode", "efficientformer"]
     done = subprocess.run([sys.executable, "-c", CONVERT, *request], capture_output=True, text=True, check=False)
     if not converted.is_file():
-        said = " ".join((done.stdout + done.stderr).split("\n")[-4:]).strip(" .")
-        raise LatencyError(f"MNN cannot convert {path}: {said}. Export the network again.")
+        printed = " ".join((done.stdout + done.stderr).split("\n")[-4:]).strip(" .")
+        raise LatencyError(f"MNN cannot convert {path}: {printed}. Export the network again.")
     return converted
 
 

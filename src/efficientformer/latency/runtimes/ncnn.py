@@ -82,7 +82,9 @@ class Ncnn(InThisProcess):
                 setattr(net.opt, option, False)
         weights = path.with_suffix(".bin")
         if not weights.is_file():
-            raise LatencyError(f"{weights} is missing: an ncnn network is a .param file and the .bin file beside it.")
+            raise LatencyError(
+                f"{weights} is missing: an ncnn network is a .param file and a .bin file in the same folder."
+            )
         if net.load_param(str(path)) != 0 or net.load_model(str(weights)) != 0:
             raise LatencyError(f"ncnn cannot open {path}: it may hold layers that this version does not have.")
         return net

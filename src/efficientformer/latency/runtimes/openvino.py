@@ -1,7 +1,7 @@
 """OpenVINO on the CPU, in full precision.
 
-Its Python package tells its maker about every import, unless its telemetry client cannot be found; so it is imported
-as if there were none.
+Its Python package reports every import to its maker, unless its telemetry client is missing; so it is imported with
+that client hidden.
 """
 
 import functools
@@ -93,8 +93,8 @@ class OpenVino(OpensFiles, InThisProcess):
             "INFERENCE_PRECISION_HINT": self._openvino.Type.f32,
         }
         for name, value in expected.items():
-            if (found := compiled.get_property(name)) != value:
-                raise LatencyError(f"OpenVINO would run with {name} {found} instead of {value}.")
+            if (actual := compiled.get_property(name)) != value:
+                raise LatencyError(f"OpenVINO would run with {name} {actual} instead of {value}.")
         return compiled
 
 

@@ -17,7 +17,7 @@ else:
 
 
 class _Messages(tensorrt.ILogger):
-    """Keeps what TensorRT says about errors, which it would print to standard output."""
+    """Keeps TensorRT's error messages, which it would otherwise print to standard output."""
 
     def __init__(self) -> None:
         tensorrt.ILogger.__init__(self)

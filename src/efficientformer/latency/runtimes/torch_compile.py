@@ -82,13 +82,13 @@ def _only_compiled(module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def _compiler_version() -> str:
-    """First line that the C++ compiler says about itself."""
+    """First line of the C++ compiler's --version."""
     candidates = [name for name in torch._inductor.config.cpp.cxx if name]
-    found = next(filter(None, map(shutil.which, candidates)), None)
-    if found is None:
+    compiler = next(filter(None, map(shutil.which, candidates)), None)
+    if compiler is None:
         raise LatencyError(
             f"torch.compile needs a C++ compiler, and there is no {' or '.join(candidates)} here. Install one, such as "
             "g++, or name it in the environment variable CXX."
         )
-    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-    return said.partition("\n")[0] or Path(found).name
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    return version.partition("\n")[0] or Path(compiler).name

@@ -1,7 +1,7 @@
-"""How fast the machine is now, against the day of a table: some of the table's own networks, timed again.
+"""Speed of the machine now, relative to the time of a table: some of the table's own networks, timed again.
 
-A shared machine may be slower or faster as a whole by tens of percent from one hour to the next. Whoever adds to a
-table, or holds networks against it, times the anchors in the same rounds.
+A shared machine as a whole may be slower or faster by tens of percent from one hour to the next. So anchors are timed
+in the same rounds as parts that are added to a table, or networks that are compared with it.
 """
 
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ def choose_anchors(table: LatencyTable) -> list[MeasuredNetwork]:
 
 
 def drift(anchors: Sequence[MeasuredNetwork], now_ms: np.ndarray) -> float:
-    """What the anchors take now over what they took for the table: the median ratio."""
+    """Median ratio of the anchors' latency now to that in the table."""
     return float(np.exp(np.median(_log_ratios(anchors, now_ms))))
 
 
 def check_agreement(anchors: Sequence[MeasuredNetwork], now_ms: np.ndarray) -> None:
-    """Raise LatencyError when most anchors tell different drifts."""
+    """Raise LatencyError when the ratios of the anchors differ too much for one drift."""
     logs = _log_ratios(anchors, now_ms)
     if np.median(np.abs(logs - np.median(logs))) > MAX_DISAGREEMENT:
         ratios = ", ".join(f"{ratio:.2f}" for ratio in np.exp(logs))
         raise LatencyError(
-            f"The table's own networks take {ratios} times as long as the table says: this machine is too unsteady to "
-            "add to it. Try again when it is quieter."
+            f"The table's own networks now take {ratios} times as long as in the table: this machine is too unsteady "
+            "to add to it. Try again when less else is running."
         )
 
 

@@ -1,7 +1,7 @@
 """Building the latency table of a search space on this device (paper, section 4.2).
 
 Chains of parts and whole networks are prepared once and then timed together, in randomly interleaved rounds, so that
-table and networks see the same machine. Finished rounds are kept on disk; an interrupted build goes on from there.
+both see the same machine. Finished rounds are kept on disk; an interrupted build continues from there.
 """
 
 from pathlib import Path
@@ -39,11 +39,11 @@ def build_table(
 ) -> LatencyTable:
     """Measure every part of the space on this device, in the deploy form and one image at a time.
 
-    `num_networks` random networks besides the largest and the smallest are measured as well: they set the calibration,
-    and each tells the error of the one that the others set. Rounds in disturbed windows are taken again and left out
-    (see `calm`); the table's provenance says which, and what had not settled after its warm-up. Rounds are kept in
-    `partial_path`; a later call with the same arguments on the same machine takes up from them. `progress(done, total,
-    text)` counts prepared chains and networks, then rounds.
+    `num_networks` random networks, the largest and the smallest are measured as well. The calibration is fitted on all
+    of them; the table's error is that of each random network predicted from the others. Rounds in disturbed windows are
+    taken again and left out (see `timing.calm`); the table's provenance lists them, and what had not settled after its
+    warm-up. Rounds are kept in `partial_path`; a later call with the same arguments on the same machine continues from
+    them. `progress(done, total, text)` counts prepared chains and networks, then rounds.
     Raises LatencyError for a clock that does not fit the runtime's threads, and for too few rounds, networks or blocks.
     """
     check_clock(clock, runtime.threads)
@@ -83,7 +83,7 @@ def build_table(
 def _both_counted(
     progress: Progress | None, num_candidates: int, rounds: int
 ) -> tuple[Progress, Progress] | tuple[None, None]:
-    """Progress of preparing and progress of the rounds, which is counted on from what has been prepared."""
+    """Progress of preparing, and of the rounds, whose count starts at the number of prepared candidates."""
     if progress is None:
         return None, None
 

@@ -1,4 +1,4 @@
-"""From the sum of a network's parts to the network, and how far from it an unseen network may lie."""
+"""From the sum of a network's parts to the latency of the network, and the interval of an unseen network."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from scipy.special import lambertw
 from efficientformer.errors import LatencyError
 
 ACTIVATIONS_COUNT = 4
-"""How often a call's activations count beside its weights: they are written and read, as is what stands between them.
-Two to six did about as well on twenty tables of one machine, and not to count them worse (benchmarks/LOG.md)."""
+"""What a MiB of activations counts, in MiB of weights, in what a call moves through the cache: activations and
+intermediate results are written and read. Two to six were equally good on twenty tables of one machine, zero was worse
+(benchmarks/LOG.md)."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A scale, a constant, and a price of weights that miss a cache: chains fit into caches that networks outgrow.
-
-    `unpaid_mib` are those of a network's weights that miss a cache of `cache_mib`, less what its entries have paid for.
+    """A scale, a constant, and a price of weights that miss a cache of `cache_mib`: networks outgrow caches that chains
+    fit into.
     """
 
     scale: float = 1.0
@@ -24,20 +24,23 @@ class Calibration:
     cache_mib: float = 0.0
     ms_per_mib: float = 0.0
 
-    def latency_ms(self, sum_ms: float, unpaid_mib: float) -> float:
-        return self.scale * sum_ms + self.offset_ms + self.ms_per_mib * unpaid_mib
+    def latency_ms(self, sum_ms: float, extra_uncached_mib: float) -> float:
+        """Latency of a network from the sum of its entries and from the MiB of its weights that miss the cache, beyond
+        those that missed it in the chains of its entries."""
+        return self.scale * sum_ms + self.offset_ms + self.ms_per_mib * extra_uncached_mib
 
 
-def missed_mib(weights_mib: float, activations_mib: float, cache_mib: float) -> float:
-    """MiB of a network's weights that are gone from a cache when the next call asks for them."""
-    return weights_mib * missed_share(weights_mib + ACTIVATIONS_COUNT * activations_mib, cache_mib)
+def uncached_mib(weights_mib: float, activations_mib: float, cache_mib: float) -> float:
+    """MiB of weights that are no longer in the cache when the next call needs them."""
+    return weights_mib * uncached_share(weights_mib + ACTIVATIONS_COUNT * activations_mib, cache_mib)
 
 
-def missed_share(sweep_mib: float, cache_mib: float) -> float:
-    """Share of the weights that miss a cache where each call goes through `sweep_mib`, always in the same order.
+def uncached_share(sweep_mib: float, cache_mib: float) -> float:
+    """Share of the weights that miss a cache when each call reads `sweep_mib`, always in the same order.
 
-    A cache that evicts at random misses a share m, where 1 - m = exp(-m S / C): nothing up to its size C, of what is
-    just beyond it twice as much, for that pushes out as much again, and far beyond it everything.
+    A cache of size C that evicts at random misses a share m of a sweep S, where 1 - m = exp(-m S / C): nothing while S
+    is at most C, twice the excess for an S slightly larger, since each miss evicts something else, and everything for
+    an S far larger.
     """
     if sweep_mib <= cache_mib:
         return 0.0
@@ -49,11 +52,11 @@ def missed_share(sweep_mib: float, cache_mib: float) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far measured networks lie from their predictions, told by networks that the calibration had not seen.
+    """How far measured networks lie from their predictions, estimated on networks not used for the calibration.
 
     `log_half_width` is half the 95 % interval of measured over predicted latency, in logarithms, for a network between
-    `fastest_ms` and `slowest_ms`. Beyond those it doubles with every doubling of the distance, since nothing was
-    measured there.
+    `fastest_ms` and `slowest_ms`. Outside that range, where nothing was measured, it grows by that amount with every
+    doubling of the distance.
     """
 
     log_half_width: float
@@ -62,11 +65,11 @@ class Spread:
 
     @property
     def percent(self) -> float:
-        """How far above its prediction the interval of a network in this range ends."""
+        """Upper end of the interval of a network in this range, in percent above its prediction."""
         return 100 * (math.exp(self.log_half_width) - 1)
 
     def interval_ms(self, predicted_ms: float) -> tuple[float, float]:
-        """95 % interval of the latency that an unseen network is going to be measured at."""
+        """95 % interval of the measured latency of an unseen network that is predicted at `predicted_ms`."""
         if predicted_ms <= 0:
             raise LatencyError(
                 f"The latency table predicts {predicted_ms:.3f} ms: its entries are mostly noise. Build it again with "

@@ -1,9 +1,10 @@
-"""Chains of parts and what they say about one part.
+"""Chains of parts, from whose times the latency of one part follows.
 
-A part timed alone pays for the call, for reordering data at its borders, and keeps its weights in cache; in a network
-it does none of that. So a table entry is a difference of chains, in which all of this cancels: a block costs what each
-further block, with weights of its own, adds to a chain. The call's own cost is paid once in a network and goes with
-the stem. Every entry is thus a weighted sum of chain times; medians and resampled medians go in alike.
+A part timed alone includes the cost of the call and of reordering data at its borders, and its weights stay in cache;
+in a network none of this is so. A table entry is therefore a difference of chains, in which all of it cancels: a block
+costs what each further block, with weights of its own, adds to a chain. The cost of the call itself occurs once in a
+network and is included in the stem. Every entry is thus a weighted sum of chain times; medians and resampled medians go
+in alike.
 """
 
 from collections import defaultdict
@@ -11,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from efficientformer.arch.parts import (
-    Part,
-)
+from efficientformer.arch.parts import Part
 
 Chain = tuple[Part, ...]
 MAX_WIDTHS = 8
@@ -50,7 +49,7 @@ def chain_name(chain: Chain) -> str:
 
 
 def knots(widths: Sequence[int], count: int = MAX_WIDTHS) -> list[int]:
-    """At most `count` of the widths, both ends among them, in ratios that are as small as they can be."""
+    """At most `count` of the widths, including both ends, such that the largest ratio of neighbors is smallest."""
     ratio = 1.0
     while len(chosen := _walk(widths, ratio)) > count:
         ratio *= 1.01
@@ -68,5 +67,5 @@ def _walk(widths: Sequence[int], ratio: float) -> list[int]:
 
 
 def axis_knots(widths: Sequence[int]) -> list[int]:
-    """The few widths at which parts are measured whose cost is small or close to linear in each width."""
+    """The few widths at which parts are measured if their cost is small or almost linear in each width."""
     return knots(widths, NUM_AXIS_KNOTS)

@@ -1,10 +1,10 @@
 """How far a table is from whole networks: each network is predicted by a calibration that has not seen it.
 
-Chains are small enough to keep their weights in a cache; a large network is not. So, besides a scale, a network may be
-charged for each MiB of weights that miss a cache, the one thing that parts cannot know of one another; chains of wide
-blocks have outgrown the cache as well, and what they paid is not charged again. Which form the calibration takes is
-chosen by leaving out one network at a time; where that error is to be told, the choice is made again without the
-network that it is told on.
+Chains are small enough to keep their weights in a cache; a large network is not. So, besides a scale, a calibration may
+have a price for each MiB of weights that miss a cache, the one thing that does not add up over parts. Chains of wide
+blocks outgrow the cache as well; their misses are in the entries already and are not counted again. The form of the
+calibration is chosen by its error on networks left out one at a time; to estimate the error of that choice, it is made
+again without the network that is predicted.
 """
 
 import math
@@ -23,15 +23,15 @@ WORTHWHILE = 0.9
 CACHES_MIB = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0, 48.0, 64.0)
 COVERED = 0.95
 SINGULAR = 1e-9
-UnpaidMib = Mapping[float, np.ndarray]
-"""Per network, by MiB of the cache, its weights that miss the cache, less those that its entries have paid for."""
+UncachedMib = Mapping[float, np.ndarray]
+"""By MiB of the cache, MiB of each network's weights that miss it, beyond those that its entries include."""
 
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """A whole network: the median measured, its 95 % interval, and what was predicted.
+    """A whole network: measured median, its 95 % interval, and predicted latency.
 
-    `held_out` networks were predicted by a calibration fitted without them, so they tell the table's error.
+    `held_out` networks were predicted by a calibration fitted without them: the table's error is computed from those.
     """
 
     architecture: Architecture
@@ -42,7 +42,7 @@ class MeasuredNetwork:
 
     @property
     def error_percent(self) -> float:
-        """How far the prediction lies from the measurement, in percent of the measurement; positive is too slow."""
+        """Prediction minus measurement, in percent of the measurement."""
         return 100.0 * (self.predicted_ms / self.measured_ms - 1.0)
 
 
@@ -58,23 +58,23 @@ class ErrorSummary:
 
 @dataclass(frozen=True)
 class _Form:
-    """A way to calibrate: with a scale alone, or with an offset or a price of weights that miss a cache as well."""
+    """A way to calibrate: a scale alone, or a scale with an offset or with a price of weights that miss a cache."""
 
     has_offset: bool = False
     cache_mib: float | None = None
 
-    def relative(self, sums_ms: np.ndarray, unpaid_mib: UnpaidMib, measured_ms: np.ndarray) -> np.ndarray:
-        """What the coefficients multiply, over what they are to make: (networks, 2); the second may be zero."""
+    def relative(self, sums_ms: np.ndarray, uncached_mib: UncachedMib, measured_ms: np.ndarray) -> np.ndarray:
+        """What the coefficients multiply, divided by the measured latency: (networks, 2); the second may be zero."""
         second = np.zeros_like(sums_ms)
         if self.has_offset:
             second = np.ones_like(sums_ms)
         elif self.cache_mib is not None:
-            second = unpaid_mib[self.cache_mib]
+            second = uncached_mib[self.cache_mib]
         return np.stack([sums_ms, second], axis=1) / measured_ms[:, None]
 
-    def fit(self, sums_ms: np.ndarray, unpaid_mib: UnpaidMib, measured_ms: np.ndarray) -> Calibration:
+    def fit(self, sums_ms: np.ndarray, uncached_mib: UncachedMib, measured_ms: np.ndarray) -> Calibration:
         """Least squares of the relative error; no coefficient is negative."""
-        relative = self.relative(sums_ms, unpaid_mib, measured_ms)
+        relative = self.relative(sums_ms, uncached_mib, measured_ms)
         scale, second = map(float, _solve(relative.T @ relative, relative.sum(axis=0)))
         if self.has_offset:
             return Calibration(scale, offset_ms=second)
@@ -82,9 +82,9 @@ class _Form:
             return Calibration(scale, cache_mib=self.cache_mib, ms_per_mib=second)
         return Calibration(scale)
 
-    def left_out_error(self, sums_ms: np.ndarray, unpaid_mib: UnpaidMib, measured_ms: np.ndarray) -> float:
+    def left_out_error(self, sums_ms: np.ndarray, uncached_mib: UncachedMib, measured_ms: np.ndarray) -> float:
         """Mean relative error over the networks, each predicted from all the others."""
-        relative = self.relative(sums_ms, unpaid_mib, measured_ms)
+        relative = self.relative(sums_ms, uncached_mib, measured_ms)
         own = relative[:, :, None] * relative[:, None, :]
         coefficients = _solve(own.sum(axis=0) - own, relative.sum(axis=0) - relative)
         return float(np.mean(np.abs((relative * coefficients).sum(axis=1) - 1.0)))
@@ -93,9 +93,9 @@ class _Form:
 FORMS = (_Form(), _Form(has_offset=True), *(_Form(cache_mib=cache_mib) for cache_mib in CACHES_MIB))
 
 
-def fit_calibration(sums_ms: ArrayLike, unpaid_mib: UnpaidMib, measured_ms: ArrayLike) -> Calibration:
-    """A scale; a second coefficient only where it predicts left-out networks much better than the scale alone."""
-    given = np.asarray(sums_ms, float), unpaid_mib, np.asarray(measured_ms, float)
+def fit_calibration(sums_ms: ArrayLike, uncached_mib: UncachedMib, measured_ms: ArrayLike) -> Calibration:
+    """Fit a scale, and a second coefficient where it predicts left-out networks much better than the scale alone."""
+    given = np.asarray(sums_ms, float), uncached_mib, np.asarray(measured_ms, float)
     form, *others = FORMS
     if len(given[0]) >= MIN_NETWORKS_FOR_CHOICE:
         best = min(others, key=lambda other: other.left_out_error(*given))
@@ -104,35 +104,35 @@ def fit_calibration(sums_ms: ArrayLike, unpaid_mib: UnpaidMib, measured_ms: Arra
     return form.fit(*given)
 
 
-def calibrated_ms(calibration: Calibration, sums_ms: np.ndarray, unpaid_mib: UnpaidMib) -> np.ndarray:
-    """What a calibration makes of each network."""
-    unpaid = unpaid_mib.get(calibration.cache_mib, np.zeros_like(sums_ms))
-    return np.array([calibration.latency_ms(*pair) for pair in zip(sums_ms, unpaid, strict=True)])
+def calibrated_ms(calibration: Calibration, sums_ms: np.ndarray, uncached_mib: UncachedMib) -> np.ndarray:
+    """Milliseconds of each network by the calibration."""
+    extra_mib = uncached_mib.get(calibration.cache_mib, np.zeros_like(sums_ms))
+    return np.array([calibration.latency_ms(*pair) for pair in zip(sums_ms, extra_mib, strict=True)])
 
 
-def cross_predictions(sums_ms: ArrayLike, unpaid_mib: UnpaidMib, measured_ms: ArrayLike) -> np.ndarray:
+def cross_predictions(sums_ms: ArrayLike, uncached_mib: UncachedMib, measured_ms: ArrayLike) -> np.ndarray:
     """Milliseconds of each network by a calibration from all the others, its form included."""
     sums, measured = np.asarray(sums_ms, float), np.asarray(measured_ms, float)
     predicted = np.empty_like(sums)
     for index in range(len(sums)):
         others = np.arange(len(sums)) != index
-        seen = {cache_mib: unpaid[others] for cache_mib, unpaid in unpaid_mib.items()}
+        seen = {cache_mib: extra_mib[others] for cache_mib, extra_mib in uncached_mib.items()}
         calibration = fit_calibration(sums[others], seen, measured[others])
-        predicted[index] = calibrated_ms(calibration, sums, unpaid_mib)[index]
+        predicted[index] = calibrated_ms(calibration, sums, uncached_mib)[index]
     return predicted
 
 
 def fit_spread(predicted_ms: ArrayLike, measured_ms: ArrayLike, held_out: ArrayLike) -> Spread:
     """The 95 % interval of unseen networks by Student's t, from the logarithms of measured over predicted latency.
 
-    `held_out` marks the networks whose prediction had not seen them; the range comes from all.
+    `held_out` marks the networks that were predicted without having been seen; the range is that of all networks.
     """
     from scipy.stats import t  # Slow to import, and not needed to load a table.
 
-    measured, told = np.asarray(measured_ms, float), np.asarray(held_out, bool)
-    logs = np.log(measured[told] / np.asarray(predicted_ms, float)[told])
+    measured, unseen = np.asarray(measured_ms, float), np.asarray(held_out, bool)
+    logs = np.log(measured[unseen] / np.asarray(predicted_ms, float)[unseen])
     quantile = float(t.ppf((1 + COVERED) / 2, len(logs)))
-    # About zero, not about the mean: a bias is an error, too.
+    # Deviations from zero, not from the mean: a bias is an error, too.
     half_width = quantile * float(np.sqrt(np.mean(logs**2)))
     return Spread(half_width, float(measured.min()), float(measured.max()))
 

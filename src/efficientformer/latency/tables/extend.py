@@ -1,6 +1,6 @@
-"""Parts that a table has no answer for, timed on demand and brought into it.
+"""Parts that a table lacks, timed on demand and added to it.
 
-They are timed in rounds with anchors, and brought to the speed of the table by them.
+They are timed in the same rounds as anchors, and scaled to the machine's speed at the time of the table by those.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.parts import Part
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.tables.anchors import check_agreement, choose_anchors, drift
@@ -34,11 +35,11 @@ def extend_table(
 ) -> LatencyTable:
     """The table with an entry for every part of the architectures, inside or outside its search space.
 
-    Only what is missing is timed, and nothing where nothing is. Calibration and error stay what they were: a network
-    beyond the measured ones gets a wider interval. Raises LatencyError on another device than the table's, or when the
-    table's own networks disagree on how fast the machine is now.
+    Only missing parts are timed. Calibration and error stay the same: a network outside the measured range of latency
+    gets a wider interval. Raises LatencyError on another device than the table's, when the table's own networks
+    disagree on how fast the machine is now, and for networks of EfficientFormerV2.
     """
-    formulas: dict[str, Formula] = {}
+    formulas: dict[Part, Formula] = {}
     for architecture in architectures:
         missing = table.missing_parts(architecture)
         formulas |= architecture_formulas(
@@ -65,6 +66,7 @@ def extend_table(
     check_agreement(anchors, anchors_ms)
     scale = 1 / drift(anchors, anchors_ms)
     measured = fit_entries(formulas, chains, medians)
-    added = {key: entry.scaled(scale) for key, entry in measured.items()}
-    history: dict[str, Any] = {"what": "extended", "entries": list(added), "scale": scale, "provenance": origin}
+    added = {part: entry.scaled(scale) for part, entry in measured.items()}
+    history: dict[str, Any] = {"what": "extended", "entries": [part.key for part in added], "scale": scale}
+    history["provenance"] = origin
     return replace(table, entries={**table.entries, **added}, history=(*table.history, history))

@@ -1,4 +1,4 @@
-"""From timed chains and networks to a latency table: entries, calibration, and the error that is left. No torch."""
+"""From timed chains and networks to a latency table: entries, calibration, and the remaining error. No torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from efficientformer.arch.cost import sizes_mib
-from efficientformer.arch.parts import Grid, network_parts
+from efficientformer.arch.parts import Grid, Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
@@ -27,7 +27,7 @@ from efficientformer.latency.tables.error import (
 from efficientformer.latency.tables.formulas import table_formulas
 from efficientformer.latency.tables.interpolation import PartFigures
 from efficientformer.latency.tables.network_sample import spread_networks
-from efficientformer.latency.tables.table import LatencyTable, unpaid_mib
+from efficientformer.latency.tables.table import LatencyTable, extra_uncached_mib
 from efficientformer.latency.timing.quiet import percentile_interval
 from efficientformer.latency.timing.session import Medians
 
@@ -39,7 +39,7 @@ class TablePlan:
     space: SearchSpace
     resolution: int | Grid
     num_classes: int
-    formulas: dict[str, Formula]
+    formulas: dict[Part, Formula]
     chains: tuple[Chain, ...]
     networks: tuple[Architecture, ...]
 
@@ -107,7 +107,7 @@ def fit_table(
 
 
 def calibrated_table(
-    entries: dict[str, Entry],
+    entries: dict[Part, Entry],
     times: NetworkTimes,
     *,
     space: SearchSpace,
@@ -117,21 +117,21 @@ def calibrated_table(
 ) -> LatencyTable:
     """Calibrate entries on whole networks, the smallest and the largest of the space at their ends.
 
-    All of them set the calibration. Every random network is predicted by a calibration that has not seen it, which
-    tells the error of the table and the spread of its predictions. `facts` are further fields of the table. Raises
-    LatencyError where the entries are mostly noise.
+    The calibration is fitted on all of them. Each random network is also predicted by a calibration fitted without it:
+    these predictions give the table's error and spread. `facts` are further fields of the table. Raises LatencyError
+    where the entries are mostly noise.
     """
-    sums, unpaid = _sums(times.architectures, entries, resolution, num_classes)
+    sums, uncached_mib = _sums(times.architectures, entries, resolution, num_classes)
     measured = times.measured_ms
-    calibration = fit_calibration(sums, unpaid, measured)
+    calibration = fit_calibration(sums, uncached_mib, measured)
     held_out = np.full(len(sums), True)
     held_out[[0, -1]] = False
-    predicted = calibrated_ms(calibration, sums, unpaid)
-    predicted[held_out] = cross_predictions(sums, unpaid, measured)[held_out]
+    predicted = calibrated_ms(calibration, sums, uncached_mib)
+    predicted[held_out] = cross_predictions(sums, uncached_mib, measured)[held_out]
     if predicted.min() <= 0 or measured.min() <= 0:
         raise LatencyError(
-            "The parts of this table add up to less than nothing: its timings are mostly noise. Measure with more "
-            "rounds or on a quieter machine."
+            "This table predicts latencies below zero: its timings are mostly noise. Measure with more rounds or on a "
+            "quieter machine."
         )
     networks = tuple(
         MeasuredNetwork(
@@ -159,7 +159,7 @@ def calibrated_table(
 
 
 def recalibrated_table(
-    table: LatencyTable, entries: dict[str, Entry], networks: Sequence[MeasuredNetwork]
+    table: LatencyTable, entries: dict[Part, Entry], networks: Sequence[MeasuredNetwork]
 ) -> LatencyTable:
     """The table with these entries and networks, smallest first, in place of its own, and no history."""
     return calibrated_table(
@@ -175,36 +175,39 @@ def recalibrated_table(
     )
 
 
-def fit_entries(formulas: Mapping[str, Formula], chains: Sequence[Chain], medians: Medians) -> dict[str, Entry]:
+def fit_entries(formulas: Mapping[Part, Formula], chains: Sequence[Chain], medians: Medians) -> dict[Part, Entry]:
     """Entries from the medians of candidates, of which the chains are the first."""
     column = {chain: index for index, chain in enumerate(chains)}
-    entries = {}
-    for key, formula in formulas.items():
+    entries: dict[Part, Entry] = {}
+    for part, formula in formulas.items():
         columns = [column[chain] for chain in formula.weights]
         weights = np.array(list(formula.weights.values()))
         latency_ms = float(medians.latencies_ms[columns] @ weights)
         low, high = percentile_interval(medians.resampled_ms[:, columns] @ weights)
         chains_mib = tuple((share, *sizes_mib(chain)) for chain, share in formula.weights.items())
-        entries[key] = Entry(latency_ms, (float(low), float(high)), medians.num_rounds, chains_mib)
+        entries[part] = Entry(latency_ms, (float(low), float(high)), medians.num_rounds, chains_mib)
     return entries
 
 
-def chains_of(formulas: Mapping[str, Formula]) -> tuple[Chain, ...]:
+def chains_of(formulas: Mapping[Part, Formula]) -> tuple[Chain, ...]:
     """Every chain that the formulas need, once."""
     return tuple(dict.fromkeys(chain for formula in formulas.values() for chain in formula.weights))
 
 
 def _sums(
-    architectures: Sequence[Architecture], entries: dict[str, Entry], resolution: int | Grid, num_classes: int
+    architectures: Sequence[Architecture], entries: dict[Part, Entry], resolution: int | Grid, num_classes: int
 ) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Per network, the milliseconds of its parts and, by size of a cache, the MiB that miss it and are not paid for."""
+    """Per network, the milliseconds of its parts and, by size of a cache, the MiB that miss it beyond the entries'."""
     walks = [network_parts(architecture, resolution, num_classes) for architecture in architectures]
     sizes = [sizes_mib(parts) for parts in walks]
     latencies_ms = PartFigures.latencies_ms(entries)
-    unpaid = {}
+    uncached_mib = {}
     for cache_mib in CACHES_MIB:
-        paid_mib = PartFigures.paid_mib(entries, cache_mib)
-        unpaid[cache_mib] = np.array(
-            [unpaid_mib(parts, size, paid_mib, cache_mib) for parts, size in zip(walks, sizes, strict=True)]
+        in_chains_mib = PartFigures.uncached_in_chains_mib(entries, cache_mib)
+        uncached_mib[cache_mib] = np.array(
+            [
+                extra_uncached_mib(parts, size, in_chains_mib, cache_mib)
+                for parts, size in zip(walks, sizes, strict=True)
+            ]
         )
-    return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), unpaid
+    return np.array([sum(map(latencies_ms.of, parts)) for parts in walks]), uncached_mib

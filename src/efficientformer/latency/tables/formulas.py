@@ -1,8 +1,9 @@
-"""The formula of every table entry, and of a network as the sum of its parts."""
+"""The formula of every table entry: its latency as a weighted sum of chain times."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import assert_never
 
 from efficientformer.arch.parts import (
     Grid,
@@ -16,19 +17,25 @@ from efficientformer.arch.parts import (
 )
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB3D, MB4D, Architecture
+from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.chains import Chain, Formula, axis_knots, knots
+
+V2_IS_NOT_SUPPORTED = (
+    "Latency tables hold parts of EfficientFormer, not of EfficientFormerV2. Measure the whole network instead: "
+    "'efficientformer benchmark'."
+)
 
 
 def table_formulas(
     space: SearchSpace, resolution: int | Grid, num_classes: int, *, chain_length: int = 4
-) -> dict[str, Formula]:
-    """How each entry of the space's table, by `Part.key`, follows from chain times.
+) -> dict[Part, Formula]:
+    """How each entry of the space's table, by part, follows from chain times.
 
     Widths are knots of the space: all of a stage's widths where they are few, else `knots` of them. `chain_length` is
     the number of blocks in the longer chain of each block.
     """
     tables = _Formulas(space, resolution, num_classes, chain_length)
-    formulas: dict[str, Formula] = {}
+    formulas: dict[Part, Formula] = {}
     for index in range(4):
         for width in knots(space.widths(index)):
             formulas |= tables.blocks(index, width)
@@ -51,9 +58,15 @@ def architecture_formulas(
     num_classes: int,
     *,
     chain_length: int = 4,
-) -> dict[str, Formula]:
-    """How the given parts of an architecture, of the space or outside it, follow from chain times, by `Part.key`."""
-    formulas, index = {}, 0
+) -> dict[Part, Formula]:
+    """How the given parts of an architecture, of the space or outside it, follow from chain times.
+
+    Raises LatencyError for parts of EfficientFormerV2.
+    """
+    if architecture.is_v2:
+        raise LatencyError(V2_IS_NOT_SUPPORTED)
+    formulas: dict[Part, Formula] = {}
+    index = 0
     blocks = [block for stage in architecture.stages for block in stage.blocks]
     for part in network_parts(architecture, resolution, num_classes):
         if part in parts:
@@ -65,7 +78,7 @@ def architecture_formulas(
                 mb3d=next((block for block in around if isinstance(block, MB3D)), space.mb3d),
                 max_mb3d=sum(space.max_depths[2:]),
             )
-            formulas[part.key] = _Formulas(own_space, resolution, num_classes, chain_length).of(index, part)
+            formulas[part] = _Formulas(own_space, resolution, num_classes, chain_length).of(index, part)
         index += part.kind == "downsample"
     return formulas
 
@@ -74,8 +87,8 @@ def architecture_formulas(
 class _Formulas:
     """Formulas of single parts.
 
-    Maps come out of a convolution in every network, and runtimes keep the layout it gave them. So chains of MB4D begin
-    with the stem or with a downsample too: behind a bare input they ran 14 % slower on ONNX Runtime.
+    In every network maps come out of a convolution, and runtimes keep the layout that it gave them. So chains of MB4D
+    also start with the stem or a downsample: directly after the input they ran 14 % slower on ONNX Runtime.
     """
 
     space: SearchSpace
@@ -88,7 +101,7 @@ class _Formulas:
         return stage_grids(self.space.stem_strides, self.resolution)
 
     def has_tokens(self, index: int) -> bool:
-        """Whether some network of the space has an MB3D in this stage; the last block of all becomes one first."""
+        """Whether some network of the space has an MB3D in this stage; they fill the network from its end."""
         if index < 2 or self.space.max_mb3d == 0:
             return False
         return index == 3 or self.space.max_mb3d > 1
@@ -116,17 +129,19 @@ class _Formulas:
             case "MB3D":
                 return self.mb3d_block(index, part.width)
             case "stem":
-                return self.blocks(0, part.width)[part.key]
+                return self.blocks(0, part.width)[part]
             case "downsample":
-                return self.downsample(index, part.in_width, part.width)[part.key]
+                return self.downsample(index, part.in_width, part.width)[part]
             case "flatten":
                 return self.flatten(index, part.width)[1]
             case "unflatten":
-                return self.stage_3_borders(part.width)[part.key]
+                return self.stage_3_borders(part.width)[part]
             case "head":
-                return self.stage_4_borders(part.width)[part.key]
-            case kind:
-                raise AssertionError(f"no formula for a part of kind {kind}")
+                return self.stage_4_borders(part.width)[part]
+            case "FFN" | "AttnFFN" | "attention_downsample" | "map_head":
+                raise LatencyError(V2_IS_NOT_SUPPORTED)
+            case _:
+                assert_never(part.kind)
 
     def mb4d_block(self, index: int, width: int) -> Formula:
         return self._further_blocks((self.entry(index, width),), self.mb4d(index, width))
@@ -134,22 +149,22 @@ class _Formulas:
     def mb3d_block(self, index: int, width: int) -> Formula:
         return self._further_blocks((), self.mb3d(index, width))
 
-    def blocks(self, index: int, width: int) -> dict[str, Formula]:
-        """The blocks of a stage, and the stem, which carries what a call costs by itself."""
-        formulas = {self.mb4d(index, width).key: self.mb4d_block(index, width)}
+    def blocks(self, index: int, width: int) -> dict[Part, Formula]:
+        """The blocks of a stage, and the stem, which includes the cost of the call itself."""
+        formulas = {self.mb4d(index, width): self.mb4d_block(index, width)}
         if self.has_tokens(index):
-            formulas[self.mb3d(index, width).key] = self.mb3d_block(index, width)
+            formulas[self.mb3d(index, width)] = self.mb3d_block(index, width)
         if index == 0:
             stem = Formula.time(*self.maps(index, width)) - self.mb4d_block(index, width)
-            formulas[self.entry(index, width).key] = stem
+            formulas[self.entry(index, width)] = stem
         return formulas
 
-    def downsample(self, index: int, in_width: int, width: int) -> dict[str, Formula]:
+    def downsample(self, index: int, in_width: int, width: int) -> dict[Part, Formula]:
         """The downsample behind stage `index`."""
         part = downsample_part(self.grids[index], in_width, width)
         before, after = self.maps(index, in_width), self.mb4d(index + 1, width)
         cost = Formula.time(*before, part, after) - Formula.time(*before) - self.mb4d_block(index + 1, width)
-        return {part.key: cost}
+        return {part: cost}
 
     def flatten(self, index: int, width: int) -> tuple[Part, Formula]:
         part, maps = self._flatten_part(index, width), self.maps(index, width)
@@ -159,7 +174,7 @@ class _Formulas:
             tokens = Formula.time(*maps, part)
         return part, tokens - Formula.time(*maps)
 
-    def stage_3_borders(self, width: int) -> dict[str, Formula]:
+    def stage_3_borders(self, width: int) -> dict[Part, Formula]:
         """Flatten before the first MB3D of stage 3, and unflatten before the downsample behind it."""
         if not self.has_tokens(2):
             return {}
@@ -170,19 +185,19 @@ class _Formulas:
         tokens = (*self.maps(2, width), part, self.mb3d(2, width))
         onward = (unflatten, downsample_part(self.grids[2], width, next_width), self.mb4d(3, next_width))
         cost = Formula.time(*tokens, *onward) - Formula.time(*tokens) - down_cost - self.mb4d_block(3, next_width)
-        return {part.key: flatten, unflatten.key: cost}
+        return {part: flatten, unflatten: cost}
 
-    def stage_4_borders(self, width: int) -> dict[str, Formula]:
+    def stage_4_borders(self, width: int) -> dict[Part, Formula]:
         """Flatten before the first MB3D of stage 4 or before the head, and the head."""
         part, flatten = self.flatten(3, width)
         head = head_part(self.grids[3], width, self.num_classes)
         maps = self.maps(3, width)
-        return {part.key: flatten, head.key: Formula.time(*maps, part, head) - Formula.time(*maps) - flatten}
+        return {part: flatten, head: Formula.time(*maps, part, head) - Formula.time(*maps) - flatten}
 
     def _flatten_part(self, index: int, width: int) -> Part:
         return Part("flatten", self.grids[index], width, width)
 
     def _further_blocks(self, front: Chain, block: Part) -> Formula:
-        """What each block after the first adds to a chain."""
+        """The time that each block after the first adds to a chain."""
         longer = Formula.time(*front, *(block,) * self.chain_length)
         return (longer - Formula.time(*front, block)) * (1 / (self.chain_length - 1))

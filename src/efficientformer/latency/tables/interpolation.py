@@ -1,6 +1,6 @@
 """Latencies of parts between the widths that were measured, and how far off that is.
 
-Along one width, latency is interpolated linearly in the MACs of the part: a block costs a constant and so much per MAC,
+Along one width, latency is interpolated linearly in the MACs of the part: a block costs a constant and a price per MAC,
 and its MACs grow with the square of its width. Where widths in and out vary apart, the cost is close to linear in each,
 and so is the interpolation. (Measured on blocks of the `standard` space at 96 px, every second width left out: errors
 of 1 to 4 % in MACs, 3 to 11 % in widths, 2 to 10 % for latency per channel.)
@@ -12,36 +12,36 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from efficientformer.arch.cost import part_cost
-from efficientformer.arch.parts import Part
+from efficientformer.arch.parts import Part, PartKind
 from efficientformer.latency.tables.entries import Entry, Widths, families
 
 Knots = Mapping[Widths, float]
 
 
 class PartFigures:
-    """What entries tell of parts, such as latencies, where measured or interpolated."""
+    """A figure of parts, such as latency: measured, or interpolated between widths."""
 
-    def __init__(self, entries: Mapping[str, Entry], figure: Callable[[Entry], float]) -> None:
+    def __init__(self, entries: Mapping[Part, Entry], figure: Callable[[Entry], float]) -> None:
         self._knots = {
             family: {(part.in_width, part.width): figure(entry) for part, entry in members.items()}
             for family, members in families(entries).items()
         }
 
     @classmethod
-    def latencies_ms(cls, entries: Mapping[str, Entry]) -> "PartFigures":
+    def latencies_ms(cls, entries: Mapping[Part, Entry]) -> "PartFigures":
         return cls(entries, lambda entry: entry.latency_ms)
 
     @classmethod
-    def paid_mib(cls, entries: Mapping[str, Entry], cache_mib: float) -> "PartFigures":
-        """MiB of weights that miss a cache in the latencies already."""
-        return cls(entries, lambda entry: entry.paid_mib(cache_mib))
+    def uncached_in_chains_mib(cls, entries: Mapping[Part, Entry], cache_mib: float) -> "PartFigures":
+        """MiB of weights that missed a cache in the chains, and so are in the latencies already."""
+        return cls(entries, lambda entry: entry.uncached_in_chains_mib(cache_mib))
 
     def of(self, part: Part) -> float:
         """Interpolated where the widths were not measured. Raises KeyError outside the entries."""
-        found = interpolate(self._knots.get(part.family, {}), part)
-        if found is None:
+        value = interpolate(self._knots.get(part.family, {}), part)
+        if value is None:
             raise KeyError(part.key)
-        return found
+        return value
 
     def covers(self, part: Part) -> bool:
         return interpolate(self._knots.get(part.family, {}), part) is not None
@@ -51,9 +51,9 @@ class PartFigures:
 class KnotErrors:
     """How well measured parts of one kind are predicted from their neighbors in width.
 
-    The neighbors are twice as far apart as those of a width that was not measured, so predictions err by less.
-    `noise_ms` is the mean half-width of the parts' own 95 % intervals: below it no error can be told. `latency_ms` is
-    their mean latency, for scale.
+    The neighbors are twice as far apart as those of a width that was not measured, so actual errors are smaller.
+    `noise_ms` is the mean half-width of the parts' own 95 % intervals: errors below it cannot be resolved. `latency_ms`
+    is their mean latency, for scale.
     """
 
     mean_ms: float
@@ -64,21 +64,21 @@ class KnotErrors:
 
     @property
     def percent(self) -> float | None:
-        """Mean error in percent of the mean latency; None where that is not more than noise itself."""
+        """Mean error in percent of the mean latency; None where that latency is within the noise."""
         return 100 * self.mean_ms / self.latency_ms if self.latency_ms > 2 * self.noise_ms else None
 
 
-def knot_errors(entries: Mapping[str, Entry]) -> dict[str, KnotErrors]:
+def knot_errors(entries: Mapping[Part, Entry]) -> dict[PartKind, KnotErrors]:
     """By kind of part; kinds without a width between others are left out."""
-    told: dict[str, list[tuple[Entry, float]]] = defaultdict(list)
+    predictions: dict[PartKind, list[tuple[Entry, float]]] = defaultdict(list)
     for members in families(entries).values():
         for part, predicted_ms in _left_out({part: entry.latency_ms for part, entry in members.items()}):
-            told[part.kind].append((members[part], predicted_ms))
-    return {kind: _summarize(pairs) for kind, pairs in told.items()}
+            predictions[part.kind].append((members[part], predicted_ms))
+    return {kind: _summarize(pairs) for kind, pairs in predictions.items()}
 
 
 def _left_out(latencies_ms: Mapping[Part, float]) -> Iterator[tuple[Part, float]]:
-    """Parts with what their neighbors say, where one width at a time, in or out, counts as not measured."""
+    """Parts with their interpolated latency, when one width at a time, in or out, is left out."""
     knots = {(part.in_width, part.width): latency_ms for part, latency_ms in latencies_ms.items()}
     for axis in (1,) if _has_one_axis(knots) else (0, 1):
         for left_out in sorted({widths[axis] for widths in knots})[1:-1]:

@@ -1,4 +1,4 @@
-"""Which whole networks a table is checked against: random ones, spread evenly over the sizes that the space holds."""
+"""The whole networks that a table is checked on: random ones, spread evenly over the sizes of the space."""
 
 import math
 import random
@@ -14,9 +14,9 @@ NUM_DRAWN = 1000
 def spread_networks(
     space: SearchSpace, resolution: int | Grid, num_classes: int, *, count: int, seed: int
 ) -> list[Architecture]:
-    """Up to `count` distinct architectures, smallest first, whose MACs lie in about equal ratios.
+    """Up to `count` distinct architectures, smallest first, whose MACs are in about equal ratios.
 
-    Drawing alone would give networks of medium size only. MACs stand in for latency, since nothing is measured yet.
+    Uniform draws are almost all of medium size. MACs stand in for latency, since nothing is measured yet.
     """
     rng = random.Random(seed)
     drawn = {space.random(rng) for _ in range(NUM_DRAWN)} - {space.largest(), space.smallest()}

@@ -1,6 +1,6 @@
 """Chains of parts and whole networks as a table times them: untrained, in deploy form, one image at a time.
 
-Latency does not depend on what the weights are, as long as no product of them becomes a denormal number, which is slow.
+Latency does not depend on the values of the weights, as long as no product becomes a denormal number, which is slow.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from efficientformer.models.deploy.fuse import fuse_in_place
 from efficientformer.models.parts import build_part, part_input_shape
 
 LAYER_SCALE = 0.5
-"""Far from zero, where new networks have it, and so from denormal numbers."""
+"""New networks have values near zero; this one keeps products away from denormal numbers."""
 
 
 def preparations(
@@ -67,7 +67,7 @@ def untrained_network(
 
 @contextlib.contextmanager
 def same_weights() -> Iterator[None]:
-    """The same weights every time: a resumed measurement times the same files, and a device that was lost has them."""
+    """The same weights every time: a resumed measurement times the same files, which a remote device already has."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield

@@ -1,4 +1,4 @@
-"""Widths that a device does not reward: runtimes work in blocks of channels, so a narrower block may save nothing."""
+"""Widths that save no time: runtimes work in groups of channels, so a narrower block may be no faster."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part
-from efficientformer.latency.tables.entries import BLOCK_KINDS, Entry, families
+from efficientformer.latency.tables.entries import Entry, families
 
 UNREWARDED = 0.5
-"""A step: narrowing saves less than this share of the saving expected, whatever the noise."""
+"""A step: narrowing saves less than this share of the expected saving, beyond noise."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,16 @@ class Step:
         return f"{self.family}: {self.wide} to {self.narrow} channels saves {saved:.0f} % of {self.wide_ms:.3f} ms"
 
 
-def find_steps(entries: Mapping[str, Entry]) -> tuple[Step, ...]:
+def find_steps(entries: Mapping[Part, Entry]) -> tuple[Step, ...]:
     """Steps between neighboring measured widths of every family of blocks.
 
-    A narrower block is expected to save what its MACs are worth between the family's narrowest and widest block: what a
-    block costs at any width is not to be saved.
+    The expected saving is proportional to the MACs saved, at the family's average cost per MAC between its narrowest
+    and widest block; the constant cost of a block cannot be saved.
     """
     steps = []
     for members in families(entries).values():
         parts = sorted(members, key=lambda part: part.width)
-        if parts[0].kind not in BLOCK_KINDS or len(parts) < 3:
+        if parts[0].block is None or len(parts) < 3:
             continue
         first, last = parts[0], parts[-1]
         ms_per_mac = (members[last].latency_ms - members[first].latency_ms) / (_macs(last) - _macs(first))
@@ -54,7 +54,7 @@ def find_steps(entries: Mapping[str, Entry]) -> tuple[Step, ...]:
 
 
 def fast_widths(widths: Sequence[int], steps: Sequence[Step], families: Sequence[str]) -> list[int]:
-    """The widths of a stage without those at which a block of these families is no faster than a wider one."""
+    """The widths of a stage, except those at which a block of these families is no faster than a wider one."""
     wasteful = {step.narrow for step in steps if step.family in families and step.is_slower}
     return [width for width in widths if width not in wasteful]
 

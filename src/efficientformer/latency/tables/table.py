@@ -1,7 +1,7 @@
 """The latency lookup table of the paper (section 4.2): one number per part, summed over a network.
 
-A plain JSON record that carries its device and its own error on networks it has not seen, that says how far each
-prediction may be off, and that refuses questions it cannot answer. No torch.
+A plain JSON record with its device, its error on networks it was not fitted on, and an interval for each prediction. It
+raises an error for what it cannot predict. No torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,24 +17,24 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import ArchitectureError, LatencyError, RecordError
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.tables.calibration import Calibration, Spread, missed_mib
+from efficientformer.latency.tables.calibration import Calibration, Spread, uncached_mib
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.error import ErrorSummary, MeasuredNetwork
 from efficientformer.latency.tables.interpolation import PartFigures, knot_errors
 from efficientformer.latency.tables.staircases import find_steps
 from efficientformer.records import read_record, write_record
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
 class LatencyTable:
     """Latency of every part of a search space on one device.
 
-    `entries` are keyed by `Part.key`; `calibration` leads from the sum of a network's entries to the network, `spread`
-    says how far an unseen network may lie from that. `largest` and `smallest` are the space's ends as measured,
-    `networks` every whole network measured, `error` the summary over the held-out ones. `history` tells of tables
-    merged into this one and of parts added later.
+    `entries` are by part. `calibration` turns the sum of a network's entries into the latency of the network, `spread`
+    gives the interval around it. `largest` and `smallest` are the ends of the space as measured, `networks` all whole
+    networks measured, `error` the summary over the held-out ones. `history` lists tables merged into this one and parts
+    added later.
     """
 
     space: SearchSpace
@@ -43,7 +43,7 @@ class LatencyTable:
     runtime: dict[str, Any]
     threads: int
     clock: Clock
-    entries: Mapping[str, Entry]
+    entries: Mapping[Part, Entry]
     calibration: Calibration
     spread: Spread
     largest: MeasuredNetwork
@@ -57,20 +57,20 @@ class LatencyTable:
         """Latency in milliseconds. Raises LatencyError that names a part outside the table."""
         parts = network_parts(architecture, self.resolution, self.num_classes)
         sum_ms, calibration = sum(map(self.part_latency_ms, parts)), self.calibration
-        unpaid = (
-            unpaid_mib(parts, sizes_mib(parts), self._paid, calibration.cache_mib) if calibration.ms_per_mib else 0.0
-        )
-        return calibration.latency_ms(sum_ms, unpaid)
+        extra_mib = 0.0
+        if calibration.ms_per_mib:
+            extra_mib = extra_uncached_mib(parts, sizes_mib(parts), self._uncached_in_chains_mib, calibration.cache_mib)
+        return calibration.latency_ms(sum_ms, extra_mib)
 
     def part_latency_ms(self, part: Part) -> float:
-        """The part alone, before calibration, interpolated between the measured widths of its family."""
+        """Latency of one part before calibration, interpolated between the measured widths of its family."""
         try:
             return self._parts.of(part)
         except KeyError as error:
             raise LatencyError(
-                f"The latency table has no answer for {part.key}: it covers the space {self.space.name!r} at "
+                f"The latency table has no entry for {part.key}: it covers the space {self.space.name!r} at "
                 f"resolution {self.resolution} with {self.num_classes} classes. Build a table that covers this "
-                "network, or have its missing parts measured with 'efficientformer table predict --extend'."
+                "network, or measure its missing parts with 'efficientformer table predict --extend'."
             ) from error
 
     def part_bound_ms(self, space: SearchSpace) -> Callable[[Part], float]:
@@ -82,16 +82,16 @@ class LatencyTable:
         """
         calibration = replace(self.calibration, offset_ms=0.0)
         smallest = sizes_mib(network_parts(space.smallest(), self.resolution, self.num_classes))
-        share = missed_mib(*smallest, calibration.cache_mib) / smallest[0]
+        share = uncached_mib(*smallest, calibration.cache_mib) / smallest[0]
 
         def part_ms(part: Part) -> float:
-            unpaid = share * weights_mib([part]) - self._paid.of(part)
-            return calibration.latency_ms(self.part_latency_ms(part), unpaid)
+            extra_mib = share * weights_mib([part]) - self._uncached_in_chains_mib.of(part)
+            return calibration.latency_ms(self.part_latency_ms(part), extra_mib)
 
         return part_ms
 
     def missing_parts(self, architecture: Architecture) -> list[Part]:
-        """The network's parts, each once, that the table has no answer for."""
+        """Parts of the network, each once, that the table cannot predict."""
         parts = dict.fromkeys(network_parts(architecture, self.resolution, self.num_classes))
         return [part for part in parts if not self._parts.covers(part)]
 
@@ -100,26 +100,26 @@ class LatencyTable:
         return PartFigures.latencies_ms(self.entries)
 
     @cached_property
-    def _paid(self) -> PartFigures:
-        return PartFigures.paid_mib(self.entries, self.calibration.cache_mib)
+    def _uncached_in_chains_mib(self) -> PartFigures:
+        return PartFigures.uncached_in_chains_mib(self.entries, self.calibration.cache_mib)
 
     def differences(self, machine: Mapping[str, Any], runtime: Mapping[str, Any]) -> list[str]:
-        """What tells a machine and its runtime from the table's, each as "cpu is X, recorded was Y".
+        """How a machine and its runtime differ from the table's, each as "cpu is X, recorded was Y".
 
         `machine` as `Runtime.machine()` gives it, `runtime` as `Runtime.describe()`.
         """
-        found = origin.differences(self.provenance["machine"], machine)
+        differences = origin.differences(self.provenance["machine"], machine)
         for name in sorted({*self.runtime, *runtime}):
             if self.runtime.get(name) != runtime.get(name):
-                found.append(f"runtime {name} is {runtime.get(name)}, recorded was {self.runtime.get(name)}")
-        return found
+                differences.append(f"runtime {name} is {runtime.get(name)}, recorded was {self.runtime.get(name)}")
+        return differences
 
     def check_device(self, machine: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
-        """Raise LatencyError when the table comes from another machine, runtime, version or setting than given."""
-        if found := self.differences(machine, runtime):
+        """Raise LatencyError when the table was measured on another machine, runtime, version or setting than given."""
+        if differences := self.differences(machine, runtime):
             raise LatencyError(
-                f"This latency table was measured elsewhere: {'; '.join(found)}. Its milliseconds do not hold here: "
-                "build a table on this device, with this runtime, or use this one all the same with "
+                f"This latency table was measured elsewhere: {'; '.join(differences)}. Its milliseconds do not hold "
+                "here: build a table on this device with this runtime, or use this one anyway with "
                 "--table.allow-foreign."
             )
 
@@ -128,13 +128,14 @@ class LatencyTable:
         if self.error.mean_percent > max_percent:
             several = " one thread (--threads 1)," if self.threads > 1 else ""
             raise LatencyError(
-                f"This latency table misses held-out networks by {self.error.mean_percent:.1f} % on average, more than "
-                f"the {max_percent:g} % allowed. Build it again with more rounds (--table.rounds),{several} or on a "
-                f"quieter machine; or accept it with --table.max-error {self.error.mean_percent + 0.1:.1f}."
+                f"This latency table is off by {self.error.mean_percent:.1f} % on average on held-out networks, more "
+                f"than the {max_percent:g} % allowed. Build it again with more rounds (--table.rounds),{several} or on "
+                f"a quieter machine; or accept it with --table.max-error {self.error.mean_percent + 0.1:.1f}."
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON value; `interpolation` and `steps` follow from the entries, for readers of the file."""
+        """Plain JSON value. For readers of the file, entries are under the keys of their parts, and `interpolation` and
+        `steps` follow from the entries."""
         return {
             "format": FORMAT,
             "space": self.space.to_json(),
@@ -143,7 +144,7 @@ class LatencyTable:
             "runtime": self.runtime,
             "threads": self.threads,
             "clock": self.clock,
-            "entries": {key: asdict(entry) for key, entry in self.entries.items()},
+            "entries": {part.key: {"part": part.to_json(), **asdict(entry)} for part, entry in self.entries.items()},
             **asdict(self.calibration),
             "spread": asdict(self.spread),
             "largest": _end_to_json(self.largest),
@@ -161,17 +162,22 @@ class LatencyTable:
         """Inverse of `to_json`. Raises RecordError on anything else."""
         try:
             if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']!r}, this version reads {FORMAT}")
+                raise RecordError(
+                    f"This latency table has format {content['format']!r}, and this version reads format {FORMAT}. "
+                    "Measure it again with 'efficientformer table'."
+                )
             resolution = content["resolution"]
             return cls(
                 space=SearchSpace.from_json(content["space"]),
                 resolution=resolution if isinstance(resolution, int) else (int(resolution[0]), int(resolution[1])),
                 num_classes=int(content["num_classes"]),
-                # Tables of before precision had a name were all in single precision.
+                # Tables from before precision was recorded are all in single precision.
                 runtime={"precision": "fp32", **content["runtime"]},
                 threads=int(content["threads"]),
                 clock=content["clock"],
-                entries={key: _entry_from_json(entry) for key, entry in content["entries"].items()},
+                entries={
+                    Part.from_json(entry["part"]): _entry_from_json(entry) for entry in content["entries"].values()
+                },
                 calibration=Calibration(**{field.name: float(content[field.name]) for field in fields(Calibration)}),
                 spread=Spread(**{field.name: float(content["spread"][field.name]) for field in fields(Spread)}),
                 largest=_network_from_json(content["largest"]),
@@ -182,7 +188,9 @@ class LatencyTable:
                 history=tuple(map(dict, content["history"])),
             )
         except (KeyError, TypeError, ValueError, ArchitectureError) as error:
-            raise RecordError(f"Not a latency table: {error!r}. Delete it, and build it again.") from error
+            raise RecordError(
+                f"Not a latency table: {error!r}. Delete it, and measure it again with 'efficientformer table'."
+            ) from error
 
     def save(self, path: Path) -> None:
         write_record(path, self.to_json())
@@ -196,9 +204,14 @@ class LatencyTable:
             raise RecordError(f"{path}: {error}") from error
 
 
-def unpaid_mib(parts: Sequence[Part], sizes: tuple[float, float], paid_mib: PartFigures, cache_mib: float) -> float:
-    """MiB of the parts' weights that miss a cache, less those that their entries have paid for."""
-    return missed_mib(*sizes, cache_mib) - sum(map(paid_mib.of, parts))
+def extra_uncached_mib(
+    parts: Sequence[Part], sizes: tuple[float, float], in_chains_mib: PartFigures, cache_mib: float
+) -> float:
+    """MiB of the parts' weights that miss a cache in the network, beyond those that missed it in the chains of entries.
+
+    `sizes` are the parts' `sizes_mib`.
+    """
+    return uncached_mib(*sizes, cache_mib) - sum(map(in_chains_mib.of, parts))
 
 
 def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Networks that a table has not seen, measured beside what it says of them.
+"""Networks that a table was not made from, measured and compared with its predictions.
 
-Many large networks do not fit into memory at once. So they are timed in chunks, each with networks of all sizes, and
-each with the table's anchors, which tell how far the machine has moved from the day of the table.
+Many large networks do not fit into memory at once. So they are timed in chunks, each with networks of all sizes and
+with the table's anchors, which show how much faster or slower the machine is than at the time of the table.
 """
 
 import math
@@ -33,7 +33,7 @@ MOST_VISITS = 3
 class UnseenNetwork:
     """A network measured, with its 95 % interval, and predicted, with the 95 % interval of the prediction.
 
-    `drift` is what the table's own networks took in the same rounds over what the table says.
+    `drift` is the latency of the table's own networks in the same rounds, divided by that in the table.
     """
 
     architecture: Architecture
@@ -55,14 +55,14 @@ class UnseenNetwork:
 
     @property
     def at_table_speed(self) -> "UnseenNetwork":
-        """As it would have been measured with the machine as fast as it was for the table."""
+        """The network with its measurement corrected to the machine's speed at the time of the table."""
         low, high = self.interval_ms
         interval_ms = (low / self.drift, high / self.drift)
         return replace(self, measured_ms=self.measured_ms / self.drift, interval_ms=interval_ms, drift=1.0)
 
 
 def draw_unseen(table: LatencyTable, count: int, seed: int) -> list[Architecture]:
-    """Random networks of the table's space, spread over its sizes, none of which the table was made from."""
+    """Random networks of the table's space, spread over its sizes, without those that the table was made from."""
     own = {network.architecture for network in table.networks}
     drawn = spread_networks(table.space, table.resolution, table.num_classes, count=count + len(own), seed=seed)
     fresh = [architecture for architecture in drawn if architecture not in own]
@@ -85,10 +85,10 @@ def measure_unseen(
     """Time the architectures and compare them with the table's predictions.
 
     A chunk holds networks of at most about `chunk_mib` MiB of weights together. A chunk whose anchors are slower than
-    they were for the table comes up again after the others, for `rounds` more, at most `most_visits` times: a neighbor
-    that slows this machine for minutes meets some visits only, and `calm` tells which. Rounds are kept in
-    `partial_folder`, one file per chunk, from where a later call goes on. Raises LatencyError as the table's `predict`
-    does.
+    in the table is timed again after the others, for `rounds` more, at most `most_visits` times in all: a neighbor that
+    slows this machine for minutes affects only some visits, which `timing.calm` leaves out. Rounds are kept in
+    `partial_folder`, one file per chunk; a later call continues from there. Raises LatencyError as the table's
+    `predict` does.
     """
     anchors = choose_anchors(table)
     chunks = split_chunks(table, architectures, chunk_mib)
@@ -127,7 +127,7 @@ def measure_unseen(
 def split_chunks(
     table: LatencyTable, architectures: Sequence[Architecture], chunk_mib: float
 ) -> list[list[Architecture]]:
-    """Few groups of about equal weight; each takes every n-th network by size."""
+    """As few groups as possible, of about equal size; each takes every n-th network by size."""
 
     def mib(architecture: Architecture) -> float:
         return weights_mib(network_parts(architecture, table.resolution, table.num_classes))
@@ -167,7 +167,7 @@ def _drift(anchors: Sequence[MeasuredNetwork], medians: Medians) -> float:
 def _within(progress: Progress, turn: int, total: int, visit: int) -> Progress:
     again = "again, since the machine was slower: " if visit else ""
 
-    def told(done: int, rounds: int, text: str) -> None:
+    def in_all(done: int, rounds: int, text: str) -> None:
         progress(turn * rounds + done, total * rounds, f"{again}chunk {turn + 1} of {total}, {text}")
 
-    return told
+    return in_all

@@ -26,7 +26,7 @@ def calm_rounds(samples_ms: ArrayLike) -> np.ndarray:
 
 
 def counted_rounds(samples_ms: ArrayLike) -> np.ndarray:
-    """Which rounds (rounds,) medians are taken of: calm ones, and the next calmest windows up to half of all rounds."""
+    """Which rounds (rounds,) count for medians: calm ones, and the next calmest windows up to half of all rounds."""
     levels, window = _windows(samples_ms)
     counted = levels <= CALM * levels.min()
     for index in np.argsort(levels, kind="stable"):
@@ -46,7 +46,7 @@ def _windows(samples_ms: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def num_missing(samples_ms: Sequence[Sequence[float]], rounds: int, most_redone: float = MAX_REDONE_SHARE) -> int:
-    """How many more rounds to take for `rounds` calm ones; none once a share of as many has been taken again."""
+    """Number of further rounds needed for `rounds` calm ones; none once the share `most_redone` was taken again."""
     if len(samples_ms) < rounds:
         return rounds - len(samples_ms)
     most = rounds + math.floor(most_redone * rounds)

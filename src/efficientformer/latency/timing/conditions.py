@@ -1,6 +1,6 @@
-"""The state of the machine around a measurement: what may explain why one differs from another. Standard library only.
+"""The state of the machine before and after a measurement, to explain differences. Standard library only.
 
-Nothing here is needed to measure; whatever a system does not tell is None.
+Nothing here is needed to measure; values that a system does not report are None.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ RESET_PEAK = "5"
 
 @runtime_checkable
 class Conditioned(Protocol):
-    """A runtime on another machine, or in another process, that tells the conditions there."""
+    """A runtime on another machine, or in another process, that reports the conditions there."""
 
     def conditions(self) -> dict[str, Any]: ...
 
@@ -28,7 +28,7 @@ def conditions(root: Path = ROOT) -> dict[str, Any]:
     """{load, governor, frequency_mhz, temperature_c, involuntary_switches} of this machine and process, right now.
 
     `frequency_mhz` is the mean over the cores, `temperature_c` the hottest sensor, `involuntary_switches` how often
-    this process had to leave a core since it began.
+    the system took a core away from this process since its start.
     """
     cores = root / "sys/devices/system/cpu"
     governors = _texts(cores, "cpu[0-9]*/cpufreq/scaling_governor")
@@ -45,7 +45,7 @@ def conditions(root: Path = ROOT) -> dict[str, Any]:
 
 
 def conditions_at(runtime: Runtime) -> dict[str, Any] | None:
-    """Conditions where the runtime's networks run; None on another machine that does not tell."""
+    """Conditions where the runtime's networks run; None on another machine that does not report them."""
     if isinstance(runtime, Conditioned):
         return runtime.conditions()
     return None if differences(machine(), runtime.machine()) else conditions()
@@ -53,17 +53,17 @@ def conditions_at(runtime: Runtime) -> dict[str, Any] | None:
 
 @dataclass
 class MemoryGrowth:
-    """By how much this process's resident memory grew at its highest, in MiB; None where the system does not tell."""
+    """Peak growth of this process's resident memory in MiB; None where the system does not report it."""
 
     peak_mib: float | None = None
 
 
 @contextlib.contextmanager
 def memory_growth(root: Path = ROOT) -> Iterator[MemoryGrowth]:
-    """Watch the resident memory while the block runs, such as one that opens a network and runs it once.
+    """Watch the resident memory while a block runs, such as one that opens a network and runs it once.
 
-    That is a network's weights, plans and buffers, if the process does nothing else and has freed nothing that the
-    network can use again: true of workers, not of a process that exported the network before.
+    The growth is a network's weights, plans and buffers only if the process does nothing else and has no freed memory
+    to reuse: true of workers, not of a process that exported the network before.
     """
     growth = MemoryGrowth()
     with contextlib.suppress(OSError):

@@ -19,9 +19,9 @@ from efficientformer.provenance import provenance
 
 ROUNDS = 60
 MIN_ROUNDS = 40
-"""Fewer rounds give no interval worth stating."""
+"""With fewer rounds intervals are too wide to be useful."""
 MAX_EXTENSION = 3
-"""An undecided measurement goes on to this multiple of its rounds, where nothing else is said."""
+"""An undecided measurement is extended up to this multiple of its rounds by default."""
 Decided = Callable[[Mapping[str, Measurement]], bool]
 
 
@@ -50,13 +50,12 @@ def measure_networks(
 ) -> dict[str, Measurement]:
     """One `Measurement` per network, all timed in the same randomly interleaved rounds.
 
-    Runtimes, shapes and devices may differ from network to network; the number of threads may not. With `reference`,
-    one of the names, each record has its ratio to that network: a change of the machine's speed moves milliseconds and
-    leaves ratios where they are. Rounds that disturbed windows spoiled are taken again, up to the share `most_redone`
-    of them, see `calm`. As long as `decided`, called with the measurements, is false, they are doubled, up to
-    `most_rounds` (by default three times the rounds). Finished rounds are kept in `partial_path`, from where a later
-    call with the same subjects goes on. Raises LatencyError for a clock that does not fit the threads, UsageError for
-    fewer than 40 rounds.
+    Runtimes, shapes and devices may differ between networks; the number of threads may not. With `reference`, one of
+    the names, each record has its ratio to that network: a change of the machine's speed changes milliseconds, but not
+    ratios. Rounds in disturbed windows are taken again, up to the share `most_redone` of `rounds` (see `timing.calm`).
+    While `decided`, called with the measurements, is false, the rounds are doubled, up to `most_rounds` (by default
+    three times the rounds). Finished rounds are kept in `partial_path`; a later call with the same subjects continues
+    from there. Raises LatencyError for a clock that does not fit the threads, UsageError for fewer than 40 rounds.
     """
     threads = _common_threads(subjects)
     check_clock(clock, threads)
@@ -80,12 +79,12 @@ def measure_networks(
         measurements = _measurements(subjects, session, clock, reference, origins, rounds)
         if decided is None or decided(measurements) or rounds >= most_rounds:
             return measurements
-        # Doubled, since whoever looks often enough sees what is not there.
+        # Double the rounds instead of checking after each: repeated looks inflate false positives.
         rounds = min(2 * rounds, most_rounds)
 
 
 def check_rounds(rounds: int) -> None:
-    """Raise UsageError for fewer rounds than an interval needs."""
+    """Raise UsageError unless there are enough rounds for an interval."""
     if rounds < MIN_ROUNDS:
         raise UsageError(f"{rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
 
@@ -114,8 +113,8 @@ def _measurements(
             provenance=origins[name],
             ratio=None if reference is None else paired_ratio(samples_ms[name], samples_ms[reference], reference),
             disturbed_rounds=disturbed_rounds,
-            calm=is_calm,
-            settled=warm_up[name]["settled"],
+            is_calm=is_calm,
+            has_settled=warm_up[name]["settled"],
             conditions={"before": before[name], "after": after[name]},
             memory_mib=getattr(subject.prepared, "memory_mib", None),
         )
@@ -130,16 +129,16 @@ def _prepared(subject: Subject) -> Prepared:
 def _conditions(subjects: Mapping[str, Subject]) -> dict[str, dict[str, Any] | None]:
     """Conditions of each subject's device; each runtime is asked once."""
     runtimes = {id(subject.runtime): subject.runtime for subject in subjects.values()}
-    found = {key: conditions_at(runtime) for key, runtime in runtimes.items()}
-    return {name: found[id(subject.runtime)] for name, subject in subjects.items()}
+    conditions = {key: conditions_at(runtime) for key, runtime in runtimes.items()}
+    return {name: conditions[id(subject.runtime)] for name, subject in subjects.items()}
 
 
 def _common_threads(subjects: Mapping[str, Subject]) -> int:
     threads = {subject.runtime.threads for subject in subjects.values()}
     if len(threads) != 1:
         raise LatencyError(
-            "Networks are measured side by side with one and the same number of threads, "
-            f"not with {', '.join(map(str, sorted(threads))) or 'no networks at all'}. Measure each number by itself."
+            "Networks measured together must run with the same number of threads, "
+            f"not {', '.join(map(str, sorted(threads))) or 'no networks at all'}. Measure each number separately."
         )
     return threads.pop()
 

@@ -1,4 +1,4 @@
-"""The record of one timing: every sample, and where, how and on what it was taken. No torch."""
+"""The record of one timing: all samples, the device, the runtime and the protocol. No torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -24,9 +24,9 @@ Percentile = Literal["p50", "p90"]
 
 @dataclass(frozen=True)
 class Ratio:
-    """Latency over that of a reference timed in the same rounds, with its 95 % interval.
+    """Latency divided by that of a reference timed in the same rounds, with its 95 % interval.
 
-    A change of the machine's speed meets both, so a ratio stays narrow where milliseconds move.
+    A change of the machine's speed affects both, so ratios are more precise than milliseconds.
     """
 
     reference: str
@@ -39,16 +39,16 @@ class Measurement:
     """Latency of one network, in milliseconds per call.
 
     `samples_ms` has one value per round, the mean over `calls_per_sample` calls; none is left out. `disturbed_rounds`
-    are those of windows in which the machine was slower (see `calm`); they were taken again, and `calm` says whether as
-    many calm ones as asked for could be had. `p50_ms` is the median of the quiet samples of the others, those that no
-    neighbor on the machine slowed down (see `quiet`); `disturbed_percent` says how many samples of all were slowed
-    down, and `mean_ms`, `p90_ms`, `p99_ms` and `all_p50_ms` are over every sample. `clock` is "cpu" (time that the one
-    thread computed) or "wall", `resolution` is (height, width), `runtime` what `Runtime.describe` says, and
-    `provenance` names the machine, its load, the versions and the time.
+    are those of windows in which the machine was slower (see `timing.calm`); they were taken again, and `is_calm` is
+    whether the number of calm rounds asked for was reached. `p50_ms` is the median of the quiet samples of the other
+    rounds, those that no neighbor on the machine slowed down (see `timing.quiet`). `disturbed_percent` is the share of
+    all samples that were slowed down; `mean_ms`, `p90_ms`, `p99_ms` and `all_p50_ms` are over all samples. `clock` is
+    "cpu" (time that the one thread computed) or "wall", `resolution` is (height, width), `runtime` is the value of
+    `Runtime.describe`, and `provenance` names the machine, its load, the versions and the time.
 
-    `warmup_runs` calls came before the first sample; `settled` is false where latency still moved after them.
-    `conditions` has those of the device {"before", "after"} (see `conditions`), each None where it cannot tell.
-    `memory_mib` is by how much the memory of the worker process grew when it opened the network and ran it once; None
+    `warmup_runs` calls came before the first sample; `has_settled` is false where latency still changed after them.
+    `conditions` has those of the device {"before", "after"} (see `timing.conditions`), each None where they are
+    unknown. `memory_mib` is the growth of the worker process's memory when it opened the network and ran it once; None
     for networks in a process that does other work too.
     """
 
@@ -63,8 +63,8 @@ class Measurement:
     provenance: dict[str, Any]
     ratio: Ratio | None = None
     disturbed_rounds: tuple[int, ...] = ()
-    calm: bool = True
-    settled: bool = True
+    is_calm: bool = True
+    has_settled: bool = True
     conditions: dict[str, Any] = field(default_factory=dict)
     memory_mib: float | None = None
 
@@ -134,16 +134,16 @@ class Measurement:
         if self.timed_runs != reference.timed_runs:
             raise LatencyError(
                 f"{self.timed_runs} rounds cannot be paired with {reference.timed_runs} rounds of {name}. "
-                "Measure the two side by side."
+                "Measure the two in the same rounds."
             )
         return paired_ratio(self.samples_ms, reference.samples_ms, name)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON value: the fields, and the figures that follow from the samples for readers of the file."""
+        """Plain JSON value: the fields, and for readers of the file the figures that follow from the samples."""
         ratio = self.ratio
         figures = {name: getattr(self, name) for name in ("p50_ms", "p90_ms", "p99_ms", "mean_ms", "all_p50_ms")}
         return {
-            **{field.name: getattr(self, field.name) for field in fields(self)},
+            **{_json_name(field.name): getattr(self, field.name) for field in fields(self)},
             "samples_ms": list(self.samples_ms),
             "resolution": list(self.resolution),
             "disturbed_rounds": list(self.disturbed_rounds),
@@ -158,7 +158,7 @@ class Measurement:
     def from_json(cls, content: Any) -> "Measurement":
         """Inverse of `to_json`; the figures are computed from the samples again. Raises RecordError."""
         try:
-            values = {field.name: content[field.name] for field in fields(cls)}
+            values = {field.name: content[_json_name(field.name)] for field in fields(cls)}
             ratio = values["ratio"]
             if ratio is not None:
                 values["ratio"] = Ratio(ratio["reference"], ratio["p50"], tuple(ratio["interval"]))
@@ -167,8 +167,13 @@ class Measurement:
             raise RecordError(f"Not a measurement: {error!r}. Measure again.") from error
 
 
+def _json_name(field_name: str) -> str:
+    """Records have the same keys as ever."""
+    return {"is_calm": "calm", "has_settled": "settled"}.get(field_name, field_name)
+
+
 def interval_holds(interval_ms: tuple[float, float], limit_ms: float) -> bool:
-    """Whether the interval leaves open on which side of the limit a network is."""
+    """Whether the limit lies inside the interval, so that it is open on which side the network is."""
     low, high = interval_ms
     return low <= limit_ms < high
 
@@ -176,7 +181,7 @@ def interval_holds(interval_ms: tuple[float, float], limit_ms: float) -> bool:
 def paired_ratio(samples_ms: Sequence[float], reference_ms: Sequence[float], reference: str) -> Ratio:
     """Ratio of two candidates timed in the same rounds; both lists have one value per round.
 
-    It is the median over the rounds that are quiet for both of the ratio within the round.
+    It is the median of the ratios within rounds, over the rounds that are quiet for both.
     """
     ours, theirs = np.asarray(samples_ms), np.asarray(reference_ms)
     quiet = quiet_pairs(ours, theirs)

@@ -1,7 +1,7 @@
-"""Finished rounds of a measurement on disk, so that an interrupted one goes on where it stopped.
+"""Finished rounds of a measurement on disk, so that an interrupted one continues where it stopped.
 
-A JSON Lines file: a header that says what was measured, then one line per round, a list, and one per note, an object.
-A file with another header is stale.
+A JSON Lines file: a header that identifies what was measured, then one line per round (a list) and one per note (an
+object). A file with another header is stale.
 """
 
 import json
@@ -15,10 +15,10 @@ FORMAT = 2
 
 
 class PartialRounds:
-    """The rounds taken so far of candidates called `names`; without a path they live in memory only.
+    """The rounds taken so far of candidates called `names`; without a path they are kept in memory only.
 
-    `about` is everything the samples depend on; rounds of a file about something else are discarded. `notes` are what
-    later rounds need to know of how the first were taken.
+    `about` is everything the samples depend on; rounds of a file about something else are discarded. `notes` are JSON
+    values about how the first rounds were taken, which later rounds need.
     """
 
     def __init__(self, path: Path | None, about: Any, names: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class PartialRounds:
         self._write(row)
 
     def note(self, **values: Any) -> None:
-        """Keep JSON values beside the rounds."""
+        """Keep JSON values with the rounds."""
         self.notes.update(values)
         self._write(values)
 
@@ -53,7 +53,7 @@ class PartialRounds:
         header, *lines = read_lines(path) or [None]
         if header != self._header:
             lines = []
-        # Written anew in either case: a line that a crash cut short must not swallow the next one.
+        # Rewritten in either case: the next line must not be appended to one that a crash cut short.
         write_text(path, "".join(json.dumps(line) + "\n" for line in (self._header, *lines)))
         for line in lines:
             if isinstance(line, dict):

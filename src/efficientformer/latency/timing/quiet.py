@@ -1,13 +1,13 @@
-"""The latency of a machine left to itself, from samples some of which were disturbed.
+"""The latency of an idle machine, from samples of which other work slowed some down.
 
 On a shared machine the same code runs in two modes: at full speed, or up to one and a half times slower while a
-neighbor uses the same core or cache, for parts of a second to minutes. The median of all samples then tells how busy
-the neighbors were. The quiet median is the median of the samples near the fastest ones, and repeats; on a machine that
-is quiet anyway it is the median.
+neighbor uses the same core or cache, for parts of a second to minutes. The median of all samples then depends on the
+neighbors. The quiet median, that of the samples near the fastest ones, is repeatable; on an idle machine it is the
+median.
 
 Intervals come from resampling whole blocks of consecutive rounds (circular block bootstrap, Politis and Romano 1992),
-since neighboring rounds see the same mode. One draw of rounds serves every candidate, so that what they share cancels
-in differences. Of two candidates alone the ratios within each round say more: nothing that moves both is left in them.
+since neighboring rounds see the same mode. All candidates share one draw of rounds, so that common disturbances cancel
+in differences. For two candidates, ratios within each round are more precise: whatever slows both cancels.
 """
 
 import math
@@ -15,10 +15,11 @@ import math
 import numpy as np
 
 QUIET = 1.03
-"""A sample is quiet up to this multiple of the fastest level. Chosen among 1.02 to 1.05 by how far the medians of the
-same networks spread over seven processes on a busy machine (see benchmarks/LOG.md)."""
+"""A sample is quiet up to this multiple of the fastest level. Chosen among 1.02 to 1.05 for the smallest spread of the
+medians of the same networks over seven processes on a busy machine (see benchmarks/LOG.md)."""
 SKIPPED_SHARE = 1 / 20
-"""Share of the samples, the fastest ones, that do not make the fastest level: a lucky sample is no level."""
+"""Share of the samples, the fastest ones, that are skipped to find the fastest level: one lucky sample is an
+outlier."""
 NUM_RESAMPLES = 400
 RESAMPLES_AT_ONCE = 50
 MIN_PAIRS = 6
@@ -40,16 +41,16 @@ def quiet_limit(samples: np.ndarray) -> np.ndarray:
 
 
 def quiet_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Which rounds are quiet for both of two candidates; where those are too few, the nearest to it as well."""
+    """Which rounds are quiet for both of two candidates, and the next quietest where those are too few."""
     excess = np.maximum(first / quiet_limit(first), second / quiet_limit(second))
     enough = min(len(excess), max(MIN_PAIRS, math.ceil(MIN_PAIRS_SHARE * len(excess))))
     return excess <= max(1.0, np.sort(excess)[enough - 1])
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the median of independent values, from their order alone, whatever their distribution.
+    """95 % interval of the median of independent values, from order statistics, for any distribution.
 
-    It covers at least that often; fewer than six values cannot, and give their ends.
+    The coverage is at least 95 %, except for fewer than six values: they give their smallest and largest.
     """
     ordered, count = np.sort(values), len(values)
     outside, tail, rank = (100.0 - PERCENT) / 200, 0.5**count, 0
@@ -62,7 +63,7 @@ def median_interval(values: np.ndarray) -> tuple[float, float]:
 def resampled_rounds(num_rounds: int, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> np.ndarray:
     """Indices of rounds (num_resamples, num_rounds), in blocks of about the cube root of num_rounds.
 
-    Longer blocks leave too few of them: intervals of 80 rounds in blocks of 12 covered 87 % instead of 92 to 95 %.
+    With longer blocks there are too few of them: 80 rounds in blocks of 12 covered 87 % instead of 92 to 95 %.
     """
     block = max(1, round(num_rounds ** (1 / 3)))
     rng = np.random.default_rng(seed)

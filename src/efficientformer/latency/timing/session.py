@@ -1,7 +1,7 @@
 """One timed session: candidates are prepared, timed together until enough rounds are calm, and end as medians.
 
 Every measurement is one, of the parts of a table as of whole networks. Rounds survive an interruption: a later session
-about the same candidates goes on from them, and prepares nothing where none is missing.
+of the same candidates continues from them, and prepares nothing if none is missing.
 """
 
 from collections.abc import Callable, Mapping
@@ -161,7 +161,7 @@ class TimedSession:
                 warm_up={
                     name: {
                         "runs": candidate.runs,
-                        "settled": candidate.settled,
+                        "settled": candidate.has_settled,
                         "settling_calls": candidate.calls.settling,
                         "calls_per_sample": candidate.calls.timed,
                     }

@@ -1,8 +1,8 @@
 """Timing that repeats on shared, noisy machines: random interleaving, and the clock that counts only our own work.
 
-Every candidate is warmed up until its calls take as long as those before. Then all take their turn in every round, in a
-new random order, so that drift and bursts of other work meet all of them alike. Every sample is kept; judging them is
-left to the reader of the samples.
+Every candidate is warmed up until its latency no longer changes. Then all are timed once in every round, in a new
+random order, so that drift and bursts of other work affect all of them equally. Every sample is kept; which ones count
+is decided later (`quiet`, `calm`).
 """
 
 import contextlib
@@ -24,7 +24,7 @@ MAX_WARMUP_WINDOWS = 10
 SETTLED = 1.05
 """Two windows agree when the fastest samples of both are within this ratio."""
 MIN_SAMPLE_MS = 1.0
-# Calls in front of each sample: weights come back into the caches over several calls, not one (measured behind a
+# Calls before each sample: weights come back into the caches over several calls, not one (measured behind a
 # network of 120 MB: one of 2 ms was 11 to 13 % slower after one call than after sixteen, 1 to 5 % after four, 0 to 2 %
 # after eight; networks of 8 ms and more were within about 1 % after four, of 22 ms after one).
 MAX_SETTLING_CALLS = 8
@@ -33,11 +33,14 @@ SETTLING_MS = 40.0
 
 @dataclass(frozen=True)
 class WarmUp:
-    """How a candidate will be sampled, after `runs` calls; `settled` unless its latency still moved at the last one."""
+    """The calls of a candidate's samples, decided by a warm-up of `runs` calls.
+
+    `has_settled` is false where latency was still changing at the end of the warm-up.
+    """
 
     calls: Calls
     runs: int
-    settled: bool
+    has_settled: bool
 
 
 def time_interleaved(
@@ -55,14 +58,14 @@ def time_interleaved(
 ) -> dict[str, list[float]]:
     """Milliseconds per call, one sample per candidate and round, in order of rounds.
 
-    Rounds `first_round` to `rounds` - 1 are run; round k has the same random order whenever it is run. A sample repeats
-    its call until it lasts `min_sample_ms`, behind a few calls that are not timed. `calls` comes from `warm_up`, which
-    is run here when it is left out. `on_round(k, samples)` follows every round. Raises LatencyError on a clock that
+    Rounds `first_round` to `rounds` - 1 are run; round k always has the same random order. A sample repeats its call
+    until it lasts `min_sample_ms`, after a few calls that are not timed. `calls` comes from `warm_up`, which is run
+    here when it is left out. `on_round(k, samples)` is called after every round. Raises LatencyError on a clock that
     does not fit `threads`.
     """
     check_clock(clock, threads)
     samples: dict[str, list[float]] = {name: [] for name in candidates}
-    with undisturbed(pinned=threads == 1):
+    with gc_off_and_pinned(pinned=threads == 1):
         if calls is None:
             warm = warm_up(candidates, clock=clock, threads=threads, min_sample_ms=min_sample_ms)
             calls = {name: candidate.calls for name, candidate in warm.items()}
@@ -88,26 +91,26 @@ def warm_up(
 ) -> dict[str, WarmUp]:
     """Call every candidate until two windows of calls in a row agree, and plan its samples from the fastest.
 
-    First calls are slow (memory is claimed, code is compiled, the core speeds up), and how many differs by runtime. A
-    candidate that does not settle within `MAX_WARMUP_WINDOWS` is sampled all the same, and marked.
+    First calls are slow (memory is allocated, code is compiled, the core speeds up); how many differs by runtime. A
+    candidate that does not settle within `MAX_WARMUP_WINDOWS` is sampled anyway, and marked.
     """
-    with undisturbed(pinned=threads == 1):
+    with gc_off_and_pinned(pinned=threads == 1):
         return {name: _warm_up(candidate, clock, min_sample_ms) for name, candidate in candidates.items()}
 
 
 def _warm_up(candidate: Prepared, clock: Clock, min_sample_ms: float) -> WarmUp:
-    fastest, before, runs, settled = candidate.sample(Calls(settling=0, timed=1), clock), math.inf, 1, False
+    fastest, before, runs, has_settled = candidate.sample(Calls(settling=0, timed=1), clock), math.inf, 1, False
     for _ in range(MAX_WARMUP_WINDOWS):
         timed = _calls_lasting(MIN_SAMPLE_MS, fastest)
         level = min(candidate.sample(Calls(settling=0, timed=timed), clock) for _ in range(WARMUP_RUNS))
         runs += WARMUP_RUNS * timed
         fastest = min(fastest, level)
-        settled = max(level, before) <= SETTLED * min(level, before)
-        if settled:
+        has_settled = max(level, before) <= SETTLED * min(level, before)
+        if has_settled:
             break
         before = level
     settling = min(MAX_SETTLING_CALLS, _calls_lasting(SETTLING_MS, fastest))
-    return WarmUp(Calls(settling, timed=_calls_lasting(min_sample_ms, fastest)), runs, settled)
+    return WarmUp(Calls(settling, timed=_calls_lasting(min_sample_ms, fastest)), runs, has_settled)
 
 
 def _calls_lasting(at_least_ms: float, call_ms: float) -> int:
@@ -115,8 +118,8 @@ def _calls_lasting(at_least_ms: float, call_ms: float) -> int:
 
 
 @contextlib.contextmanager
-def undisturbed(*, pinned: bool) -> Iterator[None]:
-    """No garbage collection, and, for one thread, no moves between cores; both as before afterwards."""
+def gc_off_and_pinned(*, pinned: bool) -> Iterator[None]:
+    """Turn garbage collection off and, if `pinned`, keep this thread on its core; both are restored at the end."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -129,11 +132,11 @@ def undisturbed(*, pinned: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _pinned_to_current_core() -> Iterator[None]:
-    """Keep the calling thread on the core where it is now; on systems without affinity, nothing happens."""
+    """Keep the calling thread on its current core; does nothing on systems without CPU affinity."""
     core = _current_core()
     allowed = os.sched_getaffinity(0) if core is not None else set()
     if core is not None:
-        with contextlib.suppress(OSError):  # A container may forbid it: timing goes on, a little less quiet.
+        with contextlib.suppress(OSError):  # A container may forbid it: timing is then a little noisier.
             os.sched_setaffinity(0, {core})
     try:
         yield

@@ -1,7 +1,7 @@
 """What a worker runs first: it receives our sources through its stdin and imports them from memory.
 
-Nothing is installed on the far side and none of our code is left there. Old Pythons must be able to read this file, to
-say that they are too old.
+Nothing is installed on the other machine and none of our code is left there. Old Pythons must be able to parse this
+file, to report that they are too old.
 """
 
 import importlib.abc

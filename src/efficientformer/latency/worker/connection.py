@@ -1,4 +1,4 @@
-"""This side's end of one worker process: it asks, waits for the answer, and says what became of a worker that died."""
+"""This side of one worker process: sends requests, waits for answers, and reports how a worker died."""
 
 import contextlib
 import json
@@ -30,7 +30,8 @@ SIGNAL_BASE = 128
 
 
 class WorkerDiedError(LatencyError):
-    """A worker that ended, hung or answered nonsense. `lost`: the connection broke, so the network is not to blame."""
+    """A worker that ended, hung or sent an invalid answer. `lost`: the connection broke, so the network did not cause
+    it."""
 
     def __init__(self, text: str, *, lost: bool = False) -> None:
         super().__init__(text)
@@ -42,7 +43,7 @@ class Transport:
     """How a worker is started: `argv` runs Python on `PYTHON_CODE`, `where` names it in messages.
 
     `shares_files`: the worker reads this machine's files. `remedy`: what to try when it does not start. `cores`: those
-    it may use, on systems that can tell.
+    it may use, on systems that report them.
     """
 
     argv: tuple[str, ...]
@@ -67,7 +68,7 @@ class Connection:
         self._answers = cast(BinaryIO, self._process.stdout)
         try:
             with self._watched(START_TIMEOUT_S):
-                with contextlib.suppress(BrokenPipeError):  # What it said before it ended is read below.
+                with contextlib.suppress(BrokenPipeError):  # What it printed before it ended is read below.
                     self._requests.write(opening_bytes())
                     send(self._requests, {"op": "hello", "runtime": runtime, "threads": threads})
                 self.hello = self._greeting()
@@ -105,13 +106,13 @@ class Connection:
         self._end()
 
     def abandon(self) -> None:
-        """End the worker at once; what it has received stays for the next one."""
+        """End the worker at once; files that it received stay for the next one."""
         self._kill()
         self._end()
 
     def _start(self, transport: Transport) -> subprocess.Popen[bytes]:
         try:
-            # Whoever times networks keeps this thread on one core; a worker started then may use all the same.
+            # This thread may be pinned to one core for timing; a worker started then may use all cores anyway.
             with _on_cores(transport.cores):
                 return subprocess.Popen(
                     transport.argv,
@@ -129,7 +130,7 @@ class Connection:
             ) from error
 
     def _greeting(self) -> dict[str, Any]:
-        """The answer to the first request, behind whatever a login shell prints."""
+        """The answer to the first request, after any output of a login shell."""
         while len(self._said) < MAX_GREETING_LINES:
             line = self._answers.readline()
             if not line:
@@ -144,16 +145,16 @@ class Connection:
 
     @contextlib.contextmanager
     def _watched(self, timeout_s: float) -> Iterator[None]:
-        """End a worker that does not answer in time, and turn every way to fail into `WorkerDiedError`."""
+        """End a worker that does not answer in time; raise `WorkerDiedError` for every failure."""
         watchdog = threading.Timer(timeout_s, self._give_up)
         watchdog.start()
         try:
             yield
         except (EOFError, OSError) as error:
-            raise self._obituary(timeout_s) from error
+            raise self._failure(timeout_s) from error
         except ValueError as error:
             self._kill()
-            raise WorkerDiedError(f"{self._where} answered something that is no answer: {error}") from error
+            raise WorkerDiedError(f"{self._where} sent an invalid answer: {error}") from error
         except KeyboardInterrupt:
             self._kill()  # An answer may be half read, so nothing more can be asked.
             raise
@@ -172,7 +173,7 @@ class Connection:
             else:
                 self._process.kill()
 
-    def _obituary(self, timeout_s: float) -> WorkerDiedError:
+    def _failure(self, timeout_s: float) -> WorkerDiedError:
         try:
             code = self._process.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -186,7 +187,7 @@ class Connection:
         else:
             how = _ending(code)
         last = self._last_lines()
-        return WorkerDiedError(f"{self._where} {how}" + (f" (it last said: {last})" if last else ""), lost=lost)
+        return WorkerDiedError(f"{self._where} {how}" + (f" (its last output: {last})" if last else ""), lost=lost)
 
     def _last_lines(self) -> str:
         self._stderr.seek(0)

@@ -8,7 +8,7 @@ COMPANIONS = {".xml": ".bin", ".param": ".bin"}
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file and those beside it that it needs, as far as they exist: the runtime says what it misses.
+    """The file and the existing files next to it that it needs; the runtime reports missing ones.
 
     Raises LatencyError for weights kept in another folder.
     """

@@ -1,4 +1,4 @@
-"""Workers on this machine, run by the Python we run on or by that of another environment."""
+"""Workers on this machine, run by this Python or by that of another environment."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME")
 
 
 def local_worker(name: str, threads: int) -> WorkerRuntime:
-    """A runtime that is kept out of this process since it may crash. Raises ImportError when it is not installed."""
+    """A runtime in a process of its own, since it may crash. Raises ImportError when it is not installed."""
     module, _ = PACKAGES[name]
     if importlib.util.find_spec(module) is None:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)

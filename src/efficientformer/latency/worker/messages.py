@@ -1,4 +1,4 @@
-"""Messages through a pair of byte streams: a line of JSON, then as many raw bytes as its "bytes" says."""
+"""Messages through a pair of byte streams: a line of JSON, then the number of raw bytes given by its "bytes"."""
 
 import json
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """A runtime whose networks run in a worker: exported here, opened there, opened again when the worker died.
 
 A network that brings the worker down while it is opened is an error of its own, and the next one gets a new worker. A
-worker that is lost while networks are timed is replaced a few times before the measurement is given up.
+worker that is lost while networks are timed is replaced a few times before the measurement fails.
 """
 
 import itertools
@@ -30,19 +30,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 WARMUP_CALLS = 5
-"""In front of the first sample of a network in a worker that took another's place."""
+"""Before the first sample of a network in a worker that replaced another."""
 RECONNECT_AFTER_S = (0.5, 5.0, 30.0)
 CANNOT_RUN = "The runtime {} cannot run this network: leave it out, or choose another runtime."
 Result = TypeVar("Result")
 
 
 class WorkerNetwork:
-    """A network opened in a worker; its files stay on this side as well, to open it again."""
+    """A network opened in a worker; its files stay on this side as well, to open it again.
 
-    def __init__(self, runtime: "WorkerRuntime", number: int, shown: Path, path: Path, input_shape: tuple[int, ...]):
+    `display_path` is the file that the user knows, `path` the one that the worker opens, which may be converted from
+    it.
+    """
+
+    def __init__(
+        self, runtime: "WorkerRuntime", number: int, display_path: Path, path: Path, input_shape: tuple[int, ...]
+    ):
         self._runtime = runtime
         self.number = number
-        self.shown = shown
+        self.display_path = display_path
         self.path = path
         self.input_shape = input_shape
         self.memory_mib: float | None = None
@@ -129,7 +135,8 @@ class WorkerRuntime:
     def ask(
         self, network: WorkerNetwork, op: str, fields: Callable[[int], dict[str, Any]]
     ) -> tuple[dict[str, Any], bytes]:
-        """Ask about a network, which a new worker opens first; `fields` gets how many calls it should warm up by."""
+        """Send a request about a network, which a new worker opens first; `fields` takes the number of warm-up
+        calls."""
 
         def attempt() -> tuple[dict[str, Any], bytes]:
             warmup = 0 if network.number in self._opened else WARMUP_CALLS
@@ -139,7 +146,7 @@ class WorkerRuntime:
             attempt,
             lambda died: True,
             lambda died: (
-                f"{died} while {network.shown} was timed. See that it runs and can be reached, and run the "
+                f"{died} while {network.display_path} was timed. See that it runs and can be reached, and run the "
                 "same command again: finished rounds are kept."
             ),
         )
@@ -164,9 +171,9 @@ class WorkerRuntime:
         self,
         attempt: Callable[[], Result],
         may_retry: Callable[[WorkerDiedError], bool],
-        epitaph: Callable[[WorkerDiedError], str],
+        failure_message: Callable[[WorkerDiedError], str],
     ) -> Result:
-        """Try again on a new worker, after growing pauses, as long as `may_retry` says so."""
+        """Try again on a new worker, after growing pauses, while `may_retry` is true."""
         pauses = iter(self._reconnect_after_s)
         while True:
             try:
@@ -175,7 +182,7 @@ class WorkerRuntime:
                 self._drop()
                 pause = next(pauses, None) if may_retry(died) else None
                 if pause is None:
-                    raise LatencyError(epitaph(died)) from died
+                    raise LatencyError(failure_message(died)) from died
                 time.sleep(pause)
 
     def _with(self, network: WorkerNetwork) -> Connection:
@@ -191,7 +198,7 @@ class WorkerRuntime:
             except LatencyError as error:
                 if isinstance(error, WorkerDiedError):
                     raise
-                raise LatencyError(str(error).replace(path, str(network.shown))) from error
+                raise LatencyError(str(error).replace(path, str(network.display_path))) from error
             network.memory_mib = answer["memory_mib"]
             self._opened.add(network.number)
         return connection
@@ -226,12 +233,12 @@ class WorkerRuntime:
 
     def _check_same(self, hello: Mapping[str, Any]) -> None:
         first = getattr(self, "_hello", hello)
-        found = differences(first["machine"], hello["machine"])
-        if found or first["runtime"] != hello["runtime"]:
+        changed = differences(first["machine"], hello["machine"])
+        if changed or first["runtime"] != hello["runtime"]:
             self._drop()
             raise LatencyError(
                 f"{self._transport.where} is not what it was when the measurement began: "
-                f"{'; '.join(found) or 'its runtime has changed'}. Begin the measurement anew."
+                f"{'; '.join(changed) or 'its runtime has changed'}. Begin the measurement anew."
             )
 
     def _drop(self) -> None:

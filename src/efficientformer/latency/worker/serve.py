@@ -23,7 +23,7 @@ from efficientformer.latency.prepared import Calls, Prepared
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.runtimes import open_in_process
 from efficientformer.latency.timing.conditions import conditions, memory_growth
-from efficientformer.latency.timing.timer import undisturbed
+from efficientformer.latency.timing.timer import gc_off_and_pinned
 from efficientformer.latency.worker.messages import CHUNK, Payload, receive_header, send
 from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.records import atomic_path
@@ -49,8 +49,8 @@ class _Worker:
         self._requests = requests
         self._runtime: Runtime | None = None
         self._networks: dict[int, Prepared] = {}
-        self._undisturbed = contextlib.ExitStack()
-        self._is_undisturbed = False
+        self._pinning = contextlib.ExitStack()
+        self._is_pinned = False
         self._used: set[Path] = set()
 
     def answer(self, request: dict[str, Any]) -> Answer:
@@ -66,7 +66,7 @@ class _Worker:
 
     def release(self) -> None:
         self._networks.clear()
-        self._undisturbed.close()
+        self._pinning.close()
 
     def _hello(self, request: dict[str, Any]) -> Answer:
         self._runtime = _runtime(request["runtime"], request["threads"])
@@ -100,7 +100,7 @@ class _Worker:
             raise LatencyError(f"The worker cannot keep {path}: {cause}. Free some space there.") from error
 
     def _open(self, request: dict[str, Any]) -> Answer:
-        self._calm_down()
+        self._unpin()
         assert self._runtime is not None
         with memory_growth() as growth:
             self._networks[request["id"]] = self._runtime.open(Path(request["path"]), tuple(request["input_shape"]))
@@ -108,9 +108,9 @@ class _Worker:
 
     def _sample(self, request: dict[str, Any]) -> Answer:
         assert self._runtime is not None
-        if not self._is_undisturbed:
-            self._undisturbed.enter_context(undisturbed(pinned=self._runtime.threads == 1))
-            self._is_undisturbed = True
+        if not self._is_pinned:
+            self._pinning.enter_context(gc_off_and_pinned(pinned=self._runtime.threads == 1))
+            self._is_pinned = True
         calls = Calls(request["settling"], request["timed"])
         return {"ms": self._networks[request["id"]].sample(calls, request["clock"])}, b""
 
@@ -129,10 +129,10 @@ class _Worker:
             shutil.rmtree(folder, ignore_errors=True)
         return {}, b""
 
-    def _calm_down(self) -> None:
-        """Opening a network may use every core; sampling starts anew on the core where it then is."""
-        self._undisturbed.close()
-        self._is_undisturbed = False
+    def _unpin(self) -> None:
+        """Free the thread for opening a network, which may use every core; the next sample pins it again."""
+        self._pinning.close()
+        self._is_pinned = False
 
     def _path(self, request: dict[str, Any]) -> Path:
         if not self._used:
@@ -165,8 +165,8 @@ def _kept_files() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir()) / f"efficientformer-worker-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if folder.is_symlink() or (user and found.st_uid != user) or found.st_mode & 0o022:
+    status = folder.lstat()
+    if folder.is_symlink() or (user and status.st_uid != user) or status.st_mode & 0o022:
         raise LatencyError(f"{folder} belongs to someone else. Remove it, or set TMPDIR to another folder.")
     return folder
 

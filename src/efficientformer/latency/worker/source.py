@@ -1,4 +1,4 @@
-"""Our own code on its way to a worker: the light modules, and the line that makes a bare Python take them in."""
+"""Our own code as sent to a worker: the light modules, and the command that makes a bare Python import them."""
 
 import json
 import zlib
