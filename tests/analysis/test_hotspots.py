@@ -48,7 +48,7 @@ def test_a_runtime_without_a_profiler_says_so():
 
 def test_files_and_unknown_names_are_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(UsageError, match="without its modules"):
+    with pytest.raises(UsageError, match="an ONNX file, without modules"):
         measure_hotspots([], names=[str(tmp_path / "model.onnx")])
     with pytest.raises(UsageError, match="no network 'mobilenetv9'"):
         measure_hotspots([], names=["mobilenetv9"])

@@ -186,7 +186,7 @@ def test_baselines_are_as_fast_judged_alike_and_in_the_report(designed, program,
     assert json.loads(again)["budgets"] == budgets
     assert (run_dir / "slim" / "evaluations.jsonl").read_text() == judged, "nothing is judged twice"
     assert run(["report", "--run-dir", str(run_dir)]) == 0
-    assert "Against simpler ways" in (run_dir / "report.html").read_text(encoding="utf-8")
+    assert "Comparison with baselines" in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
 def test_ranking_trains_random_networks_once_and_says_how_well_the_supernet_orders_them(designed, program, tmp_path):

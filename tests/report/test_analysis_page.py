@@ -119,14 +119,14 @@ def render(record: Any, folder: Path) -> Page:
     return Page(render_analysis(folder))
 
 
-def test_the_page_says_what_holds_where(record, tmp_path):
+def test_the_page_shows_which_claims_hold_where(record, tmp_path):
     page = render(record, tmp_path)
     assert not page.open
     (headline,) = page.texts["h1"]
     assert headline.endswith("This does not hold here with ONNX Runtime and holds with MNN")
     text = " ".join(words for texts in page.texts.values() for words in texts)
     assert "does not hold here" in text and "holds" in text and "Avoid HardSwish." in text
-    assert "ReLU (L1 \u22128\u202f%)" in text and "None that was tried." in text
+    assert "ReLU (L1 \u22128\u202f%)" in text and "None of those tried." in text
     assert "up to 1.3\u202f% with ONNX Runtime" in text
     assert set(page.data) == {
         "spec-activations-hardswish",
@@ -139,8 +139,8 @@ def test_the_page_says_what_holds_where(record, tmp_path):
 def test_the_headline_counts_what_holds_when_several_claims_were_tried(record, tmp_path):
     record["claims"] += [claim_row(onnxruntime="holds in part", mnn="holds"), claim_row(mnn="cannot be told")]
     (headline,) = render(record, tmp_path).texts["h1"]
-    assert headline.startswith("Of 3 statements")
-    assert headline.endswith("none (1 more in part) with ONNX Runtime and 2 with MNN")
+    assert headline.startswith("Of the paper's 3 claims about latency, ")
+    assert headline.endswith("none (1 more in part) with ONNX Runtime and 2 with MNN hold here")
 
 
 def values(page: Page, name: str, field: str) -> list[Any]:

@@ -73,24 +73,25 @@ def test_a_full_run_fills_every_section(run_dir: Path) -> None:
     assert all((run_dir / str(link)).is_file() for link in links if not str(link).startswith("#"))
 
 
-def test_polishing_is_told_where_it_changed_the_network(run_dir: Path) -> None:
+def test_polishing_is_described_where_it_changed_the_network(run_dir: Path) -> None:
     source = render_report(run_dir).read_text(encoding="utf-8")
-    assert source.count("mutants within the budget led from") == 1 and "For 40%, mutants" in source
+    assert source.count("polishing improved the network from") == 1 and "For 40%, polishing" in source
 
 
-def test_trials_tell_whether_another_network_was_better(run_dir: Path) -> None:
+def test_trials_state_whether_another_network_was_better(run_dir: Path) -> None:
     source = render_report(run_dir).read_text(encoding="utf-8")
-    assert source.count("networks were trained alone for a short while") == 3
+    assert source.count("networks were trained alone for a few epochs") == 3
     assert source.count("The one that slimming found is the best, with 62.5") == 2
     assert source.count("The best has 62.5") == 1 and "the one that slimming found has 61.5" in source
 
 
-def test_how_well_the_supernet_ranks_is_told_with_its_sample_size(run_dir: Path) -> None:
-    assert "random networks, each trained" not in render_report(run_dir).read_text(encoding="utf-8")
+def test_rank_correlation_is_shown_with_its_sample_size(run_dir: Path) -> None:
+    assert "scores and the accuracies after training" not in render_report(run_dir).read_text(encoding="utf-8")
     record = {"kendall_tau": 0.71, "interval": [0.5, 0.85], "latency_tau": 0.6, "networks": [{}] * 24}
     write_record(run_dir / "rank" / "rank.json", record)
     source = render_report(run_dir).read_text(encoding="utf-8")
-    assert "orders 24 random networks" in source and "τ&nbsp;=&nbsp;0.71" in source and "0.50 to 0.85" in source
+    assert "For 24 random networks" in source and "training each one alone is 0.71" in source
+    assert "scores and the accuracies after training" in source and "0.50 to 0.85" in source
 
 
 def write_baselines(run_dir: Path) -> None:
@@ -111,14 +112,14 @@ def write_baselines(run_dir: Path) -> None:
 
 
 def test_baselines_are_shown_where_they_were_made(run_dir: Path) -> None:
-    assert "Against simpler ways" not in render_report(run_dir).read_text(encoding="utf-8")
+    assert "Comparison with baselines" not in render_report(run_dir).read_text(encoding="utf-8")
     write_baselines(run_dir)
     page = Page(render_report(run_dir))
-    assert "Against simpler ways" in page.texts["h2"] and "best of 50 random networks" in page.texts["th"]
+    assert "Comparison with baselines" in page.texts["h2"] and "best of 50 random networks" in page.texts["th"]
     assert {"+0.5", "\u22122.0", "\u22121.0"} <= set(page.texts["td"])
-    assert "would be more than 1.25 points ahead of slimming" in page.source
+    assert "would be more than 1.25 points better than slimming" in page.source
     write_record(run_dir / "slim" / "baselines.json", {"budgets": 3})
-    assert "does not have the form" in render_report(run_dir).read_text(encoding="utf-8")
+    assert "does not have the expected form" in render_report(run_dir).read_text(encoding="utf-8")
 
 
 def test_headings_never_skip_a_level(run_dir: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_missing_record_is_named_with_the_command_that_makes_it(run_dir: Path,
     page = Page(render_report(run_dir))
     assert name in page.source and "not been written yet" in page.source
     assert f"efficientformer {verb} --run-dir &#39;fruit &amp; co&#39;" in page.source
-    assert "does not have the form" not in page.source
+    assert "does not have the expected form" not in page.source
 
 
 @pytest.mark.parametrize(
@@ -196,9 +197,9 @@ def test_an_early_run_reports_what_it_has(run_dir: Path, tmp_path: Path) -> None
     early = tmp_path / "early"
     write_record(early / "table.json", read_record(run_dir / "table.json"))
     page = Page(render_report(early))
-    assert page.texts["h1"] == ["No latency budget has been answered yet."]
+    assert page.texts["h1"] == ["No network has been found for a latency budget yet."]
     assert {"spec-table-identity", "spec-table-error", "spec-blocks-1"} <= set(page.data)
-    assert "does not have the form" not in page.source
+    assert "does not have the expected form" not in page.source
 
 
 def test_a_directory_without_records_is_refused(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_directory_without_records_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kept", "sentence"),
     [
-        ([], "No latency budget has been answered yet."),
+        ([], "No network has been found for a latency budget yet."),
         ([None], "Not checked yet: no exported network has been measured against 0 ms."),
         ([True], "The promise was kept: 1.90 of 2.00\u202fms measured."),
         ([False], "The promise was not kept: 0 ms was missed by 0.200\u202fms (10.0\u202f%)."),
@@ -239,7 +240,7 @@ def test_a_large_run_stays_a_small_page(tmp_path: Path, write_large_run: Callabl
     page = Page(render_report(folder))
     assert len(page.source) < 2_000_000
     assert not [name for name in page.data if name.startswith("spec-confusion")]
-    assert "Most frequent mistakes" in page.source and "the 24 hardest of 1,000" in page.source
+    assert "Most frequent confusions" in page.source and "the 24 hardest of 1,000" in page.source
 
 
 def test_the_package_is_light_and_knows_no_torch(run_dir: Path) -> None:

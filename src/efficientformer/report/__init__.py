@@ -1,4 +1,4 @@
-"""A run directory as one self-contained page, drawn from its records alone. No torch."""
+"""A self-contained HTML report of a run directory, made from its records alone. No torch."""
 
 from efficientformer.report.run.figures import summary_figure
 from efficientformer.report.run.page import render_report

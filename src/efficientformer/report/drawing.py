@@ -1,7 +1,7 @@
-"""Small drawings as SVG: a network stage by stage, over the outline of what it started from; a latency and its budget.
+"""Small SVG drawings: a network by stage, over the outline of the largest network; a latency against its budget.
 
-Shapes carry classes, not colors: the page's style sheet decides, in light, dark and print alike. The drawing is built
-as an XML tree, so no text of a record can become markup.
+Shapes have classes, not colors: the style sheet of the page colors them, for light mode, dark mode and print. A drawing
+is built as an XML tree, so no text of a record can become markup.
 """
 
 from xml.etree import ElementTree
@@ -15,14 +15,14 @@ WIDTH = NUM_STAGES * COLUMN + (NUM_STAGES - 1) * GAP + 2 * MARGIN
 SLAB, BLOCK, SPACE, MARKER = 18, 20, 4, 15
 BLOCKS = (MB4D.kind, MB3D.kind)
 TOP = 20  # room for the stages' names
-LABEL_MIN = 34  # a block narrower than this says 4D rather than MB4D
+LABEL_MIN = 34  # a block narrower than this is labeled 4D instead of MB4D
 
 
 def draw_architecture(
     architecture: Architecture, largest: Architecture | None, resolution: int | Grid, num_classes: int, title: str
 ) -> str:
-    """The network as an `<svg>` element. Blocks are as wide as their share of the largest network's width; dashed
-    outlines are blocks and channels of `largest` that are gone."""
+    """The network as an `<svg>` element. The width of a block is its share of the channels of `largest`; dashed
+    outlines are blocks and channels of `largest` that were removed."""
     columns = _columns(architecture, resolution, num_classes)
     grids = stage_grids(architecture.stem_strides, resolution)
     reference = largest or architecture
@@ -38,7 +38,7 @@ def draw_architecture(
 def draw_promise(
     budget_ms: float, measured_ms: float, interval_ms: tuple[float, float], end_ms: float, *, kept: bool
 ) -> str:
-    """A measured latency as a bar with its interval, against the tick of its budget, on an axis from 0 to `end_ms`."""
+    """A measured latency as a bar with its interval, and the budget as a tick, on an axis from 0 to `end_ms`."""
     width, height = 120, 20
     words = f"{measured_ms:.3g} ms measured, {budget_ms:.3g} ms allowed"
     box = f"0 0 {width} {height}"
@@ -56,7 +56,7 @@ def draw_promise(
 
 
 def _columns(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[list[str]]:
-    """The kinds of parts of every stage, in order; stem and downsamples open a stage."""
+    """The kinds of parts of every stage, in order; each stage starts with the stem or a downsample."""
     columns: list[list[str]] = []
     for part in network_parts(architecture, resolution, num_classes):
         if part.kind in ("stem", "downsample"):
@@ -68,7 +68,7 @@ def _columns(architecture: Architecture, resolution: int | Grid, num_classes: in
 def _draw_column(
     svg: ElementTree.Element, index: int, kinds: list[str], drawn: Architecture, full: Architecture
 ) -> int:
-    """Draw one stage and return where it ends."""
+    """Draw one stage and return its bottom, in pixels."""
     left, y = MARGIN + index * (COLUMN + GAP), TOP
     _text(svg, left + COLUMN / 2, 11, f"stage {index + 1}", "stage")
     width = max(14, COLUMN * min(1, drawn.stages[index].width / full.stages[index].width))

@@ -1,7 +1,7 @@
-"""The report page: sections filled from records, one template, one script bundle, nothing fetched.
+"""The frame of all report pages: sections filled from records, one template, one script bundle, no network access.
 
-Two walls stand between the strings of records and the page: Jinja escapes all of them, and the page's content security
-policy lets only its own two scripts run.
+Two measures keep strings of records from becoming markup or code: Jinja escapes all of them, and the content security
+policy of the page allows its own two scripts only.
 """
 
 import base64
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Note:
-    """Something a section cannot show, and the command that would make it."""
+    """Something that a section cannot show, and the command that creates it."""
 
     text: str
     command: str = ""
@@ -25,7 +25,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page: its filled template, and notes on what could not be shown."""
+    """A section of a page: its filled template, and notes on what could not be shown."""
 
     name: str
     title: str
@@ -34,7 +34,7 @@ class Section:
 
 
 def render_sections(environment: "Environment", template: str, sections: list[Section], **names: str) -> str:
-    """A page of filled sections: `template` is report.html.j2 or extends it, `names` are words of its frame."""
+    """Render a page of filled sections; `template` is report.html.j2 or extends it, `names` are its variables."""
     import vl_convert
 
     bundle = vl_convert.javascript_bundle(vl_version=style.vegalite_version())  # pyright: ignore[reportCallIssue]
@@ -51,7 +51,7 @@ def render_sections(environment: "Environment", template: str, sections: list[Se
 
 
 def page_environment() -> "Environment":
-    """Templates and filters of every page; what they print is escaped."""
+    """Templates and filters of all pages, with autoescaping."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

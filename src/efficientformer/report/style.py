@@ -1,7 +1,7 @@
-"""One look for page, charts and drawings: a palette of CSS variables that charts name and the page defines.
+"""The common style of pages, charts and drawings: a palette of CSS variables that the page defines and charts use.
 
-Charts say `var(--ink)` instead of a color, so light mode, dark mode and print need no second drawing. Hues are Okabe
-and Ito's, told apart by every common kind of color vision; every hue comes with a shape or a dash pattern of its own.
+Charts contain `var(--ink)` instead of a color, so the same chart serves light mode, dark mode and print. Hues are Okabe
+and Ito's, which all common kinds of color vision can distinguish; every hue also has its own shape or dash pattern.
 """
 
 import json
@@ -38,7 +38,7 @@ COLORS = {
 }
 NUM_SERIES = sum(name.startswith("series-") for name in COLORS)
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [10, 4], [3, 5])
-# Vega's symbol names, with the same shapes as SVG paths in a box from -6 to 6 for the legends of the page.
+# Symbol names of Vega, and the same shapes as SVG paths in a box from -6 to 6, for legends.
 SHAPES = {
     "circle": "M-4.5,0A4.5,4.5 0 1 1 4.5,0A4.5,4.5 0 1 1 -4.5,0Z",
     "square": "M-4,-4H4V4H-4Z",
@@ -59,7 +59,7 @@ def series_color(index: int) -> str:
 
 
 def series_shape(index: int) -> str:
-    """A shape for each series; once the colors repeat, they come with other shapes."""
+    """A shape for each series; when colors repeat, their shapes differ."""
     return tuple(SHAPES)[(index + index // NUM_SERIES) % len(SHAPES)]
 
 
@@ -79,7 +79,7 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart ready for the page: a Vega-Lite specification without legend, its words, and its legend."""
+    """A chart ready for the page: a Vega-Lite specification with its description, and its legend."""
 
     name: str
     spec: dict[str, Any]
@@ -91,7 +91,7 @@ class Figure:
 
 
 def finish(name: str, chart: Any, alt_text: str, height: int, legend: tuple[LegendEntry, ...] = ()) -> Figure:
-    """Give a chart the common look and the width of whatever holds it. Raises ValueError for NaN among its values."""
+    """Give a chart the common style and the width of its container. Raises ValueError if a value is NaN."""
     spec = chart.properties(width="container", height=height, description=alt_text, background="transparent").to_dict()
     spec["config"] = _config()
     json.dumps(spec, allow_nan=False)
@@ -99,7 +99,7 @@ def finish(name: str, chart: Any, alt_text: str, height: int, legend: tuple[Lege
 
 
 def to_svg(figure: Figure, width: int) -> str:
-    """The figure in light colors on paper, drawn without a browser."""
+    """The figure as SVG text in the light palette, drawn without a browser."""
     import vl_convert
 
     spec = _in_light_colors(json.dumps({**figure.spec, "width": width}))
@@ -108,7 +108,7 @@ def to_svg(figure: Figure, width: int) -> str:
 
 
 def _with_legend(chart: str, figure: Figure) -> str:
-    """Put a drawn chart on paper, above its legend in two columns."""
+    """Put a drawn chart on a background, above its legend in two columns."""
     drawn = ElementTree.fromstring(chart)
     width, height = float(drawn.attrib["width"]) + 24, float(drawn.attrib["height"]) + 24
     rows = -(-len(figure.legend) // 2)
@@ -140,14 +140,14 @@ def _in_light_colors(text: str) -> str:
 
 
 def vegalite_version() -> str:
-    """The version of Vega-Lite that altair writes, as vl_convert names it: 6.4."""
+    """The version of Vega-Lite that altair writes, in the form that vl_convert expects: 6.4."""
     import altair as alt
 
     return alt.SCHEMA_VERSION.removeprefix("v").rsplit(".", 1)[0]
 
 
 def rounded(value: float | None, digits: int = 5) -> float | None:
-    """`value` to so many significant digits: charts need no more, and pages stay small."""
+    """`value` rounded to `digits` significant digits: enough for a chart, and pages stay small."""
     if value is None or value == 0 or not math.isfinite(value):
         return value
     return round(value, digits - 1 - math.floor(math.log10(abs(value))))

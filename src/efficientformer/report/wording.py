@@ -1,4 +1,4 @@
-"""How numbers, budgets and actions are written for people."""
+"""How pages write numbers, budgets and actions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,20 +23,18 @@ RUNTIMES = {
 }
 BASELINES = {
     "slimming": "slimming",
-    "scaled_l1": "EfficientFormer-L1 scaled",
-    "slim_by_macs": "slimming by multiply-accumulates",
+    "scaled_l1": "scaled EfficientFormer-L1",
+    "slim_by_macs": "slimming by MACs",
     "random": "best of {count} random networks",
     "evolution": "evolution",
-    "surrogate_optimum": "optimum of the surrogate",
+    "surrogate_optimum": "optimum of the additive surrogate",
 }
 ACTIONS = {
     "identity": "drop a block",
-    "remove_mb3d": "MB3D becomes MB4D",
+    "remove_mb3d": "replace MB3D by MB4D",
     "narrow": "narrow a stage",
     "exchange": "narrow a stage and widen another",
 }
-
-
 METRICS = {"likelihood": "likelihood", "top1": "top-1"}
 LIMITS = {"params_m": "M parameters", "macs_m": "M MACs", "file_mib": "MiB of file", "memory_mib": "MiB of memory"}
 
@@ -54,7 +52,7 @@ def runtime_title(name: str) -> str:
 
 
 def runtime_list(runtimes: Sequence[Mapping[str, Any]]) -> str:
-    """Runtimes that describe themselves, with their versions; build numbers belong at the end of a page."""
+    """Names and versions of runtimes, without build numbers, from their descriptions."""
     return join([f"{runtime_title(found['name'])} {str(found['version']).partition('-')[0]}" for found in runtimes])
 
 
@@ -103,7 +101,7 @@ def duration(seconds: float | None) -> str:
 
 
 def budget_title(budget: str, budget_ms: float | None) -> str:
-    """A budget as the person wrote it; relative budgets are followed by what they came to."""
+    """A budget as the user wrote it; a relative budget is followed by its milliseconds."""
     if budget_ms is None or budget.strip().lower().endswith("ms"):
         return budget
     return f"{budget} ({ms(budget_ms)}{THIN_SPACE}ms)"
@@ -115,7 +113,7 @@ def join(words: Sequence[str]) -> str:
 
 
 def action(candidate: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
-    """One slimming action in words; the networks before and after it, where known, give the widths."""
+    """A slimming action in words; with the networks before and after it, also the widths."""
     stage, block = candidate.get("stage"), candidate.get("block")
     if candidate.get("further"):
         return str(candidate["text"])
@@ -141,7 +139,7 @@ def _change_of_width(stage: int | None, before: Mapping[str, Any] | None, after:
 
 
 def runtime(description: Mapping[str, Any] | None, threads: int | None = None) -> str:
-    """A runtime as one phrase: name, version, compute unit, precision, threads."""
+    """A runtime as one phrase: name, version, compute unit, precision, number of threads."""
     if not description:
         return "an unnamed runtime"
     words = " ".join(str(description[key]) for key in ("name", "version") if description.get(key))
@@ -151,7 +149,7 @@ def runtime(description: Mapping[str, Any] | None, threads: int | None = None) -
 
 
 def calibration(table: Mapping[str, Any]) -> str:
-    """How a latency table leads from the sum of parts to a network."""
+    """How a latency table calibrates the sum of parts to the latency of a network."""
     words = f"{TIMES}{THIN_SPACE}{table['scale']:.3f}"
     if table.get("offset_ms"):
         words += f", {table['offset_ms']:+.3f}{THIN_SPACE}ms"
@@ -166,12 +164,12 @@ def signed(value: float) -> str:
 
 
 def ratio_percent(logarithm: float | None) -> float | None:
-    """What a difference of logarithms comes to in percent of a ratio."""
+    """A difference of logarithms as a relative difference in percent."""
     return None if logarithm is None else 100 * (math.exp(logarithm) - 1)
 
 
 def step(record: Mapping[str, Any]) -> str:
-    """A width that the device does not reward."""
+    """A narrower width that is not proportionally faster on this device."""
     saved = 100 * (1 - record["narrow_ms"] / record["wide_ms"])
     return (
         f"{record['family']}: from {record['wide']} to {record['narrow']} channels saves {saved:.0f}{THIN_SPACE}% "
@@ -180,7 +178,7 @@ def step(record: Mapping[str, Any]) -> str:
 
 
 def flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as dotted names and values, in their own order."""
+    """Nested settings as (dotted name, value), in their order."""
     if not isinstance(settings, Mapping):
         shown = ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings)
         return [(prefix, shown if shown else ABSENT)]
@@ -188,5 +186,5 @@ def flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def shape(architecture: Any) -> str:
-    """An architecture of a record in one line."""
+    """An architecture of a record, in one line."""
     return str(Architecture.from_json(architecture))

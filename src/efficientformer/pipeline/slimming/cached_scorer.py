@@ -1,4 +1,4 @@
-"""Every subnet is judged once: accuracies outlive the process, the latency table and the budgets."""
+"""Scores of subnets, computed once: they outlive the process, the latency table and the budgets."""
 
 import math
 import threading
@@ -20,7 +20,7 @@ from efficientformer.search.supernet.supernet import Supernet
 
 
 class CachedScorer:
-    """The accuracy oracle of a run, kept line by line. What another supernet or other images said is forgotten."""
+    """The accuracy oracle of a run, with a journal. Scores of another supernet or of other images are discarded."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -41,12 +41,12 @@ class CachedScorer:
         return self.score(subnet).value(self.metric)
 
     def if_at_least(self, subnet: Subnet, least_accuracy: float) -> float | None:
-        """Accuracy, or None where it is not known and found to lie below `least_accuracy`."""
+        """Accuracy, or None if it is not known yet and turns out to be below `least_accuracy`."""
         score = self._score_if(subnet, least_accuracy)
         return None if score is None else score.value(self.metric)
 
     def score(self, subnet: Subnet) -> Score:
-        """All that the supernet says of it."""
+        """Both accuracies of a subnet."""
         score = self._score_if(subnet, -math.inf)
         assert score is not None
         return score
@@ -64,7 +64,7 @@ class CachedScorer:
         return self._known[key]
 
     def use_weights(self, weights: Mapping[str, Tensor], name: str) -> None:
-        """Judge by other weights of the supernet from now on. Accuracies are kept by their `name`."""
+        """Score with other weights of the supernet from now on; the cache distinguishes weights by `name`."""
         self._oracle().use_weights(weights)
         self._weights_name = name
 
@@ -73,7 +73,7 @@ class CachedScorer:
         return self._oracle().supernet
 
     def _oracle(self) -> SupernetAccuracy:
-        """Made when something new is asked, since a finished run asks nothing."""
+        """Built on first use: a finished run does not need it."""
         with self._lock:
             if self._made is None:
                 self._made = accuracy_oracle(self._workspace, load_supernet(self._workspace))

@@ -1,4 +1,4 @@
-"""Figures of an analysis: ratios of latencies as dots with their intervals, on an axis where half mirrors double."""
+"""Figures of an analysis: latency ratios as dots with their intervals, on a logarithmic axis."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from efficientformer.report.style import Figure, LegendEntry, finish, rounded, s
 Row = dict[str, Any]
 Rows = Sequence[Row]
 
-# Heights of lines in pixels: the title of a group, the words of a setting, and the dot of one runtime.
+# Heights in pixels: the title of a group, the text of a setting, the dot of one runtime.
 TITLE, SETTING, DOT, GAP = 26, 16, 15, 6
 TICKS = (
     0.1,
@@ -49,7 +49,7 @@ EFFECTS = {"saves": ("", "good"), "costs": ("", "bad")}
 
 @dataclass(frozen=True)
 class _Dot:
-    """One line of the plot."""
+    """One ratio of the plot."""
 
     ratio: float
     interval: tuple[float, float]
@@ -65,7 +65,7 @@ _Groups = list[tuple[str, list[tuple[str, list[_Dot]]]]]
 
 
 def claim_figures(rows: Rows, runtimes: Sequence[str], name: str) -> list[tuple[str, Figure]]:
-    """(the claim's words, its experiments) for every claim of one observation; rows without a claim come last."""
+    """(title, figure) for every claim of one observation; rows without a claim come last."""
     figures = []
     claims = dict.fromkeys(row["claim"] for row in rows)
     for claim in sorted(claims, key=lambda key: key is None):
@@ -74,7 +74,7 @@ def claim_figures(rows: Rows, runtimes: Sequence[str], name: str) -> list[tuple[
         paper = next((row["paper"] for row in tried if row["paper"] and row["paper"]["ratio"]), None)
         if paper is not None:
             groups.append(("in the paper, as reported", [(paper["words"], [_paper_dot(paper)])]))
-        words = tried[0]["claim_words"] or "No claim of the paper: further choices"
+        words = tried[0]["claim_words"] or "Further choices, without a claim of the paper"
         legend = _legend(tried, runtimes, has_threshold=claim is not None, has_paper=paper is not None)
         alt_text = f"{words} Ratios of latencies with 95 % intervals: {_spoken(tried)}."
         figures.append(
@@ -83,7 +83,7 @@ def claim_figures(rows: Rows, runtimes: Sequence[str], name: str) -> list[tuple[
                 _plot(
                     f"{name}-{claim or 'other'}",
                     groups,
-                    "latency of the first over that of the second",
+                    "latency of the first relative to the second",
                     alt_text,
                     legend,
                 ),
@@ -93,11 +93,11 @@ def claim_figures(rows: Rows, runtimes: Sequence[str], name: str) -> list[tuple[
 
 
 def switches_figure(rows: Rows, runtimes: Sequence[str]) -> Figure:
-    """Every changed choice in whole networks: its latency relative to the network as published."""
+    """Every changed choice in whole networks: latency relative to the published network."""
     groups = _grouped(rows, "choice", lambda row: row["network"], lambda row: _switch_dot(row, runtimes))
     legend = _legend(rows, runtimes, has_threshold=False, has_paper=False)
-    alt_text = "Latency of whole networks with one choice changed, relative to the network as published."
-    return _plot("switches", groups, "latency relative to the network as published", alt_text, legend)
+    alt_text = "Latency of whole networks with one choice changed, relative to the published network."
+    return _plot("switches", groups, "latency relative to the published network", alt_text, legend)
 
 
 def _grouped(rows: Rows, title: str, setting: Callable[[Row], str], dot: Callable[[Row], _Dot]) -> _Groups:
@@ -108,23 +108,23 @@ def _grouped(rows: Rows, title: str, setting: Callable[[Row], str], dot: Callabl
 
 
 def _setting(row: Row) -> str:
-    """The setting, and how many of the baseline's MACs the subject has where they differ."""
+    """The setting, and the subject's MACs as a fraction of the baseline's if they differ."""
     share = row["subject_macs"] / row["baseline_macs"]
     return row["setting"] if abs(share - 1) < 0.005 else f"{row['setting']}; {share:.2f} of the MACs"
 
 
 def _experiment_dot(row: Row, runtimes: Sequence[str]) -> _Dot:
     mark, tone = MARKS.get(row["verdict"], ("", "ink"))
-    tooltip = {"experiment": row["name"], "setting": row["setting"], **_told(row)}
+    tooltip = {"experiment": row["name"], "setting": row["setting"], **_values(row)}
     if row["verdict"]:
-        tooltip["verdict"] = f"{row['verdict']} ({row['bound']} {row['threshold']:g} asked for)"
+        tooltip["verdict"] = f"{row['verdict']} (threshold: {row['bound']} {row['threshold']:g})"
     series = runtimes.index(row["runtime"])
     return _Dot(row["ratio"], tuple(row["interval"]), series, mark, tone, row["threshold"], tooltip)
 
 
 def _switch_dot(row: Row, runtimes: Sequence[str]) -> _Dot:
     mark, tone = EFFECTS.get(row["effect"], ("", "muted"))
-    tooltip = {"choice": row["choice"], "network": row["network"], **_told(row)}
+    tooltip = {"choice": row["choice"], "network": row["network"], **_values(row)}
     return _Dot(row["ratio"], tuple(row["interval"]), runtimes.index(row["runtime"]), mark, tone, None, tooltip)
 
 
@@ -133,7 +133,7 @@ def _paper_dot(paper: dict[str, Any]) -> _Dot:
     return _Dot(ratio, (ratio, ratio), None, "", "muted", None, {"paper": paper["words"], "source": paper["source"]})
 
 
-def _told(row: dict[str, Any]) -> dict[str, str]:
+def _values(row: dict[str, Any]) -> dict[str, str]:
     low, high = row["interval"]
     return {
         "runtime": wording.runtime_title(row["runtime"]),
@@ -155,7 +155,7 @@ def _legend(rows: Rows, runtimes: Sequence[str], *, has_threshold: bool, has_pap
     ]
     entries.append(LegendEntry("equally fast", var("muted"), "line"))
     if has_threshold:
-        entries.append(LegendEntry("what the claim asks for", var("ink"), "line", (2, 2)))
+        entries.append(LegendEntry("threshold of the claim", var("ink"), "line", (2, 2)))
     if has_paper:
         entries.append(LegendEntry("the paper, as reported", var("muted"), "ring"))
     return tuple(entries)
@@ -190,7 +190,7 @@ def _plot(name: str, groups: _Groups, axis: str, alt_text: str, legend: tuple[Le
     spread = alt.Chart(alt.Data(values=dots)).mark_rule(strokeWidth=2)
     point = alt.Chart(alt.Data(values=dots)).mark_point(filled=True, size=46, opacity=1, strokeWidth=1.4)
     value = alt.Chart(alt.Data(values=dots)).mark_text(align="left", baseline="middle", dx=9, fontSize=11)
-    # Figures stand on a halo of paper where a rule runs below them.
+    # A halo in the color of the paper keeps numbers readable on top of lines.
     halo = value.copy(deep=True).mark_text(
         align="left", baseline="middle", dx=9, fontSize=11, stroke=var("paper"), strokeWidth=4, aria=False
     )
@@ -217,7 +217,7 @@ def _plot(name: str, groups: _Groups, axis: str, alt_text: str, legend: tuple[Le
 
 
 def _placed(groups: _Groups) -> tuple[list[Any], list[Any], list[Any], int]:
-    """Texts, dots and vertical rules with their places, and the height of it all."""
+    """Texts, dots and vertical lines with their positions, and the total height."""
     texts: list[Any] = []
     dots: list[Any] = []
     rules: list[Any] = []
@@ -259,7 +259,7 @@ def _dot_row(dot: _Dot, y: float) -> dict[str, Any]:
 
 
 def _domain(dots: Sequence[_Dot]) -> tuple[float, float]:
-    """From the smallest to the largest value, with room for the figures beside the dots on the right."""
+    """From the smallest to the largest value, with room on the right for the numbers next to the dots."""
     values = [*LEAST_SPAN, *(end for dot in dots for end in (*dot.interval, dot.threshold) if end)]
     low, high = math.log(min(values)), math.log(max(values))
     room = high - low
@@ -267,7 +267,7 @@ def _domain(dots: Sequence[_Dot]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values inside, 1 among them, few enough to be read."""
+    """At most MAX_TICKS round values inside, including 1."""
     inside = [tick for tick in TICKS if low <= tick <= high]
     while len(inside) > MAX_TICKS:
         one = inside.index(1)

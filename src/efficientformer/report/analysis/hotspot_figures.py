@@ -1,4 +1,4 @@
-"""Where the milliseconds go: one bar per network and runtime, made of the kinds of work that it does."""
+"""Latency by class of operator: one stacked bar per network and runtime."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from efficientformer.report.style import Figure, LegendEntry, finish, rounded, v
 
 Rows = Sequence[dict[str, Any]]
 
-# Classes of the analysis in the order of the bars: words and color. Neighbors differ in hue and in lightness.
+# Label and color of each class of the analysis, in the order of the bars. Neighbors differ in hue and in lightness.
 CLASSES = {
     "patch_embedding": ("patch embedding, stem, downsamples", "series-2"),
     "convolution": ("convolution", "series-0"),
@@ -16,7 +16,7 @@ CLASSES = {
     "attention": ("attention", "series-1"),
     "pooling": ("pooling", "series-4"),
     "normalization": ("normalization", "series-3"),
-    "activation": ("activation of its own", "pale-1"),
+    "activation": ("activation, not fused", "pale-1"),
     "reshape": ("reshape, change of layout", "muted"),
     "elementwise": ("addition, scale", "pale-2"),
     "head": ("classifier", "pale-muted"),
@@ -26,19 +26,19 @@ WRITTEN_IN = {
     **dict.fromkeys(("series-0", "muted", "ink"), "paper"),
     **dict.fromkeys(("series-5", "wash", "pale-1", "pale-2", "pale-muted"), "ink"),
 }
-"""What can be read on a color in light mode and in dark mode; elsewhere it is the color for blocks."""
+"""A text color that is readable on each color, in light mode and in dark mode; by default `on-block`."""
 BETWEEN, NO_PROFILER = "between operators", "no profiler"
 BAR, GAP, HEADING = 16, 8, 28
 TEXT_SIZES: dict[Any, int] = {"left": 11, "right": 11, "center": 10}
-"""By alignment: runtimes and totals, names of networks, shares."""
+"""Font sizes by alignment: runtimes and totals, names of networks, percentages."""
 NAME_WIDTH = 0.24
-"""Share of the width that the names take."""
+"""Width of the names, relative to the longest bar."""
 LABELED = 0.045
-"""A part gets its percentage written into it from this share of the longest bar on."""
+"""Least length of a part that is labeled with its percentage, relative to the longest bar."""
 
 
 def hotspots_figure(rows: Rows) -> Figure:
-    """Latency by class of operator, networks below one another for each runtime; a part's share stands in it."""
+    """Latency by class of operator, one bar per network, grouped by runtime; long parts show their percentage."""
     import altair as alt
 
     longest = max((_length(row) for row in rows), default=0.0) or 1.0
@@ -72,7 +72,7 @@ def hotspots_figure(rows: Rows) -> Figure:
 
 
 def _placed(rows: Rows, longest: float) -> tuple[list[Any], list[Any], list[Any], int]:
-    """Segments, texts, marks of the totals, with their places, and the height of it all."""
+    """Segments, texts and ticks of the totals, with their positions, and the total height."""
     segments: list[Any] = []
     texts: list[Any] = []
     ticks: list[Any] = []
@@ -103,7 +103,7 @@ def _placed(rows: Rows, longest: float) -> tuple[list[Any], list[Any], list[Any]
 
 
 def _segments(row: dict[str, Any], top: float, bottom: float) -> list[dict[str, Any]]:
-    """The parts of one bar; what the classes leave of the total is an empty one at its end."""
+    """The parts of one bar; an empty one at its end is the time that belongs to no class."""
     parts = [(CLASSES[name][0], row["classes"][name], CLASSES[name][1]) for name in CLASSES if name in row["classes"]]
     if row["unassigned_ms"] > 0:
         parts.append((BETWEEN, row["unassigned_ms"], "wash"))
@@ -143,7 +143,7 @@ def _text(x: float, y: float, align: str, words: str, color: str) -> dict[str, A
 
 
 def _length(row: dict[str, Any]) -> float:
-    """Where a bar ends: at its total, or beyond it where the profiler's times add up to more."""
+    """Length of a bar: its total, or the sum of the profiler's times if that is larger."""
     if row["total_ms"] is None:
         return 0.0
     return max(row["total_ms"], sum(row["classes"].values()))

@@ -1,4 +1,4 @@
-"""The page of an analysis: verdicts first, then each observation with its experiments, from `analysis.json` alone."""
+"""The page of an analysis: verdicts, then each observation with its experiments, from `analysis.json` alone."""
 
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,21 @@ TITLES = {
     4: ("activations", "Activations"),
 }
 INTRODUCTIONS = {
-    1: "Both ways in lead to maps of the same shape. The embedding is one convolution with a large kernel and a large "
-    "stride, the stem a few 3x3 convolutions of stride 2; the embeddings have fewer multiply-accumulates.",
-    2: "Blocks stand at equal width on equally many tokens. The reshape is isolated by the same blocks in two "
-    "orders: maps and tokens in turns, and maps first.",
-    3: "Batch norm folds into the convolution before it once training is over. Layer norm and group norm compute their "
+    1: "Both produce maps of the same shape. The patch embedding is one convolution with a large kernel and a large "
+    "stride, the stem a few 3x3 convolutions of stride 2. The embeddings have fewer multiply-accumulates.",
+    2: "Blocks have equal widths and equal numbers of tokens. To isolate the reshape, the same blocks are timed in two "
+    "orders: MB4D and MB3D alternating, and all MB4D before all MB3D.",
+    3: "Batch norm is folded into the preceding convolution after training. Layer norm and group norm compute their "
     "statistics in every call.",
-    4: "The same network with another function between its layers; the stem keeps its ReLU. The paper bounds GELU and "
-    "HardSwish only.",
+    4: "The same network with another activation in its blocks; the stem keeps its ReLU. The paper makes claims about "
+    "GELU and HardSwish only.",
 }
 
 
 def render_analysis(folder: Path) -> Path:
-    """Write `analysis.html` beside the `analysis.json` of a folder and return its path.
+    """Write `analysis.html` next to the `analysis.json` of a folder and return its path.
 
-    The page needs no network. Raises RecordError for a record that is missing or no record of an analysis.
+    The page works offline. Raises RecordError for a record that is missing or is not that of an analysis.
     """
     from jinja2 import TemplateError
 
@@ -81,18 +81,18 @@ def _render(record: dict[str, Any]) -> str:
     if record["switches"]:
         figure = analysis_figures.switches_figure(record["switches"], runtimes)
         advice = [(row["runtime"], _advice(row)) for row in record["advice"]]
-        sections.append(section("switches", "Which choice to switch", "switches", figure=figure, advice=advice))
+        sections.append(section("switches", "Changes of whole networks", "switches", figure=figure, advice=advice))
     if record["hotspots"]:
         figure = hotspots_figure([{**row, "runtime": runtime_title(row["runtime"])} for row in record["hotspots"]])
         classes = list(dict.fromkeys(name for row in record["hotspots"] for name in row["classes"]))
-        sections.append(section("hotspots", "Where the milliseconds go", "hotspots", figure=figure, classes=classes))
+        sections.append(section("hotspots", "Latency by operator", "hotspots", figure=figure, classes=classes))
     facts = wording.flat(record["provenance"])
     sections.append(section("machine", "Machine, versions, protocol", "machine", facts=facts))
     return render_sections(environment, "analysis.html.j2", sections)
 
 
 def _sentence(record: dict[str, Any], runtimes: list[str]) -> str:
-    """The headline: for each runtime, how many of the paper's statements hold; the verdicts where it is one only."""
+    """The headline: for each runtime, how many of the paper's claims hold; for a single claim, its verdicts."""
     tried = [row for row in record["claims"] if row["runtimes"]]
     if len(tried) == 1:
         verdicts = [f"{found['verdict']} with {runtime_title(name)}" for name, found in tried[0]["runtimes"].items()]
@@ -105,8 +105,8 @@ def _sentence(record: dict[str, Any], runtimes: list[str]) -> str:
             part = f" ({in_part} more in part)" if in_part else ""
             counts.append(f"{held or 'none'}{part} with {runtime_title(runtime)}")
     if not counts:
-        return "No statement of the paper could be tried on this device"
-    return f"Of {len(tried)} statements of the paper on latency, these hold here: {wording.join(counts)}"
+        return "No claim of the paper could be tested on this device"
+    return f"Of the paper's {len(tried)} claims about latency, {wording.join(counts)} hold here"
 
 
 def _place(record: dict[str, Any]) -> str:
@@ -114,7 +114,7 @@ def _place(record: dict[str, Any]) -> str:
 
 
 def _meanings(record: dict[str, Any], runtimes: list[str]) -> list[tuple[str, list[str]]]:
-    """(choice of a design, what follows for it on each runtime) from the verdicts and the changed networks."""
+    """(design choice, what follows for it on each runtime), from the verdicts and the changed networks."""
     rows = [
         (claim["topic"], [claim["runtimes"].get(name, {}).get("meaning", "") for name in runtimes])
         for claim in record["claims"]
@@ -123,15 +123,15 @@ def _meanings(record: dict[str, Any], runtimes: list[str]) -> list[tuple[str, li
     savings = {row["runtime"]: row["saves"] for row in record["advice"]}
     if savings:
         cells = [
-            f"{_listed(savings[name])}." if savings.get(name) else "None that was tried." if name in savings else ""
+            f"{_listed(savings[name])}." if savings.get(name) else "None of those tried." if name in savings else ""
             for name in runtimes
         ]
-        rows.append(("Changes that save time, at whatever accuracy", cells))
+        rows.append(("Changes that save time (accuracy not measured)", cells))
     return rows
 
 
 def _copies(record: dict[str, Any], runtimes: list[str]) -> str:
-    """By how much copies of one network differed at most: whole networks, on each runtime."""
+    """The largest difference between copies of a whole network, on each runtime."""
     words = []
     for name in runtimes:
         ratios = [row["ratio"] for row in record["controls"] if row["runtime"] == name and row["is_network"]]
@@ -142,13 +142,13 @@ def _copies(record: dict[str, Any], runtimes: list[str]) -> str:
 
 
 def _advice(advice: dict[str, Any]) -> list[tuple[str, str]]:
-    """(effect, the changed choices that have it) on one runtime."""
-    effects = {"saves": "Faster", "costs": "Slower", "equal": "No difference that matters", "untold": "Cannot be told"}
+    """(effect, the changed choices with this effect) on one runtime."""
+    effects = {"saves": "Faster", "costs": "Slower", "equal": "No relevant difference", "untold": "Undecided"}
     return [(words, _listed(advice[kind])) for kind, words in effects.items() if advice[kind]]
 
 
 def _listed(items: list[dict[str, Any]]) -> str:
-    """Changed choices with what they do to each network: ReLU (L1 -8 %, L3 -6 %)."""
+    """Changed choices with their effect on each network: ReLU (L1 -8 %, L3 -6 %)."""
     words = []
     for item in items:
         changes = [f"{row['network']} {row['percent']:+.0f}{wording.THIN_SPACE}%" for row in item["networks"]]

@@ -12,7 +12,7 @@ from efficientformer.report.style import Figure, LegendEntry, finish, rounded, s
 OURS, OTHERS = (var("series-1"), "diamond"), (var("series-0"), "circle")
 ROW_HEIGHT = 19
 AXIS_HEIGHT = 40
-# Where a label may stand beside its point: (alignment, baseline, dx, dy).
+# Possible positions of a label next to its point: (alignment, baseline, dx, dy).
 PLACES = (
     ("left", "bottom", 5, -4),
     ("right", "bottom", -5, -4),
@@ -28,7 +28,8 @@ Row = dict[str, Any]
 
 
 def planes(record: Row) -> list[tuple[str, Figure]]:
-    """(runtime, latency against top-1) for every runtime with two networks of known accuracy, on common axes."""
+    """(runtime, top-1 against latency) for every runtime with at least two networks of known accuracy, on common
+    axes."""
     figures = []
     ends = [
         (result["p50_ms"], row["top1"])
@@ -45,7 +46,7 @@ def planes(record: Row) -> list[tuple[str, Figure]]:
 
 
 def ratios(record: Row) -> Figure | None:
-    """Latency of every network over the reference's on the same runtime, beside the ratio of their MACs."""
+    """Latency of every network relative to the reference on the same runtime, with the ratio of their MACs."""
     import altair as alt
 
     rows, macs = _ratio_rows(record)
@@ -56,7 +57,7 @@ def ratios(record: Row) -> Figure | None:
     x = (
         alt.X("ratio:Q")
         .scale(type="log", nice=False, padding=14)
-        .title("latency over that of the reference")
+        .title("latency relative to the reference")
         .axis(grid=True, format="~g", tickCount=8)
     )
     y = alt.Y("network:N").sort(order).title(None).axis(labelLimit=190, ticks=False, domain=False)
@@ -77,7 +78,7 @@ def ratios(record: Row) -> Figure | None:
         )
     )
     spread = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q").title("latency over that of the reference"), x2="high:Q"
+        x=alt.X("low:Q").title("latency relative to the reference"), x2="high:Q"
     )
     points = base.mark_point(filled=True, size=62, opacity=0.95, stroke=var("paper"), strokeWidth=0.7).encode(
         x=x, shape=alt.Shape("mark:N").scale(None), tooltip=tooltip
@@ -88,7 +89,7 @@ def ratios(record: Row) -> Figure | None:
         if any(row["runtime"] == wording.runtime_title(name) for row in rows)
     ]
     legend.append(LegendEntry("ratio of MACs", var("muted"), "line"))
-    words = f"Latency of {len(order)} networks over that of {model(record, record['reference'])['title']}."
+    words = f"Latency of {len(order)} networks relative to {model(record, record['reference'])['title']}."
     height = ROW_HEIGHT * len(order) + AXIS_HEIGHT
     return finish("ratios", alt.layer(one, expected, spread, points), words, height, tuple(legend))
 
@@ -177,16 +178,16 @@ def _plane(runtime: str, rows: list[Row], ends: list[tuple[float, float]]) -> Fi
     legend = (
         LegendEntry("EfficientFormer", *OURS),
         LegendEntry("other networks", *OTHERS),
-        LegendEntry("Pareto front: none is as fast and more accurate", var("muted"), "line"),
+        LegendEntry("Pareto front", var("muted"), "line"),
     )
     words = f"Published top-1 accuracy against latency of {len(rows)} networks with {wording.runtime_title(runtime)}."
     return finish(f"plane-{runtime}", alt.layer(front, points, *labels), words, 380, legend)
 
 
 def _placed_labels(rows: list[Row], ends: list[tuple[float, float]]) -> list[tuple[tuple, list[Row]]]:
-    """Labels grouped by where they stand beside their points, each in the first place that is free.
+    """Labels grouped by their position next to their points; each takes the first free position.
 
-    The page decides how wide the chart is; places are judged at a common width.
+    The width of the chart depends on the page, so overlaps are computed for a common width.
     """
     width, height, letter, line = 850, 350, 6.2, 13
     latencies, tops = zip(*ends, strict=True)
@@ -206,7 +207,7 @@ def _placed_labels(rows: list[Row], ends: list[tuple[float, float]]) -> list[tup
         x, y = spots[row["network"]]
         boxes = {place: _box(place, x, y, letter * len(row["label"]), line) for place in PLACES}
         inside = {place: box for place, box in boxes.items() if box[0] >= 0 and box[2] <= width}
-        # A label on the line of the front is better than none.
+        # If every position overlaps something, a label may overlap the line of the front.
         for taken in ([*marks, *lines], marks):
             free = (place for place, box in inside.items() if not any(_overlap(box, other) for other in taken))
             if (place := next(free, None)) is not None:

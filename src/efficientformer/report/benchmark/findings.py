@@ -1,4 +1,4 @@
-"""What the numbers of a benchmark say, as plain sentences. Every word follows from the record. No torch."""
+"""Findings of a benchmark as sentences that follow from its record alone. No torch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,15 +7,15 @@ from efficientformer.report import wording
 from efficientformer.report.wording import runtime_title
 
 PAPER_ROUNDING_MS = 0.05
-"""The paper prints tenths of milliseconds."""
+"""Rounding of the paper's latencies, which have one decimal."""
 NEAR_MACS = 0.15
-"""A latency ratio this close to the ratio of MACs is what MACs lead one to expect."""
+"""Largest relative difference between a latency ratio and a ratio of MACs that counts as equal."""
 
 Row = dict[str, Any]
 
 
 def findings(record: Row) -> list[str]:
-    """The paper's comparisons as they come out here, fronts, what beats ours, how runtimes agree, what MACs hide."""
+    """Sentences: the paper's comparisons, Pareto fronts, networks that beat ours, agreement of runtimes, MACs."""
     return [
         *(sentence for pair in record["comparisons"] if (sentence := _comparison(record, pair))),
         *_fronts(record),
@@ -26,12 +26,14 @@ def findings(record: Row) -> list[str]:
 
 
 def headline(record: Row) -> str:
-    """The first of the paper's comparisons in short, or else the fastest network."""
+    """The first of the paper's comparisons, in short, or the fastest network."""
     for pair in record["comparisons"]:
         if measured := [row for row in pair["results"] if row["ratio"] is not None]:
-            ratios = [f"{row['ratio']:.2f} times as long with {runtime_title(row['runtime'])}" for row in measured]
             subject, baseline = (model(record, pair[side])["title"] for side in ("network", "baseline"))
-            return f"Against {baseline}, {subject} takes {wording.join(ratios)}"
+            times = [f"{row['ratio']:.2f} times" for row in measured]
+            times[0] += f" as long as {baseline}"
+            ratios = [f"{text} with {runtime_title(row['runtime'])}" for text, row in zip(times, measured, strict=True)]
+            return f"{subject} takes {wording.join(ratios)}"
     for name in _names(record):
         if rows := usable(record, name):
             best, result = min(rows, key=lambda row: row[1]["p50_ms"])
@@ -45,7 +47,7 @@ def model(record: Row, name: str) -> Row:
 
 
 def usable(record: Row, runtime: str) -> list[tuple[Row, Row]]:
-    """(network, result) of all that ran there and computed what they should."""
+    """(network, result) of all networks that ran on the runtime with the right output."""
     return [
         (row, result)
         for row in record["models"]
@@ -55,7 +57,7 @@ def usable(record: Row, runtime: str) -> list[tuple[Row, Row]]:
 
 
 def pareto_front(rows: Sequence[tuple[Row, Row]]) -> list[Row]:
-    """Networks, from fast to slow, than which none is both at least as fast and more accurate."""
+    """The Pareto front of latency and accuracy, from fast to slow."""
     front: list[Row] = []
     rated = [(row, result) for row, result in rows if row["top1"] is not None]
     for row, _ in sorted(rated, key=lambda pair: (pair[1]["p50_ms"], -pair[0]["top1"])):
@@ -92,24 +94,24 @@ def _times(row: Row) -> str:
 
 
 def _verdict(pair: Row, measured: list[Row]) -> str:
-    """How the ratios of this device stand to the paper's, which is known to the rounding of its milliseconds."""
+    """Whether the ratios on this device agree with the paper's, given the rounding of its milliseconds."""
     ours_ms, theirs_ms = pair["paper_ms"]
     low = (ours_ms - PAPER_ROUNDING_MS) / (theirs_ms + PAPER_ROUNDING_MS)
     high = (ours_ms + PAPER_ROUNDING_MS) / (theirs_ms - PAPER_ROUNDING_MS)
     ends = [row["ratio_interval"] for row in measured]
     if all(first <= high and last >= low for first, last in ends):
-        return "so it is here"
+        return "the same here"
     if low <= 1 <= high:
-        return "not so here"
+        return "not confirmed here"
     slower = ours_ms > theirs_ms
     if all((first > 1) == slower and (last > 1) == slower for first, last in ends):
         apart = [row["ratio"] * theirs_ms / ours_ms for row in measured]
         least, most = f"{min(apart):.1f}", f"{max(apart):.1f}"
         times = least if least == most else f"{least} to {most}"
-        return f"the order is the same here, the ratio {times} times theirs"
+        return f"the order is the same here, and the ratio is {times} times the paper's"
     if all((first > 1) != slower and (last > 1) != slower for first, last in ends):
-        return "the other way round than here"
-    return "here it depends on the runtime, or is too close to call"
+        return "the order is reversed here"
+    return "here it depends on the runtime, or the difference is too small"
 
 
 def _macs(subject: Row, baseline: Row, measured: list[Row]) -> str:
@@ -117,8 +119,8 @@ def _macs(subject: Row, baseline: Row, measured: list[Row]) -> str:
         return ""
     ratio = subject["macs"] / baseline["macs"]
     near = all(abs(row["ratio"] / ratio - 1) <= NEAR_MACS for row in measured)
-    about = ", about the ratio of the latencies" if near else ""
-    return f"{subject['title']} has {ratio:.2f} times the MACs here{about}."
+    about = ", which is about the ratio of the latencies" if near else ""
+    return f"{subject['title']} has {ratio:.2f} times the MACs{about}."
 
 
 def _accuracy(subject: Row, baseline: Row) -> str:
@@ -128,7 +130,7 @@ def _accuracy(subject: Row, baseline: Row) -> str:
 
 
 def _fronts(record: Row) -> Iterator[str]:
-    """The networks on the front of each runtime; runtimes with the same front share a sentence."""
+    """The Pareto front of each runtime; runtimes with the same front share a sentence."""
     runtimes: dict[tuple[str, ...], list[str]] = {}
     for name in _names(record):
         rows = usable(record, name)
@@ -137,13 +139,14 @@ def _fronts(record: Row) -> Iterator[str]:
             runtimes.setdefault(front, []).append(runtime_title(name))
     for front, names in runtimes.items():
         yield (
-            f"With {wording.join(names)}, no measured network is as fast and has a higher published top-1 than "
-            f"{wording.join(front)}."
+            f"With {wording.join(names)}, {wording.join(front)} are on the Pareto front: no measured network that is "
+            "as fast has a higher published top-1."
         )
 
 
 def _beaten(record: Row) -> Iterator[str]:
-    """Each EfficientFormer that another network outdoes in both; runtimes with the same answer share a sentence."""
+    """Each EfficientFormer that another network beats in latency and accuracy; runtimes with the same answer share a
+    sentence."""
     runtimes: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for name in _names(record):
         rated = [(row, result) for row, result in usable(record, name) if row["top1"] is not None]
@@ -167,19 +170,20 @@ def is_efficientformer(network: Row) -> bool:
 def _agreement(row: Row) -> str:
     first, second = map(runtime_title, row["runtimes"])
     return (
-        f"{first} and {second} order {row['num_networks']} networks alike to Kendall's tau = {row['kendall_tau']:.2f}."
+        f"Kendall's tau between the latencies of {row['num_networks']} networks with {first} and with {second} is "
+        f"{row['kendall_tau']:.2f}."
     )
 
 
 def _cost_of_macs(record: Row, runtime: str) -> str:
-    """How far latency per MAC differs between networks."""
+    """How much latency per MAC differs between networks."""
     rows = list(_ms_per_gmac(usable(record, runtime)))
     if len(rows) < 3:
         return ""
     (least, least_title), (most, most_title) = min(rows), max(rows)
     return (
-        f"With {runtime_title(runtime)} a GMAC takes {wording.ms(least)} ms in {least_title} and {wording.ms(most)} ms "
-        f"in {most_title}: MACs alone misjudge latency by up to a factor of {most / least:.1f}."
+        f"With {runtime_title(runtime)}, a GMAC takes {wording.ms(least)} ms in {least_title} and {wording.ms(most)} "
+        f"ms in {most_title}: latencies inferred from MACs would be wrong by up to a factor of {most / least:.1f}."
     )
 
 

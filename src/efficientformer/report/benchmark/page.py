@@ -1,4 +1,4 @@
-"""The page of a benchmark, from `benchmark.json` alone: what the numbers say, the plane, the ratios, the table."""
+"""The page of a benchmark, from `benchmark.json` alone: findings, accuracy against latency, ratios, table."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ REMEDY = "Run 'efficientformer benchmark' again."
 
 
 def render_benchmark(folder: Path) -> Path:
-    """Write `benchmark.html` beside the `benchmark.json` of a folder and return its path; it needs no network.
+    """Write `benchmark.html` next to the `benchmark.json` of a folder and return its path. The page works offline.
 
-    Raises RecordError for a record that is missing or no record of a benchmark.
+    Raises RecordError for a record that is missing or is not that of a benchmark.
     """
     path = folder / PAGE_NAME
     write_text(path, render_page(load_benchmark(folder / RECORD_NAME)))
@@ -26,7 +26,7 @@ def render_benchmark(folder: Path) -> Path:
 
 
 def load_benchmark(path: Path) -> dict[str, Any]:
-    """The record. Raises RecordError for one that is missing, of another format, or no benchmark's."""
+    """Read the record. Raises RecordError if it is missing, of another format, or not that of a benchmark."""
     record = read_record(path)
     if not isinstance(record, dict) or not isinstance(record.get("models"), list):
         raise RecordError(f"{path} is not the record of a benchmark. {REMEDY}")
@@ -36,7 +36,7 @@ def load_benchmark(path: Path) -> dict[str, Any]:
 
 
 def render_page(record: dict[str, Any]) -> str:
-    """The page of a record. Raises RecordError when something in it has another form."""
+    """The page of a record. Raises RecordError when the record does not have the expected form."""
     from jinja2 import TemplateError
 
     environment = page_environment()
@@ -58,7 +58,7 @@ def render_page(record: dict[str, Any]) -> str:
                 reference=model(record, record["reference"])["title"],
             ),
             section("networks", "Networks", rows=_rows(record), titles=_titles(record)),
-            section("missing", "What is not here", problems=_problems(record), missing=_missing(record)),
+            section("missing", "Missing results", problems=_problems(record), missing=_missing(record)),
             section("machine", "Machine, versions, sources", facts=_facts(record)),
         ]
     except (AttributeError, LookupError, TypeError, ValueError, StopIteration, TemplateError) as error:
@@ -108,15 +108,16 @@ def _facts(record: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
 
 
 def _problems(record: dict[str, Any]) -> list[dict[str, str]]:
-    """Every problem once, with the runtimes that have it."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Every problem once, with its runtimes."""
+    runtimes: dict[tuple[str, str], list[str]] = {}
     for row in record["models"]:
         for result in row["results"]:
             if result["problem"]:
-                found.setdefault((row["title"], result["problem"]), []).append(wording.runtime_title(result["runtime"]))
+                name = wording.runtime_title(result["runtime"])
+                runtimes.setdefault((row["title"], result["problem"]), []).append(name)
     return [
         {"network": network, "problem": problem, "runtimes": wording.join(names)}
-        for (network, problem), names in found.items()
+        for (network, problem), names in runtimes.items()
     ]
 
 

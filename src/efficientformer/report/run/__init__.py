@@ -1,1 +1,1 @@
-"""The page of a run directory."""
+"""The report of a run directory."""

@@ -1,4 +1,4 @@
-"""The figure that tells the story: where the networks of a run lie between latency and accuracy."""
+"""The main figure of a run: accuracy against latency of its networks."""
 
 import math
 from pathlib import Path
@@ -29,12 +29,12 @@ def summary_figure(run_dir: Path) -> str:
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise RecordError(f"The records of {run_dir} cannot be drawn ({error!r}). Make them again.") from error
     if figure is None:
-        raise RecordError(f"{run_dir} has neither a slimming trace nor a measured network. Run `efficientformer slim`.")
+        raise RecordError(f"{run_dir} has no slimming trace and no measured network. Run `efficientformer slim`.")
     return to_svg(figure, width=680)
 
 
 def plane(run: Run) -> Figure | None:
-    """Latency against top-1: the slimming path as the supernet saw it, trained networks as measured, the budgets."""
+    """Top-1 against latency: the slimming path with supernet accuracies, trained networks as measured, the budgets."""
     import altair as alt
 
     path, networks, budgets = path_rows(run), _network_rows(run), budget_rows(run)
@@ -158,7 +158,7 @@ def _network_rows(run: Run) -> Rows:
 
 
 def wilson(top1: float, num_images: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval, in percent, of an accuracy counted on so many images (Wilson's score interval)."""
+    """95 % interval of an accuracy measured on `num_images` images, in percent (Wilson's score interval)."""
     if num_images < 1:
         return 0.0, 100.0
     share = top1 / 100
@@ -169,7 +169,7 @@ def wilson(top1: float, num_images: int, z: float = 1.96) -> tuple[float, float]
 
 
 def _plane_words(path: Rows, networks: Rows) -> str:
-    words = ["Latency in milliseconds against top-1 accuracy in percent."]
+    words = ["Top-1 accuracy in percent against latency in milliseconds."]
     if path:
         words.append(
             f"The slimming path runs from {wording.ms(path[0]['latency_ms'])} ms at {path[0]['top1']:.1f} % "

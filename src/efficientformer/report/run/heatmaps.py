@@ -1,4 +1,4 @@
-"""Two matrices as heat maps: the paths a supernet prefers, and the classes a network confuses."""
+"""Heat maps: the path probabilities of a supernet, and the confusion matrix of a network."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def alphas(stages: Sequence[Sequence[dict[str, float]]]) -> Figure:
 
 
 def confusion(slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Figure | None:
-    """Share of each true class (rows) that was taken for each class (columns); None beyond MAX_CLASSES classes."""
+    """Fraction of each true class (rows) predicted as each class (columns); None beyond MAX_CLASSES classes."""
     import altair as alt
 
     if len(classes) > MAX_CLASSES:
@@ -51,12 +51,12 @@ def confusion(slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]
             if number:
                 values = {"num": number, "share": rounded(number / total, 3), "label": f"{100 * number / total:.0f}"}
                 rows.append({"truth": truth, "guess": guess, **values})
-    x = alt.X("guess:N").title("taken for").scale(domain=names)
+    x = alt.X("guess:N").title("predicted class").scale(domain=names)
     x = x.axis(labelAngle=-90, labelLimit=80, labelOverlap=False, ticks=False, labelFontSize=font_size)
     y = alt.Y("truth:N").title("true class").scale(domain=names).axis(labelLimit=80, labelFontSize=font_size)
     tooltip = [
         alt.Tooltip("truth:N", title="true class"),
-        alt.Tooltip("guess:N", title="taken for"),
+        alt.Tooltip("guess:N", title="predicted class"),
         alt.Tooltip("num:Q", title="images"),
         alt.Tooltip("share:Q", title="of the true class", format=".1%"),
     ]
@@ -68,7 +68,7 @@ def confusion(slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]
 
 
 def most_confused(classes: Sequence[str], matrix: Sequence[Sequence[int]], limit: int = 8) -> list[dict[str, Any]]:
-    """The pairs of classes mistaken for each other most often, as (truth, guess, number, share of the truth)."""
+    """The most frequent confusions, as rows {truth, guess, num, share_percent}; the share is of the true class."""
     pairs = []
     for truth, counts in enumerate(matrix):
         total = sum(counts)
@@ -80,7 +80,7 @@ def most_confused(classes: Sequence[str], matrix: Sequence[Sequence[int]], limit
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Names fit for an axis: repeated ones are numbered, since an axis would merge them."""
+    """Names for an axis: duplicates are numbered, because an axis would merge them."""
     seen: Counter[str] = Counter()
     unique = []
     for name in names:
@@ -90,7 +90,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def _heat(rows: list[dict[str, Any]], x: Any, y: Any, tooltip: list[Any], *, labeled: bool) -> Any:
-    """Cells whose opacity is `share`; the number stands in them in the color that can be read."""
+    """Cells with opacity `share` and their numbers in a readable color."""
     import altair as alt
 
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)

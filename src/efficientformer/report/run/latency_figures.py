@@ -1,4 +1,4 @@
-"""Figures of the latency table: does the sum of parts predict whole networks, and what does each block cost."""
+"""Figures of the latency table: how well the sum of parts predicts whole networks, and the latency of each block."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ GROUPS = {
     "extreme": (var("muted"), "diamond"),
 }
 GROUP_WORDS = {
-    "calibration": "whole network that the calibration has seen",
-    "held out": "whole network, predicted by the others",
+    "calibration": "network used for calibration",
+    "held out": "held-out network",
     "extreme": "largest and smallest network",
 }
 KIND_MARKS = {"MB4D": ("circle", [1, 0]), "MB3D": ("square", [5, 3])}
@@ -65,7 +65,7 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
 
 
 def interpolation_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
-    """By kind of part: how far measured widths lie from what their neighbors say, in percent where noise allows one."""
+    """By kind of part: the error of measured widths interpolated from their neighbors; `percent` only above noise."""
     rows = []
     for kind, errors in (table.get("interpolation") or {}).items():
         above_noise = errors["latency_ms"] > 2 * errors["noise_ms"]

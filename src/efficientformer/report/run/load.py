@@ -1,4 +1,4 @@
-"""Records of a run directory as plain values; what is missing or unreadable is kept as a note, never guessed."""
+"""Load the records of a run directory; missing and unreadable ones become notes on the page."""
 
 import shlex
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from efficientformer.run_dir import NetworkFiles, RunDir
 
 @dataclass(frozen=True)
 class RecordKind:
-    """Where a record lies in its directory, what it holds, and the verb of the command line that writes it."""
+    """A kind of record: its path in its directory, its content in words, and the verb that writes it."""
 
     path: str
     content: str
@@ -46,7 +46,7 @@ NETWORK_RECORDS = {
 
 @dataclass(frozen=True)
 class NetworkRun:
-    """The records of one network found: `slug` names its folder, `budgets` are the promises it answers."""
+    """The records of one network: `slug` is the name of its folder, `budgets` are the promises for it."""
 
     slug: str
     budgets: tuple[dict[str, Any], ...]
@@ -59,9 +59,9 @@ class NetworkRun:
 
 @dataclass(frozen=True)
 class Run:
-    """Every record of a run directory, by its name in RECORDS; a name without a record is absent.
+    """The records of a run directory, by their names in RECORDS; missing records have no entry.
 
-    `unreadable` says, by path, what is wrong with a record that is there but cannot be read.
+    `unreadable` has the error message of each record that cannot be read, by path.
     """
 
     run_dir: Path
@@ -74,11 +74,11 @@ class Run:
         return self.records.get(name)
 
     def promises(self) -> list[dict[str, Any]]:
-        """One row per budget, in the order asked for, merged from slimming, verification and result."""
+        """One row per budget, in the order given by the user, merged from slimming, verification and result."""
         rows: dict[str, dict[str, Any]] = {}
         found = (self.get("trace") or {}).get("budgets") or []
         sources = (
-            # What the supernet's weights score is no accuracy of the trained network.
+            # The top-1 with the supernet's weights is not that of the trained network.
             [{name: value for name, value in row.items() if name != "top1"} for row in found],
             (self.get("verification") or {}).get("promises") or [],
             self.get("result") or [],
@@ -87,18 +87,18 @@ class Run:
             for row in source:
                 rows.setdefault(str(row["budget"]), {}).update({k: v for k, v in row.items() if v is not None})
         for row in rows.values():
-            # Records from before there was a choice of percentile.
+            # Records written before the percentile was a setting.
             row.setdefault("measured_ms", row.get("measured_p50_ms"))
         return list(rows.values())
 
     def note(self, name: str) -> Note:
-        """Why the record `name` is not shown, and what to run."""
+        """Why the record `name` is not shown, and the command that writes it."""
         kind = RECORDS[name]
         text = self.unreadable.get(kind.path, f"{kind.path}, {kind.content}, has not been written yet.")
         return Note(text, self.command(kind.verb))
 
     def network_notes(self, name: str) -> list[Note]:
-        """The same for a record that every network should have: one note for all that lack it."""
+        """The same for a record of every network: one note for all networks without it."""
         kind = NETWORK_RECORDS[name]
         paths = [f"networks/{network.slug}/{kind.path}" for network in self.networks if network.get(name) is None]
         notes = [Note(self.unreadable[path], self.command(kind.verb)) for path in paths if path in self.unreadable]
@@ -109,7 +109,8 @@ class Run:
         return notes
 
     def described(self, network: NetworkRun) -> dict[str, Any] | None:
-        """A network's `architecture.json`; before that is written, the same from slimming trace and latency table."""
+        """A network's `architecture.json`, or the same from slimming trace and latency table if it is not written
+        yet."""
         if network.get("architecture") is not None:
             return network.get("architecture")
         table = self.get("table") or {}
@@ -122,24 +123,24 @@ class Run:
 
 
 def load_run(run_dir: Path) -> Run:
-    """Read every record of `run_dir`. Raises RecordError when it is not a directory or holds no record at all."""
+    """Read every record of `run_dir`. Raises RecordError when it is not a directory or has no records."""
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
         raise RecordError(f"{run_dir} is not a run directory. Give the --run-dir of an earlier command.")
     unreadable: dict[str, str] = {}
     records = _read(run_dir, RECORDS, "", unreadable)
     if not records and not unreadable:
-        raise RecordError(f"{run_dir} holds no records. Give the --run-dir of an earlier command.")
+        raise RecordError(f"{run_dir} has no records. Give the --run-dir of an earlier command.")
     run = Run(run_dir, records, _lines(RunDir(run_dir).supernet_metrics), (), unreadable)
     return replace(run, networks=_networks(run, unreadable))
 
 
 def _networks(run: Run, unreadable: dict[str, str]) -> tuple[NetworkRun, ...]:
-    """Networks in the order of the budgets, whether trained yet or not, then any other folder of a network."""
+    """Networks in the order of the budgets, trained or not, then all other folders of networks."""
     try:
         promises = run.promises()
     except (AttributeError, KeyError, TypeError):
-        promises = []  # a malformed record: the sections that show it say so
+        promises = []  # a malformed record; the sections that show it have a note
     run_dir = RunDir(run.run_dir)
     asked = [str(row["slug"]) for row in promises if row.get("slug")]
     found = sorted(path.name for path in run_dir.networks.glob("*") if path.is_dir())
@@ -152,7 +153,7 @@ def _networks(run: Run, unreadable: dict[str, str]) -> tuple[NetworkRun, ...]:
 
 
 def is_slug(slug: str) -> bool:
-    """Whether a name from a record stays inside the folder of networks."""
+    """Whether a name from a record is a path inside the folder of networks."""
     return slug == Path(slug).name and slug not in ("", ".", "..")
 
 

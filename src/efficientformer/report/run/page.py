@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SectionKind:
-    """A part of the page: its name (anchor and template), its title, the record it stands on, and what fills it."""
+    """A section of the page: its name (anchor and template), title, main record, and the function that fills it."""
 
     name: str
     title: str
     record: str
     fill: Callable[[Run], dict[str, Any]]
     is_optional: bool = False
-    """Of a phase that not every run goes through: left out as long as its record is not there."""
+    """Left out while its record is missing: not every run has it."""
 
     def belongs(self, run: Run) -> bool:
         path = RECORDS[self.record].path
@@ -36,7 +36,7 @@ SECTIONS = (
     SectionKind("headline", "Promise", "result", result_sections.headline),
     SectionKind("plane", "Latency and accuracy", "result", result_sections.plane),
     SectionKind("slimming", "Slimming path", "trace", result_sections.slimming),
-    SectionKind("baselines", "Against simpler ways", "baselines", result_sections.baselines, is_optional=True),
+    SectionKind("baselines", "Comparison with baselines", "baselines", result_sections.baselines, is_optional=True),
     SectionKind("architectures", "Networks found", "trace", result_sections.architectures),
     SectionKind("supernet", "Paths of the supernet", "supernet", record_sections.supernet),
     SectionKind("latency_table", "Latency table", "table", record_sections.latency_table),
@@ -48,9 +48,9 @@ SECTIONS = (
 
 
 def render_report(run_dir: Path) -> Path:
-    """Write `report.html` of a run directory from its records alone and return its path.
+    """Write `report.html` of a run directory, from its records alone, and return its path.
 
-    The page needs no network. Raises RecordError when there is no record to show or the page cannot be written.
+    The page works offline. Raises RecordError when there is no record to show or the page cannot be written.
     """
     run = load_run(Path(run_dir))
     path = RunDir(run.run_dir).report
@@ -65,7 +65,7 @@ def render_page(run: Run) -> str:
 
 
 def build_section(environment: "Environment", run: Run, kind: SectionKind) -> Section:
-    """Fill one section. A record of an unexpected form costs its sections only, and they say so."""
+    """Fill one section. If a record has an unexpected form, its sections have a note instead of their content."""
     from jinja2 import TemplateError
 
     try:
@@ -75,6 +75,6 @@ def build_section(environment: "Environment", run: Run, kind: SectionKind) -> Se
         return Section(kind.name, kind.title, template.render(content=content) if content else "", notes)
     except (EfficientFormerError, LookupError, TypeError, ValueError, AttributeError, TemplateError) as error:
         record = RECORDS[kind.record]
-        reason = f"{error} is not there" if isinstance(error, KeyError) else str(error)
-        text = f"{record.path}, or a record beside it, does not have the form this section expects: {reason}."
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        text = f"{record.path}, or another record of this section, does not have the expected form: {reason}."
         return Section(kind.name, kind.title, "", (Note(text, run.command(record.verb)),))

@@ -1,4 +1,4 @@
-"""The evidence behind the result: path probabilities, latency table, training, evaluation, data, machine."""
+"""Sections with the evidence: path probabilities, latency table, training, evaluation, data, machine."""
 
 import shlex
 from typing import Any
@@ -11,7 +11,7 @@ from efficientformer.report.run.slimming_figures import network_title
 
 Content = dict[str, Any]
 MAX_SKIPPED = 200
-SHORT_LIST = 20  # longer lists of classes are folded away
+SHORT_LIST = 20  # longer lists of classes are collapsed
 
 
 def supernet(run: Run) -> Content:
@@ -62,7 +62,7 @@ def training(run: Run) -> Content:
 
 
 def evaluation(run: Run) -> Content:
-    """Accuracy by class and what is mistaken for what, for every network evaluated."""
+    """Accuracy by class and confusions of every evaluated network."""
     names = (run.get("data") or {}).get("classes")
     networks = [_evaluated(index, network, names) for index, network in enumerate(run.networks)]
     notes = run.network_notes("evaluation") if run.networks else [run.note("result")]
@@ -115,7 +115,7 @@ def data(run: Run) -> Content:
 
 
 def machine(run: Run) -> Content:
-    """Where and with what each record was made, what differs between them, and the commands."""
+    """Machine, versions, settings and commands that the records were made with, and what differs between them."""
     made = _provenances(run)
     notes = [] if run.get("settings") else [run.note("settings")]
     return {
@@ -151,7 +151,7 @@ def _command(provenance: Content) -> str:
 
 
 def _facts(described: list[tuple[str, Content]]) -> list[Content]:
-    """Every fact once; where records disagree, each value with the records it comes from, or their number."""
+    """Every fact once; if records differ, each value with its records or their number."""
     values: dict[str, dict[str, list[str]]] = {}
     for path, facts in described:
         for name, value in facts.items():

@@ -1,4 +1,4 @@
-"""What the reader came for: the promises, the latency-accuracy plane, the way there, and the networks found."""
+"""Sections with the results: promises, accuracy against latency, slimming path, baselines, networks."""
 
 from collections.abc import Iterator
 from pathlib import PureWindowsPath
@@ -40,10 +40,10 @@ def headline(run: Run) -> Content:
 
 
 def promise_sentence(rows: list[Content]) -> str:
-    """One sentence: what was promised, and whether it was kept."""
+    """One sentence: the promises, and whether they were kept."""
     checked = [row for row in rows if row["kept"] is not None]
     if not rows:
-        return "No latency budget has been answered yet."
+        return "No network has been found for a latency budget yet."
     if not checked:
         asked = wording.join([row["title"] for row in rows])
         return f"Not checked yet: no exported network has been measured against {asked}."
@@ -63,7 +63,7 @@ def promise_sentence(rows: list[Content]) -> str:
 
 
 def _missed_words(missed: list[Content]) -> list[str]:
-    """By how much budgets were missed: one exactly, several by the worst of them."""
+    """By how much budgets were missed: exactly for one, the maximum for several."""
     if not missed:
         return []
     over_ms = [_proven_ms(row) - row["budget_ms"] for row in missed]
@@ -75,7 +75,7 @@ def _missed_words(missed: list[Content]) -> list[str]:
 
 
 def _proven_ms(row: Content) -> float:
-    """The latency a promise is judged by: the upper end of the measured interval."""
+    """The latency that must be within the budget: the upper end of the measured interval."""
     return (row.get("measured_interval_ms") or [row["measured_ms"]])[-1]
 
 
@@ -85,7 +85,7 @@ def plane(run: Run) -> Content:
 
 
 def slimming(run: Run) -> Content:
-    """The two charts over steps, and every step as a row."""
+    """The two charts over steps, and one row per step."""
     trace = run.get("trace")
     if trace is None:
         return {"notes": [run.note("trace")]}
@@ -123,7 +123,7 @@ def _is_refused(candidate: Content) -> bool:
 
 
 def _polished(trace: Content) -> Iterator[Content]:
-    """Budgets whose network is no longer the one that slimming ended at."""
+    """Budgets whose network was replaced by polishing."""
     for row in trace.get("budgets") or []:
         if row.get("polish"):
             before = trace["steps"][row["step"] - 1] if row["step"] else trace["start"]
@@ -131,7 +131,7 @@ def _polished(trace: Content) -> Iterator[Content]:
 
 
 def _tried(trace: Content) -> Iterator[Content]:
-    """Short trainings of each budget: how many, the best, and the network that slimming had found."""
+    """Short trainings of each budget: their number, the best network, and the one that slimming found."""
     for row in trace.get("budgets") or []:
         if trials := row.get("trials"):
             best = max(trials, key=lambda trial: trial["trial_top1"])
@@ -139,7 +139,7 @@ def _tried(trace: Content) -> Iterator[Content]:
 
 
 def baselines(run: Run) -> Content:
-    """Other ways to networks as fast as those found, all judged by the supernet."""
+    """Slimming and its baselines at equal latency, all scored with the supernet's weights."""
     record = run.get("baselines")
     if record is None:
         return {"notes": [run.note("baselines")]}
@@ -163,7 +163,7 @@ def _baseline_row(row: Content, slimmed_accuracy: float) -> Content:
 
 
 def architectures(run: Run) -> Content:
-    """A drawing of each network found, and of the largest."""
+    """A drawing of each network that was found, and of the largest."""
     largest = _largest(run)
     described = [(index, network, run.described(network)) for index, network in enumerate(run.networks)]
     known = [(index, network, record) for index, network, record in described if record]
@@ -174,14 +174,14 @@ def architectures(run: Run) -> Content:
         drawings.append({"title": title, "series": index, **_drawing(architecture, largest, record)})
     setting = known[0][2] if known else run.get("table") or {}
     if largest and setting.get("resolution"):
-        words = {"title": "The largest network, where slimming starts", "series": None}
+        words = {"title": "The largest network, the start of slimming", "series": None}
         drawings.append({**words, **_drawing(largest, None, setting)})
     notes = [] if run.networks else [Note("No network has been found yet.", run.command("slim"))]
     return {"drawings": drawings, "notes": notes}
 
 
 def _drawing(architecture: Architecture, largest: Architecture | None, setting: Content) -> Content:
-    """The network at the resolution and number of classes that `setting` gives."""
+    """The network, drawn for the resolution and the number of classes of `setting`."""
     grid, num_classes = _grid(setting["resolution"]), setting["num_classes"]
     cost = network_cost(architecture, grid, num_classes)
     svg = draw_architecture(architecture, largest, grid, num_classes, f"Network with {architecture}")
@@ -231,7 +231,7 @@ def _costs(run: Run, promise: Content, network: NetworkRun | None) -> Content:
 
 
 def _file(run: Run, network: NetworkRun | None) -> Content:
-    """The exported file, as an address beside the page; only a file that lies there gets one."""
+    """The exported file, with a link relative to the page if the file exists."""
     export = network and network.get("export")
     if not network or not export:
         return {"href": "", "file": "", "bytes": None}

@@ -1,4 +1,4 @@
-"""The slimming path: the networks it passes through, the budgets it meets, latency and accuracy after every step."""
+"""Figures of the slimming path: its networks, the budgets, latency and accuracy after every step."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def network_title(network: NetworkRun) -> str:
 
 
 def path_rows(run: Run) -> Rows:
-    """One row per network of the path, the largest first."""
+    """One row per network of the path, starting with the largest."""
     trace = run.get("trace")
     if trace is None:
         return []
@@ -65,7 +65,7 @@ def path_rows(run: Run) -> Rows:
 
 
 def budget_rows(run: Run) -> Rows:
-    """One row per budget in milliseconds, tightest first, in the color of the network that answers it."""
+    """One row per budget in milliseconds, in ascending order, with the color of its network."""
     slugs = [network.slug for network in run.networks]
     steps = {row["budget"]: row.get("step") for row in (run.get("trace") or {}).get("budgets") or []}
     rows = []
@@ -126,7 +126,7 @@ def _step_chart(rows: Rows, field: str, title: str, budgets: Rows, *, labeled: b
 
 
 def budget_labels(base: Any, budgets: Rows, field: str) -> list[Any]:
-    """Labels of budget rules in rows above the plot, so that neighbors do not collide."""
+    """Labels of the budget lines, in rows above the plot, so that they do not overlap."""
     import altair as alt
 
     labels = base.mark_text(align="center", baseline="bottom", fontSize=11)
@@ -137,5 +137,5 @@ def budget_labels(base: Any, budgets: Rows, field: str) -> list[Any]:
 
 
 def title_y(budgets: Rows) -> int:
-    """Where the title of the y axis stands: above the labels of the budgets."""
+    """Position of the title of the y axis, above the labels of the budgets."""
     return -12 - LABEL_HEIGHT * len({budget["row"] for budget in budgets})

@@ -1,4 +1,4 @@
-"""Figures of what was learned: loss and accuracy over training steps, accuracy by class."""
+"""Figures of training: loss and accuracy over steps, accuracy by class."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ NUM_HARDEST = 24
 
 
 def network_legend(networks: Sequence[NetworkRun]) -> tuple[LegendEntry, ...]:
-    """Networks that have been evaluated, with the marks they have in every figure."""
+    """The evaluated networks, with their color and shape, which are the same in all figures."""
     return tuple(
         LegendEntry(network_title(network), series_color(index), series_shape(index))
         for index, network in enumerate(networks)
@@ -127,14 +127,14 @@ def _curve(rows: list[dict[str, Any]], field: str, title: str, *, points: bool) 
         color=alt.Color("color:N").scale(None),
         detail="name:N",
     )
-    # Wide, invisible marks take the pointer, so that a thin line can be asked for its values.
+    # Wide, invisible marks catch the pointer, so that a thin line shows its values.
     line = base.mark_line(strokeWidth=1.6).encode(strokeDash=alt.StrokeDash("dash:N").scale(None))
     dots = base.mark_circle(size=26 if points else 60, opacity=1 if points else 0).encode(tooltip=tooltip)
     return alt.layer(line, dots)
 
 
 def _thin(rows: Iterable[dict[str, Any]], field: str) -> list[dict[str, Any]]:
-    """At most MAX_POINTS rows that have `field`: the mean of each run of neighbors, at its last step."""
+    """At most MAX_POINTS rows with `field`: means over neighboring rows, at the last step of each group."""
     present = [row for row in rows if row.get(field) is not None]
     size = -(-len(present) // MAX_POINTS) or 1
     thinned = []
