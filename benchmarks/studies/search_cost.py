@@ -27,9 +27,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from efficientformer.arch.space import SPACES
-from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.models.create import create_model
-from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.slimming.oracles import build_supernet
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record

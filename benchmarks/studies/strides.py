@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
-from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance

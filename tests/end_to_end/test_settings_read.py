@@ -1,4 +1,4 @@
-"""Each phase declares the settings that it reads: what is read in a whole run, setting by setting, is what is declared."""
+"""Each phase declares the settings that it reads, no more and no less."""
 
 from collections.abc import Iterator
 
@@ -55,17 +55,27 @@ def read(monkeypatch) -> Iterator[set[str]]:
             names.update(leaf for name in asked for leaf in leaves(name))
         return chosen(values, *asked)
 
-    def unnoted(self, *arguments, **options):
-        pauses[0] += 1
+    def require_and_compare(self, *arguments, **options):
+        required.append(self)
         try:
             return require(self, *arguments, **options)
         finally:
-            pauses[0] -= 1
+            required.pop()
 
-    chosen, require = phase.chosen, phase.Phase.require
+    def compared(self, workspace):
+        assert workspace.dataset  # read once, by whoever comes first
+        pauses[0] += self in required
+        try:
+            return settings_of(self, workspace)
+        finally:
+            pauses[0] -= self in required
+
+    required: list[phase.Phase] = []
+    chosen, require, settings_of = phase.chosen, phase.Phase.require, phase.Phase._settings
     monkeypatch.setattr(settings._Settings, "__getattribute__", note)
     monkeypatch.setattr(phase, "chosen", noting_chosen)
-    monkeypatch.setattr(phase.Phase, "require", unnoted)
+    monkeypatch.setattr(phase.Phase, "require", require_and_compare)
+    monkeypatch.setattr(phase.Phase, "_settings", compared)
     yield names
 
 

@@ -32,9 +32,7 @@ def shown(capsys, *arguments: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("preset", preset_names())
 @pytest.mark.parametrize("verb", PHASES_OF_VERBS)
-def test_help_shows_what_the_verb_reads_and_the_defaults_that_would_be_used(
-    verb, preset, capsys, tmp_path, monkeypatch
-):
+def test_help_shows_what_the_verb_reads_and_would_use(verb, preset, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     texts = shown(capsys, verb, "--preset", preset)
     assert set(texts) & set(leaves()) == shown_settings(verb)
@@ -67,7 +65,9 @@ def test_every_setting_is_in_one_group_and_has_a_sentence(capsys):
     assert not [name for name in leaves() if len(sentences[name].partition("[")[0].split()) < 2]
 
 
+@pytest.mark.parametrize("columns", ["80", "120"])
 @pytest.mark.parametrize(("verb", "most"), [("evaluate", 45), ("design", 120)])
-def test_help_is_short(verb, most, capsys):
+def test_help_is_short(verb, most, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
     assert run([verb, "--help"]) == 0
     assert len(capsys.readouterr().out.splitlines()) < most

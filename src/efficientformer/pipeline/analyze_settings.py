@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.devices import DeviceOptions, default_clock
+from efficientformer.latency.devices import DeviceOptions, resolve_clock
 
 OUT = Path("runs/analysis")
 
@@ -30,4 +30,4 @@ class AnalysisSettings(DeviceOptions):
 
     @property
     def latency_clock(self) -> Clock:
-        return self.clock or default_clock(self.device, self.runtime, self.threads)
+        return resolve_clock(self.clock, self.device, self.runtime, self.threads)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.devices import DeviceOptions, default_clock
+from efficientformer.latency.devices import DeviceOptions, resolve_clock
 from efficientformer.latency.timing.measure_networks import MIN_ROUNDS
 
 OUT = Path("runs/benchmark")
@@ -30,4 +30,4 @@ class BenchmarkSettings(DeviceOptions):
 
     @property
     def latency_clock(self) -> Clock:
-        return self.clock or default_clock(self.device, self.runtime, self.threads)
+        return resolve_clock(self.clock, self.device, self.runtime, self.threads)

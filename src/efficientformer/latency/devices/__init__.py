@@ -32,8 +32,8 @@ class DeviceOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: str = LOCAL
-    """local, python:PATH, ssh:USER@HOST, adb or command:PROGRAM. See docs/devices.md: where networks are timed. python is
-    another environment here, adb or adb:SERIAL a phone, command any program that prints JSON."""
+    """local, python:PATH, ssh:USER@HOST, adb or command:PROGRAM. Where networks are timed, see docs/devices.md. python
+    is another environment here, adb or adb:SERIAL a phone, command any program that prints JSON."""
     device_program: str | None = None
     """Benchmark program on the phone. By default its usual name in /data/local/tmp."""
     device_cores: str | None = None

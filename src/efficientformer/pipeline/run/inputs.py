@@ -88,11 +88,11 @@ def _found(workspace: Workspace, _: RunNetwork | None) -> Digests:
 
 
 IMAGE_SETTINGS = ("data", "val_fraction", "seed")
-DEVICE_SETTINGS = ("device", "device_program", "device_cores", "litert_python", "runtime", "threads", "clock")
+DEVICE_SETTINGS = ("device", "device_program", "device_cores", "litert_python", "runtime", "threads")
 IMAGES = Input(lambda workspace, _: image_digests(workspace), IMAGE_SETTINGS)
 DEVICE = Input(lambda workspace, _: device_digests(workspace), DEVICE_SETTINGS)
 TABLE_DEVICE = Input(_table_device, (*DEVICE_SETTINGS, "table.allow_foreign"))
-TUNING_DEVICE = Input(_tuning_device, DEVICE_SETTINGS)
+TUNING_DEVICE = Input(_tuning_device, (*DEVICE_SETTINGS, "clock"))
 START = Input(_start)
 METADATA = Input(_metadata, IMAGE_SETTINGS)
 EXPORTED_FILES = Input(_exported_files)

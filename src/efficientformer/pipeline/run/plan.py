@@ -49,7 +49,7 @@ TABLE = Phase(
     derived=_table_facts,
     reads=(TABLE_DEVICE,),
     writes=("table",),
-    uses=(*IMAGE_SETTINGS, "table.max_error"),
+    uses=(*IMAGE_SETTINGS, "clock", "table.max_error"),
 )
 SUPERNET = Phase(
     "supernet",
@@ -68,7 +68,7 @@ SLIM = Phase(
     derived=_trial_settings,
     reads=(file("table"), file("supernet_weights"), IMAGES, CORRECTIONS),
     writes=("trace",),
-    uses=("space", "resolution", "supernet.held_out", "verify.rounds", *TABLE_CHECK, *TRAINING_MACHINE),
+    uses=("space", "resolution", "clock", "supernet.held_out", "verify.rounds", *TABLE_CHECK, *TRAINING_MACHINE),
 )
 BASELINES = Phase(
     "baselines",
@@ -132,6 +132,6 @@ VERIFY = Phase(
     derived=_clock,
     reads=(EXPORTED_FILES, DEVICE, FOUND),
     writes=("verification",),
-    uses=("space", *IMAGE_SETTINGS),
+    uses=("space", "clock", *IMAGE_SETTINGS),
 )
 PHASES = (TABLE, SUPERNET, SLIM, BASELINES, RANK, TRAIN, EVALUATE, EXPORT, VERIFY)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.devices import DeviceOptions, default_clock
+from efficientformer.latency.devices import DeviceOptions, resolve_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
 from efficientformer.search.actions import ActionSet
@@ -257,7 +257,7 @@ class Settings(DeviceOptions, _Settings):
 
     @property
     def latency_clock(self) -> Clock:
-        return self.clock or default_clock(self.device, [self.runtime], self.threads)
+        return resolve_clock(self.clock, self.device, [self.runtime], self.threads)
 
 
 def leaves(name: str = "") -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from efficientformer.arch.space import SPACES, SearchSpace
 from efficientformer.errors import UsageError
-from efficientformer.latency.devices import DeviceOptions, open_device
+from efficientformer.latency.devices import open_device
 from efficientformer.pipeline.run.budget import Budget, parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.settings import Settings
@@ -69,9 +69,7 @@ class Workspace:
 
     @cached_property
     def runtime(self) -> "Runtime":
-        settings = self.settings
-        options = DeviceOptions(**{name: getattr(settings, name) for name in DeviceOptions.model_fields})
-        return open_device(options, settings.runtime, settings.threads)
+        return open_device(self.settings, self.settings.runtime, self.settings.threads)
 
     @cached_property
     def training_device(self) -> "torch.device":
