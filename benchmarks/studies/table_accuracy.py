@@ -39,7 +39,7 @@ from efficientformer.latency.tables.interpolation import knot_errors
 from efficientformer.latency.tables.staircases import find_steps
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.latency.tables.unseen import MOST_VISITS, UnseenNetwork, draw_unseen, measure_unseen
-from efficientformer.pipeline.tables import unseen_record
+from efficientformer.pipeline.tables.check import unseen_record
 from efficientformer.provenance import differences, machine, provenance
 from efficientformer.records import read_record, write_record
 from naming import keep

@@ -20,8 +20,12 @@ from efficientformer.cli.rank import rank
 from efficientformer.cli.report import report
 from efficientformer.cli.slim import slim
 from efficientformer.cli.supernet import supernet
-from efficientformer.cli.table import COMMANDS as TABLE_COMMANDS
-from efficientformer.cli.table import table
+from efficientformer.cli.table.check import check
+from efficientformer.cli.table.diff import diff
+from efficientformer.cli.table.measure import table
+from efficientformer.cli.table.merge import merge
+from efficientformer.cli.table.predict import predict as predict_latency
+from efficientformer.cli.table.show import show
 from efficientformer.cli.train import train
 from efficientformer.cli.verify import verify
 from efficientformer.errors import EfficientFormerError, UsageError
@@ -31,7 +35,7 @@ app = App(
     name="efficientformer",
     help="Vision transformers that are measured to meet a latency budget on your own device.",
     version=__version__,
-    suppress_keyboard_interrupt=False,  # `run` tells how to go on
+    suppress_keyboard_interrupt=False,  # `run` prints how to resume
 )
 VERBS = (
     design,
@@ -49,6 +53,7 @@ VERBS = (
     report,
     predict,
 )
+TABLE_COMMANDS = (show, check, merge, diff, predict_latency)
 for order, verb in enumerate(VERBS):
     app.command(verb, sort_key=order)
 for order, command in enumerate(TABLE_COMMANDS):

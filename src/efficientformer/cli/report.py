@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from efficientformer.cli.options import JsonOption, print_json
-from efficientformer.errors import UsageError
-from efficientformer.run_dir import RunDir
 
 
 def report(run_dir: Path, *, json: JsonOption = False) -> None:
@@ -19,15 +17,11 @@ def report(run_dir: Path, *, json: JsonOption = False) -> None:
     run_dir: Path
         The run directory.
     json: bool
-        Print where the report is as JSON.
+        Print the path of the report as one JSON document.
     """
-    from efficientformer.report.run.page import render_report
+    from efficientformer.pipeline import verbs
 
-    if not RunDir(run_dir).settings.exists():
-        raise UsageError(
-            f"{run_dir} is not a run directory: it has no settings.json. 'efficientformer design' makes one."
-        )
-    path = render_report(run_dir)
+    path = verbs.report(run_dir)
     if json:
         print_json({"report": str(path)})
     else:

@@ -17,6 +17,7 @@ from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.records import read_record
+from efficientformer.run_dir import RunDir
 
 Record = Any
 """What a phase recorded, as JSON values."""
@@ -181,6 +182,17 @@ def verify(
             record,
         )
     return record
+
+
+def report(run_dir: Path | str) -> Path:
+    """Render report.html again from the records of a run, and return its path; nothing is measured or trained."""
+    from efficientformer.report.run.page import render_report
+
+    if not RunDir(Path(run_dir)).settings.exists():
+        raise UsageError(
+            f"{run_dir} is not a run directory: it has no settings.json. 'efficientformer design' makes one."
+        )
+    return render_report(Path(run_dir))
 
 
 def _run(request: RunRequest, work: Callable[[Workspace], Any], read: Callable[[Workspace, Any], Record]) -> Record:

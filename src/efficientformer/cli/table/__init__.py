@@ -1,0 +1,1 @@
+"""Verb `table`, and its commands for finished tables: show, check, merge, diff, predict."""

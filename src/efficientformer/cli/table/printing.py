@@ -1,0 +1,44 @@
+"""Lines and rows that several commands of `table` print."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with these columns; nothing if there are no rows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        shown.add_row(*row)
+    if shown.row_count:
+        console = Console(highlight=False, markup=False)
+        console.print(shown, soft_wrap=not console.is_terminal)
+
+
+def error_line(record: dict[str, Any]) -> str:
+    """The errors of a table's predictions, from a record of `describe_table` or `check_table`."""
+    error = record["error"]
+    return (
+        f"{error['num_networks']} unseen networks: mean error {error['mean_percent']:.1f} %, largest "
+        f"{error['max_percent']:.1f} %, Kendall tau {error['kendall_tau']:.2f}; 95 % interval of a prediction "
+        f"+-{record['interval_percent']:.1f} %"
+    )
+
+
+def print_interpolation(interpolation: dict[str, Any]) -> None:
+    """Errors of widths that are interpolated from their neighbors, by kind of block."""
+    rows = []
+    for kind, errors in interpolation.items():
+        percent = "below noise" if errors["percent"] is None else f"{errors['percent']:.1f} %"
+        rows.append((kind, f"{errors['num_knots']}", percent, f"{errors['mean_ms']:.4f}", f"{errors['noise_ms']:.4f}"))
+    print_rows(("interpolated from neighbors", "widths", "error", "mean ms", "noise ms"), rows)

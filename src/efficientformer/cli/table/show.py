@@ -1,0 +1,58 @@
+"""`table show`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from efficientformer.cli.options import JsonOption, print_json
+from efficientformer.cli.table.printing import error_line, print_interpolation, print_lines, print_rows
+
+
+def show(table: Path, *, json: JsonOption = False) -> None:
+    """Show what a table holds: device, runtime, errors, blocks by stage.
+
+    For example:
+
+        efficientformer table show runs/laptop
+        efficientformer table show table.json --json
+
+    Parameters
+    ----------
+    table: Path
+        A table.json, or a run directory with one.
+    json: bool
+        Print the summary as one JSON document.
+    """
+    from efficientformer.pipeline.tables.describe import describe_table
+
+    record = describe_table(table)
+    if json:
+        print_json(record)
+        return
+    runtime = record["runtime"]
+    print_lines(
+        [
+            f"{record['machine'].get('cpu')}, {record['machine'].get('cores')} cores, {record['machine'].get('os')}",
+            f"{runtime.get('name')} {runtime.get('version')} on {runtime.get('compute_unit')}, "
+            f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}, {record['clock']} clock",
+            f"space {record['space']} at {record['resolution']} px, {record['num_classes']} classes: "
+            f"{record['num_entries']} entries, networks from {record['smallest_ms']:.3f} to "
+            f"{record['largest_ms']:.3f} ms",
+            f"made {record['time']} at load {record['load']}"
+            + (f", then {', '.join(record['history'])}" if record["history"] else ""),
+            error_line(record),
+        ]
+    )
+    _print_stages(record["stages"])
+    print_interpolation(record["interpolation"])
+
+
+def _print_stages(stages: Sequence[dict[str, Any]]) -> None:
+    rows = []
+    for stage in stages:
+        for block in stage["blocks"]:
+            for width, latency_ms in zip(block["widths"], block["latencies_ms"], strict=True):
+                slow = "" if width in block["fast_widths"] else "no faster than a wider one"
+                grid = "{}x{}".format(*stage["grid"])
+                rows.append((f"stage {stage['stage']}, {grid}", block["kind"], f"{width}", f"{latency_ms:.4f}", slow))
+    print_rows(("blocks", "kind", "width", "ms", ""), rows)

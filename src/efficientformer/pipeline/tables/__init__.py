@@ -1,0 +1,1 @@
+"""What can be done with finished latency tables: describe, check, merge, compare, predict."""

@@ -1,0 +1,42 @@
+"""Find and load a finished latency table, and open the device that it is about."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from efficientformer.errors import UsageError
+from efficientformer.latency.devices import DeviceOptions, open_device
+from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from efficientformer.latency.runtime import Runtime
+
+MIN_ROUNDS = 2
+
+
+def table_path(path: Path | str) -> Path:
+    """The file of a table, given that file or a run directory. Raises UsageError if it does not exist."""
+    path = Path(path)
+    file = RunDir(path).table if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(
+            f"{file} does not exist. Give a table.json or a run directory with one; 'efficientformer table --run-dir "
+            f"{path if path.suffix != '.json' else path.parent}' makes it."
+        )
+    return file
+
+
+def load_table(path: Path | str) -> LatencyTable:
+    """The table of a file or a run directory. Raises UsageError if there is none, RecordError if it is unreadable."""
+    return LatencyTable.load(table_path(path))
+
+
+def open_table_device(table: LatencyTable, device: DeviceOptions) -> "Runtime":
+    """The table's own runtime and number of threads, on the given device."""
+    return open_device(device, str(table.runtime["name"]), table.threads)
+
+
+def check_table_rounds(rounds: int) -> None:
+    """Raises UsageError for fewer rounds than parts and networks can be timed in."""
+    if rounds < MIN_ROUNDS:
+        raise UsageError(f"--rounds is at least {MIN_ROUNDS}.")
