@@ -12,7 +12,7 @@ from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming import confirm
-from efficientformer.pipeline.slimming.aim import Aim
+from efficientformer.pipeline.slimming.aim import Aim, Proposal
 from efficientformer.pipeline.slimming.confirm import Confirmation
 from efficientformer.pipeline.slimming.limits import Limits
 from efficientformer.pipeline.slimming.measure import LARGEST
@@ -53,18 +53,17 @@ def workspace(tmp_path) -> Workspace:
 @pytest.fixture
 def aims(workspace) -> list[Aim]:
     subnet = Subnet.largest(QUICK)
-    found = []
+    aims = []
     for text, predicted_ms in (("40%", 3.9), ("25%", 2.4)):
         aim = Aim(
             Promise(parse_budget(text), HEADROOM),
             10 * float(text[:-1]) / 100,
             predicted_ms,
             {},
-            polished=[State(subnet, predicted_ms, 50.0)],
+            Proposal(0, [State(subnet, predicted_ms, 50.0)]),
         )
-        aim.is_found = True
-        found.append(aim)
-    return found
+        aims.append(aim)
+    return aims
 
 
 def confirmation(workspace, monkeypatch, machine) -> Confirmation:
@@ -77,8 +76,8 @@ def test_what_is_fast_is_confirmed_and_what_is_slow_corrected_by_as_much_as_it_t
     machine = Machine({"40pct": 38.0, "25pct": 30.0}, noise=0.001)
     confirmation(workspace, monkeypatch, machine).confirm(aims)
     fast, slow = aims
-    assert fast.is_confirmed and fast.is_found and not fast.corrections
-    assert not slow.is_confirmed and not slow.is_found and slow.num_replaced == 1
+    assert fast.is_confirmed and fast.proposal and not fast.corrections
+    assert not slow.is_confirmed and not slow.proposal and slow.num_rejected == 1
     (made,) = slow.corrections
     assert made["limit_ms"] == pytest.approx(2.5) and made["measured_ms"] == pytest.approx(3.0, rel=0.01)
     assert slow.target_ms == pytest.approx(2.4 * 2.5 * (1 - HEADROOM) / made["measured_ms"])
@@ -91,7 +90,7 @@ def test_what_few_rounds_leave_open_takes_as_many_again(workspace, aims, monkeyp
     for _ in range(2):
         confirming.confirm(waiting)
         waiting = [aim for aim in aims if not aim.is_confirmed]
-        assert waiting == aims[:1] and aims[0].is_found and not aims[0].corrections
+        assert waiting == aims[:1] and aims[0].proposal and not aims[0].corrections
     machine.noise = 0.0001
     confirming.confirm(waiting)
     assert aims[0].is_confirmed
@@ -104,10 +103,10 @@ def test_what_stays_open_in_as_many_rounds_as_a_promise_takes_is_too_slow(worksp
     for _ in range(3):
         confirming.confirm(aims[:1])
     assert [rounds for rounds, _ in machine.asked] == [40, 40, 80]
-    assert aims[0].num_replaced == 1 and aims[0].target_ms < 3.9
+    assert aims[0].num_rejected == 1 and aims[0].target_ms < 3.9
 
 
 def test_what_is_rather_too_slow_than_not_is_replaced_at_once(workspace, aims, monkeypatch):
     machine = Machine({"40pct": 39.65, "25pct": 20.0}, noise=0.012)
     confirmation(workspace, monkeypatch, machine).confirm(aims)
-    assert aims[0].num_replaced == 1 and aims[1].is_confirmed
+    assert aims[0].num_rejected == 1 and aims[1].is_confirmed

@@ -1,12 +1,13 @@
 """Phase `slim`: descend from the largest network until every budget is met (paper, section 4.2).
 
 One descent serves all budgets: each takes the first network on the way whose latency fits. Before anything is trained
-that network is measured; where the table was too hopeful, the descent goes on from the corrected scale.
+that network is measured. If the table predicted too little, the descent continues to a corrected target.
 """
 
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from efficientformer import __version__
@@ -21,7 +22,7 @@ from efficientformer.pipeline.run.plan import SLIM, SUPERNET
 from efficientformer.pipeline.run.run_network import read_found
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.aim import Aim
+from efficientformer.pipeline.slimming.aim import Aim, Proposal
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.confirm import Confirmation
 from efficientformer.pipeline.slimming.descent import Descent
@@ -59,7 +60,7 @@ def run(workspace: Workspace) -> None:
 
 
 def descent_fingerprint(workspace: Workspace) -> str:
-    """A descent goes on from its journal as long as these settings and inputs stay; budgets and limits may change."""
+    """A descent resumes from its journal if these settings and inputs are the same; budgets and limits may change."""
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
     steps = ("slim.actions", "slim.stride", "slim.lazy")
     scoring = ("slim.images", "slim.bn_images", "slim.metric")
@@ -77,13 +78,13 @@ def _find(workspace: Workspace, table: LatencyTable, scorer: CachedScorer, desce
         aims.append(Aim(promise, budget_ms, target_ms, dict(limits.most)))
     confirmation = Confirmation(workspace, limits)
     while waiting := [aim for aim in aims if not aim.is_confirmed]:
-        late = [aim.budget.text for aim in waiting if aim.num_replaced == MAX_CORRECTIONS]
+        late = [aim.budget.text for aim in waiting if aim.num_rejected == MAX_CORRECTIONS]
         if late:
             raise BudgetError(
                 f"No network was measured within {', '.join(late)}, after {MAX_CORRECTIONS} corrections of the table. "
                 "Measure on a quieter machine or ask for a larger budget."
             )
-        if missing := [aim for aim in waiting if not aim.is_found]:
+        if missing := [aim for aim in waiting if aim.proposal is None]:
             _search(workspace, table, scorer, descent, limits, missing)
         confirmation.confirm(waiting)
     write_record(workspace.run_dir.trace, _trace_record(scorer.metric, descent, aims))
@@ -97,22 +98,24 @@ def _search(
     limits: Limits,
     aims: Sequence[Aim],
 ) -> None:
-    """A network for each aim: where the descent meets it, polished, or the best of the trials."""
+    """Propose a network for each aim: where the descent meets it, polished, or the best of the trials."""
     with workspace.console.progress("slimming") as progress:
-        # From the slowest on, so that the strides of the descent end at each.
+        # From the slowest on, so that a stride of the descent ends at each target.
         for aim in sorted(aims, key=lambda aim: -aim.target_ms):
-            aim.step, state = descent.first_within(
+            step, state = descent.first_within(
                 aim.target_ms,
                 lambda net, aim=aim: aim.allows(limits.predicted(net)),
                 progress=progress,
             )
-            aim.polished, aim.is_found = [state], True
+            aim.proposal = Proposal(step, [state])
     with workspace.console.progress("polishing") as progress:
         for aim in aims:
-            aim.polished += _polish(workspace, table, scorer, aim, limits, progress)
+            met = aim.proposed.polished[-1]
+            improvements = _polish(workspace, table, scorer, aim, met, limits, progress)
+            aim.proposal = replace(aim.proposed, polished=[met, *improvements])
     if workspace.settings.slim.trials:
         for aim in aims:
-            aim.tried = _tried(workspace, table, scorer, aim, limits)
+            aim.proposal = replace(aim.proposed, trials=_trials(workspace, table, scorer, aim, limits))
 
 
 def _polish(
@@ -120,18 +123,19 @@ def _polish(
     table: LatencyTable,
     scorer: CachedScorer,
     aim: Aim,
+    start: State,
     limits: Limits,
     progress: ProgressUpdate,
 ) -> Iterator[State]:
-    num_evaluations, before = workspace.settings.slim.polish, aim.num_judged
+    num_evaluations, before = workspace.settings.slim.polish, aim.num_scored
 
     def accuracy(subnet: Subnet) -> float:
-        aim.num_judged += 1
-        progress(aim.num_judged - before, num_evaluations, aim.budget.text)
+        aim.num_scored += 1
+        progress(aim.num_scored - before, num_evaluations, aim.budget.text)
         return scorer(subnet)
 
     return polish(
-        aim.polished[-1],
+        start,
         workspace.space,
         latency=_allowed_latency(table, aim, limits),
         accuracy=accuracy,
@@ -141,17 +145,17 @@ def _polish(
     )
 
 
-def _tried(
+def _trials(
     workspace: Workspace, table: LatencyTable, scorer: CachedScorer, aim: Aim, limits: Limits
 ) -> list[tuple[State, float]]:
-    """The network found and its contenders, each with its top-1 after a short training; the one found comes first."""
+    """The proposed network, then its contenders, each with its top-1 after a short training."""
 
     def accuracy(subnet: Subnet) -> float:
-        aim.num_judged += 1
+        aim.num_scored += 1
         return scorer(subnet)
 
     states = contenders(
-        aim.polished[-1],
+        aim.proposed.polished[-1],
         workspace.space,
         latency=_allowed_latency(table, aim, limits),
         accuracy=accuracy,
@@ -159,26 +163,27 @@ def _tried(
         count=workspace.settings.slim.trials,
         rng=random.Random(f"{workspace.settings.seed}/{aim.budget.slug}/trials"),
     )
-    tried = []
+    trials = []
     for number, state in enumerate(states, start=1):
         title = f"{aim.budget.text}, trial {number} of {len(states)}"
-        tried.append((state, trial_score(workspace, state.subnet, title=title)["top1"]))
-    best, top1 = max(tried, key=lambda trial: trial[1])
+        trials.append((state, trial_score(workspace, state.subnet, title=title)["top1"]))
+    best, top1 = max(trials, key=lambda trial: trial[1])
     workspace.console.say(
-        f"{aim.budget.text}: after {len(tried)} short trainings the best network, {best.subnet.architecture}, has "
-        f"{top1:.1f} %; the one that slimming found has {tried[0][1]:.1f} %"
+        f"{aim.budget.text}: after {len(trials)} short trainings the best network, {best.subnet.architecture}, has "
+        f"{top1:.1f} %; the one that slimming found has {trials[0][1]:.1f} %"
     )
-    return tried
+    return trials
 
 
 def _allowed_latency(table: LatencyTable, aim: Aim, limits: Limits) -> LatencyOracle:
-    """What the table says, and infinity for what is beyond another limit."""
+    """Latency by the table, and infinity for an architecture over another limit."""
     return lambda net: table.predict(net) if aim.allows(limits.predicted(net)) else math.inf
 
 
 def _trace_record(metric: Metric, descent: Descent, aims: list[Aim]) -> dict[str, Any]:
     budgets = []
     for aim in aims:
+        proposal, state = aim.proposed, aim.proposed.state
         budgets.append(
             {
                 "budget": aim.budget.text,
@@ -186,22 +191,22 @@ def _trace_record(metric: Metric, descent: Descent, aims: list[Aim]) -> dict[str
                 "slug": aim.budget.slug,
                 "budget_ms": aim.budget_ms,
                 "target_ms": aim.target_ms,
-                "step": aim.step,
-                "predicted_ms": aim.state.latency_ms,
-                "predicted_interval_ms": list(descent.predicted_interval_ms(aim.state.latency_ms)),
-                "accuracy": aim.state.accuracy,
-                **aim.state.subnet.to_json(),
-                "polish": [state.to_record() for state in aim.polished[1:]],
-                "trials": [{**state.to_record(), "trial_top1": top1} for state, top1 in aim.tried],
+                "step": proposal.step,
+                "predicted_ms": state.latency_ms,
+                "predicted_interval_ms": list(descent.predicted_interval_ms(state.latency_ms)),
+                "accuracy": state.accuracy,
+                **state.subnet.to_json(),
+                "polish": [improved.to_record() for improved in proposal.polished[1:]],
+                "trials": [{**trial.to_record(), "trial_top1": top1} for trial, top1 in proposal.trials],
             }
         )
-    last_step = max(aim.step for aim in aims)
+    last_step = max(aim.proposed.step for aim in aims)
     return {
         "metric": metric,
         "start": descent.start_record,
         "steps": descent.records[:last_step],
         "budgets": budgets,
-        "corrections": [made for aim in aims for made in aim.corrections],
-        "num_evaluations": descent.num_evaluations + sum(aim.num_judged for aim in aims),
+        "corrections": [correction for aim in aims for correction in aim.corrections],
+        "num_evaluations": descent.num_evaluations + sum(aim.num_scored for aim in aims),
         "provenance": provenance(),
     }

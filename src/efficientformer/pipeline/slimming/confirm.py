@@ -73,10 +73,10 @@ class Confirmation:
             if verdict != "kept" and not is_undecided:
                 self._correct(aim, most_ms, limit_ms)
             elif not keeps_limits:
-                aim.replace()
+                aim.reject()
 
     def _keep(self, aim: Aim) -> _Kept:
-        architecture, slug = aim.state.subnet.architecture, aim.budget.slug
+        architecture, slug = aim.proposed.state.subnet.architecture, aim.budget.slug
         if slug not in self._kept or self._kept[slug].architecture != architecture:
             self._kept[slug] = _Kept(architecture, prepare_untrained(self._workspace, architecture))
         return self._kept[slug]
@@ -91,7 +91,7 @@ class Confirmation:
 
     def _keeps_limits(self, aim: Aim) -> bool:
         """Whether the network keeps what is limited; aim lower where it does not."""
-        architecture = aim.state.subnet.architecture
+        architecture = aim.proposed.state.subnet.architecture
         predicted, keeps = self._limits.predicted(architecture), True
         for name, value in self._limits.measured(architecture).items():
             most = self._limits.most[name] * ((1 - LIMITS_HEADROOM) if name in MEASURED else 1)
