@@ -24,7 +24,7 @@ from compact import expanded
 from efficientformer.arch.space import QUICK
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
-from efficientformer.pipeline.slimming.held_out import judging_splits
+from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
 from efficientformer.records import read_record
 from efficientformer.run_dir import RunDir
@@ -91,7 +91,7 @@ def scores_of(
     """By budget: whether each network is right and its log-likelihood, (2, networks, images), on all held-out ones."""
     workspace = open_run(RunDir(root))
     supernet = load_supernet(workspace)
-    train, held_out = judging_splits(workspace)
+    train, held_out = scoring_splits(workspace)
     transform, spread = eval_transform(workspace.preprocessing), np.linspace(0, len(train) - 1, NUM_BN_IMAGES)
     bn_batches = [
         images

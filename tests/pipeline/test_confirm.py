@@ -68,7 +68,7 @@ def aims(workspace) -> list[Aim]:
 
 def confirmation(workspace, monkeypatch, machine) -> Confirmation:
     monkeypatch.setattr(confirm, "prepare_untrained", lambda *_: object())
-    monkeypatch.setattr(confirm, "measure_quickly_beside_largest", machine.measure)
+    monkeypatch.setattr(confirm, "measure_briefly_with_largest", machine.measure)
     return Confirmation(workspace, Limits(workspace))
 
 

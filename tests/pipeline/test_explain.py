@@ -47,7 +47,7 @@ def test_the_winner_comes_first_and_refused_actions_last():
             [candidate("won", 1.0, 0.5), candidate("refused", 0.0, None), candidate("dear", 1.0, None, last_score=2.0)],
             "Every other action cost more per millisecond when it was last weighed.",
         ),
-        ([candidate("won", 2.0, 2.0), candidate("other", 1.0, 1.0)], "Other costs as much per millisecond, but saves"),
+        ([candidate("won", 2.0, 2.0), candidate("other", 1.0, 1.0)], "Other costs the same per millisecond, but saves"),
     ],
 )
 def test_gains_ties_and_lonely_winners_are_told(candidates, words):

@@ -4,7 +4,7 @@ from tests.latency.synthetic import measurement_of
 
 from efficientformer.latency.timing.measurement import Measurement, paired_ratio
 from efficientformer.pipeline.run.budget import parse_budget
-from efficientformer.pipeline.slimming.measure import LARGEST, latency_beside_largest
+from efficientformer.pipeline.slimming.measure import LARGEST, latency_with_largest
 from efficientformer.pipeline.slimming.promise import Promise
 
 
@@ -20,7 +20,7 @@ def measured() -> dict[str, Measurement]:
 
 
 def test_a_share_is_of_the_largest_network_whatever_the_machine_does(measured):
-    found_ms, (low, high) = latency_beside_largest(measured, "40pct", Promise(parse_budget("40%"), 0.02, "p50"))
+    found_ms, (low, high) = latency_with_largest(measured, "40pct", Promise(parse_budget("40%"), 0.02, "p50"))
     largest_ms = measured[LARGEST].p50_ms
     assert low <= found_ms <= high and (high - low) / found_ms < 0.003
     assert found_ms / largest_ms == pytest.approx(0.4, rel=0.002)
@@ -28,7 +28,7 @@ def test_a_share_is_of_the_largest_network_whatever_the_machine_does(measured):
 
 @pytest.mark.parametrize(("budget", "percentile"), [("5ms", "p50"), ("40%", "p90"), ("5ms", "p90")])
 def test_other_promises_are_about_milliseconds(measured, budget, percentile):
-    found = latency_beside_largest(measured, "40pct", Promise(parse_budget(budget), 0.02, percentile))
+    found = latency_with_largest(measured, "40pct", Promise(parse_budget(budget), 0.02, percentile))
     assert found == measured["40pct"].at(percentile)
     _, (low, high) = found
     assert high - low > 0.01 * low

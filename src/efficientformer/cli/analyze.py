@@ -11,12 +11,11 @@ SettingsOption = Annotated[AnalysisSettings, Parameter(name="*", negative_iterab
 
 
 def analyze(*, settings: SettingsOption = AnalysisSettings(), out: OutOption = OUT, json: JsonOption = False) -> None:
-    """Test the paper's four observations about latency on a device, and show where the milliseconds go.
+    """Test the paper's four observations about latency on a device, and profile known networks.
 
-    Patch embedding and a convolution stem, attention and pooling and the reshapes between them, batch norm and other
-    norms, activations: each is a controlled experiment, on parts and in whole networks, with the interval of every
-    ratio and a verdict that follows from it. Writes analysis.json and analysis.html. Interrupted, the same command goes
-    on.
+    The observations are about patch embeddings, attention and its reshapes, norms and activations. Each is a controlled
+    experiment on single parts and in whole networks: every ratio has an interval, which gives the verdict. Writes
+    analysis.json and analysis.html. After an interruption the same command resumes.
 
     For example:
 
@@ -26,9 +25,9 @@ def analyze(*, settings: SettingsOption = AnalysisSettings(), out: OutOption = O
     Parameters
     ----------
     out: Path
-        Folder of the record and the page.
+        Folder of analysis.json and analysis.html.
     json: bool
-        End with the whole record as one JSON document on standard output.
+        Print the record as one JSON document.
     """
     from efficientformer.pipeline.analyze import analyze as run_analysis
     from efficientformer.pipeline.analyze import summary_lines

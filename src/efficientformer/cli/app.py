@@ -1,4 +1,4 @@
-"""`efficientformer <verb>`: one file per verb, each importing what is heavy only when it runs."""
+"""`efficientformer <verb>`: one file per verb. Each imports heavy packages only when it runs."""
 
 import os
 import sys
@@ -33,7 +33,7 @@ from efficientformer.pipeline.run.resolve_settings import unusable
 
 app = App(
     name="efficientformer",
-    help="Vision transformers that are measured to meet a latency budget on your own device.",
+    help="Search, train and export vision transformers that meet a latency budget on your own device.",
     version=__version__,
     suppress_keyboard_interrupt=False,  # `run` prints how to resume
 )
@@ -61,9 +61,9 @@ for order, command in enumerate(TABLE_COMMANDS):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command line. Exit codes: 0 done, 1 a stated failure, 2 a wrong request, 130 interrupted."""
-    # Threads that spin while they wait for one another stall when other programs need the cores: training steps were
-    # measured to take 5 to 20 times longer. The library that starts the threads reads this once, when it is loaded.
+    """Run one command line. Exit codes: 0 success, 1 failure, 2 wrong request, 130 interrupted."""
+    # Threads that spin while they wait for one another stall if other programs use the cores: training steps took 5 to
+    # 20 times longer. The threading library reads this variable once, when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> int:
     except EfficientFormerError as error:
         return _failed(errors, error)
     except KeyboardInterrupt:
-        errors.print("\nInterrupted. Run the same command again to go on from here.", markup=False)
+        errors.print("\nInterrupted. Run the same command again to resume.", markup=False)
         return 130
     except BrokenPipeError:
         return 1

@@ -5,11 +5,11 @@ from efficientformer.pipeline.run.settings import Settings
 
 
 def baselines(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
-    """Hold slimming against simpler ways to networks of the same latency, all judged by the supernet.
+    """Compare slimming with simpler search methods at equal latency, all scored with the supernet's weights.
 
-    Random networks, EfficientFormer-L1 scaled, slimming by multiply-accumulates, evolution with ten times the
-    evaluations, and the exact optimum of an additive surrogate, which tells how far a greedy descent can be from the
-    best. Needs `slim` before it. Every network is judged once, so an interrupted command goes on.
+    The methods are random networks, EfficientFormer-L1 scaled, slimming by multiply-accumulates, evolution with ten
+    times the evaluations, and the exact optimum of an additive surrogate, which bounds the loss of a greedy descent.
+    Run `slim` first. Scores are kept, so after an interruption the same command resumes.
 
     For example:
 

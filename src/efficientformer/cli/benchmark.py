@@ -9,17 +9,17 @@ from efficientformer.cli.options import JsonOption, OutOption, print_json
 from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
 
 SettingsOption = Annotated[BenchmarkSettings, Parameter(name="*", negative_iterable=())]
-UNBROKEN = 1000
+LARGE_WIDTH = 1000
 
 
 def benchmark(
     *models: str, settings: SettingsOption = BenchmarkSettings(), out: OutOption = OUT, json: JsonOption = False
 ) -> None:
-    """Measure any networks on any runtimes in the same rounds: latency, ratios, published accuracy.
+    """Measure any networks on any runtimes, interleaved: latency, ratios, published accuracy.
 
-    A network is a name of ours (efficientformer_l1), a name of timm (resnet50, timm:efficientformer_l1), an .onnx
-    file, or a run directory. All are measured in the same randomly interleaved rounds, in the form in which they would
-    be deployed, and each output is compared with PyTorch's. Interrupted, the same command goes on.
+    A network is a name of this package (efficientformer_l1), a name of timm (resnet50, timm:efficientformer_l1), an
+    .onnx file, or a run directory. All are measured in deploy form in the same randomly interleaved rounds, and every
+    output is compared with PyTorch's. After an interruption the same command resumes.
 
     For example:
 
@@ -58,8 +58,8 @@ def _print_table(record: dict[str, Any], out: Path) -> None:
     table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for model in record["models"]:
         table.add_row(*_cells(model))
-    # As wide as it needs: a terminal breaks long lines more legibly than a table breaks its cells.
-    Console(highlight=False, markup=False, width=UNBROKEN).print(table)
+    # Wide enough for every row: a long line that the terminal wraps is easier to read than wrapped cells.
+    Console(highlight=False, markup=False, width=LARGE_WIDTH).print(table)
     for model in record["models"]:
         for problem in dict.fromkeys(result["problem"] for result in model["results"] if result["problem"]):
             console.print(f"{model['title']}: {problem}", soft_wrap=True)

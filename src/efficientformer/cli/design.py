@@ -1,4 +1,4 @@
-"""Verb `design`: the main job."""
+"""Verb `design`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from efficientformer.run_dir import RunDir
 
 
 def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
-    """From images and latency budgets to exported networks that were measured to keep them.
+    """Design, train and export a network for every latency budget, and measure that the file is within it.
 
-    Measures a latency table here, trains a supernet, slims it until every budget is met, trains, scores and exports
-    the networks, measures the exported files and writes report.html. Run the same command again after an interruption
-    and it goes on.
+    Measures a latency table on this device, trains a supernet, slims it until every budget is met, trains, scores and
+    exports the networks, measures the exported files and writes report.html. After an interruption the same command
+    resumes.
 
     For example:
 

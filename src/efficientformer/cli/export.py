@@ -5,7 +5,7 @@ from efficientformer.pipeline.run.settings import Settings
 
 
 def export(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
-    """Write the trained networks as ONNX in deploy form, checked against PyTorch.
+    """Write the trained networks as ONNX in deploy form, and compare their outputs with PyTorch.
 
     Class names and preprocessing are stored in the file.
 

@@ -1,7 +1,7 @@
-"""`--help`: the settings that a verb reads, in named groups, with the defaults that would be used.
+"""`--help`: the settings that a verb reads, in named groups, with the values that it would use.
 
-A verb of a run takes every setting, since the run remembers it for later phases. Shown are those that its own phases
-read, with the values that the arguments in front of `--help`, the run directory and the preset give them.
+A verb of a run accepts every setting, since the run remembers it for later phases. Its help shows those that its own
+phases read. Their values come from the arguments before `--help`, the run directory and the preset.
 """
 
 import ast
@@ -49,7 +49,7 @@ def shown_settings(verb: str) -> set[str]:
 
 
 def print_help(app: App, arguments: Sequence[str]) -> None:
-    """The help of the verb that the arguments name, or of the program."""
+    """Print the help of the verb in the arguments, or of the program."""
     tokens = [token for token in arguments if token not in app.help_flags]
     chain, apps, _ = app.parse_commands(tokens)
     verb = " ".join(chain)
@@ -59,7 +59,7 @@ def print_help(app: App, arguments: Sequence[str]) -> None:
 
 
 def _settings_used(app: App, tokens: Sequence[str]) -> Settings:
-    """What a run of these arguments would use; the defaults of a new run where they are wrong or incomplete."""
+    """The settings that a run would use with these arguments; those of a new run if they are wrong or incomplete."""
     try:
         _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         options = bound.arguments.get("options", RunOptions())
@@ -71,7 +71,7 @@ def _settings_used(app: App, tokens: Sequence[str]) -> Settings:
 
 
 class _Help:
-    """Renders help as plain rows; of a run's verb, the settings it reads with the values of `settings`."""
+    """Renders help as plain rows. For a verb of a run, these are the settings that it reads, with their values."""
 
     def __init__(self, verb: str, settings: Settings | None, command: Callable[..., Any] | None) -> None:
         self._settings = settings
@@ -129,7 +129,7 @@ class _Help:
             return f"[{in_words(value)}]" if value is not None else ""
         try:
             default = in_words(ast.literal_eval(str(entry.default)))
-        except (ValueError, SyntaxError):  # a word, not a literal
+        except (ValueError, SyntaxError):  # text that is no Python literal
             default = str(entry.default)
         return f"[{default}]" if default not in ("None", "off", "") else ""
 
@@ -139,7 +139,7 @@ class _Help:
 
 
 def in_words(value: Any) -> str:
-    """A setting's value as the command line takes it."""
+    """The value of a setting as it is written on the command line."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple | list):
@@ -148,7 +148,7 @@ def in_words(value: Any) -> str:
 
 
 def _plain(renderable: Any) -> str:
-    """The text of what cyclopts would render."""
+    """The plain text of a cyclopts renderable."""
     if renderable is None:
         return ""
     console = Console(width=10_000, highlight=False, markup=False, color_system=None)
@@ -158,7 +158,7 @@ def _plain(renderable: Any) -> str:
 
 
 def _setting(entry: HelpEntry) -> str:
-    """The dotted name of the setting that an entry would be."""
+    """The dotted name of an entry's option, as a setting would have it."""
     name = entry.positive_names[0] if entry.positive_names else ""
     return name.removeprefix("--").replace("-", "_")
 
@@ -169,7 +169,7 @@ def _group(entry: HelpEntry) -> str | None:
 
 
 def _label(entry: HelpEntry, *, has_value: bool) -> str:
-    """`--data STR`, `--export.[no-]autotune`, `MODEL`; a default stands for the type of the value."""
+    """`--data STR`, `--export.[no-]autotune`, `MODEL`; an option with a default is shown without a type."""
     if entry.positional_label:
         return entry.positional_label
     if entry.negative_names:

@@ -1,4 +1,4 @@
-"""Options that several verbs have."""
+"""Options of several verbs."""
 
 import json
 import sys
@@ -15,22 +15,22 @@ from efficientformer.pipeline.run.settings import Settings
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of every verb of a run that are no settings."""
+    """Options of every verb of a run in addition to its settings."""
 
     run_dir: Annotated[Path | None, Parameter(name=("--run-dir", "--out"))] = None
     """Folder of the run; runs/DATA by default. It is written there, and resumes from there."""
     config: Annotated[Path | None, Parameter(name="--config")] = None
-    """YAML file with settings. Such as 'train: {epochs: 30}'; flags win over it."""
+    """YAML file with settings. Such as 'train: {epochs: 30}'; flags override it."""
     json: Annotated[bool, Parameter(name="--json", negative=())] = False
     """End with one JSON document on stdout."""
 
     @property
     def place(self) -> dict[str, Path | None]:
-        """Where the run lives, for the functions of `pipeline.verbs`."""
+        """Arguments for the functions of `pipeline.verbs`."""
         return {"run_dir": self.run_dir, "config": self.config}
 
     def show(self, record: Any) -> None:
-        """Print the record, where JSON is asked for and this process has one."""
+        """Print the record if --json is given and this process has one."""
         if self.json and record is not None:
             print_json(record)
 

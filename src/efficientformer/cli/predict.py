@@ -18,7 +18,7 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
     model: Path
         A model.onnx that `export` wrote.
     images: list[Path]
-        Image files, or folders that are searched for images.
+        Image files, or folders to search for images.
     sheet: Path
         Draw an annotated contact sheet into this PNG file.
     json: bool
@@ -28,16 +28,16 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
 
     from efficientformer.pipeline.predict import predict as run_prediction
 
-    found = run_prediction(model, images, sheet=sheet)
+    result = run_prediction(model, images, sheet=sheet)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    for file, reason in found.skipped:
+    for file, reason in result.skipped:
         errors.print(f"skipped {file}: {reason}", markup=False)
     if sheet is not None:
         errors.print(f"contact sheet: {sheet}", markup=False)
     if json:
-        print_json([prediction.to_json() for prediction in found.predictions])
+        print_json([prediction.to_json() for prediction in result.predictions])
         return
     output = Console(highlight=False, soft_wrap=True)
-    for prediction in found.predictions:
+    for prediction in result.predictions:
         scores = ", ".join(f"{n} {s:.1f} %" for n, s in zip(prediction.classes, prediction.scores, strict=True))
         output.print(f"{prediction.file}: {scores}", markup=False)

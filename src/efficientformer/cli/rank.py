@@ -5,10 +5,10 @@ from efficientformer.pipeline.run.settings import Settings
 
 
 def rank(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
-    """Ask whether the supernet orders networks as training them does: Kendall's tau over random networks.
+    """Measure how well supernet scores rank networks against training each one from scratch.
 
-    Needs `supernet` before it. Trains each network by the settings of `train`, so it takes as long as so many
-    trainings. Every finished network is kept, and a begun one goes on.
+    Trains random networks by the settings of `train` and gives Kendall's tau. Run `supernet` first. Finished networks
+    are kept, so after an interruption the same command resumes.
 
     For example:
 

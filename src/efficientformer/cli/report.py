@@ -6,7 +6,7 @@ from efficientformer.cli.options import JsonOption, print_json
 
 
 def report(run_dir: Path, *, json: JsonOption = False) -> None:
-    """Render report.html again from the records of a run; nothing is measured or trained.
+    """Render report.html again from the records of a run, without measuring or training.
 
     For example:
 

@@ -11,7 +11,7 @@ def slim(
 ) -> None:
     """Slim the supernet by accuracy lost per millisecond saved until every budget is met.
 
-    Needs `supernet` before it. A further budget reuses every step already weighed.
+    Run `supernet` first. A further budget reuses all steps so far.
 
     For example:
 
@@ -21,7 +21,7 @@ def slim(
     Parameters
     ----------
     explain: int
-        Tell why this step of the finished descent took the action it took, and what else was weighed; nothing is run.
+        Explain why this step of the finished descent took its action, with all other candidates; nothing is run.
     """
     from efficientformer.pipeline import verbs
 
@@ -35,25 +35,25 @@ def slim(
         _print_step(explained)
 
 
-def _print_step(found: dict[str, Any]) -> None:
+def _print_step(step: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    before, after = found["before"], found["after"]
+    before, after = step["before"], step["after"]
     console.print(
-        f"Step {found['step']}: {before['latency_ms']:.3f} ms and {before['accuracy']:.2f} % {found['metric']} before, "
+        f"Step {step['step']}: {before['latency_ms']:.3f} ms and {before['accuracy']:.2f} % {step['metric']} before, "
         f"{after['latency_ms']:.3f} ms and {after['accuracy']:.2f} % after."
     )
-    console.print(found["why"])
+    console.print(step["why"])
     table = Table("action", "saves ms", "loses points", "points per ms", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in found["candidates"]:
+    for row in step["candidates"]:
         if row["score"] is not None:
             weighed = (f"{row['drop']:.2f}", f"{row['score']:.2f}")
         elif row["below"] is not None:
             weighed = (f"> {before['accuracy'] - row['below']:.2f}", "more")
         elif row.get("last_score") is not None:
-            weighed = ("not asked", f"{row['last_score']:.2f} before")
+            weighed = ("not scored", f"{row['last_score']:.2f} before")
         else:
             weighed = ("-", "refused")
         table.add_row(row["text"], f"{row['saved_ms']:.4f}", *weighed)

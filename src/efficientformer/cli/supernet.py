@@ -7,7 +7,7 @@ from efficientformer.pipeline.run.settings import Settings
 def supernet(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
     """Train the supernet of MetaPaths: weights and path logits together, by Gumbel-softmax.
 
-    Needs `table` before it, since budgets that no network can meet are refused before training.
+    Run `table` first: budgets that no network can meet are refused before training.
 
     For example:
 

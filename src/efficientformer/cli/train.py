@@ -16,11 +16,11 @@ def train(
     options: RunOptions = RunOptions(),
     settings: SettingsOption = Settings(),
 ) -> None:
-    """Train every network that slimming found; or with --init fine-tune one that knows something already.
+    """Train every network that slimming found, or, with --init, fine-tune a pretrained network.
 
-    Fine-tuning begins with preset fine_tune (224 px, the head alone for an epoch, then layers at learning rates that
-    fall towards the stem), scores the network on the validation images and writes it as ONNX. Interrupted, either loses
-    less than a minute.
+    Fine-tuning uses preset fine_tune (224 px, one epoch of the head alone, then learning rates that decrease towards
+    the stem), scores the network on the validation images and writes it as ONNX. After an interruption the same command
+    resumes, and repeats less than a minute.
 
     For example:
 
@@ -34,7 +34,7 @@ def train(
     init
         Network to fine-tune: a published one, such as efficientformer_l1, or a weights.safetensors that a run wrote.
     weights
-        File of the published network's weights, in any naming; downloaded when absent.
+        File of the published network's weights, with any names of tensors; downloaded by default.
     """
     from efficientformer.pipeline import verbs
 

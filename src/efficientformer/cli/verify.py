@@ -5,7 +5,7 @@ from efficientformer.pipeline.run.settings import Settings
 
 
 def verify(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
-    """Measure the exported files, interleaved with the largest network: is every promise kept?
+    """Measure the exported files, interleaved with the largest network, and check every promise.
 
     For example:
 

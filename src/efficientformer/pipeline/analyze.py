@@ -1,4 +1,4 @@
-"""The analysis of one device: experiments, where the milliseconds go, a record and a page in a folder of its own."""
+"""The verb `analyze`: experiments and hotspots of one device, as a record and a page in one folder."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,12 +31,12 @@ def analyze(settings: AnalysisSettings | None = None, /, *, out: Path | str = OU
     settings, given: `AnalysisSettings`, or its fields by name, which win.
     out: folder of analysis.json and analysis.html.
 
-    Finished rounds survive an interruption, and the same request goes on from them. Raises UsageError for a request
-    that no runtime can serve, LatencyError for a measurement that fails.
+    After an interruption the same request resumes from the finished rounds. Raises UsageError for a request that cannot
+    be carried out, LatencyError for a measurement that fails.
     """
     request, out, console = with_given(AnalysisSettings, settings, given), Path(out), RunConsole()
     check_clock(request.latency_clock, request.threads)
-    check_rounds(request.rounds)  # Before minutes go into preparing networks.
+    check_rounds(request.rounds)  # now, since preparing networks takes minutes
     if len(set(request.runtime)) < len(request.runtime) or not request.runtime:
         raise UsageError("Name each runtime once, and at least one: --runtime onnxruntime --runtime openvino.")
     observations = plan_observations(request.resolution, request.network, request.observation)
@@ -88,20 +88,20 @@ def _measure(
 def _hotspots(
     runtimes: Sequence[Runtime], request: AnalysisSettings, failures: list[dict[str, Any]], console: RunConsole
 ) -> list[dict[str, Any]]:
-    """Rows of every runtime that can be profiled; what cannot joins the failures and costs no experiment."""
+    """Rows of every runtime that can be profiled. One that cannot is added to the failures."""
     rows: list[dict[str, Any]] = []
     for runtime in runtimes:
-        with console.progress(f"where the time goes with {runtime.name}") as progress:
+        with console.progress(f"profiling {runtime.name}") as progress:
             try:
                 rows += measure_hotspots([runtime], resolution=request.resolution, progress=progress)
             except LatencyError as error:
-                candidate = "the networks that are broken down by operators"
+                candidate = "the profiled networks"
                 failures.append({"runtime": runtime.name, "candidate": candidate, "reason": str(error)})
     return rows
 
 
 def _forget_rounds(partial_dir: Path) -> None:
-    """The record holds every sample now; the same request later measures anew."""
+    """Delete the finished rounds: the record has every sample, and the next request measures again."""
     for path in partial_dir.glob("observation_*.jsonl"):
         path.unlink()
     if partial_dir.is_dir() and not any(partial_dir.iterdir()):
@@ -109,11 +109,11 @@ def _forget_rounds(partial_dir: Path) -> None:
 
 
 def summary_lines(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
-    """Rows (claim, runtime, verdict, ratios) for a person."""
+    """Rows (claim, runtime, verdict, ratios) of a record of `analyze`."""
     rows = []
     for claim in record["claims"]:
-        for runtime, found in claim["runtimes"].items():
-            rows.append((claim["words"], runtime, found["verdict"], f"{found['low']:.2f} to {found['high']:.2f}"))
+        for runtime, result in claim["runtimes"].items():
+            rows.append((claim["words"], runtime, result["verdict"], f"{result['low']:.2f} to {result['high']:.2f}"))
         if claim["across"]:
             low, high = claim["across"]["widest"]["interval"]
             rows.append((claim["words"], "all", claim["across"]["verdict"], f"{low:.2f} to {high:.2f} apart"))

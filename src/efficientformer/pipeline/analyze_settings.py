@@ -9,10 +9,10 @@ OUT = Path("runs/analysis")
 
 
 class AnalysisSettings(DeviceOptions):
-    """What to analyze, where, and how to time it."""
+    """Networks, devices and timing of an analysis."""
 
     runtime: tuple[str, ...] = ("onnxruntime",)
-    """Runtime to measure on; repeatable, all are timed in the same rounds."""
+    """Runtime to measure on; repeatable. All are timed in the same rounds."""
     threads: int = 1
     """Threads inside each operator."""
     clock: Clock | None = None
@@ -22,9 +22,9 @@ class AnalysisSettings(DeviceOptions):
     rounds: int = 60
     """Interleaved timing rounds over all candidates of an observation, at least 40."""
     network: tuple[str, ...] = ("efficientformer_l1", "efficientformer_l3")
-    """Published network to try the choices in; repeatable."""
+    """Published network to test each design choice in; repeatable."""
     observation: tuple[int, ...] = ()
-    """Number of an observation to try, 1 to 4; repeatable, all by default."""
+    """Observation to test, 1 to 4; repeatable, all by default."""
     hotspots: bool = True
     """Break known networks down into classes of operators."""
 

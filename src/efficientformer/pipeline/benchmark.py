@@ -1,7 +1,7 @@
-"""The verb `benchmark`: any networks on any runtimes side by side, as a record and a page in one folder.
+"""The verb `benchmark`: any networks on any runtimes, measured interleaved, as a record and a page in one folder.
 
-The folder keeps exported files and finished rounds, so that the same request goes on after an interruption. When the
-record is written the rounds are gone: the next call measures anew.
+The folder keeps exported files and finished rounds, so that the same request resumes after an interruption. A finished
+request deletes its rounds, and the next one measures again.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from efficientformer.report.benchmark.page import FORMAT, RECORD_NAME, render_be
 from efficientformer.run_dir import RunDir
 
 COPIES = 3
-"""What a runtime needs for a network, in sizes of its file: weights as read and repacked (2.2 measured), and room."""
+"""Memory that a runtime needs for a network, in sizes of its file: 2.2 measured, for weights read and repacked."""
 GIB = 2**30
 MEMORY_SHARE = 0.8
 
@@ -107,7 +107,7 @@ def _sources(models: Sequence[str], settings: BenchmarkSettings) -> list[Network
 
 
 def _reference(settings: BenchmarkSettings, sources: Sequence[NetworkSource]) -> str:
-    """The network that ratios are to: the one asked for, else the suite's, else the first."""
+    """The network that ratios are relative to: the one asked for, else the suite's, else the first."""
     if settings.reference is None:
         return find_suite(settings.suite).reference if settings.suite else sources[0].name
     for source in sources:
@@ -120,9 +120,9 @@ def _reference(settings: BenchmarkSettings, sources: Sequence[NetworkSource]) ->
 def _prepare(
     sources: Sequence[NetworkSource], settings: BenchmarkSettings, folder: Path, console: RunConsole
 ) -> _Prepared:
-    """Build and export what is not in the folder yet; a network that cannot be is set aside with the reason."""
+    """Build and export the networks that the folder lacks. One that cannot be built is listed with the reason."""
     prepared = _Prepared()
-    console.phase("export", f"{len(sources)} networks in deploy form, kept in {folder}")
+    console.phase("export", f"{len(sources)} networks in deploy form, to {folder}")
     with console.progress("exporting") as progress:
         for index, source in enumerate(sources):
             progress(index, len(sources), source.title)
@@ -137,7 +137,7 @@ def _prepare(
 
 
 def _check_memory(networks: Sequence[ComparedNetwork], runtimes: Sequence[str], device: str) -> None:
-    """All networks are held at once, since rounds go through all of them. Raises UsageError when they will not fit."""
+    """Raises UsageError if the networks do not fit into memory at once, as interleaved rounds need them."""
     available = _available_memory()
     if available is None or device != LOCAL:
         return
@@ -150,7 +150,7 @@ def _check_memory(networks: Sequence[ComparedNetwork], runtimes: Sequence[str], 
 
 
 def _available_memory() -> int | None:
-    """Bytes that programs can still have; None on systems that do not tell."""
+    """Bytes of memory that are available; None on systems without /proc/meminfo."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -159,7 +159,7 @@ def _available_memory() -> int | None:
 
 
 def _partial_path(out: Path, networks: Sequence[ComparedNetwork]) -> Path:
-    """Rounds of other networks, or of other files under the same names, have another path."""
+    """File of the finished rounds; other networks, and other files of the same names, have another."""
     about = [[network.source.name, file_digest(network.path)] for network in networks]
     return out / f"rounds-{digest(about)[:12]}.partial.jsonl"
 

@@ -11,10 +11,10 @@ OUT = Path("runs/benchmark")
 
 
 class BenchmarkSettings(DeviceOptions):
-    """What to compare, in addition to the networks named, and how to time it."""
+    """Suite, devices and timing of a comparison."""
 
     suite: Literal["paper", "mobile"] | None = None
-    """Networks to compare first: those of the paper's Table 1, or mobile networks of today."""
+    """Networks to compare first: those of the paper's Table 1, or recent mobile networks."""
     runtime: tuple[str, ...] = ("onnxruntime",)
     """Runtime to measure on; repeatable."""
     threads: int = 1
@@ -24,7 +24,7 @@ class BenchmarkSettings(DeviceOptions):
     rounds: int = MIN_ROUNDS
     """Interleaved rounds, at least 40."""
     resolution: int | None = None
-    """Input size in pixels of all networks that can take it; their own by default."""
+    """Input size in pixels of all networks that support it; their own by default."""
     reference: str | None = None
     """Network that ratios are relative to; the suite's or the first by default."""
 

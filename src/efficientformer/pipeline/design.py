@@ -1,4 +1,4 @@
-"""The main job: every phase in order, until each budget's promise was measured to be kept."""
+"""All phases in order, repeated until every network is measured to be within its budget."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ MAX_ROUNDS = 3
 def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
     """From images and budgets to exported networks; returns one entry per budget (see `collect_result`).
 
-    Whatever earlier runs left in the run directory is used as far as settings and inputs agree.
+    Records of earlier runs in the run directory are used if their settings and inputs are the same.
     """
     table.run(workspace)
     require_reachable(workspace, load_table(workspace))

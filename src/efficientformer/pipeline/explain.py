@@ -1,4 +1,4 @@
-"""Why a step of slimming took the action it took, from the trace alone. No torch."""
+"""Why a step of slimming took its action, from the trace alone. No torch."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from efficientformer.errors import UsageError
 
 
 def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
-    """The step's candidates, best first and refused ones last, with a sentence that says why the first one won.
+    """The step's candidates, the best first and refused ones last, and a sentence on why the first one won.
 
     Raises UsageError for a step that the trace does not have.
     """
@@ -46,7 +46,7 @@ def _why(taken: dict[str, Any], rivals: list[dict[str, Any]], unscored: list[dic
         return f"{start} No other action saves time."
     next_best = rivals[0]
     if next_best["score"] == taken["score"]:
-        return f"{start} {_capital(next_best['text'])} costs as much per millisecond, but saves less."
+        return f"{start} {_capital(next_best['text'])} costs the same per millisecond, but saves less."
     return f"{start} Next would be: {next_best['text']}, at {next_best['score']:.2f} points per millisecond."
 
 

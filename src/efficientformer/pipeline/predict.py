@@ -1,4 +1,4 @@
-"""The verb `predict`: images in, classes with their scores out."""
+"""The verb `predict`: classes and scores of images, from an exported network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ def predict(
     """Classify images with an exported network: the five likeliest classes of each, with their scores.
 
     model: a model.onnx that `export` wrote.
-    images: image files, or folders that are searched for images.
-    sheet: a PNG file for an annotated contact sheet.
+    images: image files, or folders to search for images.
+    sheet: a PNG file to draw an annotated contact sheet into.
 
-    Raises UsageError for a model that is no file, RecordError for one without class names, DataError when none of the
-    images can be read.
+    Raises UsageError for a model that does not exist, RecordError for one without class names, DataError if no image
+    can be read.
     """
     model = Path(model)
     if not model.is_file():

@@ -1,10 +1,10 @@
-"""The verbs of a run, from Python and from the command line: the same names, the same settings, the same records.
+"""The verbs of a run, for Python and for the command line, with the same names, settings and records.
 
-Each takes `Settings`, or settings by name, or both: `design(data="photos", budget="8ms", train={"epochs": 30})`. What
-is not given comes from `config` (a YAML file), else from what the run was given before, else from the preset. `run_dir`
-is where everything is written and resumed from. All return what the phase recorded, and raise UsageError for settings
-that cannot be used and for phases that have to come first. Of several processes that torchrun started, only the first
-returns a record.
+Each takes `Settings`, or settings by name, or both: `design(data="photos", budget="8ms", train={"epochs": 30})`. Other
+settings come from `config` (a YAML file), else from earlier calls with the same `run_dir`, else from the preset. A verb
+writes to `run_dir` and resumes from it. It returns the record of its phase, and raises UsageError for settings that
+cannot be used and for a phase that has to run first. Of the processes that torchrun starts, only the first returns a
+record.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from efficientformer.records import read_record
 from efficientformer.run_dir import RunDir
 
 Record = Any
-"""What a phase recorded, as JSON values."""
+"""The record of a phase, as JSON values."""
 
 
 class BrokenPromiseError(BudgetError):
-    """A network was measured to be over its budget; `result` is what the verb would have returned."""
+    """A network is measured to be over its budget; `result` is what the verb would have returned."""
 
     def __init__(self, message: str, result: Record) -> None:
         super().__init__(message)
@@ -34,11 +34,11 @@ class BrokenPromiseError(BudgetError):
 def design(
     settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
 ) -> list[dict[str, Any]]:
-    """From images and latency budgets to exported networks that were measured to keep them.
+    """Design, train and export a network for every latency budget, and measure that the file is within it.
 
     Returns an entry for each budget: the network's files, its accuracy, its predicted and measured latency. Raises
-    BudgetError for a budget that no network of the search space meets, BrokenPromiseError where a measurement is over
-    its budget in the end.
+    BudgetError for a budget that no network of the search space meets, BrokenPromiseError if the last network for a
+    budget is measured to be over it.
     """
     from efficientformer.pipeline.design import run_phases
 
@@ -48,7 +48,7 @@ def design(
     if broken := [entry["budget"] for entry in result if not entry["kept"]]:
         raise BrokenPromiseError(
             f"The promise for {', '.join(broken)} could not be kept. Measure on a quieter machine, leave more room "
-            "with --slim.headroom 0.1, or ask for a larger budget; the same command goes on from here.",
+            "with --slim.headroom 0.1, or ask for a larger budget; the same command resumes from here.",
             result,
         )
     return result
@@ -57,7 +57,7 @@ def design(
 def table(
     settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
 ) -> Record:
-    """Measure the latency lookup table of the search space; returns it as table.json has it."""
+    """Measure the latency lookup table of the search space; returns the content of table.json."""
     from efficientformer.pipeline.phases import table as phase
 
     request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
@@ -67,7 +67,7 @@ def table(
 def supernet(
     settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
 ) -> Record:
-    """Train the supernet of MetaPaths; needs the table, and returns the supernet's record."""
+    """Train the supernet of MetaPaths; needs the table. Returns the supernet's record."""
     from efficientformer.pipeline.phases import supernet as phase
 
     request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
@@ -77,7 +77,7 @@ def supernet(
 def slim(
     settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
 ) -> Record:
-    """Slim the supernet until every budget is met; needs the supernet, and returns the trace."""
+    """Slim the supernet until every budget is met; needs the supernet. Returns the trace."""
     from efficientformer.pipeline.phases import slim as phase
 
     request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
@@ -87,7 +87,7 @@ def slim(
 def explain(
     step: int, settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None
 ) -> dict[str, Any]:
-    """Why a step of the finished descent took its action, and what else was weighed; nothing is run."""
+    """Why a step of the finished descent took its action, and its other candidates; nothing is run."""
     from efficientformer.pipeline.explain import explain_step
     from efficientformer.pipeline.run.plan import SLIM
 
@@ -125,10 +125,10 @@ def train(
     config: Path | None = None,
     **given: Any,
 ) -> Record:
-    """Train the networks that slimming found; or with `init` fine-tune one pretrained network, score and export it.
+    """Train the networks that slimming found, or, with `init`, fine-tune, score and export a pretrained network.
 
-    init: a published network, such as "efficientformer_l1", or the path of a weights.safetensors of a run.
-    weights: the published network's weights, in any naming; downloaded when absent.
+    init: a published network, such as "efficientformer_l1", or a weights.safetensors of a run.
+    weights: a file of the published network's weights, with any names of tensors; downloaded by default.
     """
     asked = with_given(Settings, settings, given)
     if init is None and weights is not None:
@@ -140,7 +140,7 @@ def train(
     from efficientformer.pipeline.phases import fine_tune
 
     def read(run: Workspace, tuned: Any) -> Record:
-        if run.world.size > 1:  # scored and exported by the same command without torchrun
+        if run.world.size > 1:  # the same command without torchrun scores and exports it
             return None
         return {**read_record(tuned.files.train_record), "top1": read_record(tuned.files.evaluation)["top1"]}
 
@@ -178,14 +178,14 @@ def verify(
     kept, record = _run(request, phase.run, lambda run, kept: (kept, read_record(run.run_dir.verification)))
     if not kept:
         raise BrokenPromiseError(
-            "A promise is broken. Measure again on a quieter machine, or run 'efficientformer design' to slim on.",
+            "A promise is broken. Measure again on a quieter machine, or run 'efficientformer design' to slim further.",
             record,
         )
     return record
 
 
 def report(run_dir: Path | str) -> Path:
-    """Render report.html again from the records of a run, and return its path; nothing is measured or trained."""
+    """Render report.html again from the records of a run, without measuring or training; returns its path."""
     from efficientformer.report.run.page import render_report
 
     if not RunDir(Path(run_dir)).settings.exists():
@@ -196,7 +196,7 @@ def report(run_dir: Path | str) -> Path:
 
 
 def _run(request: RunRequest, work: Callable[[Workspace], Any], read: Callable[[Workspace, Any], Record]) -> Record:
-    """Do the work in the run and read what it recorded, given what it returned."""
+    """Do the work in the run, then read its record, given what the work returned."""
     with open_run(request) as workspace:
         made = work(workspace)
         return read(workspace, made) if workspace.world.is_first else None

@@ -1,1 +1,1 @@
-"""What a network of a run gets: training, scores, an exported file in its fastest form."""
+"""Training, scoring and exporting the networks of a run."""

@@ -1,4 +1,4 @@
-"""Which of the exact deploy forms the run's runtime runs fastest, by measuring them side by side."""
+"""Measure the exact deploy forms of a network, and choose the fastest on the run's runtime."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ USUAL = "usual"
 
 
 def fastest_forms(workspace: Workspace, network: Network) -> tuple[DeployForms, dict[str, Any]]:
-    """The forms to export `network` in, and a record of how they were chosen.
+    """The forms to export `network` in, and a record of the comparison.
 
-    The runtime's usual ones stay unless others were faster beyond doubt, with their whole 95 % interval.
+    The runtime's usual forms are kept unless the whole 95 % interval of another's ratio to them is below 1.
     """
     runtime, settings = workspace.runtime, workspace.settings
     shape = workspace.input_shape

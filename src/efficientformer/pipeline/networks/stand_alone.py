@@ -1,4 +1,4 @@
-"""Training a network by itself, by the run's settings for found networks (paper, section 5)."""
+"""Train networks alone, without the supernet, by the run's settings of `train` (paper, section 5)."""
 
 import time
 from collections.abc import Callable
@@ -33,8 +33,7 @@ from efficientformer.training.metrics_log import MetricsLog
 def train_images(
     workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: MetricsLog
 ) -> nn.Module:
-    """Any classifier of the run's images, from the weights that it comes with. Validation scores are logged, never
-    acted upon."""
+    """Train a classifier on the run's images from its present weights. Validation scores are logged only."""
     settings = workspace.settings.train
     num_classes = len(workspace.dataset.classes)
     task = Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing))
@@ -73,14 +72,14 @@ def _scores(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Sco
 
 
 def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
-    """With new weights or the supernet's, as the settings say."""
+    """The network of a subnet with new weights or the supernet's, by the setting train.init."""
     if workspace.settings.train.init == "supernet":
         return extract_network(load_supernet(workspace), subnet)
     return new_network(workspace, subnet)
 
 
 def new_network(workspace: Workspace, subnet: Subnet) -> Network:
-    """With new weights that follow from the seed."""
+    """The network of a subnet with new weights, drawn from the seed."""
     settings = workspace.settings
     seed_initial_weights(settings.seed)
     return create_model(
@@ -94,9 +93,9 @@ def new_network(workspace: Workspace, subnet: Subnet) -> Network:
 def stand_alone_score(
     workspace: Workspace, folder: Path, what: Any, build: Callable[[], nn.Module], *, title: str
 ) -> dict[str, float]:
-    """Top-1 (percent, on validation images) of a network trained from the weights it is built with, and its seconds.
+    """Validation top-1 (percent) of a network after training from the weights that `build` gives it, and the seconds.
 
-    Kept in `folder` under what tells the network from others (`what`), the images and the settings.
+    Kept in `folder` under a digest of `what` (which identifies the network), the images and the settings.
     """
 
     def train(checkpoint: CheckpointFile, log: MetricsLog) -> float:
@@ -108,9 +107,9 @@ def stand_alone_score(
 
 
 def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str, float]:
-    """Top-1 (percent, on the images that judge subnets) after a short training alone, from new weights; kept.
+    """Top-1 (percent, on the images that score subnets) after a short training alone, from new weights; kept.
 
-    Validation images stay unseen, as in all of the search. No moving average: there are too few steps for one.
+    Validation images stay unseen, as in all of the search. There is no moving average, since the steps are too few.
     """
     settings = workspace.settings
     train, held_out = search_splits(workspace)
@@ -140,8 +139,10 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
 def _kept_score(
     folder: Path, about: Any, title: str, train: Callable[[CheckpointFile, MetricsLog], float]
 ) -> dict[str, float]:
-    """What `train` returns and its seconds, kept in a record: known ones are not trained again, one that was begun goes
-    on, and several processes may share the folder."""
+    """The score that `train` returns and its seconds, kept in a record of `folder`.
+
+    A known network is not trained again, an interrupted training resumes, and several processes may share the folder.
+    """
     fingerprint = digest(about)
     key = fingerprint[:16]
     record, checkpoint = folder / f"{key}.json", CheckpointFile(folder / f"{key}.pt", fingerprint)
@@ -150,5 +151,5 @@ def _kept_score(
         top1 = train(checkpoint, MetricsLog(folder / f"{key}.metrics.jsonl"))
         write_record(record, {"top1": top1, "seconds": time.monotonic() - started, "title": title})
     checkpoint.path.unlink(missing_ok=True)
-    found = read_record(record)
-    return {name: found[name] for name in ("top1", "seconds")}
+    kept = read_record(record)
+    return {name: kept[name] for name in ("top1", "seconds")}

@@ -1,4 +1,4 @@
-"""A trained network of a run: kept in its folder, scored on validation images, exported and compared with PyTorch."""
+"""Train a network of a run and keep it in its folder, score it on validation images, export it."""
 
 import time
 from collections.abc import Callable
@@ -32,10 +32,11 @@ TOLERANCE = 1e-3
 def train_network(
     workspace: Workspace, phase: Phase, network: RunNetwork, initial: Callable[[], Network], *, init: str
 ) -> None:
-    """Train what `initial` gives and keep it in the network's folder, by phase `train` or `fine-tune`.
+    """Train the network that `initial` builds and keep it in its folder, in phase `train` or `fine-tune`.
 
-    `init` is where its weights come from, for the record. Raises as `fit` does, and RecordError when the network
-    cannot be written.
+    init: the origin of its initial weights, for the record.
+
+    Raises as `fit` does, and RecordError if the network cannot be written.
     """
     files = network.files
 
@@ -58,7 +59,7 @@ def train_network(
 
 
 def _keep(workspace: Workspace, network: RunNetwork, trained: Network, *, init: str, seconds: float) -> None:
-    """Weights, what the network is, and how it was trained."""
+    """Write the weights, the architecture and the record of the training."""
     files, settings, classes = network.files, workspace.settings.train, list(workspace.dataset.classes)
     save_weights(trained.cpu(), files.weights)
     write_record(
@@ -91,7 +92,7 @@ def evaluate_network(workspace: Workspace, network: RunNetwork) -> None:
 
 
 def export_network(workspace: Workspace, network: RunNetwork) -> None:
-    """Phase `export` of one network. Raises EfficientFormerError when the file differs from PyTorch."""
+    """Phase `export` of one network. Raises EfficientFormerError if the file's output differs from PyTorch's."""
     EXPORT.run(workspace, lambda _: _export(workspace, network), network)
 
 

@@ -1,7 +1,7 @@
-"""Phase `baselines`: what the supernet says of simpler ways to networks as fast as those that slimming found.
+"""Phase `baselines`: compare slimming with simpler search methods at equal latency.
 
-All are judged alike, with the supernet's weights; nothing is trained. How far slimming is from the best it could do is
-told by the additive surrogate, whose optimum is exact, or a bound where weights miss a cache.
+All networks are scored with the supernet's weights; nothing is trained. The gap of greedy slimming to the optimum is
+computed on an additive surrogate, whose optimum is exact, or a bound if weights miss a cache.
 """
 
 import random
@@ -28,7 +28,7 @@ from efficientformer.search.rivals.surrogate import AdditiveSurrogate, fit_surro
 from efficientformer.search.subnet import Subnet
 
 EQUAL = 0.03
-"""Random networks count as equally fast when they are at most this share faster."""
+"""Random networks count as equally fast if they are at most this share faster."""
 
 
 def run(workspace: Workspace) -> None:
@@ -42,7 +42,7 @@ def run(workspace: Workspace) -> None:
 
 
 def summary_lines(row: dict[str, Any]) -> list[str]:
-    """What came out for one budget, for a person."""
+    """The results for one budget, as lines of text."""
     slimmed, surrogate = row["slimmed"], row["surrogate"]
     lines = [f"{row['budget']}: slimmed {slimmed['accuracy']:.1f} % after {slimmed['num_evaluations']} evaluations"]
     for rival in row["baselines"]:
@@ -52,7 +52,7 @@ def summary_lines(row: dict[str, Any]) -> list[str]:
             f"{rival['num_evaluations']} evaluations"
         )
     lines.append(
-        f"  of the additive surrogate, greedy slimming loses {surrogate['greedy_drop']:.2f} points and the optimum "
+        f"  on the additive surrogate, greedy slimming loses {surrogate['greedy_drop']:.2f} points and the optimum "
         f"{surrogate['optimum_drop']:.2f}: the gap is {surrogate['gap']:.2f}"
     )
     return lines
@@ -60,7 +60,7 @@ def summary_lines(row: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Search:
-    """What every baseline searches with. `asked` are the subnets that one of them had judged."""
+    """The oracles and options of every baseline. `scored` are the subnets that the current one had scored."""
 
     space: SearchSpace
     table: LatencyTable
@@ -68,7 +68,7 @@ class _Search:
     action_set: ActionSet
     scorer: CachedScorer
     progress: ProgressUpdate
-    asked: set[Subnet]
+    scored: set[Subnet]
 
     def latency(self, architecture: Architecture) -> float:
         return self.table.predict(architecture)
@@ -90,12 +90,12 @@ class _Search:
         )
 
     def accuracy(self, subnet: Subnet) -> float:
-        self.asked.add(subnet)
-        self.progress(len(self.asked), 0, "networks judged")
+        self.scored.add(subnet)
+        self.progress(len(self.scored), 0, "networks scored")
         return self.scorer(subnet)
 
     def row(self, name: str, find: Callable[[], Subnet]) -> dict[str, Any]:
-        self.asked.clear()
+        self.scored.clear()
         subnet = find()
         accuracy = self.accuracy(subnet)
         return {
@@ -103,7 +103,7 @@ class _Search:
             **subnet.to_json(),
             "latency_ms": self.latency(subnet.architecture),
             "accuracy": accuracy,
-            "num_evaluations": len(self.asked),
+            "num_evaluations": len(self.scored),
         }
 
 
@@ -123,7 +123,7 @@ def _compare(workspace: Workspace, table: LatencyTable) -> None:
 def _budget_record(
     workspace: Workspace, search: _Search, surrogate: AdditiveSurrogate, entry: dict[str, Any], num_evaluations: int
 ) -> dict[str, Any]:
-    """All baselines at the latency, by the table, of what slimming found for one budget."""
+    """All baselines at the predicted latency of the network that slimming found for one budget."""
     settings, budget_ms = workspace.settings.baselines, entry["predicted_ms"]
     space, rng = search.space, random.Random(f"{workspace.settings.seed}/{entry['slug']}")
     oracles = {"latency": search.latency, "accuracy": search.accuracy, "budget_ms": budget_ms}
@@ -139,11 +139,11 @@ def _budget_record(
         count=settings.random,
         rng=rng,
     ):
-        judged = [search.accuracy(subnet) for subnet in drawn]
-        best = max(zip(judged, range(len(drawn)), strict=True))[1]
+        accuracies = [search.accuracy(subnet) for subnet in drawn]
+        best = max(zip(accuracies, range(len(drawn)), strict=True))[1]
         random_row = search.row("random", lambda: drawn[best])
-        rows.append(random_row | {"num_evaluations": len(drawn), "count": len(drawn), "all_accuracy": judged})
-        rows[-1]["mean_accuracy"] = sum(judged) / len(judged)
+        rows.append(random_row | {"num_evaluations": len(drawn), "count": len(drawn), "all_accuracy": accuracies})
+        rows[-1]["mean_accuracy"] = sum(accuracies) / len(accuracies)
     if settings.evolution:
         wanted = round(settings.evolution * num_evaluations)
         rows.append(search.row("evolution", lambda: evolve(space, **oracles, num_evaluations=wanted, rng=rng)))
@@ -162,8 +162,10 @@ def _budget_record(
     }
 
 
-def _surrogate_record(search: _Search, surrogate: AdditiveSurrogate, found: Subnet, budget_ms: float) -> dict[str, Any]:
-    """Greedy slimming and the optimum, both by the surrogate alone; then what the supernet says of the optimum."""
+def _surrogate_record(
+    search: _Search, surrogate: AdditiveSurrogate, slimmed: Subnet, budget_ms: float
+) -> dict[str, Any]:
+    """Drops of greedy slimming and of the optimum on the surrogate, and the supernet's score of that optimum."""
     greedy = search.slim_by(search.latency, surrogate, budget_ms)
     optimum = _optimum(search, surrogate, budget_ms)
     greedy_drop, optimum_drop = surrogate.drop(greedy), surrogate.drop(optimum)
@@ -171,13 +173,13 @@ def _surrogate_record(search: _Search, surrogate: AdditiveSurrogate, found: Subn
         "greedy_drop": greedy_drop,
         "optimum_drop": optimum_drop,
         "gap": greedy_drop - optimum_drop,
-        "slimmed_drop": surrogate.drop(found),
+        "slimmed_drop": surrogate.drop(slimmed),
         "optimum": search.row("surrogate_optimum", lambda: optimum),
     }
 
 
 def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) -> Subnet:
-    """The optimum by the table's own sum, or by a lower bound on it, which leaves out no network within the budget."""
+    """The optimum within the budget by the table's sum, or by a lower bound on it, which excludes no valid network."""
     table = search.table
     return best_subnet(
         search.space,
@@ -185,6 +187,6 @@ def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) ->
         table.part_bound_ms(search.space),
         resolution=table.resolution,
         num_classes=table.num_classes,
-        # The found network is within the budget to the last bit, whatever the order of the sum.
+        # Rounding in another order of the sum must not exclude the slimmed network itself.
         budget_ms=budget_ms * (1 + 1e-9) - table.calibration.offset_ms,
     )

@@ -1,4 +1,4 @@
-"""Phase `fine-tune`: train a published network, or one that a run made, on other images; then score and export it."""
+"""Phase `fine-tune`: train a published network, or one of another run, on the run's images; score and export it."""
 
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from efficientformer.training.loop import seed_initial_weights
 
 
 def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetwork:
-    """Train the network of `init`: a name of `arch.zoo.ZOO`, with published weights or those of the file `weights`, or
-    the path of a weights file of this package. Its heads are new.
+    """Train a pretrained network with a new head.
 
-    Raises UsageError when `init` is neither, RecordError when weights cannot be had or do not fit.
+    init: a name of `arch.zoo.ZOO`, or the path of a weights file of this package.
+    weights: a file of the published network's weights; by default they are downloaded.
+
+    Raises UsageError if `init` is neither, RecordError if the weights cannot be read or do not fit.
     """
     source = _source(init, weights)
     network = _initial(workspace, init, source)
@@ -33,12 +35,12 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
         export_network(workspace, tuned)
         workspace.console.say(str(files.onnx))
     elif workspace.world.is_first:
-        workspace.console.say("trained; the same command without torchrun scores and exports it")
+        workspace.console.say("trained; run the same command without torchrun to score and export it")
     return tuned
 
 
 def name_of(init: str) -> str:
-    """What the network is called: its published name, or that of the folder its weights lie in."""
+    """Name of the network: its published name, or the name of the folder of its weights."""
     if init in ZOO:
         return init
     path = Path(init)
@@ -49,7 +51,9 @@ def _source(init: str, weights: Path | None) -> Path:
     if init in ZOO:
         return weights or published_weights(init)
     if weights is not None:
-        raise UsageError(f"--weights is the file of a published network's weights; --init {init} names a file itself.")
+        raise UsageError(
+            f"--weights is the file of a published network's weights, but --init {init} is a file. Leave one out."
+        )
     if not Path(init).is_file():
         raise UsageError(
             f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."

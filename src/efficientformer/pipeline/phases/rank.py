@@ -1,8 +1,8 @@
-"""Phase `rank`: does the supernet order networks as training by themselves does?
+"""Phase `rank`: measure how well supernet scores rank networks against training each one from scratch.
 
-Slimming trusts the supernet's word on networks that nobody trained. Here random networks of the space are trained by
-the run's own settings and scored on validation images, which the search never sees. The order that latency alone would
-give is told beside: a supernet that only knows that larger is better is not worth its training.
+Slimming relies on supernet scores of networks that are never trained. Here random networks of the space are trained by
+the run's own settings and scored on validation images, which the search never sees. The ranking by latency alone is
+given as well: a supernet that only ranks larger networks higher is not worth its training.
 """
 
 import random
@@ -34,7 +34,7 @@ def run(workspace: Workspace) -> None:
     record = read_record(run_dir.rank)
     low, high = record["interval"]
     workspace.console.say(
-        f"Kendall tau {record['kendall_tau']:.2f} [{low:.2f}, {high:.2f}] between the supernet's word and training "
+        f"Kendall tau {record['kendall_tau']:.2f} [{low:.2f}, {high:.2f}] between supernet scores and training "
         f"alone, over {len(record['networks'])} random networks; latency alone gives {record['latency_tau']:.2f}"
     )
 
@@ -62,7 +62,7 @@ def _rank(workspace: Workspace, table: LatencyTable) -> None:
 
 
 def drawn_subnets(workspace: Workspace) -> list[Subnet]:
-    """The networks that are trained: different ones, the first of a longer list where fewer are wanted."""
+    """The random networks to train, all different. Fewer networks are the first of a longer list."""
     rng = random.Random(f"{workspace.settings.seed}/rank")
     drawn: dict[Subnet, None] = {}
     while len(drawn) < workspace.settings.rank.networks:
@@ -71,7 +71,7 @@ def drawn_subnets(workspace: Workspace) -> list[Subnet]:
 
 
 def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, float]:
-    """What training alone makes of the subnet, kept in the run."""
+    """Validation top-1 and seconds of training the subnet alone, kept in the run."""
     what = subnet.to_json()
     if workspace.settings.train.init == "supernet":
         what |= file_digests(workspace, "supernet_weights")
@@ -81,22 +81,22 @@ def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, f
 
 
 def ranking(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Kendall's tau with its 95 % interval over resampled networks, and what latency alone would reach."""
-    alone, judged, latency_ms = (
+    """Kendall's tau with its 95 % interval over resampled networks, and the tau of latency alone."""
+    alone, scores, latency_ms = (
         np.array([row[name] for row in rows]) for name in ("alone_top1", "supernet_accuracy", "latency_ms")
     )
     rng = np.random.default_rng(0)
     resampled = [
-        _tau(judged[picked], alone[picked]) for picked in rng.integers(len(rows), size=(NUM_RESAMPLES, len(rows)))
+        _tau(scores[picked], alone[picked]) for picked in rng.integers(len(rows), size=(NUM_RESAMPLES, len(rows)))
     ]
     return {
-        "kendall_tau": _tau(judged, alone),
+        "kendall_tau": _tau(scores, alone),
         "interval": [float(end) for end in np.percentile(resampled, [2.5, 97.5])],
         "latency_tau": _tau(latency_ms, alone),
     }
 
 
 def _tau(first: np.ndarray, second: np.ndarray) -> float:
-    """Kendall's tau-b; 0 where one of the two is constant."""
+    """Kendall's tau-b; 0 if either input is constant."""
     value = float(np.asarray(kendalltau(first, second)[0]))
     return 0.0 if np.isnan(value) else value

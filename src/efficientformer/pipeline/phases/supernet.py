@@ -1,6 +1,6 @@
 """Phase `supernet`: train weights and path logits of every MetaPath together (paper, section 4.2).
 
-One supernet serves any number of devices: a run can take over what another has trained.
+One supernet serves any number of devices: a run can take over the supernet of another run.
 """
 
 import shutil
@@ -42,14 +42,14 @@ def run(workspace: Workspace) -> None:
 
 
 def _take_over(workspace: Workspace, source: RunDir) -> None:
-    """The supernet that another run trained, and what it is known to say of subnets."""
+    """Copy the supernet of another run, and its scores of subnets."""
     theirs = read_stamp(source.stamp(SUPERNET.name))
     if theirs is None:
         raise UsageError(f"{source.root} has no trained supernet. Run 'efficientformer supernet' there first.")
     if differing := stamp_changes(theirs, SUPERNET.stamp(workspace).to_json()):
         raise UsageError(
-            f"The supernet of {source.root} does not fit this run: {', '.join(differing)}. Ask for what it was trained "
-            "with, or leave out --supernet-from."
+            f"The supernet of {source.root} does not fit this run: {', '.join(differing)}. Use its settings, or "
+            "leave out --supernet-from."
         )
     run_dir = workspace.run_dir
     for name in ("supernet_weights", "supernet_record", "supernet_metrics", "evaluations"):

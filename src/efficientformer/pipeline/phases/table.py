@@ -31,7 +31,7 @@ def run(workspace: Workspace) -> LatencyTable:
     workspace.console.say(
         f"{len(table.entries)} entries; {error.num_networks} unseen networks predicted with a mean error of "
         f"{error.mean_percent:.1f} % (largest {error.max_percent:.1f} %, Kendall tau {error.kendall_tau:.2f}); "
-        f"95 % of predictions within {table.spread.percent:.1f} %"
+        f"95 % interval of a prediction +-{table.spread.percent:.1f} %"
     )
     workspace.console.say(
         f"largest network {table.largest.measured_ms:.3f} ms, smallest {table.smallest.measured_ms:.3f} ms "
@@ -39,7 +39,7 @@ def run(workspace: Workspace) -> LatencyTable:
     )
     if error.mean_percent > settings.table.max_error:
         workspace.console.warn(
-            f"slim refuses a table whose mean error is above {settings.table.max_error:g} %. Measure again with more "
+            f"slim rejects a table with a mean error above {settings.table.max_error:g} %. Measure again with more "
             "rounds or on a quieter machine, or raise --table.max-error."
         )
     return table

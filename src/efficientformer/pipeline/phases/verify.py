@@ -1,4 +1,4 @@
-"""Phase `verify`: measure the exported files beside one another and the largest network; is every promise kept?"""
+"""Phase `verify`: measure the exported files interleaved with the largest network, and check every promise."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,8 +14,8 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.limits import UNITS, Limits
 from efficientformer.pipeline.slimming.measure import (
     LARGEST,
-    latency_beside_largest,
-    measure_beside_largest,
+    latency_with_largest,
+    measure_with_largest,
     open_exported,
     prepare_untrained,
 )
@@ -25,7 +25,7 @@ from efficientformer.records import read_record, write_record
 
 
 def run(workspace: Workspace) -> bool:
-    """True when every promise is kept. A broken one is measured again by the next command."""
+    """Returns whether every promise is kept. After a broken one, the next command measures again."""
     for network in run_networks(workspace):
         EXPORT.require(workspace, network)
     VERIFY.run(workspace, lambda _: _verify(workspace, read_found(workspace.run_dir)))
@@ -48,7 +48,7 @@ def run(workspace: Workspace) -> bool:
 
 
 def correct_broken(workspace: Workspace) -> None:
-    """After a broken promise of latency: aim below that network by as much as it was too slow."""
+    """After a broken promise of latency, lower the target of the next search by the same factor."""
     found = {network.budget.slug: network for network in read_found(workspace.run_dir)}
     for row in read_record(workspace.run_dir.verification)["promises"]:
         most_ms, limit_ms = row["measured_interval_ms"][1], row["budget_ms"]
@@ -56,26 +56,26 @@ def correct_broken(workspace: Workspace) -> None:
             network = found[row["slug"]]
             scale = Promise.correction(most_ms, limit_ms, network.budget_ms, network.predicted_ms)
             correct(workspace, row["slug"], scale)
-            workspace.console.say(f"{row['budget']}: slimming goes on from the corrected scale {scale:.3f}")
+            workspace.console.say(f"{row['budget']}: slimming continues with predictions times {scale:.3f}")
 
 
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
-    measured = measure_beside_largest(
+    by_slug = {promise.budget.slug: promise for promise in promises(workspace)}
+    measured = measure_with_largest(
         workspace,
         prepare_untrained(workspace, workspace.space.largest()),
         {network.budget.slug: _open(workspace, network) for network in found},
-        {promise.budget.slug: promise for promise in promises(workspace)},
+        by_slug,
         rounds=workspace.settings.verify.rounds,
     )
     percentile, limits = workspace.settings.percentile, Limits(workspace)
     largest = measured[LARGEST]
-    made = {promise.budget.slug: promise for promise in promises(workspace)}
     rows: list[dict[str, Any]] = []
     for network in found:
         measurement = measured[network.budget.slug]
-        slug, promise = network.budget.slug, made[network.budget.slug]
+        slug, promise = network.budget.slug, by_slug[network.budget.slug]
         budget_ms = promise.limit_ms(largest.at(percentile)[0])
-        latency = latency_beside_largest(measured, slug, promise)
+        latency = latency_with_largest(measured, slug, promise)
         measured_ms, interval_ms = latency
         taken = limits.measured(network.architecture, network.files.onnx)
         rows.append(
@@ -85,7 +85,7 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
                 "budget_ms": budget_ms,
                 "predicted_ms": network.predicted_ms,
                 "measured_ms": measured_ms,
-                "measured_p50_ms": latency_beside_largest(measured, slug, replace(promise, percentile="p50"))[0],
+                "measured_p50_ms": latency_with_largest(measured, slug, replace(promise, percentile="p50"))[0],
                 "measured_p90_ms": measurement.p90_ms,
                 "all_p50_ms": measurement.all_p50_ms,
                 "disturbed_percent": measurement.disturbed_percent,
@@ -111,7 +111,7 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
 
 
 def _open(workspace: Workspace, network: FoundNetwork):
-    """The exported file where the runtime opens such; others run the same weights in the same deploy form."""
+    """The exported file, or, on a runtime that cannot open it, the same weights in the same deploy form."""
     if network.files.onnx.suffix not in workspace.runtime.suffixes:
         forms = DeployForms(**read_record(network.files.export_record)["forms"])
         deployed = fuse(load_network(network.files.weights), forms)

@@ -11,7 +11,7 @@ _MS_PER_UNIT = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 @dataclass(frozen=True)
 class Budget:
-    """`text` is what the person wrote, `slug` names its folder."""
+    """A latency budget: `text` as the user wrote it; `slug` is the name of its folder."""
 
     text: str
     value: float
@@ -26,24 +26,24 @@ class Budget:
         return self.unit == "%"
 
     def latency_ms(self, largest_ms: float) -> float:
-        """The budget in milliseconds, given the latency of the largest network."""
+        """The budget in milliseconds, if the largest network takes `largest_ms`."""
         return self.value / 100 * largest_ms if self.is_share else self.value * _MS_PER_UNIT[self.unit]
 
 
 def parse_budget(text: str) -> Budget:
-    """Raises UsageError on anything but a positive number with ms, us, s or %."""
+    """Raises UsageError for anything but a positive number with ms, us, s or %."""
     match = _FORM.fullmatch(text)
     value = float(match[1]) if match else 0.0
     if match is None or value <= 0:
         raise UsageError(f"--budget {text!r} is not a latency: write 8ms, 800us or 40% (of the largest network).")
     unit = match[2].lower()
     if unit == "%" and value >= 100:
-        raise UsageError(f"--budget {text!r} leaves nothing to slim: a share must lie below 100%.")
+        raise UsageError(f"--budget {text!r} needs no slimming: a share must be below 100%.")
     return Budget(f"{value:g}{unit}", value, unit)
 
 
 def parse_budgets(texts: tuple[str, ...]) -> list[Budget]:
-    """Budgets without repetition, in the order given. Raises UsageError when there is none."""
+    """Budgets without repetition, in the order given. Raises UsageError if there is none."""
     budgets = list(dict.fromkeys(map(parse_budget, texts)))
     if not budgets:
         raise UsageError("At least one --budget is needed, such as --budget 8ms or --budget 40%.")

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: phases, progress with time left, and nothing on standard output."""
+"""Messages of a run on standard error: phases, and progress with the time left. Standard output is for results."""
 
 import contextlib
 import time
@@ -21,7 +21,7 @@ LOG_EVERY_S = 60.0
 
 
 class RunConsole:
-    """Messages on standard error. Names that people gave their files are printed as they are."""
+    """Messages on standard error. Markup in names of files is printed as it is."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
@@ -37,7 +37,7 @@ class RunConsole:
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[ProgressUpdate]:
-        """A progress bar with time elapsed and left, gone when the block ends; in a log, a line every minute."""
+        """A progress bar with the time elapsed and left, removed at the end; in a log, a line every minute."""
         if not self._console.is_terminal:
             yield self._logged(description)
             return
@@ -61,15 +61,15 @@ class RunConsole:
             yield update
 
     def _logged(self, description: str) -> ProgressUpdate:
-        started = said = time.monotonic()
+        started = logged = time.monotonic()
         first: int | None = None
 
         def update(done: int, total: int, text: str = "") -> None:
-            nonlocal said, first
+            nonlocal logged, first
             first, now = done if first is None else first, time.monotonic()
-            if now - said < LOG_EVERY_S or not first < done < total:
+            if now - logged < LOG_EVERY_S or not first < done < total:
                 return
-            said = now
+            logged = now
             minutes_left = (now - started) / (done - first) * (total - done) / 60
             self.say(f"{description}: {text} ({done} of {total}, about {max(1, round(minutes_left))} min left)")
 

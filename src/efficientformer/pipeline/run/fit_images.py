@@ -1,4 +1,4 @@
-"""Training as the phases do it: their settings, the run's images, a checkpoint, a log, a progress bar."""
+"""Training in a phase: with its settings, the run's images, a checkpoint, a log and a progress bar."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -32,10 +32,14 @@ def fit_images(
     seed: int | None = None,
     **recipe_options: Any,
 ) -> nn.Module:
-    """Train on the run's training device and return the network to use. Goes on from the checkpoint, if there is one.
+    """Train on the run's training device and return the network to use. Resumes from the checkpoint, if there is one.
 
-    `recipe_options` are fields of `Recipe` that stand above the settings, `seed` above the run's. Without a title there
-    is no progress bar. Raises as `fit` does.
+    settings: of the training; `recipe_options` are fields of `Recipe` that override them.
+    title: of the progress bar; None for none.
+    on_epoch: called with the number of finished epochs and the network; returns scores for the log.
+    seed: overrides the run's.
+
+    Raises as `fit` does.
     """
     per_epoch = steps_per_epoch(images, settings.batch_size)
     seed = workspace.settings.seed if seed is None else seed

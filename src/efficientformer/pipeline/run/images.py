@@ -17,7 +17,7 @@ from efficientformer.run_dir import RunDir
 
 
 def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole) -> ImageDataset:
-    """The person's folder or the shipped sample. Broken files are named once and skipped."""
+    """The images of the setting `data`, or the shipped sample. Broken files are skipped with a warning."""
     if settings.data is None:
         dataset = load_sample()
     else:
@@ -35,12 +35,12 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole) -> Im
     for skipped in dataset.skipped[:5]:
         console.warn(f"skipped {skipped.file}: {skipped.reason}")
     if len(dataset.skipped) > 5:
-        console.warn(f"skipped {len(dataset.skipped)} files in all; data.json names every one")
+        console.warn(f"skipped {len(dataset.skipped)} files in total; data.json lists them")
     return dataset
 
 
 def load_training_images(dataset: ImageDataset, settings: Settings, console: RunConsole) -> ImageSplit:
-    """The training images, held in memory at twice the resolution where they are large files and fit."""
+    """The training images; large files are held in memory at twice the resolution if they fit."""
     with console.progress("loading images") as progress:
         return hold_in_memory(
             dataset.train,

@@ -1,4 +1,4 @@
-"""What phases read, as digests: files of the run, its images, the device, and what follows from them."""
+"""The inputs of phases, as digests: files of the run, its images, the device, and values that follow from them."""
 
 import json
 
@@ -29,7 +29,7 @@ def network_file(name: str) -> Input:
 
 
 def file_digests(workspace: Workspace, *names: str) -> Digests:
-    """The bytes of files by their names in the run directory."""
+    """Digests of files, given by their names in `RunDir`."""
     paths = [getattr(workspace.run_dir, name) for name in names]
     return {str(path.relative_to(workspace.run_dir.root)): file_digest(path) for path in paths}
 
@@ -39,13 +39,13 @@ def image_digests(workspace: Workspace) -> Digests:
 
 
 def device_digests(workspace: Workspace) -> Digests:
-    """Measurements hold for one device, runtime and version."""
+    """Digest of the device, the runtime and its version: a measurement is valid for these."""
     here = workspace.runtime.machine()
     return {"this device": digest([{name: here[name] for name in FINGERPRINT}, workspace.runtime.describe()])}
 
 
 def export_metadata(workspace: Workspace, network: RunNetwork) -> dict[str, str]:
-    """The facts that an exported file carries."""
+    """Metadata of an exported file."""
     return {
         "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
         "preprocessing": json.dumps(workspace.preprocessing.to_json()),

@@ -1,4 +1,4 @@
-"""Open a run: where its directory is, and how its settings come together."""
+"""Open a run: find its directory, and combine its settings."""
 
 import contextlib
 import os
@@ -16,25 +16,25 @@ from efficientformer.pipeline.run.resolve_settings import (
     merge_given,
     read_yaml,
     resolve_settings,
-    with_names_of_today,
+    with_present_names,
 )
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
 
 FINE_TUNE_BASE: Mapping[str, Any] = {"preset": "fine_tune"}
-"""What `train --init` begins with."""
+"""Settings that `train --init` starts from."""
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a verb is asked for: settings, and where the run lives.
+    """The request of a verb: settings, and the run directory.
 
-    settings: those given; where one is not set, it comes from elsewhere.
-    run_dir: where everything is written and resumed from; runs/NAME-OF-THE-DATA when absent.
-    config: a YAML file with further settings, below those given.
-    base: settings of the verb, below everything else that is given.
-    suffix: ends the name of a run directory that nobody named.
+    settings: those given. Others come from `config`, the run directory, `base` or the preset.
+    run_dir: where everything is written and resumed from; runs/NAME-OF-THE-DATA by default.
+    config: a YAML file with further settings, which those given override.
+    base: settings of the verb, which all other given settings override.
+    suffix: end of the default name of the run directory.
     """
 
     settings: Settings = Settings()
@@ -44,7 +44,7 @@ class RunRequest:
     suffix: str = ""
 
     def given(self) -> tuple[Given, Given, RunDir]:
-        """Values given by the person, those below what the run remembers, and the run directory."""
+        """Values given by the user, values that the remembered settings override, and the run directory."""
         flags = self.settings.model_dump(exclude_unset=True, mode="json")
         for name in ("data", "supernet_from"):
             if flags.get(name):
@@ -60,7 +60,7 @@ class RunRequest:
         return given, inherited, directory
 
     def resolved(self) -> Settings:
-        """The settings that a verb would use, from what is on disk now. Raises UsageError."""
+        """The settings that a verb would use now. Raises UsageError."""
         given, inherited, directory = self.given()
         return resolve_settings(merge_given(inherited, _remembered(directory), given))
 
@@ -71,13 +71,16 @@ class RunRequest:
 
 @contextlib.contextmanager
 def open_run(request: RunRequest) -> Iterator[Workspace]:
-    """The run, locked for this process. Settings are those given, else of the YAML file, else what the run was given
-    before, else of the run whose supernet it takes, else of the request's base.
+    """The run, locked for this process.
 
-    Raises UsageError for settings that cannot be used and a directory that another process or other images have.
+    A setting is the one given, else that of the YAML file, else that of earlier calls with this run directory, else
+    that of the run whose supernet is taken over, else that of the request's base, else that of the preset.
+
+    Raises UsageError for settings that cannot be used, and for a directory that is in use by another process or has a
+    run on other images.
     """
     given, inherited, directory = request.given()
-    # Of several processes that torchrun started, the first one keeps the directory.
+    # Of the processes that torchrun starts, only the first locks and writes the directory.
     is_first = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
     with directory.locked() if is_first else contextlib.nullcontext():
         remembered = _remembered(directory)
@@ -92,7 +95,7 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
 
 
 def _remembered(run_dir: RunDir) -> Given:
-    return with_names_of_today(run_dir.given_settings())
+    return with_present_names(run_dir.given_settings())
 
 
 def _absolute(path: str) -> str:

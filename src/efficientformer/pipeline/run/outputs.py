@@ -1,4 +1,4 @@
-"""What later phases take from earlier ones, checked: the latency table, and the networks that slimming found."""
+"""Outputs of earlier phases, checked before use: the latency table, and the networks that slimming found."""
 
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.inputs import file_digests
@@ -9,8 +9,11 @@ from efficientformer.records import digest
 
 
 def load_table(workspace: Workspace) -> LatencyTable:
-    """The run's latency table. Raises UsageError where it is missing or out of date, LatencyError for a table of
-    another device or with a larger error than the settings allow."""
+    """The run's latency table.
+
+    Raises UsageError if it is missing or out of date, LatencyError for a table of another device or with a larger error
+    than the settings allow.
+    """
     (path,) = TABLE.require(workspace, settings_only=True)
     table = LatencyTable.load(path)
     if not workspace.settings.table.allow_foreign:
@@ -21,13 +24,13 @@ def load_table(workspace: Workspace) -> LatencyTable:
 
 
 def found_networks(workspace: Workspace) -> list[FoundNetwork]:
-    """What slimming found, in the order of the budgets. Raises UsageError before slimming."""
+    """The networks that slimming found, in the order of the budgets. Raises UsageError before slimming."""
     SLIM.require(workspace)
     return read_found(workspace.run_dir)
 
 
 def run_networks(workspace: Workspace) -> list[RunNetwork]:
-    """The same networks as they are trained, with what their training starts from."""
+    """The same networks with the digests of what their training starts from."""
     return [_run_network(workspace, found) for found in found_networks(workspace)]
 
 

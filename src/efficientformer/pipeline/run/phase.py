@@ -1,8 +1,8 @@
-"""A phase is a value: the settings it depends on, what it reads, what it writes.
+"""A phase as a value: the settings that it depends on, its inputs, its outputs.
 
-Everything else follows from these: the stamp by which a finished phase is known, whether it is up to date, what a later
-phase requires, what its verb shows in `--help`, and the README's table. The work is in `pipeline/phases/`, so that the
-list of phases (`plan.py`) is read without torch.
+Everything else follows from these: the stamp of a finished phase, whether it is up to date, the requirements of later
+phases, the settings in its verb's `--help`, and the README's table. The work is in `pipeline/phases/`, so that the list
+of phases (`plan.py`) is read without torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,10 +21,10 @@ Digests = dict[str, str]
 
 @dataclass(frozen=True)
 class Input:
-    """Something that a phase reads: files of the run, its images, the device that is measured.
+    """An input of a phase: files of the run, its images, or the measured device.
 
     digest: digests by name, of a run and, in a phase of each network, of a network.
-    settings: those that decide what is read, by dotted name.
+    settings: those that determine the input, by dotted name.
     """
 
     digest: Callable[[Workspace, RunNetwork | None], Digests]
@@ -36,12 +36,12 @@ class Phase:
     """One phase of the pipeline.
 
     name: also that of its verb.
-    does: one sentence, for people.
-    settings: what its records depend on, by dotted name; a group stands for all of its settings.
-    reads: what its records depend on besides.
+    does: one sentence on its work.
+    settings: those that its records depend on, by dotted name; the name of a group means all of its settings.
+    reads: inputs that its records depend on.
     writes: names of its files in `RunDir`, or in `NetworkFiles` where `each_network`.
-    derived: values that follow from the run and count as settings.
-    uses: settings that change how the work is done, and no record.
+    derived: values that are computed from the run and count as settings.
+    uses: settings that change the execution of the work, but not its records.
     each_network: whether it is done once for each network of the run.
     is_shared: whether the processes that torchrun starts share the work.
     """
@@ -58,7 +58,7 @@ class Phase:
 
     @property
     def shown_settings(self) -> set[str]:
-        """Every setting that the phase reads, by dotted name: what its verb shows in `--help`."""
+        """Every setting that the phase reads, by dotted name. Its verb shows these in `--help`."""
         names = [*self.settings, *self.uses, *(name for source in self.reads for name in source.settings)]
         return {leaf for name in names for leaf in leaves(name)}
 
@@ -67,16 +67,16 @@ class Phase:
         return [getattr(files, name) for name in self.writes]
 
     def stamp(self, workspace: Workspace, network: RunNetwork | None = None) -> Stamp:
-        """What the phase depends on now."""
+        """The present settings and inputs of the phase."""
         inputs: Digests = {}
         for source in self.reads:
             inputs |= source.digest(workspace, network)
         return Stamp(self._title(network), self._settings(workspace), inputs)
 
     def run(self, workspace: Workspace, work: Callable[[str], None], network: RunNetwork | None = None) -> bool:
-        """Do `work(fingerprint)` unless its outputs are up to date; True when work was done.
+        """Do `work(fingerprint)` unless its outputs are up to date; returns whether work was done.
 
-        Where several processes share a phase, the first one keeps the records.
+        If several processes share the phase, the first one writes the records.
         """
         world, announce = workspace.world, workspace.console.phase
         if world.size > 1 and not self.is_shared:
@@ -96,10 +96,10 @@ class Phase:
     def require(
         self, workspace: Workspace, network: RunNetwork | None = None, *, settings_only: bool = False
     ) -> list[Path]:
-        """The outputs, which an earlier run of the phase made.
+        """The outputs of an earlier run of the phase.
 
-        Raises UsageError when they are missing or half made, or when settings or anything that the phase reads have
-        changed since. With `settings_only`, what it reads is not compared.
+        Raises UsageError if they are missing or unfinished, or if settings or inputs of the phase have changed since.
+        With `settings_only`, inputs are not compared.
         """
         outputs = self.outputs(workspace, network)
         made = read_stamp(workspace.run_dir.stamp(self._title(network)))
@@ -112,7 +112,7 @@ class Phase:
             return outputs
         raise UsageError(
             f"{problem}. Run 'efficientformer {self.name} --run-dir {workspace.run_dir.root}' first, "
-            "or 'efficientformer design' for the whole way."
+            "or 'efficientformer design' for all phases."
         )
 
     def _changes(
@@ -128,7 +128,7 @@ class Phase:
         return {**chosen(workspace.settings, *self.settings), **self.derived(workspace)}
 
     def forget(self, workspace: Workspace) -> None:
-        """The next run of the phase does its work again."""
+        """Have the next run of the phase do its work again."""
         workspace.run_dir.stamp(self.name).unlink(missing_ok=True)
 
     def _title(self, network: RunNetwork | None) -> str:

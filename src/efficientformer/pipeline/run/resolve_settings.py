@@ -1,7 +1,7 @@
-"""Where settings come from: a recipe, and given values that stand above it.
+"""Combine settings: given values override those of a recipe.
 
-A setting comes from the command line, else from a YAML file, else from the run directory's memory, else from the
-recipe, else from its default. Unknown names and wrong types are refused.
+A setting comes from the command line, else from a YAML file, else from earlier calls with the run directory, else from
+the recipe, else from its default. Unknown names and wrong types are refused.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from efficientformer.pipeline.run.settings import Settings
 Given = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 RENAMED = {("slim", "judge"): "metric"}
-"""Settings of earlier versions that a run directory may remember, and their names now."""
+"""Settings of earlier versions, which a run directory may have, and their present names."""
 
 
 def preset_names() -> list[str]:
@@ -40,17 +40,17 @@ def read_recipe(preset: str) -> Given:
         )
     recipe = read_yaml(Path(preset), "--preset")
     if "preset" in recipe:
-        raise UsageError(f"--preset {preset} names a preset itself. Copy the values of that recipe instead.")
+        raise UsageError(f"--preset {preset} has a preset of its own. Copy the values of that recipe instead.")
     return recipe
 
 
 def is_path(preset: str) -> bool:
-    """Whether a preset is a file rather than the name of a recipe."""
+    """Whether a preset is the path of a file."""
     return Path(preset).suffix in (".yaml", ".yml")
 
 
 def merge_given(*layers: Mapping[str, Any]) -> Given:
-    """Given values of all layers, later layers winning."""
+    """Given values of all layers; later layers override earlier ones."""
     given: Given = {}
     for layer in layers:
         given = _merge(given, layer)
@@ -58,9 +58,9 @@ def merge_given(*layers: Mapping[str, Any]) -> Given:
 
 
 def resolve_settings(given: Mapping[str, Any]) -> Settings:
-    """Given values on top of the recipe they name.
+    """Settings of the given values, of the recipe that they name, and of the defaults, in this order.
 
-    Without a preset, `quick` serves the shipped sample and `standard` a folder of images. Raises UsageError.
+    The default preset is `quick` for the shipped sample and `standard` for a folder of images. Raises UsageError.
     """
     preset = given.get("preset") or ("standard" if given.get("data") else "quick")
     values = _merge(read_recipe(preset), {**given, "preset": preset})
@@ -70,7 +70,7 @@ def resolve_settings(given: Mapping[str, Any]) -> Settings:
 
 
 def check_settings(kind: type[Model], values: Mapping[str, Any]) -> Model:
-    """Settings of these values, defaults elsewhere. Raises UsageError that names each one that cannot be used."""
+    """Settings of these values, and defaults. Raises UsageError that names each value that cannot be used."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -78,13 +78,13 @@ def check_settings(kind: type[Model], values: Mapping[str, Any]) -> Model:
 
 
 def with_given(kind: type[Model], settings: Model | None, given: Mapping[str, Any]) -> Model:
-    """Settings and further ones by name, which win; what neither gives stays unset. Raises UsageError."""
+    """Settings, and further ones by name, which override them; others stay unset. Raises UsageError."""
     known = settings.model_dump(exclude_unset=True, mode="json") if settings is not None else {}
     return check_settings(kind, merge_given(known, given))
 
 
 def unusable(error: ValidationError) -> str:
-    """What is wrong with settings, each by its name in a YAML file."""
+    """A sentence on each invalid setting, by its name in a YAML file."""
     problems = []
     for problem in error.errors():
         name, message = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
@@ -95,7 +95,7 @@ def unusable(error: ValidationError) -> str:
 
 
 def read_yaml(path: Path, option: str = "--config") -> Given:
-    """Given values from a YAML file. Raises UsageError when it is not a mapping."""
+    """Given values from a YAML file. Raises UsageError if it is not a mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -107,8 +107,8 @@ def read_yaml(path: Path, option: str = "--config") -> Given:
     return content
 
 
-def with_names_of_today(given: Mapping[str, Any]) -> Given:
-    """What a run directory remembers, with settings under their present names."""
+def with_present_names(given: Mapping[str, Any]) -> Given:
+    """Given values of a run directory, with present names in place of earlier ones."""
     renamed = merge_given(given)
     for (group, before), now in RENAMED.items():
         values = renamed.get(group)

@@ -15,20 +15,20 @@ PROMISED = (
 
 
 def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
-    """What `design --json` prints; also kept as `result.json`."""
+    """The output of `design --json`; also written to `result.json`."""
     result = []
     for promise in read_record(run_dir.verification)["promises"]:
         files = run_dir.network(promise["slug"])
-        made = read_record(files.architecture)
-        architecture = Architecture.from_json(made["architecture"])
-        cost = network_cost(architecture, made["resolution"], made["num_classes"])
+        built = read_record(files.architecture)
+        architecture = Architecture.from_json(built["architecture"])
+        cost = network_cost(architecture, built["resolution"], built["num_classes"])
         result.append(
             {
                 **{name: promise[name] for name in PROMISED},
                 "top1": read_record(files.evaluation)["top1"],
                 "num_params": cost.num_params,
                 "macs": cost.macs,
-                "architecture": made["architecture"],
+                "architecture": built["architecture"],
                 "onnx": str(Path(files.onnx)),
             }
         )

@@ -1,4 +1,4 @@
-"""A network of a run: what slimming found for a budget, or what fine-tuning starts from, and its folder."""
+"""A network of a run and its folder: one that slimming found for a budget, or one to fine-tune."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ class RunNetwork:
     """A network that a run trains, scores and exports.
 
     name: of its folder.
-    title: what messages call it.
-    about: facts that go into the exported file.
-    starts_from: digests, by name, of what its training starts from.
+    title: its name in messages.
+    about: further metadata of the exported file.
+    starts_from: digests, by name, of the inputs of its training.
     """
 
     name: str
@@ -41,7 +41,7 @@ class FoundNetwork:
 
 
 def read_found(run_dir: RunDir) -> list[FoundNetwork]:
-    """Networks of the slimming trace, in the order of the budgets. Raises RecordError when there is no trace."""
+    """Networks of the slimming trace, in the order of the budgets. Raises RecordError if there is no trace."""
     trace = read_record(run_dir.trace)
     try:
         return [

@@ -1,4 +1,4 @@
-"""Every setting of a run, checked when it is made. The first sentence of a docstring is the help of its flag."""
+"""Every setting of a run, validated. The first sentence of a docstring is the help of its flag."""
 
 from typing import Annotated, Literal, Self
 
@@ -261,7 +261,7 @@ class Settings(DeviceOptions, _Settings):
 
 
 def leaves(name: str = "") -> list[str]:
-    """Dotted names of the settings of a group; of a setting, its own; of the empty name, all."""
+    """Dotted names of the settings of a group; for a setting, its own name; for the empty name, all names."""
     if not name:
         return [leaf for field in Settings.model_fields for leaf in leaves(field)]
     group = Settings.model_fields[name].default if "." not in name else None

@@ -1,4 +1,4 @@
-"""Stamps: which settings and inputs a phase's records were made from, so that only what changed is done again."""
+"""Stamps: the settings and inputs of a phase's records, so that only phases with changes are run again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from efficientformer.run_dir import RunDir
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a phase depends on: `settings` by dotted name, `inputs` as digests of the records it reads."""
+    """The dependencies of a phase: `settings` by dotted name, `inputs` as digests."""
 
     phase: str
     settings: dict[str, Any]
@@ -36,10 +36,10 @@ def run_stamped(
     work: Callable[[str], None],
     announce: Callable[[str, str], None],
 ) -> bool:
-    """Do `work(fingerprint)` unless the outputs already stand for the same stamp; True when work was done.
+    """Do `work(fingerprint)` unless the outputs exist with the same stamp; returns whether work was done.
 
-    `announce(phase, text)` says which it is and, when a phase is done again, what changed. The stamp is written last:
-    a crash before that leaves the phase to be resumed.
+    `announce(phase, text)` reports that the phase is up to date, or what changed since it was run. The stamp is written
+    last: after a crash before that, the phase resumes.
     """
     if is_up_to_date(run_dir, stamp, outputs):
         announce(stamp.phase, "up to date")
@@ -55,7 +55,7 @@ def run_stamped(
 
 
 def chosen(settings: Settings, *names: str) -> dict[str, Any]:
-    """The named settings, dotted, as a stamp keeps them; a group stands for all of its settings."""
+    """Values of the settings with these dotted names; the name of a group means all of its settings."""
     values: dict[str, Any] = {}
     for name in names:
         value = attrgetter(name)(settings)
@@ -80,7 +80,7 @@ def read_stamp(path: Path) -> dict[str, Any] | None:
 
 
 def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What sets two stamps of a phase apart, in words."""
+    """The differences of two stamps of a phase, as texts."""
     changes = []
     for name, value in now["settings"].items():
         old = before["settings"].get(name)

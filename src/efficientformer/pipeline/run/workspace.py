@@ -1,4 +1,4 @@
-"""What the phases of one run share: its directory, its settings, its images, its device."""
+"""One run as its phases share it: its directory, settings, images and device."""
 
 import os
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workspace:
-    """One run: everything is read from its directory or follows from its settings."""
+    """One run. Everything is read from its directory or follows from its settings."""
 
     run_dir: RunDir
     settings: Settings
@@ -73,7 +73,7 @@ class Workspace:
 
     @cached_property
     def training_device(self) -> "torch.device":
-        """Where networks are trained and judged; the first use also sets the number of CPU threads."""
+        """Device of training and scoring. The first use also sets the number of CPU threads."""
         import torch
 
         cores = max(1, (os.cpu_count() or 1) // self.world.local_size)

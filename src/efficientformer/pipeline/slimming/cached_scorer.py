@@ -1,4 +1,4 @@
-"""Scores of subnets, computed once: they outlive the process, the latency table and the budgets."""
+"""Scores of subnets, computed once and kept for other processes, latency tables and budgets."""
 
 import math
 import threading
@@ -41,12 +41,12 @@ class CachedScorer:
         return self.score(subnet).value(self.metric)
 
     def if_at_least(self, subnet: Subnet, least_accuracy: float) -> float | None:
-        """Accuracy, or None if it is not known yet and turns out to be below `least_accuracy`."""
+        """Accuracy, or None if it is not cached and turns out to be below `least_accuracy`."""
         score = self._score_if(subnet, least_accuracy)
         return None if score is None else score.value(self.metric)
 
     def score(self, subnet: Subnet) -> Score:
-        """Both accuracies of a subnet."""
+        """Top-1 and likelihood of a subnet."""
         score = self._score_if(subnet, -math.inf)
         assert score is not None
         return score

@@ -1,4 +1,4 @@
-"""Before anything is trained, the networks found are measured: a table may have been too hopeful."""
+"""Measure the proposed networks before any is trained, since a table may predict too little."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,18 +12,18 @@ from efficientformer.pipeline.slimming.aim import Aim
 from efficientformer.pipeline.slimming.limits import MEASURED, UNITS, Limits
 from efficientformer.pipeline.slimming.measure import (
     LARGEST,
-    latency_beside_largest,
-    measure_quickly_beside_largest,
+    latency_with_largest,
+    measure_briefly_with_largest,
     prepare_untrained,
 )
 
 LIMITS_HEADROOM = 0.01
-"""Share of a measured limit that is left free: for the names of classes in the file, and for what memory varies by."""
+"""Share of a measured limit that is left free: for class names in the file, and for variation of memory."""
 
 
 @dataclass
-class _Kept:
-    """A network that is measured, once or several times, and what the largest took in the same rounds."""
+class _Candidate:
+    """A network that is measured, once or several times, with the largest network in the same rounds."""
 
     architecture: Architecture
     prepared: Prepared
@@ -41,29 +41,29 @@ class _Kept:
 
 
 class Confirmation:
-    """Measures the networks of aims beside the largest of the space, and corrects the aims of those too slow.
+    """Measures proposed networks interleaved with the largest of the space, and corrects aims of slow ones.
 
-    What few rounds leave open takes as many again, alone or beside what takes the place of others. After as many
-    rounds as a promise takes, a network still at the limit is too slow.
+    If a few rounds are inconclusive, the network is measured for the same number again. After `verify.rounds` rounds an
+    undecided network counts as too slow.
     """
 
     def __init__(self, workspace: Workspace, limits: Limits) -> None:
         self._workspace, self._limits = workspace, limits
         self._largest: Prepared | None = None
-        self._kept: dict[str, _Kept] = {}
+        self._candidates: dict[str, _Candidate] = {}
 
     def confirm(self, aims: Sequence[Aim]) -> None:
-        """Measure untrained networks; each aim is confirmed, corrected, or left as it is to be measured again."""
+        """Measure untrained networks. Each aim is confirmed, corrected, or unchanged and to be measured again."""
         workspace, settings = self._workspace, self._workspace.settings
         self._largest = self._largest or prepare_untrained(workspace, workspace.space.largest())
-        kept = {aim.budget.slug: self._keep(aim) for aim in aims}
-        rounds = max(MIN_ROUNDS, *(network.num_rounds for network in kept.values()))
-        prepared = {slug: network.prepared for slug, network in kept.items()}
-        measured = measure_quickly_beside_largest(workspace, self._largest, prepared, rounds=rounds)
+        candidates = {aim.budget.slug: self._candidate(aim) for aim in aims}
+        rounds = max(MIN_ROUNDS, *(network.num_rounds for network in candidates.values()))
+        prepared = {slug: network.prepared for slug, network in candidates.items()}
+        measured = measure_briefly_with_largest(workspace, self._largest, prepared, rounds=rounds)
         for aim in aims:
-            network = kept[aim.budget.slug]
+            network = candidates[aim.budget.slug]
             pooled = network.add(measured[aim.budget.slug], measured[LARGEST])
-            latency = latency_beside_largest(pooled, "own", aim.promise)
+            latency = latency_with_largest(pooled, "own", aim.promise)
             limit_ms = aim.promise.limit_ms(pooled[LARGEST].at(settings.percentile)[0])
             free_ms = aim.promise.confirmation_limit_ms(limit_ms)
             middle_ms, (_, most_ms) = latency
@@ -75,22 +75,22 @@ class Confirmation:
             elif not keeps_limits:
                 aim.reject()
 
-    def _keep(self, aim: Aim) -> _Kept:
+    def _candidate(self, aim: Aim) -> _Candidate:
         architecture, slug = aim.proposed.state.subnet.architecture, aim.budget.slug
-        if slug not in self._kept or self._kept[slug].architecture != architecture:
-            self._kept[slug] = _Kept(architecture, prepare_untrained(self._workspace, architecture))
-        return self._kept[slug]
+        if slug not in self._candidates or self._candidates[slug].architecture != architecture:
+            self._candidates[slug] = _Candidate(architecture, prepare_untrained(self._workspace, architecture))
+        return self._candidates[slug]
 
     def _correct(self, aim: Aim, most_ms: float, limit_ms: float) -> None:
-        made = aim.correct(most_ms, limit_ms)
+        correction = aim.correct(most_ms, limit_ms)
         self._workspace.console.say(
-            f"{aim.budget.text}: measured up to {most_ms:.3f} ms, predicted {made['predicted_ms']:.3f} ms; "
-            f"{limit_ms:.3f} ms are allowed, less {aim.promise.headroom / 2:.0%} for noise. Slimming goes on from the "
-            f"corrected scale {made['scale']:.3f}."
+            f"{aim.budget.text}: measured up to {most_ms:.3f} ms, predicted {correction['predicted_ms']:.3f} ms; "
+            f"{limit_ms:.3f} ms are allowed, less {aim.promise.headroom / 2:.0%} for noise. Slimming continues with "
+            f"predictions times {correction['scale']:.3f}."
         )
 
     def _keeps_limits(self, aim: Aim) -> bool:
-        """Whether the network keeps what is limited; aim lower where it does not."""
+        """Whether the network is within its other limits; each limit that it exceeds is lowered for the search."""
         architecture = aim.proposed.state.subnet.architecture
         predicted, keeps = self._limits.predicted(architecture), True
         for name, value in self._limits.measured(architecture).items():
@@ -100,13 +100,13 @@ class Confirmation:
                 aim.limits[name] = predicted[name] * most / value
                 self._workspace.console.say(
                     f"{aim.budget.text}: {value:.2f} {UNITS[name]} measured, {self._limits.most[name]:g} allowed; "
-                    "slimming goes on"
+                    "slimming continues"
                 )
         return keeps
 
 
 def _pooled(before: Measurement | None, then: Measurement) -> Measurement:
-    """Rounds of the same network one after the other."""
+    """One measurement of all rounds of two measurements of a network."""
     if before is None:
         return then
     disturbed = (*before.disturbed_rounds, *(before.timed_runs + index for index in then.disturbed_rounds))

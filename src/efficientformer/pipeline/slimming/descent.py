@@ -1,4 +1,4 @@
-"""One descent from the largest network, kept on disk: further budgets and later runs go on from it."""
+"""One descent from the largest network, kept on disk: further budgets and later runs continue it."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ from efficientformer.search.weighing import Weigh, scores_known, weigh_in_parall
 
 
 class Descent:
-    """The states of one descent, computed as they are asked for and written line by line: the start, then every step.
+    """The states of one descent: the start, then every step. Each is computed on demand and written to a journal.
 
-    A file left by another descent, by `fingerprint`, is not taken up.
+    A journal with another `fingerprint` is discarded.
     """
 
     def __init__(self, workspace: Workspace, table: LatencyTable, scorer: CachedScorer, fingerprint: str) -> None:
@@ -43,7 +43,7 @@ class Descent:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Every step taken so far."""
+        """Every step so far."""
         return self._journal.lines[1:]
 
     @property
@@ -52,13 +52,13 @@ class Descent:
         return 1 + sum(candidate["accuracy"] is not None or candidate["below"] is not None for candidate in weighed)
 
     def predicted_interval_ms(self, latency_ms: float) -> tuple[float, float]:
-        """95 % interval of what a network of this table latency is going to be measured at."""
+        """95 % interval of the measured latency of a network that the table predicts at `latency_ms`."""
         return self._table.spread.interval_ms(latency_ms)
 
     def first_within(
         self, latency_ms: float, fits: Callable[[Architecture], bool], *, progress: ProgressUpdate
     ) -> tuple[int, State]:
-        """(step, state) of the first state at or below a table latency that `fits` as well; step 0 is the start."""
+        """(step, state) of the first state that `fits` and takes at most `latency_ms`; step 0 is the start."""
         start = record = self.start_record
         step, self._target_ms = 0, latency_ms
         while record["latency_ms"] > latency_ms or not fits(Architecture.from_json(record["architecture"])):
@@ -66,8 +66,8 @@ class Descent:
                 self._extend_towards(latency_ms, record)
             record = self.records[step]
             step += 1
-            taken, wanted = (start["latency_ms"] - ms for ms in (record["latency_ms"], latency_ms))
-            progress(round(1000 * min(taken, wanted)), round(1000 * wanted), f"microseconds taken, step {step}")
+            saved, wanted = (start["latency_ms"] - ms for ms in (record["latency_ms"], latency_ms))
+            progress(round(1000 * min(saved, wanted)), round(1000 * wanted), f"microseconds saved, step {step}")
         return step, State.from_record(record)
 
     def _extend_towards(self, latency_ms: float, record: dict[str, Any]) -> None:
@@ -77,8 +77,8 @@ class Descent:
             if record["latency_ms"] > latency_ms:
                 raise
             raise BudgetError(
-                f"Slimming ended at {record['latency_ms']:.3f} ms, within the budget, but beyond one of --limits. "
-                "Allow more, or choose a search space with smaller networks."
+                f"Slimming ended at {record['latency_ms']:.3f} ms, within the budget, but over one of --limits. "
+                "Raise that limit, or choose a search space with smaller networks."
             ) from error
 
     def _extend(self) -> None:
@@ -88,7 +88,7 @@ class Descent:
         self._journal.add(self._described(step.to_record(len(self.records) + 1), step.state.subnet))
 
     def _steps(self) -> Iterator[Step]:
-        """The steps that follow the last one of the journal."""
+        """The steps after the last one in the journal."""
         settings = self._workspace.settings.slim
         if self._recovery is not None:
             self._recovery.resume(len(self.records))
@@ -103,7 +103,7 @@ class Descent:
         )
 
     def _weighing(self) -> Weigh:
-        """The strategy that the settings ask for; they refuse to be lazy and parallel at once."""
+        """The strategy of the settings, which cannot be lazy and parallel at once."""
         settings, latency = self._workspace.settings.slim, self._table.predict
         if settings.lazy:
             return weigh_lazily(latency, self._scorer.if_at_least, scores_known(self._journal.lines))
@@ -115,7 +115,7 @@ class Descent:
         return stride_ms(self._workspace.settings.slim.stride, latency_ms, self._target_ms)
 
     def _described(self, record: dict[str, Any], subnet: Subnet) -> dict[str, Any]:
-        """With top-1, whatever it was that decided."""
+        """The record with top-1, which is of interest under either metric."""
         return {**record, "top1": self._scorer.score(subnet).top1}
 
     def _recovered(self, state: State) -> State:

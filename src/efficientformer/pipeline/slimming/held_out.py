@@ -1,16 +1,16 @@
-"""The parts of the training images that the search may see."""
+"""The split of the training images for the search; it never sees validation images."""
 
 from efficientformer.data.dataset import ImageSplit, holdout
 from efficientformer.pipeline.run.workspace import Workspace
 
 
 def search_splits(workspace: Workspace) -> tuple[ImageSplit, ImageSplit]:
-    """Training images of the supernet, and those held out to judge subnets; validation images stay untouched."""
+    """Training images of the supernet, and held-out images that score subnets."""
     return _held_out(workspace, workspace.training_images)
 
 
-def judging_splits(workspace: Workspace) -> tuple[ImageSplit, ImageSplit]:
-    """The same images where they lie: few of them judge, and for these the others need not be read."""
+def scoring_splits(workspace: Workspace) -> tuple[ImageSplit, ImageSplit]:
+    """The same split without loading it into memory: only a few of these images are used."""
     return _held_out(workspace, workspace.dataset.train)
 
 

@@ -1,8 +1,8 @@
-"""What a network may take beside its latency: parameters, multiply-accumulates, size of its file, memory.
+"""Limits of a network in addition to its latency: parameters, multiply-accumulates, size of its file, memory.
 
-Parameters and multiply-accumulates follow from the architecture. Of file and memory the architecture tells how much the
-weights take, and no network takes less; both are measured on the networks that a descent ends at, and where one takes
-more than its limit, slimming goes on to weights that are smaller by as much.
+Parameters and multiply-accumulates follow from the architecture. The weights are a lower bound for file size and
+memory. Both are measured on the networks that slimming ends at; if one is over its limit, slimming continues towards
+proportionally smaller weights.
 """
 
 import sys
@@ -30,7 +30,7 @@ MEASURED = frozenset({"file_mib", "memory_mib"})
 
 
 class Limits:
-    """The limits of a run: `most` by name, without those that it does not have."""
+    """The limits of a run that are set: `most` by name."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -38,7 +38,7 @@ class Limits:
         self.most: dict[str, float] = {name: value for name, value in given.items() if value is not None}
 
     def predicted(self, architecture: Architecture) -> dict[str, float]:
-        """By name, what the architecture takes at least."""
+        """Lower bounds of each limited value, by name, from the architecture alone."""
         if not self.most:
             return {}
         resolution, num_classes = self._workspace.settings.resolution, len(self._workspace.dataset.classes)
@@ -48,36 +48,36 @@ class Limits:
         return {name: known[name] for name in self.most}
 
     def measured(self, architecture: Architecture, file: Path | None = None) -> dict[str, float]:
-        """By name, what the exported `file` of the architecture takes; an untrained one is exported without it."""
-        found = self.predicted(architecture)
-        if MEASURED.isdisjoint(found):
-            return found
+        """Each limited value by name, measured on the exported `file`; without it, an untrained network is exported."""
+        values = self.predicted(architecture)
+        if MEASURED.isdisjoint(values):
+            return values
         settings = self._workspace.settings
         shape = self._workspace.input_shape
         if file is None:
             network = untrained_network(architecture, settings.resolution, len(self._workspace.dataset.classes))
             with written_file(ONNX, network, shape) as temporary:
                 return self.measured(architecture, temporary)
-        if "file_mib" in found:
-            found["file_mib"] = file.stat().st_size / 2**20
-        if "memory_mib" in found:
+        if "file_mib" in values:
+            values["file_mib"] = file.stat().st_size / 2**20
+        if "memory_mib" in values:
             worker = self._new_worker()
-            found["memory_mib"] = worker.open(file, shape).memory_mib or found["memory_mib"]
+            values["memory_mib"] = worker.open(file, shape).memory_mib or values["memory_mib"]
             worker.close()
-        return found
+        return values
 
     def check_reachable(self, smallest: Architecture) -> None:
-        """Raise BudgetError when even the smallest network of the space takes more."""
+        """Raises BudgetError if the smallest network of the space is over a limit."""
         least = self.predicted(smallest)
         for name, most in self.most.items():
             if least[name] > most:
                 raise BudgetError(
                     f"--limits.{name.replace('_', '-')} {most:g} cannot be met: the smallest network of the "
-                    f"'{self._workspace.space.name}' space has {least[name]:.3g} {UNITS[name]}. Ask for more."
+                    f"'{self._workspace.space.name}' space has {least[name]:.3g} {UNITS[name]}. Raise the limit."
                 )
 
     def _new_worker(self) -> WorkerRuntime:
-        """A process that has done nothing else: what an earlier network has freed, the next would not claim again."""
+        """A new process: memory that an earlier network has freed would be reused and not counted."""
         settings = self._workspace.settings
         device = f"python:{sys.executable}" if settings.device == LOCAL else settings.device
         if settings.runtime in PACKAGES:

@@ -1,4 +1,4 @@
-"""Measure whole networks of a run side by side with the largest of its search space."""
+"""Measure whole networks of a run interleaved with the largest of its search space."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ LARGEST = "largest"
 
 
 def prepare_untrained(workspace: Workspace, architecture: Architecture) -> Prepared:
-    """The architecture on the run's runtime in deploy form; latency does not depend on what the weights are."""
+    """The architecture with random weights on the run's runtime, in deploy form; latency does not depend on weights."""
     resolution, num_classes = workspace.settings.resolution, len(workspace.dataset.classes)
     return prepare_architecture(architecture, resolution, num_classes, workspace.runtime)
 
@@ -26,7 +26,7 @@ def open_exported(workspace: Workspace, path: Path) -> Prepared:
     return workspace.runtime.open(path, workspace.input_shape)
 
 
-def measure_beside_largest(
+def measure_with_largest(
     workspace: Workspace,
     largest: Prepared,
     candidates: Mapping[str, Prepared],
@@ -36,30 +36,29 @@ def measure_beside_largest(
 ) -> dict[str, Measurement]:
     """Interleaved measurements of the candidates and of the space's largest network (key `LARGEST`).
 
-    After `rounds` they go on, within the bounds of `measure_networks`, while some `latency_beside_largest` leaves open
-    whether its budget is kept.
+    While the verdict on a promise is open after `rounds`, more rounds follow, within the bounds of `measure_networks`.
     """
     settings = workspace.settings
 
     def decided(measured: Mapping[str, Measurement]) -> bool:
         largest_ms, _ = measured[LARGEST].at(settings.percentile)
         for name, promise in promises.items():
-            latency = latency_beside_largest(measured, name, promise)
+            latency = latency_with_largest(measured, name, promise)
             if promise.verdict(latency, promise.limit_ms(largest_ms)) == "open":
                 return False
         return True
 
-    return _beside_largest(workspace, largest, candidates, rounds=rounds, decided=decided)
+    return _with_largest(workspace, largest, candidates, rounds=rounds, decided=decided)
 
 
-def measure_quickly_beside_largest(
+def measure_briefly_with_largest(
     workspace: Workspace, largest: Prepared, candidates: Mapping[str, Prepared], *, rounds: int
 ) -> dict[str, Measurement]:
-    """So many rounds and no more, whatever they decide and however calm they are."""
-    return _beside_largest(workspace, largest, candidates, rounds=rounds, most_rounds=rounds, most_redone=0.0)
+    """The same in exactly `rounds` rounds, even if they are disturbed or leave a verdict open."""
+    return _with_largest(workspace, largest, candidates, rounds=rounds, most_rounds=rounds, most_redone=0.0)
 
 
-def _beside_largest(
+def _with_largest(
     workspace: Workspace, largest: Prepared, candidates: Mapping[str, Prepared], *, rounds: int, **bounds: Any
 ) -> dict[str, Measurement]:
     everything = {LARGEST: largest, **candidates}
@@ -77,15 +76,15 @@ def _beside_largest(
         )
 
 
-def latency_beside_largest(measured: Mapping[str, Measurement], name: str, promise: Promise) -> Latency:
+def latency_with_largest(measured: Mapping[str, Measurement], name: str, promise: Promise) -> Latency:
     """Milliseconds of a network, and the 95 % interval of what its budget is about.
 
-    A budget in percent is about the ratio to the largest network within the rounds, which no change of the machine's
-    speed moves; it is told in milliseconds of the largest network's median.
+    A budget in percent is about the ratio to the largest network within the rounds, which a change of the machine's
+    speed does not affect. The result is that ratio times the median of the largest network.
     """
-    found, largest = measured[name], measured[LARGEST]
+    own, largest = measured[name], measured[LARGEST]
     if not promise.budget.is_share or promise.percentile != "p50":
-        return found.at(promise.percentile)
-    assert found.ratio is not None and found.ratio.reference == LARGEST
-    low, high = found.ratio.interval
-    return found.ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)
+        return own.at(promise.percentile)
+    assert own.ratio is not None and own.ratio.reference == LARGEST
+    low, high = own.ratio.interval
+    return own.ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)

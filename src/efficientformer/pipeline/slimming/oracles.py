@@ -1,4 +1,4 @@
-"""The two oracles of slimming, made from a run's records: the supernet that judges subnets, and the table's bounds."""
+"""The two oracles of slimming, from a run's records: the supernet that scores subnets, and the table's bounds."""
 
 import math
 
@@ -12,14 +12,14 @@ from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.held_out import judging_splits
+from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.promise import promises
 from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.training.loop import seed_initial_weights
 
-FEWEST_BY_THEMSELVES, INSTEAD = 50, 512
-"""Fewer images that judge do not tell what batch norm has to know; so many training images do, in their place."""
+FEWEST_FOR_BATCH_NORM, TRAINING_IMAGES = 50, 512
+"""Fewer scoring images than this estimate batch norm too badly: this number of training images replaces them."""
 
 
 def build_supernet(workspace: Workspace) -> Supernet:
@@ -32,19 +32,20 @@ def build_supernet(workspace: Workspace) -> Supernet:
 def load_supernet(workspace: Workspace) -> Supernet:
     """The trained supernet of this run."""
     weights = load_file(SUPERNET.require(workspace)[0])
-    with torch.device("meta"):  # weights that nobody needs would take longer to draw than these to load
+    # On the meta device: initializing weights that are about to be overwritten takes longer than loading them.
+    with torch.device("meta"):
         supernet = build_supernet(workspace)
     supernet.load_state_dict(weights, assign=True)
     return supernet.to(workspace.training_device)
 
 
 def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccuracy:
-    """Judges subnets on images that the supernet was not trained on."""
+    """Scores subnets on images that the supernet was not trained on."""
     settings = workspace.settings
     transform = eval_transform(workspace.preprocessing)
-    train, held_out = judging_splits(workspace)
-    num_judging = min(len(held_out), settings.slim.images)
-    num_estimating = settings.slim.bn_images or (0 if num_judging >= FEWEST_BY_THEMSELVES else INSTEAD)
+    train, held_out = scoring_splits(workspace)
+    num_scoring = min(len(held_out), settings.slim.images)
+    num_estimating = settings.slim.bn_images or (0 if num_scoring >= FEWEST_FOR_BATCH_NORM else TRAINING_IMAGES)
 
     def batches(images: ImageSplit, count: int, most: int) -> list[Batch]:
         chosen = images.subset(in_mixed_order(_spread(len(images), count), most))
@@ -54,29 +55,29 @@ def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccurac
         return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
 
     bn_batches = [x_BCHW for x_BCHW, _ in batches(train, num_estimating, 128)] if num_estimating else []
-    return SupernetAccuracy(supernet, bn_batches, batches(held_out, num_judging, 250), settings.slim.metric)
+    return SupernetAccuracy(supernet, bn_batches, batches(held_out, num_scoring, 250), settings.slim.metric)
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:
-    """Refuse a budget below the smallest network before anything is trained. Raises BudgetError."""
+    """Raises BudgetError for a budget below the smallest network, before anything is trained."""
     smallest_ms = max(table.smallest.interval_ms[1], table.smallest.predicted_ms)
     for promise in promises(workspace):
         budget_ms, least_ms = promise.limit_ms(table.largest.measured_ms), promise.least_limit_ms(smallest_ms)
         if budget_ms < least_ms:
             raise BudgetError(
                 f"The budget {promise.budget.text} ({budget_ms:.3f} ms) cannot be met: the smallest network of the "
-                f"'{workspace.space.name}' space takes {smallest_ms:.3f} ms here. The least reachable budget is "
+                f"'{workspace.space.name}' space takes {smallest_ms:.3f} ms here. The smallest reachable budget is "
                 f"{least_ms:.3f} ms ({100 * least_ms / table.largest.measured_ms:.0f}%); ask for that or more, "
                 "or lower --resolution."
             )
 
 
 def _spread(available: int, wanted: int) -> list[int]:
-    """Indices spread evenly, so that every class is there when images are ordered by class."""
+    """`wanted` indices at even distances, which cover every class if images are ordered by class."""
     return torch.linspace(0, available - 1, min(available, wanted)).round().long().tolist()
 
 
 def in_mixed_order(indices: list[int], most: int) -> list[int]:
-    """In an order that brings images of all classes into every batch of at most so many."""
+    """The indices in an order that has images of all classes in every batch of at most `most`."""
     num_batches = math.ceil(len(indices) / most)
     return [index for first in range(num_batches) for index in indices[first::num_batches]]

@@ -1,8 +1,8 @@
-"""Short trainings on the way down: the network that a descent has reached learns, and those below it with it.
+"""Short trainings between steps of a descent, whose weights score every smaller network.
 
-The paper is silent on whether weights follow the descent. Here the network of every k-th step is trained for a while
-with the supernet's weights, which go back to where they came from: every smaller network is judged by them. What they
-were after a step stays on disk until a later step is in the journal, so a descent that was killed goes on unchanged.
+The paper does not say whether weights are trained during slimming. Here the network of every k-th step is trained
+briefly from the supernet's weights, and its weights are written back into the supernet. The supernet's weights after
+such a step stay on disk until a later step is in the journal, so a killed descent resumes with the same weights.
 """
 
 from safetensors import safe_open
@@ -22,13 +22,13 @@ from efficientformer.training.metrics_log import MetricsLog
 
 
 class Recovery:
-    """What happens to the supernet's weights between the steps of the descent that is known by `fingerprint`."""
+    """Trains the supernet's weights between the steps of the descent with this `fingerprint`."""
 
     def __init__(self, workspace: Workspace, scorer: CachedScorer, fingerprint: str) -> None:
         self._workspace, self._scorer, self._fingerprint = workspace, scorer, fingerprint
 
     def resume(self, step: int) -> None:
-        """Judge by the weights that the descent had after `step` steps; what other descents left is removed."""
+        """Score with the weights that the descent had after `step` steps; weights of other descents are removed."""
         ours = {}
         for number, path in self._workspace.run_dir.recovered_weights().items():
             with safe_open(path, framework="pt") as file:
@@ -42,7 +42,7 @@ class Recovery:
             self._scorer.use_weights(load_file(ours[max(known)]), self._name(max(known)))
 
     def after(self, step: int, state: State) -> State:
-        """The state with its accuracy by the weights that judge the next step."""
+        """The state after `step`, with its accuracy by the weights that score the next step."""
         settings, run_dir = self._workspace.settings.slim, self._workspace.run_dir
         training = self._workspace.settings.supernet
         if step % settings.recover_every:
@@ -69,7 +69,7 @@ class Recovery:
         with atomic_path(run_dir.recovered(step)) as temporary:
             temporary.write_bytes(save(weights, metadata={"descent": self._fingerprint}))
         for number, path in run_dir.recovered_weights().items():
-            # The one before this is needed until the journal has this step.
+            # The previous weights are needed until the journal has this step.
             if number < step - settings.recover_every:
                 path.unlink()
         run_dir.recovery_checkpoint.unlink(missing_ok=True)
