@@ -1,34 +1,40 @@
 """Which set of actions finds the best networks? Variants of slimming from the same supernets, trained alike.
 
-    python benchmarks/studies/actions.py --data cifar10 --work runs/actions --seeds 10 11 12 -- --preset quick \\
-        --resolution 32 --budget 40% --budget 25%
+    python benchmarks/studies/actions.py --data cifar10 --work runs/actions --seeds 10 11 12 -- preset=quick \\
+        resolution=32 budget=40% budget=25%
 
-Every seed has a table and a supernet, which all variants share; options after `--` go to each verb. The networks found
-for a budget are measured interleaved, trained by the same settings from new weights, and scored on validation images,
-which no search sees. The same command resumes. A default that is chosen by this study must be confirmed on other seeds.
+Every seed has a table and a supernet, which all variants share. The networks found for a budget are measured
+interleaved, trained by the same settings from new weights, and scored on validation images, which no search sees. Words
+after `--` are settings of all runs. The same command resumes. A default that is chosen by this study must be confirmed
+on other seeds.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from efficientformer.pipeline import verbs
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
+from efficientformer.pipeline.run.resolve_settings import merge_given
 from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.records import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
-from shared import keep_outcome, mean_interval, measured, open_run, parse, share, subnet_top1, verb
+from options import parse
+from shared import keep_outcome, mean_interval, measured, share, subnet_top1
 
 PAPER = "paper"
-VARIANTS: dict[str, list[str]] = {
-    PAPER: ["--slim.actions", "paper", "--slim.polish", "0"],
-    "every": ["--slim.actions", "every", "--slim.polish", "0"],
-    "exchange": ["--slim.actions", "exchange", "--slim.polish", "0"],
-    "paper, polished": ["--slim.actions", "paper", "--slim.polish", "64"],
-    "every, polished": ["--slim.actions", "every", "--slim.polish", "64"],
-    "every, recovery": ["--slim.actions", "every", "--slim.polish", "0", "--slim.recover-every", "4"],
+VARIANTS: dict[str, dict[str, Any]] = {
+    PAPER: {"actions": "paper", "polish": 0},
+    "every": {"actions": "every", "polish": 0},
+    "exchange": {"actions": "exchange", "polish": 0},
+    "paper, polished": {"actions": "paper", "polish": 64},
+    "every, polished": {"actions": "every", "polish": 64},
+    "every, recovery": {"actions": "every", "polish": 0, "recover_every": 4},
 }
 
 
@@ -38,45 +44,44 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
     parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
-    arguments, options = parse(parser)
+    arguments, settings = parse(parser)
     rows = []
     for seed in arguments.seeds:
-        given = ["--data", arguments.data, "--seed", str(seed), *options]
+        given = {**settings, "data": arguments.data, "seed": seed}
         rows += slimmed(arguments.work / f"seed-{seed}", arguments.variants, given)
     if len(arguments.seeds) == 1:
         sys.stdout.write("One seed has no interval: run several for a record.\n")
         return
-    found = {variant: summary(variant, rows) for variant in arguments.variants}
+    summaries = {variant: summary(variant, rows) for variant in arguments.variants}
     keep_outcome(
         "actions",
-        "top-1 of networks slimmed in several ways to the same budgets, trained alike from new weights",
+        "top-1 of networks slimmed by several action sets to the same budgets, trained alike from new weights",
         RunDir(arguments.work / f"seed-{arguments.seeds[0]}"),
-        variants=found,
+        variants=summaries,
         rows=rows,
     )
-    for variant, row in found.items():
+    for variant, row in summaries.items():
         low, high = row["interval"]
         over = f"{row['over_paper']:+.2f} [{low:+.2f}, {high:+.2f}] points over the paper's actions"
         cost = f"{row['of_budget']:.2f} of the budget, {row['evaluations']:.0f} evaluations"
         sys.stdout.write(f"{variant}: {row['top1']:.2f} %, {over}, {cost}\n")
 
 
-def slimmed(base: Path, variants: list[str], options: list[str]) -> list[dict[str, Any]]:
+def slimmed(base: Path, variants: Sequence[str], settings: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per budget and variant, of one seed."""
-    for name in ("table", "supernet"):
-        verb(name, base, options)
+    verbs.table(run_dir=base, **settings)
+    verbs.supernet(run_dir=base, **settings)
     runs, source = {}, RunDir(base)
     for variant in variants:
         run_dir = RunDir(base / variant.replace(", ", "-"))
         share(source, run_dir, [source.table, source.stamp("table")])
-        # The variant before brings the scores of the networks that the supernet has scored already.
-        given = [*options, "--supernet-from", str(source.root), *VARIANTS[variant]]
-        for name in ("table", "supernet", "slim"):
-            verb(name, run_dir.root, given)
+        # The previous variant also hands over the scores that the supernet has given already.
+        given = merge_given(settings, {"supernet_from": str(source.root), "slim": VARIANTS[variant]})
+        for verb in (verbs.table, verbs.supernet, verbs.slim):
+            verb(run_dir=run_dir.root, **given)
         runs[variant] = source = run_dir
     traces = {variant: read_record(run_dir.trace) for variant, run_dir in runs.items()}
-    with RunDir(base).locked():
-        workspace = open_run(RunDir(base))
+    with open_run(RunRequest(run_dir=base)) as workspace:
         rows = []
         for number, budget in enumerate(workspace.budgets):
             entries = {variant: trace["budgets"][number] for variant, trace in traces.items()}

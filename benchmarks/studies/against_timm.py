@@ -5,8 +5,8 @@
 
 timm builds every network of the zoo with random weights, ours loads them, both are exported by the same exporter (ours
 fused first), and their outputs are compared. The ratio is ours over timm's within each round, so changes of the
-machine's speed cancel. `--training` times forward and backward passes of eager PyTorch in turns. Pairs that `--work`
-has already are not measured again.
+machine's speed cancel. `--training` times forward and backward passes of eager PyTorch in turns. Pairs that are in
+`--work` already are not measured again.
 """
 
 import argparse
@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--resolution", type=int, default=224)
     parser.add_argument("--training", action="store_true", help="forward and backward passes instead of inference")
-    parser.add_argument("--batch-size", type=int, default=32, help="of a training step")
-    parser.add_argument("--steps", type=int, default=8, help="timed training steps of each")
-    parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")
+    parser.add_argument("--batch-size", type=int, default=32, help="images in a training step")
+    parser.add_argument("--steps", type=int, default=8, help="timed training steps of each network")
+    parser.add_argument("--training-device", default="cpu", help="device of the training steps, such as cuda")
     parser.add_argument("--work", type=Path, required=True, help="folder of the finished pairs")
     arguments = parser.parse_args()
     names, runtimes = arguments.network or list(ZOO), arguments.runtime or ["onnxruntime", "openvino"]
@@ -63,10 +63,10 @@ def main() -> None:
             about["device"] = device
         if not any(about.items() <= row.items() for row in rows):
             torch.set_num_threads(threads)
-            found = training_step(name, arguments) if arguments.training else inference(about, arguments)
-            write_record(path, rows := [*rows, {**about, **found}])
-            low, high = found["interval"]
-            sys.stdout.write(f"{name} {runtime} {threads}: {found['ratio']:.3f} [{low:.3f}, {high:.3f}]\n")
+            timed = training_step(name, arguments) if arguments.training else inference(about, arguments)
+            write_record(path, rows := [*rows, {**about, **timed}])
+            low, high = timed["interval"]
+            sys.stdout.write(f"{name} {runtime} {threads}: {timed['ratio']:.3f} [{low:.3f}, {high:.3f}]\n")
     record = {"what": "ours over timm's, same network and weights", "rows": rows, "provenance": provenance()}
     keep("against_timm", subject, record, "" if device == "cpu" else device)
 
@@ -107,7 +107,7 @@ def inference(about: dict[str, Any], arguments: argparse.Namespace) -> dict[str,
 
 
 def training_step(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Ratios of neighboring steps; the first step of each, which claims memory, is not timed."""
+    """Ratios of neighboring steps. The first step of each network allocates memory and is not timed."""
     resolution, batch_size = arguments.resolution, arguments.batch_size
     device = torch.device(arguments.training_device)
     networks = {kind: net.to(device) for kind, net in zip(("ours", "timm"), pair(name, resolution), strict=True)}

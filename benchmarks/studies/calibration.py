@@ -1,9 +1,9 @@
-"""Does a table predict better if it knows the uncached weights that its chains already include?
+"""Does a table predict better if it counts the uncached weights that its chains already include?
 
     python benchmarks/studies/calibration.py runs/a/table.json runs/b/table.json
 
-Calibrates each table again on its own entries and networks, with and without that knowledge, and compares its errors on
-networks that the calibration had not seen. Nothing is timed.
+Calibrates each table again on its own entries and networks, with and without this correction, and compares its errors
+on networks that the calibration had not seen. Nothing is timed.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from efficientformer.provenance import provenance
 from naming import keep
 
 WAYS = ("told", "not told")
+"""Keys of the record: with the uncached weights of the chains, and without."""
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [compare(LatencyTable.load(path)) for path in arguments.tables]
     record = {
-        "what": "errors of tables on held-out networks, chains having paid for weights that miss a cache or not",
+        "what": "errors of tables on held-out networks, with and without the weights that missed a cache in the chains",
         "tables": rows,
         "mean error in percent": {way: float(np.mean([row[way]["mean_percent"] for row in rows])) for way in WAYS},
         "provenance": provenance(),
@@ -44,8 +45,8 @@ def main() -> None:
 def compare(table: LatencyTable) -> dict[str, Any]:
     about = {"space": table.space.name, "resolution": table.resolution, "runtime": table.runtime["name"]}
     about |= {"threads": table.threads, "measured": table.provenance["time"], "cpu": table.provenance["machine"]["cpu"]}
-    untold = {key: replace(entry, chains_mib=()) for key, entry in table.entries.items()}
-    for way, entries in zip(WAYS, (table.entries, untold), strict=True):
+    without = {key: replace(entry, chains_mib=()) for key, entry in table.entries.items()}
+    for way, entries in zip(WAYS, (table.entries, without), strict=True):
         again = recalibrated_table(table, dict(entries), table.networks)
         about[way] = {**asdict(again.error), "calibration": asdict(again.calibration)}
     return about

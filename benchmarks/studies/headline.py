@@ -1,12 +1,13 @@
 """The paper's headline on this device: networks designed for MobileNetV2's latency against MobileNetV2, trained alike.
 
-    python benchmarks/studies/headline.py --data imagenette160 --work runs/headline --seeds 3 -- --preset standard \\
-        --resolution 64 --supernet.epochs 20 --train.epochs 20 --train.lr-warmup-epochs 2
+    python benchmarks/studies/headline.py --data imagenette160 --work runs/headline --seeds 3 -- preset=standard \\
+        resolution=64 supernet.epochs=20 train.epochs=20 train.lr_warmup_epochs=2
 
 On the paper's phone EfficientFormer-L1 is as fast as MobileNetV2 x1.4. This script measures timm's MobileNetV2 x1.0 and
-x1.4 on the run's runtime, threads and resolution, and searches for a network within the latency of each (options after
-`--` go to each verb). It measures all four and L1 interleaved, trains the four from new weights by the same settings
-with every seed, and scores them on validation images. Finished phases and trainings are kept: the same command resumes.
+x1.4 on the run's runtime, threads and resolution, and searches for a network within the latency of each. It measures
+all four and L1 interleaved, trains the four from new weights by the same settings with every seed, and scores them on
+validation images. Words after `--` are settings of the run. Finished phases and trainings are kept: the same command
+resumes.
 """
 
 import argparse
@@ -24,12 +25,15 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.latency.timing.measurement import Measurement
 from efficientformer.models.create import create_model
+from efficientformer.pipeline import verbs
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.records import digest, read_record, write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.training.loop import seed_initial_weights
-from shared import keep_outcome, measured, open_run, parse, side_by_side, top1_alone, verb
+from options import parse
+from shared import keep_outcome, measured, shared_run, side_by_side, top1_alone
 
 REFERENCES = {"mobilenetv2_100": "MobileNetV2 x1.0", "mobilenetv2_140": "MobileNetV2 x1.4"}
 L1 = "efficientformer_l1"
@@ -42,14 +46,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each network")
     parser.add_argument("--processes", type=int, default=1, help="networks trained at a time")
     parser.add_argument("--measure-only", action="store_true", help="stop before the trainings, to train elsewhere")
-    arguments, options = parse(parser)
+    arguments, settings = parse(parser)
     run_dir = RunDir(arguments.work)
-    options = ["--data", arguments.data, *options]
-    verb("table", run_dir.root, options)
+    settings["data"] = arguments.data
+    verbs.table(run_dir=run_dir.root, **settings)
     budgets = budgets_ms(run_dir)
-    options += [word for latency_ms in budgets.values() for word in ("--budget", f"{latency_ms:.4g}ms")]
-    verb("supernet", run_dir.root, options)
-    verb("slim", run_dir.root, options)
+    settings["budget"] = [f"{latency_ms:.4g}ms" for latency_ms in budgets.values()]
+    verbs.supernet(run_dir=run_dir.root, **settings)
+    verbs.slim(run_dir=run_dir.root, **settings)
     rows = measured_rows(run_dir, list(budgets))
     if arguments.measure_only:
         return
@@ -84,19 +88,18 @@ def budgets_ms(run_dir: RunDir) -> dict[str, float]:
     """Latency of each reference, measured once."""
     path = run_dir.root / "references.json"
     if not path.exists():
-        with run_dir.locked():
-            found = beside_references(open_run(run_dir), {})
-            write_record(path, {name: found[name].p50_ms for name in REFERENCES})
+        with open_run(RunRequest(run_dir=run_dir.root)) as workspace:
+            latencies = measured_with_references(workspace, {})
+            write_record(path, {name: latencies[name].p50_ms for name in REFERENCES})
     return read_record(path)
 
 
 def measured_rows(run_dir: RunDir, references: list[str]) -> dict[str, Any]:
     """Latency, size and architecture of every network, measured beside one another once."""
     path = run_dir.root / "measured.json"
-    with run_dir.locked():
-        workspace = open_run(run_dir)
-        found = zip(references, read_record(run_dir.trace)["budgets"], strict=True)
-        ours = {f"designed for {name}": Architecture.from_json(entry["architecture"]) for name, entry in found}
+    with open_run(RunRequest(run_dir=run_dir.root)) as workspace:
+        entries = zip(references, read_record(run_dir.trace)["budgets"], strict=True)
+        ours = {f"designed for {name}": Architecture.from_json(entry["architecture"]) for name, entry in entries}
         about = digest([architecture.to_json() for architecture in ours.values()])
         if not path.exists() or read_record(path)["about"] != about:
             rows = {
@@ -106,7 +109,7 @@ def measured_rows(run_dir: RunDir, references: list[str]) -> dict[str, Any]:
                     "ratio": measurement.ratio and vars(measurement.ratio),
                     **costs(workspace, name, ours.get(name)),
                 }
-                for name, measurement in beside_references(workspace, ours).items()
+                for name, measurement in measured_with_references(workspace, ours).items()
             }
             for name, architecture in ours.items():
                 rows[name]["architecture"] = architecture.to_json()
@@ -114,12 +117,11 @@ def measured_rows(run_dir: RunDir, references: list[str]) -> dict[str, Any]:
     return read_record(path)["rows"]
 
 
-def beside_references(workspace: Workspace, ours: dict[str, Architecture]) -> dict[str, Measurement]:
+def measured_with_references(workspace: Workspace, ours: dict[str, Architecture]) -> dict[str, Measurement]:
     """The references, L1 and our networks in the same rounds."""
-    resolution, num_classes = workspace.settings.resolution, len(workspace.dataset.classes)
-    shape = (1, 3, resolution, resolution)
+    num_classes = len(workspace.dataset.classes)
     prepared = {
-        name: workspace.runtime.prepare(timm.create_model(name, num_classes=num_classes).eval(), shape)
+        name: workspace.runtime.prepare(timm.create_model(name, num_classes=num_classes).eval(), workspace.input_shape)
         for name in REFERENCES
     }
     for name, architecture in {L1: ZOO[L1], **ours}.items():
@@ -141,15 +143,15 @@ def build(workspace: Workspace, name: str, architecture: Architecture | None) ->
 
 
 def top1(root: Path, seed: int, name: str, architecture: Any) -> float:
-    workspace = open_run(RunDir(root), seed=seed)
+    workspace = shared_run(root, seed=seed)
     built = architecture and Architecture.from_json(architecture)
     return top1_alone(workspace, name, architecture or name, lambda: build(workspace, name, built))
 
 
 def costs(workspace: Workspace, name: str, architecture: Architecture | None) -> dict[str, int]:
-    model, resolution = build(workspace, name, architecture).eval(), workspace.settings.resolution
+    model = build(workspace, name, architecture).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(torch.zeros(1, 3, resolution, resolution))
+        model(torch.zeros(workspace.input_shape))
     return {
         "macs": counter.get_total_flops() // 2,
         "num_params": sum(parameter.numel() for parameter in model.parameters()),

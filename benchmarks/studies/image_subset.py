@@ -12,10 +12,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="folder with train/CLASS and val/CLASS")
     parser.add_argument("target", type=Path)
-    parser.add_argument("--train", type=int, default=500, help="images of a class, the first by name")
-    parser.add_argument("--val", type=int, default=200, help="the same of val")
+    parser.add_argument("--train", type=int, default=500, help="images of each class, the first by name")
+    parser.add_argument("--val", type=int, default=200, help="images of each class of val, the first by name")
     parser.add_argument(
-        "--val-of-train", action="store_true", help="take the validation images from train too, the next by name"
+        "--val-of-train", action="store_true", help="take the validation images from train instead, the next by name"
     )
     arguments = parser.parse_args()
     val_source, val_first = ("train", arguments.train) if arguments.val_of_train else ("val", 0)

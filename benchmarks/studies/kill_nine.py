@@ -2,8 +2,8 @@
 
     python benchmarks/studies/kill_nine.py --work runs/kill-nine --kills 10
 
-The uninterrupted run makes the latency table; the killed one gets a copy of it, because timings differ from run to run.
-Everything that does not measure time must then be equal: supernet log and logits, every slimming step, the
+The uninterrupted run makes the latency table. The killed one gets a copy of it, because timings differ from run to run.
+Everything but times must then be equal: supernet log and logits, every slimming step, the
 architectures, the training logs, the weights byte for byte, the scores.
 """
 
@@ -20,7 +20,7 @@ from efficientformer.provenance import provenance
 from efficientformer.records import file_digest, read_record
 from naming import keep
 
-PROGRAM = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
+PROGRAM = [sys.executable, "-m", "efficientformer"]
 TIMED = {"provenance", "seconds", "time", "load", "command"}
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the two runs")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     arguments = parser.parse_args()
     whole, killed = arguments.work / "whole", arguments.work / "killed"
     arguments.work.mkdir(parents=True, exist_ok=True)

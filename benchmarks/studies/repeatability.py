@@ -55,11 +55,11 @@ def measure(work: Path, rounds: int, most_redone: float, out: Path) -> None:
                 runtime.open(work / f"{name}.onnx", INPUT_SHAPE), runtime, INPUT_SHAPE
             )
     measured = measure_networks(subjects, "cpu", rounds, most_redone=most_redone)
-    found: dict[str, Any] = {}
+    rows: dict[str, Any] = {}
     for runtime in RUNTIMES:
         network, reference = (measured[f"{name} on {runtime}"] for name in NETWORKS)
         ratio = network.ratio_to(reference, REFERENCE)
-        found[runtime] = {
+        rows[runtime] = {
             "p50_ms": network.p50_ms,
             "interval_ms": list(network.interval_ms),
             "ratio": ratio.p50,
@@ -73,7 +73,7 @@ def measure(work: Path, rounds: int, most_redone: float, out: Path) -> None:
             "conditions": network.conditions,
             "runtime": network.runtime,
         }
-    write_record(out, found)
+    write_record(out, rows)
 
 
 def spread_percent(values: list[float]) -> float:
@@ -81,17 +81,17 @@ def spread_percent(values: list[float]) -> float:
 
 
 def summary(processes: list[dict[str, Any]], runtime: str) -> dict[str, Any]:
-    found = [process[runtime] for process in processes]
+    rows = [process[runtime] for process in processes]
     return {
-        "runtime": found[0]["runtime"],
-        "p50_ms": [round(process["p50_ms"], 4) for process in found],
-        "p50_spread_percent": spread_percent([process["p50_ms"] for process in found]),
-        "ratio": [round(process["ratio"], 4) for process in found],
-        "ratio_spread_percent": spread_percent([process["ratio"] for process in found]),
-        "spread_of_plain_medians_percent": spread_percent([process["all_p50_ms"] for process in found]),
+        "runtime": rows[0]["runtime"],
+        "p50_ms": [round(process["p50_ms"], 4) for process in rows],
+        "p50_spread_percent": spread_percent([process["p50_ms"] for process in rows]),
+        "ratio": [round(process["ratio"], 4) for process in rows],
+        "ratio_spread_percent": spread_percent([process["ratio"] for process in rows]),
+        "spread_of_plain_medians_percent": spread_percent([process["all_p50_ms"] for process in rows]),
         "processes": [
             {name: value for name, value in process.items() if name not in ("runtime", "samples_ms")}
-            for process in found
+            for process in rows
         ],
     }
 
@@ -121,7 +121,7 @@ def main() -> None:
             subprocess.run([sys.executable, __file__, *own], check=True)
         processes.append(read_record(out))
     runtimes = {runtime: summary(processes, runtime) for runtime in RUNTIMES}
-    repeats = all(found["p50_spread_percent"] <= BAR_PERCENT for found in runtimes.values())
+    repeats = all(row["p50_spread_percent"] <= BAR_PERCENT for row in runtimes.values())
     redone = "" if arguments.most_redone == MAX_REDONE_SHARE else f"redone{arguments.most_redone:g}".replace(".", "")
     keep(
         "repeatability",
@@ -139,7 +139,7 @@ def main() -> None:
         },
         redone,
     )
-    spreads = {runtime: found["p50_spread_percent"] for runtime, found in runtimes.items()}
+    spreads = {runtime: row["p50_spread_percent"] for runtime, row in runtimes.items()}
     sys.stdout.write(json.dumps({"p50_spread_percent": spreads, "repeats": repeats}) + "\n")
     sys.exit(not repeats)
 

@@ -29,6 +29,7 @@ from torch import nn
 from efficientformer.arch.space import SPACES
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
+from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.slimming.oracles import build_supernet
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
@@ -45,7 +46,7 @@ BUDGETS = ("60%", "30%", "15%")
 STEP_OPTIONS = ("resolution", "batch_size", "steps", "training_threads", "training_device", "precision")
 SEARCH_OPTIONS = ("epochs", "judge", "images", "bn_images", "stride", "eager", "second_runtime")
 KINDS = ("largest", "single", "soft", "soft recomputed")
-PROGRAM = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
+PROGRAM = [sys.executable, "-m", "efficientformer"]
 
 
 def main() -> None:
@@ -54,15 +55,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=6, help="training steps of each kind that are timed")
-    parser.add_argument("--epochs", type=int, default=1, help="of the supernet; 0 leaves it untrained")
+    parser.add_argument("--steps", type=int, default=6, help="timed training steps of each kind")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs of the supernet; 0 leaves it untrained")
     parser.add_argument("--judge", choices=("likelihood", "top1"), default="likelihood")
-    parser.add_argument("--images", type=int, default=100, help="that score a candidate")
-    parser.add_argument("--bn-images", type=int, default=0, help="for batch norm statistics; 0: the scoring images")
-    parser.add_argument("--stride", type=float, default=0.2, help="fraction of the latency that a step saves")
-    parser.add_argument("--eager", action="store_true", help="weigh every candidate in every step, not --slim.lazy")
+    parser.add_argument("--images", type=int, default=100, help="images that score a candidate")
+    parser.add_argument("--bn-images", type=int, default=0, help="images for batch norm; 0: the scoring images")
+    parser.add_argument("--stride", type=float, default=0.2, help="smallest saving of a step, a fraction of latency")
+    parser.add_argument("--eager", action="store_true", help="score every candidate in every step, without --slim.lazy")
     parser.add_argument("--training-threads", type=int, default=2)
-    parser.add_argument("--training-device", default="cpu", help="where the training steps are taken, such as cuda")
+    parser.add_argument("--training-device", default="cpu", help="device of the training steps, such as cuda")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the training steps")
     parser.add_argument("--steps-only", action="store_true", help="leave out the verbs")
     parser.add_argument("--second-runtime", default="openvino", help="none leaves it out")
@@ -97,7 +98,7 @@ def in_a_process(kinds: list[str], arguments: argparse.Namespace) -> dict[str, A
 
 
 def finished(command: list[str], **options: Any) -> tuple[bytes, dict[str, float]]:
-    """Run to the end; what it printed, with its seconds (CPU seconds are over all threads) and peak memory."""
+    """Output of a command, its seconds (CPU seconds are of all threads) and its peak memory."""
     started = time.monotonic()
     process = subprocess.Popen(command, **options)
     printed = process.stdout.read() if process.stdout else b""
@@ -111,7 +112,7 @@ def finished(command: list[str], **options: Any) -> tuple[bytes, dict[str, float
 
 
 def train_steps(kinds: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Steps of each kind in turns; the first of each, which claims memory, is not timed."""
+    """Steps of each kind in turns. The first of each kind allocates memory and is not timed."""
     steppers = {kind: stepper(kind, arguments) for kind in kinds}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(arguments.steps + 1):
@@ -166,7 +167,7 @@ def stepper(kind: str, arguments: argparse.Namespace):
 
 
 def phases(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The verbs, one after the other, each in a process of its own."""
+    """The verbs one after the other, as commands: each has a process of its own, and so a peak memory of its own."""
     first, second = arguments.work / "first", arguments.work / "second"
     options = ["--data", arguments.data, "--preset", "imagenet", "--resolution", str(arguments.resolution)]
     options += ["--training-threads", str(arguments.training_threads), "--workers", "1"]
@@ -175,21 +176,21 @@ def phases(arguments: argparse.Namespace) -> dict[str, Any]:
     options += ["--slim.metric", arguments.judge, "--slim.stride", str(arguments.stride)]
     options += [] if arguments.eager else ["--slim.lazy"]
     options += ["--supernet.epochs", str(max(1, arguments.epochs)), "--supernet.lr-warmup-epochs", "0"]
-    # A search costs the same by a poor table, such as one of a noisy machine.
+    # A search takes as long with an inaccurate table, such as one of a noisy machine.
     options += ["--table.max-error", "100"]
     options += [word for budget in BUDGETS for word in ("--budget", budget)]
-    found = {"table": verb("table", first, options)}
+    rows = {"table": verb("table", first, options)}
     if arguments.epochs:
-        found["supernet"] = verb("supernet", first, options)
+        rows["supernet"] = verb("supernet", first, options)
     else:
         leave_untrained(first)
-    found["slim"] = verb("slim", first, options)
+    rows["slim"] = verb("slim", first, options)
     if arguments.second_runtime == "none":
-        return found
+        return rows
     further = ["--supernet-from", str(first), "--runtime", arguments.second_runtime]
     for name in ("table", "supernet", "slim"):
-        found[f"second {name}"] = verb(name, second, further)
-    return found
+        rows[f"second {name}"] = verb(name, second, further)
+    return rows
 
 
 def verb(name: str, run_dir: Path, options: list[str]) -> dict[str, Any]:
@@ -197,23 +198,21 @@ def verb(name: str, run_dir: Path, options: list[str]) -> dict[str, Any]:
     started = time.time()
     usage = finished([*PROGRAM, name, "--run-dir", str(run_dir), *options], stdout=subprocess.DEVNULL)[1]
     if name == "slim" and not was_done:
-        # What comes after the last step that was judged is measuring: the networks found beside the largest.
+        # After the last scored step the networks found are measured with the largest one, which takes no search.
         usage["until_last_step_seconds"] = round(RunDir(run_dir).slim_steps.stat().st_mtime - started, 1)
         usage["num_judged"] = len(RunDir(run_dir).evaluations.read_text().splitlines()) - 1
     return {**usage, "was_done": was_done}
 
 
 def leave_untrained(root: Path) -> None:
-    """A supernet with the weights it begins with, as the phase `supernet` would leave a trained one."""
-    from efficientformer.pipeline.phases import supernet as phase
-
+    """Write a supernet with its initial weights as the phase `supernet` writes a trained one."""
     with open_run(RunRequest(run_dir=root)) as workspace:
         supernet = build_supernet(workspace)
         run_dir = workspace.run_dir
         run_dir.supernet_weights.parent.mkdir(parents=True, exist_ok=True)
         save_file(supernet.state_dict(), run_dir.supernet_weights)
         write_record(run_dir.supernet_record, {"alphas": supernet.path_probabilities(), "epochs": 0})
-        write_record(run_dir.stamp("supernet"), phase.stamp_of(workspace).to_json())
+        write_record(run_dir.stamp("supernet"), SUPERNET.stamp(workspace).to_json())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
-"""What the studies share: verbs with the options after `--`, one supernet for several runs, networks trained once."""
+"""What the studies share: one supernet for several runs, networks that are trained once, means with intervals."""
 
-import argparse
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +13,13 @@ from scipy.stats import t
 from torch import nn
 
 from compact import compacted
-from efficientformer.cli.app import run as run_verb
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.timing.measure_networks import Subject, measure_networks
 from efficientformer.latency.timing.measurement import Measurement
 from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
 from efficientformer.pipeline.run.console import RunConsole
-from efficientformer.pipeline.run.resolve_settings import resolve_settings
+from efficientformer.pipeline.run.open_run import RunRequest
+from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import provenance
 from efficientformer.run_dir import RunDir
@@ -28,20 +27,9 @@ from efficientformer.search.subnet import Subnet
 from naming import keep, slug
 
 
-def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
-    """The script's own arguments, and the words after `--`."""
-    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    return parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
-
-
-def verb(name: str, run_dir: Path, options: list[str]) -> None:
-    if code := run_verb([name, "--run-dir", str(run_dir), *options]):
-        raise SystemExit(code)
-
-
-def open_run(run_dir: RunDir, **given: Any) -> Workspace:
-    """The run with the settings that its verbs got, and the given ones."""
-    return Workspace(run_dir, resolve_settings(run_dir.given_settings() | given), RunConsole())
+def shared_run(root: Path, **given: Any) -> Workspace:
+    """A run without its lock, for several processes at a time: with the settings of its verbs, and the given ones."""
+    return Workspace(RunDir(root), RunRequest(Settings(**given), root).resolved(), RunConsole())
 
 
 def share(source: RunDir, target: RunDir, paths: list[Path]) -> None:
@@ -54,10 +42,9 @@ def share(source: RunDir, target: RunDir, paths: list[Path]) -> None:
 
 
 def measured(workspace: Workspace, prepared: Mapping[str, Prepared], reference: str) -> dict[str, Measurement]:
-    """Measure the networks interleaved, by the run's clock and in the number of rounds it verifies with."""
+    """Measure the networks interleaved, with the clock and the number of rounds of the run's verification."""
     settings = workspace.settings
-    shape = (1, 3, settings.resolution, settings.resolution)
-    subjects = {name: Subject(network, workspace.runtime, shape) for name, network in prepared.items()}
+    subjects = {name: Subject(network, workspace.runtime, workspace.input_shape) for name, network in prepared.items()}
     with workspace.console.progress("measuring") as progress:
         return measure_networks(
             subjects, settings.latency_clock, settings.verify.rounds, reference=reference, progress=progress
@@ -65,18 +52,19 @@ def measured(workspace: Workspace, prepared: Mapping[str, Prepared], reference: 
 
 
 def subnet_top1(root: Path, name: str, subnet: Subnet) -> float:
-    workspace = open_run(RunDir(root))
+    """Validation top-1 of a subnet after training by the run's settings; kept in the run."""
+    workspace = shared_run(root)
     return top1_alone(workspace, name, subnet.architecture.to_json(), lambda: initial_network(workspace, subnet))
 
 
 def top1_alone(workspace: Workspace, name: str, what: Any, build: Callable[[], nn.Module]) -> float:
-    """Validation top-1 of a network trained from the weights it is built with, by the run's seed; kept in the run."""
+    """Validation top-1 of a network after training from the weights that `build` gives it; kept in the run."""
     title = f"training {name}, seed {workspace.settings.seed}"
     return stand_alone_score(workspace, workspace.run_dir.root / "study", what, build, title=title)["top1"]
 
 
 def side_by_side(processes: int, work: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """`work` of every call's arguments, in order, in so many processes at a time."""
+    """Results of `work` for the arguments of every call, in order; `processes` calls run at a time."""
     if processes == 1:
         return [work(*call) for call in calls]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
@@ -89,11 +77,11 @@ def side_by_side(processes: int, work: Callable[..., Any], calls: Sequence[tuple
 
 
 def keep_outcome(study: str, what: str, run_dir: RunDir, *conditions: str, **found: Any) -> Path:
-    """Keep a record of the study, named after the run's images. Its settings name these images, not their folder."""
+    """Keep a record of the study, named after the run's images: of their folder it has the name, not the path."""
     given = run_dir.given_settings()
     data = Path(given["data"]).name
     record = {"what": what, "settings": given | {"data": data}, **found}
-    space = open_run(run_dir).space
+    space = shared_run(run_dir.root).space
     return keep(study, slug(data), {**compacted(record, space), "provenance": provenance()}, *conditions)
 
 

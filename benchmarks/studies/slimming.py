@@ -1,13 +1,13 @@
 """Does slimming win at equal latency? Against random networks, a scaled L1 and the paper's actions, all trained alike.
 
-    python benchmarks/studies/slimming.py --data cifar10 --work runs/study --seeds 0 1 2 -- --budget 40% --budget 25% \\
-        --resolution 32 --train.epochs 12
+    python benchmarks/studies/slimming.py --data cifar10 --work runs/study --seeds 0 1 2 -- budget=40% budget=25% \\
+        resolution=32 train.epochs=12
 
-Every seed has a run of its own in `--work`, slimmed to every budget (options after `--` go to each verb). Rivals of the
-network found are measured interleaved with it: random ones within 2 % of its latency, and one of each other method at
-most 2 % slower. All are trained from new weights by the same settings and scored on validation images, which no search
-sees. Finished phases and networks are kept: the same command resumes. The record is named after the way the supernet
-drew its paths.
+Every seed has a run of its own in `--work`, slimmed to every budget. Its networks are measured interleaved with their
+rivals: random networks within 2 % of their latency, and one network of each other method, at most 2 % slower. All are
+trained from new weights by the same settings and scored on validation images, which no search sees. Words after `--`
+are settings of all runs. Finished phases and networks are kept: the same command resumes. The record is named after the
+supernet's way of sampling paths.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from efficientformer.arch.spec import Architecture
+from efficientformer.pipeline import verbs
+from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
@@ -28,19 +30,20 @@ from efficientformer.records import Journal, digest, read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.rivals.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
 from efficientformer.search.subnet import Subnet
-from shared import keep_outcome, measured, open_run, over_seeds, parse, side_by_side, subnet_top1, verb
+from options import parse
+from shared import keep_outcome, measured, over_seeds, shared_run, side_by_side, subnet_top1
 
 WITHIN = 0.02
 """Largest difference between the measured latencies of a rival and the slimmed network."""
 NUM_RANDOM = 10
 BATCH, MAX_BATCHES = 30, 4
-"""Random networks drawn and measured at a time, and the most attempts to find any rival with the table's help."""
+"""Random networks that are drawn and measured at a time, and the largest number of attempts to find a rival."""
 DRAWN_WITHIN = 0.03
-"""Largest difference between their predicted latency and that of networks known to be equally fast."""
+"""Largest relative difference between their predicted latency and that of networks of equal measured latency."""
 NEAR, SCALINGS = 0.08, 8
-"""The same for a scaled L1, and how many scalings are measured."""
+"""The same for a scaled L1, and the number of scalings to measure."""
 BARS = {"mean of random": 2.0, "best of random": 0.0, "scaled_l1": 1.0, "paper's actions": 0.0}
-"""Points of top-1 that slimming is to be ahead by, in the mean over seeds."""
+"""Required lead of slimming in points of top-1, as a mean over seeds."""
 
 
 def main() -> None:
@@ -50,12 +53,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--processes", type=int, default=1, help="networks trained at a time")
     parser.add_argument("--measure-only", action="store_true", help="stop before the trainings, to train elsewhere")
-    arguments, options = parse(parser)
+    arguments, settings = parse(parser)
     rows = []
     for seed in arguments.seeds:
         run_dir = arguments.work / f"seed-{seed}"
-        for name in ("table", "supernet", "slim"):
-            verb(name, run_dir, ["--data", arguments.data, "--seed", str(seed), *options])
+        for verb in (verbs.table, verbs.supernet, verbs.slim):
+            verb(run_dir=run_dir, **{**settings, "data": arguments.data, "seed": seed})
         rows += matched_budgets(RunDir(run_dir), seed)
     if arguments.measure_only:
         return
@@ -63,19 +66,19 @@ def main() -> None:
     if len(arguments.seeds) == 1:
         sys.stdout.write("One seed has no interval: run several for a record.\n")
         return
-    found = {name: summary(name, rows) for name in BARS}
+    leads = {name: summary(name, rows) for name in BARS}
     first = RunDir(arguments.work / f"seed-{arguments.seeds[0]}")
-    drawn = open_run(first).settings.supernet
+    drawn = shared_run(first.root).settings.supernet
     keep_outcome(
         "slimming",
         "top-1 of networks of equal measured latency, trained alike from new weights",
         first,
         drawn.noise if drawn.sampling == "single" else drawn.sampling,
         within_percent=100 * WITHIN,
-        ahead=found,
+        ahead=leads,
         rows=rows,
     )
-    for name, row in found.items():
+    for name, row in leads.items():
         low, high = row["interval"]
         points = f"{row['points']:+.2f} [{low:+.2f}, {high:+.2f}] points"
         sys.stdout.write(f"slimming over {name}: {points}; {'held' if row['held'] else 'missed'} {row['bar']:+.1f}\n")
@@ -83,8 +86,7 @@ def main() -> None:
 
 def matched_budgets(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
     """One row per budget: the slimmed network and its rivals, measured."""
-    with run_dir.locked():
-        workspace = open_run(run_dir)
+    with open_run(RunRequest(run_dir=run_dir.root)) as workspace:
         return [
             {
                 **{"root": run_dir.root, "seed": seed, "budget": entry["budget"], "slug": entry["slug"]},
@@ -106,7 +108,7 @@ def trained_alike(rows: list[dict[str, Any]], processes: int) -> list[dict[str, 
 
 
 def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
-    """The row with the scores of its networks, and by how many points slimming is ahead of each kind of rival."""
+    """The row with the scores of its networks, and the lead of slimming over each kind of rival in points."""
     drawn = [value for name, value in top1.items() if name.startswith("random")]
     rivals = {"mean of random": float(np.mean(drawn)), "best of random": max(drawn)}
     rivals |= {name: top1[name] for name in ("scaled_l1", "paper's actions")}
@@ -122,19 +124,19 @@ def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, 
     """The slimmed network and rivals of the same measured latency; measured once and kept."""
     about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, L1_FREE])
     journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about)
-    found = Subnet.from_json(entry)
+    slimmed = Subnet.from_json(entry)
     if not journal.lines:
-        journal.add(random_rivals(workspace, found, entry))
+        journal.add(random_rivals(workspace, slimmed, entry))
     if len(journal.lines) < 2:
         drawn = [Subnet.from_json(row) for name, row in journal.lines[0].items() if name.startswith("random")]
         like_ms = float(np.median([load_table(workspace).predict(subnet.architecture) for subnet in drawn]))
-        scaled = scaled_rival(workspace, found, like_ms)
-        journal.add({"scaled_l1": scaled, "paper's actions": paper_rival(workspace, found, like_ms)})
+        scaled = scaled_rival(workspace, slimmed, like_ms)
+        journal.add({"scaled_l1": scaled, "paper's actions": paper_rival(workspace, slimmed, like_ms)})
     return journal.lines[0] | journal.lines[1]
 
 
-def random_rivals(workspace: Workspace, found: Subnet, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The slimmed network, and random ones that were measured within 2 % of it, beside it."""
+def random_rivals(workspace: Workspace, slimmed: Subnet, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The slimmed network, and random ones whose latency, measured interleaved, is within 2 % of it."""
     predict = load_table(workspace).predict
     rng = random.Random(f"{workspace.settings.seed}/study/{entry['slug']}")
     rows: dict[str, dict[str, Any]] = {}
@@ -145,38 +147,40 @@ def random_rivals(workspace: Workspace, found: Subnet, entry: dict[str, Any]) ->
         batch = random_subnets(
             workspace.space, predict, fastest_ms=fastest_ms, slowest_ms=slowest_ms, count=BATCH, rng=rng
         )
-        # Subnets that differ in the blocks which they take from the supernet alone are one network when trained alone.
+        # Subnets that differ only in the blocks that they take from the supernet are one network when trained alone.
         new = {subnet.architecture: subnet for subnet in batch if subnet.architecture not in drawn}
         subnets = {f"random-{number}": subnet for number, subnet in enumerate(new.values(), start=len(drawn))}
         drawn |= set(new)
-        measured_rows = measured_beside(workspace, found, subnets)
+        measured_rows = measured_interleaved(workspace, slimmed, subnets)
         rows = {"slimmed": measured_rows.pop("slimmed")} | rows
         for name, row in measured_rows.items():
             likes.append(predict(subnets[name].architecture) / row["ratio"])
             if is_as_fast(row) and len(rows) <= NUM_RANDOM:
                 rows[name] = row
-        # If the table errs about the slimmed network, equally fast ones have another predicted latency.
+        # If the table mispredicts the slimmed network, networks of equal latency have another predicted latency.
         like_ms = float(np.median(likes))
         if len(rows) > NUM_RANDOM:
             break
     return rows
 
 
-def scaled_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
-    """Of the scalings of L1 that leave at most 4 % of the slimmed network's latency free and take at most 2 % more, the
-    one whose factors are most alike; the slowest that is no slower where there is none."""
+def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[str, Any]:
+    """A scaled L1 of the slimmed network's latency: at most 4 % faster and 2 % slower, with the most equal factors.
+
+    If there is none, the slowest that is no slower.
+    """
     predict, unlike = load_table(workspace).predict, l1_scalings(workspace.space)
     near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
     alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
     subnets = {str(number): of_important_blocks(net, alphas) for number, net in enumerate(near[:SCALINGS])}
-    rows = measured_beside(workspace, found, subnets)
+    rows = measured_interleaved(workspace, slimmed, subnets)
     rows.pop("slimmed")
     alike = [row for row in rows.values() if 1 - L1_FREE <= row["ratio"] <= 1 + WITHIN]
     return alike[0] if alike else slowest_as_fast(list(rows.values()))
 
 
-def paper_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str, Any]:
-    """The slowest of what the paper's actions find for a few budgets that is no slower than the slimmed network."""
+def paper_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[str, Any]:
+    """A network slimmed with the paper's actions: of several budgets, the slowest that is no slower than `slimmed`."""
     predict, scorer = load_table(workspace).predict, CachedScorer(workspace)
     alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
     tried: dict[Architecture, dict[str, Any]] = {}
@@ -185,7 +189,7 @@ def paper_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str
         subnet = slim_by(workspace.space, alphas, price=predict, latency=predict, accuracy=scorer, budget_ms=budget_ms)
         if subnet.architecture in tried:
             break
-        row = tried[subnet.architecture] = measured_beside(workspace, found, {"rival": subnet})["rival"]
+        row = tried[subnet.architecture] = measured_interleaved(workspace, slimmed, {"rival": subnet})["rival"]
         if is_as_fast(row):
             break
         like_ms = predict(subnet.architecture) / row["ratio"]
@@ -193,7 +197,7 @@ def paper_rival(workspace: Workspace, found: Subnet, like_ms: float) -> dict[str
 
 
 def slowest_as_fast(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The slowest that is at most 2 % slower than the slimmed network; the fastest where there is none."""
+    """The slowest that is at most 2 % slower than the slimmed network; if there is none, the fastest."""
     fast = [row for row in rows if row["ratio"] <= 1 + WITHIN]
     return max(fast, key=lambda row: row["ratio"]) if fast else min(rows, key=lambda row: row["ratio"])
 
@@ -202,9 +206,9 @@ def is_as_fast(row: dict[str, Any]) -> bool:
     return abs(math.log(row["ratio"])) <= math.log(1 + WITHIN)
 
 
-def measured_beside(workspace: Workspace, found: Subnet, rivals: dict[str, Subnet]) -> dict[str, dict[str, Any]]:
-    """The network found, as `slimmed`, and its rivals, interleaved."""
-    subnets = {"slimmed": found, **rivals}
+def measured_interleaved(workspace: Workspace, slimmed: Subnet, rivals: dict[str, Subnet]) -> dict[str, dict[str, Any]]:
+    """The network slimmed, as `slimmed`, and its rivals, interleaved."""
+    subnets = {"slimmed": slimmed, **rivals}
     prepared = {name: prepare_untrained(workspace, subnet.architecture) for name, subnet in subnets.items()}
     results = measured(workspace, prepared, reference="slimmed")
     return {
@@ -214,7 +218,7 @@ def measured_beside(workspace: Workspace, found: Subnet, rivals: dict[str, Subne
 
 
 def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """By how many points slimming is ahead of a kind of rival, and whether that holds the bar."""
+    """The lead of slimming over a kind of rival in points, with its interval, and whether it reaches the bar."""
     points, interval = over_seeds([(row["seed"], row["ahead"][name]) for row in rows])
     bar = BARS[name]
     return {"points": points, "interval": interval, "bar": bar, "held": points >= bar}

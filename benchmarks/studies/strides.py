@@ -2,9 +2,8 @@
 
     python benchmarks/studies/strides.py runs/seed-10 runs/seed-11 --stride 0 --stride 0.1 --stride 0.2
 
-Each run directory has a table and a supernet. Slims the largest network to the run's budgets by predicted latency,
-every action weighed, then polishes as `slim` does, and scores the results with the supernet. Nothing is timed or
-trained.
+Each run directory has a table and a supernet. Slims the largest network to the run's budgets by predicted latency with
+all actions, polishes as `slim` does, and scores the results with the supernet. Nothing is timed or trained.
 """
 
 import argparse
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--stride", type=float, action="append", required=True, help="share of the latency; 0 is one action"
     )
-    parser.add_argument("--lazy", action="store_true", help="weigh lazily, as --slim.lazy does")
+    parser.add_argument("--lazy", action="store_true", help="skip expensive actions, as --slim.lazy does")
     arguments = parser.parse_args()
     rows = []
     for root in arguments.runs:
@@ -47,7 +46,7 @@ def main() -> None:
                 sys.stdout.writelines(f"{root.name} {row}\n" for row in found)
                 sys.stdout.flush()
     record = {
-        "what": "likelihood by the supernet of what descents of several strides find, from the same supernets",
+        "what": "supernet likelihood of the networks that descents of several strides find, from the same supernets",
         "setting": {"lazy": arguments.lazy, "polish": POLISH, "runs": [root.name for root in arguments.runs]},
         "rows": rows,
         "provenance": provenance(),
@@ -56,13 +55,13 @@ def main() -> None:
 
 
 def descend(workspace: Workspace, scorer: CachedScorer, stride: float, *, lazy: bool) -> list[dict[str, Any]]:
-    """One row per budget. Networks that an earlier descent scored are not scored again: seconds depend on the order."""
+    """One row per budget. Scores of earlier descents are reused, so seconds depend on the order of the strides."""
     table, space, settings = load_table(workspace), workspace.space, workspace.settings
-    judged: set[Subnet] = set()
+    scored: set[Subnet] = set()
     target_ms = 0.0
 
     def if_at_least(subnet: Subnet, least_accuracy: float) -> float | None:
-        judged.add(subnet)
+        scored.add(subnet)
         return scorer.if_at_least(subnet, least_accuracy)
 
     def least_saving(latency_ms: float) -> float:
@@ -102,7 +101,7 @@ def descend(workspace: Workspace, scorer: CachedScorer, stride: float, *, lazy: 
                 "budget": budget.text,
                 "stride": stride,
                 "step": number,
-                "num_judged": len(judged),
+                "num_judged": len(scored),
                 "latency_over_target": state.latency_ms / target_ms,
                 "accuracy": state.accuracy,
                 "polished_accuracy": best.accuracy,

@@ -2,10 +2,9 @@
 
     python benchmarks/studies/trials.py --work runs/study --seeds 0 1 2
 
-Takes the runs that slimming.py left in `--work`, which were slimmed with `--slim.trials`. Trains all networks that were
-tried (the first is slimming's own) to the end as that study does and scores them on validation images. The record has
-the gain of the trials' choice, the gain of the best possible choice, and how well each score ranks the networks of a
-budget.
+Uses the runs of slimming.py in `--work`, which need the setting slim.trials. Trains all networks of the trials (the
+first is slimming's own) to the end as that study does and scores them on validation images. The record has the gain of
+the trials' choice, the gain of the best possible choice, and how well each score ranks the networks of a budget.
 """
 
 import argparse
@@ -41,20 +40,20 @@ def main() -> None:
     ]
     scores = iter(side_by_side(arguments.processes, subnet_top1, trainings))
     rows = [outcome(group, [next(scores) for _ in group["trials"]]) for group in groups]
-    found = {}
-    for name in WORTH:
+    means = {}
+    for name in MEANINGS:
         mean, interval = over_seeds([(row["seed"], row[name]) for row in rows])
-        found[name] = {"mean": mean, "interval": interval}
-    what = "networks of short trials, trained to the end: what the trials' choice is worth"
-    keep_outcome("trials", what, RunDir(roots[arguments.seeds[0]]), found=found, rows=rows)
-    for name, row in found.items():
-        sys.stdout.write(f"{name}: {row['mean']:+.2f} {row['interval']}; {WORTH[name]}\n")
+        means[name] = {"mean": mean, "interval": interval}
+    what = "networks of short trials, trained to the end: gains and rankings of the trials' choice"
+    keep_outcome("trials", what, RunDir(roots[arguments.seeds[0]]), found=means, rows=rows)
+    for name, row in means.items():
+        sys.stdout.write(f"{name}: {row['mean']:+.2f} {row['interval']}; {MEANINGS[name]}\n")
 
 
-WORTH = {
-    "trials_gain": "points of top-1 by which the trials' choice is ahead of slimming's own network",
-    "best_gain": "points by which the best of the tried networks is",
-    "mean_gain": "points by which the mean of the other tried networks is",
+MEANINGS = {
+    "trials_gain": "lead of the trials' choice over slimming's own network, in points of top-1",
+    "best_gain": "lead of the best network of the trials, in points",
+    "mean_gain": "lead of the mean of the other networks, in points",
     "trial_tau": "Kendall tau of a trial's top-1 and the final one, within a budget",
     "supernet_tau": "Kendall tau of the supernet's score and the final top-1, within a budget",
 }

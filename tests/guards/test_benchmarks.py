@@ -16,6 +16,7 @@ import efficientformer
 from efficientformer.arch.space import SPACES
 from efficientformer.arch.zoo import V2_S0, build_architecture
 from efficientformer.errors import ArchitectureError
+from efficientformer.pipeline.run.resolve_settings import resolve_settings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 if not BENCHMARKS.exists():
@@ -24,6 +25,7 @@ sys.path.append(str(BENCHMARKS))
 
 from studies import naming  # noqa: E402
 from studies.compact import compacted, expanded, from_compact, to_compact  # noqa: E402
+from studies.options import settings_of  # noqa: E402
 
 RECORDS = sorted((BENCHMARKS / "records").rglob("*.json"))
 SCRIPTS = sorted(BENCHMARKS.rglob("*.py"))
@@ -86,6 +88,15 @@ def test_scripts_find_what_they_import_from_the_package(path):
     froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     wanted = [(node.module, alias.name) for node in froms for alias in node.names if is_ours(node.module)]
     assert not [pair for pair in wanted if not is_found(*pair)]
+
+
+def test_settings_of_a_study_are_given_by_name():
+    words = ["preset=quick", "train.epochs=3", "train.lr=1e-3", "budget=8ms", "budget=40%", "slim.lazy=true"]
+    train = {"epochs": 3, "lr": "1e-3"}
+    assert settings_of(words) == {"preset": "quick", "train": train, "budget": ["8ms", "40%"], "slim": {"lazy": True}}
+    assert resolve_settings(settings_of(words)).train.lr == 1e-3
+    with pytest.raises(SystemExit, match="name=value"):
+        settings_of(["--preset"])
 
 
 def is_ours(module: str | None) -> bool:
