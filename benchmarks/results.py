@@ -1,10 +1,10 @@
-"""Write README.md, its figures, and the results of the project's README from the records.
+"""Write README.md, its figures, and the generated parts of the project's README.
 
     python benchmarks/results.py
     python benchmarks/results.py --check
 
-`--check` writes nothing and fails if a file differs from what the records say. In the project's README the text between
-`<!-- results -->` and `<!-- /results -->` is written, if these marks are there.
+`--check` writes nothing and fails if a file differs from what the records say. In the project's README two parts are
+written: the results, between `<!-- results -->` and `<!-- /results -->`, and the phases of a run, from the code.
 """
 
 import argparse
@@ -12,14 +12,13 @@ import re
 import sys
 from pathlib import Path
 
-from answers import latency, search
+from answers import latency, project, search
 from answers.common import Question, Table
 from efficientformer.records import write_text
 from studies.naming import BENCHMARKS
 
 README, LOG, FIGURES = BENCHMARKS / "README.md", BENCHMARKS / "LOG.md", BENCHMARKS / "figures"
 PROJECT_README = BENCHMARKS.parent / "README.md"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 INTRODUCTION = """\
 <!-- Written by results.py from the records; edit that. -->
 # Benchmarks
@@ -59,10 +58,19 @@ def written() -> dict[Path, str]:
     files = {FIGURES / f"{name}.svg": draw() for name, draw in figures.items()}
     files[README] = "\n\n".join([INTRODUCTION, *map(section, questions())]) + "\n"
     text = PROJECT_README.read_text(encoding="utf-8")
-    if BEGIN in text and END in text:
-        before, rest = text.split(BEGIN, 1)
-        files[PROJECT_README] = f"{before}{BEGIN}\n{results()}\n{END}{rest.split(END, 1)[1]}"
+    text = filled(text, "results", f"{tight(project.result_rows())}\n\n{project.result_bullets()}")
+    files[PROJECT_README] = filled(text, "phases", tight(project.phase_rows()))
     return files
+
+
+def filled(text: str, part: str, content: str) -> str:
+    """The text with new content between the marks of a part, which have to be there."""
+    begin, end = f"<!-- {part} -->", f"<!-- /{part} -->"
+    before, _, rest = text.partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise SystemExit(f"{PROJECT_README.name} lacks the marks {begin} and {end}.")
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def questions() -> list[Question]:
@@ -77,11 +85,6 @@ def questions() -> list[Question]:
         latency.timm_question(),
         search.cost_question(),
     ]
-
-
-def results() -> str:
-    """Markdown for the project's README: designed networks, and how well tables predict."""
-    return f"{markdown(search.design_rows())}\n\n{markdown(latency.table_rows())}"
 
 
 def section(question: Question) -> str:
@@ -100,9 +103,17 @@ def anchor(heading: str) -> str:
 
 
 def markdown(table: Table) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in with_rule(table))
+
+
+def tight(table: Table) -> str:
+    """Without spaces next to the bars, which would count as words of the project's README."""
+    return "\n".join(f"|{'|'.join(cells)}|" for cells in with_rule(table))
+
+
+def with_rule(table: Table) -> Table:
     head, *rows = table
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return [head, ["---"] * len(head), *rows]
 
 
 if __name__ == "__main__":

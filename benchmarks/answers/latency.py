@@ -7,7 +7,6 @@ from answers.common import (
     RUNTIMES,
     Question,
     Run,
-    Table,
     counted,
     errors,
     held,
@@ -86,17 +85,6 @@ def condition_runs(subject: str, conditions: tuple[str, ...]) -> tuple[list[Run]
     show what that spoils is left out."""
     shared = [] if subject in ("onnxruntime", "openvino") else runs("table_accuracy", subject, *conditions, "1core")
     return runs("table_accuracy", subject, *conditions), shared
-
-
-def table_rows() -> Table:
-    """Markdown rows of table errors over all runs; README.md of the project shows them too."""
-    rows = [["table of", "runs", "machines", "mean error on unseen networks", "bar", "held"]]
-    for label, subject, conditions, bar in CONDITIONS:
-        alone, shared = condition_runs(subject, conditions)
-        found = alone + shared
-        names = ", ".join(short_title(name) for name in machines() if name in {run.machine for run in found})
-        rows.append([label, str(len(found)), names, span(errors(found)), f"{bar:g} %", held(errors(found), bar)])
-    return rows
 
 
 def conditions_question() -> Question:

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from efficientformer.arch.spec import MB3D, MB4D, Architecture, block_from_json, block_to_json
 from efficientformer.arch.zoo import Four, build_architecture
@@ -93,4 +93,5 @@ IMAGENET = SearchSpace(
     min_widths=(32, 48, 96, 192),
 )
 
-SPACES = {space.name: space for space in (QUICK, STANDARD, IMAGENET)}
+SpaceName = Literal["quick", "standard", "imagenet"]
+SPACES: dict[SpaceName, SearchSpace] = {"quick": QUICK, "standard": STANDARD, "imagenet": IMAGENET}

@@ -1,8 +1,8 @@
 """Settings of `benchmark`. The docstring of a setting is the help of its flag. No torch."""
 
 from pathlib import Path
-from typing import Literal
 
+from efficientformer.analysis.comparison.suites import SuiteName
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, resolve_clock
 from efficientformer.latency.timing.measure_networks import MIN_ROUNDS
@@ -13,7 +13,7 @@ OUT = Path("runs/benchmark")
 class BenchmarkSettings(DeviceOptions):
     """Suite, devices and timing of a comparison."""
 
-    suite: Literal["paper", "mobile"] | None = None
+    suite: SuiteName | None = None
     """Networks to compare first: those of the paper's Table 1, or recent mobile networks."""
     runtime: tuple[str, ...] = ("onnxruntime",)
     """Runtime to measure on; repeatable."""

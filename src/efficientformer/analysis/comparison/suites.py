@@ -1,6 +1,7 @@
 """Suites of networks to compare: those of the paper's Table 1, and recent mobile networks. No torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from efficientformer.errors import UsageError
 
@@ -87,10 +88,11 @@ MOBILE = Suite(
     missing={},
 )
 
-SUITES = {suite.name: suite for suite in (PAPER, MOBILE)}
+SuiteName = Literal["paper", "mobile"]
+SUITES: dict[SuiteName, Suite] = {"paper": PAPER, "mobile": MOBILE}
 
 
-def find_suite(name: str) -> Suite:
+def find_suite(name: SuiteName) -> Suite:
     """The suite of that name. Raises UsageError for an unknown one."""
     if name not in SUITES:
         raise UsageError(f"There is no suite {name!r}; the suites are {' and '.join(SUITES)}.")

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from efficientformer.arch.space import SpaceName
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, resolve_clock
@@ -217,7 +218,7 @@ class Settings(DeviceOptions, _Settings):
     """Share of images for validation. Where the folder gives no split."""
     resolution: Annotated[int, Field(ge=16, le=1024)] = 28
     """Size of the network's input, in pixels."""
-    space: Literal["quick", "standard", "imagenet"] = "quick"
+    space: SpaceName = "quick"
     """Search space."""
     budget: Texts = ("40%", "25%")
     """8ms, 800us or 40% of the largest. Repeatable. A share is of the largest network of the search space."""
