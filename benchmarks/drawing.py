@@ -1,6 +1,6 @@
 """Figures of the README as small SVG files: the same records give the same bytes.
 
-Colors follow light and dark mode. Machines have a shape and a color each, so either tells them apart.
+Colors follow light and dark mode. Machines have a shape and a color each, so either identifies them.
 """
 
 import math

@@ -3,7 +3,7 @@
     python benchmarks/results.py
     python benchmarks/results.py --check
 
-`--check` writes nothing and fails if a file differs from what the records say. In the project's README two parts are
+`--check` writes nothing and fails if a file differs from the records. In the project's README two parts are
 written: the results, between `<!-- results -->` and `<!-- /results -->`, and the phases of a run, from the code.
 """
 
@@ -31,7 +31,7 @@ script makes it. Latencies are CPU time of one thread on shared 2-core machines,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only say which files differ from the records")
+    parser.add_argument("--check", action="store_true", help="only list the files that differ from the records")
     arguments = parser.parse_args()
     files = written()
     stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]

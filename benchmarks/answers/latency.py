@@ -81,7 +81,7 @@ CONDITIONS: Sequence[tuple[str, str, tuple[str, ...], float]] = (
 
 
 def condition_runs(subject: str, conditions: tuple[str, ...]) -> tuple[list[Run], list[Run]]:
-    """Runs alone on the machine, and runs on one core beside other work. The pair that was measured side by side to
+    """Runs alone on the machine, and runs on one core next to other work. The pair that was measured side by side to
     show what that spoils is left out."""
     shared = [] if subject in ("onnxruntime", "openvino") else runs("table_accuracy", subject, *conditions, "1core")
     return runs("table_accuracy", subject, *conditions), shared
@@ -127,7 +127,7 @@ def table_error_figure() -> str:
         (0, 12),
         range(0, 13, 2),
         "Mean error of tables on unseen networks",
-        "mean error in %, a mark per run; black: median, dashed: bar, pale: beside other work on the other core",
+        "mean error in %, a mark per run; black: median, dashed: bar, pale: next to other work on the other core",
         legend(used),
     )
 

@@ -251,7 +251,7 @@ def cost_question() -> Question:
 
 
 def duration(phase: dict | None) -> str:
-    """Seconds of a phase; a phase that was done already says nothing."""
+    """Seconds of a phase; none for a phase that was done already."""
     if phase is None or phase["was_done"]:
         return "-"
     seconds = phase["process_seconds"]

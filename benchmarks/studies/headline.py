@@ -95,7 +95,7 @@ def budgets_ms(run_dir: RunDir) -> dict[str, float]:
 
 
 def measured_rows(run_dir: RunDir, references: list[str]) -> dict[str, Any]:
-    """Latency, size and architecture of every network, measured beside one another once."""
+    """Latency, size and architecture of every network, measured interleaved, once."""
     path = run_dir.root / "measured.json"
     with open_run(RunRequest(run_dir=run_dir.root)) as workspace:
         entries = zip(references, read_record(run_dir.trace)["budgets"], strict=True)

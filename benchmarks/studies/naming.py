@@ -23,7 +23,7 @@ LINE = 160
 
 @dataclass(frozen=True)
 class Name:
-    """What the path of a record says about it."""
+    """The parts of a record's path."""
 
     study: str
     subject: str
@@ -87,7 +87,7 @@ def record_name(study: str, subject: str, provenance: Mapping[str, Any], *condit
 
 
 def keep(study: str, subject: str, record: Mapping[str, Any], *conditions: str) -> Path:
-    """Write a record under its name, and say where it is, and what to add for a machine without a short name."""
+    """Write a record under its name and print its path, with the entry to add for a machine without a short name."""
     name = record_name(study, subject, record["provenance"], *conditions)
     write_text(name.path, to_text(record) + "\n")
     sys.stdout.write(f"Record: {name.path}\n")

@@ -28,8 +28,8 @@ def settings_of(words: Sequence[str]) -> dict[str, Any]:
             raise SystemExit(f"{word!r} is not a setting: after -- write name=value, such as train.epochs=12.")
         values.setdefault(name, []).append(yaml.safe_load(text))
     given: dict[str, Any] = {}
-    for name, found in values.items():
-        value: Any = found if len(found) > 1 else found[0]
+    for name, given_values in values.items():
+        value: Any = given_values if len(given_values) > 1 else given_values[0]
         for part in reversed(name.split(".")):
             value = {part: value}
         given = merge_given(given, value)

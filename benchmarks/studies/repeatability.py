@@ -46,7 +46,7 @@ def export(architecture: Architecture, path: Path) -> None:
 
 
 def measure(work: Path, rounds: int, most_redone: float, out: Path) -> None:
-    """One process: everything is opened anew, and measured."""
+    """One process: open all networks and measure them interleaved."""
     torch.set_num_threads(1)
     subjects = {}
     for runtime in map(open_runtime, RUNTIMES):
@@ -127,7 +127,7 @@ def main() -> None:
         "repeatability",
         NETWORK,
         {
-            "what": f"{NETWORK} at {RESOLUTION} px in {arguments.processes} processes, beside a smaller network",
+            "what": f"{NETWORK} at {RESOLUTION} px in {arguments.processes} processes, interleaved with a smaller network",
             "clock": "cpu",
             "threads": 1,
             "rounds": arguments.rounds,

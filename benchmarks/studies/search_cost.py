@@ -9,7 +9,7 @@
 Times training steps of the supernet (one path, all paths, all paths recomputed) and of the largest network, each in a
 process of its own for its memory, and in turns for their ratio. Then times the verbs: a table, a supernet (`--epochs 0`
 leaves it untrained: same cost, meaningless accuracies), slimming to three budgets, and the same for a second runtime
-with the first one's supernet. A phase that `--work` already has is not repeated; its row says `was_done`.
+with the first one's supernet. A phase that `--work` already has is not repeated; its row has `was_done`.
 """
 
 import argparse
@@ -82,8 +82,8 @@ def main() -> None:
         "phases": {} if arguments.steps_only else phases(arguments),
         "provenance": provenance(),
     }
-    beside = record["side by side"]
-    record["single over largest"] = beside["single"]["seconds_per_image"] / beside["largest"]["seconds_per_image"]
+    turns = record["side by side"]
+    record["single over largest"] = turns["single"]["seconds_per_image"] / turns["largest"]["seconds_per_image"]
     condition = "" if arguments.training_device == "cpu" else arguments.training_device
     keep("search_cost", f"{SPACE.name}_{arguments.resolution}px", record, condition)
     sys.stdout.write(json.dumps({k: v for k, v in record.items() if k != "provenance"}, indent=1) + "\n")

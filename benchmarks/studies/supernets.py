@@ -47,14 +47,14 @@ def main() -> None:
     supernets = [(way, epochs, seed) for way in WAYS for epochs in arguments.epochs for seed in arguments.seeds]
     for supernet in supernets:
         share(first, run_of(arguments.work, *supernet), [first.table, first.stamp("table")])
-    found = side_by_side(
+    rows = side_by_side(
         arguments.processes, agreement, [(arguments.work, *supernet, settings) for supernet in supernets]
     )
-    keep_outcome("supernets", "supernets against training alone, among networks of equal latency", first, rows=found)
+    keep_outcome("supernets", "supernets against training alone, among networks of equal latency", first, rows=rows)
     for way, epochs in product(WAYS, arguments.epochs):
-        rows = [row for row in found if (row["drawn"], row["epochs"]) == (way, epochs)]
+        group = [row for row in rows if (row["drawn"], row["epochs"]) == (way, epochs)]
         for metric in METRICS:
-            correlations = " ".join(f"{row[metric]['correlation']:.2f}" for row in rows)
+            correlations = " ".join(f"{row[metric]['correlation']:.2f}" for row in group)
             sys.stdout.write(f"paths drawn {way}, {epochs} epochs, {metric}: correlation {correlations}\n")
 
 

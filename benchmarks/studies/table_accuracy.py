@@ -125,15 +125,15 @@ def subject_of(table: LatencyTable) -> str:
 
 
 def conditions(arguments: argparse.Namespace) -> list[str]:
-    """What the name of the record says besides the machine: threads, load, and cores that were left to others."""
+    """Conditions in the record's name: threads, load, and usable cores if other programs have some."""
     usable, cores = len(os.sched_getaffinity(0)), os.cpu_count() or 1
     threads = f"{arguments.threads}t" if arguments.threads > 1 else ""
     return [threads, "loaded" if arguments.load else "", f"{usable}core" if usable < cores else ""]
 
 
 def check_same_machine(quiet: Path | None) -> None:
-    if quiet is not None and (found := differences(read_record(quiet)["provenance"]["machine"], machine())):
-        raise SystemExit(f"{quiet} is from another machine, so it cannot be compared: {'; '.join(found)}.")
+    if quiet is not None and (mismatches := differences(read_record(quiet)["provenance"]["machine"], machine())):
+        raise SystemExit(f"{quiet} is from another machine, so it cannot be compared: {'; '.join(mismatches)}.")
 
 
 class Load:
@@ -186,8 +186,8 @@ class LoadedNetwork:
 
 def built(arguments: argparse.Namespace, runtime: Runtime) -> tuple[LatencyTable, dict[str, Any]]:
     """The table in the work folder, built if it is missing, and how long that took."""
-    path, told, partial = (arguments.work / name for name in ("table.json", "build.json", "table.partial.jsonl"))
-    if not (path.exists() and told.exists()):
+    path, build, partial = (arguments.work / name for name in ("table.json", "build.json", "table.partial.jsonl"))
+    if not (path.exists() and build.exists()):
         resumed, started = partial.exists(), time.monotonic()
         table = build_table(
             SPACES[arguments.space],
@@ -202,8 +202,8 @@ def built(arguments: argparse.Namespace, runtime: Runtime) -> tuple[LatencyTable
         table.save(path)
         peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         seconds = round(time.monotonic() - started, 1)
-        write_record(told, {"seconds": seconds, "resumed": resumed, "peak_memory_gib": round(peak_gib, 2)})
-    return LatencyTable.load(path), read_record(told)
+        write_record(build, {"seconds": seconds, "resumed": resumed, "peak_memory_gib": round(peak_gib, 2)})
+    return LatencyTable.load(path), read_record(build)
 
 
 def measured(arguments: argparse.Namespace, table: LatencyTable, runtime: Runtime) -> list[UnseenNetwork]:
@@ -256,8 +256,8 @@ def verdict(record: dict[str, Any], arguments: argparse.Namespace) -> dict[str, 
     both = {"as measured": record["unseen"], "at table speed": record["unseen"]["at_table_speed"]}
     macs = {"as measured": record["macs"], "at table speed": record["macs"]["at_table_speed"]}
     if arguments.coarse:
-        return {speed: coarse_bars(found["error"]) for speed, found in both.items()}
-    held = {speed: fine_bars(found, macs[speed]["error"]["mean_percent"]) for speed, found in both.items()}
+        return {speed: coarse_bars(row["error"]) for speed, row in both.items()}
+    held = {speed: fine_bars(row, macs[speed]["error"]["mean_percent"]) for speed, row in both.items()}
     held["table"] = {
         f"built in <= {BUILD_S / 60:g} minutes": record["build"]["seconds"] <= BUILD_S,
         "100 networks": record["num_networks"] >= 100,
@@ -266,8 +266,8 @@ def verdict(record: dict[str, Any], arguments: argparse.Namespace) -> dict[str, 
     if arguments.quiet is not None:
         quiet = read_record(arguments.quiet)["unseen"]
         quiet_errors = {"as measured": quiet, "at table speed": quiet["at_table_speed"]}
-        for speed, found in both.items():
-            ratio = found["error"]["mean_percent"] / quiet_errors[speed]["error"]["mean_percent"]
+        for speed, row in both.items():
+            ratio = row["error"]["mean_percent"] / quiet_errors[speed]["error"]["mean_percent"]
             held[speed][f"at most {LOADED_RATIO:g} times the quiet error"] = ratio <= LOADED_RATIO
     return held
 
@@ -279,15 +279,15 @@ def coarse_bars(error: dict[str, float]) -> dict[str, bool]:
     }
 
 
-def fine_bars(found: dict[str, Any], macs_percent: float) -> dict[str, bool]:
-    error = found["error"]
+def fine_bars(row: dict[str, Any], macs_percent: float) -> dict[str, bool]:
+    error = row["error"]
     return {
         f"mean error <= {FINE['mean_percent']:g} %": error["mean_percent"] <= FINE["mean_percent"],
-        f">= {FINE['within_5_percent']:g} % within 5 %": found["within_5_percent"] >= FINE["within_5_percent"],
+        f">= {FINE['within_5_percent']:g} % within 5 %": row["within_5_percent"] >= FINE["within_5_percent"],
         f"all within {FINE['max_percent']:g} %": error["max_percent"] <= FINE["max_percent"],
         f"Kendall tau >= {FINE['kendall_tau']}": error["kendall_tau"] >= FINE["kendall_tau"],
         f"at most {SHARE_OF_MACS:g} of the error of MACs": error["mean_percent"] <= SHARE_OF_MACS * macs_percent,
-        f"intervals cover {COVERED[0]:g} to {COVERED[1]:g} %": COVERED[0] <= found["covered_percent"] <= COVERED[1],
+        f"intervals cover {COVERED[0]:g} to {COVERED[1]:g} %": COVERED[0] <= row["covered_percent"] <= COVERED[1],
     }
 
 

@@ -219,7 +219,7 @@ def test_an_unreachable_budget_is_refused_before_training(program, photos, tmp_p
     shutil.rmtree(run_dir / "supernet")
     code, _, stderr = program("supernet", "--run-dir", run_dir, "--budget", "1us")
     assert code == 1
-    assert "cannot be met" in stderr and "least reachable budget" in stderr
+    assert "cannot be met" in stderr and "smallest reachable budget" in stderr
     assert not (run_dir / "supernet").exists()
 
 
