@@ -127,7 +127,8 @@ def main() -> None:
         "repeatability",
         NETWORK,
         {
-            "what": f"{NETWORK} at {RESOLUTION} px in {arguments.processes} processes, interleaved with a smaller network",
+            "what": f"{NETWORK} at {RESOLUTION} px in {arguments.processes} processes, interleaved with a smaller "
+            "network",
             "clock": "cpu",
             "threads": 1,
             "rounds": arguments.rounds,
