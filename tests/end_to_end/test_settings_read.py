@@ -32,6 +32,9 @@ SELDOM = {
     "supernet.batch_size": "recovery trains with it",
     "supernet.augmentation": "recovery trains with it",
     "table.allow_foreign": "read where there is a table already",
+    "train.init": "what training started from is compared with it",
+    "export.autotune": "what an export depended on is compared by verify",
+    "slim.headroom": "part of every promise; only the search acts on it",
     "verify.rounds": "slim reads it where a measurement leaves a promise open",
 }
 
