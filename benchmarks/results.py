@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from answers import latency, project, search
-from answers.common import Question, Table
+from answers.evidence import Question, Table
 from efficientformer.records import write_text
 from studies.naming import BENCHMARKS
 

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from answers.common import (
+from answers.evidence import (
     RUNTIMES,
     Question,
     Run,

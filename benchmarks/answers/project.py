@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from answers.common import Run, Table, counted, errors, runs, span
+from answers.evidence import Run, Table, counted, errors, runs, span
 from answers.search import design_rows, design_share, l1_ratios, points_behind, slimming_records
 from efficientformer.cli.help import PHASES_OF_VERBS
 from efficientformer.pipeline.run.phase import Phase

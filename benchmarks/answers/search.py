@@ -2,7 +2,7 @@
 
 import statistics
 
-from answers.common import Question, Table, kept, short_title, span
+from answers.evidence import Question, Table, kept, short_title, span
 from drawing import Point, Row, draw_rows
 
 

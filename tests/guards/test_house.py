@@ -57,6 +57,7 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+SCRIPTS = [path for folder in ("tests", "benchmarks") for path in (REPOSITORY / folder).rglob("*.py")]
 NAMES = {name_of(path): path for path in MODULES}
 
 
@@ -165,14 +166,14 @@ def test_phases_never_import_one_another():
 
 
 def test_files_stay_short():
-    scripts = [*(REPOSITORY / "tests").rglob("*.py"), *(REPOSITORY / "benchmarks").rglob("*.py")]
-    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [*MODULES, *scripts]}
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [*MODULES, *SCRIPTS]}
     assert len(lines) > len(MODULES) and not [path for path, count in lines.items() if count > 400]
 
 
 def test_nothing_is_called_utils():
     vague = {"utils", "common", "misc", "helpers", "util"}
-    assert not [path for path in MODULES if path.stem in vague or path.parent.name in vague]
+    paths = [*MODULES, *SCRIPTS]
+    assert not [path for path in paths if path.stem in vague or path.parent.name in vague]
 
 
 @pytest.mark.parametrize("module", TORCH_FREE)

@@ -1,4 +1,4 @@
-"""What the answers share: a question, the runs of a study, and figures as medians and ranges, never the best run."""
+"""The evidence of an answer: the runs of a study, and figures as medians and ranges over them, never the best run."""
 
 import statistics
 from collections.abc import Iterable, Sequence
