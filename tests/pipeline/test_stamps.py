@@ -1,6 +1,11 @@
 import pytest
 
-from efficientformer.pipeline.run.stamps import Stamp, run_stamped
+from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.corrections import read_corrections
+from efficientformer.pipeline.run.inputs import file_digests
+from efficientformer.pipeline.run.resolve_settings import resolve_settings
+from efficientformer.pipeline.run.stamps import MISSING, Stamp, run_stamped
+from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
 
 
@@ -49,3 +54,17 @@ def test_an_interrupted_phase_is_not_taken_for_done(phase):
     with pytest.raises(KeyboardInterrupt):
         phase({"epochs": 4}, fail=True)
     assert phase({"epochs": 3})[0], "the outputs may be half of the other run"
+
+
+def test_an_input_that_is_gone_is_named(phase):
+    phase({}, {"table.json": "a"})
+    assert phase({}, {"table.json": MISSING}) == (True, "again, because table.json is missing")
+
+
+def test_a_file_that_is_gone_is_out_of_date_and_no_crash(tmp_path):
+    workspace = Workspace(RunDir(tmp_path), resolve_settings({}), RunConsole())
+    tmp_path.joinpath("table.json").write_text("{}")
+    digests = file_digests(workspace, "table", "supernet_weights")
+    assert digests["supernet/weights.safetensors"] == MISSING != digests["table.json"]
+    tmp_path.joinpath("table.json").unlink()
+    assert read_corrections(workspace) == {}

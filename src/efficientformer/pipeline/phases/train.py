@@ -2,7 +2,7 @@
 
 from efficientformer.pipeline.networks.stand_alone import initial_network
 from efficientformer.pipeline.networks.trained import train_network
-from efficientformer.pipeline.run.outputs import found_networks, run_networks
+from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.search.subnet import Subnet
@@ -10,6 +10,6 @@ from efficientformer.search.subnet import Subnet
 
 def run(workspace: Workspace) -> None:
     init = workspace.settings.train.init
-    for found, network in zip(found_networks(workspace), run_networks(workspace), strict=True):
-        subnet = Subnet(found.architecture, found.origins)
+    for network in run_networks(workspace):
+        subnet = Subnet(network.architecture, network.origins)
         train_network(workspace, TRAIN, network, lambda subnet=subnet: initial_network(workspace, subnet), init=init)

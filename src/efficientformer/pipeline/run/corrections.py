@@ -6,9 +6,11 @@ from efficientformer.records import file_digest, read_record, write_record
 
 def read_corrections(workspace: Workspace) -> dict[str, float]:
     """Measured over predicted latency, by budget slug, for the budgets at which this table was corrected."""
-    path = workspace.run_dir.corrections
-    record = read_record(path) if path.exists() else {}
-    return record["scales"] if record.get("table") == file_digest(workspace.run_dir.table) else {}
+    path, table = workspace.run_dir.corrections, workspace.run_dir.table
+    if not path.exists() or not table.exists():
+        return {}
+    record = read_record(path)
+    return record["scales"] if record.get("table") == file_digest(table) else {}
 
 
 def correct(workspace: Workspace, slug: str, scale: float) -> None:

@@ -1,12 +1,14 @@
 """The inputs of phases, as digests: files of the run, its images, the device, and values that follow from them."""
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 
 from efficientformer import __version__
 from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.phase import Digests, Input
 from efficientformer.pipeline.run.run_network import RunNetwork, read_found
-from efficientformer.pipeline.run.stamps import read_stamp
+from efficientformer.pipeline.run.stamps import MISSING, read_stamp
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import FINGERPRINT
 from efficientformer.records import digest, file_digest
@@ -22,16 +24,21 @@ def network_file(name: str) -> Input:
 
     def read(workspace: Workspace, network: RunNetwork | None) -> Digests:
         assert network is not None
-        path = getattr(network.files, name)
-        return {str(path.relative_to(workspace.run_dir.root)): file_digest(path)}
+        return _digests(workspace, [getattr(network.files, name)])
 
     return Input(read)
 
 
 def file_digests(workspace: Workspace, *names: str) -> Digests:
     """Digests of files, given by their names in `RunDir`."""
-    paths = [getattr(workspace.run_dir, name) for name in names]
-    return {str(path.relative_to(workspace.run_dir.root)): file_digest(path) for path in paths}
+    return _digests(workspace, [getattr(workspace.run_dir, name) for name in names])
+
+
+def _digests(workspace: Workspace, paths: Iterable[Path]) -> Digests:
+    """Digests of files by their paths in the run directory; `MISSING` for a file that is not there."""
+    return {
+        str(path.relative_to(workspace.run_dir.root)): file_digest(path) if path.exists() else MISSING for path in paths
+    }
 
 
 def image_digests(workspace: Workspace) -> Digests:
@@ -78,8 +85,7 @@ def _tuning_device(workspace: Workspace, _: RunNetwork | None) -> Digests:
 
 
 def _exported_files(workspace: Workspace, _: RunNetwork | None) -> Digests:
-    paths = [network.files.onnx for network in read_found(workspace.run_dir)]
-    return {str(path.relative_to(workspace.run_dir.root)): file_digest(path) for path in paths}
+    return _digests(workspace, [network.files.onnx for network in read_found(workspace.run_dir)])
 
 
 def _found(workspace: Workspace, _: RunNetwork | None) -> Digests:

@@ -39,5 +39,12 @@ def _run_network(workspace: Workspace, found: FoundNetwork) -> RunNetwork:
     if workspace.settings.train.init == "supernet":
         starts_from |= file_digests(workspace, "supernet_weights")
         starts_from |= {"the blocks of the supernet": digest([list(stage) for stage in found.origins])}
-    title = found.budget.text
-    return RunNetwork(found.budget.slug, title, found.architecture, found.files, {"budget": title}, starts_from)
+    return RunNetwork(
+        name=found.budget.slug,
+        title=found.budget.text,
+        architecture=found.architecture,
+        files=found.files,
+        about={"budget": found.budget.text},
+        origins=found.origins,
+        starts_from=starts_from,
+    )

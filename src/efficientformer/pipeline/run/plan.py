@@ -1,6 +1,7 @@
 """The phases of a run, in order: what each depends on, reads and writes. No torch."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from efficientformer.latency.tables.table import FORMAT
@@ -97,16 +98,7 @@ TRAIN = Phase(
     each_network=True,
     is_shared=True,
 )
-FINE_TUNE = Phase(
-    "fine-tune",
-    "trains a pretrained network on the run's images",
-    settings=TRAIN.settings,
-    reads=TRAIN.reads,
-    writes=TRAIN.writes,
-    uses=TRAIN.uses,
-    each_network=True,
-    is_shared=True,
-)
+FINE_TUNE = replace(TRAIN, name="fine-tune", does="trains a pretrained network on the run's images")
 EVALUATE = Phase(
     "evaluate",
     "scores every trained network on the validation images: top-1, top-5, per class, confusion matrix",

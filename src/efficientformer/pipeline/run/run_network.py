@@ -17,6 +17,7 @@ class RunNetwork:
     name: of its folder.
     title: its name in messages.
     about: further metadata of the exported file.
+    origins: for every block the supernet block that it comes from, stage by stage; empty for a pretrained network.
     starts_from: digests, by name, of the inputs of its training.
     """
 
@@ -25,6 +26,7 @@ class RunNetwork:
     architecture: Architecture
     files: NetworkFiles
     about: Mapping[str, str]
+    origins: tuple[tuple[int, ...], ...] = ()
     starts_from: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -12,6 +12,9 @@ from efficientformer.pipeline.run.settings import Settings
 from efficientformer.records import digest, read_record, write_record
 from efficientformer.run_dir import RunDir
 
+MISSING = "missing"
+"""Stands for the digest of an input that does not exist."""
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -88,7 +91,9 @@ def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
             changes.append(
                 f"{name} changed" if isinstance(value, dict | list) else f"{name} changed from {old} to {value}"
             )
-    changes += [f"{name} changed" for name, value in now["inputs"].items() if before["inputs"].get(name) != value]
+    for name, value in now["inputs"].items():
+        if before["inputs"].get(name) != value:
+            changes.append(f"{name} is missing" if value == MISSING else f"{name} changed")
     if before["version"] != now["version"]:
         changes.append(f"the program changed from version {before['version']} to {now['version']}")
     return changes
