@@ -57,6 +57,14 @@ def test_help_follows_the_arguments_in_front_of_it(capsys, tmp_path, monkeypatch
     assert shown(capsys, "train", "--train.epochs", "many")["train.epochs"].endswith("[10]")
 
 
+def test_fine_tuning_has_a_run_directory_of_its_own(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", "--train.epochs", "55"]) == 2
+    capsys.readouterr()
+    assert shown(capsys, "train")["train.epochs"].endswith("[55]")
+    assert shown(capsys, "train", "--init", "efficientformer_l1")["train.epochs"].endswith("[20]")
+
+
 def test_every_setting_is_in_one_group_and_has_a_sentence(capsys):
     grouped = [name for names in GROUPS.values() for name in names]
     assert sorted([*grouped, "preset"]) == sorted(Settings.model_fields)

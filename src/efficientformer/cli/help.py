@@ -20,7 +20,7 @@ from rich.console import Console, ConsoleOptions
 from efficientformer.cli.options import RunOptions
 from efficientformer.errors import EfficientFormerError
 from efficientformer.pipeline.run import plan
-from efficientformer.pipeline.run.open_run import FINE_TUNE_BASE, RunRequest
+from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request
 from efficientformer.pipeline.run.settings import Settings, leaves
 
 PHASES_OF_VERBS = {
@@ -63,9 +63,10 @@ def _settings_used(app: App, tokens: Sequence[str]) -> Settings:
     try:
         _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         options = bound.arguments.get("options", RunOptions())
-        base = FINE_TUNE_BASE if bound.arguments.get("init") else None
-        given = bound.arguments.get("settings", Settings())
-        return RunRequest(given, options.run_dir, options.config, base).resolved()
+        settings, init = bound.arguments.get("settings", Settings()), bound.arguments.get("init")
+        if init is not None:
+            return fine_tune_request(init, settings, options.run_dir, options.config).resolved()
+        return RunRequest(settings, options.run_dir, options.config).resolved()
     except (CycloptsError, EfficientFormerError):
         return RunRequest().resolved()
 

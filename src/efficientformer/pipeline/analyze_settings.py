@@ -16,7 +16,7 @@ class AnalysisSettings(DeviceOptions):
     threads: int = 1
     """Threads inside each operator."""
     clock: Clock | None = None
-    """Clock of the measurement. By default cpu for one thread on a CPU, else wall."""
+    """Clock of the measurement; by default cpu for one thread on a CPU, else wall."""
     resolution: int = 224
     """Size of the images in pixels, a multiple of 32."""
     rounds: int = 60

@@ -20,7 +20,7 @@ class BenchmarkSettings(DeviceOptions):
     threads: int = 1
     """Threads of a call."""
     clock: Clock | None = None
-    """Clock of the measurement. By default cpu for one thread on a CPU, else wall."""
+    """Clock of the measurement; by default cpu for one thread on a CPU, else wall."""
     rounds: int = MIN_ROUNDS
     """Interleaved rounds, at least 40."""
     resolution: int | None = None

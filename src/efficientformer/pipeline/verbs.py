@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import BudgetError, UsageError
-from efficientformer.pipeline.run.open_run import FINE_TUNE_BASE, RunRequest, open_run
+from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request, open_run
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
@@ -42,9 +42,7 @@ def design(
     """
     from efficientformer.pipeline.design import run_phases
 
-    result = _run(
-        RunRequest(with_given(Settings, settings, given), _path(run_dir), config), run_phases, lambda _, made: made
-    )
+    result = _run(_request(settings, run_dir, config, given), run_phases, lambda _, made: made)
     if broken := [entry["budget"] for entry in result if not entry["kept"]]:
         raise BrokenPromiseError(
             f"The promise for {', '.join(broken)} could not be kept. Measure on a quieter machine, leave more room "
@@ -60,8 +58,7 @@ def table(
     """Measure the latency lookup table of the search space; returns the content of table.json."""
     from efficientformer.pipeline.phases import table as phase
 
-    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
-    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.table))
+    return _run(_request(settings, run_dir, config, given), phase.run, _record("table"))
 
 
 def supernet(
@@ -70,8 +67,7 @@ def supernet(
     """Train the supernet of MetaPaths; needs the table. Returns the supernet's record."""
     from efficientformer.pipeline.phases import supernet as phase
 
-    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
-    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.supernet_record))
+    return _run(_request(settings, run_dir, config, given), phase.run, _record("supernet_record"))
 
 
 def slim(
@@ -80,8 +76,7 @@ def slim(
     """Slim the supernet until every budget is met; needs the supernet. Returns the trace."""
     from efficientformer.pipeline.phases import slim as phase
 
-    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
-    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.trace))
+    return _run(_request(settings, run_dir, config, given), phase.run, _record("trace"))
 
 
 def explain(
@@ -91,7 +86,7 @@ def explain(
     from efficientformer.pipeline.explain import explain_step
     from efficientformer.pipeline.run.plan import SLIM
 
-    with open_run(RunRequest(settings or Settings(), _path(run_dir), config)) as run:
+    with open_run(_request(settings, run_dir, config, {})) as run:
         return explain_step(read_record(SLIM.require(run, settings_only=True)[0]), step)
 
 
@@ -101,8 +96,7 @@ def baselines(
     """Compare slimming with simpler search methods at equal latency; needs the trace of slimming."""
     from efficientformer.pipeline.phases import baselines as phase
 
-    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
-    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.baselines))
+    return _run(_request(settings, run_dir, config, given), phase.run, _record("baselines"))
 
 
 def rank(
@@ -111,8 +105,7 @@ def rank(
     """Measure how well supernet scores rank networks; needs the supernet."""
     from efficientformer.pipeline.phases import rank as phase
 
-    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
-    return _run(request, phase.run, lambda run, _: read_record(run.run_dir.rank))
+    return _run(_request(settings, run_dir, config, given), phase.run, _record("rank"))
 
 
 def train(
@@ -130,13 +123,13 @@ def train(
     init: a published network, such as "efficientformer_l1", or a weights.safetensors of a run.
     weights: a file of the published network's weights, with any names of tensors; downloaded by default.
     """
-    asked = with_given(Settings, settings, given)
+    request = _request(settings, run_dir, config, given)
     if init is None and weights is not None:
         raise UsageError("--weights goes with --init NAME, the published network that they belong to.")
     if init is None:
         from efficientformer.pipeline.phases import train as phase
 
-        return _run(RunRequest(asked, _path(run_dir), config), phase.run, _network_records("train_record"))
+        return _run(request, phase.run, _network_records("train_record"))
     from efficientformer.pipeline.phases import fine_tune
 
     def read(run: Workspace, tuned: Any) -> Record:
@@ -144,7 +137,7 @@ def train(
             return None
         return {**read_record(tuned.files.train_record), "top1": read_record(tuned.files.evaluation)["top1"]}
 
-    request = RunRequest(asked, _path(run_dir), config, FINE_TUNE_BASE, f"-{fine_tune.name_of(init)}")
+    request = fine_tune_request(init, request.settings, request.run_dir, config)
     return _run(request, lambda run: fine_tune.run(run, init, weights), read)
 
 
@@ -154,8 +147,7 @@ def evaluate(
     """Score the trained networks on the validation images; a record for each network."""
     from efficientformer.pipeline.phases import evaluate as phase
 
-    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
-    return _run(request, phase.run, _network_records("evaluation"))
+    return _run(_request(settings, run_dir, config, given), phase.run, _network_records("evaluation"))
 
 
 def export(
@@ -164,8 +156,7 @@ def export(
     """Write the trained networks as ONNX in deploy form, checked against PyTorch; a record for each network."""
     from efficientformer.pipeline.phases import export as phase
 
-    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
-    return _run(request, phase.run, _network_records("export_record"))
+    return _run(_request(settings, run_dir, config, given), phase.run, _network_records("export_record"))
 
 
 def verify(
@@ -174,7 +165,7 @@ def verify(
     """Measure the exported files, interleaved with the largest network. Raises BrokenPromiseError."""
     from efficientformer.pipeline.phases import verify as phase
 
-    request = RunRequest(with_given(Settings, settings, given), _path(run_dir), config)
+    request = _request(settings, run_dir, config, given)
     kept, record = _run(request, phase.run, lambda run, kept: (kept, read_record(run.run_dir.verification)))
     if not kept:
         raise BrokenPromiseError(
@@ -195,6 +186,13 @@ def report(run_dir: Path | str) -> Path:
     return render_report(Path(run_dir))
 
 
+def _request(
+    settings: Settings | None, run_dir: Path | str | None, config: Path | None, given: dict[str, Any]
+) -> RunRequest:
+    directory = None if run_dir is None else Path(run_dir)
+    return RunRequest(with_given(Settings, settings, given), directory, config)
+
+
 def _run(request: RunRequest, work: Callable[[Workspace], Any], read: Callable[[Workspace, Any], Record]) -> Record:
     """Do the work in the run, then read its record, given what the work returned."""
     with open_run(request) as workspace:
@@ -202,11 +200,13 @@ def _run(request: RunRequest, work: Callable[[Workspace], Any], read: Callable[[
         return read(workspace, made) if workspace.world.is_first else None
 
 
+def _record(name: str) -> Callable[[Workspace, Any], Record]:
+    """Reads a record of the run, by its name in `RunDir`."""
+    return lambda run, _: read_record(getattr(run.run_dir, name))
+
+
 def _network_records(name: str) -> Callable[[Workspace, Any], list[Record]]:
+    """Reads a record of each network that slimming found, by its name in `NetworkFiles`."""
     from efficientformer.pipeline.run.outputs import found_networks
 
     return lambda run, _: [read_record(getattr(network.files, name)) for network in found_networks(run)]
-
-
-def _path(path: Path | str | None) -> Path | None:
-    return None if path is None else Path(path)

@@ -9,6 +9,7 @@ from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_network
 from efficientformer.pipeline.networks.trained import evaluate_network, export_network, train_network
+from efficientformer.pipeline.run.open_run import name_of_init
 from efficientformer.pipeline.run.plan import FINE_TUNE
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
@@ -26,9 +27,9 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
     """
     source = _source(init, weights)
     network = _initial(workspace, init, source)
-    name = name_of(init)
+    name = name_of_init(init)
     files, start = workspace.run_dir.network(name), {"the weights to start from": file_digest(source)}
-    tuned = RunNetwork(name, name, network.architecture, files, {"init": name}, start)
+    tuned = RunNetwork(name, name, network.architecture, files, {"init": name}, starts_from=start)
     train_network(workspace, FINE_TUNE, tuned, lambda: network, init=name)
     if workspace.world.size == 1:
         evaluate_network(workspace, tuned)
@@ -37,14 +38,6 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
     elif workspace.world.is_first:
         workspace.console.say("trained; run the same command without torchrun to score and export it")
     return tuned
-
-
-def name_of(init: str) -> str:
-    """Name of the network: its published name, or the name of the folder of its weights."""
-    if init in ZOO:
-        return init
-    path = Path(init)
-    return path.parent.name if path.stem == "weights" and path.parent.name else path.stem
 
 
 def _source(init: str, weights: Path | None) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.budget import parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
@@ -21,9 +22,6 @@ from efficientformer.pipeline.run.resolve_settings import (
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
-
-FINE_TUNE_BASE: Mapping[str, Any] = {"preset": "fine_tune"}
-"""Settings that `train --init` starts from."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,19 @@ class RunRequest:
     def _default_dir(self, given: Given) -> Path:
         data = resolve_settings(given).data
         return Path("runs") / f"{Path(data).name if data else 'fashion-mnist-mini'}{self.suffix}"
+
+
+def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
+    """The request of `train --init`: preset fine_tune, and a run directory of its own by default."""
+    return RunRequest(settings, run_dir, config, base={"preset": "fine_tune"}, suffix=f"-{name_of_init(init)}")
+
+
+def name_of_init(init: str) -> str:
+    """Name of a network to fine-tune: its published name, or the name of the folder of its weights."""
+    if init in ZOO:
+        return init
+    path = Path(init)
+    return path.parent.name if path.stem == "weights" and path.parent.name else path.stem
 
 
 @contextlib.contextmanager

@@ -34,9 +34,3 @@ def load_table(path: Path | str) -> LatencyTable:
 def open_table_device(table: LatencyTable, device: DeviceOptions) -> "Runtime":
     """The table's own runtime and number of threads, on the given device."""
     return open_device(device, str(table.runtime["name"]), table.threads)
-
-
-def check_table_rounds(rounds: int) -> None:
-    """Raises UsageError for fewer rounds than parts and networks can be timed in."""
-    if rounds < MIN_ROUNDS:
-        raise UsageError(f"--rounds is at least {MIN_ROUNDS}.")

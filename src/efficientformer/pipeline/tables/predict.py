@@ -8,7 +8,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.run.console import RunConsole
-from efficientformer.pipeline.tables.open import check_table_rounds, load_table, open_table_device, table_path
+from efficientformer.pipeline.tables.open import MIN_ROUNDS, load_table, open_table_device, table_path
 from efficientformer.records import read_record
 
 
@@ -30,7 +30,8 @@ def predict(
 
     Raises LatencyError if parts are missing and `extend` is false.
     """
-    check_table_rounds(rounds)
+    if rounds < MIN_ROUNDS:
+        raise UsageError(f"--rounds is at least {MIN_ROUNDS}.")
     table, architecture = load_table(path), find_architecture(network)
     num_added = 0
     if extend and table.missing_parts(architecture):
