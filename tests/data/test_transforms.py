@@ -124,6 +124,54 @@ def test_light_shifts_mirrors_and_reflects():
     assert seen == set(windows.values())
 
 
+def outcomes_of(augmentation, image, draws):
+    """Arrays (H, W, C) in units of pixels: whole numbers where nothing was erased."""
+    transform = train_transform(Preprocessing(image.width, **PLAIN, crop_ratio=1.0), augmentation)
+    for seed in range(draws):
+        seed_all(seed)
+        yield 255 * transform(image).numpy().transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("augmentation, share", [("light", 0.0), ("standard", 0.1), ("strong", 0.25)])
+def test_a_share_of_the_images_is_erased_in_part(augmentation, share):
+    draws = 500
+    erased = 0
+    for pixels in outcomes_of(augmentation, smooth_image(16, 16), draws):
+        is_noise = np.abs(pixels - np.round(pixels)) > 0.01  # noise is no whole number of gray levels
+        erased += is_noise.any()
+        assert is_noise.mean() < 0.4, "a third of the image at most"
+    assert share * draws - 30 <= erased <= share * draws + 30
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_half_of_the_images_are_mirrored(augmentation):
+    """The right half of the image is brighter; some operations of "strong" invert it, so half of those too."""
+    ramp = Image.fromarray(np.tile(np.linspace(40, 200, 16, dtype=np.uint8)[None, :, None], (16, 1, 3)))
+    draws = 400
+    mirrored = sum(pixels[:, :8].mean() > pixels[:, 8:].mean() for pixels in outcomes_of(augmentation, ramp, draws))
+    assert 0.4 * draws < mirrored < 0.6 * draws
+
+
+def test_strong_is_the_paper_s_randaugment():
+    """Two operations of magnitude 9, its standard deviation 0.5, all of them stronger with the magnitude."""
+    _, _, randaugment, *_ = train_transform(Preprocessing(32), "strong").transforms  # type: ignore[attr-defined]
+    assert randaugment.num_layers == 2
+    assert {(op.magnitude, op.magnitude_std, op.prob) for op in randaugment.ops} == {(9, 0.5, 0.5)}
+    assert {"PosterizeIncreasing", "SolarizeIncreasing"} <= {op.name for op in randaugment.ops}
+
+
+def test_strong_changes_colors_more_than_standard():
+    """Of a gray image, which crops and mirrors leave as it is."""
+    gray = Image.new("RGB", (16, 16), (120, 120, 120))
+    changes = {
+        augmentation: [np.abs(np.median(pixels) - 120) for pixels in outcomes_of(augmentation, gray, 300)]
+        for augmentation in AUGMENTATIONS
+    }
+    assert max(changes["light"]) < 0.01
+    assert 40 > max(changes["standard"]) > 10
+    assert max(changes["strong"]) > 60
+
+
 def test_strong_never_fails_on_the_extremes_of_its_ops():
     transform, image = train_transform(Preprocessing(8), "strong"), smooth_image(12, 12)
     for seed in range(300):  # several of them meet the largest posterization

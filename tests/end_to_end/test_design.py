@@ -10,6 +10,8 @@ import time
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
+from torchvision.transforms import v2
 
 from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import network_parts
@@ -71,6 +73,28 @@ def test_the_exported_file_is_the_network_of_the_records(designed):
         assert session.get_inputs()[0].shape == [1, 3, 16, 16]
         export = read_record(run_dir / "networks" / entry["slug"] / "export.json")
         assert export["max_abs_difference"] <= export["tolerance"]
+
+
+def test_top1_is_what_the_exported_file_scores_on_the_validation_images(designed, photos):
+    """Computed anew: the files of `val`, torchvision's geometry, the metadata's numbers, ONNX Runtime."""
+    run_dir, result, _ = designed
+    for entry in result:
+        session = onnxruntime.InferenceSession(entry["onnx"], providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        classes, numbers = json.loads(metadata["classes"]), json.loads(metadata["preprocessing"])
+        size = int(numbers["resolution"] / numbers["crop_ratio"] + 1e-6)
+        shape = v2.Compose([v2.Resize(size, v2.InterpolationMode.BICUBIC), v2.CenterCrop(numbers["resolution"])])
+        confusion = np.zeros((3, 3), dtype=int)
+        for file in sorted((photos / "val").glob("*/*.png")):
+            pixels_HWC = np.asarray(shape(Image.open(file).convert("RGB")), dtype=np.float32) / 255
+            x_HWC = (pixels_HWC - np.float32(numbers["mean"])) / np.float32(numbers["std"])
+            (logits_BK,) = session.run(None, {session.get_inputs()[0].name: x_HWC.transpose(2, 0, 1)[None]})
+            confusion[classes.index(file.parent.name), logits_BK[0].argmax()] += 1
+        record = read_record(run_dir / "networks" / entry["slug"] / "evaluation.json")
+        assert record["num_images"] == confusion.sum() == 24
+        # Both round resized pixels in their own way, which may decide an image in the balance.
+        assert np.abs(np.array(record["confusion"]) - confusion).sum() <= 2
+        assert entry["top1"] == record["top1"] == 100 * np.trace(record["confusion"]) / 24
 
 
 def test_the_fastest_of_the_exact_forms_is_exported(designed, program, tmp_path):
