@@ -1,6 +1,7 @@
 """Two processes that train together, started by torchrun, against one that sees whole batches."""
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -13,25 +14,59 @@ from efficientformer.errors import UsageError
 from efficientformer.training.world import World, join_world
 
 SCRIPT = '''
-import sys
+import json, sys
 from pathlib import Path
 import torch
 from torch import nn
+from efficientformer.errors import EfficientFormerError
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import MetricsLog
-from efficientformer.training.loop import fit
+from efficientformer.training.loop import _seed_step, fit
 from efficientformer.training.recipe import Recipe
 from efficientformer.tasks.task import Task
 from efficientformer.training.world import join_world
 
 torch.set_num_threads(1)
-folder, world = Path(sys.argv[1]), join_world()
+root, world = Path(sys.argv[1]), join_world()
+recipe = Recipe(num_steps=12, steps_per_epoch=6, peak_lr=0.01, seed=3, ema_decay=0.9)
+drawn = []
+
+def branch(model):
+    """One of three branches, by chance, so that the others have no gradient."""
+    drawn.append(int(torch.randint(3, ())))
+    return model[drawn[-1]]
 
 class Sampled(Task):
-    """One of two branches per step, by chance, so that the other has no gradient."""
     def loss(self, model, x, y, progress):
-        branch = model[int(torch.rand(()) < 0.5)]
-        return nn.functional.cross_entropy(branch(x.flatten(1)), y)
+        return nn.functional.cross_entropy(branch(model)(x.flatten(1)), y)
+
+class Steady(Task):
+    def loss(self, model, x, y, progress):
+        return nn.functional.cross_entropy(model[0](x.flatten(1)), y)
+
+class SampledByTwo(Task):
+    """Sampled as two processes do it, in one."""
+    def loss(self, model, x, y, progress):
+        losses = []
+        for rank in range(2):
+            _seed_step(recipe.seed, round(progress * recipe.num_steps), rank)
+            losses.append(nn.functional.cross_entropy(branch(model)(x[rank::2].flatten(1)), y[rank::2]))
+        return sum(losses) / 2
+
+class Spoil(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("nan")
+
+class SpoiledInOne(Steady):
+    """The gradient of the second process is not finite at steps 3 to 5."""
+    def loss(self, model, x, y, progress):
+        loss = super().loss(model, x, y, progress)
+        is_spoiled = world.rank == 1 and round(progress * recipe.num_steps) in (3, 4, 5)
+        return Spoil.apply(loss) if is_spoiled else loss
 
 def batches_from(step):
     while True:
@@ -41,41 +76,143 @@ def batches_from(step):
         yield x[mine], y[mine]
         step += 1
 
-torch.manual_seed(0)
-model = nn.ModuleList([nn.Linear(48, 4), nn.Linear(48, 4)])
-recipe = Recipe(num_steps=12, steps_per_epoch=6, peak_lr=0.01, seed=3, ema_decay=0.9)
-scored = []
-network = fit(
-    model, Sampled(), batches_from, recipe,
-    checkpoint=CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0),
-    log=MetricsLog(folder / "metrics.jsonl"),
-    on_epoch=lambda epoch, network: scored.append(epoch) or {}, world=world,
-)
-assert bool(scored) == world.is_first
-torch.save(network.state_dict(), folder / f"weights-{world.rank}.pt")
+def train(folder, task, weights_seed=(0, 0), own_folders=False):
+    torch.manual_seed(weights_seed[world.rank])
+    model = nn.ModuleList([nn.Linear(48, 4) for _ in range(3)])
+    own = folder / str(world.rank) if own_folders else folder
+    own.mkdir(exist_ok=True)
+    checkpoint = CheckpointFile(own / "checkpoint.pt", "run", interval_s=0.0)
+    drawn.clear()
+    scored, said, states, failure = [], [], [], None
+    try:
+        network = fit(
+            model, task(), batches_from, recipe, checkpoint=checkpoint, log=MetricsLog(folder / "metrics.jsonl"),
+            on_epoch=lambda epoch, network: scored.append(epoch) or {},
+            on_step=lambda step, loss: states.append([tensor.sum().item() for tensor in model.state_dict().values()]),
+            warn=said.append, world=world,
+        )
+    except EfficientFormerError as error:
+        failure = str(error)
+    else:
+        assert bool(scored) == world.is_first
+        torch.save(network.state_dict(), folder / f"weights-{world.rank}.pt")
+    seen = {"drawn": drawn, "said": said, "states": states, "failure": failure}
+    (folder / f"seen-{world.rank}.json").write_text(json.dumps(seen))
+
+for name, options in json.loads(sys.argv[2]).items():
+    (root / name).mkdir(exist_ok=True)
+    train(root / name, **{**options, "task": globals()[options["task"]]})
 '''
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-def train(folder: Path, *launcher: str) -> None:
-    folder.mkdir()
-    (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, *launcher, str(folder / "script.py"), str(folder)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+ALONE = {"steady": {"task": "Steady"}, "sampled": {"task": "Sampled"}, "sampled by two": {"task": "SampledByTwo"}}
+TOGETHER = {
+    "steady": {"task": "Steady", "weights_seed": [0, 1]},
+    "sampled": {"task": "Sampled"},
+    "spoiled": {"task": "SpoiledInOne"},
+    "none in one": {"task": "Steady", "own_folders": True},
+    "another step": {"task": "Steady", "own_folders": True},
+    "other weights": {"task": "Steady", "own_folders": True},
+    "equal": {"task": "Steady", "own_folders": True},
+}
+
+
+def start(root: Path, trainings: dict, launcher: tuple[str, ...] = ()) -> None:
+    root.mkdir(exist_ok=True)
+    (root / "script.py").write_text(SCRIPT)
+    command = [sys.executable, *launcher, str(root / "script.py"), str(root), json.dumps(trainings)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
 
 
-def test_two_processes_end_with_the_weights_of_one(tmp_path):
-    train(tmp_path / "alone")
-    train(tmp_path / "together", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    alone = torch.load(tmp_path / "alone" / "weights-0.pt", weights_only=True)
-    first, second = (torch.load(tmp_path / "together" / f"weights-{rank}.pt", weights_only=True) for rank in (0, 1))
-    for name, tensor in alone.items():
-        assert torch.equal(first[name], second[name]), "processes do not drift apart"
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("alone")
+    start(root, ALONE)
+    return root
+
+
+@pytest.fixture(scope="module")
+def together(alone, tmp_path_factory) -> Path:
+    """Two processes; where each has a checkpoint of its own, as on two machines, it is of the process alone."""
+    root = tmp_path_factory.mktemp("together")
+    for name in ("none in one", "another step", "other weights", "equal"):
+        state = torch.load(alone / "steady" / "checkpoint.pt", weights_only=True)
+        state["state"]["counters"]["step"] = 6
+        for rank in range(2):
+            (root / name / str(rank)).mkdir(parents=True)
+        torch.save(state, root / name / "0" / "checkpoint.pt")
+        if name == "another step":
+            state["state"]["counters"]["step"] = 5
+        elif name == "other weights":
+            state["state"]["model"]["1.bias"] += 1
+        if name != "none in one":
+            torch.save(state, root / name / "1" / "checkpoint.pt")
+    start(root, TOGETHER, TORCHRUN)
+    return root
+
+
+def weights(root: Path, name: str) -> list[dict[str, torch.Tensor]]:
+    """By rank."""
+    return [torch.load(path, weights_only=True) for path in sorted((root / name).glob("weights-*.pt"))]
+
+
+def seen(root: Path, name: str) -> list[dict]:
+    """By rank."""
+    return [json.loads(path.read_text()) for path in sorted((root / name).glob("seen-*.json"))]
+
+
+def test_two_processes_end_with_the_weights_of_one(alone, together):
+    ((one,), (first, second)) = weights(alone, "steady"), weights(together, "steady")
+    for name, tensor in one.items():
+        assert torch.equal(first[name], second[name]), "processes do not drift apart, whatever they start from"
         assert torch.allclose(tensor, first[name], atol=1e-6)
-    logs = [(tmp_path / name / "metrics.jsonl").read_text().count("\n") for name in ("alone", "together")]
+    logs = [(root / "steady" / "metrics.jsonl").read_text().count("\n") for root in (alone, together)]
     assert logs[0] == logs[1] > 0, "one process writes"
+
+
+def test_each_process_draws_its_own_paths_and_their_gradients_are_averaged(alone, together):
+    one, other = (process["drawn"] for process in seen(together, "sampled"))
+    assert one != other and len(set(one)) == len(set(other)) == 3
+    assert [one, other] == [seen(alone, "sampled by two")[0]["drawn"][rank::2] for rank in range(2)]
+    ((by_one,), (first, second)) = weights(alone, "sampled by two"), weights(together, "sampled")
+    for name, tensor in by_one.items():
+        assert torch.equal(first[name], second[name])
+        assert torch.allclose(tensor, first[name], atol=1e-6), name
+
+
+def test_the_first_process_draws_what_one_alone_draws(alone, together):
+    assert seen(together, "sampled")[0]["drawn"] == seen(alone, "sampled")[0]["drawn"]
+
+
+def test_a_gradient_that_is_not_finite_in_one_process_is_taken_in_none(together):
+    first, second = weights(together, "spoiled")
+    for process in seen(together, "spoiled"):
+        states = process["states"]
+        assert states[2] == states[3] == states[4] == states[5] != states[6]
+        assert len(process["said"]) == 2 and "3 of 12 steps" in process["said"][1]
+    assert all(torch.equal(tensor, second[name]) and tensor.isfinite().all() for name, tensor in first.items())
+    state = torch.load(together / "spoiled" / "checkpoint.pt", weights_only=True)["state"]
+    assert state["counters"]["skipped_steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("case", "theirs"), [("none in one", "the beginning"), ("another step", "step 5"), ("other weights", "step 6")]
+)
+def test_processes_with_unequal_checkpoints_are_refused_in_one_line(together, case, theirs):
+    """As on two machines without common storage: their weights would be averaged."""
+    for process in seen(together, case):
+        assert process["states"] == [] and "\n" not in process["failure"]
+        assert f"Process 1 would continue from {theirs}" in process["failure"]
+        assert "process 0 from step 6" in process["failure"] and "storage that they share" in process["failure"]
+
+
+def test_equal_checkpoints_on_two_machines_go_on(together):
+    first, second = weights(together, "equal")
+    assert [len(process["states"]) for process in seen(together, "equal")] == [6, 6]
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 def test_a_batch_is_divided_evenly():
@@ -83,6 +220,9 @@ def test_a_batch_is_divided_evenly():
     assert sorted(itertools.chain.from_iterable(parts)) == list(range(8)) and {len(part) for part in parts} == {2}
     with pytest.raises(UsageError, match="evenly among 3 processes"):
         World(rank=0, size=3).part_of(list(range(8)))
+    with pytest.raises(UsageError, match=r"one image for each of 4 processes.*at least 8"):
+        World(rank=0, size=4).part_of(list(range(4)))
+    assert World().part_of([7]) == [7]
 
 
 def test_half_a_description_of_a_world_is_refused(monkeypatch):

@@ -14,9 +14,16 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn, optim
 
-from efficientformer.errors import TrainingError
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.finite import (
+    KeptStatistics,
+    all_skipped_text,
+    require_finite_gradients,
+    require_finite_loss,
+    require_finite_weights,
+    skipped_text,
+)
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.recipe import Recipe
@@ -28,9 +35,16 @@ _INITIAL_WEIGHTS = 2**32 - 1
 """Pseudo-step whose seed initializes the weights."""
 
 
+_COUNTERS = ("step", "loss_sum", "loss_count", "skipped_steps", "skipped_in_row")
+
+
 @dataclass
 class TrainingState:
-    """The content of a checkpoint."""
+    """The content of a checkpoint.
+
+    skipped_steps, skipped_in_row: steps that were not taken since their gradient was not finite; those since the last
+        step that was.
+    """
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -38,13 +52,19 @@ class TrainingState:
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+    skipped_steps: int = 0
+    skipped_in_row: int = 0
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        return [self.model] if self.ema is None else [self.model, self.ema.module]
 
     def to_checkpoint(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
-            "counters": {"step": self.step, "loss_sum": self.loss_sum, "loss_count": self.loss_count},
+            "counters": {name: getattr(self, name) for name in _COUNTERS},
         }
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
@@ -66,6 +86,7 @@ def fit(
     log: MetricsLog,
     on_step: Callable[[int, float], None] | None = None,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
+    warn: Callable[[str], None] = lambda _: None,
     world: World = World(),
 ) -> nn.Module:
     """Train `model` in place and return the network to use: its moving average where the recipe keeps one.
@@ -74,13 +95,20 @@ def fit(
     checkpoint: training continues from it, if there is one of this run.
     on_step: called as `on_step(steps done, loss)`.
     on_epoch: called as `on_epoch(epoch, network)`; may return scores for the log.
+    warn: called with a sentence on the first step that is not taken, and at the end on their number.
     world: of several processes each gets its own part of a batch, and the first one writes.
 
-    Raises TrainingError when the loss is not finite; the last checkpoint is kept.
+    A step whose gradient is not finite is not taken: weights, optimizer and average stay as they are. Raises
+    TrainingError when the loss is not finite, after ten such steps in a row, and for weights that are not finite; the
+    last checkpoint is kept. Raises it too if the processes do not continue from the same checkpoint.
     """
     # Channels last: 1.5 times as fast on CPUs, and maps become tokens without a copy.
     model.to(memory_format=torch.channels_last)
     device = next(model.parameters()).device
+    saved = checkpoint.load()
+    world.require_one_start(saved)
+    if saved is None:
+        world.share_first(model)
     optimizer = build_optimizer(
         model,
         lr=recipe.peak_lr,
@@ -90,8 +118,9 @@ def fit(
     )
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
     state = TrainingState(model, optimizer, ema)
-    if saved := checkpoint.load():
+    if saved is not None:
         state.restore(saved)
+    statistics = KeptStatistics(model)
     if world.is_first:
         log.rewind(state.step)
     averaged = model if ema is None else ema.module
@@ -100,28 +129,39 @@ def fit(
     batches = batches_from(state.step)
     while state.step < recipe.num_steps:
         images_BCHW, labels_B = next(batches)
-        _seed_step(recipe.seed, state.step)
+        _seed_step(recipe.seed, state.step, world.rank)
         lr = recipe.lr(state.step)
         for group in optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
 
         task.prepare(model, state.step)
         model.train()
+        statistics.keep()
         progress = state.step / recipe.num_steps
         images_BCHW = images_BCHW.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             loss = task.loss(model, images_BCHW, labels_B.to(device), progress)
         mean_loss = loss.detach().clone()
-        world.average([mean_loss])
+        statistics_norm = statistics.norm(mean_loss)
+        world.average([mean_loss, statistics_norm])
         loss_value = mean_loss.item()
-        _require_finite(loss_value, state.step, lr)
+        require_finite_loss(loss_value, state.step, lr, recipe)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         world.average_gradients(model)
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-        optimizer.step()
-        if ema is not None:
-            ema.update(model, step=state.step)
+        gradient_norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        if bool(gradient_norm.isfinite() & statistics_norm.isfinite()):
+            optimizer.step()
+            if ema is not None:
+                ema.update(model, step=state.step)
+            state.skipped_in_row = 0
+        else:
+            statistics.undo()
+            if not state.skipped_steps:
+                warn(skipped_text(state.step))
+            state.skipped_steps += 1
+            state.skipped_in_row += 1
+            require_finite_gradients(state.skipped_in_row, state.step, lr, recipe)
 
         state.step += 1
         state.loss_sum += loss_value
@@ -131,16 +171,22 @@ def fit(
         if is_last or state.step % log_every == 0:
             if world.is_first:
                 recent_loss = state.loss_sum / state.loss_count
-                log.write(step=state.step, epoch=round(epoch, 4), loss=recent_loss, lr=lr, **task.logged())
+                skipped = {"skipped_steps": state.skipped_steps} if state.skipped_steps else {}
+                log.write(step=state.step, epoch=round(epoch, 4), loss=recent_loss, lr=lr, **task.logged(), **skipped)
             state.loss_sum, state.loss_count = 0.0, 0
         if on_step is not None:
             on_step(state.step, loss_value)
+        is_saved = is_last or (world.is_first and checkpoint.is_due())
+        if is_saved:
+            require_finite_weights(state.networks, state.step, lr, recipe)
         if world.is_first and on_epoch is not None and (is_last or state.step % recipe.steps_per_epoch == 0):
             scores = on_epoch(round(epoch), averaged)
             if scores:
                 log.write(step=state.step, epoch=round(epoch, 4), **scores)
-        if world.is_first and (checkpoint.is_due() or is_last):
+        if world.is_first and is_saved:
             checkpoint.save(state.to_checkpoint())
+    if state.skipped_steps > 1:
+        warn(all_skipped_text(state.skipped_steps, recipe.num_steps))
     return averaged
 
 
@@ -149,17 +195,9 @@ def seed_initial_weights(seed: int) -> None:
     _seed_step(seed, _INITIAL_WEIGHTS)
 
 
-def _seed_step(seed: int, step: int) -> None:
-    """Seed every generator that a step may draw from."""
-    mixed = int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
+def _seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Seed every generator that a step may draw from: paths, widths, dropped branches and mixing differ by process."""
+    mixed = int(np.random.SeedSequence((seed, step, rank) if rank else (seed, step)).generate_state(1)[0])
     random.seed(mixed)
     np.random.seed(mixed)
     torch.manual_seed(mixed)
-
-
-def _require_finite(loss: float, step: int, lr: float) -> None:
-    if not np.isfinite(loss):
-        raise TrainingError(
-            f"The loss became {loss} at step {step} (learning rate {lr:.2g}). Lower the learning rate "
-            "(--train.lr or --supernet.lr) and run the command again."
-        )

@@ -74,6 +74,7 @@ def fit_images(
             log=log,
             on_step=lambda step, loss: progress(step, recipe.num_steps, f"loss {loss:.3f}"),
             on_epoch=on_epoch,
+            warn=workspace.console.warn,
             world=workspace.world,
         )
 
