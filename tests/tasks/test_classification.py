@@ -2,6 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
+from efficientformer.errors import TrainingError
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
 from efficientformer.tasks.classification.prediction import Prediction, find_images
 from efficientformer.tasks.classification.scores import evaluate
@@ -35,6 +36,16 @@ def test_scores_are_counted_by_hand():
 
 def test_with_few_classes_everything_is_in_the_top_five():
     assert evaluate(Fixed(), [(torch.randn(8, 1, 1, 3), torch.randint(3, (8,)))], 3).top5 == 100.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("num_lost", [1, 8])
+def test_logits_that_are_not_finite_have_no_accuracy(value, num_lost):
+    """NaN is the largest for `topk`: a lost network would vote for the first class, 50 % of two."""
+    images = torch.randn(8, 1, 1, 2)
+    images[:num_lost, ..., 0] = value
+    with pytest.raises(TrainingError, match=f"not finite for {num_lost} of 8 images.*lower learning rate"):
+        evaluate(Fixed(), [(torch.randn(4, 1, 1, 2), torch.zeros(4).long()), (images, torch.arange(8) % 2)], 2)
 
 
 def test_the_loss_is_cross_entropy_with_the_targets_of_the_mixing():

@@ -1,5 +1,6 @@
 """Budgets: `8ms` is absolute, `40%` a share of the largest network of the search space, measured on this device."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class Budget:
 
     @property
     def slug(self) -> str:
-        return f"{self.value:g}{'pct' if self.unit == '%' else self.unit}"
+        return f"{_shortest(self.value)}{'pct' if self.unit == '%' else self.unit}"
 
     @property
     def is_share(self) -> bool:
@@ -31,15 +32,20 @@ class Budget:
 
 
 def parse_budget(text: str) -> Budget:
-    """Raises UsageError for anything but a positive number with ms, us, s or %."""
+    """Raises UsageError for anything but a positive, finite number with ms, us, s or %."""
     match = _FORM.fullmatch(text)
     value = float(match[1]) if match else 0.0
-    if match is None or value <= 0:
+    if match is None or not 0 < value < math.inf:
         raise UsageError(f"--budget {text!r} is not a latency: write 8ms, 800us or 40% (of the largest network).")
     unit = match[2].lower()
     if unit == "%" and value >= 100:
         raise UsageError(f"--budget {text!r} needs no slimming: a share must be below 100%.")
-    return Budget(f"{value:g}{unit}", value, unit)
+    return Budget(f"{_shortest(value)}{unit}", value, unit)
+
+
+def _shortest(value: float) -> str:
+    """Six digits where these are exact, else all that distinguish the value: no two budgets share a folder."""
+    return text if float(text := f"{value:g}") == value else repr(value)
 
 
 def parse_budgets(texts: tuple[str, ...]) -> list[Budget]:

@@ -16,8 +16,11 @@ from efficientformer.records import read_record, write_record
 from efficientformer.run_dir import RunDir
 
 
-def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole) -> ImageDataset:
-    """The images of the setting `data`, or the shipped sample. Broken files are skipped with a warning."""
+def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is_first: bool = True) -> ImageDataset:
+    """The images of the setting `data`, or the shipped sample. Broken files are skipped with a warning.
+
+    is_first: of the processes that train together, one writes the record.
+    """
     if settings.data is None:
         dataset = load_sample()
     else:
@@ -29,7 +32,8 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole) -> Im
                 known=_known(run_dir),
                 progress=lambda done, total: progress(done, total, ""),
             )
-    _write_record(run_dir, dataset, settings.resolution)
+    if is_first:
+        _write_record(run_dir, dataset, settings.resolution)
     text = f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} + {len(dataset.val)} images"
     console.phase("data", text)
     for skipped in dataset.skipped[:5]:

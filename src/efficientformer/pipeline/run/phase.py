@@ -85,6 +85,13 @@ class Phase:
                 f"'efficientformer {self.name}' without it."
             )
         stamp, outputs = self.stamp(workspace, network), self.outputs(workspace, network)
+        first, *others = world.gather(stamp.to_json())
+        for rank, other in enumerate(others, start=1):
+            if changes := stamp_changes(first, other):
+                raise UsageError(
+                    f"Process {rank} does not train the same as process 0: {', '.join(changes)}. Start every process "
+                    "with the same program, settings, images and run directory."
+                )
         if world.broadcast_first(world.is_first and is_up_to_date(workspace.run_dir, stamp, outputs)):
             announce(stamp.phase, "up to date")
             return False

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from efficientformer.errors import TrainingError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
@@ -142,7 +143,8 @@ class SupernetAccuracy:
     def if_at_least(self, subnet: Subnet, least_accuracy: float) -> Score | None:
         """The score of a subnet, or None as soon as its accuracy cannot reach `least_accuracy`.
 
-        Features before the first cell that differs from the subnets scored before are not computed again.
+        Features before the first cell that differs from the subnets scored before are not computed again. A subnet
+        whose logits are not finite scores zero. Raises TrainingError if that is due to the supernet's weights.
         """
         cells = cells_of(subnet)
         known, features = self._kept.deepest(cells) or (0, self._images)
@@ -168,6 +170,9 @@ class SupernetAccuracy:
                     kept.append(x)
             logits_BK: Tensor = network.forward_head(network.norm(x))  # type: ignore[assignment]
             logits_BK = logits_BK.float().cpu()
+            if not bool(logits_BK.isfinite().all()):
+                _require_finite(self.supernet)
+                return None if least_accuracy > 0 else Score(0.0, 0.0)
             right += int((logits_BK.argmax(dim=1) == labels_B).sum())
             log_likelihood -= float(functional.cross_entropy(logits_BK, labels_B, reduction="sum"))
             left -= len(labels_B)
@@ -181,6 +186,13 @@ class SupernetAccuracy:
 
 
 def _score(num_right: int, log_likelihood: float, num_images: int) -> Score:
-    likelihood = math.exp(log_likelihood / num_images)
-    # A network that outputs NaN scores zero.
-    return Score(100 * num_right / num_images, 0.0 if math.isnan(likelihood) else 100 * likelihood)
+    return Score(100 * num_right / num_images, 100 * math.exp(log_likelihood / num_images))
+
+
+def _require_finite(supernet: Supernet) -> None:
+    for name, tensor in supernet.state_dict().items():
+        if not bool(tensor.isfinite().all()):
+            raise TrainingError(
+                f"The supernet's weights are not finite (first {name}), so no subnet has an accuracy. Run "
+                "'efficientformer supernet' again with a lower --supernet.lr."
+            )
