@@ -222,6 +222,12 @@ class Network(OnHub, nn.Module):
             part.eval()
         return self
 
+    def set_drop_path_rate(self, rate: float) -> None:
+        """Set the probability of dropping a branch of the last block; it grows linearly from 0."""
+        for stage, drop_paths in zip(self.stages, drop_path_ramp(self.architecture, rate), strict=True):
+            for block, drop_path in zip(stage.blocks, drop_paths, strict=True):
+                block.drop_path.drop_prob = drop_path
+
     def set_distilled_training(self, enable: bool = True) -> None:
         self.distilled_training = enable
 

@@ -11,7 +11,7 @@ from efficientformer.analysis.observations.measure import measure_observations
 from efficientformer.analysis.observations.plan import Observation, plan_observations
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import check_clock
-from efficientformer.latency.devices import open_device
+from efficientformer.latency.devices import open_device, runs_here
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.pipeline.analyze_settings import OUT, AnalysisSettings
@@ -36,6 +36,7 @@ def analyze(settings: AnalysisSettings | None = None, /, *, out: Path | str = OU
     """
     request, out, console = with_given(AnalysisSettings, settings, given), Path(out), RunConsole()
     check_clock(request.latency_clock, request.threads)
+    console.warn_of_cores({"threads": request.threads if runs_here(request.device) else 1})
     check_rounds(request.rounds)  # now, since preparing networks takes minutes
     if len(set(request.runtime)) < len(request.runtime) or not request.runtime:
         raise UsageError("Name each runtime once, and at least one: --runtime onnxruntime --runtime openvino.")

@@ -22,7 +22,7 @@ from efficientformer.analysis.comparison.record import (
 from efficientformer.analysis.comparison.suites import SUITES, find_suite, known_title
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import check_clock
-from efficientformer.latency.devices import LOCAL, open_device
+from efficientformer.latency.devices import LOCAL, open_device, runs_here
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
@@ -59,6 +59,7 @@ def benchmark(
     settings, out, console = with_given(BenchmarkSettings, settings, given), Path(out), RunConsole()
     check_rounds(settings.rounds)
     check_clock(settings.latency_clock, settings.threads)
+    console.warn_of_cores({"threads": settings.threads if runs_here(settings.device) else 1})
     sources = _sources(models, settings)
     reference = _reference(settings, sources)
     for source in sources:

@@ -107,6 +107,11 @@ def default_clock(device: str, runtimes: Iterable[str], threads: int) -> Clock:
     return "cpu" if threads == 1 and ACCELERATORS.isdisjoint(runtimes) and counts_own_time(device) else "wall"
 
 
+def runs_here(device: str) -> bool:
+    """Whether networks are timed on the cores of this machine, as far as is known."""
+    return device.partition(":")[0] in {LOCAL, "python"}
+
+
 def counts_own_time(device: str) -> bool:
     """Whether the CPU time of the timed thread can be read there; otherwise only wall time is available."""
     return device.partition(":")[0] in {LOCAL, "python", "ssh"}

@@ -35,6 +35,8 @@ def train_images(
 ) -> nn.Module:
     """Train a classifier on the run's images from its present weights. Validation scores are logged only."""
     settings = workspace.settings.train
+    if isinstance(network, Network):  # wherever its weights are from
+        network.set_drop_path_rate(settings.drop_path_rate)
     num_classes = len(workspace.dataset.classes)
     task = Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing))
     frozen_steps = round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size))

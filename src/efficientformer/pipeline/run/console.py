@@ -1,8 +1,9 @@
 """Messages of a run on standard error: phases, and progress with the time left. Standard output is for results."""
 
 import contextlib
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,6 +35,14 @@ class RunConsole:
 
     def warn(self, text: str) -> None:
         self._console.print(f"[yellow]warning[/yellow]     {escape(text)}")
+
+    def warn_of_cores(self, wanted: Mapping[str, int]) -> None:
+        """One line on the numbers of threads or processes above the cores that this process may use."""
+        cores = usable_cores()
+        if beyond := [f"{name} {count}" for name, count in wanted.items() if count > cores]:
+            self.warn(
+                f"{', '.join(beyond)}: this machine has {cores} {'core' if cores == 1 else 'cores'}, and more than that is slower"
+            )
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[ProgressUpdate]:
@@ -74,3 +83,8 @@ class RunConsole:
             self.say(f"{description}: {text} ({done} of {total}, about {max(1, round(minutes_left))} min left)")
 
         return update
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -42,6 +42,8 @@ def fit_images(
     Raises as `fit` does.
     """
     per_epoch = steps_per_epoch(images, settings.batch_size)
+    if settings.batch_size > len(images):
+        workspace.console.warn(f"a step trains all {len(images)} images, fewer than batch_size {settings.batch_size}")
     seed = workspace.settings.seed if seed is None else seed
     by_settings = {
         "num_steps": settings.epochs * per_epoch,

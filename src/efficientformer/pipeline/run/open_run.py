@@ -13,8 +13,10 @@ from efficientformer.pipeline.run.budget import parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import (
     Given,
+    cores_wanted,
     is_path,
     merge_given,
+    notes_on,
     read_yaml,
     resolve_settings,
     with_present_names,
@@ -97,12 +99,15 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
         remembered = _remembered(directory)
         if request.run_dir is None and remembered and remembered.get("data") != given.get("data"):
             raise UsageError(f"{directory.root} holds a run on {remembered.get('data')}. Choose another --run-dir.")
-        given = merge_given(inherited, remembered, given)
-        resolved = resolve_settings(given)
+        everything = merge_given(inherited, remembered, given)
+        resolved, console = resolve_settings(everything), RunConsole(quiet=not is_first)
         parse_budgets(resolved.budget)
+        for note in notes_on(resolved, given, fine_tunes=request.base is not None):
+            console.warn(note)
+        console.warn_of_cores(cores_wanted(resolved, given))
         if is_first:
-            directory.remember_settings(given, resolved.model_dump(mode="json"))
-        yield Workspace(directory, resolved, RunConsole(quiet=not is_first))
+            directory.remember_settings(everything, resolved.model_dump(mode="json"))
+        yield Workspace(directory, resolved, console)
 
 
 def _remembered(run_dir: RunDir) -> Given:

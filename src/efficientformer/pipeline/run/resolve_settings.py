@@ -1,10 +1,11 @@
 """Combine settings: given values override those of a recipe.
 
 A setting comes from the command line, else from a YAML file, else from earlier calls with the run directory, else from
-the recipe, else from its default. Unknown names and wrong types are refused.
+the recipe, else from its default. Unknown names, wrong types and settings that contradict one another are refused; a
+schedule of the recipe that does not fit the epochs given is shortened.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from efficientformer.errors import UsageError
+from efficientformer.latency.devices import runs_here
 from efficientformer.pipeline.run.settings import Settings
 
 Given = dict[str, Any]
@@ -66,7 +68,112 @@ def resolve_settings(given: Mapping[str, Any]) -> Settings:
     values = _merge(read_recipe(preset), {**given, "preset": preset})
     if preset == "quick" and values.get("data") and "resolution" not in values:
         values["resolution"] = 64
-    return check_settings(Settings, values)
+    settings = check_settings(Settings, values)
+    shortened = _shortened_schedules(settings, given)
+    return check_settings(Settings, _merge(values, shortened)) if shortened else settings
+
+
+def notes_on(settings: Settings, given: Mapping[str, Any], *, fine_tunes: bool = False) -> list[str]:
+    """A sentence on each setting of `given` without effect, and on each value that is not the one asked for.
+
+    settings: what `resolve_settings` made of all given values.
+    given: those of one call: what an earlier one gave is not said again.
+    fine_tunes: whether the call is `train --init`.
+    """
+    recipe = check_settings(Settings, read_recipe(settings.preset))
+    notes = []
+    for group in ("supernet", "train"):
+        for name in SCHEDULE:
+            before, now = getattr(getattr(recipe, group), name, 0.0), getattr(getattr(settings, group), name, 0.0)
+            if _is_given(given, f"{group}.epochs") and not _is_given(given, f"{group}.{name}") and now != before:
+                notes.append(
+                    f"{group}.{name} is {now:g} instead of the preset's {before:g}, which does not fit in "
+                    f"{group}.epochs {getattr(settings, group).epochs}"
+                )
+    for name, because, is_idle in IDLE:
+        if _is_given(given, name) and is_idle(settings, fine_tunes):
+            notes.append(f"{name} has no effect: {because}")
+    if given.get("percentile") == "p90" and settings.clock is None and settings.latency_clock == "cpu":
+        notes.append("percentile p90 is of CPU time, which leaves out all waiting; --clock wall counts it")
+    return notes
+
+
+def cores_wanted(settings: Settings, given: Mapping[str, Any]) -> dict[str, int]:
+    """Threads and processes that a call asks for on this machine, by setting."""
+    counts = {
+        "threads": settings.threads if runs_here(settings.device) else 1,
+        "training_threads": settings.training_threads or 1,
+        "workers": settings.workers,
+        "slim.workers": settings.slim.workers,
+    }
+    return {name: count for name, count in counts.items() if _is_given(given, name)}
+
+
+def _is_given(given: Mapping[str, Any], name: str) -> bool:
+    """Whether a setting, by its dotted name, is among given values."""
+    group, _, leaf = name.rpartition(".")
+    return leaf in (given.get(group, {}) if group else given)
+
+
+SCHEDULE = ("frozen_epochs", "lr_warmup_epochs")
+"""The parts of a training before its learning rate decays, in this order."""
+
+
+def _shortened_schedules(settings: Settings, given: Mapping[str, Any]) -> Given:
+    """Parts of schedules that come from the recipe, shortened like its epochs, where they do not fit those given.
+
+    Raises UsageError where the parts given leave no epoch in which the learning rate decays, unless they ask for
+    epochs of the head alone.
+    """
+    recipe = check_settings(Settings, read_recipe(settings.preset))
+    shortened: Given = {}
+    for group in ("supernet", "train"):
+        now, planned, own = getattr(settings, group), getattr(recipe, group), given.get(group, {})
+        parts = {name: getattr(now, name) for name in SCHEDULE if hasattr(now, name)}
+        is_of_head = parts.get("frozen_epochs") == now.epochs and ("frozen_epochs" in own or "epochs" not in own)
+        if is_of_head or sum(parts.values()) < now.epochs:
+            continue
+        if "epochs" in own:
+            short = {name: value * now.epochs / planned.epochs for name, value in parts.items() if name not in own}
+            shortened[group] = {name: value for name, value in short.items() if value != parts[name]}
+            parts |= short
+        if sum(parts.values()) >= now.epochs:
+            named = " and ".join(f"{group}.{name} {value:g}" for name, value in parts.items() if value)
+            raise UsageError(
+                f"Settings that cannot be used: {named} leave none of {group}.epochs {now.epochs} in which the "
+                "learning rate decays. Use more epochs, or shorten them."
+            )
+    return {group: values for group, values in shortened.items() if values}
+
+
+Idle = Callable[[Settings, bool], bool]
+IDLE: tuple[tuple[str, str, Idle], ...] = (
+    ("supernet.noise", "supernet.sampling even has none", lambda now, _: now.supernet.sampling == "even"),
+    ("supernet.temperature", "supernet.sampling even has none", lambda now, _: now.supernet.sampling == "even"),
+    ("slim.recover_steps", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
+    ("slim.recover_lr", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
+    ("slim.trials", "one network is compared with none; ask for 2 or more", lambda now, _: now.slim.trials == 1),
+    ("slim.trial_epochs", "slim.trials is 0", lambda now, _: not now.slim.trials),
+    ("train.init", "train --init names what to start from", lambda _, fine_tunes: fine_tunes),
+    (
+        "train.frozen_epochs",
+        "it is for weights that were trained before, by train --init or --train.init supernet; new ones stay random",
+        lambda now, fine_tunes: bool(now.train.frozen_epochs) and now.train.init == "scratch" and not fine_tunes,
+    ),
+    (
+        "train.lr_warmup_epochs",
+        "train.frozen_epochs is all of train.epochs",
+        lambda now, _: bool(now.train.lr_warmup_epochs) and now.train.frozen_epochs == now.train.epochs,
+    ),
+    ("val_fraction", "the shipped images have validation images of their own", lambda now, _: now.data is None),
+    ("runtime", "a command has a runtime of its own", lambda now, _: now.device.startswith("command:")),
+    (
+        "litert_python",
+        "it makes the files of runtime litert alone",
+        lambda now, _: now.runtime != "litert" and not now.device.startswith("command:"),
+    ),
+)
+"""Settings that others leave without effect: name, reason, and whether it is so."""
 
 
 def check_settings(kind: type[Model], values: Mapping[str, Any]) -> Model:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from efficientformer.arch.space import SpaceName
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.latency.clock import Clock
-from efficientformer.latency.devices import DeviceOptions, resolve_clock
+from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
 from efficientformer.search.actions import ActionSet
@@ -254,6 +254,16 @@ class Settings(DeviceOptions, _Settings):
     def _accelerators_have_their_own_clock(self) -> Self:
         if self.runtime in ACCELERATORS and (self.clock == "cpu" or self.threads != 1):
             raise ValueError(f"runtime '{self.runtime}' does not compute on the CPU: use clock 'wall' and one thread")
+        return self
+
+    @model_validator(mode="after")
+    def _cpu_time_is_of_one_thread_here(self) -> Self:
+        if self.clock == "cpu" and self.threads != 1:
+            raise ValueError(
+                f"clock 'cpu' counts one thread, not threads {self.threads}: use clock 'wall', or threads 1"
+            )
+        if self.clock == "cpu" and not counts_own_time(self.device):
+            raise ValueError(f"clock 'cpu' cannot be read on device '{self.device}': use clock 'wall'")
         return self
 
     @property
