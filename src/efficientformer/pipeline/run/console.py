@@ -40,9 +40,8 @@ class RunConsole:
         """One line on the numbers of threads or processes above the cores that this process may use."""
         cores = usable_cores()
         if beyond := [f"{name} {count}" for name, count in wanted.items() if count > cores]:
-            self.warn(
-                f"{', '.join(beyond)}: this machine has {cores} {'core' if cores == 1 else 'cores'}, and more than that is slower"
-            )
+            has = "1 core" if cores == 1 else f"{cores} cores"
+            self.warn(f"{', '.join(beyond)}: this machine has {has}, and more than that is slower")
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[ProgressUpdate]:
