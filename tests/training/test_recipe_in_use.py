@@ -1,6 +1,7 @@
 """The loop does what its recipe says: each value is followed through to the weights."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -74,8 +75,7 @@ def test_the_moving_average_is_returned(model, tmp_path):
     network, states, _ = train(tmp_path, model, replace(RECIPE, ema_decay=0.6))
     average = start
     for step, weights in enumerate(states):
-        # timm's warm-up of the decay: as ModelEmaV3 documents it.
-        decay = min(0.6, max(0.0, 1 - (1 + step) ** (-2 / 3))) if step else 0.0
+        decay = min(0.6, 1 - max(1, step) ** (-2 / 3))  # timm's warm-up of the decay
         average = {name: decay * tensor + (1 - decay) * weights[name] for name, tensor in average.items()}
     for name, tensor in network.state_dict().items():
         assert torch.allclose(tensor, average[name], atol=1e-6), name
@@ -124,7 +124,7 @@ def test_layers_far_from_the_head_learn_more_slowly_as_the_recipe_says(tmp_path,
     if layer_decay == 1:
         assert moves == pytest.approx([0.01] * 4, rel=0.2)
     else:
-        assert all(2 * later <= 1.05 * earlier for earlier, later in zip(moves, moves[1:], strict=False))
+        assert all(2 * later <= 1.05 * earlier for earlier, later in pairwise(moves))
 
 
 def test_the_schedule_of_the_recipe_is_the_learning_rate_of_each_step(model, tmp_path):
