@@ -225,7 +225,7 @@ class Network(OnHub, nn.Module):
     def set_drop_path_rate(self, rate: float) -> None:
         """Set the probability of dropping a branch of the last block; it grows linearly from 0."""
         for stage, drop_paths in zip(self.stages, drop_path_ramp(self.architecture, rate), strict=True):
-            for block, drop_path in zip(stage.blocks, drop_paths, strict=True):
+            for block, drop_path in zip(stage.blocks, drop_paths, strict=True):  # type: ignore[arg-type]
                 block.drop_path.drop_prob = drop_path
 
     def set_distilled_training(self, enable: bool = True) -> None:
