@@ -47,13 +47,14 @@ def quiet_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return excess <= max(1.0, np.sort(excess)[enough - 1])
 
 
-def median_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the median of independent values, from order statistics, for any distribution.
+def median_interval(values: np.ndarray, percent: float = PERCENT) -> tuple[float, float]:
+    """Interval of the median of independent values, from order statistics, for any distribution.
 
-    The coverage is at least 95 %, except for fewer than six values: they give their smallest and largest.
+    The coverage is at least `percent`, unless the values are too few (for 95 %: fewer than six); these give their
+    smallest and largest.
     """
     ordered, count = np.sort(values), len(values)
-    outside, tail, rank = (100.0 - PERCENT) / 200, 0.5**count, 0
+    outside, tail, rank = (100.0 - percent) / 200, 0.5**count, 0
     while tail <= outside:
         rank += 1
         tail += math.comb(count, rank) / 2**count
