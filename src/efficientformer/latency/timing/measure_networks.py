@@ -100,6 +100,7 @@ def _measurements(
 ) -> dict[str, Measurement]:
     samples_ms, warm_up = session.partial.samples_ms(), session.warm_up
     disturbed_rounds, is_calm = tuple(session.disturbed_rounds), session.is_calm(rounds)
+    quiet = session.medians().quiet
     before, after = session.partial.notes["before"], _conditions(subjects)
     return {
         name: Measurement(
@@ -112,8 +113,11 @@ def _measurements(
             batch_size=subject.input_shape[0],
             resolution=(subject.input_shape[2], subject.input_shape[3]),
             provenance=origins[name],
-            ratio=None if reference is None else paired_ratio(samples_ms[name], samples_ms[reference], reference),
+            ratio=None
+            if reference is None
+            else paired_ratio(samples_ms[name], samples_ms[reference], reference, quiet=quiet),
             disturbed_rounds=disturbed_rounds,
+            is_quiet_median=quiet,
             is_calm=is_calm,
             has_settled=warm_up[name]["settled"],
             conditions={"before": before[name], "after": after[name]},

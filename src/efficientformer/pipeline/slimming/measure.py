@@ -1,6 +1,7 @@
 """Measure whole networks of a run interleaved with the largest of its search space."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.prepared import Prepared
@@ -58,6 +59,7 @@ def latency_with_largest(
     own, largest = measured[name], measured[LARGEST]
     if not promise.budget.is_share or promise.percentile != "p50":
         return own.at(promise.percentile)
-    assert own.ratio is not None and own.ratio.reference == LARGEST
-    low, high = own.ratio.interval
-    return own.ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)
+    ratio = own.ratio if isinstance(own, Measurement) else own.ratio_to(cast(Repeated, largest), LARGEST)
+    assert ratio is not None and ratio.reference == LARGEST
+    low, high = ratio.interval
+    return ratio.p50 * largest.p50_ms, (low * largest.p50_ms, high * largest.p50_ms)
