@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.latency.clock import Clock, check_one_clock
@@ -183,7 +182,7 @@ class Measurement:
             raise RecordError(f"Not a measurement: {error!r}. Measure again.") from error
 
 
-def _percentile(samples: ArrayLike, percent: float, axis: int | None = None) -> np.ndarray:
+def _percentile(samples: Sequence[float] | np.ndarray, percent: float, axis: int | None = None) -> np.ndarray:
     """Unbiased whatever the number of samples: by numpy's default, the 90th percentile of 17 is their 86th."""
     return np.percentile(samples, percent, axis=axis, method="median_unbiased")
 

@@ -23,6 +23,8 @@ from efficientformer.pipeline.slimming.sessions import Sessions
 from efficientformer.provenance import provenance
 from efficientformer.records import file_digest, read_record, write_record
 
+INTERVAL_OF = "the median over processes, from one value of each session"
+
 
 def run(workspace: Workspace) -> bool:
     """Returns whether every promise is kept. After a broken one, the next command adds sessions to those so far."""
@@ -88,6 +90,7 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
             "clock": settings.latency_clock,
             "runtime": runtime.describe(),
             "opened_in": sessions.opened_in,
+            "interval_of": INTERVAL_OF,
             "largest": {"p50_ms": largest.p50_ms, "interval_ms": list(largest.interval_ms)},
             "promises": rows,
             "measurements": {
