@@ -42,7 +42,8 @@ class Machine:
         self._step, self._step_ends_ms = 1.0, self._random.expovariate(1 / STEP_MS)
 
     def candidate(self, latency_ms: float) -> "Candidate":
-        return Candidate(self, latency_ms * math.exp(self._random.gauss(0.0, self._between)))
+        factor = math.exp(self._random.gauss(0.0, self._between)) if self._between else 1.0
+        return Candidate(self, latency_ms * factor)
 
     def run(self, latency_ms: float, num_calls: int) -> None:
         self.now_ns += round(1e6 * latency_ms * num_calls * self._slowness() * self._mean_noise(num_calls))
