@@ -51,6 +51,7 @@ class RunDir:
         self.rank_trained = rank / "trained"
         self.networks = root / "networks"
         self.verification = root / "verification.json"
+        self.verified_sessions = root / "verification.sessions.jsonl"
         self.result = root / "result.json"
         self.report = root / "report.html"
 

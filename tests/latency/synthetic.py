@@ -1,5 +1,6 @@
 """Devices whose latency is known, to judge what is measured on them, and records of samples that nobody measured."""
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from efficientformer.arch.parts import Part
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.timing.measurement import Measurement
+from efficientformer.latency.timing.session import TimedSession
 
 CALL_MS = 0.02
 
@@ -27,19 +29,21 @@ class Machine:
 
     "drift" slows it steadily; "modes" switch between two speeds within a round; "steps" move it to another level for
     many rounds; "spikes" triple single calls; "tails" add to each call from a Pareto distribution without variance.
+    Candidates that are opened anew differ by a factor of standard deviation `between`, for as long as they are open.
     """
 
-    def __init__(self, seed: int = 0, *disturbances: str, noise: float = NOISE) -> None:
+    def __init__(self, seed: int = 0, *disturbances: str, noise: float = NOISE, between: float = 0.0) -> None:
         assert set(disturbances) <= set(DISTURBANCES)
         self.now_ns = 0
         self._disturbances = disturbances
         self._random = random.Random(seed)
-        self._noise = noise
+        self._noise, self._between = noise, between
         self._mode, self._mode_ends_ms = 1.0, 0.0
         self._step, self._step_ends_ms = 1.0, self._random.expovariate(1 / STEP_MS)
 
     def candidate(self, latency_ms: float) -> "Candidate":
-        return Candidate(self, latency_ms)
+        factor = math.exp(self._random.gauss(0.0, self._between)) if self._between else 1.0
+        return Candidate(self, latency_ms * factor)
 
     def run(self, latency_ms: float, num_calls: int) -> None:
         self.now_ns += round(1e6 * latency_ms * num_calls * self._slowness() * self._mean_noise(num_calls))
@@ -135,3 +139,12 @@ def measurement_of(samples_ms: Sequence[float], **changes: Any) -> Measurement:
         "provenance": {"machine": {"cpu": "A"}},
     }
     return Measurement(tuple(samples_ms), **{**values, **changes})
+
+
+def measurements_of(session: TimedSession) -> dict[str, Measurement]:
+    """Records of the candidates of a finished session."""
+    disturbed, quiet = session.disturbed_rounds, session.medians().quiet
+    return {
+        name: measurement_of(samples_ms, disturbed_rounds=disturbed, is_quiet_median=quiet)
+        for name, samples_ms in session.partial.samples_ms().items()
+    }

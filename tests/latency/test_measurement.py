@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from efficientformer.errors import LatencyError, RecordError
-from efficientformer.latency.timing.calm import calm_rounds
 from efficientformer.latency.timing.measurement import Measurement, interval_holds, paired_ratio
 from efficientformer.latency.timing.session import TimedSession
 
-from .synthetic import DISTURBANCES, Machine, measurement_of
+from .synthetic import DISTURBANCES, Machine, measurement_of, measurements_of
 
 SETTINGS = [(), *((disturbance,) for disturbance in DISTURBANCES), DISTURBANCES]
 TRUE_MS = 1.2
@@ -104,8 +103,7 @@ def measured(seed, *disturbances, rounds, **options):
     candidates = {name: partial(machine.candidate, latency_ms) for name, latency_ms in latencies_ms.items()}
     session = TimedSession(candidates, clock="cpu", threads=1, about="synthetic", seed=seed)
     session.take(rounds)
-    disturbed, taken = np.flatnonzero(~calm_rounds(session.partial.rounds)).tolist(), session.partial.samples_ms()
-    return {name: measurement_of(samples, disturbed_rounds=disturbed) for name, samples in taken.items()}
+    return measurements_of(session)
 
 
 @pytest.mark.parametrize("disturbances", SETTINGS, ids="+".join)
@@ -144,5 +142,27 @@ def test_windows_tell_steps_that_noise_hides_in_single_samples():
     for seed in range(200):
         network = measured(seed, "steps", rounds=80, noise=0.01)["same"]
         errors.append(network.p50_ms / TRUE_MS - 1.0)
-        errors_of_all.append(measurement_of(network.samples_ms).p50_ms / TRUE_MS - 1.0)
+        everything = measurement_of(network.samples_ms, is_quiet_median=network.is_quiet_median)
+        errors_of_all.append(everything.p50_ms / TRUE_MS - 1.0)
     assert np.std(errors) < 0.9 * np.std(errors_of_all)
+
+
+@pytest.mark.parametrize("variation", [0.01, 0.03, 0.05, 0.1])
+def test_a_network_whose_own_latency_varies_has_a_p50_that_is_its_median(variation):
+    p50s, ratios = [], []
+    for seed in range(100):
+        networks = measured(seed, rounds=60, noise=variation)
+        p50s.append(networks["same"].p50_ms / TRUE_MS)
+        ratios.append(networks["slower"].ratio_to(networks["reference"], "reference").p50 / 1.03)
+    assert abs(np.mean(p50s) - 1.0) < 0.01 and abs(np.mean(ratios) - 1.0) < 0.01
+
+
+def test_the_p50_is_of_quiet_samples_only_where_the_record_says_so():
+    samples_ms = np.random.default_rng(0).normal(1.0, 0.05, 100)
+    plain = measurement_of(samples_ms, is_quiet_median=False)
+    assert plain.p50_ms == plain.calm_p50_ms == pytest.approx(1.0, abs=0.02)
+    assert plain.quiet_p50_ms < 0.95 and measurement_of(samples_ms).p50_ms == plain.quiet_p50_ms
+    assert plain.interval_ms[0] <= plain.p50_ms <= plain.interval_ms[1] and plain.disturbed_percent == 0.0
+    content = json.loads(json.dumps(plain.to_json()))
+    assert content["quiet_median"] is False and content["quiet_p50_ms"] < content["calm_p50_ms"]
+    assert Measurement.from_json(content) == plain

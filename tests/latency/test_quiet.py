@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from efficientformer.latency.timing.quiet import (
+    is_disturbed,
     median_interval,
     percentile_interval,
     quiet_median,
     quiet_pairs,
-    resampled_quiet_medians,
+    resampled_medians,
     resampled_rounds,
 )
 
@@ -46,7 +47,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for _ in range(100):
         modes = np.repeat(rng.choice([1.0, 1.4], size=12), 5)
-        low, high = percentile_interval(resampled_quiet_medians(modes * rng.normal(1.0, 0.01, size=60)))
+        low, high = percentile_interval(resampled_medians(modes * rng.normal(1.0, 0.01, size=60), quiet=True))
         covered += low <= 1.0 <= high
     assert covered >= 85
 
@@ -54,7 +55,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
 def test_resampled_medians_are_those_of_each_draw():
     samples = np.random.default_rng(0).normal(1.0, 0.1, (30, 3))
     draws = resampled_rounds(30)
-    medians = resampled_quiet_medians(samples)
+    medians = resampled_medians(samples, quiet=True)
     assert medians.shape == (len(draws), 3)
     assert np.array_equal(medians[7], quiet_median(samples[draws[7]]))
 
@@ -88,3 +89,29 @@ def test_too_few_quiet_pairs_are_joined_by_the_next_quiet_ones():
     pairs = quiet_pairs(first, second)
     assert pairs.sum() == 6 and pairs[:6].all()
     assert quiet_pairs(np.ones(3), np.ones(3)).all()
+
+
+@pytest.mark.parametrize("num_rounds", [17, 60])
+@pytest.mark.parametrize("variation", [0.004, 0.01, 0.03, 0.05, 0.1])
+def test_variation_of_the_networks_themselves_is_no_disturbance(variation, num_rounds):
+    rng = np.random.default_rng(0)
+    draws = [rng.normal(1.0, variation, (num_rounds, 3)) for _ in range(300)]
+    assert np.mean([is_disturbed(samples) for samples in draws]) < 0.06
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_other_work_on_the_machine_is_recognized(share):
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        samples = rng.normal(1.0, 0.005, (40, 3)) * np.where(rng.random((40, 3)) < share, 1 + rng.random((40, 3)), 1.0)
+        assert is_disturbed(samples)
+
+
+def test_one_network_that_varies_does_not_make_the_machine_disturbed():
+    samples = np.random.default_rng(0).normal(1.0, 0.004, (60, 3))
+    samples[::2, 1] *= 1.3
+    assert is_disturbed(samples[:, [1]]) and not is_disturbed(samples)
+
+
+def test_equal_samples_are_undisturbed():
+    assert not is_disturbed(np.ones((40, 3)))

@@ -7,7 +7,7 @@ import pytest
 from efficientformer.errors import LatencyError
 from efficientformer.latency.timing.calm import calm_rounds, num_missing
 from efficientformer.latency.timing.partial import PartialRounds
-from efficientformer.latency.timing.quiet import percentile_interval, quiet_median, resampled_quiet_medians
+from efficientformer.latency.timing.quiet import latency_median, percentile_interval, resampled_medians
 from efficientformer.latency.timing.session import TimedSession
 
 from .synthetic import Machine
@@ -31,9 +31,9 @@ class _Candidate:
         return self.latency_ms * (next(self.slowness) if calls.settling else 1.0)
 
 
-def session(device, path=None, **latencies_ms):
+def session(device, path=None, clock="cpu", **latencies_ms):
     candidates = {name: partial(device.candidate, ms) for name, ms in (latencies_ms or {"a": 1.5, "b": 7.0}).items()}
-    return TimedSession(candidates, clock="cpu", threads=1, about="x", partial_path=path)
+    return TimedSession(candidates, clock=clock, threads=1, about="x", partial_path=path)
 
 
 def taken(device, rounds, path=None):
@@ -111,8 +111,16 @@ def test_medians_and_intervals_are_of_the_rounds_that_count():
     timed.take(40)
     samples_ms, medians = timed.samples_ms(), timed.medians()
     assert medians.num_rounds == len(samples_ms) == timed.num_rounds - len(timed.disturbed_rounds)
-    assert np.array_equal(medians.latencies_ms, quiet_median(samples_ms))
-    assert np.array_equal(medians.intervals_ms, percentile_interval(resampled_quiet_medians(samples_ms)).T)
+    assert medians.quiet and np.array_equal(medians.latencies_ms, latency_median(samples_ms, quiet=True))
+    assert np.array_equal(medians.intervals_ms, percentile_interval(resampled_medians(samples_ms, quiet=True)).T)
+
+
+def test_wall_time_has_plain_medians_whatever_the_machine_does():
+    for clock, quiet in (("cpu", True), ("wall", False)):
+        timed = session(Machine(1, "modes"), clock=clock)
+        timed.take(40)
+        assert timed.medians().quiet == quiet
+        assert np.array_equal(timed.medians().latencies_ms, latency_median(timed.samples_ms(), quiet=quiet))
 
 
 def test_cpu_clock_is_refused_for_two_threads():

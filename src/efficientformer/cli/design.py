@@ -41,7 +41,9 @@ def _print_summary(result: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ("budget", "ms", "predicted", "measured [95 %]", "kept", "top-1", "params", "MACs")
+    percents = sorted({f"{entry['interval_percent']:.0f} %" for entry in result})
+    measured = f"measured [{' or '.join(percents)}]"
+    columns = ("budget", "ms", "predicted", measured, "kept", "top-1", "params", "MACs")
     table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for entry in result:
         low, high = entry["measured_interval_ms"]

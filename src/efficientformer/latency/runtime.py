@@ -1,7 +1,7 @@
 """The protocol of a runtime, here or on another device, and what the runtimes of this process share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from efficientformer.exporting.formats.format import Format, written_file
 from efficientformer.exporting.formats.onnx import ONNX
@@ -55,6 +55,13 @@ class Runtime(Protocol):
     def open(self, path: Path, input_shape: tuple[int, ...]) -> "Prepared":
         """An exported file, ready to be timed. Raises LatencyError."""
         ...
+
+
+@runtime_checkable
+class Restarts(Protocol):
+    """A runtime whose networks run in a process that can be replaced by a new one."""
+
+    def restart(self) -> None: ...
 
 
 class InThisProcess:

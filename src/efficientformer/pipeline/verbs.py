@@ -162,14 +162,18 @@ def export(
 def verify(
     settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
 ) -> Record:
-    """Measure the exported files, interleaved with the largest network. Raises BrokenPromiseError."""
+    """Measure the exported files and the largest network in fresh sessions. Raises BrokenPromiseError.
+
+    The intervals are of the median over processes. Sessions of earlier calls on the same files are counted as well.
+    """
     from efficientformer.pipeline.phases import verify as phase
 
     request = _request(settings, run_dir, config, given)
     kept, record = _run(request, phase.run, lambda run, kept: (kept, read_record(run.run_dir.verification)))
     if not kept:
         raise BrokenPromiseError(
-            "A promise is broken. Measure again on a quieter machine, or run 'efficientformer design' to slim further.",
+            "A promise is broken. Measure again on a quieter machine (the sessions so far still count), or run "
+            "'efficientformer design' to slim further.",
             record,
         )
     return record

@@ -3,9 +3,18 @@ import sys
 import pytest
 
 from efficientformer.errors import LatencyError, UsageError
-from efficientformer.latency.devices import DeviceOptions, counts_own_time, default_clock, open_device, resolve_clock
+from efficientformer.latency.devices import (
+    DeviceOptions,
+    counts_own_time,
+    default_clock,
+    open_device,
+    open_restartable,
+    resolve_clock,
+)
 from efficientformer.latency.devices.command import CommandDevice
+from efficientformer.latency.runtime import Restarts
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
+from efficientformer.latency.worker.runtime import WorkerRuntime
 
 
 @pytest.mark.parametrize(
@@ -25,6 +34,14 @@ def test_each_form_opens_its_device(monkeypatch):
     for device in ("adb", "adb:8A1X0"):
         with pytest.raises(LatencyError, match="adb cannot be started"):
             open_device(DeviceOptions(device=device), "onnxruntime")
+
+
+def test_a_runtime_of_this_process_gets_one_of_its_own_where_a_worker_can_run_it():
+    own = open_restartable(DeviceOptions(), "onnxruntime", 1)
+    assert isinstance(own, WorkerRuntime) and own.describe() == OnnxRuntime(1).describe()
+    own.close()
+    assert not isinstance(open_restartable(DeviceOptions(), "pytorch", 1), Restarts)
+    assert isinstance(open_restartable(DeviceOptions(device="command:./bench.sh"), "onnxruntime"), CommandDevice)
 
 
 def test_another_python_runs_the_runtime():

@@ -8,6 +8,7 @@ from torch import nn
 
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.prepared import Calls
+from efficientformer.latency.runtime import Restarts
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 from efficientformer.latency.timing.conditions import conditions_at
 from efficientformer.latency.timing.timer import gc_off_and_pinned, time_interleaved
@@ -95,6 +96,17 @@ def test_a_worker_that_dies_while_networks_are_timed_is_replaced(runtime, onnx_f
     samples = time_interleaved(networks, rounds=5, clock="cpu", on_round=on_round)
     assert len(pids) == 4 and all(len(values) == 5 for values in samples.values())
     assert np.array_equal(networks["2"].output(), expected)
+
+
+def test_a_restart_opens_the_same_networks_in_a_new_process(runtime, onnx_file):
+    networks = [runtime.open(onnx_file, SHAPE), runtime.prepare(nn.Conv2d(3, 4, 1), SHAPE)]
+    before, outputs = pid_of(runtime), [network.output() for network in networks]
+    runtime.restart()
+    for network, output in zip(networks, outputs, strict=True):
+        assert network.sample(Calls(1, 1), "cpu") > 0 and np.array_equal(network.output(), output)
+    assert isinstance(runtime, Restarts) and pid_of(runtime) != before
+    with pytest.raises(OSError, match="No such process"):
+        os.kill(before, 0)
 
 
 def test_a_worker_that_dies_again_and_again_is_given_up(onnx_file, tmp_path):

@@ -97,6 +97,17 @@ def open_device(options: DeviceOptions, runtime: str, threads: int = 1) -> Runti
     raise UsageError(f"There is no device {device!r}. A device is one of\n{FORMS}")
 
 
+def open_restartable(options: DeviceOptions, runtime: str, threads: int = 1) -> Runtime:
+    """As `open_device`, but a runtime of this process that a worker can run gets a process of its own."""
+    from efficientformer.latency.worker.local import local_worker
+    from efficientformer.latency.worker.packages import PACKAGES
+
+    if options.device != LOCAL or runtime not in PACKAGES:
+        return open_device(options, runtime, threads)
+    with usable(runtime, threads):
+        return local_worker(runtime, threads, options.litert_python)
+
+
 def resolve_clock(clock: Clock | None, device: str, runtimes: Iterable[str], threads: int) -> Clock:
     """The clock asked for, else the default one: see `default_clock`."""
     return clock or default_clock(device, runtimes, threads)

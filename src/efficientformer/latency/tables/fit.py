@@ -92,7 +92,7 @@ def fit_table(
     provenance: dict[str, Any],
 ) -> LatencyTable:
     """The table from samples (rounds, candidates), in the order of `plan.names`."""
-    medians, num_chains = Medians(samples_ms), len(plan.chains)
+    medians, num_chains = Medians(samples_ms, clock), len(plan.chains)
     return calibrated_table(
         fit_entries(plan.formulas, plan.chains, medians),
         NetworkTimes(plan.networks, medians.latencies_ms[num_chains:], medians.intervals_ms[num_chains:]),

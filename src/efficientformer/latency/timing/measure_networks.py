@@ -43,6 +43,7 @@ def measure_networks(
     decided: Decided | None = None,
     most_rounds: int | None = None,
     most_redone: float = MAX_REDONE_SHARE,
+    least_rounds: int = MIN_ROUNDS,
     partial_path: Path | None = None,
     min_sample_ms: float = MIN_SAMPLE_MS,
     seed: int = 0,
@@ -55,11 +56,11 @@ def measure_networks(
     ratios. Rounds in disturbed windows are taken again, up to the share `most_redone` of `rounds` (see `timing.calm`).
     While `decided`, called with the measurements, is false, the rounds are doubled, up to `most_rounds` (by default
     three times the rounds). Finished rounds are kept in `partial_path`; a later call with the same subjects continues
-    from there. Raises LatencyError for a clock that does not fit the threads, UsageError for fewer than 40 rounds.
+    from there. Raises LatencyError for a clock that does not fit the threads, UsageError for fewer than `least_rounds`.
     """
     threads = _common_threads(subjects)
     check_clock(clock, threads)
-    check_rounds(rounds)
+    check_rounds(rounds, least_rounds)
     if reference is not None and reference not in subjects:
         raise LatencyError(f"The reference {reference!r} is not among the networks: {', '.join(subjects)}.")
     origins = {name: provenance(subject.runtime.machine()) for name, subject in subjects.items()}
@@ -83,10 +84,10 @@ def measure_networks(
         rounds = min(2 * rounds, most_rounds)
 
 
-def check_rounds(rounds: int) -> None:
+def check_rounds(rounds: int, least: int = MIN_ROUNDS) -> None:
     """Raise UsageError unless there are enough rounds for an interval."""
-    if rounds < MIN_ROUNDS:
-        raise UsageError(f"{rounds} rounds are too few for an interval; ask for {MIN_ROUNDS} or more.")
+    if rounds < least:
+        raise UsageError(f"{rounds} rounds are too few for an interval; ask for {least} or more.")
 
 
 def _measurements(
@@ -99,6 +100,7 @@ def _measurements(
 ) -> dict[str, Measurement]:
     samples_ms, warm_up = session.partial.samples_ms(), session.warm_up
     disturbed_rounds, is_calm = tuple(session.disturbed_rounds), session.is_calm(rounds)
+    quiet = session.medians().quiet
     before, after = session.partial.notes["before"], _conditions(subjects)
     return {
         name: Measurement(
@@ -111,8 +113,11 @@ def _measurements(
             batch_size=subject.input_shape[0],
             resolution=(subject.input_shape[2], subject.input_shape[3]),
             provenance=origins[name],
-            ratio=None if reference is None else paired_ratio(samples_ms[name], samples_ms[reference], reference),
+            ratio=None
+            if reference is None
+            else paired_ratio(samples_ms[name], samples_ms[reference], reference, quiet=quiet),
             disturbed_rounds=disturbed_rounds,
+            is_quiet_median=quiet,
             is_calm=is_calm,
             has_settled=warm_up[name]["settled"],
             conditions={"before": before[name], "after": after[name]},

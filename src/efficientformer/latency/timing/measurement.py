@@ -15,11 +15,12 @@ from efficientformer.latency.timing.quiet import (
     quiet_limit,
     quiet_median,
     quiet_pairs,
-    resampled_quiet_medians,
+    resampled_medians,
     resampled_rounds,
 )
 
 Percentile = Literal["p50", "p90"]
+FIGURES = ("p50_ms", "quiet_p50_ms", "calm_p50_ms", "p90_ms", "p99_ms", "mean_ms", "all_p50_ms")
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,16 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Latency of one network, in milliseconds per call.
+    """Latency of one network, in milliseconds per call, in one session: a process that opened it once.
+
+    Its intervals are of this session; another process may be outside of them (see `timing.repeated`).
 
     `samples_ms` has one value per round, the mean over `calls_per_sample` calls; none is left out. `disturbed_rounds`
     are those of windows in which the machine was slower (see `timing.calm`); they were taken again, and `is_calm` is
-    whether the number of calm rounds asked for was reached. `p50_ms` is the median of the quiet samples of the other
-    rounds, those that no neighbor on the machine slowed down (see `timing.quiet`). `disturbed_percent` is the share of
-    all samples that were slowed down; `mean_ms`, `p90_ms`, `p99_ms` and `all_p50_ms` are over all samples. `clock` is
+    whether the number of calm rounds asked for was reached. `p50_ms` is the median of the other rounds: `calm_p50_ms`,
+    of all their samples, or, if `is_quiet_median`, `quiet_p50_ms`, of those that no neighbor on the machine slowed down
+    (see `timing.quiet`). `disturbed_percent` is the share of all samples that do not count for it; `mean_ms`, `p90_ms`,
+    `p99_ms` and `all_p50_ms` are over all samples. `clock` is
     "cpu" (time that the one thread computed) or "wall", `resolution` is (height, width), `runtime` is the value of
     `Runtime.describe`, and `provenance` names the machine, its load, the versions and the time.
 
@@ -63,6 +67,7 @@ class Measurement:
     provenance: dict[str, Any]
     ratio: Ratio | None = None
     disturbed_rounds: tuple[int, ...] = ()
+    is_quiet_median: bool = True
     is_calm: bool = True
     has_settled: bool = True
     conditions: dict[str, Any] = field(default_factory=dict)
@@ -87,19 +92,27 @@ class Measurement:
 
     @property
     def p50_ms(self) -> float:
+        return self.quiet_p50_ms if self.is_quiet_median else self.calm_p50_ms
+
+    @property
+    def quiet_p50_ms(self) -> float:
         return float(quiet_median(self.calm_samples_ms))
+
+    @property
+    def calm_p50_ms(self) -> float:
+        return float(np.median(self.calm_samples_ms))
 
     @cached_property
     def interval_ms(self) -> tuple[float, float]:
         """95 % interval of `p50_ms`."""
-        low, high = percentile_interval(resampled_quiet_medians(self.calm_samples_ms))
+        low, high = percentile_interval(resampled_medians(self.calm_samples_ms, quiet=self.is_quiet_median))
         return float(low), float(high)
 
     @cached_property
     def p90_interval_ms(self) -> tuple[float, float]:
         """95 % interval of `p90_ms`."""
         samples = np.asarray(self.samples_ms)
-        low, high = percentile_interval(np.percentile(samples[resampled_rounds(len(samples))], 90, axis=1))
+        low, high = percentile_interval(_percentile(samples[resampled_rounds(len(samples))], 90, axis=1))
         return float(low), float(high)
 
     def at(self, percentile: Percentile) -> tuple[float, tuple[float, float]]:
@@ -110,6 +123,8 @@ class Measurement:
 
     @property
     def disturbed_percent(self) -> float:
+        if not self.is_quiet_median:
+            return 100.0 * len(self.disturbed_rounds) / len(self.samples_ms)
         return float(100.0 * np.mean(np.asarray(self.samples_ms) > quiet_limit(self.calm_samples_ms)))
 
     @property
@@ -118,11 +133,11 @@ class Measurement:
 
     @property
     def p90_ms(self) -> float:
-        return float(np.percentile(self.samples_ms, 90))
+        return float(_percentile(self.samples_ms, 90))
 
     @property
     def p99_ms(self) -> float:
-        return float(np.percentile(self.samples_ms, 99))
+        return float(_percentile(self.samples_ms, 99))
 
     @property
     def mean_ms(self) -> float:
@@ -136,12 +151,12 @@ class Measurement:
                 f"{self.timed_runs} rounds cannot be paired with {reference.timed_runs} rounds of {name}. "
                 "Measure the two in the same rounds."
             )
-        return paired_ratio(self.samples_ms, reference.samples_ms, name)
+        return paired_ratio(self.samples_ms, reference.samples_ms, name, quiet=self.is_quiet_median)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value: the fields, and for readers of the file the figures that follow from the samples."""
         ratio = self.ratio
-        figures = {name: getattr(self, name) for name in ("p50_ms", "p90_ms", "p99_ms", "mean_ms", "all_p50_ms")}
+        figures = {name: getattr(self, name) for name in FIGURES}
         return {
             **{_json_name(field.name): getattr(self, field.name) for field in fields(self)},
             "samples_ms": list(self.samples_ms),
@@ -167,9 +182,14 @@ class Measurement:
             raise RecordError(f"Not a measurement: {error!r}. Measure again.") from error
 
 
+def _percentile(samples: Sequence[float] | np.ndarray, percent: float, axis: int | None = None) -> np.ndarray:
+    """Unbiased whatever the number of samples: by numpy's default, the 90th percentile of 17 is their 86th."""
+    return np.percentile(samples, percent, axis=axis, method="median_unbiased")
+
+
 def _json_name(field_name: str) -> str:
     """Records have the same keys as ever."""
-    return {"is_calm": "calm", "has_settled": "settled"}.get(field_name, field_name)
+    return {"is_calm": "calm", "has_settled": "settled", "is_quiet_median": "quiet_median"}.get(field_name, field_name)
 
 
 def interval_holds(interval_ms: tuple[float, float], limit_ms: float) -> bool:
@@ -178,12 +198,14 @@ def interval_holds(interval_ms: tuple[float, float], limit_ms: float) -> bool:
     return low <= limit_ms < high
 
 
-def paired_ratio(samples_ms: Sequence[float], reference_ms: Sequence[float], reference: str) -> Ratio:
+def paired_ratio(
+    samples_ms: Sequence[float], reference_ms: Sequence[float], reference: str, *, quiet: bool = True
+) -> Ratio:
     """Ratio of two candidates timed in the same rounds; both lists have one value per round.
 
-    It is the median of the ratios within rounds, over the rounds that are quiet for both.
+    It is the median of the ratios within rounds, if `quiet` over the rounds that are quiet for both.
     """
     ours, theirs = np.asarray(samples_ms), np.asarray(reference_ms)
-    quiet = quiet_pairs(ours, theirs)
-    ratios = ours[quiet] / theirs[quiet]
+    pairs = quiet_pairs(ours, theirs) if quiet else slice(None)
+    ratios = ours[pairs] / theirs[pairs]
     return Ratio(reference, float(np.median(ratios)), median_interval(ratios))

@@ -16,7 +16,7 @@ from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls, Prepared
 from efficientformer.latency.timing.calm import MAX_REDONE_SHARE, calm_rounds, counted_rounds, num_missing
 from efficientformer.latency.timing.partial import PartialRounds
-from efficientformer.latency.timing.quiet import percentile_interval, quiet_median, resampled_quiet_medians
+from efficientformer.latency.timing.quiet import is_disturbed, latency_median, percentile_interval, resampled_medians
 from efficientformer.latency.timing.timer import MIN_SAMPLE_MS, Progress, time_interleaved, warm_up
 
 Prepare = Callable[[], Prepared]
@@ -25,10 +25,14 @@ LARGEST_SAMPLE_MS = (1.0, 5.0)
 
 
 class Medians:
-    """Quiet medians of candidates over samples (rounds, candidates), and the same over resampled rounds."""
+    """Medians of candidates over samples (rounds, candidates), and the same over resampled rounds.
 
-    def __init__(self, samples_ms: ArrayLike) -> None:
+    They are of the quiet samples where `quiet`: other work on the machine disturbed CPU time (see `timing.quiet`).
+    """
+
+    def __init__(self, samples_ms: ArrayLike, clock: Clock) -> None:
         self._samples_ms = np.asarray(samples_ms, dtype=float)
+        self.quiet = clock == "cpu" and is_disturbed(self._samples_ms)
 
     @property
     def num_rounds(self) -> int:
@@ -37,12 +41,12 @@ class Medians:
     @cached_property
     def latencies_ms(self) -> np.ndarray:
         """(candidates,)"""
-        return quiet_median(self._samples_ms)
+        return latency_median(self._samples_ms, quiet=self.quiet)
 
     @cached_property
     def resampled_ms(self) -> np.ndarray:
         """(resamples, candidates)"""
-        return resampled_quiet_medians(self._samples_ms)
+        return resampled_medians(self._samples_ms, quiet=self.quiet)
 
     @cached_property
     def intervals_ms(self) -> np.ndarray:
@@ -129,7 +133,8 @@ class TimedSession:
         return samples_ms[counted_rounds(samples_ms)]
 
     def medians(self) -> Medians:
-        return Medians(self.samples_ms())
+        """Of the rounds that count."""
+        return Medians(self.samples_ms(), self._clock)
 
     @property
     def warm_up(self) -> dict[str, dict[str, Any]]:

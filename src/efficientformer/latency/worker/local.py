@@ -15,15 +15,18 @@ from efficientformer.latency.worker.source import PYTHON_CODE
 PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME")
 
 
-def local_worker(name: str, threads: int) -> WorkerRuntime:
-    """A runtime in a process of its own, since it may crash. Raises ImportError when it is not installed."""
+def local_worker(name: str, threads: int, converter_python: str | None = None) -> WorkerRuntime:
+    """A runtime of this Python in a process of its own. Raises ImportError when it is not installed.
+
+    converter_python: makes files for LiteRT, see `exporting.formats.litert`.
+    """
     module, _ = PACKAGES[name]
     if importlib.util.find_spec(module) is None:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
     where = f"The worker of the runtime {name!r}"
     remedy = f"Check that `{sys.executable} -c 'import {module}'` works."
     transport = Transport((sys.executable, "-c", PYTHON_CODE), where, shares_files=True, remedy=remedy)
-    return WorkerRuntime(transport, name, threads)
+    return WorkerRuntime(transport, name, threads, converter_python=converter_python)
 
 
 def python_transport(python: str) -> Transport:

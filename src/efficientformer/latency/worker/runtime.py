@@ -123,6 +123,10 @@ class WorkerRuntime:
             lambda died: f"{died}. {self._transport.remedy}",
         )
 
+    def restart(self) -> None:
+        """End the worker. Networks stay usable: a new process opens them again when they are next sampled."""
+        self._drop()
+
     def prepare(self, module: "nn.Module", input_shape: tuple[int, ...]) -> WorkerNetwork:
         number = next(self._numbers)
         path = self._format.write(module, input_shape, self._own_folder(number))

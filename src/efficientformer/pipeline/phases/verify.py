@@ -1,8 +1,13 @@
-"""Phase `verify`: measure the exported files interleaved with the largest network, and check every promise."""
+"""Phase `verify`: measure the exported files with the largest network, in several sessions, and check every promise."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from efficientformer.latency.devices import open_restartable
+from efficientformer.latency.prepared import Prepared
+from efficientformer.latency.runtime import Runtime
+from efficientformer.latency.timing.repeated import Repeated
 from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.weights.load import load_network
@@ -12,31 +17,32 @@ from efficientformer.pipeline.run.plan import EXPORT, VERIFY
 from efficientformer.pipeline.run.run_network import FoundNetwork, read_found
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.limits import UNITS, Limits
-from efficientformer.pipeline.slimming.measure import (
-    LARGEST,
-    latency_with_largest,
-    measure_with_largest,
-    open_exported,
-    prepare_untrained,
-)
+from efficientformer.pipeline.slimming.measure import LARGEST, latency_with_largest, prepare_untrained
 from efficientformer.pipeline.slimming.promise import Promise, promises
+from efficientformer.pipeline.slimming.sessions import Sessions
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.records import file_digest, read_record, write_record
+
+INTERVAL_OF = "the median over processes, from one value of each session"
 
 
 def run(workspace: Workspace) -> bool:
-    """Returns whether every promise is kept. After a broken one, the next command measures again."""
+    """Returns whether every promise is kept. After a broken one, the next command adds sessions to those so far."""
     for network in run_networks(workspace):
         EXPORT.require(workspace, network)
     VERIFY.run(workspace, lambda _: _verify(workspace, read_found(workspace.run_dir)))
-    promises = read_record(workspace.run_dir.verification)["promises"]
+    record = read_record(workspace.run_dir.verification)
+    promises = record["promises"]
     for promise in promises:
         low, high = promise["measured_interval_ms"]
         verdict = "kept" if promise["kept"] else "NOT kept"
         taken = "".join(
             f", {row['measured']:.2f} of {row['most']:g} {UNITS[name]}" for name, row in promise["limits"].items()
         )
-        how = f"{promise['percentile']}, {workspace.settings.latency_clock} clock"
+        how = (
+            f"{promise['interval_percent']:.0f} % interval of the {promise['percentile']} over {promise['sessions']} "
+            f"sessions in {record['opened_in']}, {workspace.settings.latency_clock} clock"
+        )
         workspace.console.say(
             f"{promise['budget']} = {promise['budget_ms']:.3f} ms: measured {promise['measured_ms']:.3f} ms "
             f"[{low:.3f}, {high:.3f}] ({how}){taken}, {verdict}"
@@ -61,59 +67,82 @@ def correct_broken(workspace: Workspace) -> None:
 
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
     by_slug = {promise.budget.slug: promise for promise in promises(workspace)}
-    measured = measure_with_largest(
+    settings, files = workspace.settings, {network.budget.slug: network.files.onnx for network in found}
+    runtime = open_restartable(settings, settings.runtime, settings.threads)
+    sessions = Sessions(
         workspace,
-        prepare_untrained(workspace, workspace.space.largest()),
-        {network.budget.slug: _open(workspace, network) for network in found},
-        by_slug,
-        rounds=workspace.settings.verify.rounds,
+        runtime,
+        lambda runtime: _open_all(workspace, runtime, found),
+        {slug: file_digest(path) for slug, path in files.items()},
     )
-    percentile, limits = workspace.settings.percentile, Limits(workspace)
-    largest = measured[LARGEST]
-    rows: list[dict[str, Any]] = []
+    sessions.measure(by_slug)
+    limits = Limits(workspace)
+    measured = {slug: sessions.repeated(slug) for slug in files}
+    rows = []
     for network in found:
-        measurement = measured[network.budget.slug]
-        slug, promise = network.budget.slug, by_slug[network.budget.slug]
-        budget_ms = promise.limit_ms(largest.at(percentile)[0])
-        latency = latency_with_largest(measured, slug, promise)
-        measured_ms, interval_ms = latency
-        taken = limits.measured(network.architecture, network.files.onnx)
-        rows.append(
-            {
-                "budget": network.budget.text,
-                "slug": network.budget.slug,
-                "budget_ms": budget_ms,
-                "predicted_ms": network.predicted_ms,
-                "measured_ms": measured_ms,
-                "measured_p50_ms": latency_with_largest(measured, slug, replace(promise, percentile="p50"))[0],
-                "measured_p90_ms": measurement.p90_ms,
-                "all_p50_ms": measurement.all_p50_ms,
-                "disturbed_percent": measurement.disturbed_percent,
-                "percentile": percentile,
-                "measured_interval_ms": list(interval_ms),
-                "limits": {name: {"most": limits.most[name], "measured": value} for name, value in taken.items()},
-                "kept": promise.verdict(latency, budget_ms) == "kept"
-                and all(taken[name] <= limits.most[name] for name in taken),
-            }
-        )
+        slug, taken = network.budget.slug, limits.measured(network.architecture, network.files.onnx)
+        allowed = {name: (limits.most[name], value) for name, value in taken.items()}
+        rows.append(promise_row(network, by_slug[slug], measured[slug], allowed))
+    largest = max((pair[LARGEST] for pair in measured.values()), key=lambda repeated: len(repeated.sessions))
     write_record(
         workspace.run_dir.verification,
         {
-            "clock": workspace.settings.latency_clock,
-            "runtime": workspace.runtime.describe(),
+            "clock": settings.latency_clock,
+            "runtime": runtime.describe(),
+            "opened_in": sessions.opened_in,
+            "interval_of": INTERVAL_OF,
             "largest": {"p50_ms": largest.p50_ms, "interval_ms": list(largest.interval_ms)},
             "promises": rows,
-            "measurements": {name: measurement.to_json() for name, measurement in measured.items()},
-            "rounds": workspace.settings.verify.rounds,
-            "provenance": provenance(),
+            "measurements": {
+                LARGEST: largest.to_json(),
+                **{slug: pair[slug].to_json() for slug, pair in measured.items()},
+            },
+            "rounds": settings.verify.rounds,
+            "provenance": provenance(runtime.machine()),
         },
     )
 
 
-def _open(workspace: Workspace, network: FoundNetwork):
+def promise_row(
+    network: FoundNetwork, promise: Promise, measured: Mapping[str, Repeated], limits: Mapping[str, tuple[float, float]]
+) -> dict[str, Any]:
+    """The record of one promise.
+
+    measured: the network, by its slug, and the largest, over the same sessions.
+    limits: of each other limit, what is allowed and what was measured.
+    """
+    slug = network.budget.slug
+    own, largest = measured[slug], measured[LARGEST]
+    budget_ms = promise.limit_ms(largest.at(promise.percentile)[0])
+    latency = measured_ms, interval_ms = latency_with_largest(measured, slug, promise)
+    return {
+        "budget": network.budget.text,
+        "slug": slug,
+        "budget_ms": budget_ms,
+        "predicted_ms": network.predicted_ms,
+        "measured_ms": measured_ms,
+        "measured_p50_ms": latency_with_largest(measured, slug, replace(promise, percentile="p50"))[0],
+        "measured_p90_ms": own.p90_ms,
+        "all_p50_ms": own.all_p50_ms,
+        "disturbed_percent": own.disturbed_percent,
+        "percentile": promise.percentile,
+        "measured_interval_ms": list(interval_ms),
+        "interval_percent": round(own.percent, 2),
+        "sessions": len(own.sessions),
+        "limits": {name: {"most": most, "measured": value} for name, (most, value) in limits.items()},
+        "kept": promise.verdict(latency, budget_ms) == "kept" and all(value <= most for most, value in limits.values()),
+    }
+
+
+def _open_all(workspace: Workspace, runtime: Runtime, found: list[FoundNetwork]) -> dict[str, Prepared]:
+    largest = prepare_untrained(workspace, workspace.space.largest(), runtime)
+    return {LARGEST: largest, **{network.budget.slug: _open(workspace, runtime, network) for network in found}}
+
+
+def _open(workspace: Workspace, runtime: Runtime, network: FoundNetwork) -> Prepared:
     """The exported file, or, on a runtime that cannot open it, the same weights in the same deploy form."""
-    if network.files.onnx.suffix not in workspace.runtime.suffixes:
+    if network.files.onnx.suffix not in runtime.suffixes:
         forms = DeployForms(**read_record(network.files.export_record)["forms"])
         deployed = fuse(load_network(network.files.weights), forms)
-        return workspace.runtime.prepare(deployed, workspace.input_shape)
-    return open_exported(workspace, network.files.onnx)
+        return runtime.prepare(deployed, workspace.input_shape)
+    return runtime.open(network.files.onnx, workspace.input_shape)

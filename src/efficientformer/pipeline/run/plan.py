@@ -26,11 +26,17 @@ from efficientformer.pipeline.run.workspace import Workspace
 
 TRAINING_MACHINE = ("workers", "training_threads", "training_device")
 TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
+VERIFICATION_FORMAT = 2
+"""1 was of a single session."""
 SCORING = ("slim.images", "slim.bn_images", "slim.metric", "supernet.held_out")
 
 
 def _clock(workspace: Workspace) -> Mapping[str, Any]:
     return {"clock": workspace.settings.latency_clock}
+
+
+def _verification_facts(workspace: Workspace) -> Mapping[str, Any]:
+    return {**_clock(workspace), "format": VERIFICATION_FORMAT}
 
 
 def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
@@ -121,7 +127,7 @@ VERIFY = Phase(
     "verify",
     "measures the exported files interleaved with the largest network; a broken promise sends slimming on",
     settings=("budget", "percentile", "limits", "device", "runtime", "threads", "verify", "resolution"),
-    derived=_clock,
+    derived=_verification_facts,
     reads=(EXPORTED_FILES, DEVICE, FOUND),
     writes=("verification",),
     uses=("space", "clock", *IMAGE_SETTINGS),

@@ -110,4 +110,6 @@ def _pooled(before: Measurement | None, then: Measurement) -> Measurement:
     if before is None:
         return then
     disturbed = (*before.disturbed_rounds, *(before.timed_runs + index for index in then.disturbed_rounds))
-    return replace(then, samples_ms=before.samples_ms + then.samples_ms, disturbed_rounds=disturbed)
+    quiet = before.is_quiet_median or then.is_quiet_median
+    samples_ms = before.samples_ms + then.samples_ms
+    return replace(then, samples_ms=samples_ms, disturbed_rounds=disturbed, is_quiet_median=quiet)

@@ -9,18 +9,21 @@ from efficientformer.pipeline.run.workspace import Workspace
 
 Verdict = Literal["kept", "open", "broken"]
 Latency = tuple[float, tuple[float, float]]
-"""Measured milliseconds, and their 95 % interval."""
+"""Measured milliseconds, and their interval, of 95 % confidence or more."""
 CORRECTION_MARGIN = 1.01
 """After a broken promise the next network is this factor faster than the measurement asks for."""
 
 
 @dataclass(frozen=True)
 class Promise:
-    """That a network's latency is within a budget: the upper end of its 95 % interval is at most the limit.
+    """That a network's latency is within a budget: the upper end of its interval is at most the limit.
+
+    The final verdict is of an interval over sessions (`latency.timing.repeated`); slimming confirms untrained networks
+    by one of a single session.
 
     budget: as the user gave it. If it is a share, its limit in milliseconds depends on the largest network.
     headroom: share of the limit that the search leaves free, for noise of the next measurement.
-    percentile: which latency is promised, the p50 of the quiet samples or the p90 of all.
+    percentile: which latency is promised, the p50 of the undisturbed samples or the p90 of all.
     """
 
     budget: Budget

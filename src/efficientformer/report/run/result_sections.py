@@ -15,6 +15,7 @@ from efficientformer.report.run import figures, slimming_figures
 from efficientformer.report.run.load import NetworkRun, Run
 
 Content = dict[str, Any]
+PROMISED = ("budget_ms", "predicted_ms", "measured_interval_ms", "interval_percent", "kept")
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -32,6 +33,8 @@ def headline(run: Run) -> Content:
         "measured_on": _measured_on(verification),
         "clock": verification.get("clock"),
         "rounds": verification.get("rounds"),
+        "sessions": max((row.get("sessions") or 0 for row in run.promises()), default=0),
+        "opened_in": verification.get("opened_in"),
         "largest": verification.get("largest"),
         "percentile": next((row["percentile"] for row in rows if row["percentile"]), "p50"),
         "time": _newest_time(run),
@@ -199,7 +202,7 @@ def _promise_row(run: Run, promise: Content) -> Content:
         "top5": evaluation.get("top5"),
         "bar": "",
         "percentile": promise.get("percentile"),
-        **{name: promise.get(name) for name in ("budget_ms", "predicted_ms", "measured_interval_ms", "kept")},
+        **{name: promise.get(name) for name in PROMISED},
         "measured_ms": measured,
         "limits": list(_limit_words(promise)),
         "top1": promise.get("top1", evaluation.get("top1")),
