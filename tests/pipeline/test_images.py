@@ -80,7 +80,8 @@ def test_images_that_changed_are_other_inputs(photos, gone):
     "num_images, settings, words",
     [
         ({"ant": 2, "bee": 9, "cat": 2}, {}, ["'ant' has 2, 'cat' has 2", "at least 3"]),
-        ({"ant": 9, "bee": 5}, {"val_fraction": 0.7}, ["'bee' has 5", "at least 6", "0.7"]),
+        ({"ant": 1, "bee": 9, "cat": 2}, {}, ["'ant' has 1, 'cat' has 2", "at least 3"]),
+        ({"ant": 9, "bee": 4}, {"val_fraction": 0.7}, ["'bee' has 4", "at least 6"]),
         ({"train/ant": 1, "train/bee": 9, "val/ant": 5, "val/bee": 5}, {}, ["'ant' has 1", "at least 2"]),
     ],
 )

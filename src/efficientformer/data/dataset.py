@@ -4,6 +4,7 @@ A split pairs labels with an image source; the source opens and names the images
 """
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ Channels = tuple[float, float, float]
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 TO_HOLD_OUT = "one to train on and one to hold out"
+TO_SEARCH = "to train on, to score a search and to validate"
 
 
 class ImageSource(Protocol):
@@ -135,8 +137,7 @@ def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, 
     others. Both sides keep the order of `split`. Raises DataError that names the classes with only one image,
     UsageError for a fraction outside 0 to 1.
     """
-    if not 0 < fraction < 1:
-        raise UsageError(f"The fraction to hold out must lie between 0 and 1, for example 0.2; got {fraction}.")
+    _require_fraction(fraction)
     counts = zip(split.classes, split.num_images_per_class(), strict=True)
     refuse_small_classes({name: count for name, count in counts if count}, 2, TO_HOLD_OUT)
     by_class: dict[int, list[int]] = {}
@@ -150,9 +151,20 @@ def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, 
     return split.subset([i for i in everything if i not in held_out]), split.subset(sorted(held_out))
 
 
+def _require_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise UsageError(f"The fraction to hold out must lie between 0 and 1, for example 0.2; got {fraction}.")
+
+
 def num_held_out(num_images: int, fraction: float) -> int:
     """Images that `holdout` takes of a class with so many, at least two."""
     return min(max(round(num_images * fraction), 1), num_images - 1)
+
+
+def fewest_to_search(val_fraction: float) -> int:
+    """Fewest images of a class for a search, which holds one out after `val_fraction` was held out for validation."""
+    _require_fraction(val_fraction)
+    return next(n for n in itertools.count(3) if n - num_held_out(n, val_fraction) >= 2)
 
 
 def refuse_small_classes(num_images: Mapping[str, int], needed: int, why: str) -> None:

@@ -10,10 +10,11 @@ from PIL import Image
 
 from efficientformer.data.content import Content, check_files, file_state
 from efficientformer.data.dataset import (
-    TO_HOLD_OUT,
+    TO_SEARCH,
     ImageDataset,
     ImageSplit,
     SkippedFile,
+    fewest_to_search,
     holdout,
     refuse_small_classes,
 )
@@ -84,7 +85,8 @@ def load_image_folder(
     classes = tuple(sorted(listings[0].classes))
     if layout.val is None:
         counts = Counter(image.class_name for image in listings[0].images)
-        refuse_small_classes(counts, 2, TO_HOLD_OUT)
+        if min(counts.values()) < 2:
+            refuse_small_classes(counts, fewest_to_search(val_fraction), f"{TO_SEARCH}, or 2 to fine-tune a network")
     files = list(dict.fromkeys(image.file for listing in listings for image in listing.images))
     contents = check_files(root, files, max_pixels=max_pixels, record=record, progress=progress)
     splits = [_usable_split(listing, classes, contents, max_pixels) for listing in listings]
@@ -192,9 +194,9 @@ def _repeated(train: ImageSplit, val: ImageSplit) -> tuple[str, ...]:
                 in_both.append(f"{name} is {other}")
     warnings = []
     if otherwise_labeled:
-        warnings.append(f"{len(otherwise_labeled):,} images are in another class too, such as {otherwise_labeled[0]}")
+        warnings.append(f"the same picture in two classes: {len(otherwise_labeled):,} ({otherwise_labeled[0]}, ...)")
     if in_both:
-        warnings.append(f"{len(in_both):,} validation images repeat others, such as {in_both[0]}")
+        warnings.append(f"validation images that repeat others: {len(in_both):,} ({in_both[0]}, ...)")
     return tuple(warnings)
 
 

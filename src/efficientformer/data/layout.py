@@ -190,9 +190,10 @@ class _Splits:
 
     def refuse_unlabeled(self) -> None:
         if self.flat and len(self.flat) == len(self.with_pictures):
+            call_it = next((child.name for child in self.flat if role_of(child.name) == "train"), self.flat[0].name)
             raise DataError(
                 f"{_names(self.flat)} in {self.folder} hold images, but no class folders, so their labels are not "
-                f"known. Sort the images into {self.flat[0].name}/<class>/."
+                f"known. Sort the images into {call_it}/<class>/."
             )
 
     @cached_property
@@ -238,8 +239,8 @@ class _Splits:
                 f"folders of images next to it: {_names(self.others)}. If it holds the classes, give {train.path} or "
                 f"move the others away; if it is a class itself, rename it or move its images up."
             )
-        notes += _left_out(self.root, unlabeled, "no class folders, so no labels: not used")
-        notes += _left_out(self.root, self.others, "no split by its name: not used")
+        notes += _left_out(self.root, unlabeled, "not used, since it has no class folders and so no labels")
+        notes += _left_out(self.root, self.others, "not used, since it is not named like a split")
         without = [child for child in self.children if child not in self.with_pictures]
         notes += _left_out(self.root, without, "no images in it")
         train, val = _unwrapped(train), _unwrapped(val) if val else None

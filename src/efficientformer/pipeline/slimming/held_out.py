@@ -1,8 +1,13 @@
 """The split of the training images for the search; it never sees validation images."""
 
-import itertools
-
-from efficientformer.data.dataset import ImageSplit, holdout, num_held_out, refuse_small_classes
+from efficientformer.data.dataset import (
+    TO_HOLD_OUT,
+    TO_SEARCH,
+    ImageSplit,
+    fewest_to_search,
+    holdout,
+    refuse_small_classes,
+)
 from efficientformer.pipeline.run.workspace import Workspace
 
 
@@ -22,11 +27,11 @@ def _held_out(workspace: Workspace, images: ImageSplit) -> tuple[ImageSplit, Ima
 
 def require_enough_images(workspace: Workspace) -> None:
     """Raises DataError that names the classes with too few images to train on, to score the search and to validate."""
-    dataset, needed, why = workspace.dataset, 2, "one to train on and one to score the search"
+    dataset = workspace.dataset
     counts = dataset.train.num_images_per_class()
-    if dataset.is_held_out:
-        fraction = workspace.settings.val_fraction
-        needed = next(n for n in itertools.count(2) if n - num_held_out(n, fraction) >= needed)
-        counts = [sum(pair) for pair in zip(counts, dataset.val.num_images_per_class(), strict=True)]
-        why += f", after {fraction:.3g} of them for validation"
-    refuse_small_classes(dict(zip(dataset.classes, counts, strict=True)), needed, why)
+    if not dataset.is_held_out:
+        refuse_small_classes(dict(zip(dataset.classes, counts, strict=True)), 2, TO_HOLD_OUT)
+        return
+    counts = [sum(pair) for pair in zip(counts, dataset.val.num_images_per_class(), strict=True)]
+    needed = fewest_to_search(workspace.settings.val_fraction)
+    refuse_small_classes(dict(zip(dataset.classes, counts, strict=True)), needed, TO_SEARCH)
