@@ -7,6 +7,7 @@ from PIL import Image
 
 from efficientformer.errors import DataError
 from efficientformer.pipeline.phases import supernet, table
+from efficientformer.pipeline.run.images import load_dataset
 from efficientformer.pipeline.run.inputs import image_digests
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.settings import Settings
@@ -107,3 +108,12 @@ def test_a_limit_of_pixels_is_a_setting(photos, capsys):
     Image.new("RGB", (100, 100)).save(root / "cat" / "large.png")
     assert "skipped cat/large.png: 100 x 100 pixels" in load(root, capsys, max_pixels=9999)
     assert "skipped" not in load(root, capsys, max_pixels=10_000)
+
+
+def test_of_several_processes_one_writes_the_records(photos):
+    root = photos({"cat": 4, "dog": 4})
+    with opened(root) as workspace:
+        load_dataset(workspace.run_dir, workspace.settings, workspace.console, is_first=False)
+        assert not workspace.run_dir.data.exists() and not workspace.run_dir.checked_images.exists()
+        assert workspace.dataset
+        assert workspace.run_dir.data.exists() and workspace.run_dir.checked_images.exists()

@@ -48,9 +48,9 @@ class Content:
         return self.state == state and _changed_ns(state) + _MOMENT_NS < self.checked_ns
 
 
-def file_state(path: Path) -> FileState:
+def file_state(path: Path | str) -> FileState:
     """Raises OSError."""
-    status = path.stat()
+    status = os.stat(path)  # noqa: PTH116 - called for every file of large sets
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
@@ -60,12 +60,19 @@ def _changed_ns(state: FileState) -> int:
 
 
 def check_files(
-    root: Path, files: Sequence[str], *, max_pixels: int, record: Path | None = None, progress: Progress | None = None
+    root: Path,
+    files: Sequence[str],
+    *,
+    max_pixels: int,
+    record: Path | None = None,
+    is_first: bool = True,
+    progress: Progress | None = None,
 ) -> dict[str, Content]:
     """The content of every file, by its name relative to `root`.
 
     record: where earlier checks are kept. It is written anew when something was checked, also if this is interrupted;
         without it, or if it is damaged, everything is checked.
+    is_first: of the processes that share a record, one writes it.
     progress: called with the number of files that were checked now, and of those to check.
     """
     about = {
@@ -81,16 +88,17 @@ def check_files(
     to_check = [file for file in files if file not in contents]
     if not to_check and len(contents) == len(earlier):
         return contents
+    written_to = record if is_first else None
     saved = time.monotonic()
     check = functools.partial(_check, root, earlier, max_pixels)
     try:
         for file, content in zip(to_check, map_in_threads(check, to_check, progress), strict=True):
             contents[file] = content
             if time.monotonic() - saved > _SAVE_EVERY_S:
-                _write(record, about, contents)
+                _write(written_to, about, contents)
                 saved = time.monotonic()
     finally:
-        _write(record, about, contents)
+        _write(written_to, about, contents)
     return contents
 
 
@@ -99,7 +107,7 @@ def _still_valid(root: Path, earlier: dict[str, Content], files: Sequence[str]) 
     for file in files:
         known = earlier.get(file)
         try:
-            if known is not None and known.is_of(file_state(root / file)):
+            if known is not None and known.is_of(file_state(f"{root}/{file}")):
                 valid[file] = known
         except OSError:  # the check says why
             continue

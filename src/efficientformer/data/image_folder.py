@@ -66,6 +66,7 @@ def load_image_folder(
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
     record: Path | None = None,
+    is_first: bool = True,
 ) -> ImageDataset:
     """Load folders of training and validation images (`find_layout`), or hold out a part of the images of each class.
 
@@ -74,6 +75,7 @@ def load_image_folder(
     max_pixels: limit of an image, see `read_image`.
     progress: called with the number of files that were checked, and of those to check.
     record: a file that keeps the checks. Files that were not changed are neither read nor decoded again.
+    is_first: of the processes that share the record, one writes it.
 
     Files that cannot be decoded are left out and named in `skipped`. Raises DataError when the folder cannot be used as
     a data set.
@@ -88,7 +90,7 @@ def load_image_folder(
         if min(counts.values()) < 2:
             refuse_small_classes(counts, fewest_to_search(val_fraction), f"{TO_SEARCH}, or 2 to fine-tune a network")
     files = list(dict.fromkeys(image.file for listing in listings for image in listing.images))
-    contents = check_files(root, files, max_pixels=max_pixels, record=record, progress=progress)
+    contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
     splits = [_usable_split(listing, classes, contents, max_pixels) for listing in listings]
     if layout.val is not None:
         train, val = splits

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from efficientformer.data.dataset import SkippedFile
-from efficientformer.data.walk import NOT_IN_A_CLASS, LeftOut, Walk, shown
+from efficientformer.data.walk import NOT_IN_A_CLASS, LeftOut, Walk, relative, shown
 from efficientformer.errors import DataError
 
 
@@ -67,7 +67,7 @@ def _list_class(listing: Listing, class_folder: Path) -> None:
         )
     listing.classes.add(class_name)
     for path in paths:
-        file = Path(path).relative_to(listing.root).as_posix()
+        file = relative(listing.root, path)
         listing.images.append(ListedImage(file, shown(listing.root, path), class_name))
     if not paths:
         listing.empty[class_name] = walk.left_out.in_words()

@@ -211,10 +211,19 @@ def find_images(folder: Path) -> FoundImages:
 
 def shown(root: Path, path: str) -> str:
     """A path relative to `root` for people and records: composed Unicode, forward slashes, no undecodable bytes."""
-    return _display(Path(path).relative_to(root).as_posix())
+    return _display(relative(root, path))
+
+
+def relative(root: Path, path: str) -> str:
+    """A path relative to `root`, with forward slashes."""
+    # Text is cut, since a `Path` for each file takes most of the time of a walk.
+    start = f"{root}/"
+    return path[len(start) :] if path.startswith(start) else Path(path).relative_to(root).as_posix()
 
 
 def _display(name: str) -> str:
+    if name.isascii():
+        return name
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", errors="backslashreplace"))
 
 

@@ -19,8 +19,11 @@ _SHOWN_CLASSES = 10
 _SHOWN_REASONS = 12
 
 
-def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole) -> ImageDataset:
-    """The images of the setting `data`, or the shipped sample. What is left out is named."""
+def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is_first: bool = True) -> ImageDataset:
+    """The images of the setting `data`, or the shipped sample. What is left out is named.
+
+    is_first: of the processes that train together, one writes the records.
+    """
     if settings.data is None:
         dataset = load_sample()
     else:
@@ -31,9 +34,11 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole) -> Im
                 seed=settings.seed,
                 max_pixels=settings.max_pixels,
                 record=run_dir.checked_images,
+                is_first=is_first,
                 progress=lambda done, total: progress(done, total, ""),
             )
-    _write_record(run_dir, dataset, settings.resolution)
+    if is_first:
+        _write_record(run_dir, dataset, settings.resolution)
     text = f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} + {len(dataset.val)} images"
     console.phase("data", text)
     _say_what_was_seen(dataset, console)

@@ -47,7 +47,7 @@ class Workspace:
     def dataset(self) -> "ImageDataset":
         from efficientformer.pipeline.run.images import load_dataset
 
-        return load_dataset(self.run_dir, self.settings, self.console)
+        return load_dataset(self.run_dir, self.settings, self.console, is_first=self.world.is_first)
 
     @cached_property
     def training_images(self) -> "ImageSplit":
