@@ -14,7 +14,7 @@ from stat import S_ISDIR
 from typing import Literal
 
 from efficientformer.data.dataset import SkippedFile
-from efficientformer.data.walk import NOT_IN_A_CLASS, LeftOut, Walk, shown
+from efficientformer.data.walk import NOT_IN_A_CLASS, LeftOut, Walk, reason_of, shown
 from efficientformer.errors import DataError
 
 Role = Literal["train", "val", "test"]
@@ -84,7 +84,7 @@ def _require_folder(root: Path) -> None:
     except (FileNotFoundError, ValueError) as error:
         raise DataError(f"{root} does not exist. Give the folder that holds one folder of images per class.") from error
     except OSError as error:
-        raise DataError(f"{root} cannot be opened: {error.strerror}.") from error
+        raise DataError(f"{root} cannot be opened: {reason_of(error)}.") from error
     if not is_folder:
         raise DataError(f"{root} is a file. Give the folder that holds one folder of images per class, unpacked.")
 

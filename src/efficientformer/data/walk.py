@@ -111,7 +111,7 @@ class Walk:
                     else:
                         real.append(below)
             except OSError as error:
-                self._skip(path, f"a folder that cannot be read: {error.strerror}")
+                self._skip(path, f"a folder that cannot be read: {reason_of(error)}")
 
     def holds_pictures(self, folder: Path) -> bool:
         """Whether there is a picture at any depth, also one that is not read."""
@@ -162,8 +162,7 @@ class Walk:
             is_folder = entry.is_dir()
             is_file = not is_folder and entry.is_file()
         except OSError as error:
-            loop = error.errno == errno.ELOOP
-            return self._skip(entry.path, "a link that leads to itself" if loop else f"{error.strerror}")
+            return self._skip(entry.path, reason_of(error))
         if not is_folder and not is_file and entry.is_symlink():
             return self._skip(entry.path, "a link to a file or folder that does not exist")
         if not is_folder and not is_picture(extension):
@@ -206,7 +205,13 @@ def find_images(folder: Path) -> FoundImages:
     """
     Walk(folder).top(folder)
     walk = Walk(folder)
-    return FoundImages(sorted(Path(path) for path in walk.pictures(folder)), walk.left_out)
+    files = sorted(Path(path) for path in walk.pictures(folder))
+    walk.left_out.skipped.sort(key=lambda skipped: skipped.file)
+    return FoundImages(files, walk.left_out)
+
+
+def reason_of(error: OSError) -> str:
+    return "a link that leads to itself" if error.errno == errno.ELOOP else error.strerror or str(error)
 
 
 def shown(root: Path, path: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.walk import find_images
+from efficientformer.data.walk import find_images, reason_of
 from efficientformer.errors import DataError, UsageError
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
 from efficientformer.tasks.classification.prediction import Prediction, Predictor
@@ -80,9 +80,9 @@ def _find(paths: Sequence[Path]) -> tuple[list[Path], Skipped, tuple[str, ...]]:
         except (FileNotFoundError, ValueError):
             skipped.append((path, "does not exist"))
         except OSError as error:
-            skipped.append((path, f"cannot be opened: {error.strerror}"))
+            skipped.append((path, f"cannot be opened: {reason_of(error)}"))
         except DataError as error:
-            skipped.append((path, str(error)))
+            skipped.append((path, str(error).rstrip(".")))
         else:
             files += found.files
             skipped += [(path / entry.file, entry.reason) for entry in found.left_out.skipped]
