@@ -16,7 +16,7 @@ from efficientformer.records import read_record, write_record
 from efficientformer.run_dir import RunDir
 
 _SHOWN_CLASSES = 10
-_SHOWN_REASONS = 12
+_SHOWN_REASONS = 20
 
 
 def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is_first: bool = True) -> ImageDataset:
