@@ -33,6 +33,7 @@ class RunDir:
         self.root = root
         self.settings = root / "settings.json"
         self.data = root / "data.json"
+        self.checked_images = root / "images.json"
         self.table = root / "table.json"
         self.table_partial = root / "table.partial.jsonl"
         self.supernet_metrics = supernet / "metrics.jsonl"

@@ -1,5 +1,6 @@
 """Small folders of images, and splits that need no files."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from efficientformer.data import content
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.memory import MemorySource
 
@@ -46,3 +48,9 @@ def make_split() -> Callable[..., ImageSplit]:
         return ImageSplit(source, classes, labels, list(range(len(labels))))
 
     return make
+
+
+@pytest.fixture
+def later(monkeypatch) -> None:
+    """Files are checked a minute after they were made: nothing is read again for having been made just now."""
+    monkeypatch.setattr(content.time, "time_ns", lambda: time.clock_gettime_ns(time.CLOCK_REALTIME) + 60 * 10**9)

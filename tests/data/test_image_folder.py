@@ -1,8 +1,11 @@
-import pytest
+import os
 
+import pytest
+from PIL import Image
+
+from efficientformer.data import content
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.errors import DataError, UsageError
-from efficientformer.records import read_record, write_record
 
 EIGHT = tuple(f"{index}.png" for index in range(8))
 
@@ -66,25 +69,79 @@ def test_progress_reaches_the_total(pets):
     assert seen[-1] == (16, 16) and len(seen) == 16
 
 
-def test_a_known_folder_is_not_decoded_again(pets, tmp_path):
+def test_a_checked_folder_is_neither_read_nor_decoded_again(pets, tmp_path, later, monkeypatch):
     (pets / "dog" / "0.png").write_bytes(b"broken")
     (pets / "loose.png").touch()
-    first = load_image_folder(pets)
-    write_record(tmp_path / "data.json", first.to_record())
-    known = read_record(tmp_path / "data.json")
+    first = load_image_folder(pets, record=tmp_path / "images.json")
+    monkeypatch.setattr(content, "file_digest", None)
+    monkeypatch.setattr(content, "read_image", None)
     seen = []
-    second = load_image_folder(pets, known=known, progress=lambda done, total: seen.append(done))
+    second = load_image_folder(
+        pets, record=tmp_path / "images.json", progress=lambda done, total: seen.append((done, total))
+    )
     assert seen == []
     assert second.to_record() == first.to_record()
     assert names(second.train) == names(first.train) and names(second.val) == names(first.val)
 
 
-def test_a_changed_folder_is_decoded_again(pets):
-    known = load_image_folder(pets).to_record()
+def test_only_what_changed_is_checked_again(pets, tmp_path, later):
+    first = load_image_folder(pets, record=tmp_path / "images.json")
     (pets / "cat" / "7.png").write_bytes(b"now broken")
-    dataset = load_image_folder(pets, known=known)
-    assert dataset.digest != known["digest"]
-    assert [skipped.file for skipped in dataset.skipped] == ["cat/7.png"]
+    seen = []
+    second = load_image_folder(
+        pets, record=tmp_path / "images.json", progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(1, 1)] and second.digest != first.digest
+    assert [skipped.file for skipped in second.skipped] == ["cat/7.png"]
+
+
+@pytest.mark.parametrize("record", [None, "images.json"])
+def test_swapped_folders_of_files_of_the_same_size_are_noticed(tmp_path, later, record):
+    for class_name, color in (("cat", 10), ("dog", 200)):
+        (tmp_path / "pets" / class_name).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (8, 8), (color, index, 0)).save(tmp_path / "pets" / class_name / f"{index}.bmp")
+            os.utime(tmp_path / "pets" / class_name / f"{index}.bmp", (10**9, 10**9))  # as archives restore them
+    record = record and tmp_path / record
+    before = load_image_folder(tmp_path / "pets", record=record)
+    for old, new in (("cat", "other"), ("dog", "cat"), ("other", "dog")):
+        (tmp_path / "pets" / old).rename(tmp_path / "pets" / new)
+    after = load_image_folder(tmp_path / "pets", record=record)
+    assert after.digest != before.digest
+    assert after.train.image(0).getpixel((0, 0))[0] == 200
+
+
+def test_a_file_that_changes_while_a_command_runs_is_noticed(pets):
+    dataset = load_image_folder(pets)
+    path = pets / dataset.train.name(0)
+    path.touch()
+    assert dataset.train.image(0).size == (12, 9), "the same content at another time"
+    Image.new("RGB", (5, 5)).save(path)
+    with pytest.raises(DataError, match="has changed since this command began"):
+        dataset.train.image(0)
+
+
+def test_what_is_usable_is_part_of_the_digest(pets):
+    Image.new("RGB", (300, 300)).save(pets / "cat" / "large.png")
+    small, all_of_them = load_image_folder(pets, max_pixels=1000), load_image_folder(pets)
+    assert small.digest != all_of_them.digest
+    (skipped,) = small.skipped
+    assert skipped.file == "cat/large.png" and "300 x 300" in skipped.reason and "--max-pixels" in skipped.reason
+
+
+def test_the_same_picture_twice_is_a_warning(tmp_path):
+    for number, file in enumerate(
+        ("train/cat/0", "train/cat/1", "train/dog/0", "train/dog/1", "val/cat/0", "val/dog/0")
+    ):
+        path = tmp_path / f"{file}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
+    assert load_image_folder(tmp_path).warnings == ()
+    for copy, original in (("train/dog/1", "train/cat/1"), ("val/cat/0", "train/cat/0")):
+        (tmp_path / f"{copy}.png").write_bytes((tmp_path / f"{original}.png").read_bytes())
+    labels, leak = load_image_folder(tmp_path).warnings
+    assert labels == "the same picture in two classes: 1 (train/dog/1.png is train/cat/1.png, ...)"
+    assert "val/cat/0.png is train/cat/0.png" in leak
 
 
 def test_a_file_that_disappears_later_is_named(pets):
@@ -99,7 +156,7 @@ def test_folders_without_pictures(tmp_path):
     for class_name in ("cat", "dog"):
         (tmp_path / class_name).mkdir()
         (tmp_path / class_name / "notes.txt").touch()
-    with pytest.raises(DataError, match=r"No images.*'cat', 'dog'"):
+    with pytest.raises(DataError, match=r"No images.*'cat': .*[.]txt.*'dog': .*[.]txt"):
         load_image_folder(tmp_path)
 
 
@@ -138,7 +195,7 @@ def test_long_lists_of_names_are_cut(split_pets, write_images):
 
 def test_a_class_too_small_to_split_is_named(pets, write_images):
     write_images(pets / "bird", "only.png")
-    with pytest.raises(DataError, match="'bird' has only one"):
+    with pytest.raises(DataError, match="'bird' has 1; every class needs at least 3"):
         load_image_folder(pets)
 
 

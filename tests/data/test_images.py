@@ -1,5 +1,9 @@
+import os
 import struct
+import subprocess
+import sys
 import time
+import warnings
 import zlib
 
 import numpy as np
@@ -106,8 +110,7 @@ def test_damaged_exif_does_not_hide_the_picture(tmp_path):
     Image.new("RGB", (8, 8), "white").save(
         tmp_path / "photo.jpg", exif=b"Exif\0\0" + b"MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 9
     )
-    with pytest.warns(UserWarning, match="EXIF"):
-        assert pixels(tmp_path / "photo.jpg").mean() > 250
+    assert pixels(tmp_path / "photo.jpg").mean() > 250
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp", "moving.png", "pages.tif"])
@@ -164,7 +167,7 @@ def test_reasons(tmp_path):
     for name, reason in {
         "empty.jpg": "empty",
         "text.jpg": "not an image",
-        "bomb.png": "too large",
+        "bomb.png": "40000 x 40000 pixels, more than the 150,000,000 of --max-pixels",
         "drawing.jpg": "not an image",
         "gone.jpg": "disappeared",
     }.items():
@@ -172,13 +175,106 @@ def test_reasons(tmp_path):
             read_image(tmp_path / name)
 
 
-def test_pictures_that_pillow_only_warns_about_are_refused(tmp_path):
-    (tmp_path / "large.png").write_bytes(png_of_size(12000, 10000))
-    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(DataError, match="12000 x 10000"):
-        read_image(tmp_path / "large.png")
+def test_the_limit_is_exact_and_can_be_raised_and_left_out(tmp_path):
+    (tmp_path / "large.png").write_bytes(png_of_size(20000, 20000))  # Pillow alone refuses it
+    Image.new("RGB", (20, 10)).save(tmp_path / "small.png")
+    for limit in (399_999_999, 1):
+        with pytest.raises(DataError, match="20000 x 20000 pixels, more than"):
+            read_image(tmp_path / "large.png", max_pixels=limit)
+    with pytest.raises(DataError, match="20 x 10"):
+        read_image(tmp_path / "small.png", max_pixels=199)
+    assert read_image(tmp_path / "small.png", max_pixels=200).size == (20, 10)
+    assert read_image(tmp_path / "small.png", max_pixels=None).size == (20, 10)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("limit, size", [(10**6, (1000, 500)), (499_999, (500, 250)), (1, None), (8000, (125, 63))])
+def test_large_jpeg_files_are_decoded_at_the_largest_size_that_fits(tmp_path, limit, size):
+    Image.new("RGB", (1000, 500), (0, 200, 0)).save(tmp_path / "x.jpg")
+    if size is None:
+        with pytest.raises(DataError, match="1000 x 500"):
+            read_image(tmp_path / "x.jpg", max_pixels=limit)
+        return
+    image = read_image(tmp_path / "x.jpg", max_pixels=limit)
+    assert image.size == size and 190 < np.asarray(image)[..., 1].mean() < 210
+
+
+def test_the_limit_comes_before_the_smallest_size(tmp_path):
+    Image.new("RGB", (1000, 500)).save(tmp_path / "x.jpg")
+    assert read_image(tmp_path / "x.jpg", at_least=400, max_pixels=200_000).size == (500, 250)
+    assert read_image(tmp_path / "x.jpg", at_least=60, max_pixels=200_000).size == (125, 63)
+
+
+def test_progressive_jpeg_files_are_in_memory_as_a_whole_so_they_keep_the_limit(tmp_path):
+    Image.new("RGB", (1000, 500)).save(tmp_path / "x.jpg", progressive=True)
+    assert read_image(tmp_path / "x.jpg", max_pixels=500_000).size == (1000, 500)
+    with pytest.raises(DataError, match="1000 x 500"):
+        read_image(tmp_path / "x.jpg", max_pixels=499_999)
+
+
+PHOTO_OF_A_PHONE = """
+import resource, sys
+from pathlib import Path
+from efficientformer.data.images import read_image
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+size = read_image(Path(sys.argv[1])).size
+print(size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory has other units elsewhere")
+def test_a_photo_of_a_phone_is_read_within_bounds_and_without_words(tmp_path):
+    photo = Image.new("L", (16320, 12240), 128)  # 200 megapixels, which Pillow alone refuses
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "photo.jpg", exif=exif.tobytes() + b"\xff" * 9)
+    command = [sys.executable, "-W", "always", "-c", PHOTO_OF_A_PHONE, str(tmp_path / "photo.jpg")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    size, mib = result.stdout.rsplit(" ", 1)
+    assert size == "(6120, 8160)" and int(mib) < 600 and result.stderr == ""
+
+
+def test_pillow_is_silent_and_other_warnings_are_shown_once(tmp_path, recwarn):
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.jpg", exif=b"Exif\0\0" + b"MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 9)
+    with warnings.catch_warnings():
+        read_image(tmp_path / "x.jpg")
+        filters = list(warnings.filters)
+        read_image(tmp_path / "x.jpg")
+        assert warnings.filters == filters, "a change would show all other warnings again"
+    assert not [warning for warning in recwarn if "EXIF" in str(warning.message)]
+
+
+@pytest.mark.parametrize("at_least", [None, 20])
+@pytest.mark.parametrize("name", ["rotated.jpg", "print.jpg", "wide.png", "keyed.png", "palette.gif"])
+def test_a_reduced_reading_shows_the_same_picture(tmp_path, name, at_least):
+    """Training reads at a reduced size, `predict` reads everything."""
+    stored = Image.new("RGB", (320, 160), "black")
+    stored.paste((255, 0, 0), (0, 0, 160, 160))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    match name:
+        case "rotated.jpg":
+            stored.save(tmp_path / name, exif=exif)
+        case "print.jpg":
+            stored.convert("CMYK").save(tmp_path / name, exif=exif)
+        case "wide.png":
+            Image.fromarray(np.asarray(stored.convert("L")).astype("<u2") * 257).save(tmp_path / name, exif=exif)
+        case "keyed.png":
+            stored.convert("P").save(tmp_path / name, transparency=0, exif=exif)
+        case "palette.gif":
+            stored.convert("P").save(tmp_path / name)
+    shown = read_image(tmp_path / name, at_least=at_least)
+    whole = np.asarray(read_image(tmp_path / name).resize((16, 16))).astype(int)
+    assert shown.height > shown.width or name == "palette.gif"
+    assert abs(np.asarray(shown.resize((16, 16))).astype(int) - whole).max() < 24
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, reason in ((tmp_path / "pipe.png", "regular file"), (tmp_path, "a folder")):
+        with pytest.raises(DataError, match=reason):
+            read_image(path)
+
+
 @pytest.mark.parametrize("position", range(0, 400, 37))
 def test_damaged_headers_never_escape_as_other_errors(tmp_path, position):
     for name in ("x.png", "x.jpg", "x.gif", "x.tif", "x.webp", "x.bmp"):

@@ -4,7 +4,7 @@ from PIL import Image
 
 from efficientformer.errors import TrainingError
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
-from efficientformer.tasks.classification.prediction import Prediction, find_images
+from efficientformer.tasks.classification.prediction import Prediction
 from efficientformer.tasks.classification.scores import evaluate
 from efficientformer.tasks.classification.task import Classification
 
@@ -67,10 +67,3 @@ def test_a_contact_sheet_shows_every_image(tmp_path):
     with Image.open(tmp_path / "sheet.png") as sheet:
         colors = {color: count for count, color in sheet.convert("RGB").getcolors(1 << 20) or []}
         assert colors[0, 255, 0] > 7 * 192 * 90
-
-
-def test_find_images_is_sorted_and_skips_what_is_hidden(tmp_path):
-    for name in ("b.JPG", "a/c.png", ".hidden/d.png", "note.txt", "a/.e.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == ["a/c.png", "b.JPG"]

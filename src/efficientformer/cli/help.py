@@ -30,7 +30,7 @@ PHASES_OF_VERBS = {
     **{phase.name: (phase,) for phase in plan.PHASES if phase is not plan.TRAIN},
 }
 GROUPS = {
-    "Images": ("data", "val_fraction", "resolution"),
+    "Images": ("data", "val_fraction", "max_pixels", "resolution"),
     "Budget": ("budget", "percentile", "limits"),
     "Device": (
         *("runtime", "threads", "clock", "device", "device_program", "device_cores", "litert_python"),

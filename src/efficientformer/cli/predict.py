@@ -3,9 +3,17 @@
 from pathlib import Path
 
 from efficientformer.cli.options import JsonOption, print_json
+from efficientformer.data.limits import MAX_PIXELS
 
 
-def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json: JsonOption = False) -> None:
+def predict(
+    model: Path,
+    images: list[Path],
+    *,
+    sheet: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    json: JsonOption = False,
+) -> None:
     """Classify images with an exported network: the five likeliest classes with their scores.
 
     For example:
@@ -21,6 +29,8 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
         Image files, or folders to search for images.
     sheet: Path
         Draw an annotated contact sheet into this PNG file.
+    max_pixels: int
+        Largest image that is read, in pixels. JPEG files beyond it are decoded at a reduced size.
     json: bool
         Print the predictions as one JSON document.
     """
@@ -28,8 +38,10 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
 
     from efficientformer.pipeline.predict import predict as run_prediction
 
-    result = run_prediction(model, images, sheet=sheet)
+    result = run_prediction(model, images, sheet=sheet, max_pixels=max_pixels)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    for note in result.notes:
+        errors.print(note, markup=False)
     for file, reason in result.skipped:
         errors.print(f"skipped {file}: {reason}", markup=False)
     if sheet is not None:

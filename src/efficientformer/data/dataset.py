@@ -4,8 +4,9 @@ A split pairs labels with an image source; the source opens and names the images
 """
 
 import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ Channels = tuple[float, float, float]
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+TO_HOLD_OUT = "one to train on and one to hold out"
+TO_SEARCH = "to train on, to score a search and to validate"
 
 
 class ImageSource(Protocol):
@@ -79,8 +82,12 @@ class SkippedFile:
 class ImageDataset:
     """A named image set with its two splits.
 
-    digest: of the names, sizes and labels, or of the pixels of the shipped set, so that a changed set is noticed.
+    digest: of the names, labels and contents, so that a changed set is noticed.
     split_rule: where the validation images come from, in words.
+    layout: how the folder was understood, in words.
+    skipped: pictures and folders that were left out.
+    notes: what was left out without a reason of its own, a line each.
+    warnings: what is odd about the images, a line each.
     native_resolution: side of the images if all are squares of the same known size, else None.
     mean, std: of pixels from 0 to 1.
     """
@@ -91,10 +98,18 @@ class ImageDataset:
     val: ImageSplit
     digest: str
     split_rule: str
+    layout: str = ""
     skipped: tuple[SkippedFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     native_resolution: int | None = None
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the validation images are held out of those given for training."""
+        return self.val.source is self.train.source
 
     def to_record(self) -> dict[str, Any]:
         """The content of `data.json` without preprocessing and provenance."""
@@ -106,6 +121,8 @@ class ImageDataset:
             "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in self.skipped],
             "digest": self.digest,
             "split_rule": self.split_rule,
+            "layout": self.layout,
+            "notes": [*self.notes, *self.warnings],
         }
 
 
@@ -117,25 +134,50 @@ def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, 
     """Split into (rest, held out): `fraction` of each class is held out, at least one image on both sides.
 
     A hash of seed and name decides, so the choice is the same on every machine and adding an image to the set moves few
-    others. Both sides keep the order of `split`. Raises DataError that names a class with only one image, UsageError
-    for a fraction outside 0 to 1.
+    others. Both sides keep the order of `split`. Raises DataError that names the classes with only one image,
+    UsageError for a fraction outside 0 to 1.
     """
-    if not 0 < fraction < 1:
-        raise UsageError(f"The fraction to hold out must lie between 0 and 1, for example 0.2; got {fraction}.")
+    _require_fraction(fraction)
+    counts = zip(split.classes, split.num_images_per_class(), strict=True)
+    refuse_small_classes({name: count for name, count in counts if count}, 2, TO_HOLD_OUT)
     by_class: dict[int, list[int]] = {}
     for index, label in enumerate(split.labels):
         by_class.setdefault(label, []).append(index)
     held_out: set[int] = set()
-    for label, indices in by_class.items():
-        if len(indices) < 2:
-            raise DataError(
-                f"Class '{split.classes[label]}' has only one usable image, so none can be held out for validation. "
-                "Add images to this class or remove it."
-            )
-        num_held_out = min(max(round(len(indices) * fraction), 1), len(indices) - 1)
-        held_out.update(sorted(indices, key=lambda index: _draw(seed, split.name(index)))[:num_held_out])
+    for indices in by_class.values():
+        drawn = sorted(indices, key=lambda index: _draw(seed, split.name(index)))
+        held_out.update(drawn[: num_held_out(len(indices), fraction)])
     everything = range(len(split))
     return split.subset([i for i in everything if i not in held_out]), split.subset(sorted(held_out))
+
+
+def _require_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise UsageError(f"The fraction to hold out must lie between 0 and 1, for example 0.2; got {fraction}.")
+
+
+def num_held_out(num_images: int, fraction: float) -> int:
+    """Images that `holdout` takes of a class with so many, at least two."""
+    return min(max(round(num_images * fraction), 1), num_images - 1)
+
+
+def fewest_to_search(val_fraction: float) -> int:
+    """Fewest images of a class for a search, which holds one out after `val_fraction` was held out for validation."""
+    _require_fraction(val_fraction)
+    return next(n for n in itertools.count(3) if n - num_held_out(n, val_fraction) >= 2)
+
+
+def refuse_small_classes(num_images: Mapping[str, int], needed: int, why: str) -> None:
+    """Raises DataError that names the classes with fewer images than needed, the smallest first, and their numbers."""
+    small = sorted((count, name) for name, count in num_images.items() if count < needed)
+    if not small:
+        return
+    named = ", ".join(f"'{name}' has {count}" for count, name in small[:10])
+    more = f" and {len(small) - 10} more classes" if len(small) > 10 else ""
+    raise DataError(
+        f"Too few usable images: {named}{more}; every class needs at least {needed}, {why}. Add images to these "
+        "classes or remove their folders."
+    )
 
 
 def _draw(seed: int, name: str) -> bytes:

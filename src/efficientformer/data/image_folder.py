@@ -1,38 +1,57 @@
 """A folder of images as a data set: every file is decoded once, so that unusable files are known from the start."""
 
-import functools
-import warnings
+import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile, holdout
-from efficientformer.data.images import Progress, map_in_threads, read_image
-from efficientformer.data.listing import ListedImage, Listing, find_layout, list_images, listing_digest
+from efficientformer.data.content import Content, check_files, file_state
+from efficientformer.data.dataset import (
+    TO_SEARCH,
+    ImageDataset,
+    ImageSplit,
+    SkippedFile,
+    fewest_to_search,
+    holdout,
+    refuse_small_classes,
+)
+from efficientformer.data.images import Progress, read_image
+from efficientformer.data.layout import find_layout
+from efficientformer.data.limits import MAX_PIXELS
+from efficientformer.data.listing import ListedImage, Listing, list_images
+from efficientformer.data.walk import LeftOut
 from efficientformer.errors import DataError
-
-# Enough pixels for the check to run the whole decoder; large JPEG files are decoded at a fraction of their size.
-_CHECK_AT_LEAST = 64
+from efficientformer.records import file_digest
 
 
 @dataclass(frozen=True, eq=False)
 class FolderSource:
-    """Images decoded from their files each time they are opened."""
+    """Images decoded from their files each time they are opened, as long as their content is what was checked."""
 
     root: Path
     images: tuple[ListedImage, ...]
+    contents: tuple[Content, ...]
+    max_pixels: int = MAX_PIXELS
 
     def open(self, position: int, at_least: int | None = None) -> Image.Image:
-        image = self.images[position]
+        path, content = self.root / self.images[position].file, self.contents[position]
         try:
-            return read_image(self.root / image.file, at_least=at_least)
+            has_changed = file_state(path) != content.state and file_digest(path) != content.digest
+        except OSError:  # reading it says why
+            has_changed = False
+        if has_changed:
+            raise DataError(
+                f"{path} has changed since this command began. Run it again: what depends on the images is done anew."
+            )
+        try:
+            return read_image(path, at_least=at_least, max_pixels=self.max_pixels)
         except DataError as error:
             raise DataError(
-                f"{self.root / image.file} could be read before and now cannot: {error}. "
-                "Restore the file, or start over in a new run directory."
+                f"{path} could be read before and now cannot: {error}. "
+                "Restore the file, or run the same command again without it."
             ) from error
 
     def name(self, position: int) -> str:
@@ -44,61 +63,75 @@ def load_image_folder(
     *,
     val_fraction: float = 0.2,
     seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
-    known: Mapping[str, Any] | None = None,
+    record: Path | None = None,
+    is_first: bool = True,
 ) -> ImageDataset:
-    """Load `path/train/<class>/` and `path/val/<class>/`, or hold out a part of `path/<class>/` for validation.
+    """Load folders of training and validation images (`find_layout`), or hold out a part of the images of each class.
 
-    The validation folder may also be called validation, valid or test. Without one, `val_fraction` of each class is
-    held out, the same images for the same `seed`. Files that cannot be decoded are left out and named in `skipped`.
-    `progress(done, total)` follows the decoding. `known` is the record (`to_record`) of an earlier load: if its
-    digest still fits the folder, its list of skipped files is used and nothing is decoded.
-    Raises DataError when the folder cannot be used as a data set.
+    val_fraction: the part of each class that is held out where there are no validation images; the same images for the
+        same `seed`.
+    max_pixels: limit of an image, see `read_image`.
+    progress: called with the number of files that were checked, and of those to check.
+    record: a file that keeps the checks. Files that were not changed are neither read nor decoded again.
+    is_first: of the processes that share the record, one writes it.
+
+    Files that cannot be decoded are left out and named in `skipped`. Raises DataError when the folder cannot be used as
+    a data set.
     """
     root = Path(path).expanduser()
     layout = find_layout(root)
     listings = [list_images(root, folder) for folder in (layout.train, layout.val) if folder is not None]
-    digest = listing_digest(listings)
     _check_classes(listings)
-    if known is not None and known.get("digest") == digest:
-        broken = {entry["file"]: entry["reason"] for entry in known["skipped"]}
-    else:
-        broken = _find_broken(root, [image for listing in listings for image in listing.images], progress)
     classes = tuple(sorted(listings[0].classes))
-    splits = [_usable_split(listing, classes, broken) for listing in listings]
+    if layout.val is None:
+        counts = Counter(image.class_name for image in listings[0].images)
+        if min(counts.values()) < 2:
+            refuse_small_classes(counts, fewest_to_search(val_fraction), f"{TO_SEARCH}, or 2 to fine-tune a network")
+    files = list(dict.fromkeys(image.file for listing in listings for image in listing.images))
+    contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
+    splits = [_usable_split(listing, classes, contents, max_pixels) for listing in listings]
     if layout.val is not None:
         train, val = splits
-        split_rule = f"the folders {layout.train.name} and {layout.val.name}"
+        split_rule = f"the folders {_relative(root, layout.train)} and {_relative(root, layout.val)}"
     else:
         train, val = holdout(splits[0], val_fraction, seed)
         split_rule = f"{val_fraction:.3g} of each class held out, seed {seed}"
-    skipped = {entry.file: entry for listing in listings for entry in listing.skipped}
-    skipped |= {file: SkippedFile(file, reason) for file, reason in broken.items()}
+    left_out = LeftOut()
+    for each in (layout.left_out, *(listing.left_out for listing in listings)):
+        left_out.add(each)
     return ImageDataset(
         name=root.resolve().name or str(root),
         classes=classes,
         train=train,
         val=val,
-        digest=digest,
+        digest=_digest(listings, contents),
         split_rule=split_rule,
-        skipped=tuple(skipped[file] for file in sorted(skipped)),
+        layout=layout.text,
+        skipped=_skipped(left_out, listings, contents),
+        notes=(*layout.notes, *left_out.notes()),
+        warnings=_repeated(train, val),
     )
 
 
 def _check_classes(listings: list[Listing]) -> None:
     train = listings[0]
-    if not any(listing.images for listing in listings):
-        raise DataError(f"No images in the class folders of {train.root} ({_named(train.classes)}).")
     if len(train.classes) < 2:
         (only,) = train.classes
         raise DataError(
-            f"Only one class in {train.root}: '{only}'. A classifier needs at least two; "
+            f"Only one class in {train.folder}: '{only}'. A classifier needs at least two; "
             "each needs its own folder directly below the one you give."
         )
     for listing in listings:
-        empty = listing.classes - {image.class_name for image in listing.images}
-        if empty:
-            raise DataError(f"No images of class {_named(empty)} in {listing.folder}. Add some or remove the folder.")
+        if len(listing.empty) == len(listing.classes):
+            why = "; ".join(f"'{name}': {reason}" for name, reason in sorted(listing.empty.items())[:3])
+            raise DataError(f"No images in the class folders of {listing.folder} ({why}).")
+        for name, reason in sorted(listing.empty.items()):
+            more = f" {len(listing.empty) - 1} more classes have none either." if len(listing.empty) > 1 else ""
+            raise DataError(
+                f"No images of class '{name}' in {listing.folder}: {reason}. Add some or remove the folder.{more}"
+            )
     for listing in listings[1:]:
         absent, unknown = train.classes - listing.classes, listing.classes - train.classes
         if absent or unknown:
@@ -110,35 +143,67 @@ def _check_classes(listings: list[Listing]) -> None:
             )
 
 
-def _find_broken(root: Path, images: list[ListedImage], progress: Progress | None) -> dict[str, str]:
-    """Reasons by name, for the images that cannot be decoded."""
-    check = functools.partial(_problem, root)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd metadata in readable pictures; threads cannot set this for themselves
-        problems = list(map_in_threads(check, images, progress))
-    return {image.name: problem for image, problem in zip(images, problems, strict=True) if problem is not None}
-
-
-def _problem(root: Path, image: ListedImage) -> str | None:
-    try:
-        read_image(root / image.file, at_least=_CHECK_AT_LEAST)
-    except DataError as error:
-        return str(error)
-    return None
-
-
-def _usable_split(listing: Listing, classes: tuple[str, ...], broken: Mapping[str, str]) -> ImageSplit:
-    images = tuple(image for image in listing.images if image.name not in broken)
+def _usable_split(
+    listing: Listing, classes: tuple[str, ...], contents: Mapping[str, Content], max_pixels: int
+) -> ImageSplit:
+    images = tuple(image for image in listing.images if contents[image.file].problem is None)
     lost = listing.classes - {image.class_name for image in images}
     if lost:
-        example = next(image.name for image in listing.images if image.class_name in lost)
+        example = next(image for image in listing.images if image.class_name in lost)
         raise DataError(
             f"No usable image of class {_named(lost)} in {listing.folder}: none of its files can be decoded "
-            f"({example}: {broken[example]}). Add images or remove the folder."
+            f"({example.name}: {contents[example.file].problem}). Add images or remove the folder."
         )
     label_of = {class_name: label for label, class_name in enumerate(classes)}
     labels = [label_of[image.class_name] for image in images]
-    return ImageSplit(FolderSource(listing.root, images), classes, labels, list(range(len(images))))
+    source = FolderSource(listing.root, images, tuple(contents[image.file] for image in images), max_pixels)
+    return ImageSplit(source, classes, labels, list(range(len(images))))
+
+
+def _digest(listings: list[Listing], contents: Mapping[str, Content]) -> str:
+    """SHA-256 over the names, classes and contents of all images, and whether they can be used."""
+    digest = hashlib.sha256()
+    for listing in listings:
+        for image in listing.images:
+            content = contents[image.file]
+            is_used = content.problem is None
+            digest.update(f"{image.name}\0{content.digest}\0{image.class_name}\0{is_used}\n".encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _skipped(left_out: LeftOut, listings: list[Listing], contents: Mapping[str, Content]) -> tuple[SkippedFile, ...]:
+    skipped = {entry.file: entry for entry in left_out.skipped}
+    for image in (image for listing in listings for image in listing.images):
+        if problem := contents[image.file].problem:
+            skipped[image.name] = SkippedFile(image.name, problem)
+    return tuple(skipped[file] for file in sorted(skipped))
+
+
+def _repeated(train: ImageSplit, val: ImageSplit) -> tuple[str, ...]:
+    """Warnings about the same picture in several classes, and in training and validation."""
+    first: dict[str, tuple[int, str]] = {}
+    otherwise_labeled, in_both = [], []
+    for split in (train, val):
+        source = split.source
+        assert isinstance(source, FolderSource)
+        for label, position in zip(split.labels, split.positions, strict=True):
+            name, digest = source.name(position), source.contents[position].digest
+            other_label, other = first.setdefault(digest, (label, name))
+            if other_label != label:
+                otherwise_labeled.append(f"{name} is {other}")
+            elif split is val and other != name:
+                in_both.append(f"{name} is {other}")
+    warnings = []
+    if otherwise_labeled:
+        warnings.append(f"the same picture in two classes: {len(otherwise_labeled):,} ({otherwise_labeled[0]}, ...)")
+    if in_both:
+        warnings.append(f"validation images that repeat others: {len(in_both):,} ({in_both[0]}, ...)")
+    return tuple(warnings)
+
+
+def _relative(root: Path, folder: Path) -> str:
+    return folder.relative_to(root).as_posix()
 
 
 def _named(classes: Iterable[str], limit: int = 5) -> str:

@@ -15,7 +15,7 @@ from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.stamps import read_stamp, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.held_out import search_splits
+from efficientformer.pipeline.slimming.held_out import require_enough_images, search_splits
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, build_supernet, require_reachable
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, write_record
@@ -27,6 +27,7 @@ from efficientformer.training.metrics_log import MetricsLog
 
 
 def run(workspace: Workspace) -> None:
+    require_enough_images(workspace)
     run_dir = workspace.run_dir
     require_reachable(workspace, load_table(workspace))
 

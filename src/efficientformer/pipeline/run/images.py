@@ -15,11 +15,14 @@ from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.run_dir import RunDir
 
+_SHOWN_CLASSES = 10
+_SHOWN_REASONS = 20
+
 
 def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is_first: bool = True) -> ImageDataset:
-    """The images of the setting `data`, or the shipped sample. Broken files are skipped with a warning.
+    """The images of the setting `data`, or the shipped sample. What is left out is named.
 
-    is_first: of the processes that train together, one writes the record.
+    is_first: of the processes that train together, one writes the records.
     """
     if settings.data is None:
         dataset = load_sample()
@@ -29,7 +32,9 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
                 Path(settings.data),
                 val_fraction=settings.val_fraction,
                 seed=settings.seed,
-                known=_known(run_dir),
+                max_pixels=settings.max_pixels,
+                record=run_dir.checked_images,
+                is_first=is_first,
                 progress=lambda done, total: progress(done, total, ""),
             )
     if is_first:
@@ -38,11 +43,29 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
     console.phase("data", text)
     if "val_fraction" in settings.model_fields_set and settings.data and "held out" not in dataset.split_rule:
         console.warn(f"val_fraction has no effect: validation images are those of {dataset.split_rule}")
-    for skipped in dataset.skipped[:5]:
-        console.warn(f"skipped {skipped.file}: {skipped.reason}")
-    if len(dataset.skipped) > 5:
-        console.warn(f"skipped {len(dataset.skipped)} files in total; data.json lists them")
+    _say_what_was_seen(dataset, console)
     return dataset
+
+
+def _say_what_was_seen(dataset: ImageDataset, console: RunConsole) -> None:
+    shown = ", ".join(dataset.classes[:_SHOWN_CLASSES])
+    more = len(dataset.classes) - _SHOWN_CLASSES
+    console.say(f"classes: {shown}{f' and {more} more' if more > 0 else ''}")
+    if dataset.layout:
+        rule = f"; {dataset.split_rule}" if dataset.is_held_out else ""
+        console.say(f"{dataset.layout}{rule}")
+    for note in dataset.notes:
+        console.say(note)
+    for warning in dataset.warnings:
+        console.warn(warning)
+    files: dict[str, list[str]] = {}
+    for skipped in dataset.skipped:
+        files.setdefault(skipped.reason, []).append(skipped.file)
+    for reason, names in sorted(files.items(), key=lambda item: -len(item[1]))[:_SHOWN_REASONS]:
+        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+        console.warn(f"skipped {', '.join(names[:3])}{more}: {reason}")
+    if len(files) > _SHOWN_REASONS:
+        console.warn(f"skipped {len(dataset.skipped):,} files and folders in total; data.json lists them")
 
 
 def load_training_images(dataset: ImageDataset, settings: Settings, console: RunConsole) -> ImageSplit:

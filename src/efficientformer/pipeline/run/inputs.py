@@ -93,7 +93,7 @@ def _found(workspace: Workspace, _: RunNetwork | None) -> Digests:
     return {"what was found": digest([[net.budget.text, net.budget_ms, net.predicted_ms] for net in found])}
 
 
-IMAGE_SETTINGS = ("data", "val_fraction", "seed")
+IMAGE_SETTINGS = ("data", "val_fraction", "seed", "max_pixels")
 DEVICE_SETTINGS = ("device", "device_program", "device_cores", "litert_python", "runtime", "threads")
 IMAGES = Input(lambda workspace, _: image_digests(workspace), IMAGE_SETTINGS)
 DEVICE = Input(lambda workspace, _: device_digests(workspace), DEVICE_SETTINGS)

@@ -115,4 +115,4 @@ def _remembered(run_dir: RunDir) -> Given:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    return os.path.realpath(Path(path).expanduser())  # Path.resolve fails on a link to itself

@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from efficientformer.arch.space import SpaceName
 from efficientformer.data.augmentation import Augmentation
+from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
@@ -216,6 +217,9 @@ class Settings(DeviceOptions, _Settings):
     """Folder of images; by default a shipped sample. It is a part of Fashion-MNIST."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of images for validation. Where the folder gives no split."""
+    max_pixels: Positive = MAX_PIXELS
+    """Largest image that is read, in pixels. JPEG files beyond it are decoded at a reduced size, other files are
+    skipped: a small file may claim billions of pixels."""
     resolution: Annotated[int, Field(ge=16, le=1024)] = 28
     """Size of the network's input, in pixels."""
     space: SpaceName = "quick"

@@ -1,6 +1,13 @@
 """The split of the training images for the search; it never sees validation images."""
 
-from efficientformer.data.dataset import ImageSplit, holdout
+from efficientformer.data.dataset import (
+    TO_HOLD_OUT,
+    TO_SEARCH,
+    ImageSplit,
+    fewest_to_search,
+    holdout,
+    refuse_small_classes,
+)
 from efficientformer.pipeline.run.workspace import Workspace
 
 
@@ -16,3 +23,15 @@ def scoring_splits(workspace: Workspace) -> tuple[ImageSplit, ImageSplit]:
 
 def _held_out(workspace: Workspace, images: ImageSplit) -> tuple[ImageSplit, ImageSplit]:
     return holdout(images, workspace.settings.supernet.held_out, workspace.settings.seed)
+
+
+def require_enough_images(workspace: Workspace) -> None:
+    """Raises DataError that names the classes with too few images to train on, to score the search and to validate."""
+    dataset = workspace.dataset
+    counts = dataset.train.num_images_per_class()
+    if not dataset.is_held_out:
+        refuse_small_classes(dict(zip(dataset.classes, counts, strict=True)), 2, TO_HOLD_OUT)
+        return
+    counts = [sum(pair) for pair in zip(counts, dataset.val.num_images_per_class(), strict=True)]
+    needed = fewest_to_search(workspace.settings.val_fraction)
+    refuse_small_classes(dict(zip(dataset.classes, counts, strict=True)), needed, TO_SEARCH)

@@ -35,7 +35,7 @@ def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
 
 def _thumbnail(file: str) -> Image.Image:
     """The whole image, enlarged or reduced to fit the tile, on a light background."""
-    image = read_image(Path(file))
+    image = read_image(Path(file), max_pixels=None)
     scale = _TILE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     resampling = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from efficientformer.data.images import EXTENSIONS, read_image
+from efficientformer.data.images import read_image
+from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.transforms import Preprocessing, eval_transform
 from efficientformer.errors import DataError, RecordError
 
@@ -56,18 +57,14 @@ class Predictor:
         best = np.argsort(-scores_K, kind="stable")[:5]
         return Prediction(file, tuple(self.classes[i] for i in best), tuple(float(scores_K[i]) for i in best))
 
-    def predict_files(self, files: Sequence[Path]) -> tuple[list[Prediction], list[tuple[Path, str]]]:
+    def predict_files(
+        self, files: Sequence[Path], max_pixels: int = MAX_PIXELS
+    ) -> tuple[list[Prediction], list[tuple[Path, str]]]:
         """Predictions of the readable files, and (file, reason) of the others."""
         predictions, skipped = [], []
         for file in files:
             try:
-                predictions.append(self.predict(read_image(file), str(file)))
+                predictions.append(self.predict(read_image(file, max_pixels=max_pixels), str(file)))
             except DataError as error:
                 skipped.append((file, str(error)))
         return predictions, skipped
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Every image file below a folder, in the order of their paths; hidden files and folders are left out."""
-    below = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-    return sorted(path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts))
