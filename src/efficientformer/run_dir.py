@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.leftovers import clear_leftovers
 from efficientformer.records import read_record, write_record
 
 MAX_NAME_BYTES = 200
@@ -104,22 +105,25 @@ class RunDir:
         Raises UsageError when another process is using it, RecordError for a link in it that leads elsewhere: the run
         would write there.
         """
-        _refuse_links(self)
-        try:
-            import fcntl
-        except ImportError:  # no file locks on this system
-            yield
-            return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            _refuse_links(self)
+            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         except OSError as error:
-            raise UsageError(f"--run-dir {self.root} cannot be used: {error.strerror}.") from error
+            raise UsageError(f"--run-dir {self.root} cannot be used: {error.strerror or error}.") from error
         try:
-            _lock(fcntl, handle, self.root)
+            _lock(handle, self.root)
+            self._clear_leftovers()
             yield
         finally:
             os.close(handle)
+
+    def _clear_leftovers(self) -> None:
+        """Remove temporary files that earlier commands left behind when they were killed."""
+        clear_leftovers(self.root)
+        for name in FOLDERS:
+            for folder, _, _ in os.walk(self.root / name):
+                clear_leftovers(Path(folder))
 
 
 def is_name(name: Any) -> bool:
@@ -157,7 +161,11 @@ def _refuse_links(run_dir: RunDir) -> None:
             pending += path.iterdir()
 
 
-def _lock(fcntl: Any, handle: int, root: Path) -> None:
+def _lock(handle: int, root: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no file locks on this system
+        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

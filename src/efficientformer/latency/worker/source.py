@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2]
-ROOT_MODULES = ("__init__.py", "errors.py", "provenance.py", "records.py")
+ROOT_MODULES = ("__init__.py", "errors.py", "leftovers.py", "provenance.py", "records.py")
 FOLDERS = ("exporting", "latency")
 # Read by every shell alike, whatever its rules of quoting: no quotes, no line breaks.
 PYTHON_CODE = "import sys;exec(sys.stdin.buffer.readline())"
