@@ -15,7 +15,7 @@ from efficientformer.latency.worker.output import last_lines
 
 MS_PER_S = 1e3
 US_PER_MS = 1e3
-_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?![\d.])"
 
 
 class Benchmark(Protocol):
