@@ -37,9 +37,9 @@ for line in read:
     request = json.loads(line)
     read.read(request["bytes"])
     if request["op"] == wrong:
-        number = request["number"]
+        number = request.get("number", 0)
         exec(action)
-    answer = dict(answers.get(request["op"], {{}}), number=request["number"])
+    answer = dict(answers.get(request["op"], {{}}), number=request.get("number"))
     answer.setdefault("bytes", 0)
     out.write(json.dumps(answer).encode() + b"\\n"); out.flush()
 """
