@@ -137,18 +137,20 @@ def test_a_preset_file_that_changed_after_it_was_named_names_nothing_more(progra
     assert code == 2 and not canary.exists()
 
 
-def test_a_signature_is_of_one_directory(theirs, program, canary, finish, tmp_path):
-    """A settings record of this user's own, copied into a directory of someone else's, is of no use there."""
-    root = theirs(device=f"command:{program}")
+def test_a_directory_of_this_user_may_be_moved_and_is_not_known_to_another(
+    program, canary, finish, tmp_path, monkeypatch
+):
+    root, moved = tmp_path / "run", tmp_path / "moved"
     finish("table", "--run-dir", root, "--device", f"command:{program}")
     canary.unlink()
-    other = tmp_path / "other"
-    other.mkdir()
-    RunDir(other).settings.write_bytes(RunDir(root).settings.read_bytes())
-    code, _ = finish("table", "--run-dir", other)
-    assert code == 2 and not canary.exists()
-    finish("table", "--run-dir", root)
+    root.rename(moved)
+    finish("table", "--run-dir", moved)
     assert canary.exists()
+    canary.unlink()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "of another user"))
+    for _ in range(2):
+        code, said = finish("table", "--run-dir", moved)
+        assert code == 2 and "not yours" in said and not canary.exists()
 
 
 def test_a_relative_program_is_of_one_folder(program, canary, tmp_path, finish, monkeypatch):

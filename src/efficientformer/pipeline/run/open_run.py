@@ -138,19 +138,19 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
         resolved, console = resolve_settings(given), RunConsole(quiet=not is_first)
         parse_budgets(resolved.budget)
         before = directory.remembered_programs()
-        programs = find_programs(resolved, layers.named(), before, directory.root)
+        programs = find_programs(resolved, layers.named(), before)
         if left := layers.left_behind(resolved):
             console.say(f"--supernet-from does not bring its device ({left}); this run uses --device {resolved.device}")
         if is_first:
-            signed = _signed(programs, before, directory, console)
+            signed = _signed(programs, before, console)
             directory.remember_settings(given, resolved.model_dump(mode="json"), signed)
         yield Workspace(directory, resolved, console, programs)
 
 
-def _signed(programs: Programs, before: Any, directory: RunDir, console: RunConsole) -> Any:
+def _signed(programs: Programs, before: Any, console: RunConsole) -> Any:
     """What the directory is to remember of programs. Without a key it is what it remembers already."""
     try:
-        return programs.to_remember(before, directory.root)
+        return programs.to_remember(before)
     except KeyUnusableError as error:
         flags = " and ".join(f"--{name.replace('_', '-')}" for name in programs.accepted)
         console.warn(f"{error} Until then, give {flags} on each command: programs are not remembered without a key.")

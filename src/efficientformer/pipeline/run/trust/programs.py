@@ -1,9 +1,9 @@
 """The programs that settings of a run start, and whether this user has named them.
 
 A run directory may come from somebody else. A setting marked `StartsProgram` therefore counts only if it was named on
-this command, or in an earlier command of this user with the same directory: `settings.json` then has a signature of it,
-by a key outside of the directory. The signature holds for one directory and, for a relative path, for one current
-folder, since elsewhere the same words start another program.
+this command, or in an earlier command of this user with the directory: `settings.json` then has a signature of it, by a
+key outside of the directory. With a relative path it holds for one current folder, since elsewhere the same words start
+another program.
 """
 
 import os
@@ -45,8 +45,8 @@ class Programs:
                 f"this to the command, once, to have it started; or choose another --device.{self.reason}"
             )
 
-    def to_remember(self, remembered: Any, root: Path) -> Any:
-        """What the run in `root` is to remember: what it does, or the accepted programs, signed.
+    def to_remember(self, remembered: Any) -> Any:
+        """What the run is to remember: what it does already, or the accepted programs, signed.
 
         Raises KeyUnusableError if they cannot be signed.
         """
@@ -54,18 +54,18 @@ class Programs:
             return remembered
         folder = str(Path.cwd()) if _depends_on_folder(self.accepted) else None
         content = {"accepted": dict(self.accepted), "folder": folder}
-        return {**content, "signature": sign(_signed_content(content, root))}
+        return {**content, "signature": sign(content)}
 
 
-def find_programs(settings: BaseModel, named: Mapping[str, Any], remembered: Any, root: Path) -> Programs:
-    """The programs of `settings` for the run in `root`.
+def find_programs(settings: BaseModel, named: Mapping[str, Any], remembered: Any) -> Programs:
+    """The programs of a run's settings.
 
     named: values given on this command, nested as settings are.
     remembered: what `Programs.to_remember` gave an earlier command, or whatever the directory holds in its place.
     """
     programs = program_settings(settings)
     own = {name for name, value in programs.items() if _value(named, name) == value}
-    signed, reason = _signed_values(remembered, root) if own != set(programs) else ({}, "")
+    signed, reason = _signed_values(remembered) if own != set(programs) else ({}, "")
     accepted = {name: value for name, value in programs.items() if name in own or signed.get(name) == value}
     refused = {name: value for name, value in programs.items() if name not in accepted}
     return Programs(accepted, refused, bool(own), reason)
@@ -90,23 +90,20 @@ def shown_program(name: str, value: Any) -> str:
     return f"{flag} {text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + ' ...'}"
 
 
-def _signed_values(remembered: Any, root: Path) -> tuple[Mapping[str, Any], str]:
+def _signed_values(remembered: Any) -> tuple[Mapping[str, Any], str]:
     """Values that this user has signed, and why there are none."""
-    if not isinstance(remembered, dict) or not isinstance(remembered.get("accepted"), dict):
+    accepted = remembered.get("accepted") if isinstance(remembered, dict) else None
+    if not isinstance(accepted, dict) or not all(isinstance(value, str) for value in accepted.values()):
         return {}, ""
-    content = {"accepted": remembered["accepted"], "folder": remembered.get("folder")}
+    content = {"accepted": accepted, "folder": str(folder) if (folder := remembered.get("folder")) else None}
     try:
-        if not is_signed(_signed_content(content, root), remembered.get("signature")):
-            return {}, " (Its signature is of another user, another directory, or another content.)"
+        if not is_signed(content, remembered.get("signature")):
+            return {}, " (Its signature is not yours, or the program was changed.)"
     except KeyUnusableError as error:
         return {}, f" {error}"
     if content["folder"] not in (None, str(Path.cwd())):
         return {}, f" (It was named in {content['folder']}; the same path starts another program here.)"
     return content["accepted"], ""
-
-
-def _signed_content(content: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    return {"run": os.path.realpath(root), **content}
 
 
 def _depends_on_folder(programs: Mapping[str, Any]) -> bool:
