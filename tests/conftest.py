@@ -8,3 +8,11 @@ import torch
 def the_same_random_numbers_every_time():
     """Whatever ran before in this process: rounding that is compared with a limit then never meets a new image."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def a_home_of_the_tests(tmp_path_factory):
+    """The key of this user stays as it is; processes that tests start share the one of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.leftovers import clear_leftovers
 from efficientformer.records import read_record, write_record
+
+MAX_NAME_BYTES = 200
+"""Names of files may have 255 bytes on most systems; endings are appended."""
+FOLDERS = ("supernet", "slim", "rank", "networks", "stamps")
 
 
 class NetworkFiles:
@@ -71,10 +76,12 @@ class RunDir:
         return {int(path.stem.removeprefix("recovered-")): path for path in paths}
 
     def network(self, slug: str) -> NetworkFiles:
-        return NetworkFiles(self.networks / slug)
+        """The folder of a network. Raises RecordError for a name that could lead out of the directory."""
+        return NetworkFiles(self.networks / _checked(slug, "network"))
 
     def stamp(self, phase: str) -> Path:
-        return self.root / "stamps" / f"{phase}.json"
+        """The stamp of a phase. Raises as `network` does, whose name may be a part of it."""
+        return self.root / "stamps" / f"{_checked(phase, 'phase of a network')}.json"
 
     def given_settings(self) -> dict[str, Any]:
         """Settings that this run was given so far; empty for a new run. Raises RecordError if they cannot be read."""
@@ -85,30 +92,82 @@ class RunDir:
             raise RecordError(f"{self.settings} is not a settings record. Restore it, or choose another --run-dir.")
         return record["given"]
 
-    def remember_settings(self, given: dict[str, Any], resolved: dict[str, Any]) -> None:
-        write_record(self.settings, {"given": given, **resolved})
+    def remembered_programs(self) -> Any:
+        """What an earlier command remembered of the programs that its user named, unchecked; None for a new run."""
+        record = read_record(self.settings) if self.settings.exists() else {}
+        return record.get("programs") if isinstance(record, dict) else None
+
+    def remember_settings(self, given: dict[str, Any], resolved: dict[str, Any], programs: Any = None) -> None:
+        write_record(self.settings, {"given": given, **({"programs": programs} if programs else {}), **resolved})
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second process out of the directory. Raises UsageError when another process is using it."""
-        try:
-            import fcntl
-        except ImportError:  # no file locks on this system
-            yield
-            return
+        """Keep a second process out of the directory.
+
+        Raises UsageError when another process is using it, RecordError for a link in it that leads elsewhere: the run
+        would write there.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            _refuse_links(self)
+            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         except OSError as error:
-            raise UsageError(f"--run-dir {self.root} cannot be used: {error.strerror}.") from error
+            raise UsageError(f"--run-dir {self.root} cannot be used: {error.strerror or error}.") from error
         try:
-            _lock(fcntl, handle, self.root)
+            _lock(handle, self.root)
+            self._clear_leftovers()
             yield
         finally:
             os.close(handle)
 
+    def _clear_leftovers(self) -> None:
+        """Remove temporary files that earlier commands left behind when they were killed."""
+        clear_leftovers(self.root)
+        for name in FOLDERS:
+            for folder, _, _ in os.walk(self.root / name):
+                clear_leftovers(Path(folder))
 
-def _lock(fcntl: Any, handle: int, root: Path) -> None:
+
+def is_name(name: Any) -> bool:
+    """Whether a name from a record is one of a file, on every system: no path, nothing that no folder can hold."""
+    if not isinstance(name, str) or name in ("", ".", "..") or not name.isprintable():
+        return False
+    return set(name).isdisjoint("/\\:") and len(name.encode(errors="replace")) <= MAX_NAME_BYTES
+
+
+def _checked(name: Any, what: str) -> str:
+    if not is_name(name):
+        shown = ascii(name)
+        raise RecordError(
+            f"{shown if len(shown) < 100 else shown[:100] + '...'} is not the name of a {what}: a record of the run "
+            "was damaged or made by somebody else. Run slim again, or choose another --run-dir."
+        )
+    return name
+
+
+def _refuse_links(run_dir: RunDir) -> None:
+    root = os.path.realpath(run_dir.root)
+    files = [path for path in vars(run_dir).values() if path.parent == run_dir.root]
+    pending = [run_dir.root / ".lock", *files, *(run_dir.root / name for name in FOLDERS)]
+    seen = set()
+    while pending:
+        path = pending.pop()
+        real = Path(os.path.realpath(path))
+        if path.is_symlink() and (real.is_symlink() or not real.is_relative_to(root)):
+            raise RecordError(
+                f"{path} is a link that leads out of the run directory, so nothing is written there. Remove it, or "
+                "make the run directory itself a link."
+            )
+        if real not in seen and path.is_dir():
+            seen.add(real)
+            pending += path.iterdir()
+
+
+def _lock(handle: int, root: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no file locks on this system
+        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -70,7 +70,7 @@ def test_only_timed_calls_are_averaged():
 
 @pytest.mark.parametrize("runtime", BENCHMARKS)
 def test_output_of_another_version_is_refused(runtime):
-    with pytest.raises(LatencyError, match=r"printed no latency \(Done\.\)"):
+    with pytest.raises(LatencyError, match=r"printed no latency of the calls asked for \(Done\.\)"):
         BENCHMARKS[runtime].latency_ms("Done.", Calls(1, 1))
 
 

@@ -125,6 +125,25 @@ def test_a_converter_that_ends_is_told_by_its_last_words(stand_in, tmp_path, mon
         LiteRTConverter(stand_in).convert(nn.Conv2d(3, 8, 3), SMALL_SHAPE, tmp_path / "network.tflite")
 
 
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ("exec sleep 300", "did not answer within 1 s"),
+        ("while read line; do echo '[]'; done", "ended"),
+        ("exec yes no", "ended"),
+        ("exec cat /dev/zero", "ended"),
+    ],
+)
+def test_a_converter_that_answers_wrongly_or_not_at_all_is_one_line(answers, told, tmp_path, monkeypatch):
+    monkeypatch.setattr("efficientformer.exporting.formats.litert.TIMEOUT_S", 1.0)
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{answers}\n")
+    python.chmod(0o755)
+    with pytest.raises(LatencyError, match=f"converts to LiteRT, .*{told}") as error:
+        LiteRTConverter(str(python)).convert(nn.Conv2d(3, 8, 3), SMALL_SHAPE, tmp_path / "network.tflite")
+    assert "\n" not in str(error.value)
+
+
 def test_a_missing_converter_names_the_remedy(tmp_path):
     for python, problem in ((None, "cannot be converted to LiteRT here"), (sys.executable, "has no litert-torch")):
         if python is None or not REAL_PYTHON:

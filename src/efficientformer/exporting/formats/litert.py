@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 import weakref
 from pathlib import Path
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 WORKER = Path(__file__).with_name("litert_worker.py")
+# Nothing is imported from the folder that it runs in, where anybody may write.
+PREFACE = "import sys; sys.path[:] = filter(None, sys.path)\n"
+TIMEOUT_S = 900.0
+MAX_ANSWER = 1 << 20
 REMEDY = (
     "Give litert-torch an environment of its own: python3 -m venv litert && litert/bin/pip install litert-torch, "
     "then --litert-python litert/bin/python."
@@ -68,18 +73,27 @@ class LiteRTConverter:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
+        is_late = threading.Event()
+        watchdog = threading.Timer(TIMEOUT_S, lambda: (is_late.set(), process.kill()))
+        watchdog.start()
         try:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
-            return json.loads(process.stdout.readline())
-        except (OSError, json.JSONDecodeError) as error:
+            answer = json.loads(process.stdout.readline(MAX_ANSWER))
+            if not isinstance(answer, dict):
+                raise ValueError(answer)
+            return answer
+        except (OSError, ValueError, RecursionError) as error:
             _end(process)
             self._process = None
             self._messages.seek(0)
             last = " ".join(self._messages.read().split("\n")[-3:]).strip()
+            how = f"did not answer within {TIMEOUT_S:.0f} s" if is_late.is_set() else f"ended: {last}"
             raise LatencyError(
-                f"The Python that converts to LiteRT, {self._python or sys.executable}, ended: {last}"
+                f"The Python that converts to LiteRT, {self._python or sys.executable}, {how}"
             ) from error
+        finally:
+            watchdog.cancel()
 
     def _started(self) -> "subprocess.Popen[str]":
         if self._process is None:
@@ -87,7 +101,7 @@ class LiteRTConverter:
             try:
                 # As code, not as a file, whose folder has an `onnx.py` that would hide the package of that name.
                 self._process = subprocess.Popen(
-                    [python, "-c", WORKER.read_text(encoding="utf-8")],
+                    [python, "-c", PREFACE + WORKER.read_text(encoding="utf-8")],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._messages,

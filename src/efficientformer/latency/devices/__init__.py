@@ -4,6 +4,8 @@ A device is a `Runtime` whose networks run elsewhere. To add one, write a file a
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +25,19 @@ FORMS = """\
   command:PROGRAM    any program that times a model file and prints JSON, such as command:./bench.sh"""
 
 
+@dataclass(frozen=True)
+class StartsProgram:
+    """Marks a setting that starts a program or loads code, here or elsewhere; its `harmless` values do not.
+
+    A run uses such a setting only if it is known that its user named it.
+    """
+
+    harmless: tuple[str, ...] = ()
+
+    def starts(self, value: Any) -> bool:
+        return value is not None and value not in self.harmless
+
+
 class DeviceOptions(BaseModel):
     """The device that networks are timed on, and what it takes to reach it.
 
@@ -31,14 +46,14 @@ class DeviceOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    device: str = LOCAL
+    device: Annotated[str, StartsProgram(harmless=(LOCAL,))] = LOCAL
     """local, python:PATH, ssh:USER@HOST, adb or command:PROGRAM. Where networks are timed, see docs/devices.md. python
     is another environment here, adb or adb:SERIAL a phone, command any program that prints JSON."""
-    device_program: str | None = None
+    device_program: Annotated[str | None, StartsProgram()] = None
     """Benchmark program on the phone. By default its usual name in /data/local/tmp."""
     device_cores: str | None = None
     """Cores of the phone, as a mask such as f0. For taskset, in hexadecimal."""
-    litert_python: str | None = None
+    litert_python: Annotated[str | None, StartsProgram()] = None
     """Python with litert-torch, if not this one. It makes the files for runtime litert."""
 
 

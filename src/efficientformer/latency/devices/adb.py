@@ -13,6 +13,7 @@ from efficientformer.latency.devices.phone_benchmarks import benchmark_of
 from efficientformer.latency.devices.programs import StartedForEachSample
 from efficientformer.latency.prepared import Calls
 from efficientformer.latency.runtime import OpensFiles
+from efficientformer.latency.worker.patience import Patience
 
 PROGRAMS = "/data/local/tmp"
 RESULT = f"{FOLDER}/result.csv"
@@ -73,11 +74,12 @@ class AdbDevice(OpensFiles):
         return self._timed(self._files.lower(path, input_shape), input_shape)
 
     def _timed(self, path: Path, input_shape: tuple[int, ...]) -> StartedForEachSample:
-        model = self._phone.push(path)
+        model, patience = self._phone.push(path), Patience()
 
         def time_calls(calls: Calls) -> float:
             arguments = self._benchmark.arguments(model, input_shape, self.threads, calls, RESULT)
-            done = self._phone.shell(self._script(arguments))
+            with patience.for_sample() as limit_s:
+                done = self._phone.shell(self._script(arguments), timeout_s=limit_s)
             if done.code != 0:
                 raise LatencyError(f"{self._program} failed with code {done.code} on {path.name}: {done.last_words()}")
             return self._benchmark.latency_ms(f"{done.stdout}\n{done.stderr}", calls)

@@ -7,8 +7,6 @@ Each prints one JSON object as its last line: a description, or the milliseconds
 """
 
 import functools
-import json
-import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -19,14 +17,13 @@ from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices.model_files import ModelFiles
 from efficientformer.latency.devices.programs import StartedForEachSample, run_program
 from efficientformer.latency.prepared import Calls
-from efficientformer.provenance import FINGERPRINT
+from efficientformer.latency.worker.answers import is_time, machine_problem, parse_object, runtime_problem
+from efficientformer.latency.worker.patience import FIRST_SAMPLE_S, Patience
 
 if TYPE_CHECKING:
     from torch import nn
 
 DESCRIBE_TIMEOUT_S = 60.0
-SAMPLE_TIMEOUT_S = 600.0
-RUNTIME_FIELDS = ("name", "version", "compute_unit", "precision", "options")
 REMEDY = "Check the path after --device command: and that the file may be executed."
 
 
@@ -39,7 +36,7 @@ class CommandDevice:
         threads: int = 1,
         litert_python: str | None = None,
         *,
-        timeout_s: float = SAMPLE_TIMEOUT_S,
+        timeout_s: float = FIRST_SAMPLE_S,
     ) -> None:
         try:
             self._arguments = shlex.split(command)
@@ -71,10 +68,13 @@ class CommandDevice:
 
     def _timed(self, path: Path, input_shape: tuple[int, ...]) -> StartedForEachSample:
         fixed = ["--model", str(path), "--input", "x".join(map(str, input_shape))]
+        patience = Patience(self._timeout_s)
 
         def time_calls(calls: Calls) -> float:
             counts = ["--warmup", str(calls.settling), "--runs", str(calls.timed)]
-            return _latency_ms(self._ask([*fixed, *counts], self._timeout_s), self._arguments[0])
+            with patience.for_sample() as limit_s:
+                answer = self._ask([*fixed, *counts], limit_s)
+            return _latency_ms(answer, self._arguments[0], calls.timed)
 
         return StartedForEachSample(time_calls, self._description["clock"], self._arguments[0])
 
@@ -97,25 +97,17 @@ class CommandDevice:
             raise LatencyError(f"{shlex.join(arguments)} failed with code {done.code}: {done.last_words()}")
         *_, last = [line for line in done.stdout.splitlines() if line.strip()] or [""]
         try:
-            answer = json.loads(last)
-        except json.JSONDecodeError:
-            answer = None
-        if not isinstance(answer, dict):
+            return parse_object(last)
+        except ValueError as error:
             raise LatencyError(
                 f"{shlex.join(arguments)} must end with a line that is one JSON object, not {last[:80]!r}."
-            )
-        return answer
+            ) from error
 
 
 def _problem(answer: dict[str, Any]) -> str | None:
     """What is wrong with a description."""
-    machine, runtime = answer.get("machine"), answer.get("runtime")
-    if not isinstance(machine, dict) or not all(machine.get(name) for name in FINGERPRINT):
-        return f'prints no "machine" with {", ".join(FINGERPRINT)}, which identify the device'
-    if not isinstance(runtime, dict) or set(runtime) != set(RUNTIME_FIELDS):
-        return f'prints no "runtime" with exactly {", ".join(RUNTIME_FIELDS)}'
-    if not isinstance(runtime["name"], str) or not isinstance(runtime["options"], dict):
-        return 'prints a "runtime" whose name is no text or whose options are no object'
+    if problem := machine_problem(answer.get("machine")) or runtime_problem(answer.get("runtime")):
+        return f"prints {problem}"
     if answer.get("format") not in FORMAT_NAMES:
         return f'prints "format" {answer.get("format")!r}, which is none of {", ".join(FORMAT_NAMES)}'
     if answer.get("clock") not in get_args(Clock):
@@ -123,19 +115,18 @@ def _problem(answer: dict[str, Any]) -> str | None:
     return None
 
 
-def _latency_ms(answer: dict[str, Any], program: str) -> float:
+def _latency_ms(answer: dict[str, Any], program: str, runs: int) -> float:
     """Mean of the runs. As for networks in this process, slow samples are recognized over many rounds."""
-    samples = answer.get("samples_ms", [answer["latency_ms"]] if "latency_ms" in answer else None)
+    is_mean = "samples_ms" not in answer and "latency_ms" in answer
+    samples = [answer["latency_ms"]] if is_mean else answer.get("samples_ms")
     if not isinstance(samples, list) or not samples:
         raise LatencyError(f'{program} printed {sorted(answer)}, not "samples_ms" (a list) or "latency_ms" (a number).')
-    wrong = [value for value in samples if not _is_time(value)]
-    mean_ms = math.nan if wrong else sum(samples) / len(samples)
-    if not mean_ms > 0:
-        impossible = wrong[0] if wrong else samples[0]
-        raise LatencyError(f"{program} printed a latency of {impossible!r} ms, which is not possible.")
-    return mean_ms
-
-
-def _is_time(value: object) -> bool:
-    """Zero counts: a coarse clock may not tick during a call; the mean over many calls is still right."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    # Zero counts: a coarse clock may not tick during a call; the mean over many calls is still right.
+    wrong = [value for value in samples if not is_time(value)]
+    total_ms = 0.0 if wrong else sum(map(float, samples))
+    if not total_ms > 0:
+        wrong = wrong or samples
+        raise LatencyError(f"{program} printed a latency of {repr(wrong[0])[:40]} ms, which is not possible.")
+    if not is_mean and len(samples) != runs:
+        raise LatencyError(f'{program} printed {len(samples)} "samples_ms" for --runs {runs}: one for each run.')
+    return total_ms / len(samples)

@@ -8,10 +8,12 @@ from typing import Any
 
 from efficientformer.errors import LatencyError
 from efficientformer.latency.devices.programs import Finished, run_program
+from efficientformer.latency.worker.answers import machine_problem
 from efficientformer.records import file_digest
 
 FOLDER = "/data/local/tmp/efficientformer"
-TIMEOUT_S = 600.0
+TIMEOUT_S = 60.0
+SLOWEST_BYTES_PER_S = 50_000.0
 REMEDY = "Install Android's platform-tools and see that adb is on the PATH."
 PROPERTIES = (
     "ro.product.manufacturer",
@@ -49,7 +51,8 @@ class Phone:
         # A push that breaks off must not leave a file that looks whole.
         arriving = f"{target}.arriving"
         self._must(self.shell(f"mkdir -p {FOLDER}"), f"cannot make {FOLDER}")
-        pushed = self._adb("push", str(path), arriving)
+        timeout_s = TIMEOUT_S + path.stat().st_size / SLOWEST_BYTES_PER_S
+        pushed = self._adb("push", str(path), arriving, timeout_s=timeout_s)
         if pushed.code != 0:
             self._check_attached(pushed)
         self._must(pushed, "takes no more files")
@@ -68,14 +71,22 @@ class Phone:
             )
         done = self.shell(f"sha256sum {path}")
         self._must(done, f"cannot read {program}")
-        return f"sha256 {done.stdout.split()[0][:12]}"
+        found = re.match(r"\s*([0-9a-f]{64})\b", done.stdout)
+        if found is None:
+            raise LatencyError(f"The phone {self.serial} gives no digest of {program}: {done.last_words()}")
+        return f"sha256 {found[1][:12]}"
 
     def machine(self) -> dict[str, Any]:
         """{cpu, cores, memory_gib, os, model}: the parts of `provenance.machine` that identify a phone."""
         asked = "; ".join(f"echo {name}=$(getprop {name})" for name in PROPERTIES)
         done = self.shell(f"{asked}; cat /proc/meminfo; cat /proc/cpuinfo")
         self._must(done, "does not report its model")
-        return _machine(done.stdout)
+        if not re.search(r"^ro\.build\.version\.release=\S", done.stdout, re.MULTILINE):
+            raise LatencyError(f"The phone {self.serial} does not report its version of Android: {done.last_words()}")
+        machine = _machine(done.stdout)
+        if problem := machine_problem(machine):
+            raise LatencyError(f"The phone {self.serial} reports {problem}: {done.last_words()}")
+        return machine
 
     def _adb(self, *arguments: str, timeout_s: float = TIMEOUT_S) -> Finished:
         return run_program(["adb", "-s", self.serial, *arguments], timeout_s=timeout_s, remedy=REMEDY)
@@ -124,7 +135,7 @@ def _machine(text: str) -> dict[str, Any]:
     parts = re.findall(r"^CPU part\s*:\s*(\S+)", text, re.MULTILINE)
     kinds = ", ".join(f"{part} x {parts.count(part)}" for part in dict.fromkeys(parts))
     chip = " ".join(filter(None, (properties.get("ro.soc.model"), properties.get("ro.board.platform"))))
-    memory = re.search(r"^MemTotal:\s*(\d+) kB", text, re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s*(\d{1,12}) kB", text, re.MULTILINE)
     return {
         "cpu": f"{chip or 'unknown chip'} ({kinds})" if kinds else chip or "unknown chip",
         "cores": len(re.findall(r"^processor\s*:", text, re.MULTILINE)) or None,

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.exporting.formats.open import FormatName
 from efficientformer.latency.prepared import Calls
+from efficientformer.latency.worker.output import last_lines
 
 MS_PER_S = 1e3
 US_PER_MS = 1e3
-_NUMBER = r"[\d.]+(?:e[+-]?\d+)?"
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?![\d.])"
 
 
 class Benchmark(Protocol):
@@ -84,10 +85,11 @@ class LiteRTBenchmarkModel:
         if "will not be executed by the delegate" in printed:
             raise LatencyError(f"{self.program} runs the network without XNNPACK, which times something else.")
         lines = [dict(re.findall(rf"\b(\w+)=({_NUMBER})", line)) for line in re.findall(r"\bcount=.*", printed)]
-        timed = [line.get("avg", line.get("curr")) for line in lines if float(line.get("count", 0)) > 0]
-        if not timed or timed[-1] is None:
+        timed = [line for line in lines if float(line.get("count", 0)) > 0]
+        latency_us = timed[-1].get("avg", timed[-1].get("curr")) if timed else None
+        if latency_us is None or float(timed[-1]["count"]) != calls.timed:
             raise _unreadable(self.program, printed)
-        return float(timed[-1]) / US_PER_MS
+        return float(latency_us) / US_PER_MS
 
 
 class Benchncnn:
@@ -142,8 +144,8 @@ def benchmark_of(runtime: str) -> Benchmark:
 
 
 def _unreadable(program: str, printed: str) -> LatencyError:
-    last = " / ".join(line.strip() for line in printed.splitlines()[-3:])
+    last = last_lines(printed, 3, " / ") or "it printed nothing"
     return LatencyError(
-        f"{program} ran, but printed no latency ({last or 'it printed nothing'}). Compare its version with those "
+        f"{program} ran, but printed no latency of the calls asked for ({last}). Compare its version with those "
         "that docs/devices.md names."
     )

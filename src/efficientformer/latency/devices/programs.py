@@ -5,20 +5,26 @@ import math
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from efficientformer.errors import LatencyError
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls
+from efficientformer.latency.worker.output import Tail, last_lines
 
 # A program starts with cold caches and a core at its lowest frequency, so it settles for longer than a process that
 # stays, and is timed for longer, since its start costs more than that anyway.
 SETTLING_MS = 100.0
 TIMED_MS = 20.0
 MAX_CALLS = 1000
+MAX_OUTPUT = 16 << 20
+MAX_MESSAGES = 1 << 16
+# The output of a program that has ended is complete, unless something that it started keeps it open.
+AFTER_END_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,14 @@ class Finished:
 
     def last_words(self, lines: int = 3) -> str:
         """The last lines of its messages, for an error message."""
-        printed = [line.strip() for line in (self.stderr.strip() or self.stdout).splitlines() if line.strip()]
-        return " / ".join(printed[-lines:]) or "it printed nothing"
+        return last_lines(self.stderr.strip() or self.stdout, lines, " / ") or "it printed nothing"
 
 
 def run_program(arguments: Sequence[str], *, timeout_s: float, remedy: str) -> Finished:
     """Run a program to its end, with whatever it starts itself.
 
-    Raises LatencyError, with `remedy` for one that cannot be started, or when it takes longer than `timeout_s`.
+    Raises LatencyError, with `remedy` for one that cannot be started, or when it takes longer than `timeout_s` or
+    prints more than 16 MiB.
     """
     try:
         process = subprocess.Popen(
@@ -46,32 +52,36 @@ def run_program(arguments: Sequence[str], *, timeout_s: float, remedy: str) -> F
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
-    except OSError as error:
-        raise LatencyError(f"{arguments[0]} cannot be started: {error.strerror}. {remedy}") from error
-    with process, _ended_with_us(process):
-        try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise LatencyError(f"{arguments[0]} was still running after {timeout_s:g} s and was ended.") from error
-        return Finished(process.returncode, stdout, stderr)
-
-
-@contextlib.contextmanager
-def _ended_with_us(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """On any exception, Ctrl-C included, the program and everything it started are ended."""
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise LatencyError(f"{arguments[0]} cannot be started: {problem}. {remedy}") from error
+    stdout = Tail(cast(BinaryIO, process.stdout), MAX_OUTPUT, on_flood=lambda: _end(process))
+    stderr = Tail(cast(BinaryIO, process.stderr), MAX_MESSAGES)
     try:
-        yield
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
+        process.wait(timeout_s)
+        printed = stdout.text(AFTER_END_S), stderr.text(AFTER_END_S)
+        if stdout.is_alive():
+            _end(process)  # something that it started keeps its output open
+    except BaseException as error:  # Ctrl-C included
+        _end(process)
+        process.wait()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise LatencyError(f"{arguments[0]} was still running after {timeout_s:g} s and was ended.") from error
         raise
+    if stdout.is_flooded:
+        raise LatencyError(f"{arguments[0]} printed more than {MAX_OUTPUT >> 20} MiB and was ended.")
+    return Finished(process.returncode, *printed)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End the program and everything it started."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 class StartedForEachSample:

@@ -97,7 +97,9 @@ class Mnn(OpensFiles, InThisProcess):
 
 def _converted(path: Path, converted: Path) -> Path:
     request = ["-f", "ONNX", "--modelFile", str(path), "--MNNModel", str(converted), "--bizCode", "efficientformer"]
-    done = subprocess.run([sys.executable, "-c", CONVERT, *request], capture_output=True, text=True, check=False)
+    # -P: the current folder, whose files may have the names of modules, is not imported from.
+    command = [sys.executable, "-P", "-c", CONVERT, *request]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if not converted.is_file():
         printed = " ".join((done.stdout + done.stderr).split("\n")[-4:]).strip(" .")
         raise LatencyError(f"MNN cannot convert {path}: {printed}. Export the network again.")

@@ -1,10 +1,15 @@
 """Messages through a pair of byte streams: a line of JSON, then the number of raw bytes given by its "bytes"."""
 
+import io
 import json
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
+from efficientformer.latency.worker.answers import MAX_LINE, parse_object
+
 CHUNK = 1 << 20
+MAX_RECEIVED = 1 << 32
+"""Bytes that an answer may have: an output of a network."""
 
 
 def send(stream: BinaryIO, message: Mapping[str, Any], payload: bytes = b"") -> None:
@@ -19,22 +24,28 @@ def send_header(stream: BinaryIO, message: Mapping[str, Any], num_bytes: int) ->
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    """Raises EOFError when the stream ends, and ValueError for a line that is no message."""
-    message = receive_header(stream)
-    payload = stream.read(message["bytes"])
-    if len(payload) < message["bytes"]:
-        raise EOFError
-    return message, payload
+    """Raises EOFError when the stream ends, and ValueError for a line that is no message or announces too much."""
+    message, payload = receive_header(stream), io.BytesIO()
+    if message["bytes"] > MAX_RECEIVED:
+        raise ValueError(f"{message['bytes']} bytes are announced")
+    Payload(stream, message["bytes"]).copy_to(payload)
+    return message, payload.getvalue()
 
 
 def receive_header(stream: BinaryIO) -> dict[str, Any]:
-    line = stream.readline()
+    line = stream.readline(MAX_LINE)
+    if len(line) == MAX_LINE:
+        raise ValueError(f"a line without an end: {line[:80]!r}")
     if not line.endswith(b"\n"):
         raise EOFError
-    message = json.loads(line)
-    if not isinstance(message, dict) or not isinstance(message.get("bytes"), int):
-        raise ValueError(f"not a message: {line[:200]!r}")
+    message = parse_object(line)
+    if not is_length(message.get("bytes")):
+        raise ValueError(f"not a message: {line[:80]!r}")
     return message
+
+
+def is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 class Payload:

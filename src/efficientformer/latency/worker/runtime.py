@@ -23,6 +23,7 @@ from efficientformer.latency.prepared import Calls
 from efficientformer.latency.worker.connection import Connection, Transport, WorkerDiedError
 from efficientformer.latency.worker.files import files_of
 from efficientformer.latency.worker.packages import PACKAGES
+from efficientformer.latency.worker.patience import Patience
 from efficientformer.provenance import differences
 from efficientformer.records import digest, file_digest
 
@@ -52,11 +53,16 @@ class WorkerNetwork:
         self.path = path
         self.input_shape = input_shape
         self.memory_mib: float | None = None
+        self._patience = Patience()
 
     def sample(self, calls: Calls, clock: Clock) -> float:
-        answer, _ = self._runtime.ask(
-            self, "sample", lambda warmup: {"settling": calls.settling + warmup, "timed": calls.timed, "clock": clock}
-        )
+        with self._patience.for_sample() as limit_s:
+            answer, _ = self._runtime.ask(
+                self,
+                "sample",
+                lambda warmup: {"settling": calls.settling + warmup, "timed": calls.timed, "clock": clock},
+                limit_s,
+            )
         return answer["ms"]
 
     def output(self) -> np.ndarray:
@@ -137,14 +143,18 @@ class WorkerRuntime:
         return self._open(next(self._numbers), path, input_shape)
 
     def ask(
-        self, network: WorkerNetwork, op: str, fields: Callable[[int], dict[str, Any]]
+        self,
+        network: WorkerNetwork,
+        op: str,
+        fields: Callable[[int], dict[str, Any]],
+        timeout_s: float | None = None,
     ) -> tuple[dict[str, Any], bytes]:
         """Send a request about a network, which a new worker opens first; `fields` takes the number of warm-up
         calls."""
 
         def attempt() -> tuple[dict[str, Any], bytes]:
             warmup = 0 if network.number in self._opened else WARMUP_CALLS
-            return self._with(network).ask(op, {"id": network.number, **fields(warmup)})
+            return self._with(network).ask(op, {"id": network.number, **fields(warmup)}, timeout_s)
 
         return self._persist(
             attempt,
@@ -177,14 +187,15 @@ class WorkerRuntime:
         may_retry: Callable[[WorkerDiedError], bool],
         failure_message: Callable[[WorkerDiedError], str],
     ) -> Result:
-        """Try again on a new worker, after growing pauses, while `may_retry` is true."""
-        pauses = iter(self._reconnect_after_s)
+        """Try again on a new worker, after growing pauses, while `may_retry` is true; once if it does not answer."""
+        pauses, has_timed_out = iter(self._reconnect_after_s), False
         while True:
             try:
                 return attempt()
             except WorkerDiedError as died:
                 self._drop()
-                pause = next(pauses, None) if may_retry(died) else None
+                pause = next(pauses, None) if may_retry(died) and not (died.timed_out and has_timed_out) else None
+                has_timed_out |= died.timed_out
                 if pause is None:
                     raise LatencyError(failure_message(died)) from died
                 time.sleep(pause)

@@ -24,6 +24,7 @@ from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.runtimes import open_in_process
 from efficientformer.latency.timing.conditions import conditions, memory_growth
 from efficientformer.latency.timing.timer import gc_off_and_pinned
+from efficientformer.latency.worker.answers import MAX_TEXT
 from efficientformer.latency.worker.messages import CHUNK, Payload, receive_header, send
 from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.records import atomic_path
@@ -37,8 +38,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     worker = _Worker(requests)
     with contextlib.suppress(EOFError):
         while True:
-            answer, payload = worker.answer(receive_header(requests))
-            send(answers, answer, payload)
+            request = receive_header(requests)
+            answer, payload = worker.answer(request)
+            send(answers, {**answer, "number": request.get("number")}, payload)
     worker.release()
 
 
@@ -57,12 +59,12 @@ class _Worker:
         try:
             return getattr(self, f"_{request['op']}")(request)
         except EfficientFormerError as error:
-            return {"error": str(error)}, b""
+            return {"error": str(error)[:MAX_TEXT]}, b""
         except EOFError:
             raise
         except Exception as error:  # Whatever a runtime raises is an answer, not the end of the worker.
             traceback.print_exc()
-            return {"error": f"{type(error).__name__}: {error}"}, b""
+            return {"error": f"{type(error).__name__}: {error}"[:MAX_TEXT]}, b""
 
     def release(self) -> None:
         self._networks.clear()

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2]
-ROOT_MODULES = ("__init__.py", "errors.py", "provenance.py", "records.py")
+ROOT_MODULES = ("__init__.py", "errors.py", "leftovers.py", "provenance.py", "records.py")
 FOLDERS = ("exporting", "latency")
 # Read by every shell alike, whatever its rules of quoting: no quotes, no line breaks.
 PYTHON_CODE = "import sys;exec(sys.stdin.buffer.readline())"
@@ -24,7 +24,8 @@ def opening_bytes() -> bytes:
     """What a Python started on `PYTHON_CODE` reads first: `bootstrap.py` in one line, then the modules."""
     bootstrap = Path(__file__).with_name("bootstrap.py").read_text(encoding="utf-8")
     packed = zlib.compress(json.dumps(modules()).encode())
-    return f"exec({bootstrap!r})\n{len(packed)}\n".encode() + packed
+    # Without the current folder, whose files may have the names of modules.
+    return f"sys.path[:]=filter(None,sys.path);exec({bootstrap!r})\n{len(packed)}\n".encode() + packed
 
 
 def _name(path: Path) -> str:

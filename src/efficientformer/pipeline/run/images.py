@@ -41,7 +41,7 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
         _write_record(run_dir, dataset, settings.resolution)
     text = f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} + {len(dataset.val)} images"
     console.phase("data", text)
-    if "val_fraction" in settings.model_fields_set and settings.data and "held out" not in dataset.split_rule:
+    if "val_fraction" in settings.model_fields_set and settings.data and not dataset.is_held_out:
         console.warn(f"val_fraction has no effect: validation images are those of {dataset.split_rule}")
     _say_what_was_seen(dataset, console)
     return dataset

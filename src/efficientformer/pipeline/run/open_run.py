@@ -9,6 +9,7 @@ from typing import Any
 
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
+from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.run.budget import parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import (
@@ -17,11 +18,14 @@ from efficientformer.pipeline.run.resolve_settings import (
     is_path,
     merge_given,
     notes_on,
+    read_recipe,
     read_yaml,
     resolve_settings,
     with_present_names,
 )
 from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.trust.programs import Programs, find_programs, shown_program
+from efficientformer.pipeline.run.trust.user_key import KeyUnusableError
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
 
@@ -43,8 +47,8 @@ class RunRequest:
     base: Mapping[str, Any] | None = None
     suffix: str = ""
 
-    def given(self) -> tuple[Given, Given, RunDir]:
-        """Values given by the user, values that the remembered settings override, and the run directory."""
+    def layers(self) -> "Layers":
+        """The run directory, and the given values by where they come from. Raises UsageError."""
         flags = self.settings.model_dump(exclude_unset=True, mode="json")
         for name in ("data", "supernet_from"):
             if flags.get(name):
@@ -53,20 +57,52 @@ class RunRequest:
             flags["preset"] = _absolute(flags["preset"])
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
         source = RunDir(Path(given["supernet_from"])) if given.get("supernet_from") else None
-        inherited = merge_given(self.base or {}, _remembered(source) if source else {})
-        directory = RunDir(self.run_dir or self._default_dir(merge_given(inherited, given)))
+        brought = _remembered(source) if source else {}
+        known = merge_given(self.base or {}, _without_device(brought), given)
+        directory = RunDir(self.run_dir or self._default_dir(known))
         if source and directory.root.resolve() == source.root.resolve():
             raise UsageError(f"{source.root} cannot take its own supernet. Choose another --run-dir for this run.")
-        return given, inherited, directory
+        return Layers(directory, self.base or {}, brought, given)
 
     def resolved(self) -> Settings:
         """The settings that a verb would use now. Raises UsageError."""
-        given, inherited, directory = self.given()
-        return resolve_settings(merge_given(inherited, _remembered(directory), given))
+        layers = self.layers()
+        return resolve_settings(layers.merged(_remembered(layers.directory)))
 
     def _default_dir(self, given: Given) -> Path:
         data = resolve_settings(given).data
         return Path("runs") / f"{Path(data).name if data else 'fashion-mnist-mini'}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Given values for the run in `directory`: later fields override earlier ones, and what the directory remembers.
+
+    base: of the verb. brought: of the run whose supernet is taken over, as it is. given: by this command.
+    """
+
+    directory: RunDir
+    base: Mapping[str, Any]
+    brought: Given
+    given: Given
+
+    def merged(self, remembered: Given) -> Given:
+        """All given values. A supernet from another run never brings a device, by itself or by a recipe of its own."""
+        brought, own = _without_device(self.brought), merge_given(remembered, self.given)
+        if is_path(str(brought.get("preset") or "")) and not own.get("preset"):
+            brought |= {name: field.default for name, field in DeviceOptions.model_fields.items()}
+        return merge_given(self.base, brought, own)
+
+    def named(self) -> Given:
+        """Values given by this command, those of a recipe that it names included."""
+        preset = self.given.get("preset")
+        return merge_given(read_recipe(preset) if preset else {}, self.given)
+
+    def left_behind(self, settings: Settings) -> str:
+        """The device of the run whose supernet is taken over, as options, where this run uses another by default."""
+        theirs = {name: self.brought.get(name) for name in DeviceOptions.model_fields if name not in self.given}
+        left = {name: value for name, value in theirs.items() if value not in (None, getattr(settings, name))}
+        return ", ".join(shown_program(name, value) for name, value in left.items())
 
 
 def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
@@ -92,22 +128,42 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
     Raises UsageError for settings that cannot be used, and for a directory that is in use by another process or has a
     run on other images.
     """
-    given, inherited, directory = request.given()
+    layers = request.layers()
+    directory = layers.directory
     # Of the processes that torchrun starts, only the first locks and writes the directory.
     is_first = os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
     with directory.locked() if is_first else contextlib.nullcontext():
         remembered = _remembered(directory)
-        if request.run_dir is None and remembered and remembered.get("data") != given.get("data"):
+        if request.run_dir is None and remembered and remembered.get("data") != layers.given.get("data"):
             raise UsageError(f"{directory.root} holds a run on {remembered.get('data')}. Choose another --run-dir.")
-        everything = merge_given(inherited, remembered, given)
-        resolved, console = resolve_settings(everything), RunConsole(quiet=not is_first)
+        given = layers.merged(remembered)
+        resolved, console = resolve_settings(given), RunConsole(quiet=not is_first)
         parse_budgets(resolved.budget)
-        for note in notes_on(resolved, given, fine_tunes=request.base is not None):
+        for note in notes_on(resolved, layers.given, fine_tunes=request.base is not None):
             console.warn(note)
-        console.warn_of_cores(cores_wanted(resolved, given))
+        console.warn_of_cores(cores_wanted(resolved, layers.given))
+        before = directory.remembered_programs()
+        programs = find_programs(resolved, layers.named(), before)
+        if left := layers.left_behind(resolved):
+            console.say(f"--supernet-from does not bring its device ({left}); this run uses --device {resolved.device}")
         if is_first:
-            directory.remember_settings(everything, resolved.model_dump(mode="json"))
-        yield Workspace(directory, resolved, console)
+            signed = _signed(programs, before, console)
+            directory.remember_settings(given, resolved.model_dump(mode="json"), signed)
+        yield Workspace(directory, resolved, console, programs)
+
+
+def _signed(programs: Programs, before: Any, console: RunConsole) -> Any:
+    """What the directory is to remember of programs. Without a key it is what it remembers already."""
+    try:
+        return programs.to_remember(before)
+    except KeyUnusableError as error:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in programs.accepted)
+        console.warn(f"{error} Until then, give {flags} on each command: programs are not remembered without a key.")
+        return before
+
+
+def _without_device(given: Given) -> Given:
+    return {name: value for name, value in given.items() if name not in DeviceOptions.model_fields}
 
 
 def _remembered(run_dir: RunDir) -> Given:

@@ -243,7 +243,7 @@ class Settings(DeviceOptions, _Settings):
     training_device: str = "auto"
     """Training on auto, cpu, cuda or mps."""
     supernet_from: str | None = None
-    """Run directory whose supernet is taken over. Its settings hold where this run gives none."""
+    """Run directory whose supernet is taken over. Its settings hold where this run gives none, but not its device."""
     table: TableSettings = TableSettings()
     supernet: SupernetSettings = SupernetSettings()
     slim: SlimSettings = SlimSettings()

@@ -1,16 +1,17 @@
 """One run as its phases share it: its directory, settings, images and device."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from efficientformer.arch.space import SPACES, SearchSpace
 from efficientformer.errors import UsageError
-from efficientformer.latency.devices import open_device
+from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.pipeline.run.budget import Budget, parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.trust.programs import Programs
 from efficientformer.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Workspace:
     run_dir: RunDir
     settings: Settings
     console: RunConsole
+    programs: Programs = field(default_factory=Programs)
 
     @cached_property
     def budgets(self) -> list[Budget]:
@@ -67,9 +69,15 @@ class Workspace:
 
         return Preprocessing.for_dataset(self.dataset, self.settings.resolution)
 
+    @property
+    def device_options(self) -> DeviceOptions:
+        """The device to open. Raises UsageError for one whose program this user has not named."""
+        self.programs.check(self.run_dir.root)
+        return self.settings
+
     @cached_property
     def runtime(self) -> "Runtime":
-        return open_device(self.settings, self.settings.runtime, self.settings.threads)
+        return open_device(self.device_options, self.settings.runtime, self.settings.threads)
 
     @cached_property
     def training_device(self) -> "torch.device":

@@ -78,10 +78,10 @@ class Limits:
 
     def _new_worker(self) -> WorkerRuntime:
         """A new process: memory that an earlier network has freed would be reused and not counted."""
-        settings = self._workspace.settings
-        device = f"python:{sys.executable}" if settings.device == LOCAL else settings.device
+        settings, named = self._workspace.settings, self._workspace.device_options
+        device = f"python:{sys.executable}" if named.device == LOCAL else named.device
         if settings.runtime in PACKAGES:
-            options = DeviceOptions(device=device, litert_python=settings.litert_python)
+            options = DeviceOptions(device=device, litert_python=named.litert_python)
             worker = open_device(options, settings.runtime, settings.threads)
             if isinstance(worker, WorkerRuntime):
                 return worker

@@ -8,7 +8,7 @@ from typing import Any
 from efficientformer.errors import RecordError
 from efficientformer.records import read_lines, read_record
 from efficientformer.report.frame import Note
-from efficientformer.run_dir import NetworkFiles, RunDir
+from efficientformer.run_dir import NetworkFiles, RunDir, is_name
 
 
 @dataclass(frozen=True)
@@ -143,18 +143,13 @@ def _networks(run: Run, unreadable: dict[str, str]) -> tuple[NetworkRun, ...]:
         promises = []  # a malformed record; the sections that show it have a note
     run_dir = RunDir(run.run_dir)
     asked = [str(row["slug"]) for row in promises if row.get("slug")]
-    found = sorted(path.name for path in run_dir.networks.glob("*") if path.is_dir())
+    found = sorted(path.name for path in run_dir.networks.glob("*") if path.is_dir() and is_name(path.name))
     networks = []
-    for slug in dict.fromkeys([*(slug for slug in asked if is_slug(slug)), *found]):
+    for slug in dict.fromkeys([*(slug for slug in asked if is_name(slug)), *found]):
         records = _read(run_dir.networks / slug, NETWORK_RECORDS, f"networks/{slug}/", unreadable)
         budgets = tuple(row for row in promises if row.get("slug") == slug)
         networks.append(NetworkRun(slug, budgets, records, _lines(run_dir.network(slug).metrics)))
     return tuple(networks)
-
-
-def is_slug(slug: str) -> bool:
-    """Whether a name from a record is a path inside the folder of networks."""
-    return slug == Path(slug).name and slug not in ("", ".", "..")
 
 
 def _read(folder: Path, kinds: dict[str, RecordKind], prefix: str, unreadable: dict[str, str]) -> dict[str, Any]:

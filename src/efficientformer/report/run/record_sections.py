@@ -122,7 +122,7 @@ def machine(run: Run) -> Content:
         "rows": [{"record": path, **_where(provenance)} for path, provenance in made],
         "machines": _facts([(path, provenance.get("machine") or {}) for path, provenance in made]),
         "versions": _facts([(path, provenance.get("versions") or {}) for path, provenance in made]),
-        "settings": wording.flat(run.get("settings") or {}),
+        "settings": [row for row in wording.flat(run.get("settings") or {}) if not row[0].startswith("programs.")],
         "commands": list(dict.fromkeys(filter(None, (_command(provenance) for _, provenance in made)))),
         "notes": notes,
     }

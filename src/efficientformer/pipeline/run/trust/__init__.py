@@ -1,0 +1,1 @@
+"""Which programs a run may start: those that this user has named."""
