@@ -1,11 +1,24 @@
 """Verb `predict`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from efficientformer.cli.options import JsonOption, print_json
+from cyclopts import Parameter
+
+from efficientformer.cli.options import JsonOption
+from efficientformer.cli.printing import print_json, print_lines
+from efficientformer.visible import shortened
+
+if TYPE_CHECKING:
+    from efficientformer.tasks.classification.prediction import Prediction
+
+LONGEST_NAME = 80
+
+# A file may be called "[1].png", which is no JSON.
+Images = Annotated[list[Path], Parameter(json_list=False)]
 
 
-def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json: JsonOption = False) -> None:
+def predict(model: Path, images: Images, *, sheet: Path | None = None, json: JsonOption = False) -> None:
     """Classify images with an exported network: the five likeliest classes with their scores.
 
     For example:
@@ -24,20 +37,21 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
     json: bool
         Print the predictions as one JSON document.
     """
-    from rich.console import Console
-
     from efficientformer.pipeline.predict import predict as run_prediction
+    from efficientformer.pipeline.run.console import TextConsole
 
     result = run_prediction(model, images, sheet=sheet)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = TextConsole(stderr=True, soft_wrap=True)
     for file, reason in result.skipped:
-        errors.print(f"skipped {file}: {reason}", markup=False)
+        errors.print(f"skipped {file}: {reason}")
     if sheet is not None:
-        errors.print(f"contact sheet: {sheet}", markup=False)
+        errors.print(f"contact sheet: {sheet}")
     if json:
         print_json([prediction.to_json() for prediction in result.predictions])
         return
-    output = Console(highlight=False, soft_wrap=True)
-    for prediction in result.predictions:
-        scores = ", ".join(f"{n} {s:.1f} %" for n, s in zip(prediction.classes, prediction.scores, strict=True))
-        output.print(f"{prediction.file}: {scores}", markup=False)
+    print_lines(f"{prediction.file}: {_scores(prediction)}" for prediction in result.predictions)
+
+
+def _scores(prediction: "Prediction") -> str:
+    pairs = zip(prediction.classes, prediction.scores, strict=True)
+    return ", ".join(f"{shortened(name, LONGEST_NAME)} {score:.1f} %" for name, score in pairs)
