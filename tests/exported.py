@@ -30,9 +30,10 @@ def write_classifier(
 ) -> Path:
     """A file whose k-th score is `scale` times the mean of the k-th channel; its pixels are fed as 0 to 1."""
     last = shape[-1] == 3 and len(shape) == 4
+    channels = shape[1] if not last and isinstance(shape[1], int) else 3
     axes, width = ([1, 2] if last else [2, 3]), 3 if num_outputs is None else num_outputs
     half = dtype == FLOAT16
-    weights = np.zeros((3, width), np.float16 if half else np.float32)
+    weights = np.zeros((channels, width), np.float16 if half else np.float32)
     np.fill_diagonal(weights, scale / 255 if dtype == UINT8 else scale)
     nodes, x = [], "images"
     if dtype not in (FLOAT, FLOAT16):
