@@ -47,7 +47,7 @@ def test_a_half_that_is_normalized_is_normalized_like_a_float(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"more_inputs": ["mask"]}, r"images \[1, 3, 8, 8\], mask \[1, 3, 8, 8\].* one batch of images"),
+        ({"more_inputs": ["mask"]}, r"images .*, mask .* one batch of images"),
         ({"shape": (1, 4, 8, 8)}, r"images \[1, 4, 8, 8\].*3 channels"),
         ({"shape": (4, 3, 8, 8)}, r"images \[4, 3, 8, 8\].*4 images at once"),
         ({"shape": (1, 3, 6, 8)}, r"images \[1, 3, 6, 8\].*8 x 8"),
@@ -101,11 +101,13 @@ def test_preprocessing_that_is_none_is_a_stated_failure(about: str, tmp_path: Pa
 
 
 def test_open_outputs_are_compared_with_the_classes_when_they_are_known(tmp_path: Path) -> None:
-    path = write_classifier(tmp_path / "m.onnx", num_outputs=5)
+    path = write_classifier(tmp_path / "m.onnx", shape=(1, 3, "h", "w"))
     model = onnx.load_model(path)
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.append(helper.make_node("Flatten", ["images"], ["logits"]))
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "k"
     onnx.save_model(model, path)
-    with pytest.raises(RecordError, match=r"m\.onnx gives logits of shape \[1, 5\].*3 classes"):
+    with pytest.raises(RecordError, match=r"m\.onnx gives logits of shape \[1, 192\].*3 classes"):
         Predictor(path).predict_files([write_image(tmp_path / "a.png")])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime
 
 from efficientformer.errors import LatencyError
-from efficientformer.exporting.files import check_only_input, existing_file, in_one_line, input_sample
+from efficientformer.exporting.files import check_only_input, existing_file, fed_sample, in_one_line
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
 
@@ -43,7 +43,7 @@ class OnnxRuntime(OpensFiles, InThisProcess):
         session = self.session(existing_file(path, self.suffixes), self.session_options())
         inputs = session.get_inputs()
         check_only_input(path, [(item.name, item.shape) for item in inputs], input_shape)
-        feed = {inputs[0].name: input_sample(input_shape)}
+        feed = {inputs[0].name: fed_sample(path, inputs[0].name, inputs[0].type, input_shape)}
         try:
             session.run(None, feed)
         except Exception as error:  # The runtime's exceptions share no base class of their own.

@@ -1,7 +1,7 @@
 """Classify images with an exported file, which contains its class names and preprocessing.
 
-The file says what it is fed: float32, float16 or float64 get normalized pixels, uint8 gets pixels from 0 to 255; NCHW or
-NHWC. Of its outputs, the one with a score for each class counts; scores that a softmax made are probabilities already.
+The file says what it is fed, as NCHW or NHWC: float32, float16 and float64 get normalized pixels, uint8 gets pixels
+from 0 to 255. Of its outputs, the one with a score for each class counts; scores of a softmax are probabilities already.
 """
 
 import json
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ from efficientformer.exporting.onnx_graph import ends_in_softmax, is_channels_la
 if TYPE_CHECKING:
     import onnxruntime
 
-COLORS, LARGEST_RESOLUTION = 3, 1 << 14
+COLORS, NUM_AXES, LARGEST_RESOLUTION = 3, 4, 1 << 14
 ERRORS_ONLY = 3
 
 
@@ -49,16 +49,19 @@ class Predictor:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._session = _opened(path)
+        self._input = _ImageInput(path, self._session)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.classes = _class_names(path, metadata)
-        self._input = _ImageInput(path, self._session, _preprocessing(path, metadata))
+        self._preprocessing = _preprocessing(path, metadata)
+        self._input.check_size(self._preprocessing.resolution)
+        self._normalize = eval_transform(self._preprocessing)
         self._output = _scores_output(path, self._session, len(self.classes))
         self.gives_probabilities = _ends_in_softmax(path, self._output)
 
     def predict(self, image: Image.Image, file: str) -> Prediction:
         """Score one RGB image. Raises DataError for an image without a score, RecordError for a file that fails."""
         try:
-            scores = self._session.run([self._output], self._input.feed(image))[0]
+            scores = self._session.run([self._output], self._input.feed(self._pixels(image)))[0]
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
         scores_1K = np.asarray(scores, dtype=np.float64)
@@ -72,6 +75,12 @@ class Predictor:
         best = np.argsort(-scores_K, kind="stable")[:5]
         return Prediction(file, tuple(self.classes[i] for i in best), tuple(float(scores_K[i]) for i in best))
 
+    def _pixels(self, image: Image.Image) -> np.ndarray:
+        """The image in the file's size, CHW: from 0 to 255 for uint8, else normalized."""
+        if self._input.dtype == np.uint8:
+            return np.asarray(center_square(image, self._preprocessing)).transpose(2, 0, 1)
+        return self._normalize(image).numpy()
+
     def predict_files(self, files: Sequence[Path]) -> tuple[list[Prediction], list[tuple[Path, str]]]:
         """Predictions of the readable files, and (file, reason) of the others."""
         predictions, skipped = [], []
@@ -84,44 +93,36 @@ class Predictor:
 
 
 class _ImageInput:
-    """The only input of a file. Raises RecordError unless it takes one image of the file's preprocessing."""
+    """The only input of a file. Raises RecordError unless it takes one image at a time."""
 
-    def __init__(self, path: Path, session: "onnxruntime.InferenceSession", preprocessing: Preprocessing) -> None:
-        inputs = session.get_inputs()
-        self._name, self._preprocessing = inputs[0].name if inputs else "", preprocessing
-        self._normalize = eval_transform(preprocessing)
-        shape = inputs[0].shape if len(inputs) == 1 else []
-        self._is_last = is_channels_last(shape)
-        dtype = numpy_type(inputs[0].type) if len(inputs) == 1 else None
-        if problem := _problem(shape, dtype, preprocessing.resolution):
-            kinds = ", ".join(f"{item.name} {item.shape} of {_type_name(item.type)}" for item in inputs)
-            raise RecordError(f"{path} takes {kinds or 'nothing'}, not {problem}.")
-        self._dtype = np.dtype(dtype)
+    def __init__(self, path: Path, session: "onnxruntime.InferenceSession") -> None:
+        self._inputs, self._path = session.get_inputs(), path
+        only = self._inputs[0] if len(self._inputs) == 1 else None
+        shape = only.shape if only else []
+        dtype = numpy_type(only.type) if only else None
+        if len(shape) != NUM_AXES:
+            self._refuse("one batch of images (batch, channels, height, width)")
+        if dtype is None or (dtype.kind != "f" and dtype != np.uint8):
+            self._refuse("images as float32, float16, float64 or uint8")
+        self.dtype, self._is_last = np.dtype(dtype), is_channels_last(shape)
+        batch, *self._sizes = shape
+        channels = self._sizes.pop(2 if self._is_last else 0)
+        if isinstance(batch, int) and batch != 1:
+            self._refuse(f"one image: it wants {batch} images at once. Export it with --export.dynamic-batch")
+        if isinstance(channels, int) and channels != COLORS:
+            self._refuse(f"images of {COLORS} channels")
 
-    def feed(self, image: Image.Image) -> dict[str, np.ndarray]:
-        if self._dtype == np.uint8:
-            x_CHW = np.asarray(center_square(image, self._preprocessing)).transpose(2, 0, 1)
-        else:
-            x_CHW = self._normalize(image).numpy().astype(self._dtype)
+    def check_size(self, resolution: int) -> None:
+        if any(isinstance(size, int) and size != resolution for size in self._sizes):
+            self._refuse(f"images of {resolution} x {resolution} pixels, the size in its own metadata")
+
+    def feed(self, x_CHW: np.ndarray) -> dict[str, np.ndarray]:
         x = x_CHW.transpose(1, 2, 0) if self._is_last else x_CHW
-        return {self._name: np.ascontiguousarray(x[None])}
+        return {self._inputs[0].name: np.ascontiguousarray(x[None], dtype=self.dtype)}
 
-
-def _problem(shape: Sequence[int | str | None], dtype: np.dtype | None, resolution: int) -> str:
-    """What a file would have to take instead; empty for a file that takes images."""
-    if len(shape) != 4:
-        return "one batch of images (batch, channels, height, width)"
-    if dtype is None or (dtype.kind != "f" and dtype != np.uint8):
-        return "images as float32, float16, float64 or uint8"
-    batch, *sizes = shape
-    if isinstance(batch, int) and batch != 1:
-        return f"one image: it wants {batch} images at once. Export it with --export.dynamic-batch"
-    channels = sizes.pop(2 if is_channels_last(shape) else 0)
-    if isinstance(channels, int) and channels != COLORS:
-        return f"images of {COLORS} channels"
-    if any(isinstance(size, int) and size != resolution for size in sizes):
-        return f"images of {resolution} x {resolution} pixels, the size in its own metadata"
-    return ""
+    def _refuse(self, wanted: str) -> NoReturn:
+        kinds = ", ".join(f"{item.name} {item.shape} of {_type_name(item.type)}" for item in self._inputs)
+        raise RecordError(f"{self._path} takes {kinds or 'nothing'}, not {wanted}.")
 
 
 def _opened(path: Path) -> "onnxruntime.InferenceSession":
