@@ -44,8 +44,8 @@ def predict(model: Path, images: Images, *, sheet: Path | None = None, json: Jso
     errors = TextConsole(stderr=True, soft_wrap=True)
     for file, reason in result.skipped:
         errors.print(f"skipped {file}: {reason}")
-    if sheet is not None:
-        errors.print(f"contact sheet: {sheet}")
+    for note in result.notes:
+        errors.print(note)
     if json:
         print_json([prediction.to_json() for prediction in result.predictions])
         return

@@ -1,7 +1,7 @@
 """Classify images with an exported file, which contains its class names and preprocessing.
 
 The file says what it is fed, as NCHW or NHWC: float32, float16 and float64 get normalized pixels, uint8 gets pixels
-from 0 to 255. Of its outputs, the one with a score for each class counts; scores of a softmax are probabilities already.
+from 0 to 255. Of its outputs, the one with a score for each class counts; those of a softmax are probabilities.
 """
 
 import json
