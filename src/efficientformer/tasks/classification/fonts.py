@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from PIL import ImageDraw, ImageFont, features
+from PIL import ImageDraw, ImageFont
 
 from efficientformer.visible import escape, visible
 
@@ -43,7 +43,7 @@ class Lettering:
         own = ImageFont.load_default(size)
         assert isinstance(own, ImageFont.FreeTypeFont)
         self._fonts = [_Font(own)]
-        wanted = {character for text in texts for character in visible(text)}
+        wanted = {character for text in texts for character in visible(text) if not _joins(character)}
         open_ones = {character for character in wanted if not self._fonts[0].has(character)}
         for path in font_files() if open_ones else ():
             font = _opened(path, size)
@@ -77,7 +77,8 @@ class Lettering:
 
     def written(self, text: str) -> str:
         """The text as it is drawn: what acts and what no font has as escapes."""
-        return "".join(map(self._with_letters, visible(text)))
+        text = "".join(map(self._with_letters, visible(text)))
+        return text if self._font_of(text) else "".join(filter(lambda character: not _joins(character), text))
 
     def _with_letters(self, character: str) -> str:
         if character not in self.missing:
@@ -106,11 +107,13 @@ class Lettering:
 class _Font:
     def __init__(self, font: ImageFont.FreeTypeFont) -> None:
         self.font = font
+        # Laid out one by one: Raqm puts a circle below an accent that stands alone.
+        self._single = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
         self._has: dict[str, bool] = {}
 
     def has(self, character: str) -> bool:
         if character not in self._has:
-            self._has[character] = _joins(character) or character == " " or self._drawn(character) != self._nothing
+            self._has[character] = character == " " or self._drawn(character) != self._nothing
         return self._has[character]
 
     @cached_property
@@ -118,7 +121,7 @@ class _Font:
         return self._drawn(NOWHERE)
 
     def _drawn(self, character: str) -> tuple[tuple[int, int], bytes]:
-        mask = self.font.getmask(character)
+        mask = self._single.getmask(character)
         return mask.size, bytes(mask)
 
 
@@ -132,8 +135,8 @@ def _opened(path: Path, size: int) -> _Font | None:
 
 
 def _joins(character: str) -> bool:
-    """Whether a character only changes how its neighbors are drawn, where the text is laid out by Raqm."""
-    return features.check("raqm") and (character in "\u200c\u200d" or "\ufe00" <= character <= "\ufe0f")
+    """Whether a character only changes how its neighbors are drawn."""
+    return character in "\u200c\u200d" or "\ufe00" <= character <= "\ufe0f"
 
 
 def _plainness(path: Path) -> tuple[int, bool, str]:
