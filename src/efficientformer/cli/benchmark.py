@@ -65,7 +65,7 @@ def _cells(model: dict[str, Any]) -> list[str]:
 
     cells = [
         model["title"],
-        "-" if model["resolution"] is None else str(model["resolution"][0]),
+        "-" if model["resolution"] is None else "x".join(map(str, dict.fromkeys(model["resolution"]))),
         "-" if model["num_params"] is None else f"{model['num_params'] / 1e6:.1f}M",
         "-" if model["macs"] is None else f"{model['macs'] / 1e6:.0f}M",
         "-" if model["top1"] is None else f"{model['top1']:.1f}%",

@@ -17,7 +17,7 @@ def input_sample(input_shape: tuple[int, ...], dtype: np.dtype | type = np.float
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return x.astype(dtype, copy=False)
-    pixels = np.clip(MIDDLE + PIXELS_PER_UNIT * x, 0, 255)
+    pixels = np.round(np.clip(MIDDLE + PIXELS_PER_UNIT * x, 0, 255))
     return (pixels - (MIDDLE if dtype == np.int8 else 0)).astype(dtype)
 
 
