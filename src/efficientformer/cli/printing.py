@@ -2,13 +2,13 @@
 
 import contextlib
 import io
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from efficientformer.errors import EfficientFormerError
+from efficientformer.records import as_json
 
 WIDE = 1000
 """Columns where a table keeps one line a row: a long line that wraps is easier to read than wrapped cells."""
@@ -49,13 +49,8 @@ def print_json(document: Any) -> None:
     """Print one JSON document: with letters as they are, or, where standard output cannot carry one, as ASCII."""
     if sys.stdout is None:  # closed by the caller
         return
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(document, indent=1)
     with _written():
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(as_json(document, indent=1, encoding=sys.stdout.encoding or "utf-8") + "\n")
 
 
 @contextlib.contextmanager
