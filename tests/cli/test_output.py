@@ -11,6 +11,16 @@ import pytest
 from tests.exported import write_classifier, write_image
 
 PREDICT = [sys.executable, "-m", "efficientformer", "predict", "model.onnx"]
+PRINTER = """
+import sys, os
+from efficientformer.cli import app
+from efficientformer.cli.printing import print_json, print_lines
+def verb(*, json: bool = False):
+    rows = [os.fsdecode(b"caf\\xe9"), "x" * 100] * 5000
+    print_json(rows) if json else print_lines(rows)
+app.app.command(verb, name="verb")
+app.main()
+"""
 ESC, BELL, OVERRIDE, LONE = "\x1b[31mred", "a\x07b", "\u202etxt.exe", os.fsdecode(b"caf\xe9")
 HOSTILE = ["[red]x[/]", "[/]", ESC, "two\nlines", "<script>alert(1)</script>", BELL, OVERRIDE, ":cat:", "x" * 10_000]
 
@@ -68,31 +78,29 @@ def test_records_of_a_run_are_printed_in_any_encoding(verb: str, tmp_path: Path)
     assert json.loads(done.stdout) == {"class": "жук", "path": "caf\udce9"}
 
 
+def printed(shell: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What a verb that prints 10,000 lines leaves, in a shell's words."""
+    (folder / "verb.py").write_text(PRINTER, encoding="utf-8")
+    command = shell.replace("VERB", f"{sys.executable} verb.py verb")
+    return subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("flag", ["", "--json"])
 def test_a_reader_that_stops_is_no_fault(flag: str, tmp_path: Path) -> None:
-    write_classifier(tmp_path / "model.onnx")
-    for index in range(40):
-        write_image(tmp_path / f"{index}.png")
-    command = f"{' '.join(PREDICT)} {'*.png ' * 30} {flag} | head -c 10"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
-    assert (len(done.stdout), done.stderr) == (10, b"")
+    done = printed(f"VERB {flag} | head -c 10", tmp_path)
+    assert (len(done.stdout), done.stderr) == (10, "")
 
 
 @pytest.mark.parametrize("flag", ["", "--json"])
 def test_output_that_cannot_be_written_is_one_line(flag: str, tmp_path: Path) -> None:
-    write_classifier(tmp_path / "model.onnx")
-    write_image(tmp_path / "a.png")
-    command = f"{' '.join(PREDICT)} a.png {flag} > /dev/full"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    done = printed(f"VERB {flag} > /dev/full", tmp_path)
     assert done.stderr == "error Standard output cannot be written: No space left on device.\n"
+    assert done.returncode == 1
 
 
-def test_a_closed_standard_output_is_no_fault(tmp_path: Path) -> None:
-    write_classifier(tmp_path / "model.onnx")
-    write_image(tmp_path / "a.png")
-    command = f"{' '.join(PREDICT)} a.png --json >&-"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("flag", ["", "--json"])
+def test_a_closed_standard_output_is_no_fault(flag: str, tmp_path: Path) -> None:
+    done = printed(f"VERB {flag} >&-", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -122,7 +122,7 @@ class _Font:
 
     def _drawn(self, character: str) -> tuple[tuple[int, int], bytes]:
         mask = self._single.getmask(character)
-        return mask.size, bytes(mask)
+        return mask.size, bytes(mask)  # type: ignore[arg-type]  # It is a sequence of bytes.
 
 
 def _opened(path: Path, size: int) -> _Font | None:
