@@ -75,3 +75,14 @@ def test_a_journal_goes_on_after_a_kill_and_begins_anew_about_something_else(tmp
     again.add(3)
     assert Journal(path, "one").lines == [{"name": "手紙"}, [1, 2], 3]
     assert Journal(path, "two").lines == [] and Journal(path, "one").lines == []
+
+
+def test_names_that_are_no_text_are_kept_in_records(tmp_path):
+    """A file name of bytes that are no UTF-8, as Python has it."""
+    content = {"file": "caf\udce9.png", "word": "жук"}
+    write_record(tmp_path / "a.json", content)
+    append_line(tmp_path / "b.jsonl", content)
+    assert read_record(tmp_path / "a.json") == read_lines(tmp_path / "b.jsonl")[0] == content
+    assert digest(content) != digest({**content, "file": "caf.png"})
+    write_record(tmp_path / "a.json", {"word": "жук"})
+    assert "жук" in (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -45,7 +45,18 @@ def write_text(path: Path, text: str) -> None:
 
 def write_record(path: Path, content: Any) -> None:
     """Write `content` as JSON; NaN and infinity are refused, since JSON has neither."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, as_json(content, indent=1) + "\n")
+
+
+def as_json(content: Any, *, indent: int | None = None, encoding: str = "utf-8") -> str:
+    """`content` as JSON with its letters as they are; where `encoding` lacks one, such as the bytes of a file name that
+    is no UTF-8, in ASCII. Both are read back alike."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(content, indent=indent)
+    return text
 
 
 def read_record(path: Path) -> Any:
@@ -65,7 +76,7 @@ def append_line(path: Path, content: Any) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+            lines.write(as_json(content) + "\n")
     except OSError as error:
         raise RecordError(
             f"Cannot write {path}: {error.strerror or error}. Free some space and run the same command again."
@@ -97,7 +108,7 @@ class Journal:
         first, *lines = read_lines(path) or [None]
         self.lines: list[Any] = lines if first == header else []
         # Rewritten in either case: the next line would be appended to half a line.
-        write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *self.lines)))
+        write_text(path, "".join(as_json(line) + "\n" for line in (header, *self.lines)))
 
     def add(self, line: Any) -> None:
         append_line(self._path, line)
@@ -107,7 +118,7 @@ class Journal:
 def digest(content: Any) -> str:
     """SHA-256 of a JSON value, independent of key order."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
 
 def file_digest(path: Path) -> str:

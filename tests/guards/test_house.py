@@ -12,7 +12,7 @@ import efficientformer
 PACKAGE = Path(efficientformer.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = [
-    {"errors", "leftovers", "records", "provenance", "run_dir", ""},
+    {"errors", "leftovers", "records", "provenance", "run_dir", "visible", ""},
     {"arch"},
     {"models", "data"},
     {"exporting", "tasks"},

@@ -1,10 +1,11 @@
 """Verb `analyze`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import JsonOption, OutOption, print_json
+from efficientformer.cli.options import JsonOption, OutOption
+from efficientformer.cli.printing import print_json, print_lines, print_rows
 from efficientformer.pipeline.analyze_settings import OUT, AnalysisSettings
 
 SettingsOption = Annotated[AnalysisSettings, Parameter(name="*", negative_iterable=())]
@@ -37,16 +38,5 @@ def analyze(*, settings: SettingsOption = AnalysisSettings(), out: OutOption = O
     if json:
         print_json(record)
     else:
-        _print_summary(summary_lines(record), str(out / PAGE_NAME))
-
-
-def _print_summary(rows: Any, page: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("the paper says", "runtime", "here", "ratios", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*row)
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print(f"Page: {page}", soft_wrap=True)
+        print_rows(("the paper says", "runtime", "here", "ratios"), summary_lines(record))
+        print_lines([f"Page: {out / PAGE_NAME}"])

@@ -5,7 +5,6 @@ import sys
 
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
-from rich.console import Console
 
 from efficientformer import __version__
 from efficientformer.cli.analyze import analyze
@@ -16,6 +15,7 @@ from efficientformer.cli.evaluate import evaluate
 from efficientformer.cli.export import export
 from efficientformer.cli.help import print_help
 from efficientformer.cli.predict import predict
+from efficientformer.cli.printing import use_any_encoding
 from efficientformer.cli.rank import rank
 from efficientformer.cli.report import report
 from efficientformer.cli.slim import slim
@@ -29,6 +29,7 @@ from efficientformer.cli.table.show import show
 from efficientformer.cli.train import train
 from efficientformer.cli.verify import verify
 from efficientformer.errors import EfficientFormerError, UsageError
+from efficientformer.pipeline.run.console import TextConsole
 from efficientformer.pipeline.run.resolve_settings import unusable
 
 app = App(
@@ -65,11 +66,12 @@ def main(arguments: list[str] | None = None) -> None:
     # Threads that spin while they wait for one another stall if other programs use the cores: training steps took 5 to
     # 20 times longer. The threading library reads this variable once, when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    use_any_encoding()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = TextConsole(stderr=True, soft_wrap=True)
     if not arguments or set(arguments) & set(app.help_flags):
         print_help(app, arguments)
         return 0
@@ -77,18 +79,19 @@ def run(arguments: list[str]) -> int:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         cause = error.__cause__
-        return _failed(errors, UsageError(unusable(cause) if isinstance(cause, ValidationError) else str(error)))
+        reason = unusable(cause) if isinstance(cause, ValidationError) else " ".join(str(error).split())
+        return _failed(errors, UsageError(reason))
     except EfficientFormerError as error:
         return _failed(errors, error)
     except KeyboardInterrupt:
-        errors.print("\nInterrupted. Run the same command again to resume.", markup=False)
+        errors.print()
+        errors.print("Interrupted. Run the same command again to resume.")
         return 130
     except BrokenPipeError:
         return 1
     return 0
 
 
-def _failed(errors: Console, error: EfficientFormerError) -> int:
-    errors.print("[bold red]error[/bold red]", end=" ")
-    errors.print(str(error), markup=False)
+def _failed(errors: TextConsole, error: EfficientFormerError) -> int:
+    errors.labeled("error", str(error), "bold red")
     return error.exit_code

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import JsonOption, OutOption, print_json
+from efficientformer.cli.options import JsonOption, OutOption
+from efficientformer.cli.printing import print_json, print_lines, print_rows
 from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
 
 SettingsOption = Annotated[BenchmarkSettings, Parameter(name="*", negative_iterable=())]
-LARGE_WIDTH = 1000
 
 
 def benchmark(
@@ -46,26 +46,18 @@ def benchmark(
 
 
 def _print_table(record: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from efficientformer.report.benchmark.findings import findings
 
-    console = Console(highlight=False, markup=False)
     columns = ["network", "px", "params", "MACs", "top-1"]
     for runtime in record["runtimes"]:
         columns += [f"{runtime['name']} ms [95 %]", "ratio"]
-    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for model in record["models"]:
-        table.add_row(*_cells(model))
-    # Wide enough for every row: a long line that the terminal wraps is easier to read than wrapped cells.
-    Console(highlight=False, markup=False, width=LARGE_WIDTH).print(table)
-    for model in record["models"]:
-        for problem in dict.fromkeys(result["problem"] for result in model["results"] if result["problem"]):
-            console.print(f"{model['title']}: {problem}", soft_wrap=True)
-    for sentence in findings(record):
-        console.print(sentence, soft_wrap=True)
-    console.print(f"Page: {out / 'benchmark.html'}", soft_wrap=True)
+    print_rows(columns, map(_cells, record["models"]), wide=True)
+    problems = [
+        f"{model['title']}: {problem}"
+        for model in record["models"]
+        for problem in dict.fromkeys(result["problem"] for result in model["results"] if result["problem"])
+    ]
+    print_lines([*problems, *findings(record), f"Page: {out / 'benchmark.html'}"])
 
 
 def _cells(model: dict[str, Any]) -> list[str]:
@@ -73,7 +65,7 @@ def _cells(model: dict[str, Any]) -> list[str]:
 
     cells = [
         model["title"],
-        "-" if model["resolution"] is None else str(model["resolution"][0]),
+        "-" if model["resolution"] is None else "x".join(map(str, dict.fromkeys(model["resolution"]))),
         "-" if model["num_params"] is None else f"{model['num_params'] / 1e6:.1f}M",
         "-" if model["macs"] is None else f"{model['macs'] / 1e6:.0f}M",
         "-" if model["top1"] is None else f"{model['top1']:.1f}%",

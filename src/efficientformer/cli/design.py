@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.cli.options import RunOptions, SettingsOption
+from efficientformer.cli.printing import print_lines, print_rows
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.run_dir import RunDir
 
@@ -38,27 +39,22 @@ def _show(result: list[dict[str, Any]], options: RunOptions) -> None:
 
 
 def _print_summary(result: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    percents = sorted({f"{entry.get('interval_percent', 95):.0f} %" for entry in result})
+    columns = ("budget", "ms", "predicted", f"measured [{' or '.join(percents)}]", "kept", "top-1", "params", "MACs")
+    print_rows(columns, map(_cells, result))
+    files = [f"{entry['budget']}: {entry['onnx']}" for entry in result]
+    print_lines([*files, f"Report: {RunDir.of_network_file(Path(result[0]['onnx'])).report}"])
 
-    percents = sorted({f"{entry['interval_percent']:.0f} %" for entry in result})
-    measured = f"measured [{' or '.join(percents)}]"
-    columns = ("budget", "ms", "predicted", measured, "kept", "top-1", "params", "MACs")
-    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for entry in result:
-        low, high = entry["measured_interval_ms"]
-        table.add_row(
-            entry["budget"],
-            f"{entry['budget_ms']:.3f}",
-            f"{entry['predicted_ms']:.3f}",
-            f"{entry['measured_ms']:.3f} [{low:.3f}, {high:.3f}]",
-            "yes" if entry["kept"] else "NO",
-            f"{entry['top1']:.1f}%",
-            f"{entry['num_params'] / 1e6:.2f}M",
-            f"{entry['macs'] / 1e6:.0f}M",
-        )
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    for entry in result:
-        console.print(f"{entry['budget']}: {entry['onnx']}", soft_wrap=True)
-    console.print(f"Report: {RunDir.of_network_file(Path(result[0]['onnx'])).report}", soft_wrap=True)
+
+def _cells(entry: dict[str, Any]) -> list[str]:
+    low, high = entry["measured_interval_ms"]
+    return [
+        entry["budget"],
+        f"{entry['budget_ms']:.3f}",
+        f"{entry['predicted_ms']:.3f}",
+        f"{entry['measured_ms']:.3f} [{low:.3f}, {high:.3f}]",
+        "yes" if entry["kept"] else "NO",
+        f"{entry['top1']:.1f}%",
+        f"{entry['num_params'] / 1e6:.2f}M",
+        f"{entry['macs'] / 1e6:.0f}M",
+    ]

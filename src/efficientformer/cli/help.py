@@ -18,6 +18,7 @@ from cyclopts.help import HelpEntry, HelpPanel
 from rich.console import Console, ConsoleOptions
 
 from efficientformer.cli.options import RunOptions
+from efficientformer.cli.printing import print_lines
 from efficientformer.errors import EfficientFormerError
 from efficientformer.pipeline.run import plan
 from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request
@@ -134,9 +135,8 @@ class _Help:
             default = str(entry.default)
         return f"[{default}]" if default not in ("None", "off", "") else ""
 
-    def _print(self, console: Console, lines: Iterable[str]) -> None:
-        for line in lines:
-            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    def _print(self, _: Console, lines: Iterable[str]) -> None:
+        print_lines(map(str.rstrip, lines))
 
 
 def in_words(value: Any) -> str:

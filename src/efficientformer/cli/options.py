@@ -1,13 +1,12 @@
 """Options of several verbs."""
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from efficientformer.cli.printing import print_json
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.run.settings import Settings
 
@@ -39,7 +38,3 @@ JsonOption = Annotated[bool, Parameter(name="--json", negative=())]
 OutOption = Annotated[Path, Parameter(name=("--out", "--run-dir"))]
 DeviceOption = Annotated[DeviceOptions, Parameter(name="*")]
 SettingsOption = Annotated[Settings, Parameter(name="*", negative_iterable=())]
-
-
-def print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -1,14 +1,27 @@
 """Verb `predict`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from efficientformer.cli.options import JsonOption, print_json
+from cyclopts import Parameter
+
+from efficientformer.cli.options import JsonOption
+from efficientformer.cli.printing import print_json, print_lines
 from efficientformer.data.limits import MAX_PIXELS
+from efficientformer.visible import shortened
+
+if TYPE_CHECKING:
+    from efficientformer.tasks.classification.prediction import Prediction
+
+LONGEST_NAME = 80
+
+# A file may be called "[1].png", which is no JSON.
+Images = Annotated[list[Path], Parameter(json_list=False)]
 
 
 def predict(
     model: Path,
-    images: list[Path],
+    images: Images,
     *,
     sheet: Path | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -34,22 +47,21 @@ def predict(
     json: bool
         Print the predictions as one JSON document.
     """
-    from rich.console import Console
-
     from efficientformer.pipeline.predict import predict as run_prediction
+    from efficientformer.pipeline.run.console import TextConsole
 
     result = run_prediction(model, images, sheet=sheet, max_pixels=max_pixels)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    for note in result.notes:
-        errors.print(note, markup=False)
+    errors = TextConsole(stderr=True, soft_wrap=True)
     for file, reason in result.skipped:
-        errors.print(f"skipped {file}: {reason}", markup=False)
-    if sheet is not None:
-        errors.print(f"contact sheet: {sheet}", markup=False)
+        errors.print(f"skipped {file}: {reason}")
+    for note in result.notes:
+        errors.print(note)
     if json:
         print_json([prediction.to_json() for prediction in result.predictions])
         return
-    output = Console(highlight=False, soft_wrap=True)
-    for prediction in result.predictions:
-        scores = ", ".join(f"{n} {s:.1f} %" for n, s in zip(prediction.classes, prediction.scores, strict=True))
-        output.print(f"{prediction.file}: {scores}", markup=False)
+    print_lines(f"{prediction.file}: {_scores(prediction)}" for prediction in result.predictions)
+
+
+def _scores(prediction: "Prediction") -> str:
+    pairs = zip(prediction.classes, prediction.scores, strict=True)
+    return ", ".join(f"{shortened(name, LONGEST_NAME)} {score:.1f} %" for name, score in pairs)

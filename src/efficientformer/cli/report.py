@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from efficientformer.cli.options import JsonOption, print_json
+from efficientformer.cli.options import JsonOption
+from efficientformer.cli.printing import print_json, print_lines
 
 
 def report(run_dir: Path, *, json: JsonOption = False) -> None:
@@ -25,4 +26,4 @@ def report(run_dir: Path, *, json: JsonOption = False) -> None:
     if json:
         print_json({"report": str(path)})
     else:
-        print(path)  # noqa: T201
+        print_lines([str(path)])

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from efficientformer.cli.options import RunOptions, SettingsOption, print_json
+from efficientformer.cli.options import RunOptions, SettingsOption
+from efficientformer.cli.printing import print_json, print_lines, print_rows
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -36,17 +37,13 @@ def slim(
 
 
 def _print_step(step: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     before, after = step["before"], step["after"]
-    console.print(
+    words = (
         f"Step {step['step']}: {before['latency_ms']:.3f} ms and {before['accuracy']:.2f} % {step['metric']} before, "
         f"{after['latency_ms']:.3f} ms and {after['accuracy']:.2f} % after."
     )
-    console.print(step["why"])
-    table = Table("action", "saves ms", "loses points", "points per ms", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    print_lines([words, step["why"]])
+    rows = []
     for row in step["candidates"]:
         if row["score"] is not None:
             weighed = (f"{row['drop']:.2f}", f"{row['score']:.2f}")
@@ -56,5 +53,5 @@ def _print_step(step: dict[str, Any]) -> None:
             weighed = ("not scored", f"{row['last_score']:.2f} before")
         else:
             weighed = ("-", "refused")
-        table.add_row(row["text"], f"{row['saved_ms']:.4f}", *weighed)
-    console.print(table)
+        rows.append((row["text"], f"{row['saved_ms']:.4f}", *weighed))
+    print_rows(("action", "saves ms", "loses points", "points per ms"), rows)

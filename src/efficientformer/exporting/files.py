@@ -7,10 +7,40 @@ import numpy as np
 
 from efficientformer.errors import LatencyError
 
+MIDDLE, PIXELS_PER_UNIT = 128, 48
+_LETTERS = {"f": "float", "u": "uint", "i": "int"}
 
-def input_sample(input_shape: tuple[int, ...]) -> np.ndarray:
-    """The input that every runtime times a network of this input shape on."""
-    return np.random.default_rng(0).standard_normal(input_shape, dtype=np.float32)
+
+def input_sample(input_shape: tuple[int, ...], dtype: np.dtype | type = np.float32) -> np.ndarray:
+    """The input that every runtime times a network of this input shape on; as integers it is pixels."""
+    x = np.random.default_rng(0).standard_normal(input_shape, dtype=np.float32)
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return x.astype(dtype, copy=False)
+    pixels = np.round(np.clip(MIDDLE + PIXELS_PER_UNIT * x, 0, 255))
+    return (pixels - (MIDDLE if dtype == np.int8 else 0)).astype(dtype)
+
+
+def numpy_type(declared: str) -> np.dtype | None:
+    """The NumPy type of a type as ONNX Runtime (`tensor(float16)`) or OpenVINO (`f16`, `u8`) writes it; None for types
+    that are no numbers of NumPy."""
+    name = declared.removeprefix("tensor(").removesuffix(")")
+    name = {"float": "float32", "double": "float64"}.get(name, name)
+    if name[:1] in _LETTERS and name[1:].isdigit():
+        name = _LETTERS[name[0]] + name[1:]
+    try:
+        dtype = np.dtype(name)
+    except TypeError:
+        return None
+    return dtype if dtype.kind in "fiu" else None
+
+
+def fed_sample(path: Path, name: str, declared: str, input_shape: tuple[int, ...]) -> np.ndarray:
+    """`input_sample` in the type that a file declares for its input. Raises LatencyError for one that is no number."""
+    dtype = numpy_type(declared)
+    if dtype is None:
+        raise LatencyError(f"{path} takes {name} as {declared}, which is none of the types of images. Export it again.")
+    return input_sample(input_shape, dtype)
 
 
 def existing_file(path: Path, suffixes: Sequence[str]) -> Path:

@@ -1,5 +1,6 @@
 """ONNX files that are read before a runtime or a converter gets them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -8,11 +9,15 @@ from onnx import ModelProto
 
 from efficientformer.errors import LatencyError
 
+COLORS = 3
+PASSED_ON = {"Cast", "Identity", "Reshape", "Squeeze", "Flatten", "QuantizeLinear", "DequantizeLinear"}
+"""Operators that leave probabilities what they are."""
 
-def read_graph(path: Path) -> ModelProto:
-    """An ONNX file. Raises LatencyError."""
+
+def read_graph(path: Path, *, weights: bool = True) -> ModelProto:
+    """An ONNX file; without `weights` those in further files are not read. Raises LatencyError."""
     try:
-        model = onnx.load_model(path)
+        model = onnx.load_model(path, load_external_data=weights)
     except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
         raise LatencyError(f"{path} is not a readable ONNX file ({error}). Export the network again.") from error
     if not model.graph.node:
@@ -31,3 +36,17 @@ def declared_inputs(model: ModelProto) -> list[tuple[str, list[int | None]]]:
         for item in model.graph.input
         if item.name not in constants
     ]
+
+
+def is_channels_last(shape: Sequence[int | str | None]) -> bool:
+    """Whether images of this shape are (batch, height, width, 3), as TensorFlow has them."""
+    return len(shape) == 4 and shape[3] == COLORS and shape[1] != COLORS
+
+
+def ends_in_softmax(model: ModelProto, output: str) -> bool:
+    """Whether this output of the graph is made of probabilities already."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(output)
+    while node is not None and node.op_type in PASSED_ON:
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"

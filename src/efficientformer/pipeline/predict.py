@@ -1,7 +1,7 @@
 """The verb `predict`: classes and scores of images, from an exported network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from efficientformer.data.limits import MAX_PIXELS
@@ -12,17 +12,19 @@ from efficientformer.tasks.classification.prediction import Prediction, Predicto
 
 Skipped = list[tuple[Path, str]]
 
+MOST_NAMED = 10
+
 
 @dataclass(frozen=True)
 class Predictions:
     """Predictions of the readable images, and (file or folder, reason) of what was skipped.
 
-    notes: what was left out of the folders without a reason of its own, a line each.
+    notes: what was left out of the folders without a reason of its own, and how the predictions were made, a line each.
     """
 
     predictions: list[Prediction]
     skipped: Skipped
-    notes: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 def predict(
@@ -51,21 +53,22 @@ def predict(
         )
     paths = [Path(path) for path in ([images] if isinstance(images, Path | str) else images)]
     files, skipped, notes = _find(paths)
-    predictions, unreadable = Predictor(model).predict_files(files, max_pixels)
+    predictor = Predictor(model)
+    predictions, unreadable = predictor.predict_files(files, max_pixels)
     skipped += unreadable
     if not predictions:
-        reasons = "".join(f" Skipped {file}: {reason}." for file, reason in skipped[:_SHOWN])
-        more = f" And {len(skipped) - _SHOWN:,} more." if len(skipped) > _SHOWN else ""
+        reasons = "".join(f" Skipped {file}: {reason}." for file, reason in skipped[:MOST_NAMED])
+        more = f" And {len(skipped) - MOST_NAMED:,} more." if len(skipped) > MOST_NAMED else ""
         raise DataError(f"None of the images could be read.{reasons}{more}")
+    if predictor.gives_probabilities:
+        notes.append(f"{model} ends in a softmax: its outputs are taken as probabilities, as they are")
     if sheet is not None:
-        draw_contact_sheet(predictions, Path(sheet))
+        missing = draw_contact_sheet(predictions, Path(sheet))
+        notes.append(f"contact sheet: {sheet}{_without_fonts(missing)}")
     return Predictions(predictions, skipped, notes)
 
 
-_SHOWN = 10
-
-
-def _find(paths: Sequence[Path]) -> tuple[list[Path], Skipped, tuple[str, ...]]:
+def _find(paths: Sequence[Path]) -> tuple[list[Path], Skipped, list[str]]:
     """Files to read, what is skipped before it is read, and notes."""
     files: list[Path] = []
     skipped: Skipped = []
@@ -89,4 +92,15 @@ def _find(paths: Sequence[Path]) -> tuple[list[Path], Skipped, tuple[str, ...]]:
             notes += found.left_out.notes()
             if not found.files:
                 skipped.append((path, f"no images in it ({found.left_out.in_words()})"))
-    return files, skipped, tuple(dict.fromkeys(notes))
+    return files, skipped, list(dict.fromkeys(notes))
+
+
+def _without_fonts(missing: Sequence[str]) -> str:
+    if not missing:
+        return ""
+    named = ", ".join(f"{character} (U+{ord(character):04X})" for character in missing[:MOST_NAMED])
+    more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+    return (
+        f"; no font on this machine has {named}{more}, which stand there without accents or as escapes. Install one "
+        "that has them, such as Noto Sans"
+    )

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from efficientformer.arch.parts import Grid, network_parts, stage_grids
 from efficientformer.arch.spec import MB3D, MB4D, NUM_STAGES, Architecture
 from efficientformer.report import wording
+from efficientformer.visible import visible
 
 COLUMN, GAP, MARGIN = 84, 14, 2
 WIDTH = NUM_STAGES * COLUMN + (NUM_STAGES - 1) * GAP + 2 * MARGIN
@@ -26,7 +27,7 @@ def draw_architecture(
     columns = _columns(architecture, resolution, num_classes)
     grids = stage_grids(architecture.stem_strides, resolution)
     reference = largest or architecture
-    svg = ElementTree.Element("svg", {"class": "architecture", "role": "img", "aria-label": title})
+    svg = ElementTree.Element("svg", {"class": "architecture", "role": "img", "aria-label": visible(title)})
     bottom = max(_draw_column(svg, index, items, architecture, reference) for index, items in enumerate(columns))
     for index, grid in enumerate(grids):
         _draw_foot(svg, index, bottom, architecture.stages[index].width, reference.stages[index].width, grid)
@@ -124,7 +125,7 @@ def _line(svg: ElementTree.Element, x: tuple[float, float], y: tuple[float, floa
 
 def _text(svg: ElementTree.Element, x: float, y: float, words: str, kind: str) -> None:
     place = {"x": _number(x), "y": _number(y), "text-anchor": "middle", "dominant-baseline": "central"}
-    ElementTree.SubElement(svg, "text", {"class": kind, **place}).text = words
+    ElementTree.SubElement(svg, "text", {"class": kind, **place}).text = visible(words)
 
 
 def _number(value: float) -> str:

@@ -1,15 +1,16 @@
 """The frame of all report pages: sections filled from records, one template, one script bundle, no network access.
 
-Two measures keep strings of records from becoming markup or code: Jinja escapes all of them, and the content security
-policy of the page allows its own two scripts only.
+Three measures keep strings of records what they are: Jinja escapes all of them, characters that act on a line or a
+screen are written as escapes, and the content security policy of the page allows its own two scripts only.
 """
 
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from efficientformer.report import style, wording
+from efficientformer.visible import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -57,6 +58,7 @@ def page_environment() -> "Environment":
     environment = Environment(
         loader=PackageLoader("efficientformer.report"),
         autoescape=True,
+        finalize=_as_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -68,6 +70,11 @@ def page_environment() -> "Environment":
         absent=wording.ABSENT, shapes=style.SHAPES, num_series=style.NUM_SERIES, series_shape=style.series_shape
     )
     return environment
+
+
+def _as_text(value: Any) -> Any:
+    """Strings of records as text; markup of templates is a class of its own, and stays."""
+    return visible(value) if type(value) is str else value
 
 
 def _csp_hash(script: str) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+from efficientformer.visible import visible
+
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Helvetica Neue', Arial, sans-serif"
 # name: (on light paper, on dark paper)
 COLORS = {
@@ -92,10 +94,20 @@ class Figure:
 
 def finish(name: str, chart: Any, alt_text: str, height: int, legend: tuple[LegendEntry, ...] = ()) -> Figure:
     """Give a chart the common style and the width of its container. Raises ValueError if a value is NaN."""
-    spec = chart.properties(width="container", height=height, description=alt_text, background="transparent").to_dict()
+    chart = chart.properties(width="container", height=height, description=alt_text, background="transparent")
+    spec = _as_text(chart.to_dict())
     spec["config"] = _config()
     json.dumps(spec, allow_nan=False)
     return Figure(name, spec, legend)
+
+
+def _as_text(value: Any) -> Any:
+    """Every string of a specification as text: names of records are drawn from it."""
+    if isinstance(value, dict):
+        return {visible(key): _as_text(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(item) for item in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def to_svg(figure: Figure, width: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from efficientformer.analysis.comparison.compared_network import ComparedNetwork
+from efficientformer.analysis.comparison.compared_network import TOLERANCE, ComparedNetwork
 from efficientformer.errors import LatencyError
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls, Prepared
@@ -19,10 +19,6 @@ from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import Subject, measure_networks
 from efficientformer.latency.timing.measurement import Measurement, Ratio
 from efficientformer.latency.timing.timer import Progress
-
-TOLERANCE = 1e-2
-"""Largest accepted difference of an output, in standard deviations of the expected output. MNN's tanh approximation of
-GELU stays below; a wrong axis or a missing branch exceeds it hundreds of times."""
 
 SLOW_MS = 25.0
 """From this latency on, one warm-up call is enough: for networks of 30 to 105 ms, zero, one and two warm-up calls gave
@@ -34,18 +30,20 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """Largest difference from the expected output: absolute, and in standard deviations of the expected output."""
+    """Largest difference from the expected output: absolute, and in standard deviations of the expected output, of
+    which `tolerance` are accepted."""
 
     max_abs_difference: float
     relative_difference: float
+    tolerance: float = TOLERANCE
 
     @property
     def problem(self) -> str | None:
-        if self.relative_difference <= TOLERANCE:
+        if self.relative_difference <= self.tolerance:
             return None
         return (
             f"wrong output: it differs by {self.relative_difference:.2g} standard deviations of the logits "
-            f"(limit {TOLERANCE:g})"
+            f"(limit {self.tolerance:g})"
         )
 
 
@@ -70,14 +68,14 @@ class Comparison:
         return ours.ratio_to(theirs, reference)
 
 
-def check_output(output: np.ndarray, expected: np.ndarray) -> OutputCheck:
+def check_output(output: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE) -> OutputCheck:
     """Compare an output with the expected one. Wrong shapes and values that are not finite count as infinitely far."""
     output, expected = np.asarray(output, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     if output.shape != expected.shape or not np.isfinite(output).all():
-        return OutputCheck(float("inf"), float("inf"))
+        return OutputCheck(float("inf"), float("inf"), tolerance)
     difference = float(np.abs(output - expected).max())
     spread = float(expected.std())
-    return OutputCheck(difference, difference / spread if spread > 0 else float("inf"))
+    return OutputCheck(difference, difference / spread if spread > 0 else float("inf"), tolerance)
 
 
 def compare(
@@ -175,7 +173,7 @@ def _open(network: ComparedNetwork, runtime: Runtime, subjects: dict[Key, Subjec
         comparison.problems[key] = str(error)
         return
     try:
-        comparison.checks[key] = check = check_output(prepared.output(), network.logits)
+        comparison.checks[key] = check = check_output(prepared.output(), network.logits, network.tolerance)
         if check.problem is not None:
             comparison.problems[key] = check.problem
     except LatencyError:

@@ -20,18 +20,24 @@ from efficientformer.analysis.comparison.build_network import (
     eager_output,
     tagged_timm_name,
 )
-from efficientformer.analysis.comparison.graph_cost import graph_cost
+from efficientformer.analysis.comparison.graph_cost import graph_cost, precision_of
 from efficientformer.analysis.comparison.network_source import NetworkSource
 from efficientformer.analysis.comparison.published import PublishedTop1, timm_top1, zoo_top1
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.exporting.onnx import export_onnx
-from efficientformer.exporting.onnx_graph import declared_inputs, read_graph
-from efficientformer.latency.runtimes import open_in_process
+from efficientformer.exporting.onnx_graph import declared_inputs, is_channels_last, read_graph
+from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 from efficientformer.provenance import provenance
 from efficientformer.records import digest, file_digest, read_record, write_record
 
 MAP_DIMENSIONS = 4
 MADE_BY = ("torch", "timm", "onnx")
+TOLERANCE = 1e-2
+"""Largest accepted difference of an output, in standard deviations of the expected output. MNN's tanh approximation of
+GELU stays below; a wrong axis or a missing branch exceeds it hundreds of times."""
+QUANTIZED_TOLERANCE = 0.5
+"""The same for quantized files, which every runtime rounds in its own way: 0.07 to 0.35 for an EfficientFormer-L1.
+ONNX Runtime's 8-bit products overflow on processors without VNNI and were off by 1 and more."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class ComparedNetwork:
     weights: "random", "trained" or "as given".
     logits: expected output for the fixed input.
     logits_from: what computed `logits`: "pytorch", or "onnxruntime" for files given by the user.
+    precision: of the weights: "float32", "float16", or "int8" for any quantized file.
     """
 
     source: NetworkSource
@@ -59,10 +66,17 @@ class ComparedNetwork:
     weights: str
     logits: np.ndarray
     logits_from: str
+    precision: str = "float32"
 
     @property
     def resolution(self) -> tuple[int, int]:
-        return self.input_shape[2:]
+        """Height and width, in pixels."""
+        return self.input_shape[1:3] if is_channels_last(self.input_shape) else self.input_shape[2:]
+
+    @property
+    def tolerance(self) -> float:
+        """Largest accepted difference of an output from `logits`, in standard deviations of these."""
+        return QUANTIZED_TOLERANCE if self.precision == "int8" else TOLERANCE
 
     def module(self) -> nn.Module:
         """Build the deployed module, for runtimes that cannot open ONNX files. Raises LatencyError if there is only a
@@ -122,7 +136,8 @@ def prepare_network(source: NetworkSource, resolution: int | None, folder: Path)
 
 
 def check_file(path: Path, resolution: int | None) -> tuple[int, int, int, int]:
-    """The input shape of an ONNX file for one image. Raises LatencyError for a file that cannot be compared."""
+    """The input shape of an ONNX file for one image, NCHW or NHWC. Raises LatencyError for a file that cannot be
+    compared."""
     inputs = declared_inputs(read_graph(path))
     if len(inputs) != 1:
         names = ", ".join(name for name, _ in inputs)
@@ -130,7 +145,10 @@ def check_file(path: Path, resolution: int | None) -> tuple[int, int, int, int]:
     shape = inputs[0][1]
     if len(shape) != MAP_DIMENSIONS:
         raise LatencyError(f"{path} takes an input with {len(shape)} dimensions, not images (batch, channels, h, w).")
-    batch, channels, height, width = shape
+    batch, *sizes = shape
+    is_last = is_channels_last(shape)
+    channels = sizes.pop(2 if is_last else 0)
+    height, width = sizes
     if batch not in (None, 1):
         raise LatencyError(f"{path} takes {batch} images at once. Export it for one image, or with an open batch size.")
     if channels is None:
@@ -140,13 +158,15 @@ def check_file(path: Path, resolution: int | None) -> tuple[int, int, int, int]:
         raise LatencyError(f"{path} leaves its input size open. Choose one with --resolution, such as 224.")
     if resolution is not None and sizes != [resolution, resolution]:
         raise LatencyError(f"{path} was exported for {height} x {width} px and cannot take --resolution {resolution}.")
-    return (1, channels, int(sizes[0] or 0), int(sizes[1] or 0))
+    known = int(sizes[0] or 0), int(sizes[1] or 0)
+    return (1, *known, channels) if is_last else (1, channels, *known)
 
 
 def _given_file(source: NetworkSource, resolution: int | None) -> ComparedNetwork:
     path = Path(source.target)
     shape = check_file(path, resolution)
-    logits = open_in_process("onnxruntime").open(path, shape).output()
+    precision, runtime = precision_of(path), OnnxRuntime()
+    opened = runtime.open_as_written(path, shape) if precision == "int8" else runtime.open(path, shape)
     cost = graph_cost(path, shape)
     return ComparedNetwork(
         source=source,
@@ -155,10 +175,11 @@ def _given_file(source: NetworkSource, resolution: int | None) -> ComparedNetwor
         input_shape=shape,
         num_params=cost.num_params,
         macs=cost.macs,
-        deploy_form="as given",
+        deploy_form="as given" if precision == "float32" else f"as given, {precision}",
         weights="as given",
-        logits=logits,
+        logits=opened.output(),
         logits_from="onnxruntime",
+        precision=precision,
     )
 
 

@@ -5,6 +5,7 @@ MACs are those of convolutions and matrix products, as in `arch.cost` and the pa
 
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +17,27 @@ from efficientformer.exporting.onnx_graph import read_graph
 
 Shape = tuple[int, ...]
 UNCOUNTED = {"Einsum", "Attention", "MultiHeadAttention", "LSTM", "GRU", "RNN", "QLinearMatMul", "QLinearConv"}
-UNCOUNTED |= {"ConvInteger", "MatMulInteger", "FusedConv", "FusedMatMul", "QGemm", "If", "Loop", "Scan"}
+UNCOUNTED |= {"FusedConv", "FusedMatMul", "QGemm", "If", "Loop", "Scan"}
 """Operators with products that this module does not count; the MACs of a graph with one of them are unknown."""
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+WEIGHTS = {*FLOATS, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4, TensorProto.INT16}
+WEIGHTS |= {TensorProto.UINT16, TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2}
+# Inputs that are scales or zero points, by operator: what they describe is counted, they are not.
+SCALES = {
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), (1, 2)),
+    **dict.fromkeys(("MatMulInteger", "ConvInteger"), (2, 3)),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (1, 2, 4, 5, 6, 7)),
+    "QGemm": (1, 2, 4, 5, 7, 8),
+}
+# Inputs that are parameters although their type is that of indices too: 32-bit biases.
+BIASES = {"DequantizeLinear": 0, "QLinearConv": 8, "QGemm": 6}
+QUANTIZED = {*SCALES, "DynamicQuantizeLinear"}
 
 
 @dataclass(frozen=True)
 class GraphCost:
-    """Cost of a graph; `macs` is None if it has operators that are not counted. `num_params` counts all floating-point
-    constants except scalars."""
+    """Cost of a graph; `macs` is None if it has operators that are not counted. `num_params` counts all constants
+    except scalars, indices and shapes, and the scales of quantized ones: as many in a quantized file as before."""
 
     macs: int | None
     num_params: int
@@ -43,13 +56,27 @@ def graph_cost(path: Path, input_shape: Shape) -> GraphCost:
         return GraphCost(None, num_params)
 
 
+def precision_of(path: Path) -> str:
+    """`int8` for a file with quantized operators, else the type of its largest weights. Raises LatencyError."""
+    graph = read_graph(path, weights=False).graph
+    if any(node.op_type in QUANTIZED for node in graph.node):
+        return "int8"
+    floats = [tensor for tensor in graph.initializer if tensor.data_type in FLOATS]
+    if not floats:
+        return "float32"
+    largest = max(floats, key=lambda tensor: math.prod(tensor.dims))
+    return {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}.get(
+        largest.data_type, TensorProto.DataType.Name(largest.data_type).lower()
+    )
+
+
 def _macs(node: NodeProto, shapes: dict[str, Shape]) -> int:
     match node.op_type:
-        case "Conv":
+        case "Conv" | "ConvInteger":
             return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
         case "ConvTranspose":
             return math.prod(shapes[node.input[0]]) * math.prod(shapes[node.input[1]][1:])
-        case "MatMul":
+        case "MatMul" | "MatMulInteger":
             return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
         case "Gemm":
             transposed = any(item.name == "transA" and item.i for item in node.attribute)
@@ -89,5 +116,16 @@ def _folded(model: ModelProto) -> ModelProto:
 
 
 def _num_params(graph: GraphProto) -> int:
-    sizes = [math.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in FLOATS]
+    scales = {name for node in graph.node for name in _inputs(node, SCALES.get(node.op_type, ()))}
+    biases = {name for node in graph.node if node.op_type in BIASES for name in _inputs(node, [BIASES[node.op_type]])}
+    sizes = [
+        math.prod(tensor.dims)
+        for tensor in graph.initializer
+        if tensor.name not in scales
+        and (tensor.data_type in WEIGHTS or (tensor.data_type == TensorProto.INT32 and tensor.name in biases))
+    ]
     return sum(size for size in sizes if size > 1)
+
+
+def _inputs(node: NodeProto, places: Sequence[int]) -> list[str]:
+    return [node.input[place] for place in places if place < len(node.input)]

@@ -127,7 +127,7 @@ def _result(name: str, runtime: str, comparison: Comparison, reference: str) -> 
         **_ratio(comparison, name, reference, runtime),
         "max_abs_difference": check and _finite(check.max_abs_difference),
         "relative_difference": check and _finite(check.relative_difference),
-        "tolerance": TOLERANCE,
+        "tolerance": check.tolerance if check else TOLERANCE,
         "problem": comparison.problems.get(key),
         "samples_ms": measurement and list(measurement.samples_ms),
     }

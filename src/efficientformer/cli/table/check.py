@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from efficientformer.cli.options import DeviceOption, JsonOption, print_json
-from efficientformer.cli.table.printing import error_line, print_interpolation, print_lines
+from efficientformer.cli.options import DeviceOption, JsonOption
+from efficientformer.cli.printing import print_json, print_lines
+from efficientformer.cli.table.printing import error_line, print_interpolation
 from efficientformer.latency.devices import DeviceOptions
 
 

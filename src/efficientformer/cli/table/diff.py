@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from efficientformer.cli.options import JsonOption, print_json
-from efficientformer.cli.table.printing import print_lines, print_rows
+from efficientformer.cli.options import JsonOption
+from efficientformer.cli.printing import print_json, print_lines, print_rows
 
 MOST_ROWS = 10
 

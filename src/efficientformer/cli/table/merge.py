@@ -5,8 +5,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import JsonOption, print_json
-from efficientformer.cli.table.printing import error_line, print_lines
+from efficientformer.cli.options import JsonOption
+from efficientformer.cli.printing import print_json, print_lines
+from efficientformer.cli.table.printing import error_line
 
 OutOption = Annotated[Path, Parameter(name=("--out", "-o"))]
 

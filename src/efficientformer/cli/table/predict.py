@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from efficientformer.cli.options import DeviceOption, JsonOption, print_json
-from efficientformer.cli.table.printing import print_lines
+from efficientformer.cli.options import DeviceOption, JsonOption
+from efficientformer.cli.printing import print_json, print_lines
 from efficientformer.latency.devices import DeviceOptions
 
 

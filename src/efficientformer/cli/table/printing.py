@@ -1,28 +1,8 @@
 """Lines and rows that several commands of `table` print."""
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
-
-def print_lines(lines: Iterable[str]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    for line in lines:
-        console.print(line)
-
-
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table with these columns; nothing if there are no rows."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        shown.add_row(*row)
-    if shown.row_count:
-        console = Console(highlight=False, markup=False)
-        console.print(shown, soft_wrap=not console.is_terminal)
+from efficientformer.cli.printing import print_rows
 
 
 def error_line(record: dict[str, Any]) -> str:

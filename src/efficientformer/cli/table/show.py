@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from efficientformer.cli.options import JsonOption, print_json
-from efficientformer.cli.table.printing import error_line, print_interpolation, print_lines, print_rows
+from efficientformer.cli.options import JsonOption
+from efficientformer.cli.printing import print_json, print_lines, print_rows
+from efficientformer.cli.table.printing import error_line, print_interpolation
 
 
 def show(table: Path, *, json: JsonOption = False) -> None:

@@ -109,7 +109,8 @@ def open_device(options: DeviceOptions, runtime: str, threads: int = 1) -> Runti
             from efficientformer.latency.devices.command import CommandDevice
 
             return CommandDevice(command, threads, litert_python)
-    raise UsageError(f"There is no device {device!r}. A device is one of\n{FORMS}")
+    names = "local, python:PATH, ssh:USER@HOST, adb, adb:SERIAL and command:PROGRAM"
+    raise UsageError(f"There is no device {device!r}. Devices are {names}.")
 
 
 def open_restartable(options: DeviceOptions, runtime: str, threads: int = 1) -> Runtime:

@@ -56,6 +56,6 @@ class LiteRT(OpensFiles, InThisProcess):
         if not any(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details()):
             raise LatencyError(f"{path} would run without {DELEGATE}: it has no operator that {DELEGATE} runs.")
         output = interpreter.get_output_details()[0]["index"]
-        interpreter.set_tensor(inputs[0]["index"], input_sample(input_shape).astype(inputs[0]["dtype"]))
+        interpreter.set_tensor(inputs[0]["index"], input_sample(input_shape, inputs[0]["dtype"]))
         interpreter.invoke()
         return InProcess(interpreter.invoke, first_output=lambda _: np.array(interpreter.get_tensor(output)))

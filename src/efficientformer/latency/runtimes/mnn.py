@@ -71,7 +71,11 @@ class Mnn(OpensFiles, InThisProcess):
             if tuple(device_input.getShape()) != input_shape:  # A file may leave sizes open.
                 interpreter.resizeTensor(device_input, input_shape)
                 interpreter.resizeSession(session)
-        x = self._host_tensor(input_sample(input_shape))
+        types = {mnn.Halide_Type_Float: np.float32, mnn.Halide_Type_Uint8: np.uint8}
+        kind = device_input.getDataType()
+        if kind not in types:
+            raise LatencyError(f"MNN feeds float32 and uint8 only, and {path} takes another type. Export it for these.")
+        x = self._host_tensor(input_sample(input_shape, types[kind]), kind)
 
         def run() -> None:
             # Its memory is used for other things during a call, so every call begins by filling it.
@@ -82,17 +86,16 @@ class Mnn(OpensFiles, InThisProcess):
         def output(_: None) -> np.ndarray:
             on_device = interpreter.getSessionOutput(session)
             shape = on_device.getShape()
-            y = self._host_tensor(np.zeros(shape, dtype=np.float32))
+            y = self._host_tensor(np.zeros(shape, dtype=np.float32), mnn.Halide_Type_Float)
             on_device.copyToHostTensor(y)
             return y.getNumpyData().reshape(shape).copy()
 
         run()
         return InProcess(run, first_output=output)
 
-    def _host_tensor(self, values: np.ndarray) -> Any:
-        """A copy of `values` in NCHW order."""
-        mnn = self._mnn
-        return mnn.Tensor(values.shape, mnn.Halide_Type_Float, values, mnn.Tensor_DimensionType_Caffe)
+    def _host_tensor(self, values: np.ndarray, kind: Any) -> Any:
+        """A copy of `values`, of a type of MNN's, in NCHW order."""
+        return self._mnn.Tensor(values.shape, kind, values, self._mnn.Tensor_DimensionType_Caffe)
 
 
 def _converted(path: Path, converted: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime
 
 from efficientformer.errors import LatencyError
-from efficientformer.exporting.files import check_only_input, existing_file, in_one_line, input_sample
+from efficientformer.exporting.files import check_only_input, existing_file, fed_sample, in_one_line
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
 
@@ -40,10 +40,20 @@ class OnnxRuntime(OpensFiles, InThisProcess):
         }
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
-        session = self.session(existing_file(path, self.suffixes), self.session_options())
+        return self._open(path, input_shape, self.session_options())
+
+    def open_as_written(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
+        """The graph operator by operator, without any optimization: what a quantized file means, before a runtime
+        computes it with integers of its own."""
+        options = self.session_options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return self._open(path, input_shape, options)
+
+    def _open(self, path: Path, input_shape: tuple[int, ...], options: onnxruntime.SessionOptions) -> InProcess:
+        session = self.session(existing_file(path, self.suffixes), options)
         inputs = session.get_inputs()
         check_only_input(path, [(item.name, item.shape) for item in inputs], input_shape)
-        feed = {inputs[0].name: input_sample(input_shape)}
+        feed = {inputs[0].name: fed_sample(path, inputs[0].name, inputs[0].type, input_shape)}
         try:
             session.run(None, feed)
         except Exception as error:  # The runtime's exceptions share no base class of their own.

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from efficientformer.errors import LatencyError
-from efficientformer.exporting.files import check_only_input, existing_file, in_one_line, input_sample
+from efficientformer.exporting.files import check_only_input, existing_file, fed_sample, in_one_line
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
 
@@ -46,12 +46,13 @@ class OpenVino(OpensFiles, InThisProcess):
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
         model = self.read(existing_file(path, self.suffixes))
-        check_only_input(path, [_declared(item) for item in model.inputs], input_shape)
+        inputs = [_declared(item) for item in model.inputs]
+        check_only_input(path, inputs, input_shape)
+        # The tensor shares the memory of its array, which the closure keeps.
+        x = fed_sample(path, inputs[0][0], model.input().element_type.get_type_name(), input_shape)
         try:
             model.reshape(list(input_shape))  # A file may leave sizes open; fixed ones run fastest.
             request = self.compile(model).create_infer_request()
-            # The tensor shares the memory of its array, which the closure keeps.
-            x = input_sample(input_shape)
             request.set_input_tensor(self._openvino.Tensor(x, shared_memory=True))
             request.infer()
         except RuntimeError as error:

@@ -1,12 +1,15 @@
-"""Messages of a run on standard error: phases, and progress with the time left. Standard output is for results."""
+"""What people read in a terminal: text, never markup of this package's or of a user's making.
+
+Messages of a run go to standard error: phases, and progress with the time left. Standard output is for results.
+"""
 
 import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,26 +18,51 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from efficientformer.visible import visible
 
 ProgressUpdate = Callable[[int, int, str], None]
 """Call with (done, total, text)."""
 LOG_EVERY_S = 60.0
 
 
+class TextConsole(Console):
+    """A console for which every string, cells of tables included, is one line of text.
+
+    Neither rich's markup nor its emoji codes mean anything, and characters that act on a terminal are shown as escapes.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **{**options, "markup": False, "emoji": False, "highlight": False})
+
+    def labeled(self, label: str, text: str, style: str) -> None:
+        """Print a label of this package's in a style, then the text."""
+        self.print(label, style=style, end=" " if text else "\n")
+        if text:
+            self.print(text)
+
+    def on_broken_pipe(self) -> None:
+        raise  # the program's end handles it, for every kind of output
+
+
 class RunConsole:
-    """Messages on standard error. Markup in names of files is printed as it is."""
+    """Messages on standard error."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
+        self._console = TextConsole(stderr=True, soft_wrap=True, quiet=quiet)
 
     def phase(self, name: str, text: str = "") -> None:
-        self._console.print(f"[bold]{name:<11}[/bold] {escape(text)}" if text else f"[bold]{name}[/bold]")
+        self._console.labeled(f"{name:<11}" if text else name, text, "bold")
 
     def say(self, text: str) -> None:
-        self._console.print(f"{'':<11} {text}", markup=False)
+        self._console.print(f"{'':<11} {text}")
 
     def warn(self, text: str) -> None:
-        self._console.print(f"[yellow]warning[/yellow]     {escape(text)}")
+        self._console.labeled(f"{'warning':<11}", text, "yellow")
 
     def warn_of_cores(self, wanted: Mapping[str, int]) -> None:
         """One line on the numbers of threads or processes above the cores that this process may use."""
@@ -50,21 +78,21 @@ class RunConsole:
             yield self._logged(description)
             return
         bar = Progress(
-            TextColumn(f"{'':<11} {description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             console=self._console,
             transient=True,
         )
         with bar:
-            task = bar.add_task(description, total=None, text="")
+            task = bar.add_task(f"{'':<11} {visible(description)}", total=None, text="")
 
             def update(done: int, total: int, text: str = "") -> None:
-                bar.update(task, completed=done, total=total, text=text)
+                bar.update(task, completed=done, total=total, text=visible(text))
 
             yield update
 

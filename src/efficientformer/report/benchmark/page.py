@@ -57,7 +57,7 @@ def render_page(record: dict[str, Any]) -> str:
                 figure=benchmark_figures.ratios(record),
                 reference=model(record, record["reference"])["title"],
             ),
-            section("networks", "Networks", rows=_rows(record), titles=_titles(record)),
+            section("networks", "Networks", rows=_rows(record), titles=_titles(record), tolerances=_tolerances(record)),
             section("missing", "Missing results", problems=_problems(record), missing=_missing(record)),
             section("machine", "Machine, versions, sources", facts=_facts(record)),
         ]
@@ -89,6 +89,12 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
         {**row, "is_reference": row["name"] == record["reference"], "size": _size(row["resolution"])}
         for row in record["models"]
     ]
+
+
+def _tolerances(record: dict[str, Any]) -> str:
+    limits = sorted({result["tolerance"] for row in record["models"] for result in row["results"]})
+    first, *others = [f"{limit:g}" for limit in limits]
+    return f"{first} (quantized files: {wording.join(others)})" if others else first
 
 
 def _size(resolution: list[int] | None) -> str:

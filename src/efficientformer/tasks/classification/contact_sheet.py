@@ -3,21 +3,27 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from efficientformer.data.images import read_image
 from efficientformer.records import atomic_path
+from efficientformer.tasks.classification.fonts import Lettering
 from efficientformer.tasks.classification.prediction import Prediction
 
 _TILE, _ROW, _PADDING, _COLUMNS = 192, 19, 10, 5
+_TEXT, _BASELINE = 13, 12
 _INK, _PAPER, _BEST, _OTHER = (28, 32, 38), (255, 255, 255), (134, 190, 226), (219, 230, 240)
 MAX_IMAGES = 100
 """Images on a sheet; a larger one would be hard to look at."""
 
 
-def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
-    """Draw up to MAX_IMAGES tiles: the image, and a bar with name and percentage for each of its best classes."""
+def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> list[str]:
+    """Draw up to MAX_IMAGES tiles: the image, and a bar with name and percentage for each of its best classes.
+
+    Returns the characters of names that no font here has: they are drawn as `Lettering.written` writes them.
+    """
     predictions = predictions[:MAX_IMAGES]
+    lettering = Lettering((name for prediction in predictions for name in prediction.classes), _TEXT)
     rows_of_text = max(len(prediction.classes) for prediction in predictions)
     cell = (_TILE + 2 * _PADDING, _TILE + rows_of_text * _ROW + 3 * _PADDING)
     columns = min(_COLUMNS, len(predictions))
@@ -28,9 +34,10 @@ def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> None:
         left = index % columns * cell[0] + _PADDING
         top = index // columns * cell[1] + _PADDING
         sheet.paste(_thumbnail(prediction.file), (left, top))
-        _draw_scores(draw, prediction, left, top + _TILE + _PADDING // 2)
+        _draw_scores(draw, lettering, prediction, left, top + _TILE + _PADDING // 2)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
+    return lettering.missing
 
 
 def _thumbnail(file: str) -> Image.Image:
@@ -44,23 +51,13 @@ def _thumbnail(file: str) -> Image.Image:
     return tile
 
 
-def _draw_scores(draw: ImageDraw.ImageDraw, prediction: Prediction, left: int, top: int) -> None:
-    font = ImageFont.load_default(13)
+def _draw_scores(draw: ImageDraw.ImageDraw, lettering: Lettering, prediction: Prediction, left: int, top: int) -> None:
     for row, (name, score) in enumerate(zip(prediction.classes, prediction.scores, strict=True)):
         y = top + row * _ROW
         draw.rectangle((left, y, left + _TILE, y + _ROW - 4), fill=(246, 248, 250))
         draw.rectangle((left, y, left + round(_TILE * score / 100), y + _ROW - 4), fill=_BEST if row == 0 else _OTHER)
         percent = f"{score:.0f} %"
-        text = _shortened(draw, name, font, _TILE - 14 - int(draw.textlength(percent, font=font)))
-        draw.text((left + 4, y), text, font=font, fill=_INK)
-        draw.text((left + _TILE - 4, y), percent, font=font, fill=_INK, anchor="ra")
-
-
-def _shortened(
-    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> str:
-    if draw.textlength(text, font=font) <= width:
-        return text
-    while text and draw.textlength(text + "…", font=font) > width:
-        text = text[:-1]
-    return text + "…"
+        width = lettering.length(percent)
+        text = lettering.shortened(lettering.written(name), _TILE - 14 - width)
+        lettering.draw(draw, left + 4, y + _BASELINE, text, _INK)
+        lettering.draw(draw, left + _TILE - 4 - width, y + _BASELINE, percent, _INK)

@@ -1,18 +1,31 @@
-"""Classify images with an exported file, which contains its class names and preprocessing."""
+"""Classify images with an exported file, which contains its class names and preprocessing.
+
+The file says what it is fed, as NCHW or NHWC: float32, float16 and float64 get normalized pixels, uint8 gets pixels
+from 0 to 255. Of its outputs, the one with a score for each class counts; those of a softmax are probabilities.
+"""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from PIL import Image
 
 from efficientformer.data.images import read_image
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.transforms import Preprocessing, eval_transform
-from efficientformer.errors import DataError, RecordError
+from efficientformer.data.transforms import Preprocessing, center_square, eval_transform
+from efficientformer.errors import DataError, LatencyError, RecordError
+from efficientformer.exporting.files import in_one_line, numpy_type
+from efficientformer.exporting.onnx_graph import ends_in_softmax, is_channels_last, read_graph
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+COLORS, NUM_AXES, LARGEST_RESOLUTION = 3, 4, 1 << 14
+ERRORS_ONLY = 3
 
 
 @dataclass(frozen=True)
@@ -29,33 +42,45 @@ class Prediction:
 
 
 class Predictor:
-    """An exported network with its class names. Raises RecordError when the file does not contain them."""
+    """An exported network with its class names.
+
+    Raises RecordError when the file does not contain them, cannot be fed an image, or does not score its classes.
+    """
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime
-
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's exceptions share no base class of their own
-            raise RecordError(f"{path} is not an ONNX file that this ONNX Runtime can load ({error}).") from error
+        self._path = path
+        self._session = _opened(path)
+        self._input = _ImageInput(path, self._session)
         metadata = self._session.get_modelmeta().custom_metadata_map
-        try:
-            self.classes: list[str] = json.loads(metadata["classes"])
-            self._transform = eval_transform(Preprocessing.from_json(json.loads(metadata["preprocessing"])))
-        except (KeyError, ValueError) as error:
-            raise RecordError(
-                f"{path} was not exported by 'efficientformer export': it lacks class names or preprocessing ({error})."
-            ) from error
-        self._input = self._session.get_inputs()[0].name
+        self.classes = _class_names(path, metadata)
+        self._preprocessing = _preprocessing(path, metadata)
+        self._input.check_size(self._preprocessing.resolution)
+        self._normalize = eval_transform(self._preprocessing)
+        self._output = _scores_output(path, self._session, len(self.classes))
+        self.gives_probabilities = _ends_in_softmax(path, self._output)
 
     def predict(self, image: Image.Image, file: str) -> Prediction:
-        """Score one RGB image."""
-        images_BCHW = self._transform(image)[None].numpy()
-        logits_K = np.asarray(self._session.run(None, {self._input: images_BCHW})[0])[0]
-        exponents_K = np.exp(logits_K - logits_K.max())
-        scores_K = 100 * exponents_K / exponents_K.sum()
+        """Score one RGB image. Raises DataError for an image without a score, RecordError for a file that fails."""
+        try:
+            scores = self._session.run([self._output], self._input.feed(self._pixels(image)))[0]
+        except Exception as error:  # the runtime's exceptions share no base class of their own
+            raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
+        scores_1K = np.asarray(scores, dtype=np.float64)
+        if scores_1K.shape != (1, len(self.classes)):
+            raise RecordError(
+                _mismatch(self._path, f"{self._output} of shape {list(scores_1K.shape)}", len(self.classes))
+            )
+        if not np.isfinite(scores_1K).all():
+            raise DataError(f"{self._path.name} gives scores for it that are not finite")
+        scores_K = 100 * (scores_1K[0] if self.gives_probabilities else _softmax(scores_1K[0]))
         best = np.argsort(-scores_K, kind="stable")[:5]
         return Prediction(file, tuple(self.classes[i] for i in best), tuple(float(scores_K[i]) for i in best))
+
+    def _pixels(self, image: Image.Image) -> np.ndarray:
+        """The image in the file's size, CHW: from 0 to 255 for uint8, else normalized."""
+        if self._input.dtype == np.uint8:
+            return np.asarray(center_square(image, self._preprocessing)).transpose(2, 0, 1)
+        return self._normalize(image).numpy()
 
     def predict_files(
         self, files: Sequence[Path], max_pixels: int = MAX_PIXELS
@@ -68,3 +93,121 @@ class Predictor:
             except DataError as error:
                 skipped.append((file, str(error)))
         return predictions, skipped
+
+
+class _ImageInput:
+    """The only input of a file. Raises RecordError unless it takes one image at a time."""
+
+    def __init__(self, path: Path, session: "onnxruntime.InferenceSession") -> None:
+        self._inputs, self._path = session.get_inputs(), path
+        only = self._inputs[0] if len(self._inputs) == 1 else None
+        shape = only.shape if only else []
+        dtype = numpy_type(only.type) if only else None
+        if len(shape) != NUM_AXES:
+            self._refuse("one batch of images (batch, channels, height, width)")
+        if dtype is None or (dtype.kind != "f" and dtype != np.uint8):
+            self._refuse("images as float32, float16, float64 or uint8")
+        self.dtype, self._is_last = np.dtype(dtype), is_channels_last(shape)
+        batch, *self._sizes = shape
+        channels = self._sizes.pop(2 if self._is_last else 0)
+        if isinstance(batch, int) and batch != 1:
+            self._refuse(f"one image: it wants {batch} images at once. Export it with --export.dynamic-batch")
+        if isinstance(channels, int) and channels != COLORS:
+            self._refuse(f"images of {COLORS} channels")
+
+    def check_size(self, resolution: int) -> None:
+        if any(isinstance(size, int) and size != resolution for size in self._sizes):
+            self._refuse(f"images of {resolution} x {resolution} pixels, the size in its own metadata")
+
+    def feed(self, x_CHW: np.ndarray) -> dict[str, np.ndarray]:
+        x = x_CHW.transpose(1, 2, 0) if self._is_last else x_CHW
+        return {self._inputs[0].name: np.ascontiguousarray(x[None], dtype=self.dtype)}
+
+    def _refuse(self, wanted: str) -> NoReturn:
+        kinds = ", ".join(f"{item.name} {item.shape} of {_type_name(item.type)}" for item in self._inputs)
+        raise RecordError(f"{self._path} takes {kinds or 'nothing'}, not {wanted}.")
+
+
+def _opened(path: Path) -> "onnxruntime.InferenceSession":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions share no base class of their own
+        raise RecordError(
+            f"{path} is not an ONNX file that this ONNX Runtime can load ({in_one_line(error)})."
+        ) from error
+
+
+def _class_names(path: Path, metadata: dict[str, str]) -> list[str]:
+    try:
+        classes = json.loads(metadata["classes"])
+    except (KeyError, ValueError, RecursionError):
+        classes = None
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise RecordError(
+            f"{path} was not exported by 'efficientformer export': its metadata lacks class names, a JSON list of "
+            "strings named classes."
+        )
+    return classes
+
+
+def _preprocessing(path: Path, metadata: dict[str, str]) -> Preprocessing:
+    try:
+        preprocessing = Preprocessing.from_json(json.loads(metadata["preprocessing"]))
+        if preprocessing.resolution > LARGEST_RESOLUTION:
+            raise ValueError(f"a resolution above {LARGEST_RESOLUTION}")
+        if not all(map(math.isfinite, (*preprocessing.mean, *preprocessing.std))):
+            raise ValueError("mean and std that are not finite")
+    except (KeyError, ValueError, RecordError, OverflowError, RecursionError) as error:
+        raise RecordError(
+            f"{path} was not exported by 'efficientformer export': its metadata lacks usable preprocessing "
+            f"({in_one_line(error)})."
+        ) from error
+    return preprocessing
+
+
+def _scores_output(path: Path, session: "onnxruntime.InferenceSession", num_classes: int) -> str:
+    """Name of the output with a score for each class. Raises RecordError for none, or for several without a name."""
+    outputs = session.get_outputs()
+    fitting = [
+        item.name
+        for item in outputs
+        if len(item.shape) == 2 and (item.shape[1] == num_classes or not isinstance(item.shape[1], int))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if "logits" in fitting:
+        return "logits"
+    if fitting:
+        raise RecordError(
+            f"{path} has several outputs with a score for each class ({', '.join(fitting)}). Name the one that counts "
+            "'logits'."
+        )
+    raise RecordError(_mismatch(path, ", ".join(f"{item.name} {item.shape}" for item in outputs), num_classes))
+
+
+def _mismatch(path: Path, given: str, num_classes: int) -> str:
+    return (
+        f"{path} gives {given}, not one score for each of the {num_classes} classes in its metadata. Export it again, "
+        "with the names of its own classes."
+    )
+
+
+def _ends_in_softmax(path: Path, output: str) -> bool:
+    try:
+        return ends_in_softmax(read_graph(path, weights=False), output)
+    except LatencyError as error:
+        raise RecordError(str(error)) from error
+
+
+def _softmax(logits_K: np.ndarray) -> np.ndarray:
+    exponents_K = np.exp(logits_K - logits_K.max())
+    return exponents_K / exponents_K.sum()
+
+
+def _type_name(declared: str) -> str:
+    """`tensor(float16)` -> float16."""
+    return declared.partition("(")[2].rstrip(")") or declared
