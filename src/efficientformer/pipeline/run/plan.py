@@ -26,6 +26,8 @@ from efficientformer.pipeline.run.workspace import Workspace
 
 TRAINING_MACHINE = ("workers", "training_threads", "training_device")
 TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
+TRACE_FORMAT = 2
+"""Of the journal and the trace of slimming. Since 2, targets have steps of their own, and budgets name weights."""
 SCORING = ("slim.images", "slim.bn_images", "slim.metric", "supernet.held_out")
 
 
@@ -37,9 +39,10 @@ def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
     return {**_clock(workspace), "num_classes": len(workspace.dataset.classes), "format": FORMAT}
 
 
-def _trial_settings(workspace: Workspace) -> Mapping[str, Any]:
+def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
     """Trials are trained by the settings of `train`."""
-    return chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
+    trained = chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
+    return {**trained, "format": TRACE_FORMAT}
 
 
 TABLE = Phase(
@@ -66,7 +69,7 @@ SLIM = Phase(
     "takes the action that costs the least accuracy per millisecond until each budget is met, and measures the "
     "networks it finds before they are trained",
     settings=("budget", "percentile", "limits", "device", "slim"),
-    derived=_trial_settings,
+    derived=_trace_facts,
     reads=(file("table"), file("supernet_weights"), IMAGES, CORRECTIONS),
     writes=("trace",),
     uses=("space", "resolution", "clock", "supernet.held_out", "verify.rounds", *TABLE_CHECK, *TRAINING_MACHINE),
