@@ -26,10 +26,13 @@ def predict(model: Path, images: list[Path], *, sheet: Path | None = None, json:
     """
     from rich.console import Console
 
+    from efficientformer.pipeline.out_of_date import out_of_date_file
     from efficientformer.pipeline.predict import predict as run_prediction
 
     result = run_prediction(model, images, sheet=sheet)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    for row in out_of_date_file(model):
+        errors.print(f"{row.text}", markup=False)
     for file, reason in result.skipped:
         errors.print(f"skipped {file}: {reason}", markup=False)
     if sheet is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from efficientformer.latency.tables.table import FORMAT
 from efficientformer.pipeline.run.inputs import (
+    CLASSES,
     CORRECTIONS,
     DEVICE,
     DEVICE_SETTINGS,
@@ -14,6 +15,7 @@ from efficientformer.pipeline.run.inputs import (
     IMAGE_SETTINGS,
     IMAGES,
     METADATA,
+    SOURCE,
     START,
     TABLE_DEVICE,
     TUNING_DEVICE,
@@ -36,7 +38,7 @@ def _clock(workspace: Workspace) -> Mapping[str, Any]:
 
 
 def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
-    return {**_clock(workspace), "num_classes": len(workspace.dataset.classes), "format": FORMAT}
+    return {**_clock(workspace), "format": FORMAT}
 
 
 def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
@@ -51,17 +53,17 @@ TABLE = Phase(
     "whole networks",
     settings=("space", "resolution", "device", "runtime", "threads", "table.rounds"),
     derived=_table_facts,
-    reads=(TABLE_DEVICE,),
+    reads=(CLASSES, TABLE_DEVICE),
     writes=("table",),
-    uses=(*IMAGE_SETTINGS, "clock", "table.max_error"),
+    uses=("clock", "table.max_error"),
 )
 SUPERNET = Phase(
     "supernet",
     "trains the weights and path logits of every MetaPath together, by Gumbel-softmax",
     settings=("space", "resolution", "seed", "supernet"),
-    reads=(IMAGES,),
+    reads=(IMAGES, SOURCE),
     writes=("supernet_weights", "supernet_record"),
-    uses=("budget", "percentile", "slim.headroom", *SCORING, "supernet_from", *TABLE_CHECK, *TRAINING_MACHINE),
+    uses=("budget", "percentile", "slim.headroom", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
     is_shared=True,
 )
 SLIM = Phase(
@@ -72,6 +74,7 @@ SLIM = Phase(
     derived=_trace_facts,
     reads=(file("table"), file("supernet_weights"), IMAGES, CORRECTIONS),
     writes=("trace",),
+    after=(TABLE, SUPERNET),
     uses=("space", "resolution", "clock", "supernet.held_out", "verify.rounds", *TABLE_CHECK, *TRAINING_MACHINE),
 )
 BASELINES = Phase(
@@ -80,6 +83,7 @@ BASELINES = Phase(
     settings=("baselines", "slim.actions", "slim.metric", "seed"),
     reads=(file("trace"), file("table"), file("supernet_weights"), IMAGES),
     writes=("baselines",),
+    after=(SLIM,),
     uses=("space", "resolution", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
 )
 RANK = Phase(
@@ -88,6 +92,7 @@ RANK = Phase(
     settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric"),
     reads=(file("table"), file("supernet_weights"), IMAGES),
     writes=("rank",),
+    after=(TABLE, SUPERNET),
     uses=("space", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
 )
 TRAIN = Phase(
@@ -97,17 +102,19 @@ TRAIN = Phase(
     settings=("resolution", "seed", "train"),
     reads=(IMAGES, START),
     writes=("weights", "train_record", "architecture"),
+    after=(SLIM,),
     uses=TRAINING_MACHINE,
     each_network=True,
     is_shared=True,
 )
-FINE_TUNE = replace(TRAIN, name="fine-tune", does="trains a pretrained network on the run's images")
+FINE_TUNE = replace(TRAIN, name="fine-tune", does="trains a pretrained network on the run's images", after=())
 EVALUATE = Phase(
     "evaluate",
     "scores every trained network on the validation images: top-1, top-5, per class, confusion matrix",
     settings=("resolution",),
     reads=(IMAGES, network_file("weights")),
     writes=("evaluation",),
+    after=(TRAIN,),
     uses=TRAINING_MACHINE,
     each_network=True,
 )
@@ -115,9 +122,10 @@ EXPORT = Phase(
     "export",
     "writes every trained network as ONNX in deploy form, with class names and preprocessing inside, and compares it "
     "with PyTorch",
-    settings=("resolution", "export"),
+    settings=("resolution", "runtime", "export"),
     reads=(network_file("weights"), METADATA, TUNING_DEVICE),
     writes=("onnx", "export_record"),
+    after=(TRAIN,),
     each_network=True,
 )
 VERIFY = Phase(
@@ -127,6 +135,7 @@ VERIFY = Phase(
     derived=_clock,
     reads=(EXPORTED_FILES, DEVICE, FOUND),
     writes=("verification",),
+    after=(EXPORT,),
     uses=("space", "clock", *IMAGE_SETTINGS),
 )
 PHASES = (TABLE, SUPERNET, SLIM, BASELINES, RANK, TRAIN, EVALUATE, EXPORT, VERIFY)
