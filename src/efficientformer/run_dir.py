@@ -66,14 +66,13 @@ class RunDir:
         """The run that a file in the folder of one of its networks belongs to."""
         return cls(path.parents[2])
 
-    def recovered(self, step: int) -> Path:
+    def recovered(self, name: str) -> Path:
         """Weights of the supernet after a step of slimming that trained them."""
-        return self.root / "slim" / f"recovered-{step}.safetensors"
+        return self.root / "slim" / f"recovered-{name}.safetensors"
 
-    def recovered_weights(self) -> dict[int, Path]:
-        """The files of `recovered` that exist, by step."""
-        paths = (self.root / "slim").glob("recovered-*.safetensors")
-        return {int(path.stem.removeprefix("recovered-")): path for path in paths}
+    def all_recovered(self) -> list[Path]:
+        """The files of `recovered` that exist."""
+        return sorted((self.root / "slim").glob("recovered-*.safetensors"))
 
     def network(self, slug: str) -> NetworkFiles:
         """The folder of a network. Raises RecordError for a name that could lead out of the directory."""

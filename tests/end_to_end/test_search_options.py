@@ -9,19 +9,30 @@ from pathlib import Path
 
 import pytest
 
+from efficientformer.cli.app import run
+from efficientformer.pipeline.phases import baselines
 from efficientformer.records import read_record
+from efficientformer.search.subnet import Subnet
 
 from .conftest import SCALE
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(designed, program, tmp_path):
-    run_dir = tmp_path / "recovering"
+@pytest.fixture(scope="module")
+def recovering(designed, tmp_path_factory) -> Path:
+    """A run whose descent trains after every second step and tries contenders."""
+    run_dir = tmp_path_factory.mktemp("recovering") / "run"
     shutil.copytree(designed[0], run_dir)
     options = ("--slim.polish", "0", "--slim.workers", "1", "--slim.recover-every", "2", "--slim.recover-steps", "3")
-    code, _, stderr = program("slim", "--run-dir", run_dir, *options, "--slim.recover-lr", "0.01")
-    assert code == 0, stderr
+    trials = ("--slim.recover-lr", "0.01", "--slim.trials", "3", "--slim.trial-epochs", "1")
+    assert run(["slim", "--run-dir", str(run_dir), *options, *trials]) == 0
+    return run_dir
+
+
+def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(recovering, program, tmp_path):
+    run_dir = tmp_path / "killed"
+    shutil.copytree(recovering, run_dir)
     journal = run_dir / "slim" / "steps.jsonl"
     steps, trace = journal.read_text(), read_record(run_dir / "slim" / "trace.json")
     recovered = [step for step in trace["steps"] if step["accuracy"] != step["candidates"][step["taken"]]["accuracy"]]
@@ -34,7 +45,37 @@ def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(design
     code, _, stderr = program("slim", "--run-dir", run_dir)
     assert code == 0 and "Traceback" not in stderr, stderr
     assert journal.read_text() == steps
-    assert len(list((run_dir / "slim").glob("recovered-*.safetensors"))) <= 2
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["scores known", "scores lost"])
+def test_a_resumed_descent_that_trains_draws_the_same_contenders(recovering, program, tmp_path, is_known):
+    run_dir = tmp_path / "killed"
+    shutil.copytree(recovering, run_dir)
+    trace_path = run_dir / "slim" / "trace.json"
+    before = read_record(trace_path)
+    trace_path.unlink()
+    if not is_known:
+        (run_dir / "slim" / "evaluations.jsonl").unlink()
+    code, _, stderr = program("slim", "--run-dir", run_dir)
+    assert code == 0, stderr
+    after = read_record(trace_path)
+    assert after["budgets"] == before["budgets"] and after["num_evaluations"] == before["num_evaluations"]
+
+
+def test_rivals_are_scored_with_the_weights_of_the_network_that_they_are_compared_with(
+    recovering, program, tmp_path, monkeypatch
+):
+    """Every random rival is the slimmed network itself, so it has the same score."""
+    run_dir = tmp_path / "compared"
+    shutil.copytree(recovering, run_dir)
+    found = [Subnet.from_json(entry) for entry in read_record(run_dir / "slim" / "trace.json")["budgets"]]
+    monkeypatch.setattr(baselines, "random_subnets", lambda *_, slowest_ms, **__: next(waiting))
+    waiting = iter([[subnet] for subnet in found])
+    code, _, stderr = program("baselines", "--run-dir", run_dir, "--baselines.evolution", "0")
+    assert code == 0, stderr
+    for row in read_record(run_dir / "slim" / "baselines.json")["budgets"]:
+        (rival,) = [rival for rival in row["baselines"] if rival["name"] == "random"]
+        assert rival["accuracy"] == row["slimmed"]["accuracy"]
 
 
 def test_a_stride_takes_fewer_steps_whether_interrupted_or_not(designed, program, tmp_path):

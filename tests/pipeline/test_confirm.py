@@ -14,6 +14,7 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming import confirm
 from efficientformer.pipeline.slimming.aim import Aim, Proposal
 from efficientformer.pipeline.slimming.confirm import Confirmation
+from efficientformer.pipeline.slimming.descent import Place
 from efficientformer.pipeline.slimming.limits import Limits
 from efficientformer.pipeline.slimming.measure import LARGEST
 from efficientformer.pipeline.slimming.promise import Promise
@@ -60,7 +61,7 @@ def aims(workspace) -> list[Aim]:
             10 * float(text[:-1]) / 100,
             predicted_ms,
             {},
-            Proposal(0, [State(subnet, predicted_ms, 50.0)]),
+            Proposal(Place(0), [State(subnet, predicted_ms, 50.0)]),
         )
         aims.append(aim)
     return aims
@@ -78,7 +79,7 @@ def test_what_is_fast_is_confirmed_and_what_is_slow_corrected_by_as_much_as_it_t
     fast, slow = aims
     assert fast.is_confirmed and fast.proposal and not fast.corrections
     assert not slow.is_confirmed and not slow.proposal and slow.num_rejected == 1
-    (made,) = slow.corrections
+    ((_, made),) = slow.corrections
     assert made["limit_ms"] == pytest.approx(2.5) and made["measured_ms"] == pytest.approx(3.0, rel=0.01)
     assert slow.target_ms == pytest.approx(2.4 * 2.5 * (1 - HEADROOM) / made["measured_ms"])
 

@@ -1,5 +1,6 @@
 """A descent on an invented table and scorer: which strategy the settings choose, and going on from a journal."""
 
+import itertools
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.pipeline.run.settings import Settings, SlimSettings
 from efficientformer.pipeline.slimming.descent import Descent
 from efficientformer.records import write_record
+from efficientformer.search.candidates import State
 
 SPACE = SearchSpace("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
 WAYS = {
@@ -60,15 +62,27 @@ class Run:
 
     def descend(self, *, is_stopped: bool = False) -> list[dict[str, Any]]:
         """Steps down to three budgets; where it is stopped, a new process goes on after each."""
-        descent = self._open()
+        descent = self.open()
         for share in (0.8, 0.6, 0.4):
-            descent = self._open() if is_stopped else descent
+            descent = self.open() if is_stopped else descent
             target_ms = share * Table().predict(SPACE.largest())
             _, state = descent.first_within(target_ms, lambda net: True, progress=lambda *_: None)
             assert state.latency_ms <= target_ms
         return descent.records
 
-    def _open(self) -> Descent:
+    def found(self, *shares: float, is_stopped: bool = False) -> dict[float, State]:
+        """What each budget gets, given as a share of the largest network's latency, in the order of asking."""
+        descent, found = self.open(), {}
+        for share in shares:
+            descent = self.open() if is_stopped else descent
+            found[share] = self.ask(descent, share)
+        return found
+
+    def ask(self, descent: Descent, share: float) -> State:
+        target_ms = share * Table().predict(SPACE.largest())
+        return descent.first_within(target_ms, lambda net: True, progress=lambda *_: None)[1]
+
+    def open(self) -> Descent:
         return Descent(self._workspace, Table(), self.scorer, "about")  # type: ignore[arg-type]
 
 
@@ -107,3 +121,22 @@ def test_a_descent_that_goes_on_writes_what_one_without_a_stop_writes(tmp_path, 
         assert len(run.descend(is_stopped=is_stopped)) >= 3
         journals.append(run.journal.read_text())
     assert journals[0] == journals[1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("stride", [0.0, 0.05, 0.1, 0.3])
+def test_what_a_budget_gets_depends_on_that_budget_alone(tmp_path, way, stride):
+    shares = (0.9, 0.75, 0.7, 0.5)
+    options = {**WAYS[way], "stride": stride}
+    folders = (tmp_path / str(number) for number in itertools.count())
+
+    def fresh() -> Run:
+        folder = next(folders)
+        folder.mkdir()
+        return Run(folder, **options)
+
+    alone = {share: fresh().found(share)[share] for share in shares}
+    assert len({state.latency_ms for state in alone.values()}) == len(shares)
+    for order in itertools.permutations(shares):
+        for is_stopped in (False, True):
+            assert fresh().found(*order, is_stopped=is_stopped) == alone, order

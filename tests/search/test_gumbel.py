@@ -33,11 +33,25 @@ def test_uniform_noise_stays_between_zero_and_one():
     assert log_ratio.std() == pytest.approx(math.sqrt(1 / 6), rel=0.05)
 
 
-def test_gumbel_noise_samples_paths_by_their_probability():
-    alpha = torch.tensor([0.0, math.log(3.0)])
+@pytest.mark.parametrize("probabilities", [(0.1, 0.2, 0.7), (0.45, 0.45, 0.1), (0.05, 0.1, 0.25, 0.6)])
+def test_gumbel_noise_samples_paths_by_their_probabilities(probabilities):
+    """With two paths noise of the wrong sign would sample by the same probabilities; with more it does not."""
+    alpha_PN = torch.tensor(probabilities, dtype=torch.float64).log()[:, None].expand(-1, 40_000)
     torch.manual_seed(0)
-    chosen = [int(path_weights(alpha, temperature=1.0, noise="gumbel").argmax()) for _ in range(4000)]
-    assert sum(chosen) / len(chosen) == pytest.approx(0.75, abs=0.03)
+    chosen_N = path_weights(alpha_PN, temperature=1.0, noise="gumbel").argmax(dim=0)
+    shares = torch.bincount(chosen_N, minlength=len(probabilities)) / len(chosen_N)
+    assert shares.tolist() == pytest.approx(probabilities, abs=0.01)
+
+
+def test_gumbel_noise_has_the_mean_and_spread_of_its_distribution():
+    alpha_PN = torch.zeros(3, 40_000, dtype=torch.float64)
+    torch.manual_seed(0)
+    log_weights_PN = path_weights(alpha_PN, temperature=1.0, noise="gumbel").log()
+    # Differences of two Gumbel variables are logistic; the largest of three is longer-tailed above than below.
+    difference_N = log_weights_PN[0] - log_weights_PN[1]
+    assert difference_N.std().item() == pytest.approx(math.pi / math.sqrt(3), rel=0.02)
+    top, second, third = log_weights_PN.sort(dim=0, descending=True).values
+    assert (top - second).mean() > 1.3 * (second - third).mean()
 
 
 def test_without_noise_the_weights_are_the_probabilities():

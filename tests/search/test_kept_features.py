@@ -67,6 +67,22 @@ def test_subnets_that_begin_alike_share_what_leaves_their_first_cells(supernet, 
         assert SupernetAccuracy(supernet, list(images.split(24)), held_out)(subnet) == top1
 
 
+@pytest.mark.parametrize("stage_index", [0, 2, 3], ids=["maps", "maps and tokens", "tokens"])
+def test_blocks_of_other_metapaths_share_nothing(supernet, stage_index):
+    """Two subnets of one architecture, made of other blocks: each has the score that it has alone."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(64, 3, 16, 16), torch.randint(5, (64,))
+    held_out = list(zip(images.split(32), labels.split(32), strict=True))
+    subnets = [Subnet.largest(SPACE).drop(stage_index, block) for block in (0, 1)]
+    # A later change, so that features behind the stage are looked up.
+    subnets = [subnet.narrow(3, 16) if stage_index < 3 else subnet for subnet in subnets]
+    assert subnets[0].architecture == subnets[1].architecture and subnets[0].origins != subnets[1].origins
+    alone = [SupernetAccuracy(supernet, [], held_out)(subnet) for subnet in subnets]
+    assert alone[0] != alone[1]
+    together = SupernetAccuracy(supernet, [], held_out)
+    assert [together(subnet) for subnet in subnets] == alone
+
+
 @pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
 def test_a_network_is_its_cells_one_after_the_other(space):
     rng = random.Random(0)

@@ -46,6 +46,16 @@ def test_paths_are_those_of_the_paper(supernet):
     assert names[2] == names[3] == [("MB4D", "MB3D", "identity")] * 2
 
 
+def test_blocks_of_a_new_supernet_add_a_tenth_of_what_they_compute():
+    scales = {
+        name: parameter.unique().tolist()
+        for name, parameter in Supernet(SPACE, resolution=16, num_classes=5).named_parameters()
+        if "layer_scale" in name
+    }
+    assert len(scales) >= 2 * sum(SPACE.max_depths)
+    assert all(value == pytest.approx([0.1]) for value in scales.values()), scales
+
+
 def test_a_metapath_mixes_its_candidates_by_their_weights(supernet):
     path = supernet.stages[2].paths[0].eval()
     path.alpha.data.copy_(torch.tensor([0.3, -0.2, 0.9]))

@@ -47,11 +47,14 @@ def predict(
     json: bool
         Print the predictions as one JSON document.
     """
+    from efficientformer.pipeline.out_of_date import out_of_date_file
     from efficientformer.pipeline.predict import predict as run_prediction
     from efficientformer.pipeline.run.console import TextConsole
 
     result = run_prediction(model, images, sheet=sheet, max_pixels=max_pixels)
     errors = TextConsole(stderr=True, soft_wrap=True)
+    for row in out_of_date_file(model):
+        errors.print(row.text)
     for file, reason in result.skipped:
         errors.print(f"skipped {file}: {reason}")
     for note in result.notes:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from efficientformer.pipeline.phases import evaluate, export, slim, supernet, table, train, verify
+from efficientformer.pipeline.report import write_report
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.result import collect_result
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.oracles import require_reachable
-from efficientformer.report.run.page import render_report
 
 MAX_ROUNDS = 3
 
@@ -29,6 +29,6 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
             break
         verify.correct_broken(workspace)
     result = collect_result(workspace.run_dir)
-    path = render_report(workspace.run_dir.root)
+    path = write_report(workspace.run_dir.root)
     workspace.console.phase("report", str(path))
     return result

@@ -15,7 +15,8 @@ def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
         has = f"steps 1 to {len(steps)}" if steps else "no steps"
         raise UsageError(f"There is no step {number}: the trace has {has}.")
     step = steps[number - 1]
-    before = steps[number - 2] if number > 1 else trace["start"]
+    # The first step that a budget has of its own starts from an earlier one.
+    before = [trace["start"], *steps][step.get("after", number - 1)]
     taken = step["candidates"][step["taken"]]
     others = [candidate for index, candidate in enumerate(step["candidates"]) if index != step["taken"]]
     unscored = [row for row in others if row["score"] is None]

@@ -87,7 +87,7 @@ def explain(
     from efficientformer.pipeline.run.plan import SLIM
 
     with open_run(_request(settings, run_dir, config, {})) as run:
-        return explain_step(read_record(SLIM.require(run, settings_only=True)[0]), step)
+        return explain_step(read_record(SLIM.require(run, kinds=frozenset({"run", "source"}))[0]), step)
 
 
 def baselines(
@@ -180,14 +180,17 @@ def verify(
 
 
 def report(run_dir: Path | str) -> Path:
-    """Render report.html again from the records of a run, without measuring or training; returns its path."""
-    from efficientformer.report.run.page import render_report
+    """Render report.html again from the records of a run, without measuring or training; returns its path.
+
+    Records that are out of date are shown, and named in the page and in warnings.
+    """
+    from efficientformer.pipeline.report import write_report
 
     if not RunDir(Path(run_dir)).settings.exists():
         raise UsageError(
             f"{run_dir} is not a run directory: it has no settings.json. 'efficientformer design' makes one."
         )
-    return render_report(Path(run_dir))
+    return write_report(Path(run_dir))
 
 
 def _request(

@@ -1,7 +1,8 @@
 """Phase `baselines`: compare slimming with simpler search methods at equal latency.
 
-All networks are scored with the supernet's weights; nothing is trained. The gap of greedy slimming to the optimum is
-computed on an additive surrogate, whose optimum is exact, or a bound if weights miss a cache.
+All networks are scored with the weights that scored the slimmed network: the supernet's, or those after its last
+recovery. Nothing is trained. The gap of greedy slimming to the optimum is computed on an additive surrogate, whose
+optimum is exact, or a bound if weights miss a cache.
 """
 
 import random
@@ -18,6 +19,7 @@ from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import BASELINES, SLIM
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
+from efficientformer.pipeline.slimming.recovery import Recovery
 from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.search.actions import ActionSet
@@ -114,8 +116,12 @@ def _compare(workspace: Workspace, table: LatencyTable) -> None:
     rows = []
     with workspace.console.progress("baselines") as progress:
         search = _Search(workspace.space, table, alphas, workspace.settings.slim.actions, scorer, progress, set())
-        surrogate = fit_surrogate(workspace.space, search.accuracy)
+        recovery, surrogates = Recovery(workspace, scorer, trace["descent"]), {}
         for entry in trace["budgets"]:
+            recovery.use(entry["weights"])
+            if entry["weights"] not in surrogates:
+                surrogates[entry["weights"]] = fit_surrogate(workspace.space, search.accuracy)
+            surrogate = surrogates[entry["weights"]]
             rows.append(_budget_record(workspace, search, surrogate, entry, trace["num_evaluations"]))
     write_record(workspace.run_dir.baselines, {"metric": scorer.metric, "budgets": rows, "provenance": provenance()})
 

@@ -1,7 +1,7 @@
 """Phase `slim`: descend from the largest network until every budget is met (paper, section 4.2).
 
-One descent serves all budgets: each takes the first network on the way whose latency fits. Before anything is trained
-that network is measured. If the table predicted too little, the descent continues to a corrected target.
+One descent serves all budgets: each takes the first network on the way whose latency fits. That network is measured
+before anything is trained. If the table predicted too little, the descent continues to a corrected target.
 """
 
 import math
@@ -10,31 +10,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from efficientformer import __version__
 from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import trial_score
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.corrections import read_corrections
-from efficientformer.pipeline.run.inputs import file_digests, image_digests
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SLIM, SUPERNET
 from efficientformer.pipeline.run.run_network import read_found
-from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.aim import Aim, Proposal
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.confirm import Confirmation
-from efficientformer.pipeline.slimming.descent import Descent
+from efficientformer.pipeline.slimming.descent import Descent, descent_fingerprint, num_evaluations
 from efficientformer.pipeline.slimming.limits import Limits
 from efficientformer.pipeline.slimming.oracles import require_reachable
 from efficientformer.pipeline.slimming.promise import promises
+from efficientformer.pipeline.slimming.recovery import Recovery
 from efficientformer.provenance import provenance
-from efficientformer.records import digest, write_record
+from efficientformer.records import write_record
 from efficientformer.search.candidates import State
 from efficientformer.search.contenders import contenders
 from efficientformer.search.polish import polish
-from efficientformer.search.scoring.score import Metric
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import LatencyOracle
 
@@ -47,8 +44,11 @@ def run(workspace: Workspace) -> None:
     SUPERNET.require(workspace)
 
     def find(_: str) -> None:
-        scorer = CachedScorer(workspace)
-        _find(workspace, table, scorer, Descent(workspace, table, scorer, descent_fingerprint(workspace)))
+        scorer, fingerprint = CachedScorer(workspace), descent_fingerprint(workspace)
+        recovery = Recovery(workspace, scorer, fingerprint) if workspace.settings.slim.recover_every else None
+        if recovery is not None:
+            recovery.remove_others()
+        _find(workspace, table, scorer, Descent(workspace, table, scorer, fingerprint, recovery))
 
     SLIM.run(workspace, find)
     for network in read_found(workspace.run_dir):
@@ -57,15 +57,6 @@ def run(workspace: Workspace) -> None:
             f"{network.budget.text} = {network.budget_ms:.3f} ms: {network.architecture}, "
             f"predicted {network.predicted_ms:.3f} ms [{low:.3f}, {high:.3f}]"
         )
-
-
-def descent_fingerprint(workspace: Workspace) -> str:
-    """A descent resumes from its journal if these settings and inputs are the same; budgets and limits may change."""
-    recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
-    steps = ("slim.actions", "slim.stride", "slim.lazy")
-    scoring = ("slim.images", "slim.bn_images", "slim.metric")
-    inputs = file_digests(workspace, "table", "supernet_weights") | image_digests(workspace)
-    return digest([chosen(workspace.settings, *scoring, *steps, *recovery, "seed"), inputs, __version__])
 
 
 def _find(workspace: Workspace, table: LatencyTable, scorer: CachedScorer, descent: Descent) -> None:
@@ -87,7 +78,7 @@ def _find(workspace: Workspace, table: LatencyTable, scorer: CachedScorer, desce
         if missing := [aim for aim in waiting if aim.proposal is None]:
             _search(workspace, table, scorer, descent, limits, missing)
         confirmation.confirm(waiting)
-    write_record(workspace.run_dir.trace, _trace_record(scorer.metric, descent, aims))
+    write_record(workspace.run_dir.trace, _trace_record(scorer, descent, aims))
 
 
 def _search(
@@ -100,21 +91,22 @@ def _search(
 ) -> None:
     """Propose a network for each aim: where the descent meets it, polished, or the best of the trials."""
     with workspace.console.progress("slimming") as progress:
-        # From the slowest on, so that a stride of the descent ends at each target.
-        for aim in sorted(aims, key=lambda aim: -aim.target_ms):
-            step, state = descent.first_within(
+        for aim in aims:
+            place, state = descent.first_within(
                 aim.target_ms,
                 lambda net, aim=aim: aim.allows(limits.predicted(net)),
                 progress=progress,
             )
-            aim.proposal = Proposal(step, [state])
+            aim.proposal = Proposal(place, [state])
     with workspace.console.progress("polishing") as progress:
         for aim in aims:
+            descent.use_weights_at(aim.proposed.place)
             met = aim.proposed.polished[-1]
             improvements = _polish(workspace, table, scorer, aim, met, limits, progress)
             aim.proposal = replace(aim.proposed, polished=[met, *improvements])
     if workspace.settings.slim.trials:
         for aim in aims:
+            descent.use_weights_at(aim.proposed.place)
             aim.proposal = replace(aim.proposed, trials=_trials(workspace, table, scorer, aim, limits))
 
 
@@ -180,7 +172,8 @@ def _allowed_latency(table: LatencyTable, aim: Aim, limits: Limits) -> LatencyOr
     return lambda net: table.predict(net) if aim.allows(limits.predicted(net)) else math.inf
 
 
-def _trace_record(metric: Metric, descent: Descent, aims: list[Aim]) -> dict[str, Any]:
+def _trace_record(scorer: CachedScorer, descent: Descent, aims: list[Aim]) -> dict[str, Any]:
+    steps, numbers = descent.steps_to([place for aim in aims for place in aim.places])
     budgets = []
     for aim in aims:
         proposal, state = aim.proposed, aim.proposed.state
@@ -191,7 +184,8 @@ def _trace_record(metric: Metric, descent: Descent, aims: list[Aim]) -> dict[str
                 "slug": aim.budget.slug,
                 "budget_ms": aim.budget_ms,
                 "target_ms": aim.target_ms,
-                "step": proposal.step,
+                "step": numbers[proposal.place],
+                "weights": descent.recovered_at(proposal.place),
                 "predicted_ms": state.latency_ms,
                 "predicted_interval_ms": list(descent.predicted_interval_ms(state.latency_ms)),
                 "accuracy": state.accuracy,
@@ -200,13 +194,13 @@ def _trace_record(metric: Metric, descent: Descent, aims: list[Aim]) -> dict[str
                 "trials": [{**trial.to_record(), "trial_top1": top1} for trial, top1 in proposal.trials],
             }
         )
-    last_step = max(aim.proposed.step for aim in aims)
     return {
-        "metric": metric,
+        "metric": scorer.metric,
+        "descent": descent.fingerprint,
         "start": descent.start_record,
-        "steps": descent.records[:last_step],
+        "steps": steps,
         "budgets": budgets,
-        "corrections": [correction for aim in aims for correction in aim.corrections],
-        "num_evaluations": descent.num_evaluations + sum(aim.num_scored for aim in aims),
+        "corrections": [{**row, "step": numbers[place]} for aim in aims for place, row in aim.corrections],
+        "num_evaluations": num_evaluations(steps) + sum(aim.num_scored for aim in aims),
         "provenance": provenance(),
     }

@@ -13,7 +13,7 @@ from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SUPERNET
-from efficientformer.pipeline.run.stamps import read_stamp, stamp_changes
+from efficientformer.pipeline.run.stamps import read_stamp, replaced_output, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import require_enough_images, search_splits
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, build_supernet, require_reachable
@@ -45,9 +45,14 @@ def run(workspace: Workspace) -> None:
 def _take_over(workspace: Workspace, source: RunDir) -> None:
     """Copy the supernet of another run, and its scores of subnets."""
     theirs = read_stamp(source.stamp(SUPERNET.name))
-    if theirs is None:
+    if theirs is None or not (source.supernet_weights.exists() and source.supernet_record.exists()):
         raise UsageError(f"{source.root} has no trained supernet. Run 'efficientformer supernet' there first.")
-    if differing := stamp_changes(theirs, SUPERNET.stamp(workspace).to_json()):
+    outputs = [source.supernet_weights, source.supernet_record]
+    if problem := replaced_output(source, theirs, outputs):
+        raise UsageError(
+            f"{problem}. Restore it, or delete it and run 'efficientformer supernet --run-dir {source.root}' first."
+        )
+    if differing := stamp_changes(theirs, SUPERNET.stamp(workspace, kinds=frozenset({"images"})).to_json()):
         raise UsageError(
             f"The supernet of {source.root} does not fit this run: {', '.join(differing)}. Use its settings, or "
             "leave out --supernet-from."

@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from efficientformer import __version__
+from efficientformer.errors import RecordError
 from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.phase import Digests, Input
 from efficientformer.pipeline.run.run_network import RunNetwork, read_found
 from efficientformer.pipeline.run.stamps import MISSING, read_stamp
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import FINGERPRINT
-from efficientformer.records import digest, file_digest
+from efficientformer.records import digest, file_digest, read_record
+from efficientformer.run_dir import RunDir
 
 
 def file(name: str) -> Input:
@@ -42,7 +44,20 @@ def _digests(workspace: Workspace, paths: Iterable[Path]) -> Digests:
 
 
 def image_digests(workspace: Workspace) -> Digests:
-    return {"the images": digest([workspace.dataset.digest, workspace.dataset.split_rule])}
+    return _image_digests(workspace.dataset.digest, workspace.dataset.split_rule)
+
+
+def recorded_image_digests(run_dir: RunDir) -> Digests:
+    """The same of the images that the run read last, from its records; empty before."""
+    try:
+        record = read_record(run_dir.data)
+        return _image_digests(record["digest"], record["split_rule"])
+    except (RecordError, LookupError, TypeError):
+        return {}
+
+
+def _image_digests(content: str, split_rule: str) -> Digests:
+    return {"the images": digest([content, split_rule])}
 
 
 def device_digests(workspace: Workspace) -> Digests:
@@ -60,6 +75,18 @@ def export_metadata(workspace: Workspace, network: RunNetwork) -> dict[str, str]
         **network.about,
         "producer": f"efficientformer {__version__}",
     }
+
+
+def _source(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    """The supernet of the run that it is taken from. Once taken, it does not have to be there any more."""
+    source = workspace.settings.supernet_from
+    if source is None:
+        return {}
+    name, weights = f"the supernet of {source}", RunDir(Path(source)).supernet_weights
+    if weights.exists():
+        return {name: file_digest(weights)}
+    taken = read_stamp(workspace.run_dir.stamp("supernet")) or {"inputs": {}}
+    return {name: taken["inputs"].get(name, MISSING)}
 
 
 def _table_device(workspace: Workspace, _: RunNetwork | None) -> Digests:
@@ -95,12 +122,16 @@ def _found(workspace: Workspace, _: RunNetwork | None) -> Digests:
 
 IMAGE_SETTINGS = ("data", "val_fraction", "seed", "max_pixels")
 DEVICE_SETTINGS = ("device", "device_program", "device_cores", "litert_python", "runtime", "threads")
-IMAGES = Input(lambda workspace, _: image_digests(workspace), IMAGE_SETTINGS)
-DEVICE = Input(lambda workspace, _: device_digests(workspace), DEVICE_SETTINGS)
-TABLE_DEVICE = Input(_table_device, (*DEVICE_SETTINGS, "table.allow_foreign"))
-TUNING_DEVICE = Input(_tuning_device, (*DEVICE_SETTINGS, "clock"))
+IMAGES = Input(lambda workspace, _: image_digests(workspace), IMAGE_SETTINGS, "images")
+CLASSES = Input(
+    lambda workspace, _: {"the number of classes": str(len(workspace.dataset.classes))}, IMAGE_SETTINGS, "images"
+)
+DEVICE = Input(lambda workspace, _: device_digests(workspace), DEVICE_SETTINGS, "device")
+TABLE_DEVICE = Input(_table_device, (*DEVICE_SETTINGS, "table.allow_foreign"), "device")
+TUNING_DEVICE = Input(_tuning_device, (*DEVICE_SETTINGS, "clock"), "device")
+SOURCE = Input(_source, ("supernet_from",), "source")
 START = Input(_start)
-METADATA = Input(_metadata, IMAGE_SETTINGS)
+METADATA = Input(_metadata, IMAGE_SETTINGS, "images")
 EXPORTED_FILES = Input(_exported_files)
 FOUND = Input(_found)
 CORRECTIONS = Input(lambda workspace, _: {"the scale after verification": digest(read_corrections(workspace))})

@@ -2,6 +2,7 @@
 
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.inputs import file_digests
+from efficientformer.pipeline.run.phase import ANYWHERE
 from efficientformer.pipeline.run.plan import SLIM, TABLE
 from efficientformer.pipeline.run.run_network import FoundNetwork, RunNetwork, read_found
 from efficientformer.pipeline.run.workspace import Workspace
@@ -14,7 +15,7 @@ def load_table(workspace: Workspace) -> LatencyTable:
     Raises UsageError if it is missing or out of date, LatencyError for a table of another device or with a larger error
     than the settings allow.
     """
-    (path,) = TABLE.require(workspace, settings_only=True)
+    (path,) = TABLE.require(workspace, kinds=ANYWHERE)
     table = LatencyTable.load(path)
     if not workspace.settings.table.allow_foreign:
         table.check_device(workspace.runtime.machine(), workspace.runtime.describe())
@@ -31,10 +32,11 @@ def found_networks(workspace: Workspace) -> list[FoundNetwork]:
 
 def run_networks(workspace: Workspace) -> list[RunNetwork]:
     """The same networks with the digests of what their training starts from."""
-    return [_run_network(workspace, found) for found in found_networks(workspace)]
+    return [run_network(workspace, found) for found in found_networks(workspace)]
 
 
-def _run_network(workspace: Workspace, found: FoundNetwork) -> RunNetwork:
+def run_network(workspace: Workspace, found: FoundNetwork) -> RunNetwork:
+    """A network that slimming found, with the digests of what its training starts from."""
     starts_from = {"the architecture": digest(found.architecture.to_json())}
     if workspace.settings.train.init == "supernet":
         starts_from |= file_digests(workspace, "supernet_weights")

@@ -8,27 +8,42 @@ of phases (`plan.py`) is read without torch.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.settings import leaves
-from efficientformer.pipeline.run.stamps import Stamp, chosen, is_up_to_date, read_stamp, run_stamped, stamp_changes
+from efficientformer.pipeline.run.stamps import (
+    Stamp,
+    chosen,
+    is_up_to_date,
+    read_stamp,
+    replaced_output,
+    run_stamped,
+    stamp_changes,
+)
 from efficientformer.pipeline.run.workspace import Workspace
 
 Digests = dict[str, str]
+Kind = Literal["run", "images", "device", "source"]
+"""What an input is part of: the run directory, its images, the measured device, the run whose supernet is taken."""
+EVERYTHING: frozenset[Kind] = frozenset({"run", "images", "device", "source"})
+ANYWHERE = EVERYTHING - {"device"}
+"""What can be compared without the device: networks are trained on other machines than they are measured on."""
 
 
 @dataclass(frozen=True)
 class Input:
     """An input of a phase: files of the run, its images, or the measured device.
 
-    digest: digests by name, of a run and, in a phase of each network, of a network.
+    digest: digests, or short values, by name, of a run and, in a phase of each network, of a network.
     settings: those that determine the input, by dotted name.
+    kind: what it is part of.
     """
 
     digest: Callable[[Workspace, RunNetwork | None], Digests]
     settings: tuple[str, ...] = ()
+    kind: Kind = "run"
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,7 @@ class Phase:
     settings: those that its records depend on, by dotted name; the name of a group means all of its settings.
     reads: inputs that its records depend on.
     writes: names of its files in `RunDir`, or in `NetworkFiles` where `each_network`.
+    after: the phases whose outputs it reads. Where they are out of date, so is it.
     derived: values that are computed from the run and count as settings.
     uses: settings that change the execution of the work, but not its records.
     each_network: whether it is done once for each network of the run.
@@ -51,6 +67,7 @@ class Phase:
     settings: tuple[str, ...]
     reads: tuple[Input, ...]
     writes: tuple[str, ...]
+    after: tuple["Phase", ...] = ()
     derived: Callable[[Workspace], Mapping[str, Any]] = lambda _: {}
     uses: tuple[str, ...] = ()
     each_network: bool = False
@@ -66,12 +83,15 @@ class Phase:
         files = workspace.run_dir if network is None else network.files
         return [getattr(files, name) for name in self.writes]
 
-    def stamp(self, workspace: Workspace, network: RunNetwork | None = None) -> Stamp:
-        """The present settings and inputs of the phase."""
+    def stamp(
+        self, workspace: Workspace, network: RunNetwork | None = None, kinds: frozenset[Kind] = EVERYTHING
+    ) -> Stamp:
+        """The present settings of the phase, and its inputs of these kinds."""
         inputs: Digests = {}
         for source in self.reads:
-            inputs |= source.digest(workspace, network)
-        return Stamp(self._title(network), self._settings(workspace), inputs)
+            if source.kind in kinds:
+                inputs |= source.digest(workspace, network)
+        return Stamp(self.title(network), self._settings(workspace), inputs)
 
     def run(self, workspace: Workspace, work: Callable[[str], None], network: RunNetwork | None = None) -> bool:
         """Do `work(fingerprint)` unless its outputs are up to date; returns whether work was done.
@@ -101,35 +121,36 @@ class Phase:
         return True
 
     def require(
-        self, workspace: Workspace, network: RunNetwork | None = None, *, settings_only: bool = False
+        self, workspace: Workspace, network: RunNetwork | None = None, kinds: frozenset[Kind] = EVERYTHING
     ) -> list[Path]:
         """The outputs of an earlier run of the phase.
 
-        Raises UsageError if they are missing or unfinished, or if settings or inputs of the phase have changed since.
-        With `settings_only`, inputs are not compared.
+        Raises UsageError if they are missing, unfinished or replaced, if settings or inputs of these kinds have changed
+        since, or if this holds for a phase before it, whose device is not compared.
         """
-        outputs = self.outputs(workspace, network)
-        made = read_stamp(workspace.run_dir.stamp(self._title(network)))
+        for earlier in self.after:
+            earlier.require(workspace, network if earlier.each_network else None, kinds & ANYWHERE)
+        if problem := self.problem(workspace, network, kinds):
+            raise UsageError(
+                f"{problem}. Run 'efficientformer {self.name} --run-dir {workspace.run_dir.root}' first, "
+                "or 'efficientformer design' for all phases."
+            )
+        return self.outputs(workspace, network)
+
+    def problem(
+        self, workspace: Workspace, network: RunNetwork | None = None, kinds: frozenset[Kind] = EVERYTHING
+    ) -> str | None:
+        """Why the outputs of the phase cannot be used, whatever the phases before it; None if they can."""
+        outputs, run_dir = self.outputs(workspace, network), workspace.run_dir
+        made = read_stamp(run_dir.stamp(self.title(network)))
         missing = [path for path in outputs if not path.exists()]
         if missing or made is None:
-            problem = f"{(missing or outputs)[0]} is missing or not finished"
-        elif changes := self._changes(made, workspace, network, settings_only):
-            problem = f"{outputs[0]} is out of date ({', '.join(changes)})"
-        else:
-            return outputs
-        raise UsageError(
-            f"{problem}. Run 'efficientformer {self.name} --run-dir {workspace.run_dir.root}' first, "
-            "or 'efficientformer design' for all phases."
-        )
-
-    def _changes(
-        self, made: dict[str, Any], workspace: Workspace, network: RunNetwork | None, settings_only: bool
-    ) -> list[str]:
-        if settings_only:
-            now = {"settings": self._settings(workspace), "inputs": {}, "version": made["version"]}
-        else:
-            now = self.stamp(workspace, network).to_json()
-        return stamp_changes(made, now)
+            return f"{(missing or outputs)[0]} is missing or not finished"
+        if replaced := replaced_output(run_dir, made, outputs):
+            return f"{replaced}. Restore it, or delete it to have it made again"
+        if changes := stamp_changes(made, self.stamp(workspace, network, kinds).to_json()):
+            return f"{outputs[0]} is out of date ({', '.join(changes)})"
+        return None
 
     def _settings(self, workspace: Workspace) -> dict[str, Any]:
         return {**chosen(workspace.settings, *self.settings), **self.derived(workspace)}
@@ -138,5 +159,6 @@ class Phase:
         """Have the next run of the phase do its work again."""
         workspace.run_dir.stamp(self.name).unlink(missing_ok=True)
 
-    def _title(self, network: RunNetwork | None) -> str:
+    def title(self, network: RunNetwork | None) -> str:
+        """The name of its stamp, and of the phase in messages."""
         return self.name if network is None else f"{self.name} {network.name}"

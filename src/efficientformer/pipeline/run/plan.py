@@ -6,6 +6,7 @@ from typing import Any
 
 from efficientformer.latency.tables.table import FORMAT
 from efficientformer.pipeline.run.inputs import (
+    CLASSES,
     CORRECTIONS,
     DEVICE,
     DEVICE_SETTINGS,
@@ -14,6 +15,7 @@ from efficientformer.pipeline.run.inputs import (
     IMAGE_SETTINGS,
     IMAGES,
     METADATA,
+    SOURCE,
     START,
     TABLE_DEVICE,
     TUNING_DEVICE,
@@ -28,6 +30,8 @@ TRAINING_MACHINE = ("workers", "training_threads", "training_device")
 TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
 VERIFICATION_FORMAT = 2
 """1 was of a single session."""
+TRACE_FORMAT = 2
+"""Of the journal and the trace of slimming. Since 2, targets have steps of their own, and budgets name weights."""
 SCORING = ("slim.images", "slim.bn_images", "slim.metric", "supernet.held_out")
 
 
@@ -40,12 +44,13 @@ def _verification_facts(workspace: Workspace) -> Mapping[str, Any]:
 
 
 def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
-    return {**_clock(workspace), "num_classes": len(workspace.dataset.classes), "format": FORMAT}
+    return {**_clock(workspace), "format": FORMAT}
 
 
-def _trial_settings(workspace: Workspace) -> Mapping[str, Any]:
+def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
     """Trials are trained by the settings of `train`."""
-    return chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
+    trained = chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
+    return {**trained, "format": TRACE_FORMAT}
 
 
 TABLE = Phase(
@@ -54,17 +59,17 @@ TABLE = Phase(
     "whole networks",
     settings=("space", "resolution", "device", "runtime", "threads", "table.rounds"),
     derived=_table_facts,
-    reads=(TABLE_DEVICE,),
+    reads=(CLASSES, TABLE_DEVICE),
     writes=("table",),
-    uses=(*IMAGE_SETTINGS, "clock", "table.max_error"),
+    uses=("clock", "table.max_error"),
 )
 SUPERNET = Phase(
     "supernet",
     "trains the weights and path logits of every MetaPath together, by Gumbel-softmax",
     settings=("space", "resolution", "seed", "supernet"),
-    reads=(IMAGES,),
+    reads=(IMAGES, SOURCE),
     writes=("supernet_weights", "supernet_record"),
-    uses=("budget", "percentile", "slim.headroom", *SCORING, "supernet_from", *TABLE_CHECK, *TRAINING_MACHINE),
+    uses=("budget", "percentile", "slim.headroom", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
     is_shared=True,
 )
 SLIM = Phase(
@@ -72,9 +77,10 @@ SLIM = Phase(
     "takes the action that costs the least accuracy per millisecond until each budget is met, and measures the "
     "networks it finds before they are trained",
     settings=("budget", "percentile", "limits", "device", "slim"),
-    derived=_trial_settings,
+    derived=_trace_facts,
     reads=(file("table"), file("supernet_weights"), IMAGES, CORRECTIONS),
     writes=("trace",),
+    after=(TABLE, SUPERNET),
     uses=("space", "resolution", "clock", "supernet.held_out", "verify.rounds", *TABLE_CHECK, *TRAINING_MACHINE),
 )
 BASELINES = Phase(
@@ -83,6 +89,7 @@ BASELINES = Phase(
     settings=("baselines", "slim.actions", "slim.metric", "seed"),
     reads=(file("trace"), file("table"), file("supernet_weights"), IMAGES),
     writes=("baselines",),
+    after=(SLIM,),
     uses=("space", "resolution", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
 )
 RANK = Phase(
@@ -91,6 +98,7 @@ RANK = Phase(
     settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric"),
     reads=(file("table"), file("supernet_weights"), IMAGES),
     writes=("rank",),
+    after=(TABLE, SUPERNET),
     uses=("space", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
 )
 TRAIN = Phase(
@@ -100,17 +108,19 @@ TRAIN = Phase(
     settings=("resolution", "seed", "train"),
     reads=(IMAGES, START),
     writes=("weights", "train_record", "architecture"),
+    after=(SLIM,),
     uses=TRAINING_MACHINE,
     each_network=True,
     is_shared=True,
 )
-FINE_TUNE = replace(TRAIN, name="fine-tune", does="trains a pretrained network on the run's images")
+FINE_TUNE = replace(TRAIN, name="fine-tune", does="trains a pretrained network on the run's images", after=())
 EVALUATE = Phase(
     "evaluate",
     "scores every trained network on the validation images: top-1, top-5, per class, confusion matrix",
     settings=("resolution",),
     reads=(IMAGES, network_file("weights")),
     writes=("evaluation",),
+    after=(TRAIN,),
     uses=TRAINING_MACHINE,
     each_network=True,
 )
@@ -118,9 +128,10 @@ EXPORT = Phase(
     "export",
     "writes every trained network as ONNX in deploy form, with class names and preprocessing inside, and compares it "
     "with PyTorch",
-    settings=("resolution", "export"),
+    settings=("resolution", "runtime", "export"),
     reads=(network_file("weights"), METADATA, TUNING_DEVICE),
     writes=("onnx", "export_record"),
+    after=(TRAIN,),
     each_network=True,
 )
 VERIFY = Phase(
@@ -130,6 +141,7 @@ VERIFY = Phase(
     derived=_verification_facts,
     reads=(EXPORTED_FILES, DEVICE, FOUND),
     writes=("verification",),
+    after=(EXPORT,),
     uses=("space", "clock", *IMAGE_SETTINGS),
 )
 PHASES = (TABLE, SUPERNET, SLIM, BASELINES, RANK, TRAIN, EVALUATE, EXPORT, VERIFY)

@@ -1,15 +1,15 @@
 """Stamps: the settings and inputs of a phase's records, so that only phases with changes are run again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from efficientformer import __version__
-from efficientformer.errors import RecordError
+from efficientformer.errors import RecordError, UsageError
 from efficientformer.pipeline.run.settings import Settings
-from efficientformer.records import digest, read_record, write_record
+from efficientformer.records import digest, file_digest, read_record, write_record
 from efficientformer.run_dir import RunDir
 
 MISSING = "missing"
@@ -42,19 +42,45 @@ def run_stamped(
     """Do `work(fingerprint)` unless the outputs exist with the same stamp; returns whether work was done.
 
     `announce(phase, text)` reports that the phase is up to date, or what changed since it was run. The stamp is written
-    last: after a crash before that, the phase resumes.
+    last, with digests of the outputs: after a crash before that, the phase resumes. Raises UsageError for an output
+    that was changed since, by hand or by another program: it would be lost.
     """
+    previous = read_stamp(run_dir.stamp(stamp.phase))
+    if previous is not None and (problem := replaced_output(run_dir, previous, outputs)):
+        raise UsageError(f"{problem}. Restore it, or delete it to have it made again.")
     if is_up_to_date(run_dir, stamp, outputs):
         announce(stamp.phase, "up to date")
         return False
-    previous = read_stamp(run_dir.stamp(stamp.phase))
     reasons = stamp_changes(previous, stamp.to_json()) if previous is not None else []
     announce(stamp.phase, "again, because " + ", ".join(reasons) if reasons else "")
     run_dir.stamp(stamp.phase).unlink(missing_ok=True)
     run_dir.result.unlink(missing_ok=True)
     work(stamp.fingerprint)
-    write_record(run_dir.stamp(stamp.phase), stamp.to_json())
+    made = {_name(run_dir, path): file_digest(path) for path in outputs}
+    write_record(run_dir.stamp(stamp.phase), {**stamp.to_json(), "outputs": made})
     return True
+
+
+def replaced_output(run_dir: RunDir, made: Mapping[str, Any], outputs: Sequence[Path]) -> str | None:
+    """In words, the first output that exists and is not the file that the phase of the stamp `made` wrote."""
+    known = made.get("outputs", {})
+    for path in outputs:
+        expected = known.get(_name(run_dir, path))
+        if path.exists() and expected is not None and file_digest(path) != expected:
+            return f"{path} was changed or replaced since it was made"
+    return None
+
+
+def accept_output(run_dir: RunDir, phase: str, path: Path) -> None:
+    """Have a file that the program wrote outside of the phase count as the phase's own."""
+    made = read_stamp(run_dir.stamp(phase))
+    if made is not None:
+        outputs = made.get("outputs", {}) | {_name(run_dir, path): file_digest(path)}
+        write_record(run_dir.stamp(phase), {**made, "outputs": outputs})
+
+
+def _name(run_dir: RunDir, path: Path) -> str:
+    return path.relative_to(run_dir.root).as_posix()
 
 
 def chosen(settings: Settings, *names: str) -> dict[str, Any]:
@@ -70,7 +96,10 @@ def chosen(settings: Settings, *names: str) -> dict[str, Any]:
 
 
 def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> bool:
-    return read_stamp(run_dir.stamp(stamp.phase)) == stamp.to_json() and all(path.exists() for path in outputs)
+    made, now = read_stamp(run_dir.stamp(stamp.phase)), stamp.to_json()
+    if made is None or {name: made[name] for name in now} != now or not all(path.exists() for path in outputs):
+        return False
+    return replaced_output(run_dir, made, outputs) is None
 
 
 def read_stamp(path: Path) -> dict[str, Any] | None:
@@ -92,8 +121,14 @@ def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
                 f"{name} changed" if isinstance(value, dict | list) else f"{name} changed from {old} to {value}"
             )
     for name, value in now["inputs"].items():
-        if before["inputs"].get(name) != value:
-            changes.append(f"{name} is missing" if value == MISSING else f"{name} changed")
+        old = before["inputs"].get(name)
+        if old != value:
+            changes.append(f"{name} is missing" if value == MISSING else f"{name} changed{_values(old, value)}")
     if before["version"] != now["version"]:
         changes.append(f"the program changed from version {before['version']} to {now['version']}")
     return changes
+
+
+def _values(old: str | None, new: str) -> str:
+    """The values of an input that is a number and not a digest."""
+    return f" from {old} to {new}" if old is not None and old.isdigit() and new.isdigit() else ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from efficientformer.pipeline.run.budget import Budget
+from efficientformer.pipeline.slimming.descent import Place
 from efficientformer.pipeline.slimming.promise import Promise
 from efficientformer.search.candidates import State
 
@@ -13,12 +14,12 @@ from efficientformer.search.candidates import State
 class Proposal:
     """The network that the search proposes for a budget.
 
-    step: of the descent, at which the target was met.
+    place: of the descent, at which the target was met.
     polished: the state after that step, then every improvement by polishing.
     trials: networks that were trained briefly, with their top-1; empty without trials.
     """
 
-    step: int
+    place: Place
     polished: Sequence[State]
     trials: Sequence[tuple[State, float]] = ()
 
@@ -39,7 +40,7 @@ class Aim:
     is_confirmed: whether the proposal was measured within the budget and the limits.
     num_scored: scores of networks by polishing and for trials.
     num_rejected: proposals that measured too slow or too large.
-    corrections: of the table, one for every proposal that measured too slow.
+    corrections: of the table, one for every proposal that measured too slow, with its place.
     """
 
     promise: Promise
@@ -50,7 +51,7 @@ class Aim:
     is_confirmed: bool = False
     num_scored: int = 0
     num_rejected: int = 0
-    corrections: list[dict[str, Any]] = field(default_factory=list)
+    corrections: list[tuple[Place, dict[str, Any]]] = field(default_factory=list)
 
     @property
     def budget(self) -> Budget:
@@ -61,6 +62,11 @@ class Aim:
         """The proposal, where there is one."""
         assert self.proposal is not None
         return self.proposal
+
+    @property
+    def places(self) -> list[Place]:
+        """Of the descent: of the proposal, and of those that measured too slow."""
+        return [self.proposed.place, *(place for place, _ in self.corrections)]
 
     def allows(self, predicted: Mapping[str, float]) -> bool:
         """Whether an architecture with these predicted values is within the limits other than latency."""
@@ -76,16 +82,15 @@ class Aim:
 
         Returns the correction as a record.
         """
-        step, predicted_ms = self.proposed.step, self.proposed.state.latency_ms
+        place, predicted_ms = self.proposed.place, self.proposed.state.latency_ms
         self.target_ms = self.promise.lower_target_ms(predicted_ms, measured_ms, limit_ms)
         self.reject()
         correction = {
             "budget": self.budget.text,
-            "step": step,
             "measured_ms": measured_ms,
             "limit_ms": limit_ms,
             "predicted_ms": predicted_ms,
             "scale": measured_ms / predicted_ms,
         }
-        self.corrections.append(correction)
+        self.corrections.append((place, correction))
         return correction

@@ -2,9 +2,10 @@
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 
+from safetensors.torch import load_file
 from torch import Tensor
 
 from efficientformer import __version__
@@ -36,14 +37,18 @@ class CachedScorer:
         self._journal = Journal(workspace.run_dir.evaluations, digest(about))
         self._known = {line["subnet"]: Score(line["top1"], line["likelihood"]) for line in self._journal.lines}
         self._weights_name: str | None = None
+        self._load_weights: Callable[[], Mapping[str, Tensor]] = self._supernet_weights
+        self._loaded_name: str | None = None
 
     def __call__(self, subnet: Subnet) -> float:
         return self.score(subnet).value(self.metric)
 
     def if_at_least(self, subnet: Subnet, least_accuracy: float) -> float | None:
-        """Accuracy, or None if it is not cached and turns out to be below `least_accuracy`."""
+        """Accuracy, or None if it is below `least_accuracy`, whether it is cached or not: what a descent weighs, and
+        records, does not depend on the networks scored before."""
         score = self._score_if(subnet, least_accuracy)
-        return None if score is None else score.value(self.metric)
+        accuracy = None if score is None else score.value(self.metric)
+        return None if accuracy is None or accuracy < least_accuracy else accuracy
 
     def score(self, subnet: Subnet) -> Score:
         """Top-1 and likelihood of a subnet."""
@@ -63,10 +68,16 @@ class CachedScorer:
                 self._journal.add({"subnet": key, **asdict(score)})
         return self._known[key]
 
-    def use_weights(self, weights: Mapping[str, Tensor], name: str) -> None:
-        """Score with other weights of the supernet from now on; the cache distinguishes weights by `name`."""
-        self._oracle().use_weights(weights)
-        self._weights_name = name
+    def use_weights(self, name: str, load: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Score with other weights of the supernet from now on; the cache distinguishes weights by `name`.
+
+        load: returns them; called when the first score is not cached.
+        """
+        self._weights_name, self._load_weights = name, load
+
+    def use_supernet_weights(self) -> None:
+        """Score with the weights of the trained supernet again."""
+        self._weights_name, self._load_weights = None, self._supernet_weights
 
     @property
     def supernet(self) -> Supernet:
@@ -77,4 +88,10 @@ class CachedScorer:
         with self._lock:
             if self._made is None:
                 self._made = accuracy_oracle(self._workspace, load_supernet(self._workspace))
+            if self._loaded_name != self._weights_name:
+                self._made.use_weights(self._load_weights())
+                self._loaded_name = self._weights_name
         return self._made
+
+    def _supernet_weights(self) -> Mapping[str, Tensor]:
+        return load_file(self._workspace.run_dir.supernet_weights)

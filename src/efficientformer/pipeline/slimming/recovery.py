@@ -2,13 +2,17 @@
 
 The paper does not say whether weights are trained during slimming. Here the network of every k-th step is trained
 briefly from the supernet's weights, and its weights are written back into the supernet. The supernet's weights after
-such a step stay on disk until a later step is in the journal, so a killed descent resumes with the same weights.
+each such step stay on disk: a killed descent resumes with them, and every network that is compared with one of the
+descent is scored with the same weights.
 """
 
-from safetensors import safe_open
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from efficientformer.data.mixing import build_mixing
+from efficientformer.errors import RecordError
 from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
@@ -27,27 +31,40 @@ class Recovery:
     def __init__(self, workspace: Workspace, scorer: CachedScorer, fingerprint: str) -> None:
         self._workspace, self._scorer, self._fingerprint = workspace, scorer, fingerprint
 
-    def resume(self, step: int) -> None:
-        """Score with the weights that the descent had after `step` steps; weights of other descents are removed."""
-        ours = {}
-        for number, path in self._workspace.run_dir.recovered_weights().items():
-            with safe_open(path, framework="pt") as file:
-                belongs = (file.metadata() or {}).get("descent") == self._fingerprint
-            if belongs:
-                ours[number] = path
-            else:
-                path.unlink()
-        known = [number for number in ours if number <= step]
-        if known:
-            self._scorer.use_weights(load_file(ours[max(known)]), self._name(max(known)))
+    def name_at(self, step: int, target_ms: float | None, num_shared: int) -> str | None:
+        """The name of the weights that score after `step` steps; None before the first training.
 
-    def after(self, step: int, state: State) -> State:
-        """The state after `step`, with its accuracy by the weights that score the next step."""
+        target_ms: of the target whose own steps follow `num_shared` steps of all targets; None without own steps.
+        """
+        last = step - step % self._workspace.settings.slim.recover_every
+        return _name(last, target_ms if last > num_shared else None) if last else None
+
+    def use(self, name: str | None) -> None:
+        """Score with the weights of this name; None means the supernet's. Raises RecordError if they are gone."""
+        if name is None:
+            self._scorer.use_supernet_weights()
+            return
+        path = self._workspace.run_dir.recovered(name)
+        if _descent_of(path) != self._fingerprint:
+            raise RecordError(
+                f"{path}, the weights after a step of slimming, is missing or of another descent. Delete "
+                f"{self._workspace.run_dir.slim_steps} and run 'efficientformer slim' to search again."
+            )
+        self._scorer.use_weights(self._known_as(name), lambda: load_file(path))
+
+    def remove_others(self) -> None:
+        """Remove the weights of other descents."""
+        for path in self._workspace.run_dir.all_recovered():
+            if _descent_of(path) != self._fingerprint:
+                path.unlink()
+
+    def after(self, step: int, target_ms: float | None, state: State) -> State:
+        """The state after `step` steps, with its accuracy by the weights that score the next step."""
         settings, run_dir = self._workspace.settings.slim, self._workspace.run_dir
         training = self._workspace.settings.supernet
         if step % settings.recover_every:
             return state
-        supernet = self._scorer.supernet
+        name, supernet = _name(step, target_ms), self._scorer.supernet
         network = extract_network(supernet, state.subnet)
         train, _ = search_splits(self._workspace)
         fit_images(
@@ -58,23 +75,33 @@ class Recovery:
             training,
             title=None,
             seed=self._workspace.settings.seed + step,
-            checkpoint=CheckpointFile(run_dir.recovery_checkpoint, self._name(step)),
+            checkpoint=CheckpointFile(run_dir.recovery_checkpoint, self._known_as(name)),
             log=MetricsLog(run_dir.recovery_metrics),
             num_steps=settings.recover_steps,
             peak_lr=settings.recover_lr,
             lr_warmup_steps=0,
         )
         absorb_network(supernet, state.subnet, network)
-        weights = {name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}
-        with atomic_path(run_dir.recovered(step)) as temporary:
+        weights = {key: tensor.contiguous() for key, tensor in supernet.state_dict().items()}
+        with atomic_path(run_dir.recovered(name)) as temporary:
             temporary.write_bytes(save(weights, metadata={"descent": self._fingerprint}))
-        for number, path in run_dir.recovered_weights().items():
-            # The previous weights are needed until the journal has this step.
-            if number < step - settings.recover_every:
-                path.unlink()
         run_dir.recovery_checkpoint.unlink(missing_ok=True)
-        self._scorer.use_weights(weights, self._name(step))
+        self.use(name)
         return State(state.subnet, state.latency_ms, self._scorer(state.subnet))
 
-    def _name(self, step: int) -> str:
-        return digest([self._fingerprint, step])
+    def _known_as(self, name: str) -> str:
+        """Distinguishes the weights from those of other descents, for the scorer and for checkpoints."""
+        return digest([self._fingerprint, name])
+
+
+def _name(step: int, target_ms: float | None) -> str:
+    return str(step) if target_ms is None else f"{step}-{digest(target_ms)[:8]}"
+
+
+def _descent_of(path: Path) -> str | None:
+    """The fingerprint of the descent that wrote a file of weights; None if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("descent")
+    except (OSError, SafetensorError):
+        return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.run.stamps import accept_output, read_stamp
 from efficientformer.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -34,3 +35,15 @@ def load_table(path: Path | str) -> LatencyTable:
 def open_table_device(table: LatencyTable, device: DeviceOptions) -> "Runtime":
     """The table's own runtime and number of threads, on the given device."""
     return open_device(device, str(table.runtime["name"]), table.threads)
+
+
+def save_table(table: LatencyTable, path: Path) -> None:
+    """Save a table. In the place of a run's own, it counts as that if it has the same space, resolution and classes."""
+    table.save(path)
+    run_dir = RunDir(path.parent)
+    made = read_stamp(run_dir.stamp("table")) if path.name == run_dir.table.name else None
+    if made is not None:
+        settings, classes = made["settings"], made["inputs"].get("the number of classes")
+        measured = (settings.get("space"), settings.get("resolution"), classes)
+        if measured == (table.space.name, table.resolution, str(table.num_classes)):
+            accept_output(run_dir, "table", run_dir.table)

@@ -8,7 +8,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.run.console import RunConsole
-from efficientformer.pipeline.tables.open import MIN_ROUNDS, load_table, open_table_device, table_path
+from efficientformer.pipeline.tables.open import MIN_ROUNDS, load_table, open_table_device, save_table, table_path
 from efficientformer.records import read_record
 
 
@@ -42,7 +42,7 @@ def predict(
             extended = extend_table(table, [architecture], runtime, rounds=rounds, progress=progress)
         num_added = len(extended.entries) - len(table.entries)
         table = extended
-        table.save(out or table_path(path))
+        save_table(table, out or table_path(path))
     latency_ms = table.predict(architecture)
     return {
         "network": str(architecture),

@@ -1,7 +1,7 @@
 """The page of a run directory: its sections, each filled from records."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,20 +47,25 @@ SECTIONS = (
 )
 
 
-def render_report(run_dir: Path) -> Path:
+def render_report(run_dir: Path, out_of_date: Sequence[tuple[str, str]] = ()) -> Path:
     """Write `report.html` of a run directory, from its records alone, and return its path.
+
+    out_of_date: records that do not fit the rest of the run, each as a text and the verb that makes it again.
 
     The page works offline. Raises RecordError when there is no record to show or the page cannot be written.
     """
     run = load_run(Path(run_dir))
     path = RunDir(run.run_dir).report
-    write_text(path, render_page(run))
+    write_text(path, render_page(run, out_of_date))
     return path
 
 
-def render_page(run: Run) -> str:
+def render_page(run: Run, out_of_date: Sequence[tuple[str, str]] = ()) -> str:
     environment = page_environment()
     sections = [build_section(environment, run, kind) for kind in SECTIONS if kind.belongs(run)]
+    first = sections[0]
+    notes = tuple(Note(text, run.command(verb)) for text, verb in out_of_date)
+    sections[0] = replace(first, notes=(*first.notes, *notes))
     return render_sections(environment, "report.html.j2", sections, run_name=run.run_dir.name)
 
 

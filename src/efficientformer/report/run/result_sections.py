@@ -92,13 +92,14 @@ def slimming(run: Run) -> Content:
     trace = run.get("trace")
     if trace is None:
         return {"notes": [run.note("trace")]}
-    rows, before = [], trace["start"]
-    for step in trace["steps"]:
+    rows = []
+    for step, before in zip(trace["steps"], slimming_figures.states_before(trace), strict=True):
         taken = step["candidates"][step["taken"]]
         rows.append(
             {
                 "step": step["step"],
-                "action": wording.action(taken, before["architecture"], step["architecture"]),
+                "action": wording.action(taken, before["architecture"], step["architecture"])
+                + (f" (after step {step['after']})" if "after" in step else ""),
                 "saved_ms": taken["saved_ms"],
                 "drop": taken["drop"],
                 "latency_ms": step["latency_ms"],
@@ -108,7 +109,6 @@ def slimming(run: Run) -> Content:
                 "budgets": [row["budget"] for row in trace.get("budgets") or [] if row.get("step") == step["step"]],
             }
         )
-        before = step
     return {
         "figures": slimming_figures.slimming(run),
         "rows": rows,

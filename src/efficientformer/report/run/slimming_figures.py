@@ -54,14 +54,21 @@ def path_rows(run: Run) -> Rows:
     trace = run.get("trace")
     if trace is None:
         return []
-    rows = [_path_row(0, "start", "the largest network", trace["start"])]
-    before = trace["start"]["architecture"]
-    for step in trace["steps"]:
+    rows = [_path_row(0, "start", "the largest network", trace["start"], course=0)]
+    course = 0
+    for step, before in zip(trace["steps"], states_before(trace), strict=True):
+        course += "after" in step
         candidate = step["candidates"][step["taken"]]
-        words = f"step {step['step']}: {wording.action(candidate, before, step['architecture'])}"
-        rows.append(_path_row(step["step"], candidate["action"], words, step))
-        before = step["architecture"]
+        words = f"step {step['step']}: {wording.action(candidate, before['architecture'], step['architecture'])}"
+        rows.append(_path_row(step["step"], candidate["action"], words, step, course))
     return rows
+
+
+def states_before(trace: dict[str, Any]) -> Rows:
+    """For each step the state that it starts from: the one before it, or, for the first step of a budget's own, the
+    state after step `after`."""
+    states = [trace["start"], *trace["steps"]]
+    return [states[step.get("after", index)] for index, step in enumerate(trace["steps"])]
 
 
 def budget_rows(run: Run) -> Rows:
@@ -89,10 +96,10 @@ def budget_rows(run: Run) -> Rows:
     return rows
 
 
-def _path_row(step: int, action: str, words: str, point: dict[str, Any]) -> dict[str, Any]:
+def _path_row(step: int, action: str, words: str, point: dict[str, Any], course: int) -> dict[str, Any]:
     shape = wording.shape(point["architecture"])
     values = {"latency_ms": rounded(point["latency_ms"]), "top1": rounded(point["top1"])}
-    return {"step": step, "action": action, "what": words, **values, "shape": shape}
+    return {"step": step, "action": action, "what": words, **values, "shape": shape, "course": course}
 
 
 def _step_chart(rows: Rows, field: str, title: str, budgets: Rows, *, labeled: bool) -> Any:
@@ -115,7 +122,9 @@ def _step_chart(rows: Rows, field: str, title: str, budgets: Rows, *, labeled: b
         ],
     )
     layers = [
-        base.mark_line(interpolate="step-after", color=var("muted"), strokeWidth=1, opacity=0.7),
+        base.encode(detail="course:N").mark_line(
+            interpolate="step-after", color=var("muted"), strokeWidth=1, opacity=0.7
+        ),
         taken.mark_point(filled=True, size=46, opacity=1),
     ]
     if budgets:
