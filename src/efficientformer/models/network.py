@@ -19,7 +19,7 @@ from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
 from efficientformer.models.hub import OnHub
 from efficientformer.models.initialization import init_projection
-from efficientformer.models.layout import grid_of, unflatten
+from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.stage import Stage, build_downsample, drop_path_ramp
 
 
@@ -37,9 +37,9 @@ class Network(OnHub, nn.Module):
     for impossible arguments.
     """
 
-    head_dist: nn.Module | None
-    preprocessing: dict[str, Any] | None = None
-    is_backbone_frozen = False
+    # For TorchScript, which reads annotations of the class, or else those of its bases, and compiles properties.
+    pooled_dims: list[int]
+    __jit_unused_properties__ = ["feature_info"]
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class Network(OnHub, nn.Module):
             raise UsageError(f"drop_path_rate must be at least 0 and below 1, not {drop_path_rate}.")
         _require_positive(resolution)
         self.architecture = architecture
+        self.preprocessing: dict[str, Any] | None = None
+        self.is_backbone_frozen = False
         self.num_classes, self.in_chans, self.resolution = num_classes, in_chans, resolution
         is_v2, widths = architecture.is_v2, architecture.widths
         activation = "gelu" if is_v2 else "relu"
@@ -82,7 +84,8 @@ class Network(OnHub, nn.Module):
         self.num_features = self.head_hidden_size = widths[-1]
         self.norm = nn.BatchNorm2d(widths[-1]) if is_v2 else nn.LayerNorm(widths[-1])
         self.head = _linear(widths[-1], num_classes)
-        self.head_dist = _linear(widths[-1], num_classes) if has_distillation_head else None
+        self.head_dist: nn.Module | None = _linear(widths[-1], num_classes) if has_distillation_head else None
+        self.pooled_dims = [2, 3] if is_v2 else [1]
         self.distilled_training = False
 
     @classmethod
@@ -133,14 +136,14 @@ class Network(OnHub, nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Logits from the output of `forward_features`, or with `pre_logits` its mean (B, C)."""
-        mean_BC = x.mean(dim=(2, 3) if self.architecture.is_v2 else 1)
+        mean_BC = x.mean(dim=self.pooled_dims)
         if pre_logits:
             return mean_BC
         logits_BK = self.head(mean_BC)
         if self.head_dist is None:
             return logits_BK
         distillation_BK = self.head_dist(mean_BC)
-        if self.distilled_training and self.training:
+        if self.distilled_training and self.training and not torch.jit.is_scripting():
             return logits_BK, distillation_BK
         return (logits_BK + distillation_BK) / 2
 
@@ -175,7 +178,7 @@ class Network(OnHub, nn.Module):
         chosen = [last if norm and index == NUM_STAGES - 1 else maps[index] for index in self._stages_of(indices)]
         if intermediates_only:
             return chosen
-        return (last if self.architecture.is_v2 else last.flatten(2).transpose(1, 2)), chosen
+        return (last if self.architecture.is_v2 else flatten(last)), chosen
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
