@@ -103,12 +103,16 @@ class Network(OnHub, nn.Module):
                 in_chans=int(about.get("in_chans", 3)),
                 has_distillation_head="head_dist.weight" in tensors,
             )
+            network.preprocessing = json.loads(about.get("preprocessing", "null"))
         except (KeyError, ValueError, TypeError, ArchitectureError, UsageError) as error:
             raise RecordError(
                 f"{path} does not say which network it belongs to ({error!r}). Build the network with create_model and "
                 "call load_weights."
             ) from error
-        load_exactly(network, tensors)
+        try:
+            load_exactly(network, tensors)
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
         return network
 
     def about(self) -> dict[str, str]:
@@ -122,6 +126,7 @@ class Network(OnHub, nn.Module):
             "num_classes": str(self.num_classes),
             "resolution": json.dumps(self.resolution),
             "in_chans": str(self.in_chans),
+            **({"preprocessing": json.dumps(self.preprocessing)} if self.preprocessing else {}),
         }
 
     def forward(self, x_BCHW: Tensor) -> Tensor | tuple[Tensor, Tensor]:
