@@ -7,7 +7,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Network(OnHub, nn.Module):
 
     # For TorchScript, which reads annotations of the class, or else those of its bases, and compiles properties.
     pooled_dims: list[int]
-    __jit_unused_properties__ = ["feature_info"]
+    __jit_unused_properties__: ClassVar[list[str]] = ["feature_info"]
 
     def __init__(
         self,
@@ -285,6 +285,12 @@ def at_resolution(network: Network, resolution: int | Grid) -> Network:
 
 def load_exactly(network: Network, tensors: Mapping[str, Tensor]) -> None:
     """Load tensors that have the network's own names. Raises RecordError that lists what does not fit."""
+    require_fit(network, tensors)
+    network.load_state_dict(tensors)
+
+
+def require_fit(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Raise RecordError that lists what does not fit of tensors that have the network's own names."""
     expected = network.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in expected]
@@ -299,7 +305,6 @@ def load_exactly(network: Network, tensors: Mapping[str, Tensor]) -> None:
             "with at_resolution, or call load_weights with resize_bias=True, which resizes attention_bias, or "
             "with_head=False, which leaves out the classifier."
         )
-    network.load_state_dict(tensors)
 
 
 def _linear(width: int, num_classes: int) -> nn.Module:

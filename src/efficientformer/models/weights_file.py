@@ -1,7 +1,7 @@
 """Weights files: ours, with tensors and metadata about their network, and other people's, with tensors alone.
 
-Our files contain a digest of both, and archives that `torch.save` wrote a checksum of every part, which PyTorch does not
-check: a file that was cut short or changed on its way is refused.
+Our files contain a digest of both, and archives that `torch.save` wrote contain a checksum of every part, which PyTorch
+does not check. A file that was cut short or changed on its way is refused.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> RecordError:
-    reason = _reason(error)
+    reason = reason_in_one_line(error)
     if path.is_dir():
         remedy = "Give a file in it."
     elif not path.exists():
@@ -108,7 +108,7 @@ def _unreadable(path: Path, error: Exception) -> RecordError:
     return RecordError(f"{path} is not a readable weights file ({reason}). {remedy}")
 
 
-def _reason(error: Exception) -> str:
+def reason_in_one_line(error: Exception) -> str:
     """The reason of a reader in one line; PyTorch's has advice around it, in colors."""
     lines = [" ".join(line.split()) for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()]
     telling = [line for line in lines if re.search(r"WeightsUnpickler error: |^Trying to load ", line)]

@@ -131,10 +131,8 @@ def _recognized(names: list[str]) -> tuple[str, Rules]:
         if len(prefixes) == 1 or len(averages) == 1:
             return (averages or prefixes)[0], rules
         if prefixes:
-            raise RecordError(
-                f"The weights are of several networks: {', '.join(prefix or 'one without prefix' for prefix in prefixes)}"
-                ". Save the state dict of one of them."
-            )
+            listed = ", ".join(prefix.rstrip(".") or "one without a prefix" for prefix in prefixes)
+            raise RecordError(f"The weights are of several networks: {listed}. Save the state dict of one of them.")
     raise RecordError(
         "These are not EfficientFormer weights: the tensors have no names of this package, the official release, timm, "
         f"Transformers or MMPreTrain. The first names are {', '.join(sorted(names)[:3]) or 'missing'}."

@@ -25,7 +25,7 @@ from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.run_dir import NetworkFiles
 from efficientformer.tasks.classification.scores import evaluate
-from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
 from efficientformer.training.metrics_log import MetricsLog
 
 TOLERANCE = 1e-3
@@ -64,7 +64,7 @@ def train_network(
 
     phase.run(workspace, train, network)
     if workspace.world.is_first:
-        files.checkpoint.unlink(missing_ok=True)
+        remove_checkpoint(files.checkpoint)
 
 
 def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Mapping[str, Any]) -> None:

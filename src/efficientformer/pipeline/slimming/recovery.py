@@ -5,19 +5,17 @@ briefly from the supernet's weights, and its weights are written back into the s
 such a step stay on disk until a later step is in the journal, so a killed descent resumes with the same weights.
 """
 
-from safetensors import safe_open
-from safetensors.torch import load_file, save
-
 from efficientformer.data.mixing import build_mixing
+from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
 from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.held_out import search_splits
-from efficientformer.records import atomic_path, digest
+from efficientformer.records import digest
 from efficientformer.search.candidates import State
 from efficientformer.search.scoring.accuracy import absorb_network, extract_network
 from efficientformer.tasks.classification.task import Classification
-from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
 from efficientformer.training.metrics_log import MetricsLog
 
 
@@ -31,15 +29,13 @@ class Recovery:
         """Score with the weights that the descent had after `step` steps; weights of other descents are removed."""
         ours = {}
         for number, path in self._workspace.run_dir.recovered_weights().items():
-            with safe_open(path, framework="pt") as file:
-                belongs = (file.metadata() or {}).get("descent") == self._fingerprint
-            if belongs:
+            if read_weights_metadata(path).get("descent") == self._fingerprint:
                 ours[number] = path
             else:
                 path.unlink()
         known = [number for number in ours if number <= step]
         if known:
-            self._scorer.use_weights(load_file(ours[max(known)]), self._name(max(known)))
+            self._scorer.use_weights(read_tensors(ours[max(known)]), self._name(max(known)))
 
     def after(self, step: int, state: State) -> State:
         """The state after `step`, with its accuracy by the weights that score the next step."""
@@ -66,13 +62,12 @@ class Recovery:
         )
         absorb_network(supernet, state.subnet, network)
         weights = {name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}
-        with atomic_path(run_dir.recovered(step)) as temporary:
-            temporary.write_bytes(save(weights, metadata={"descent": self._fingerprint}))
+        write_weights_file(run_dir.recovered(step), weights, {"descent": self._fingerprint})
         for number, path in run_dir.recovered_weights().items():
             # The previous weights are needed until the journal has this step.
             if number < step - settings.recover_every:
                 path.unlink()
-        run_dir.recovery_checkpoint.unlink(missing_ok=True)
+        remove_checkpoint(run_dir.recovery_checkpoint)
         self._scorer.use_weights(weights, self._name(step))
         return State(state.subnet, state.latency_ms, self._scorer(state.subnet))
 
