@@ -21,6 +21,7 @@ from torch import Tensor
 from efficientformer.errors import RecordError
 from efficientformer.records import atomic_path
 
+_ARCHIVE = b"PK\x03\x04"
 _ENTRY, _DIGEST = "efficientformer", "sha256"
 
 
@@ -68,11 +69,14 @@ def read_archive(path: Path) -> Any:
     # Official checkpoints also contain their command line, in a class of plain values.
     with torch.serialization.safe_globals([argparse.Namespace]):
         content = torch.load(path, map_location="cpu", weights_only=True)
-    if zipfile.is_zipfile(path):
+    with Path(path).open("rb") as file:
+        is_archive = file.read(len(_ARCHIVE)) == _ARCHIVE  # before PyTorch 1.6 it was a plain pickle
+    if is_archive:
         with zipfile.ZipFile(path) as archive:
-            for part in archive.infolist():
-                if part.CRC:  # 0: saved without checksums
-                    archive.read(part)
+            parts = archive.infolist()
+            # All are 0 where checksums were switched off.
+            for part in parts if any(part.CRC for part in parts) else ():
+                archive.read(part)
     return content
 
 
@@ -88,10 +92,31 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
     """SHA-256 of the metadata and of the name, type, shape and values of every tensor."""
-    digest = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return content_digest([dict(sorted(about.items())), dict(sorted(tensors.items()))])
+
+
+def content_digest(content: Any) -> str:
+    """SHA-256 of tensors and plain values, in mappings and lists of any nesting."""
+    digest = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        match value:
+            case Tensor():
+                digest.update(f"{value.dtype} {list(value.shape)}".encode())
+                digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+            case Mapping():
+                digest.update(f"{len(value)} entries".encode())
+                for name, entry in value.items():
+                    add(name)
+                    add(entry)
+            case list() | tuple():
+                digest.update(f"{len(value)} values".encode())
+                for entry in value:
+                    add(entry)
+            case _:
+                digest.update(f"{type(value).__name__} {value!r}".encode())
+
+    add(content)
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from efficientformer.models.weights_file import read_archive, reason_in_one_line
+from efficientformer.models.weights_file import content_digest, read_archive, reason_in_one_line
 from efficientformer.records import atomic_path
 
 
@@ -42,6 +42,8 @@ class CheckpointFile:
             try:
                 content = read_archive(path)
                 fingerprint, state = content["fingerprint"], content["state"]
+                if content.get("sha256", "") not in ("", content_digest(state)):
+                    raise ValueError("its content does not match its digest")
             except Exception as error:  # of a damaged file a reader may raise anything
                 unused.append(f"{path} is damaged ({reason_in_one_line(error)})")
                 continue
@@ -63,7 +65,8 @@ class CheckpointFile:
         # With a stream of our own a full disk is an OSError, which `atomic_path` explains.
         with atomic_path(self.path) as temporary:
             with temporary.open("wb") as stream:
-                torch.save({"fingerprint": self._fingerprint, "state": state}, stream)
+                content = {"fingerprint": self._fingerprint, "state": state, "sha256": content_digest(state)}
+                torch.save(content, stream)
             if self._is_last_good and self.path.exists():
                 self.path.replace(_before(self.path))
         self._is_last_good = True
