@@ -76,8 +76,8 @@ def read_about(path: Path) -> dict[str, Any]:
     of_this = isinstance(record, dict) and record.get("architecture") == _value(path, metadata, "architecture")
     about = {name: record.get(name) for name in DESCRIBED} if of_this else {}
     about |= {name: _value(path, metadata, name) for name in DESCRIBED if name in metadata}
-    if isinstance(about.get("resolution"), list):
-        about["resolution"] = tuple(about["resolution"])
+    if isinstance(size := about.get("resolution"), list):
+        about["resolution"] = tuple(size)
     return about
 
 
