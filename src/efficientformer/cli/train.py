@@ -18,9 +18,10 @@ def train(
 ) -> None:
     """Train every network that slimming found, or, with --init, fine-tune a pretrained network.
 
-    Fine-tuning uses preset fine_tune (224 px, one epoch of the head alone, then learning rates that decrease towards
-    the stem), scores the network on the validation images and writes it as ONNX. After an interruption the same command
-    resumes, and repeats less than a minute.
+    Fine-tuning uses preset fine_tune (one epoch of the head alone, then learning rates that decrease towards the stem;
+    a published network at 224 px, a file at the resolution that it was trained at), scores the network on the
+    validation images and writes it as ONNX. A head that was trained on the same classes is kept. After an interruption
+    the same command resumes, and repeats less than a minute.
 
     For example:
 

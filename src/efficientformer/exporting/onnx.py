@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
 from torch import nn
 
 from efficientformer.errors import RecordError
+from efficientformer.models.network import Network
 from efficientformer.records import atomic_path
 
 # The first operator set with GELU as one node.
@@ -78,6 +80,10 @@ def _write(
     module = copy.deepcopy(module).cpu().eval()
     like = next(module.parameters(), torch.empty(0))
     example = torch.zeros(input_shape, dtype=like.dtype)
+    for network in module.modules():
+        if isinstance(network, Network) and len(input_shape) == 4:
+            # Otherwise the file would resize bias tables in every call.
+            network.set_resolution((input_shape[2], input_shape[3]))
     with warnings.catch_warnings():
         # The exporter announces its successor, and the tracer that a grid becomes a constant: both are meant.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -92,3 +98,32 @@ def _write(
             opset_version=OPSET,
             dynamo=False,
         )
+    if dynamic_batch:
+        _resize_to_sizes(path)
+
+
+def _resize_to_sizes(path: Path) -> None:
+    """Rewrite the file's resizes to have sizes in place of scales.
+
+    Shape inference, which quantizers need, takes 1.0 times an unknown number of images for another number.
+    """
+    model = onnx.load_model(path)
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
+    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in inferred}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            images, result = node.input[0], node.output[0]
+            batch, rest, sizes = (f"{result}/{name}" for name in ("batch", "rest", "sizes"))
+            nodes += [
+                onnx.helper.make_node("Shape", [images], [batch], start=0, end=1),
+                onnx.helper.make_node("Concat", [batch, rest], [sizes], axis=0),
+            ]
+            constant = np.array(shapes[result][1:], dtype=np.int64)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(constant, rest))
+            node.input[:] = [images, "", "", sizes]
+        nodes.append(node)
+    used = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
+    del model.graph.node[:]
+    model.graph.node.extend(node for node in nodes if used.intersection(node.output))
+    onnx.save_model(model, path)

@@ -46,17 +46,20 @@ def offset_index(grid: Grid, query_stride: int = 1) -> Tensor:
     # On the CPU, since a network that is built on the meta device needs real offsets.
     rows, columns = torch.arange(height, device="cpu"), torch.arange(width, device="cpu")
     rows_HW, columns_HW = torch.meshgrid(rows, columns, indexing="ij")
-    rows_M, columns_M = (axis[::query_stride, ::query_stride].flatten() for axis in (rows_HW, columns_HW))
+    rows_M = rows_HW[::query_stride, ::query_stride].flatten()
+    columns_M = columns_HW[::query_stride, ::query_stride].flatten()
     rows_N, columns_N = rows_HW.flatten(), columns_HW.flatten()
     return (rows_M[:, None] - rows_N).abs() * width + (columns_M[:, None] - columns_N).abs()
 
 
 def gather_bias(table_hO: Tensor, index_MN: Tensor) -> Tensor:
     # index_select has the cheapest gradient on CPUs, and one that sums in a fixed order: runs repeat bit for bit.
-    return table_hO.index_select(1, index_MN.flatten()).view(-1, *index_MN.shape)
+    return table_hO.index_select(1, index_MN.flatten()).view(-1, int(index_MN.shape[0]), int(index_MN.shape[1]))
 
 
 def resize_attention_bias(table_hO: Tensor, grid: Grid, new_grid: Grid) -> Tensor:
     """The bias table for another grid: bilinear between aligned corners, so that offset zero stays offset zero."""
-    table_1hHW = table_hO.unflatten(1, grid)[None]
-    return nn.functional.interpolate(table_1hHW, size=new_grid, mode="bilinear", align_corners=True)[0].flatten(1)
+    table_1hHW = table_hO.reshape(1, -1, grid[0], grid[1])
+    size = [new_grid[0], new_grid[1]]
+    resized_1hHW = nn.functional.interpolate(table_1hHW, size=size, mode="bilinear", align_corners=True)
+    return resized_1hHW.reshape(-1, new_grid[0] * new_grid[1])

@@ -10,7 +10,7 @@ from efficientformer.arch.parts import Grid, strided
 from efficientformer.arch.spec import AttnFFN, DownsampleAttention
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import ConvNorm, Downsample
-from efficientformer.models.layout import grid_of
+from efficientformer.models.layout import channels_of, grid_of
 
 
 class MapAttention(BiasedAttention):
@@ -41,7 +41,8 @@ class MapAttention(BiasedAttention):
         x_BCHW = self.stride_conv(x_BCHW)
         attended = grid_of(x_BCHW)
         v_BCHW = self.v(x_BCHW)
-        q_BhDN, k_BhDN, v_BhDN = (split_map(x, self.num_heads) for x in (self.q(x_BCHW), self.k(x_BCHW), v_BCHW))
+        q_BhDN, k_BhDN = split_map(self.q(x_BCHW), self.num_heads), split_map(self.k(x_BCHW), self.num_heads)
+        v_BhDN = split_map(v_BCHW, self.num_heads)
         scores_BhNN = (q_BhDN * self.scale).transpose(2, 3) @ k_BhDN + self.bias(attended)
         weights_BhNN = self.talking_head2(self.talking_head1(scores_BhNN).softmax(dim=3))
         x_BCHW = join_map(weights_BhNN, v_BhDN, attended) + self.v_local(v_BCHW)
@@ -57,7 +58,7 @@ class AttentionDownsample(Downsample):
         self.attn = SubsamplingAttention(in_width, width, grid)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return super().forward(x_BCHW) + self.attn(x_BCHW)
+        return self.norm(self.conv(x_BCHW)) + self.attn(x_BCHW)
 
 
 class SubsamplingAttention(BiasedAttention):
@@ -78,7 +79,8 @@ class SubsamplingAttention(BiasedAttention):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         q_BCHW = self.q(self.q_local(x_BCHW) + x_BCHW[:, :, ::2, ::2])
         v_BCHW = self.v(x_BCHW)
-        q_BhDM, k_BhDN, v_BhDN = (split_map(x, self.num_heads) for x in (q_BCHW, self.k(x_BCHW), v_BCHW))
+        q_BhDM, k_BhDN = split_map(q_BCHW, self.num_heads), split_map(self.k(x_BCHW), self.num_heads)
+        v_BhDN = split_map(v_BCHW, self.num_heads)
         scores_BhMN = (q_BhDM * self.scale).transpose(2, 3) @ k_BhDN + self.bias(grid_of(x_BCHW))
         x_BCHW = join_map(scores_BhMN.softmax(dim=3), v_BhDN, grid_of(q_BCHW)) + self.v_local(v_BCHW)
         return self.proj(nn.functional.gelu(x_BCHW))
@@ -86,17 +88,19 @@ class SubsamplingAttention(BiasedAttention):
 
 def split_map(x_BCHW: Tensor, num_heads: int) -> Tensor:
     """A map as (B, h, D, N): channels run head by head."""
-    return x_BCHW.flatten(2).unflatten(1, (num_heads, -1))
+    height, width = grid_of(x_BCHW)
+    return x_BCHW.reshape(-1, num_heads, channels_of(x_BCHW) // num_heads, height * width)
 
 
 def join_map(weights_BhMN: Tensor, v_BhDN: Tensor, grid: Grid) -> Tensor:
     """The weighted values as a map on the grid of the queries, with heads concatenated: (B, h * D, H, W)."""
-    return (v_BhDN @ weights_BhMN.transpose(2, 3)).flatten(1, 2).unflatten(2, grid)
+    channels = int(v_BhDN.shape[1]) * int(v_BhDN.shape[2])
+    return (v_BhDN @ weights_BhMN.transpose(2, 3)).reshape(-1, channels, grid[0], grid[1])
 
 
 def upsample(x_BCHW: Tensor, stride: int, grid: Grid) -> Tensor:
     """Bilinear, back to the grid before the stride; of an odd grid, the surplus row or column is cut off."""
     if stride == 1:
         return x_BCHW
-    x_BCHW = nn.functional.interpolate(x_BCHW, scale_factor=stride, mode="bilinear", align_corners=False)
+    x_BCHW = nn.functional.interpolate(x_BCHW, scale_factor=float(stride), mode="bilinear", align_corners=False)
     return x_BCHW if grid_of(x_BCHW) == grid else x_BCHW[:, :, : grid[0], : grid[1]]

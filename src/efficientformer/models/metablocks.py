@@ -65,6 +65,9 @@ class FFNBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.forward_mlp(x_BCHW)
+
+    def forward_mlp(self, x_BCHW: Tensor) -> Tensor:
         return x_BCHW + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(x_BCHW))
 
 
@@ -80,4 +83,4 @@ class AttnFFNBlock(FFNBlock):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = x_BCHW + self.drop_path(self.layer_scale_1[:, None, None] * self.token_mixer(x_BCHW))
-        return super().forward(x_BCHW)
+        return self.forward_mlp(x_BCHW)

@@ -7,7 +7,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
 from efficientformer.models.hub import OnHub
 from efficientformer.models.initialization import init_projection
-from efficientformer.models.layout import grid_of, unflatten
+from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.stage import Stage, build_downsample, drop_path_ramp
 
 
@@ -37,9 +37,9 @@ class Network(OnHub, nn.Module):
     for impossible arguments.
     """
 
-    head_dist: nn.Module | None
-    preprocessing: dict[str, Any] | None = None
-    is_backbone_frozen = False
+    # For TorchScript, which reads annotations of the class, or else those of its bases, and compiles properties.
+    pooled_dims: list[int]
+    __jit_unused_properties__: ClassVar[list[str]] = ["feature_info"]
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class Network(OnHub, nn.Module):
             raise UsageError(f"drop_path_rate must be at least 0 and below 1, not {drop_path_rate}.")
         _require_positive(resolution)
         self.architecture = architecture
+        self.preprocessing: dict[str, Any] | None = None
+        self.is_backbone_frozen = False
         self.num_classes, self.in_chans, self.resolution = num_classes, in_chans, resolution
         is_v2, widths = architecture.is_v2, architecture.widths
         activation = "gelu" if is_v2 else "relu"
@@ -82,7 +84,8 @@ class Network(OnHub, nn.Module):
         self.num_features = self.head_hidden_size = widths[-1]
         self.norm = nn.BatchNorm2d(widths[-1]) if is_v2 else nn.LayerNorm(widths[-1])
         self.head = _linear(widths[-1], num_classes)
-        self.head_dist = _linear(widths[-1], num_classes) if has_distillation_head else None
+        self.head_dist: nn.Module | None = _linear(widths[-1], num_classes) if has_distillation_head else None
+        self.pooled_dims = [2, 3] if is_v2 else [1]
         self.distilled_training = False
 
     @classmethod
@@ -100,12 +103,16 @@ class Network(OnHub, nn.Module):
                 in_chans=int(about.get("in_chans", 3)),
                 has_distillation_head="head_dist.weight" in tensors,
             )
+            network.preprocessing = json.loads(about.get("preprocessing", "null"))
         except (KeyError, ValueError, TypeError, ArchitectureError, UsageError) as error:
             raise RecordError(
                 f"{path} does not say which network it belongs to ({error!r}). Build the network with create_model and "
                 "call load_weights."
             ) from error
-        load_exactly(network, tensors)
+        try:
+            load_exactly(network, tensors)
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
         return network
 
     def about(self) -> dict[str, str]:
@@ -119,6 +126,7 @@ class Network(OnHub, nn.Module):
             "num_classes": str(self.num_classes),
             "resolution": json.dumps(self.resolution),
             "in_chans": str(self.in_chans),
+            **({"preprocessing": json.dumps(self.preprocessing)} if self.preprocessing else {}),
         }
 
     def forward(self, x_BCHW: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -133,14 +141,14 @@ class Network(OnHub, nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Logits from the output of `forward_features`, or with `pre_logits` its mean (B, C)."""
-        mean_BC = x.mean(dim=(2, 3) if self.architecture.is_v2 else 1)
+        mean_BC = x.mean(dim=self.pooled_dims)
         if pre_logits:
             return mean_BC
         logits_BK = self.head(mean_BC)
         if self.head_dist is None:
             return logits_BK
         distillation_BK = self.head_dist(mean_BC)
-        if self.distilled_training and self.training:
+        if self.distilled_training and self.training and not torch.jit.is_scripting():
             return logits_BK, distillation_BK
         return (logits_BK + distillation_BK) / 2
 
@@ -175,7 +183,7 @@ class Network(OnHub, nn.Module):
         chosen = [last if norm and index == NUM_STAGES - 1 else maps[index] for index in self._stages_of(indices)]
         if intermediates_only:
             return chosen
-        return (last if self.architecture.is_v2 else last.flatten(2).transpose(1, 2)), chosen
+        return (last if self.architecture.is_v2 else flatten(last)), chosen
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
@@ -283,6 +291,12 @@ def at_resolution(network: Network, resolution: int | Grid) -> Network:
 
 def load_exactly(network: Network, tensors: Mapping[str, Tensor]) -> None:
     """Load tensors that have the network's own names. Raises RecordError that lists what does not fit."""
+    require_fit(network, tensors)
+    network.load_state_dict(tensors)
+
+
+def require_fit(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Raise RecordError that lists what does not fit of tensors that have the network's own names."""
     expected = network.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in expected]
@@ -297,7 +311,6 @@ def load_exactly(network: Network, tensors: Mapping[str, Tensor]) -> None:
             "with at_resolution, or call load_weights with resize_bias=True, which resizes attention_bias, or "
             "with_head=False, which leaves out the classifier."
         )
-    network.load_state_dict(tensors)
 
 
 def _linear(width: int, num_classes: int) -> nn.Module:

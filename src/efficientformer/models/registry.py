@@ -13,14 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, UsageError
 from efficientformer.models.hub import PUBLISHED_PREPROCESSING
-from efficientformer.models.network import Network
-from efficientformer.models.weights.load import convert_state_dict, with_one_head, with_resized_bias
+from efficientformer.models.network import Network, require_fit
+from efficientformer.models.weights.load import (
+    HEADS,
+    convert_state_dict,
+    warn_of_weights,
+    with_one_head,
+    with_resized_bias,
+)
 
 NAMES = {f"ef_{name.removeprefix('efficientformer').removeprefix('_')}": name for name in ZOO}
 ANY_ARCHITECTURE = "ef_network"
@@ -68,16 +74,48 @@ def _fitted(state_dict: dict[str, Tensor], network: Network) -> dict[str, Tensor
     return with_resized_bias(network, tensors if network.head_dist is not None else with_one_head(tensors))
 
 
+def _pretrained(state_dict: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+    """timm takes out a head whose number of classes is not that of its config, so one that fits is loaded here."""
+    tensors = _fitted(state_dict, network)
+    own = network.state_dict()
+    heads = {name: tensor for name, tensor in tensors.items() if name.startswith(HEADS) and name in own}
+    if heads and all(own[name].shape == tensor.shape for name, tensor in heads.items()):
+        network.load_state_dict({**own, **heads})
+    elif network.num_classes:
+        has = len(tensors["head.weight"]) if "head.weight" in tensors else "no"
+        warn_of_weights(f"The head is new: the network has {network.num_classes} classes, the weights have {has}.")
+    return tensors
+
+
+def _convert(
+    network: nn.Module, state_dict: dict[str, Tensor], prefix: str, metadata: Any, strict: bool, *_: Any
+) -> None:
+    """Before a network loads a state dict, as timm does for `checkpoint_path`: names, prefixes and containers as
+    `load_weights` knows them. Raises RecordError that lists what does not fit."""
+    assert isinstance(network, Network)
+    if prefix:  # a part of another module, whose names are its own
+        return
+    if state_dict.keys() != network.state_dict().keys():
+        tensors = _fitted(state_dict, network)
+        state_dict.clear()
+        state_dict.update(tensors)
+    if strict:
+        require_fit(network, state_dict)
+
+
 def _create(variant: str, architecture: Architecture, pretrained: bool, options: dict[str, Any]) -> Any:
-    return build_model_with_cfg(
+    model = build_model_with_cfg(
         _build,
         variant,
         pretrained,
         architecture=architecture,
-        pretrained_filter_fn=_fitted,
+        pretrained_filter_fn=_pretrained,
         feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
         **options,
     )
+    if isinstance(model, Network):
+        model.register_load_state_dict_pre_hook(_convert)
+    return model
 
 
 def _register(ours: str, name: str) -> None:
@@ -95,7 +133,8 @@ for _ours, _name in NAMES.items():
 
 @register_model
 def ef_network(pretrained: bool = False, *, architecture: Architecture | str | Path, **options: Any) -> Any:
-    """A network that slimming found: an Architecture, or the architecture.json that a run wrote.
+    """A network that slimming found: an Architecture, or the architecture.json that a run wrote, whose number of
+    classes, resolution and preprocessing it then has unless others are given.
 
     Raises ArchitectureError for a file that does not contain one.
     """
@@ -105,4 +144,19 @@ def ef_network(pretrained: bool = False, *, architecture: Architecture | str | P
         except (OSError, ValueError) as error:
             raise ArchitectureError(f"{architecture} is not a readable architecture.json ({error}).") from error
         architecture = Architecture.from_json(content.get("architecture", content))
+        options = _described(content, options)
     return _create(ANY_ARCHITECTURE, architecture, pretrained, options)
+
+
+def _described(record: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Options of timm's, with those that an architecture.json knows in place of timm's defaults."""
+    side, prepared = record.get("resolution"), record.get("preprocessing") or {}
+    known = {"img_size": side, "num_classes": record.get("num_classes")}
+    cfg = {"mean": prepared.get("mean"), "std": prepared.get("std"), "crop_pct": prepared.get("crop_ratio")}
+    overlay = {name: tuple(value) if isinstance(value, list) else value for name, value in cfg.items() if value}
+    overlay |= {"input_size": (options.get("in_chans", 3), side, side)} if side else {}
+    return {
+        **{name: value for name, value in known.items() if value is not None},
+        **options,
+        "pretrained_cfg_overlay": overlay | (options.get("pretrained_cfg_overlay") or {}),
+    }

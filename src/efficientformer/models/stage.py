@@ -1,8 +1,9 @@
 """The blocks of one resolution, after the downsample that leads to it."""
 
 import itertools
-from typing import assert_never
+from typing import Final, assert_never
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -25,6 +26,7 @@ class Stage(nn.Module):
     """
 
     recompute = False
+    num_on_maps: Final[int]  # TorchScript slices the blocks at a constant
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class Stage(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.downsample(x_BCHW)
         for block in self.blocks[: self.num_on_maps]:
-            x_BCHW = self._run(block, x_BCHW)
+            x_BCHW = block.forward(x_BCHW) if torch.jit.is_scripting() else self._run(block, x_BCHW)
         return self.forward_tokens(x_BCHW)
 
     def forward_tokens(self, x_BCHW: Tensor) -> Tensor:
@@ -58,7 +60,7 @@ class Stage(nn.Module):
         grid = grid_of(x_BCHW)
         x_BNC = flatten(x_BCHW)
         for block in self.blocks[self.num_on_maps :]:
-            x_BNC = self._run(block, x_BNC, grid)
+            x_BNC = block.forward(x_BNC, grid) if torch.jit.is_scripting() else self._run(block, x_BNC, grid)
         return x_BNC if self.gives_tokens else unflatten(x_BNC, grid)
 
     def _run(self, block: nn.Module, *inputs: Tensor | Grid) -> Tensor:

@@ -25,22 +25,27 @@ class Attention(BiasedAttention):
 
     def __init__(self, width: int, block: MB3D, grid: Grid) -> None:
         super().__init__(block.num_heads, grid)
-        self.head_dims = (block.key_dim, block.key_dim, block.value_dim)
+        self.head_dims = [block.key_dim, block.key_dim, block.value_dim]
         self.scale = block.key_dim**-0.5
         self.qkv = init_projection(nn.Linear(width, block.num_heads * sum(self.head_dims)))
         self.proj = init_projection(nn.Linear(block.num_heads * block.value_dim, width))
 
     def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
         q_BhND, k_BhND, v_BhND = split_heads(self.qkv(x_BNC), self.num_heads, self.head_dims)
-        return self.proj(attend(q_BhND * self.scale, k_BhND, v_BhND, self.bias(grid or self.grid)))
+        return self.proj(attend(q_BhND * self.scale, k_BhND, v_BhND, self.bias(self.grid if grid is None else grid)))
 
 
-def split_heads(qkv_BNC: Tensor, num_heads: int, head_dims: tuple[int, int, int]) -> tuple[Tensor, ...]:
+def split_heads(qkv_BNC: Tensor, num_heads: int, head_dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values (B, h, N, D) out of one projection, whose channels run head by head."""
-    return qkv_BNC.unflatten(2, (num_heads, sum(head_dims))).transpose(1, 2).split(head_dims, dim=3)
+    num_tokens = int(qkv_BNC.shape[1])
+    q_BhND, k_BhND, v_BhND = (
+        qkv_BNC.reshape(-1, num_tokens, num_heads, sum(head_dims)).transpose(1, 2).split(head_dims, dim=3)
+    )
+    return q_BhND, k_BhND, v_BhND
 
 
 def attend(q_BhND: Tensor, k_BhND: Tensor, v_BhND: Tensor, bias_hNN: Tensor) -> Tensor:
     """softmax(q k + bias) v, with heads concatenated: (B, N, h * D)."""
     scores_BhNN = q_BhND @ k_BhND.transpose(2, 3) + bias_hNN
-    return (scores_BhNN.softmax(dim=3) @ v_BhND).transpose(1, 2).flatten(2)
+    channels = int(v_BhND.shape[1]) * int(v_BhND.shape[3])
+    return (scores_BhNN.softmax(dim=3) @ v_BhND).transpose(1, 2).reshape(-1, int(q_BhND.shape[2]), channels)

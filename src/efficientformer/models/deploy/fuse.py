@@ -95,7 +95,7 @@ class DeployAttention(nn.Module):
         self.register_buffer("attention_bias", constant_bias(attention))
 
     def forward(self, x_BNC: Tensor, grid: Grid | None = None) -> Tensor:
-        require_grid(grid or self.grid, self.grid)
+        require_grid(self.grid if grid is None else grid, self.grid)
         q_BhND, k_BhND, v_BhND = split_heads(self.qkv(x_BNC), self.num_heads, self.head_dims)
         return self.proj(attend(q_BhND, k_BhND, v_BhND, self.attention_bias))
 

@@ -1,7 +1,5 @@
 """The deploy form of EfficientFormerV2's blocks; see `fuse`."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -31,6 +29,9 @@ class DeployFFN(nn.Module):
         self.fc2 = scaled(fuse_conv_bn_eval(mlp.fc2, mlp.norm2), block.layer_scale_2)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.forward_mlp(x_BCHW)
+
+    def forward_mlp(self, x_BCHW: Tensor) -> Tensor:
         hidden_BCHW = nn.functional.gelu(self.mid(nn.functional.gelu(self.fc1(x_BCHW))))
         return x_BCHW + self.fc2(hidden_BCHW)
 
@@ -43,7 +44,7 @@ class DeployAttnFFN(DeployFFN):
         self.token_mixer = DeployMapAttention(block.token_mixer, block.layer_scale_1, forms)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return super().forward(x_BCHW + self.token_mixer(x_BCHW))
+        return self.forward_mlp(x_BCHW + self.token_mixer(x_BCHW))
 
 
 class Projections(nn.Module):
@@ -54,9 +55,9 @@ class Projections(nn.Module):
         self.channels = [layer.out_channels for layer in layers]
         self.layers = nn.ModuleList([joined(layers)] if forms.projections == "joined" else layers)
 
-    def forward(self, x_BCHW: Tensor) -> Sequence[Tensor]:
+    def forward(self, x_BCHW: Tensor) -> list[Tensor]:
         if len(self.layers) == 1:
-            return self.layers[0](x_BCHW).split(self.channels, dim=1)
+            return list(self.layers[0](x_BCHW).split(self.channels, dim=1))
         return [layer(x_BCHW) for layer in self.layers]
 
 
@@ -82,7 +83,8 @@ class DeployMapAttention(nn.Module):
         x_BCHW = self.stride_conv(x_BCHW)
         require_grid(grid_of(x_BCHW), self.grid)
         q_BCHW, k_BCHW, v_BCHW = self.qkv(x_BCHW)
-        q_BhDN, k_BhDN, v_BhDN = (split_map(x, self.num_heads) for x in (q_BCHW, k_BCHW, v_BCHW))
+        q_BhDN, k_BhDN = split_map(q_BCHW, self.num_heads), split_map(k_BCHW, self.num_heads)
+        v_BhDN = split_map(v_BCHW, self.num_heads)
         scores_BhNN = self.talking_head1(q_BhDN.transpose(2, 3) @ k_BhDN) + self.attention_bias
         weights_BhNN = self.talking_head2(scores_BhNN.softmax(dim=3))
         x_BCHW = join_map(weights_BhNN, v_BhDN, self.grid) + self.v_local(v_BCHW)
@@ -111,7 +113,8 @@ class DeployAttentionDownsample(nn.Module):
         require_grid(grid_of(x_BCHW), self.grid)
         q_BCHW = self.q(self.q_local(x_BCHW))
         k_BCHW, v_BCHW = self.kv(x_BCHW)
-        q_BhDM, k_BhDN, v_BhDN = (split_map(x, self.num_heads) for x in (q_BCHW, k_BCHW, v_BCHW))
+        q_BhDM, k_BhDN = split_map(q_BCHW, self.num_heads), split_map(k_BCHW, self.num_heads)
+        v_BhDN = split_map(v_BCHW, self.num_heads)
         scores_BhMN = q_BhDM.transpose(2, 3) @ k_BhDN + self.attention_bias
         mixed_BCHW = join_map(scores_BhMN.softmax(dim=3), v_BhDN, grid_of(q_BCHW)) + self.v_local(v_BCHW)
         return self.conv(x_BCHW) + self.proj(nn.functional.gelu(mixed_BCHW))

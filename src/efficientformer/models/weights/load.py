@@ -1,20 +1,91 @@
 """Weights on disk: our own safetensors files, which rebuild their network, and other people's checkpoints."""
 
+import contextlib
+import json
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
+from efficientformer.arch.parts import Grid
 from efficientformer.errors import RecordError
 from efficientformer.models.attention_bias import BiasedAttention, resize_attention_bias
 from efficientformer.models.network import Network, load_exactly
-from efficientformer.models.weights.naming import our_names
+from efficientformer.models.weights.naming import HEADS, is_average, our_names
 from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
+from efficientformer.records import read_record
 
-HEADS = ("head.", "head_dist.")
+CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "state")
+DEEPEST = 8
+DESCRIBED = ("resolution", "in_chans", "classes", "preprocessing")
+NO_WEIGHTS = ("attention_bias_idxs", "n_averaged")
+
+
+class WeightsWarning(UserWarning):
+    """What of the weights was left out, or was taken in place of something else."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Tensors by our names, and what their file says of the network: nothing, in a file of other people's.
+
+    classes: names of the classes, or None where they are unknown. preprocessing: how images were prepared.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    resolution: int | Grid | None = None
+    in_chans: int | None = None
+    classes: list[str] | None = None
+    preprocessing: dict[str, Any] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of its head; 0 without one."""
+        head = self.tensors.get("head.weight")
+        return 0 if head is None else len(head)
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """A weights file of ours or of other people's.
+
+    What an older file of ours does not say is taken from the architecture.json in its folder. Raises RecordError.
+    """
+    path = Path(path)
+    with _naming(path):
+        tensors = convert_state_dict(read_tensors(path))
+        about = read_about(path)
+        return WeightsFile(path, tensors, **{name: about.get(name) for name in DESCRIBED})
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What a weights file of ours says of its network, by `DESCRIBED`; nothing for a file of other people's.
+
+    Raises RecordError when the file cannot be read.
+    """
+    metadata = read_weights_metadata(path) if Path(path).suffix == ".safetensors" else {}
+    if "architecture" not in metadata:
+        return {}
+    beside = Path(path).with_name("architecture.json")
+    record = read_record(beside) if beside.is_file() else {}
+    of_this = isinstance(record, dict) and record.get("architecture") == _value(path, metadata, "architecture")
+    about = {name: record.get(name) for name in DESCRIBED} if of_this else {}
+    about |= {name: _value(path, metadata, name) for name in DESCRIBED if name in metadata}
+    if isinstance(size := about.get("resolution"), list):
+        about["resolution"] = tuple(size)
+    return about
+
+
+def _value(path: Path, metadata: Mapping[str, str], name: str) -> Any:
+    try:
+        return json.loads(metadata[name])
+    except ValueError as error:
+        raise RecordError(f"{path} is damaged: its {name} is no JSON. Copy or make it again.") from error
 
 
 def save_weights(network: Network, path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -44,7 +115,15 @@ def load_weights(
     resize_bias: resize attention bias tables that were made for square images of another size.
     Raises RecordError that lists what does not fit; the network is then unchanged.
     """
-    tensors = convert_state_dict(source if isinstance(source, Mapping) else read_tensors(Path(source)))
+    if isinstance(source, Mapping):
+        load_converted(network, convert_state_dict(source), with_head=with_head, resize_bias=resize_bias)
+        return
+    with _naming(Path(source)):
+        load_weights(network, read_tensors(Path(source)), with_head=with_head, resize_bias=resize_bias)
+
+
+def load_converted(network: Network, tensors: dict[str, Tensor], *, with_head: bool, resize_bias: bool) -> None:
+    """`load_weights` of tensors by our names."""
     if not with_head:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
         tensors |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith(HEADS)}
@@ -55,21 +134,59 @@ def load_weights(
     load_exactly(network, tensors)
 
 
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in errors about its content."""
+    try:
+        yield
+    except RecordError as error:
+        raise error if str(path) in str(error) else RecordError(f"{path}: {error}") from error
+
+
 def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """Tensors by our names, from the names of this package, the official release, timm, Transformers or MMPreTrain.
 
-    The state dict may be nested under `model` or `state_dict`, and every name may begin with `module.`. Raises
-    RecordError for other names and for values that are not tensors.
+    The state dict may be nested in containers such as `model` or `state_dict_ema`, and every name may begin with
+    `module.`, `_orig_mod.`, `backbone.` and the like. A moving average is preferred. Warns of what is preferred and of
+    what is left out. Raises RecordError for other names and for values that are not tensors.
     """
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state_dict.get(wrapper), Mapping):
-            state_dict = state_dict[wrapper]
-    tensors = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    converted = {ours: tensors[theirs] for theirs, ours in our_names(tensors).items()}
-    if unknown := [name for name, tensor in converted.items() if not isinstance(tensor, Tensor)]:
+    tensors = {str(name): tensor for name, tensor in _unpacked(state_dict).items()}
+    names = our_names(tensors)
+    if left_out := [name for name in tensors if name not in names and not name.endswith(NO_WEIGHTS)]:
+        warn_of_weights(f"Left out of the weights, since they are outside of the network: {_listed(left_out)}.")
+    if averages := sorted({name.split(".")[0] for name in names if is_average(name.split(".")[0])}):
+        warn_of_weights(f"The weights loaded are a moving average, {averages[0]}.")
+    if unknown := [theirs for theirs in names if not isinstance(tensors[theirs], Tensor)]:
         raise RecordError(f"{unknown[0]} of the weights is not a tensor.")
+    converted = {ours: tensors[theirs] for theirs, ours in names.items()}
     # In the official V2 layer scales have the shape (C, 1, 1).
     return {name: tensor.flatten() if "layer_scale" in name else tensor for name, tensor in converted.items()}
+
+
+def _unpacked(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict inside of containers of a checkpoint, its moving average where it has one."""
+    for _ in range(DEEPEST):
+        inner = {name: value for name, value in content.items() if isinstance(value, Mapping) and value}
+        averages = [name for name in inner if is_average(str(name)) and _has_tensors(inner[name])]
+        known = [name for name in CONTAINERS if name in inner]
+        if not averages and not known:
+            break
+        if averages and known:
+            warn_of_weights(f"The weights loaded are the moving average, {averages[0]}, not {known[0]}.")
+        content = inner[(averages or known)[0]]
+    return content
+
+
+def _has_tensors(content: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, Tensor | Mapping) for value in content.values())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def warn_of_weights(text: str) -> None:
+    warnings.warn(text, WeightsWarning, stacklevel=3)
 
 
 def with_one_head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

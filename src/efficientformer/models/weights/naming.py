@@ -93,34 +93,64 @@ OURS: Rules = ()
 
 # A name that only this naming has.
 MARKERS: tuple[tuple[str, Rules], ...] = (
-    (r"^stages\.\d\.blocks\.\d+\.layer_scale_[12]$", OURS),
-    (r"^stages\.\d\.blocks\.\d+\.ls[12]\.gamma$", TIMM),
-    (r"^network\.\d\.\d+\.layer_scale_[12]$", OFFICIAL),
-    (r"^efficientformer\.encoder\.", TRANSFORMERS),
-    (r"^(backbone\.)?network\.\d\.\d+\.ls1\.weight$", MMPRETRAIN),
+    (r"stages\.\d\.blocks\.\d+\.layer_scale_[12]$", OURS),
+    (r"stages\.\d\.blocks\.\d+\.ls[12]\.gamma$", TIMM),
+    (r"network\.\d\.\d+\.layer_scale_[12]$", OFFICIAL),
+    (r"(efficientformer\.)?encoder\.(intermediate_stages\.\d|last_stage)\.", TRANSFORMERS),
+    (r"(backbone\.)?network\.\d\.\d+\.ls1\.weight$", MMPRETRAIN),
 )
+PREFIX = r"^((?:[^.]+\.)*?)"
+"""Names of modules around the network, such as `_orig_mod.`, `module.` or `model.backbone.`."""
+HEADS = ("head.", "head_dist.")
 
 BLOCK = re.compile(r"^(stages\.\d\.blocks\.)(\d+)(\..*)$")
 
 
 def our_names(names: Iterable[str]) -> dict[str, str]:
-    """Our name of every tensor worth loading, by the given name. Raises RecordError for an unknown naming."""
+    """Our name of every tensor of the network, by the given name.
+
+    Names of modules around the network are taken off; what is outside of the network, but for heads, is left out. Of
+    several networks the one that is called a moving average is taken. Raises RecordError for an unknown naming and for
+    several networks.
+    """
     names = list(names)
-    rules = _rules_for(names)
+    prefix, rules = _recognized(names)
     # The table of token distances is computed, never loaded.
-    renamed = {name: _apply(rules, name) for name in names if not name.endswith("attention_bias_idxs")}
+    inside = {name: _inside(prefix, name) for name in names if not name.endswith("attention_bias_idxs")}
+    renamed = {name: _apply(rules, inner) for name, inner in inside.items()}
+    renamed = {name: ours for name, ours in renamed.items() if name.startswith(prefix) or ours.startswith(HEADS)}
     ranks = _block_ranks(renamed.values())
     return {theirs: BLOCK.sub(lambda match: _ranked(match, ranks), ours) for theirs, ours in renamed.items()}
 
 
-def _rules_for(names: list[str]) -> Rules:
+def _recognized(names: list[str]) -> tuple[str, Rules]:
+    """The names of modules around the network, and how the tensors in it are named."""
     for marker, rules in MARKERS:
-        if any(re.search(marker, name) for name in names):
-            return rules
+        prefixes = sorted({match[1] for name in names if (match := re.match(PREFIX + marker, name))})
+        averages = [prefix for prefix in prefixes if is_average(prefix)]
+        if len(prefixes) == 1 or len(averages) == 1:
+            return (averages or prefixes)[0], rules
+        if prefixes:
+            listed = ", ".join(prefix.rstrip(".") or "one without a prefix" for prefix in prefixes)
+            raise RecordError(f"The weights are of several networks: {listed}. Save the state dict of one of them.")
     raise RecordError(
         "These are not EfficientFormer weights: the tensors have no names of this package, the official release, timm, "
         f"Transformers or MMPreTrain. The first names are {', '.join(sorted(names)[:3]) or 'missing'}."
     )
+
+
+def is_average(name: str) -> bool:
+    """Whether a container or a prefix is called an exponential moving average, as in `state_dict_ema`."""
+    return "ema" in re.split(r"[._]", name.lower())
+
+
+def _inside(prefix: str, name: str) -> str:
+    """The name without the modules around the network, or, outside of it, without those that it shares with them."""
+    for module in prefix.split(".")[:-1]:
+        if not name.startswith(f"{module}."):
+            break
+        name = name.removeprefix(f"{module}.")
+    return name
 
 
 def _apply(rules: Rules, name: str) -> str:

@@ -152,6 +152,6 @@ def _kept_score(
         started = time.monotonic()
         top1 = train(checkpoint, MetricsLog(folder / f"{key}.metrics.jsonl"))
         write_record(record, {"top1": top1, "seconds": time.monotonic() - started, "title": title})
-    checkpoint.path.unlink(missing_ok=True)
+    checkpoint.remove()
     kept = read_record(record)
     return {name: kept[name] for name in ("top1", "seconds")}

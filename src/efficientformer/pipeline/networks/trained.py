@@ -1,7 +1,10 @@
 """Train a network of a run and keep it in its folder, score it on validation images, export it."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from efficientformer.data.loader import eval_batches, steps_per_epoch
 from efficientformer.data.transforms import eval_transform
@@ -22,7 +25,7 @@ from efficientformer.provenance import provenance
 from efficientformer.records import read_record, write_record
 from efficientformer.run_dir import NetworkFiles
 from efficientformer.tasks.classification.scores import evaluate
-from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
 from efficientformer.training.metrics_log import MetricsLog
 
 TOLERANCE = 1e-3
@@ -30,11 +33,17 @@ TOLERANCE = 1e-3
 
 
 def train_network(
-    workspace: Workspace, phase: Phase, network: RunNetwork, initial: Callable[[], Network], *, init: str
+    workspace: Workspace,
+    phase: Phase,
+    network: RunNetwork,
+    initial: Callable[[], Network],
+    *,
+    init: str,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Train the network that `initial` builds and keep it in its folder, in phase `train` or `fine-tune`.
 
-    init: the origin of its initial weights, for the record.
+    init: the origin of its initial weights, for the record, which `about` adds to.
 
     Raises as `fit` does, and RecordError if the network cannot be written.
     """
@@ -51,17 +60,18 @@ def train_network(
         )
         assert isinstance(trained, Network)
         if workspace.world.is_first:
-            _keep(workspace, network, trained, init=init, seconds=time.monotonic() - started)
+            _keep(workspace, network, trained, {"init": init, **about, "seconds": time.monotonic() - started})
 
     phase.run(workspace, train, network)
     if workspace.world.is_first:
-        files.checkpoint.unlink(missing_ok=True)
+        remove_checkpoint(files.checkpoint)
 
 
-def _keep(workspace: Workspace, network: RunNetwork, trained: Network, *, init: str, seconds: float) -> None:
-    """Write the weights, the architecture and the record of the training."""
+def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Mapping[str, Any]) -> None:
+    """Write the weights, the architecture and the record of the training, which `about` is a part of."""
     files, settings, classes = network.files, workspace.settings.train, list(workspace.dataset.classes)
-    save_weights(trained.cpu(), files.weights)
+    trained.preprocessing = workspace.preprocessing.to_json()
+    save_weights(trained.cpu(), files.weights, {"classes": json.dumps(classes, ensure_ascii=False)})
     write_record(
         files.architecture,
         {
@@ -77,8 +87,7 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, *, init: 
         {
             "epochs": settings.epochs,
             "num_steps": settings.epochs * steps_per_epoch(workspace.training_images, settings.batch_size),
-            "init": init,
-            "seconds": seconds,
+            **about,
             "provenance": provenance(),
         },
     )

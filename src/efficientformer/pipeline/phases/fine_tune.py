@@ -1,13 +1,15 @@
 """Phase `fine-tune`: train a published network, or one of another run, on the run's images; score and export it."""
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
-from efficientformer.models.weights.load import load_network
+from efficientformer.models.weights.load import WeightsWarning, load_network, read_about
 from efficientformer.pipeline.networks.trained import evaluate_network, export_network, train_network
 from efficientformer.pipeline.run.open_run import name_of_init
 from efficientformer.pipeline.run.plan import FINE_TUNE
@@ -18,7 +20,7 @@ from efficientformer.training.loop import seed_initial_weights
 
 
 def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetwork:
-    """Train a pretrained network with a new head.
+    """Train a pretrained network, with a new head unless its file has the run's classes in their order.
 
     init: a name of `arch.zoo.ZOO`, or the path of a weights file of this package.
     weights: a file of the published network's weights; by default they are downloaded.
@@ -26,11 +28,11 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
     Raises UsageError if `init` is neither, RecordError if the weights cannot be read or do not fit.
     """
     source = _source(init, weights)
-    network = _initial(workspace, init, source)
+    network, about = _initial(workspace, init, source)
     name = name_of_init(init)
     files, start = workspace.run_dir.network(name), {"the weights to start from": file_digest(source)}
     tuned = RunNetwork(name, name, network.architecture, files, {"init": name}, starts_from=start)
-    train_network(workspace, FINE_TUNE, tuned, lambda: network, init=name)
+    train_network(workspace, FINE_TUNE, tuned, lambda: network, init=name, about=about)
     if workspace.world.size == 1:
         evaluate_network(workspace, tuned)
         export_network(workspace, tuned)
@@ -54,18 +56,46 @@ def _source(init: str, weights: Path | None) -> Path:
     return Path(init)
 
 
-def _initial(workspace: Workspace, init: str, source: Path) -> Network:
-    num_classes, settings = len(workspace.dataset.classes), workspace.settings
-    seed_initial_weights(settings.seed)
-    if init in ZOO:
-        return create_model(
-            init,
-            pretrained=source,
-            with_head=False,
-            num_classes=num_classes,
-            resolution=settings.resolution,
-            drop_path_rate=settings.train.drop_path_rate,
-        )
-    network = load_network(source).set_resolution(settings.resolution)
-    network.reset_classifier(num_classes)
-    return network
+def _initial(workspace: Workspace, init: str, source: Path) -> tuple[Network, dict[str, Any]]:
+    """The network to train, and a part of its record: whether its head is new, and the resolution that its weights
+    were trained at. Both are said, and so is what of the file is not loaded."""
+    settings, say = workspace.settings, workspace.console.say
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", WeightsWarning)
+        seed_initial_weights(settings.seed)
+        if init in ZOO:
+            network, about = _published(workspace, init, source), {"head": "new"}
+        else:
+            network, about = _of_file(workspace, source)
+    for warning in caught:
+        say(str(warning.message))
+    say(f"{_resolution_line(init, about.get('init_resolution'), settings.resolution)}; the head is {about['head']}")
+    return network, about
+
+
+def _published(workspace: Workspace, name: str, source: Path) -> Network:
+    return create_model(
+        name,
+        pretrained=source,
+        with_head=False,
+        num_classes=len(workspace.dataset.classes),
+        resolution=workspace.settings.resolution,
+        drop_path_rate=workspace.settings.train.drop_path_rate,
+    )
+
+
+def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any]]:
+    settings, classes = workspace.settings, list(workspace.dataset.classes)
+    network, known_classes = load_network(source), read_about(source).get("classes")
+    about = {"init_resolution": network.resolution, "head": "kept" if known_classes == classes else "new"}
+    if known_classes != classes:
+        network.reset_classifier(len(classes))
+    return network.set_resolution(settings.resolution), about
+
+
+def _resolution_line(init: str, trained_at: Any, resolution: int) -> str:
+    if trained_at is None:
+        return f"{resolution} px; --resolution overrides it"
+    if trained_at == resolution:
+        return f"{resolution} px, as {init} was trained; --resolution overrides it"
+    return f"{resolution} px; {init} was trained at {trained_at} px"

@@ -6,10 +6,9 @@ One supernet serves any number of devices: a run can take over the supernet of a
 import shutil
 from pathlib import Path
 
-from safetensors.torch import save
-
 from efficientformer.data.loader import steps_per_epoch
 from efficientformer.errors import UsageError
+from efficientformer.models.weights_file import write_weights_file
 from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SUPERNET
@@ -22,7 +21,7 @@ from efficientformer.records import atomic_path, write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet_task import SupernetTask
-from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
 from efficientformer.training.metrics_log import MetricsLog
 
 
@@ -39,7 +38,7 @@ def run(workspace: Workspace) -> None:
 
     SUPERNET.run(workspace, make)
     if workspace.world.is_first:
-        run_dir.supernet_checkpoint.unlink(missing_ok=True)
+        remove_checkpoint(run_dir.supernet_checkpoint)
 
 
 def _take_over(workspace: Workspace, source: RunDir) -> None:
@@ -90,8 +89,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
     )
     if not workspace.world.is_first:
         return
-    with atomic_path(run_dir.supernet_weights) as temporary:
-        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}))
+    write_weights_file(run_dir.supernet_weights, supernet.state_dict(), {})
     top1 = accuracy_oracle(workspace, supernet).score(Subnet.largest(workspace.space)).top1
     write_record(
         run_dir.supernet_record,

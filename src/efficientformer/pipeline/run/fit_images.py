@@ -53,6 +53,7 @@ def fit_images(
         "lr_warmup_steps": round(settings.lr_warmup_epochs * per_epoch),
     }
     recipe = Recipe(steps_per_epoch=per_epoch, seed=seed, **(by_settings | recipe_options))
+    checkpoint.say = workspace.console.warn
     transform = train_transform(workspace.preprocessing, settings.augmentation)
 
     def batches_from(step: int) -> Batches:

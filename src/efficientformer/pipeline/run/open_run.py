@@ -106,8 +106,19 @@ class Layers:
 
 
 def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
-    """The request of `train --init`: preset fine_tune, and a run directory of its own by default."""
-    return RunRequest(settings, run_dir, config, base={"preset": "fine_tune"}, suffix=f"-{name_of_init(init)}")
+    """The request of `train --init`: preset fine_tune, the resolution of a weights file, which the preset does not
+    know, and a run directory of its own by default. Raises RecordError for a file that cannot be read."""
+    base = {"preset": "fine_tune", **_resolution_of(init)}
+    return RunRequest(settings, run_dir, config, base=base, suffix=f"-{name_of_init(init)}")
+
+
+def _resolution_of(init: str) -> dict[str, int]:
+    if init in ZOO or not Path(init).is_file():
+        return {}
+    from efficientformer.models.weights.load import read_about  # PyTorch, which the help of other verbs does not need
+
+    resolution = read_about(Path(init)).get("resolution")
+    return {"resolution": resolution} if isinstance(resolution, int) else {}
 
 
 def name_of_init(init: str) -> str:

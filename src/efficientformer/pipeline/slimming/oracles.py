@@ -3,13 +3,13 @@
 import math
 
 import torch
-from safetensors.torch import load_file
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.models.weights_file import read_tensors
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import scoring_splits
@@ -31,7 +31,7 @@ def build_supernet(workspace: Workspace) -> Supernet:
 
 def load_supernet(workspace: Workspace) -> Supernet:
     """The trained supernet of this run."""
-    weights = load_file(SUPERNET.require(workspace)[0])
+    weights = read_tensors(SUPERNET.require(workspace)[0])
     # On the meta device: initializing weights that are about to be overwritten takes longer than loading them.
     with torch.device("meta"):
         supernet = build_supernet(workspace)

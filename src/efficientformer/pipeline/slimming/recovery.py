@@ -8,20 +8,18 @@ descent is scored with the same weights.
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-
 from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import RecordError
+from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
 from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.held_out import search_splits
-from efficientformer.records import atomic_path, digest
+from efficientformer.records import digest
 from efficientformer.search.candidates import State
 from efficientformer.search.scoring.accuracy import absorb_network, extract_network
 from efficientformer.tasks.classification.task import Classification
-from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
 from efficientformer.training.metrics_log import MetricsLog
 
 
@@ -50,7 +48,7 @@ class Recovery:
                 f"{path}, the weights after a step of slimming, is missing or of another descent. Delete "
                 f"{self._workspace.run_dir.slim_steps} and run 'efficientformer slim' to search again."
             )
-        self._scorer.use_weights(self._known_as(name), lambda: load_file(path))
+        self._scorer.use_weights(self._known_as(name), lambda: read_tensors(path))
 
     def remove_others(self) -> None:
         """Remove the weights of other descents."""
@@ -82,10 +80,8 @@ class Recovery:
             lr_warmup_steps=0,
         )
         absorb_network(supernet, state.subnet, network)
-        weights = {key: tensor.contiguous() for key, tensor in supernet.state_dict().items()}
-        with atomic_path(run_dir.recovered(name)) as temporary:
-            temporary.write_bytes(save(weights, metadata={"descent": self._fingerprint}))
-        run_dir.recovery_checkpoint.unlink(missing_ok=True)
+        write_weights_file(run_dir.recovered(name), supernet.state_dict(), {"descent": self._fingerprint})
+        remove_checkpoint(run_dir.recovery_checkpoint)
         self.use(name)
         return State(state.subnet, state.latency_ms, self._scorer(state.subnet))
 
@@ -101,7 +97,6 @@ def _name(step: int, target_ms: float | None) -> str:
 def _descent_of(path: Path) -> str | None:
     """The fingerprint of the descent that wrote a file of weights; None if it cannot be read."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("descent")
-    except (OSError, SafetensorError):
+        return read_weights_metadata(path).get("descent")
+    except RecordError:
         return None

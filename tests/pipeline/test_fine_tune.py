@@ -1,0 +1,86 @@
+"""What fine-tuning takes from a file of weights: its resolution, and its head where the classes are the same."""
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from efficientformer.errors import RecordError
+from efficientformer.models.network import Network
+from efficientformer.models.weights.load import save_weights
+from efficientformer.pipeline.phases.fine_tune import _initial
+from efficientformer.pipeline.run.open_run import fine_tune_request, open_run
+from efficientformer.pipeline.run.settings import Settings
+
+from ..models.small import SMALL_V2
+
+CLASSES = ["Bag", "Boot"]
+
+
+@pytest.fixture
+def weights(tmp_path):
+    def save(classes=None, resolution=96):
+        path = tmp_path / "net" / "weights.safetensors"
+        network = Network(SMALL_V2, num_classes=len(classes or CLASSES), resolution=resolution)
+        save_weights(network, path, {"classes": json.dumps(classes)} if classes else {})
+        return path
+
+    return save
+
+
+def resolution(init, run_dir, config=None, **given):
+    with open_run(fine_tune_request(str(init), Settings.model_validate(given), run_dir, config)) as workspace:
+        return workspace.settings.resolution
+
+
+def test_the_file_s_resolution_is_below_what_is_given_and_above_the_preset(weights, tmp_path):
+    path = weights()
+    assert resolution(path, tmp_path / "a") == 96
+    assert resolution(path, tmp_path / "a", resolution=64) == 64
+    assert resolution(path, tmp_path / "a") == 64, "remembered"
+    config = tmp_path / "run.yaml"
+    config.write_text("resolution: 48\n")
+    assert resolution(path, tmp_path / "b", config) == 48
+    assert resolution("efficientformer_l1", tmp_path / "c") == 224
+
+
+def test_help_and_run_agree(weights, tmp_path):
+    request = fine_tune_request(str(weights(resolution=160)), Settings(), tmp_path / "run", None)
+    assert request.resolved().resolution == 160
+
+
+def test_a_resolution_that_no_run_can_have_is_the_preset_s(weights, tmp_path):
+    assert resolution(weights(resolution=(96, 64)), tmp_path / "run") == 224
+
+
+def test_a_damaged_file_is_said_before_anything_is_opened(weights, tmp_path):
+    path = weights()
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RecordError, match=r"weights\.safetensors"):
+        resolution(path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+AS_TRAINED = ({}, "96 px, as .* was trained; --resolution overrides it")
+RESIZED = ({"resolution": 32}, "32 px; .* was trained at 96 px")
+
+
+@pytest.mark.parametrize("given, says", [AS_TRAINED, RESIZED])
+@pytest.mark.parametrize("order", ["same", "other", "unknown"])
+def test_a_head_of_the_same_classes_is_kept_and_all_is_said(weights, tmp_path, capsys, given, says, order):
+    request = fine_tune_request(str(weights()), Settings.model_validate(given), tmp_path / "run", None)
+    with open_run(request) as workspace:
+        classes = list(workspace.dataset.classes)
+        known = {"same": classes, "other": classes[::-1], "unknown": None}[order]
+        path = weights(known)
+        capsys.readouterr()
+        network, about = _initial(workspace, str(path), path)
+    is_kept = order == "same"
+    assert about == {"init_resolution": 96, "head": "kept" if is_kept else "new"}
+    assert network.num_classes == len(classes) and network.resolution == workspace.settings.resolution
+    trained = load_file(path)["head.weight"]
+    assert (trained.shape == network.head.weight.shape and torch.equal(network.head.weight, trained)) == is_kept
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(says, said) and f"the head is {about['head']}" in said
