@@ -86,8 +86,14 @@ def run_both(phase, runs):
     outcomes: dict[int, Any] = {}
 
     def work(rank):
+        def write(fingerprint):
+            outcomes[f"work {rank}"] = fingerprint
+            if rank == 0:
+                runs[rank].run_dir.root.mkdir(exist_ok=True)
+                runs[rank].run_dir.weights.write_text("trained")
+
         try:
-            outcomes[rank] = phase.run(runs[rank], lambda fingerprint: outcomes.setdefault(f"work {rank}", fingerprint))
+            outcomes[rank] = phase.run(runs[rank], write)
         except UsageError as error:
             outcomes[rank] = str(error)
 

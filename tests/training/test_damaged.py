@@ -4,6 +4,7 @@ Each is either read as it was or refused in one line that names it.
 """
 
 import random
+import zipfile
 
 import pytest
 import torch
@@ -80,6 +81,19 @@ def test_checkpoints_that_torch_saved(tmp_path):
         return dict(fresh.state_dict())
 
     check_every(path, path.read_bytes(), read, dict(expected), count=150)
+
+
+def test_parts_marked_as_folders_are_refused(tmp_path):
+    """PyTorch would give a tensor of whatever its memory held."""
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.arange(50.0)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"archive/data/0" if b"archive/data/0" in content else b"weights/data/0") - 8] = 0x10
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert [part.external_attr for part in archive.infolist() if part.filename.endswith("data/0")] == [0x10]
+    with pytest.raises(RecordError, match="marked as a folder"):
+        read_tensors(path)
 
 
 def test_supernets_and_recovered_weights(tmp_path):

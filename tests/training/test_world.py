@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from efficientformer.errors import UsageError
+from efficientformer.models.weights_file import content_digest
 from efficientformer.training.world import World, join_world
 
 SCRIPT = '''
@@ -143,15 +144,19 @@ def together(alone, tmp_path_factory) -> Path:
         state["state"]["counters"]["step"] = 6
         for rank in range(2):
             (root / name / str(rank)).mkdir(parents=True)
-        torch.save(state, root / name / "0" / "checkpoint.pt")
+        save_checkpoint(state, root / name / "0")
         if name == "another step":
             state["state"]["counters"]["step"] = 5
         elif name == "other weights":
             state["state"]["model"]["1.bias"] += 1
         if name != "none in one":
-            torch.save(state, root / name / "1" / "checkpoint.pt")
+            save_checkpoint(state, root / name / "1")
     start(root, TOGETHER, TORCHRUN)
     return root
+
+
+def save_checkpoint(content: dict, folder: Path) -> None:
+    torch.save({**content, "sha256": content_digest(content["state"])}, folder / "checkpoint.pt")
 
 
 def weights(root: Path, name: str) -> list[dict[str, torch.Tensor]]:

@@ -22,6 +22,7 @@ from efficientformer.errors import RecordError
 from efficientformer.records import atomic_path
 
 _ARCHIVE = b"PK\x03\x04"
+_IS_FOLDER = 0x10
 _ENTRY, _DIGEST = "efficientformer", "sha256"
 
 
@@ -74,6 +75,9 @@ def read_archive(path: Path) -> Any:
     if is_archive:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
+            # PyTorch leaves the memory of a tensor as it is where its part is marked as a folder.
+            if any(part.external_attr & _IS_FOLDER for part in parts):
+                raise ValueError("a part of it is marked as a folder")
             # All are 0 where checksums were switched off.
             for part in parts if any(part.CRC for part in parts) else ():
                 archive.read(part)
