@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from efficientformer.errors import EfficientFormerError
 from efficientformer.records import as_json
@@ -62,8 +62,8 @@ def _written() -> Iterator[None]:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        with contextlib.suppress(OSError, ValueError):  # a stream without a file
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream without a file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), cast(TextIO, sys.stdout).fileno())
         if isinstance(error, BrokenPipeError):
             raise
         raise EfficientFormerError(f"Standard output cannot be written: {error.strerror or error}.") from error

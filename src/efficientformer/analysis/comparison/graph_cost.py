@@ -65,9 +65,8 @@ def precision_of(path: Path) -> str:
     if not floats:
         return "float32"
     largest = max(floats, key=lambda tensor: math.prod(tensor.dims))
-    return {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}.get(
-        largest.data_type, TensorProto.DataType.Name(largest.data_type).lower()
-    )
+    name = TensorProto.DataType.Name(largest.data_type).lower()
+    return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def _macs(node: NodeProto, shapes: dict[str, Shape]) -> int:
