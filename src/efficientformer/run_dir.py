@@ -6,8 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from efficientformer.errors import RecordError, UsageError
-from efficientformer.records import read_record, write_record
+from typing_extensions import TypedDict
+
+from efficientformer.errors import UsageError
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
+
+
+class SettingsRecord(TypedDict):
+    """`settings.json`: the settings that the run was given, and beside them all that follow."""
+
+    given: dict[str, Any]
 
 
 class NetworkFiles:
@@ -78,10 +87,7 @@ class RunDir:
         """Settings that this run was given so far; empty for a new run. Raises RecordError if they cannot be read."""
         if not self.settings.exists():
             return {}
-        record = read_record(self.settings)
-        if not isinstance(record, dict) or not isinstance(record.get("given"), dict):
-            raise RecordError(f"{self.settings} is not a settings record. Restore it, or choose another --run-dir.")
-        return record["given"]
+        return read_record(self.settings, SettingsRecord, remedy="Restore it, or choose another --run-dir.")["given"]
 
     def remember_settings(self, given: dict[str, Any], resolved: dict[str, Any]) -> None:
         write_record(self.settings, {"given": given, **resolved})

@@ -8,7 +8,6 @@ Code that builds networks through timm can build these: timm's training scripts,
 backbones. timm's own networks keep their names.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import ArchitectureError, UsageError
+from efficientformer.errors import ArchitectureError, RecordError, UsageError
+from efficientformer.formats.files import read_architecture
 from efficientformer.models.hub import PUBLISHED_PREPROCESSING
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import convert_state_dict, with_one_head, with_resized_bias
@@ -101,8 +101,7 @@ def ef_network(pretrained: bool = False, *, architecture: Architecture | str | P
     """
     if not isinstance(architecture, Architecture):
         try:
-            content = json.loads(Path(architecture).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ArchitectureError(f"{architecture} is not a readable architecture.json ({error}).") from error
-        architecture = Architecture.from_json(content.get("architecture", content))
+            architecture = read_architecture(Path(architecture))
+        except RecordError as error:
+            raise ArchitectureError(str(error)) from error
     return _create(ANY_ARCHITECTURE, architecture, pretrained, options)

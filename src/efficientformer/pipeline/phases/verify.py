@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from efficientformer.formats.network import ExportRecord
+from efficientformer.formats.run import Verification
 from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.weights.load import load_network
@@ -21,7 +23,8 @@ from efficientformer.pipeline.slimming.measure import (
 )
 from efficientformer.pipeline.slimming.promise import Promise, promises
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 
 
 def run(workspace: Workspace) -> bool:
@@ -29,7 +32,7 @@ def run(workspace: Workspace) -> bool:
     for network in run_networks(workspace):
         EXPORT.require(workspace, network)
     VERIFY.run(workspace, lambda _: _verify(workspace, read_found(workspace.run_dir)))
-    promises = read_record(workspace.run_dir.verification)["promises"]
+    promises = read_record(workspace.run_dir.verification, Verification)["promises"]
     for promise in promises:
         low, high = promise["measured_interval_ms"]
         verdict = "kept" if promise["kept"] else "NOT kept"
@@ -50,7 +53,7 @@ def run(workspace: Workspace) -> bool:
 def correct_broken(workspace: Workspace) -> None:
     """After a broken promise of latency, lower the target of the next search by the same factor."""
     found = {network.budget.slug: network for network in read_found(workspace.run_dir)}
-    for row in read_record(workspace.run_dir.verification)["promises"]:
+    for row in read_record(workspace.run_dir.verification, Verification)["promises"]:
         most_ms, limit_ms = row["measured_interval_ms"][1], row["budget_ms"]
         if most_ms > limit_ms:
             network = found[row["slug"]]
@@ -113,7 +116,7 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
 def _open(workspace: Workspace, network: FoundNetwork):
     """The exported file, or, on a runtime that cannot open it, the same weights in the same deploy form."""
     if network.files.onnx.suffix not in workspace.runtime.suffixes:
-        forms = DeployForms(**read_record(network.files.export_record)["forms"])
+        forms = DeployForms(**read_record(network.files.export_record, ExportRecord)["forms"])
         deployed = fuse(load_network(network.files.weights), forms)
         return workspace.runtime.prepare(deployed, workspace.input_shape)
     return open_exported(workspace, network.files.onnx)

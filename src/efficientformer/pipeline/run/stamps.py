@@ -8,8 +8,10 @@ from typing import Any
 
 from efficientformer import __version__
 from efficientformer.errors import RecordError
+from efficientformer.formats.run import StampRecord
 from efficientformer.pipeline.run.settings import Settings
-from efficientformer.records import digest, read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import digest, write_record
 from efficientformer.run_dir import RunDir
 
 MISSING = "missing"
@@ -74,12 +76,11 @@ def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> boo
 
 
 def read_stamp(path: Path) -> dict[str, Any] | None:
-    """The stamp of a finished phase, or None."""
+    """The stamp of a finished phase, or None. One that cannot be read has the phase done again."""
     try:
-        stamp = read_record(path)
+        return dict(read_record(path, StampRecord))
     except RecordError:
         return None
-    return stamp if isinstance(stamp, dict) and {"settings", "inputs", "version"} <= set(stamp) else None
 
 
 def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

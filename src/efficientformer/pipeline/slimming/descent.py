@@ -7,12 +7,14 @@ from typing import Any
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
+from efficientformer.formats.slimming import StateRecord, StepRecord, SupernetRecord
+from efficientformer.journal import Journal
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.recovery import Recovery
-from efficientformer.records import Journal, read_record
+from efficientformer.reading import read_record
 from efficientformer.search.candidates import State
 from efficientformer.search.slim import Step, save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
@@ -27,14 +29,14 @@ class Descent:
 
     def __init__(self, workspace: Workspace, table: LatencyTable, scorer: CachedScorer, fingerprint: str) -> None:
         self._workspace, self._table, self._scorer = workspace, table, scorer
-        self._journal = Journal(workspace.run_dir.slim_steps, fingerprint)
+        self._journal = Journal(workspace.run_dir.slim_steps, fingerprint, StepRecord, first=StateRecord)
         recovers = workspace.settings.slim.recover_every > 0
         self._recovery = Recovery(workspace, scorer, fingerprint) if recovers else None
         self._ahead: Iterator[Step] | None = None
         self._target_ms = math.inf
 
     @property
-    def start_record(self) -> dict[str, Any]:
+    def start_record(self) -> StateRecord:
         if not self._journal.lines:
             subnet = Subnet.largest(self._workspace.space)
             state = State(subnet, self._table.predict(subnet.architecture), self._scorer(subnet))
@@ -42,7 +44,7 @@ class Descent:
         return self._journal.lines[0]
 
     @property
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[StepRecord]:
         """Every step so far."""
         return self._journal.lines[1:]
 
@@ -70,7 +72,7 @@ class Descent:
             progress(round(1000 * min(saved, wanted)), round(1000 * wanted), f"microseconds saved, step {step}")
         return step, State.from_record(record)
 
-    def _extend_towards(self, latency_ms: float, record: dict[str, Any]) -> None:
+    def _extend_towards(self, latency_ms: float, record: StateRecord) -> None:
         try:
             self._extend()
         except BudgetError as error:
@@ -94,7 +96,7 @@ class Descent:
             self._recovery.resume(len(self.records))
         return slim(
             State.from_record(self._journal.lines[-1]),
-            read_record(self._workspace.run_dir.supernet_record)["alphas"],
+            read_record(self._workspace.run_dir.supernet_record, SupernetRecord)["alphas"],
             self._workspace.space,
             self._weighing(),
             action_set=settings.actions,
