@@ -26,7 +26,8 @@ from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.measure import prepare_untrained
-from efficientformer.records import Journal, digest, read_record
+from efficientformer.reading import read_record
+from efficientformer.records import Journal, digest
 from efficientformer.run_dir import RunDir
 from efficientformer.search.rivals.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
 from efficientformer.search.subnet import Subnet
@@ -92,7 +93,7 @@ def matched_budgets(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
                 **{"root": run_dir.root, "seed": seed, "budget": entry["budget"], "slug": entry["slug"]},
                 "networks": matched(workspace, entry),
             }
-            for entry in read_record(run_dir.trace)["budgets"]
+            for entry in read_record(run_dir.trace, Any)["budgets"]
         ]
 
 
@@ -171,7 +172,7 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
     """
     predict, unlike = load_table(workspace).predict, l1_scalings(workspace.space)
     near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
-    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    alphas = read_record(workspace.run_dir.supernet_record, Any)["alphas"]
     subnets = {str(number): of_important_blocks(net, alphas) for number, net in enumerate(near[:SCALINGS])}
     rows = measured_interleaved(workspace, slimmed, subnets)
     rows.pop("slimmed")
@@ -182,7 +183,7 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
 def paper_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[str, Any]:
     """A network slimmed with the paper's actions: of several budgets, the slowest that is no slower than `slimmed`."""
     predict, scorer = load_table(workspace).predict, CachedScorer(workspace)
-    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    alphas = read_record(workspace.run_dir.supernet_record, Any)["alphas"]
     tried: dict[Architecture, dict[str, Any]] = {}
     for _ in range(MAX_BATCHES):
         budget_ms = (1 + WITHIN / 2) * like_ms

@@ -12,8 +12,9 @@ import efficientformer
 PACKAGE = Path(efficientformer.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = [
-    {"errors", "records", "provenance", "run_dir", ""},
+    {"errors", "records", "reading", "journal", "provenance", "run_dir", ""},
     {"arch"},
+    {"formats"},
     {"models", "data"},
     {"exporting", "tasks"},
     {"latency", "training"},

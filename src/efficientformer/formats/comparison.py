@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import FailFast, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from efficientformer.formats.table import RuntimeRecord
@@ -29,7 +29,7 @@ class KeptExport(TypedDict):
     macs: Count | None
     deploy_form: str
     weights: str
-    logits: Annotated[list[Annotated[list[Number], FailFast()]], FailFast()]
+    logits: Annotated[list[Annotated[list[Number], Field(fail_fast=True)]], Field(fail_fast=True)]
     digest: str
 
 

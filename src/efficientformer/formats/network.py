@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import FailFast, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from efficientformer.formats.values import (
@@ -68,8 +68,8 @@ class Evaluation(TypedDict):
     top1: Percent
     top5: Percent
     num_images: Positive
-    per_class: Annotated[list[ClassScore], FailFast()]
-    confusion: Annotated[list[Annotated[list[Count], FailFast()]], FailFast()]
+    per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
+    confusion: Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]
     """Images by true class (rows) and predicted class; may be empty."""
     provenance: NotRequired[Provenance]
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import FailFast, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from efficientformer.formats.network import PreprocessingRecord
@@ -22,7 +22,7 @@ from efficientformer.reading import rule
 
 class SplitRecord(TypedDict):
     num_images: Count
-    per_class: Annotated[list[Count], FailFast()]
+    per_class: Annotated[list[Count], Field(fail_fast=True)]
 
 
 class Skipped(TypedDict):
@@ -37,7 +37,7 @@ class DataRecord(TypedDict):
     classes: ClassNames
     train: SplitRecord
     val: SplitRecord
-    skipped: Annotated[list[Skipped], FailFast()]
+    skipped: Annotated[list[Skipped], Field(fail_fast=True)]
     digest: NotRequired[str]
     split_rule: NotRequired[str]
     preprocessing: NotRequired[PreprocessingRecord]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import FailFast, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from efficientformer.formats.values import (
@@ -28,7 +28,7 @@ class PartEntry(TypedDict):
     latency_ms: MillisecondsBetween
     interval_ms: Between
     samples: Positive
-    chains_mib: Annotated[list[Annotated[list[Number], Field(min_length=3, max_length=3)]], FailFast()]
+    chains_mib: Annotated[list[Annotated[list[Number], Field(min_length=3, max_length=3)]], Field(fail_fast=True)]
 
 
 class SpreadRecord(TypedDict):

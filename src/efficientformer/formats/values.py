@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, FailFast, Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from efficientformer.arch.spec import NUM_STAGES, Architecture
@@ -28,8 +28,8 @@ Factors = Annotated[list[Factor], Field(min_length=2, max_length=2)]
 Resolution = Annotated[int, Field(ge=1, le=MAX_RESOLUTION)]
 """Side of a square input, in pixels."""
 NumClasses = Annotated[int, Field(ge=1, le=MAX_CLASSES)]
-ClassNames = Annotated[list[str], FailFast(), Field(max_length=MAX_CLASSES)]
-Samples = Annotated[list[Milliseconds], FailFast()]
+ClassNames = Annotated[list[str], Field(fail_fast=True, max_length=MAX_CLASSES)]
+Samples = Annotated[list[Milliseconds], Field(fail_fast=True)]
 
 
 def _architecture(content: dict[str, Any]) -> dict[str, Any]:

@@ -146,12 +146,12 @@ class LatencyTable:
             "runtime": self.runtime,
             "threads": self.threads,
             "clock": self.clock,
-            "entries": {part.key: {"part": part.to_json(), **asdict(entry)} for part, entry in self.entries.items()},
+            "entries": {part.key: _entry_to_json(part, entry) for part, entry in self.entries.items()},
             **asdict(self.calibration),
             "spread": asdict(self.spread),
             "largest": _end_to_json(self.largest),
             "smallest": _end_to_json(self.smallest),
-            "networks": [{**asdict(net), "architecture": net.architecture.to_json()} for net in self.networks],
+            "networks": [_network_to_json(network) for network in self.networks],
             "error": asdict(self.error),
             "interpolation": {kind: asdict(errors) for kind, errors in knot_errors(self.entries).items()},
             "steps": [{**asdict(step), "is_slower": step.is_slower} for step in find_steps(self.entries)],
@@ -218,6 +218,16 @@ def extra_uncached_mib(
     `sizes` are the parts' `sizes_mib`.
     """
     return uncached_mib(*sizes, cache_mib) - sum(map(in_chains_mib.of, parts))
+
+
+def _entry_to_json(part: Part, entry: Entry) -> dict[str, Any]:
+    lists = {"interval_ms": list(entry.interval_ms), "chains_mib": [list(chain) for chain in entry.chains_mib]}
+    return {"part": part.to_json(), **asdict(entry), **lists}
+
+
+def _network_to_json(network: MeasuredNetwork) -> dict[str, Any]:
+    architecture = network.architecture.to_json()
+    return {**asdict(network), "architecture": architecture, "interval_ms": list(network.interval_ms)}
 
 
 def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:
