@@ -12,7 +12,7 @@ import efficientformer
 PACKAGE = Path(efficientformer.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = [
-    {"errors", "records", "reading", "journal", "provenance", "run_dir", ""},
+    {"errors", "records", "reading", "journal", "paths", "provenance", "run_dir", ""},
     {"arch"},
     {"formats"},
     {"models", "data"},

@@ -1,6 +1,6 @@
 """Records of one network: `networks/*/*.json`, and the metadata of weights files and exported files."""
 
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -125,6 +125,23 @@ class WeightsAbout(TypedDict):
     resolution: Resolutions
     num_classes: Annotated[int, Field(ge=0, le=100_000)]
     in_chans: Annotated[int, Field(ge=1, le=1024)]
+
+
+class ExportedAbout(TypedDict):
+    """Metadata of an exported file, after decoding."""
+
+    classes: Annotated[ClassNames, Field(min_length=1)]
+    preprocessing: PreprocessingRecord
+
+
+class HubEntry(TypedDict):
+    preprocessing: NotRequired[dict[str, Any] | None]
+
+
+class HubConfig(TypedDict):
+    """`config.json` beside weights of the hub: what Transformers and timm put there, and an entry of ours."""
+
+    efficientformer: NotRequired[HubEntry]
 
 
 class KeptScore(TypedDict):

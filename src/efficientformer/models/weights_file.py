@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from efficientformer.errors import RecordError
+from efficientformer.reading import checked, parse_json
 from efficientformer.records import atomic_path
 
 _ENTRY = "efficientformer"
@@ -31,7 +32,7 @@ def read_weights_metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            return json.loads(metadata[_ENTRY]) if _ENTRY in metadata else metadata
+            return checked(parse_json(metadata[_ENTRY]), dict[str, str]) if _ENTRY in metadata else metadata
     except (OSError, SafetensorError, ValueError) as error:
         raise RecordError(f"{path} is not a readable safetensors file ({error}).") from error
 

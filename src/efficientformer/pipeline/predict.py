@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efficientformer.errors import DataError, UsageError
+from efficientformer.paths import usable_path
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
 from efficientformer.tasks.classification.prediction import Prediction, Predictor, find_images
 
@@ -29,12 +30,12 @@ def predict(
     Raises UsageError for a model that does not exist, RecordError for one without class names, DataError if no image
     can be read.
     """
-    model = Path(model)
+    model = usable_path(model, "model")
     if not model.is_file():
         raise UsageError(
             f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx."
         )
-    paths = [Path(path) for path in ([images] if isinstance(images, Path | str) else images)]
+    paths = [usable_path(path, "image") for path in ([images] if isinstance(images, Path | str) else images)]
     files = [file for path in paths for file in (find_images(path) if path.is_dir() else [path])]
     predictions, skipped = Predictor(model).predict_files(files)
     if not predictions:

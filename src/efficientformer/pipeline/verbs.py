@@ -16,6 +16,7 @@ from efficientformer.formats.files import NETWORK_RECORDS, RUN_RECORDS, read_any
 from efficientformer.formats.network import EVALUATION_MIB, Evaluation, TrainRecord
 from efficientformer.formats.run import Verification
 from efficientformer.formats.slimming import Trace
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request, open_run
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.pipeline.run.settings import Settings
@@ -188,7 +189,7 @@ def report(run_dir: Path | str) -> Path:
     """Render report.html again from the records of a run, without measuring or training; returns its path."""
     from efficientformer.report.run.page import render_report
 
-    if not RunDir(Path(run_dir)).settings.exists():
+    if not RunDir(usable_path(run_dir, "run directory")).settings.exists():
         raise UsageError(
             f"{run_dir} is not a run directory: it has no settings.json. 'efficientformer design' makes one."
         )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import UsageError
+from efficientformer.errors import RecordError, UsageError
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.budget import parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import (
@@ -16,11 +17,14 @@ from efficientformer.pipeline.run.resolve_settings import (
     is_path,
     merge_given,
     read_yaml,
+    require_types,
     resolve_settings,
     with_present_names,
+    with_texts,
 )
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.reading import shown_path
 from efficientformer.run_dir import RunDir
 
 
@@ -46,13 +50,16 @@ class RunRequest:
         flags = self.settings.model_dump(exclude_unset=True, mode="json")
         for name in ("data", "supernet_from"):
             if flags.get(name):
-                flags[name] = _absolute(flags[name])
+                flags[name] = _absolute(flags[name], name)
         if is_path(flags.get("preset") or ""):
-            flags["preset"] = _absolute(flags["preset"])
+            flags["preset"] = _absolute(flags["preset"], "preset")
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
-        source = RunDir(Path(given["supernet_from"])) if given.get("supernet_from") else None
+        if given.get("data"):
+            usable_path(given["data"], "--data")
+        source = RunDir(usable_path(given["supernet_from"], "--supernet-from")) if given.get("supernet_from") else None
         inherited = merge_given(self.base or {}, _remembered(source) if source else {})
-        directory = RunDir(self.run_dir or self._default_dir(merge_given(inherited, given)))
+        root = self.run_dir or self._default_dir(merge_given(inherited, given))
+        directory = RunDir(usable_path(root, "--run-dir"))
         if source and directory.root.resolve() == source.root.resolve():
             raise UsageError(f"{source.root} cannot take its own supernet. Choose another --run-dir for this run.")
         return given, inherited, directory
@@ -106,8 +113,16 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
 
 
 def _remembered(run_dir: RunDir) -> Given:
-    return with_present_names(run_dir.given_settings())
+    """Settings that the run was given. Raises RecordError that names the file for those that cannot be used."""
+    try:
+        given = with_present_names(with_texts(run_dir.given_settings()))
+        require_types(given)
+    except ValueError as error:
+        raise RecordError(
+            f"{shown_path(run_dir.settings)} cannot be used: {error}. Restore it, or choose another --run-dir."
+        ) from error
+    return given
 
 
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+def _absolute(path: str, name: str) -> str:
+    return str(usable_path(path, f"--{name.replace('_', '-')}").expanduser().resolve())

@@ -12,10 +12,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from efficientformer.errors import UsageError
+from efficientformer.errors import RecordError, UsageError
 from efficientformer.pipeline.run.settings import Settings
+from efficientformer.reading import read_text, require_shallow, shown_path
 
 Given = dict[str, Any]
+YAML_MIB, MOST_YAML_VALUES = 1, 10_000
+"""Aliases count each time that they are used: a few lines can stand for billions of values."""
 Model = TypeVar("Model", bound=BaseModel)
 RENAMED = {("slim", "judge"): "metric"}
 """Settings of earlier versions, which a run directory may have, and their present names."""
@@ -97,14 +100,36 @@ def unusable(error: ValidationError) -> str:
 def read_yaml(path: Path, option: str = "--config") -> Given:
     """Given values from a YAML file. Raises UsageError if it is not a mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{option} {path} does not exist.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{option} {path} is not readable YAML: {error}.") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{option} {path} must hold names and values, such as 'train: {{epochs: 30}}'.")
-    return content
+        content = yaml.safe_load(read_text(path, most_mib=YAML_MIB, remedy=""))
+        require_shallow(content, MOST_YAML_VALUES)
+        return with_texts(content)
+    except RecordError as error:
+        raise UsageError(f"{option} {error}") from error
+    except RecursionError:
+        raise UsageError(f"{option} {shown_path(path)} has too many lists inside one another.") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{option} {shown_path(path)} is not readable YAML: {error}.") from error
+
+
+def with_texts(given: Any) -> Given:
+    """The same given values. Raises ValueError unless they are by name and those needed before all others are texts."""
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+        raise ValueError("it must hold names and values, such as 'train: {epochs: 30}'")
+    for name in ("preset", "data", "supernet_from"):
+        if not isinstance(given.get(name), str | None):
+            raise ValueError(f"{name} must be text, not {str(given[name])[:60]!r}")
+    return given
+
+
+def require_types(given: Given) -> None:
+    """Raise ValueError for a value that no recipe makes usable."""
+    try:
+        Settings.model_validate(given)
+    except ValidationError as error:
+        # Settings that exclude one another may come with others from a recipe.
+        if wrong := [problem for problem in error.errors(include_url=False) if problem["type"] != "value_error"]:
+            name = ".".join(map(str, wrong[0]["loc"]))
+            raise ValueError(f"given.{name}: {wrong[0]['msg']}") from error
 
 
 def with_present_names(given: Mapping[str, Any]) -> Given:

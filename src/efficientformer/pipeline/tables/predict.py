@@ -8,6 +8,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.formats.files import read_architecture
 from efficientformer.latency.devices import DeviceOptions
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.tables.open import MIN_ROUNDS, load_table, open_table_device, table_path
 
@@ -56,7 +57,7 @@ def find_architecture(network: str) -> Architecture:
     """The architecture of a published name, or of a JSON file, such as `architecture.json` of a run."""
     if network in ZOO:
         return ZOO[network]
-    path = Path(network)
+    path = usable_path(network, "network")
     if path.is_dir():
         path /= "architecture.json"
     if not path.is_file():

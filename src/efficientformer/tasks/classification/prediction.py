@@ -1,6 +1,5 @@
 """Classify images with an exported file, which contains its class names and preprocessing."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from PIL import Image
 from efficientformer.data.images import EXTENSIONS, read_image
 from efficientformer.data.transforms import Preprocessing, eval_transform
 from efficientformer.errors import DataError, RecordError
+from efficientformer.formats.network import ExportedAbout
+from efficientformer.reading import checked, parse_json, shown_path
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,19 @@ class Predictor:
             raise RecordError(f"{path} is not an ONNX file that this ONNX Runtime can load ({error}).") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:
-            self.classes: list[str] = json.loads(metadata["classes"])
-            self._transform = eval_transform(Preprocessing.from_json(json.loads(metadata["preprocessing"])))
-        except (KeyError, ValueError) as error:
+            about = {name: parse_json(text) for name, text in metadata.items() if name in ExportedAbout.__annotations__}
+            record = checked(about, ExportedAbout)
+        except ValueError as error:
             raise RecordError(
-                f"{path} was not exported by 'efficientformer export': it lacks class names or preprocessing ({error})."
+                f"{shown_path(path)} was not exported by 'efficientformer export': its metadata: {error}."
             ) from error
+        self.classes = record["classes"]
+        num_scores = [1, *self._session.get_outputs()[0].shape][-1]
+        if isinstance(num_scores, int) and num_scores != len(self.classes):
+            raise RecordError(
+                f"{shown_path(path)} gives {num_scores} scores and names {len(self.classes)} classes. Export it again."
+            )
+        self._transform = eval_transform(Preprocessing.from_json(record["preprocessing"]))
         self._input = self._session.get_inputs()[0].name
 
     def predict(self, image: Image.Image, file: str) -> Prediction:
