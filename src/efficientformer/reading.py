@@ -40,6 +40,8 @@ _WORDS = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
+    "too_short": "has too few items",
+    "too_long": "has too many items",
 }
 
 
@@ -186,7 +188,7 @@ def _problem(error: ValidationError) -> str:
     if first["type"] == "missing":
         text = "is missing"
     elif first["type"] == "value_error":
-        text = str(first.get("ctx", {})["error"])
+        text = str(first.get("ctx", {})["error"]).rstrip(".")
     else:
         text = _WORDS.get(first["type"]) or first["msg"].replace("Input should be", "must be", 1)
         text += f", not {_SHORT.repr(first['input'])}"

@@ -6,6 +6,7 @@ the recipe, else from its default. Unknown names and wrong types are refused.
 
 from collections.abc import Mapping
 from importlib import resources
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.pipeline.run.settings import Settings
-from efficientformer.reading import read_text, require_shallow, shown_path
+from efficientformer.reading import MOST_LEVELS, read_text, require_shallow, shown_path
 
 Given = dict[str, Any]
 YAML_MIB, MOST_YAML_VALUES = 1, 10_000
@@ -100,15 +101,23 @@ def unusable(error: ValidationError) -> str:
 def read_yaml(path: Path, option: str = "--config") -> Given:
     """Given values from a YAML file. Raises UsageError if it is not a mapping."""
     try:
-        content = yaml.safe_load(read_text(path, most_mib=YAML_MIB, remedy=""))
+        text = read_text(path, most_mib=YAML_MIB, remedy="")
+        # The parser takes a quarter of a minute to find out.
+        if max(accumulate((char in "[{") - (char in "]}") for char in text), default=0) > MOST_LEVELS:
+            raise ValueError(f"it has more than {MOST_LEVELS} lists or objects inside one another")
+        content = yaml.safe_load(text)
         require_shallow(content, MOST_YAML_VALUES)
         return with_texts(content)
     except RecordError as error:
         raise UsageError(f"{option} {error}") from error
     except RecursionError:
-        raise UsageError(f"{option} {shown_path(path)} has too many lists inside one another.") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"{option} {shown_path(path)} is not readable YAML: {error}.") from error
+        raise UsageError(f"{option} {shown_path(path)} has too many lists or objects inside one another.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(
+            f"{option} {shown_path(path)} is not readable YAML: {' '.join(str(error).split())}."
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{option} {shown_path(path)} cannot be used: {error}.") from error
 
 
 def with_texts(given: Any) -> Given:

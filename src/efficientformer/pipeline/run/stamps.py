@@ -10,7 +10,7 @@ from efficientformer import __version__
 from efficientformer.errors import RecordError
 from efficientformer.formats.run import StampRecord
 from efficientformer.pipeline.run.settings import Settings
-from efficientformer.reading import read_record
+from efficientformer.reading import read_record, shown_path
 from efficientformer.records import digest, write_record
 from efficientformer.run_dir import RunDir
 
@@ -90,7 +90,9 @@ def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         old = before["settings"].get(name)
         if old != value:
             changes.append(
-                f"{name} changed" if isinstance(value, dict | list) else f"{name} changed from {old} to {value}"
+                f"{name} changed"
+                if isinstance(value, dict | list)
+                else f"{name} changed from {shown_path(str(old))} to {shown_path(str(value))}"
             )
     for name, value in now["inputs"].items():
         if before["inputs"].get(name) != value:

@@ -20,8 +20,9 @@ def table_path(path: Path | str) -> Path:
     path = usable_path(path, "table")
     file = RunDir(path).table if path.is_dir() else path
     if not file.is_file():
+        problem = "is not a file" if file.exists() else "does not exist"
         raise UsageError(
-            f"{file} does not exist. Give a table.json or a run directory with one; 'efficientformer table --run-dir "
+            f"{file} {problem}. Give a table.json or a run directory with one; 'efficientformer table --run-dir "
             f"{path if path.suffix != '.json' else path.parent}' makes it."
         )
     return file
