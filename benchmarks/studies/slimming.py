@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from efficientformer.arch.spec import Architecture
+from efficientformer.journal import Journal
 from efficientformer.pipeline import verbs
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.outputs import load_table
@@ -27,7 +28,7 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.reading import read_record
-from efficientformer.records import Journal, digest
+from efficientformer.records import digest
 from efficientformer.run_dir import RunDir
 from efficientformer.search.rivals.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
 from efficientformer.search.subnet import Subnet
@@ -124,7 +125,7 @@ def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
 def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The slimmed network and rivals of the same measured latency; measured once and kept."""
     about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, L1_FREE])
-    journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about)
+    journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about, Any)
     slimmed = Subnet.from_json(entry)
     if not journal.lines:
         journal.add(random_rivals(workspace, slimmed, entry))

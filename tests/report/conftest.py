@@ -366,11 +366,10 @@ class RunWriter:
         append_line(path, lines[-1])
 
     def write_result(self, promises: list[dict[str, Any]]) -> None:
-        omitted = ("top1", "num_params", "macs", "architecture", "onnx")
         largest = {"p50_ms": 1.01 * self.full_ms, "interval_ms": self.interval(1.01 * self.full_ms)}
         runtime = {"name": "onnxruntime", "version": "1.23.2", "compute_unit": "CPU", "options": {}, "threads": 1}
         record = {"clock": "cpu", "runtime": runtime, "largest": largest, "rounds": 200}
-        rows = [{name: row[name] for name in row if name not in omitted} for row in promises]
+        rows = [{name: row[name] for name in row if name not in ("top1", "macs", "onnx")} for row in promises]
         write_record(
             self.folder / "verification.json", {**record, "promises": rows, "provenance": self.provenance("design")}
         )
@@ -378,8 +377,7 @@ class RunWriter:
 
 
 def subnet(architecture: Architecture) -> dict[str, Any]:
-    origins = [list(range(stage.depth)) for stage in architecture.stages]
-    return {"architecture": architecture.to_json(), "origins": origins}
+    return {"architecture": architecture.to_json(), "origins": [list(range(depth)) for depth in architecture.depths]}
 
 
 def write_run(

@@ -71,7 +71,8 @@ class SearchSpace:
         return self.build(tuple(widths), tuple(depths), num_mb3d)  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "mb4d": block_to_json(self.mb4d), "mb3d": block_to_json(self.mb3d)}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {**values, "mb4d": block_to_json(self.mb4d), "mb3d": block_to_json(self.mb3d)}
 
     @classmethod
     def from_json(cls, content: Any) -> "SearchSpace":

@@ -172,7 +172,8 @@ class LatencyTable:
             return cls._of(checked(content, TableRecord))
         except ValueError as error:
             raise RecordError(
-                f"Not a latency table: {error}. Delete it, and measure it again with 'efficientformer table'."
+                f"Not a latency table: {str(error).rstrip('.')}. Delete it, and measure it again with "
+                "'efficientformer table'."
             ) from error
 
     @classmethod
