@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from studies.naming import BENCHMARKS, Name, all_records, machines
 
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "pytorch": "PyTorch eager", "cuda": "CUDA graph"}
@@ -36,7 +36,7 @@ class Run:
 
 def runs(study: str, subject: str, *conditions: str) -> list[Run]:
     """Every run of a subject under exactly these conditions, those whose records are in git's history included."""
-    earlier = read_record(BENCHMARKS / "earlier_runs.json").get(study, [])
+    earlier = read_record(BENCHMARKS / "earlier_runs.json", Any).get(study, [])
     every = [Run(row["subject"], row["machine"], tuple(row["conditions"]), row) for row in earlier]
     every += [Run(name.subject, name.machine, name.conditions, found) for name, found in all_records(study)]
     return [run for run in every if (run.subject, run.conditions) == (subject, conditions)]

@@ -21,7 +21,7 @@ from efficientformer.pipeline import verbs
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.resolve_settings import merge_given
 from efficientformer.pipeline.slimming.measure import prepare_untrained
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
 from options import parse
@@ -80,7 +80,7 @@ def slimmed(base: Path, variants: Sequence[str], settings: dict[str, Any]) -> li
         for verb in (verbs.table, verbs.supernet, verbs.slim):
             verb(run_dir=run_dir.root, **given)
         runs[variant] = source = run_dir
-    traces = {variant: read_record(run_dir.trace) for variant, run_dir in runs.items()}
+    traces = {variant: read_record(run_dir.trace, Any) for variant, run_dir in runs.items()}
     with open_run(RunRequest(run_dir=base)) as workspace:
         rows = []
         for number, budget in enumerate(workspace.budgets):

@@ -33,7 +33,8 @@ from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_weights
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from naming import keep
 
 
@@ -54,7 +55,7 @@ def main() -> None:
     device = arguments.training_device if arguments.training else "cuda" if "cuda" in runtimes else "cpu"
     subject = "training" if arguments.training else "inference"
     path = arguments.work / f"{subject}-{device}.json"
-    rows = read_record(path) if path.exists() else []
+    rows = read_record(path, Any) if path.exists() else []
     for name, runtime, threads in product(
         names, ["training"] if arguments.training else runtimes, arguments.threads or [1]
     ):

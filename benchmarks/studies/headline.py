@@ -29,7 +29,8 @@ from efficientformer.pipeline import verbs
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.measure import prepare_untrained
-from efficientformer.records import digest, read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import digest, write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.training.loop import seed_initial_weights
 from options import parse
@@ -91,17 +92,17 @@ def budgets_ms(run_dir: RunDir) -> dict[str, float]:
         with open_run(RunRequest(run_dir=run_dir.root)) as workspace:
             latencies = measured_with_references(workspace, {})
             write_record(path, {name: latencies[name].p50_ms for name in REFERENCES})
-    return read_record(path)
+    return read_record(path, Any)
 
 
 def measured_rows(run_dir: RunDir, references: list[str]) -> dict[str, Any]:
     """Latency, size and architecture of every network, measured interleaved, once."""
     path = run_dir.root / "measured.json"
     with open_run(RunRequest(run_dir=run_dir.root)) as workspace:
-        entries = zip(references, read_record(run_dir.trace)["budgets"], strict=True)
+        entries = zip(references, read_record(run_dir.trace, Any)["budgets"], strict=True)
         ours = {f"designed for {name}": Architecture.from_json(entry["architecture"]) for name, entry in entries}
         about = digest([architecture.to_json() for architecture in ours.values()])
-        if not path.exists() or read_record(path)["about"] != about:
+        if not path.exists() or read_record(path, Any)["about"] != about:
             rows = {
                 name: {
                     "p50_ms": measurement.p50_ms,
@@ -114,7 +115,7 @@ def measured_rows(run_dir: RunDir, references: list[str]) -> dict[str, Any]:
             for name, architecture in ours.items():
                 rows[name]["architecture"] = architecture.to_json()
             write_record(path, {"about": about, "rows": rows})
-    return read_record(path)["rows"]
+    return read_record(path, Any)["rows"]
 
 
 def measured_with_references(workspace: Workspace, ours: dict[str, Architecture]) -> dict[str, Measurement]:

@@ -26,7 +26,7 @@ from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.scoring.accuracy import Batch, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.score import Metric
@@ -77,7 +77,7 @@ def main() -> None:
 def known_networks() -> dict[tuple[int, str], list[tuple[Subnet, float]]]:
     """Different networks of each seed and budget with their top-1 after training alone, from the studies' records."""
     study, trials = (
-        expanded(read_record(newest(*which))["rows"], SPACE)
+        expanded(read_record(newest(*which), Any)["rows"], SPACE)
         for which in (("slimming", DATA, "gumbel"), ("trials", DATA))
     )
     groups: dict[tuple[int, str], dict[Any, tuple[Subnet, float]]] = {}

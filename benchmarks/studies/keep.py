@@ -14,7 +14,7 @@ from typing import Any
 
 from compact import compacted
 from efficientformer.arch.space import SearchSpace
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from naming import keep
 
 
@@ -24,19 +24,19 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="run directory of a design; else the record that the command wrote")
     parser.add_argument("subject", help="first word of the record's name, such as the images or the suite")
     arguments = parser.parse_args()
-    record = design_record(arguments.path) if arguments.command == "design" else read_record(arguments.path)
+    record = design_record(arguments.path) if arguments.command == "design" else read_record(arguments.path, Any)
     keep(arguments.command, arguments.subject, record)
 
 
 def design_record(run_dir: Path) -> dict[str, Any]:
-    verification = read_record(run_dir / "verification.json")
-    table, trace = read_record(run_dir / "table.json"), read_record(run_dir / "slim" / "trace.json")
-    data, supernet = read_record(run_dir / "data.json"), read_record(run_dir / "supernet" / "record.json")
-    result = read_record(run_dir / "result.json")
+    verification = read_record(run_dir / "verification.json", Any)
+    table, trace = read_record(run_dir / "table.json", Any), read_record(run_dir / "slim" / "trace.json", Any)
+    data, supernet = read_record(run_dir / "data.json", Any), read_record(run_dir / "supernet" / "record.json", Any)
+    result = read_record(run_dir / "result.json", Any)
     for entry in result:
         entry["onnx"] = f"networks/{entry['slug']}/model.onnx"
-        entry["train_seconds"] = read_record(run_dir / "networks" / entry["slug"] / "train.json")["seconds"]
-    given = read_record(run_dir / "settings.json")["given"]
+        entry["train_seconds"] = read_record(run_dir / "networks" / entry["slug"] / "train.json", Any)["seconds"]
+    given = read_record(run_dir / "settings.json", Any)["given"]
     record = {
         "data": {name: data[name] for name in ("name", "split_rule")}
         | {part: data[part]["num_images"] for part in ("train", "val")},

@@ -15,9 +15,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from efficientformer.provenance import provenance
-from efficientformer.records import file_digest, read_record
+from efficientformer.reading import read_record
+from efficientformer.records import file_digest
 from naming import keep
 
 PROGRAM = [sys.executable, "-m", "efficientformer"]
@@ -46,7 +48,7 @@ def design(run_dir: Path, log: Path, timeout_s: float | None = None) -> bool:
 
 def compare(whole: Path, killed: Path) -> dict[str, bool]:
     names = ["supernet/metrics.jsonl", "supernet/record.json", "supernet/weights.safetensors", "slim/steps.jsonl"]
-    for slug in (entry["slug"] for entry in read_record(whole / "slim" / "trace.json")["budgets"]):
+    for slug in (entry["slug"] for entry in read_record(whole / "slim" / "trace.json", Any)["budgets"]):
         files = ("architecture.json", "metrics.jsonl", "weights.safetensors", "evaluation.json", "model.onnx")
         names += [f"networks/{slug}/{file}" for file in files]
     equal = {}
@@ -54,7 +56,7 @@ def compare(whole: Path, killed: Path) -> dict[str, bool]:
         if not (killed / name).exists():
             equal[name] = False
         elif name.endswith(".json"):
-            equal[name] = untimed(read_record(whole / name)) == untimed(read_record(killed / name))
+            equal[name] = untimed(read_record(whole / name, Any)) == untimed(read_record(killed / name, Any))
         else:
             equal[name] = file_digest(whole / name) == file_digest(killed / name)
     return equal

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.provenance import FINGERPRINT
-from efficientformer.records import read_record, write_text
+from efficientformer.reading import read_record
+from efficientformer.records import write_text
 
 BENCHMARKS = Path(__file__).parents[1]
 RECORDS, MACHINES = BENCHMARKS / "records", BENCHMARKS / "machines.json"
@@ -50,8 +51,8 @@ def parse_name(path: Path) -> Name:
 
 def all_records(study: str) -> list[tuple[Name, Any]]:
     """Every kept record of a study with its name, oldest first."""
-    named = sorted((read_record(path)["provenance"]["time"], path) for path in (RECORDS / study).glob("*.json"))
-    return [(parse_name(path), read_record(path)) for _, path in named]
+    named = sorted((read_record(path, Any)["provenance"]["time"], path) for path in (RECORDS / study).glob("*.json"))
+    return [(parse_name(path), read_record(path, Any)) for _, path in named]
 
 
 def newest(study: str, subject: str, *conditions: str) -> Path:
@@ -63,7 +64,7 @@ def newest(study: str, subject: str, *conditions: str) -> Path:
 
 
 def machines() -> dict[str, dict[str, Any]]:
-    return read_record(MACHINES)
+    return read_record(MACHINES, Any)
 
 
 def machine_name(machine: Mapping[str, Any]) -> str:

@@ -26,7 +26,8 @@ from efficientformer.latency.timing.measure_networks import Subject, measure_net
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.provenance import provenance
-from efficientformer.records import atomic_path, read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import atomic_path, write_record
 from naming import keep
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -119,7 +120,7 @@ def main() -> None:
             asked = ["--rounds", str(arguments.rounds), "--most-redone", str(arguments.most_redone)]
             own = ["--work", str(arguments.work), *asked, "--measure", str(out)]
             subprocess.run([sys.executable, __file__, *own], check=True)
-        processes.append(read_record(out))
+        processes.append(read_record(out, Any))
     runtimes = {runtime: summary(processes, runtime) for runtime in RUNTIMES}
     repeats = all(row["p50_spread_percent"] <= BAR_PERCENT for row in runtimes.values())
     redone = "" if arguments.most_redone == MAX_REDONE_SHARE else f"redone{arguments.most_redone:g}".replace(".", "")

@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 
 from efficientformer.arch.spec import Architecture
+from efficientformer.journal import Journal
 from efficientformer.pipeline import verbs
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.measure import prepare_untrained
-from efficientformer.records import Journal, digest, read_record
+from efficientformer.reading import read_record
+from efficientformer.records import digest
 from efficientformer.run_dir import RunDir
 from efficientformer.search.rivals.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
 from efficientformer.search.subnet import Subnet
@@ -92,7 +94,7 @@ def matched_budgets(run_dir: RunDir, seed: int) -> list[dict[str, Any]]:
                 **{"root": run_dir.root, "seed": seed, "budget": entry["budget"], "slug": entry["slug"]},
                 "networks": matched(workspace, entry),
             }
-            for entry in read_record(run_dir.trace)["budgets"]
+            for entry in read_record(run_dir.trace, Any)["budgets"]
         ]
 
 
@@ -123,7 +125,7 @@ def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
 def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The slimmed network and rivals of the same measured latency; measured once and kept."""
     about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, L1_FREE])
-    journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about)
+    journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about, Any)
     slimmed = Subnet.from_json(entry)
     if not journal.lines:
         journal.add(random_rivals(workspace, slimmed, entry))
@@ -171,7 +173,7 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
     """
     predict, unlike = load_table(workspace).predict, l1_scalings(workspace.space)
     near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
-    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    alphas = read_record(workspace.run_dir.supernet_record, Any)["alphas"]
     subnets = {str(number): of_important_blocks(net, alphas) for number, net in enumerate(near[:SCALINGS])}
     rows = measured_interleaved(workspace, slimmed, subnets)
     rows.pop("slimmed")
@@ -182,7 +184,7 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
 def paper_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[str, Any]:
     """A network slimmed with the paper's actions: of several budgets, the slowest that is no slower than `slimmed`."""
     predict, scorer = load_table(workspace).predict, CachedScorer(workspace)
-    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    alphas = read_record(workspace.run_dir.supernet_record, Any)["alphas"]
     tried: dict[Architecture, dict[str, Any]] = {}
     for _ in range(MAX_BATCHES):
         budget_ms = (1 + WITHIN / 2) * like_ms

@@ -18,7 +18,7 @@ from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from efficientformer.search.candidates import State
 from efficientformer.search.polish import polish
 from efficientformer.search.slim import save_at_least, shortest, slim, stride_ms
@@ -72,7 +72,7 @@ def descend(workspace: Workspace, scorer: CachedScorer, stride: float, *, lazy: 
     weigh = weigh_lazily(table.predict, if_at_least, {}) if lazy else weigh_in_turn(table.predict, if_at_least)
     steps = slim(
         state,
-        read_record(workspace.run_dir.supernet_record)["alphas"],
+        read_record(workspace.run_dir.supernet_record, Any)["alphas"],
         space,
         weigh,
         action_set="every",

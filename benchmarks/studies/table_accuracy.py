@@ -41,7 +41,8 @@ from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.latency.tables.unseen import MOST_VISITS, UnseenNetwork, draw_unseen, measure_unseen
 from efficientformer.pipeline.tables.check import unseen_record
 from efficientformer.provenance import differences, machine, provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from naming import keep
 
 # A loop ends with the program that started it, however that program ends.
@@ -132,7 +133,7 @@ def conditions(arguments: argparse.Namespace) -> list[str]:
 
 
 def check_same_machine(quiet: Path | None) -> None:
-    if quiet is not None and (mismatches := differences(read_record(quiet)["provenance"]["machine"], machine())):
+    if quiet is not None and (mismatches := differences(read_record(quiet, Any)["provenance"]["machine"], machine())):
         raise SystemExit(f"{quiet} is from another machine, so it cannot be compared: {'; '.join(mismatches)}.")
 
 
@@ -203,7 +204,7 @@ def built(arguments: argparse.Namespace, runtime: Runtime) -> tuple[LatencyTable
         peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         seconds = round(time.monotonic() - started, 1)
         write_record(build, {"seconds": seconds, "resumed": resumed, "peak_memory_gib": round(peak_gib, 2)})
-    return LatencyTable.load(path), read_record(build)
+    return LatencyTable.load(path), read_record(build, Any)
 
 
 def measured(arguments: argparse.Namespace, table: LatencyTable, runtime: Runtime) -> list[UnseenNetwork]:
@@ -264,7 +265,7 @@ def verdict(record: dict[str, Any], arguments: argparse.Namespace) -> dict[str, 
         f"latencies span >= {SPAN:g}x": record["span"] >= SPAN,
     }
     if arguments.quiet is not None:
-        quiet = read_record(arguments.quiet)["unseen"]
+        quiet = read_record(arguments.quiet, Any)["unseen"]
         quiet_errors = {"as measured": quiet, "at table speed": quiet["at_table_speed"]}
         for speed, row in both.items():
             ratio = row["error"]["mean_percent"] / quiet_errors[speed]["error"]["mean_percent"]

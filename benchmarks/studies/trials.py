@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.subnet import Subnet
 from shared import keep_outcome, over_seeds, side_by_side, subnet_top1
@@ -31,7 +31,7 @@ def main() -> None:
     groups = [
         {"seed": seed, "root": root, "budget": entry["budget"], "trials": entry["trials"]}
         for seed, root in roots.items()
-        for entry in read_record(RunDir(root).trace)["budgets"]
+        for entry in read_record(RunDir(root).trace, Any)["budgets"]
     ]
     trainings = [
         (group["root"], f"{group['budget']}-{number}", Subnet.from_json(trial))

@@ -59,20 +59,8 @@ def as_json(content: Any, *, indent: int | None = None, encoding: str = "utf-8")
     return text
 
 
-def read_record(path: Path) -> Any:
-    """Read a JSON record. Raises RecordError when it is missing or not JSON."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecordError(f"{path} does not exist.") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordError(
-            f"{path} is not a readable JSON record ({error}). Delete it to have it made again."
-        ) from error
-
-
 def append_line(path: Path, content: Any) -> None:
-    """Append one JSON document as a line. A line cut short by a crash is dropped by `read_lines`."""
+    """Append one JSON document as a line. A line cut short by a crash is dropped by `reading.read_lines`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as lines:
@@ -81,38 +69,6 @@ def append_line(path: Path, content: Any) -> None:
         raise RecordError(
             f"Cannot write {path}: {error.strerror or error}. Free some space and run the same command again."
         ) from error
-
-
-def read_lines(path: Path) -> list[Any]:
-    """Every complete JSON line of a file: none if it is absent, and without a last line that was cut short."""
-    if not path.exists():
-        return []
-    documents = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            documents.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return documents
-
-
-class Journal:
-    """JSON lines that are written as they come; a process that is killed loses the line it was writing.
-
-    `about` is a digest of everything that the lines depend on: a file with another digest is started anew.
-    """
-
-    def __init__(self, path: Path, about: str) -> None:
-        self._path, self.about = path, about
-        header = {"about": about}
-        first, *lines = read_lines(path) or [None]
-        self.lines: list[Any] = lines if first == header else []
-        # Rewritten in either case: the next line would be appended to half a line.
-        write_text(path, "".join(as_json(line) + "\n" for line in (header, *self.lines)))
-
-    def add(self, line: Any) -> None:
-        append_line(self._path, line)
-        self.lines.append(line)
 
 
 def digest(content: Any) -> str:

@@ -4,11 +4,27 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.leftovers import clear_leftovers
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
+
+
+class SettingsRecord(TypedDict):
+    """`settings.json`: the settings that the run was given, and beside them all that follow.
+
+    programs: what is remembered of the programs among them; it is compared with its signature before it is used.
+    """
+
+    given: dict[str, Any]
+    programs: NotRequired[Any]
+
+
+REMEDY = "Restore it, or choose another --run-dir."
 
 MAX_NAME_BYTES = 200
 """Names of files may have 255 bytes on most systems; endings are appended."""
@@ -86,15 +102,15 @@ class RunDir:
         """Settings that this run was given so far; empty for a new run. Raises RecordError if they cannot be read."""
         if not self.settings.exists():
             return {}
-        record = read_record(self.settings)
-        if not isinstance(record, dict) or not isinstance(record.get("given"), dict):
-            raise RecordError(f"{self.settings} is not a settings record. Restore it, or choose another --run-dir.")
-        return record["given"]
+        return read_record(self.settings, SettingsRecord, remedy=REMEDY)["given"]
 
     def remembered_programs(self) -> Any:
         """What an earlier command remembered of the programs that its user named, unchecked; None for a new run."""
-        record = read_record(self.settings) if self.settings.exists() else {}
-        return record.get("programs") if isinstance(record, dict) else None
+        return (
+            read_record(self.settings, SettingsRecord, remedy=REMEDY).get("programs")
+            if self.settings.exists()
+            else None
+        )
 
     def remember_settings(self, given: dict[str, Any], resolved: dict[str, Any], programs: Any = None) -> None:
         write_record(self.settings, {"given": given, **({"programs": programs} if programs else {}), **resolved})

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.fit import fit_table, plan_table
 from efficientformer.latency.tables.table import LatencyTable
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 
 SPACE = SearchSpace("tiny", (16, 16, 64, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
 COMMANDS = ("show", "check", "merge", "diff", "predict")
@@ -79,7 +81,7 @@ def test_check_tells_staircases(folder, capsys):
 
 
 def test_check_fails_with_one_sentence(folder, capsys):
-    record = read_record(folder / "first.json")
+    record = read_record(folder / "first.json", Any)
     record["provenance"]["machine"]["cpu"] = "Some other chip"
     record["error"]["mean_percent"] = 12.5
     write_record(folder / "bad.json", record)
@@ -108,7 +110,7 @@ def test_merge_writes_one_table(folder, capsys):
 
 
 def test_merge_refuses_what_does_not_belong_together(folder, capsys):
-    record = read_record(folder / "second.json")
+    record = read_record(folder / "second.json", Any)
     record["clock"] = "wall"
     write_record(folder / "wall.json", record)
     assert run(["table", "merge", "first.json", "wall.json", "-o", "x.json"]) == 1
@@ -167,7 +169,7 @@ def test_a_table_that_is_not_there_is_named(command, tmp_path, monkeypatch, caps
 
 
 def test_a_table_of_an_older_format_is_to_be_built_again(folder, capsys):
-    record = read_record(folder / "first.json")
+    record = read_record(folder / "first.json", Any)
     write_record(folder / "old.json", {**record, "format": 3})
     assert run(["table", "show", "old.json"]) == 1
     error = capsys.readouterr().err

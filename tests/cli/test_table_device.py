@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
 from efficientformer.cli.app import run
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 
 # Milliseconds follow from the size of the file, so that the table of this "device" is nearly exact.
 PROGRAM = """#!/bin/sh
@@ -60,7 +61,7 @@ def test_a_killed_table_goes_on_and_is_kept_from_other_devices(program, tmp_path
     assert kept[-1] in more, "a finished round is not taken again"
 
     assert run(command) == 0
-    table = read_record(run_dir / "table.json")
+    table = read_record(run_dir / "table.json", Any)
     assert table["runtime"] == DESCRIPTION["runtime"] and table["clock"] == "wall"
     assert table["provenance"]["machine"] == DESCRIPTION["machine"]
     assert table["error"]["kendall_tau"] > 0.9

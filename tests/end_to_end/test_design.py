@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,7 +21,7 @@ from efficientformer.cli.app import run
 from efficientformer.data.images import read_image
 from efficientformer.latency.tables.calibration import uncached_mib
 from efficientformer.latency.tables.table import LatencyTable
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 
 from .conftest import SMALL, TINY
 
@@ -45,7 +46,7 @@ def test_a_run_on_this_machine_keeps_its_promises(command, photos, tmp_path):
     (entry,) = json.loads(stdout)
     assert entry["kept"] and entry["measured_interval_ms"][1] <= entry["budget_ms"]
     assert 0 < entry["limits"]["memory_mib"]["measured"] <= 500
-    table = read_record(tmp_path / "table.json")
+    table = read_record(tmp_path / "table.json", Any)
     assert table["runtime"]["name"] == "onnxruntime" and table["clock"] == "cpu"
 
 
@@ -71,7 +72,7 @@ def test_the_exported_file_is_the_network_of_the_records(designed):
             entry["architecture"]
         )
         assert session.get_inputs()[0].shape == [1, 3, 16, 16]
-        export = read_record(run_dir / "networks" / entry["slug"] / "export.json")
+        export = read_record(run_dir / "networks" / entry["slug"] / "export.json", Any)
         assert export["max_abs_difference"] <= export["tolerance"]
 
 
@@ -101,7 +102,7 @@ def test_the_fastest_of_the_exact_forms_is_exported(designed, program, tmp_path)
     """On a device that takes longer for larger files the form with fewer constants wins, without a doubt."""
     run_dir, result, _ = designed
     for entry in result:
-        export = read_record(run_dir / "networks" / entry["slug"] / "export.json")
+        export = read_record(run_dir / "networks" / entry["slug"] / "export.json", Any)
         usual, other = export["compared"]
         assert usual["ratio"] == 1.0 and other["interval"][1] < 1.0
         assert export["forms"] == other["forms"] == {"pooling": "difference", "projections": "joined"}
@@ -109,7 +110,7 @@ def test_the_fastest_of_the_exact_forms_is_exported(designed, program, tmp_path)
     shutil.copytree(run_dir, copy)
     code, _, stderr = program("export", "--run-dir", copy, "--export.no-autotune")
     assert code == 0 and "export.autotune changed from True to False" in stderr
-    untuned = [read_record(copy / "networks" / entry["slug"] / "export.json") for entry in result]
+    untuned = [read_record(copy / "networks" / entry["slug"] / "export.json", Any) for entry in result]
     assert all(export["forms"]["pooling"] == "products" and "compared" not in export for export in untuned)
 
 
@@ -127,13 +128,15 @@ def test_a_file_that_takes_any_number_of_images_is_verified_all_the_same(designe
 def test_the_broken_file_is_named_everywhere(designed):
     run_dir, _, stderr = designed
     assert "broken.png" in stderr
-    assert [skipped["file"] for skipped in read_record(run_dir / "data.json")["skipped"]] == ["train/flat/broken.png"]
+    assert [skipped["file"] for skipped in read_record(run_dir / "data.json", Any)["skipped"]] == [
+        "train/flat/broken.png"
+    ]
     assert "broken.png" in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_trace_descends_and_its_networks_fit_their_targets(designed):
     run_dir, _, _ = designed
-    trace = read_record(run_dir / "slim" / "trace.json")
+    trace = read_record(run_dir / "slim" / "trace.json", Any)
     latencies = [trace["start"]["latency_ms"], *(step["latency_ms"] for step in trace["steps"])]
     assert latencies == sorted(latencies, reverse=True)
     for step in trace["steps"]:
@@ -250,7 +253,7 @@ def test_an_unreachable_budget_is_refused_before_training(program, photos, tmp_p
 def test_a_table_of_another_device_is_refused(program, photos, tmp_path, designed):
     run_dir = tmp_path / "foreign"
     shutil.copytree(designed[0], run_dir)
-    table = read_record(run_dir / "table.json")
+    table = read_record(run_dir / "table.json", Any)
     table["provenance"]["machine"]["cpu"] = "Some other chip"
     (run_dir / "table.json").write_text(json.dumps(table))
     code, _, stderr = program("slim", "--run-dir", run_dir)

@@ -1,6 +1,7 @@
 """Python has what the command line has: the same names, settings and records."""
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from efficientformer.errors import UsageError
 from efficientformer.pipeline import verbs
 from efficientformer.pipeline.run.open_run import RunRequest
 from efficientformer.pipeline.run.resolve_settings import with_given
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 
 IN_PIPELINE = {"analyze", "benchmark", "predict", "report"}
 
@@ -50,7 +51,7 @@ def test_a_finished_run_answers_alike_from_python(designed, photos):
     run_dir, printed, _ = designed
     assert ef.design(run_dir=run_dir) == printed
     records = ef.export(run_dir=run_dir)
-    assert records == [read_record(run_dir / "networks" / entry["slug"] / "export.json") for entry in printed]
+    assert records == [read_record(run_dir / "networks" / entry["slug"] / "export.json", Any) for entry in printed]
     found = ef.predict(printed[0]["onnx"], photos / "val", sheet=run_dir / "sheet.png")
     assert len(found.predictions) == 24 and not found.skipped and (run_dir / "sheet.png").is_file()
     assert set(found.predictions[0].classes) == {"flat", "across", "down"}

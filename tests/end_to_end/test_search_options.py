@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from efficientformer.cli.app import run
 from efficientformer.pipeline.phases import baselines
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from efficientformer.search.subnet import Subnet
 
 from .conftest import SCALE
@@ -34,7 +35,7 @@ def test_a_descent_that_trains_on_its_way_goes_on_with_the_weights_it_had(recove
     run_dir = tmp_path / "killed"
     shutil.copytree(recovering, run_dir)
     journal = run_dir / "slim" / "steps.jsonl"
-    steps, trace = journal.read_text(), read_record(run_dir / "slim" / "trace.json")
+    steps, trace = journal.read_text(), read_record(run_dir / "slim" / "trace.json", Any)
     recovered = [step for step in trace["steps"] if step["accuracy"] != step["candidates"][step["taken"]]["accuracy"]]
     assert recovered and all(step["step"] % 2 == 0 for step in recovered)
     # Killed between the training of the last such step and its line in the journal, with nothing judged known any more.
@@ -82,10 +83,10 @@ def test_a_stride_takes_fewer_steps_whether_interrupted_or_not(designed, program
     run_dir = tmp_path / "striding"
     shutil.copytree(designed[0], run_dir)
     trace_path, journal = run_dir / "slim" / "trace.json", run_dir / "slim" / "steps.jsonl"
-    num_before = len(read_record(trace_path)["steps"])
+    num_before = len(read_record(trace_path, Any)["steps"])
     code, _, stderr = program("slim", "--run-dir", run_dir, "--slim.stride", "0.3", "--slim.polish", "0")
     assert code == 0, stderr
-    trace, steps = read_record(trace_path), journal.read_text()
+    trace, steps = read_record(trace_path, Any), journal.read_text()
     assert 0 < len(trace["steps"]) < num_before
     assert any(candidate["further"] for step in trace["steps"] for candidate in step["candidates"])
     for budget in trace["budgets"]:
@@ -103,7 +104,7 @@ def test_a_short_training_decides_between_the_network_found_and_others_as_slow(d
     shutil.copytree(designed[0], run_dir)
     code, _, stderr = program("slim", "--run-dir", run_dir, "--slim.trials", "3", "--slim.trial-epochs", "1")
     assert code == 0 and "short trainings the best network" in stderr, stderr
-    for budget in read_record(run_dir / "slim" / "trace.json")["budgets"]:
+    for budget in read_record(run_dir / "slim" / "trace.json", Any)["budgets"]:
         trials = budget["trials"]
         best = max(trials, key=lambda trial: trial["trial_top1"])
         assert 1 < len(trials) <= 3 and all(trial["latency_ms"] <= budget["target_ms"] for trial in trials)
@@ -128,7 +129,7 @@ def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, t
     done = run_together("supernet", "--supernet.epochs", "1", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("the largest network scores") == 1, "one process speaks"
-    assert json.loads(done.stdout) == read_record(run_dir / "supernet" / "record.json")
+    assert json.loads(done.stdout) == read_record(run_dir / "supernet" / "record.json", Any)
     assert run_together("supernet").stderr.count("up to date") == 1
     refused = run_together("slim")
     assert refused.returncode != 0 and "can share the verbs supernet and train" in refused.stderr
@@ -152,7 +153,7 @@ def test_a_supernet_serves_a_second_device(designed, program, tmp_path):
         .read_text()
         .startswith((first / "slim" / "evaluations.jsonl").read_text())
     )
-    assert read_record(second / "table.json")["provenance"]["machine"]["cpu"] == "second"
+    assert read_record(second / "table.json", Any)["provenance"]["machine"]["cpu"] == "second"
     code, _, stderr = program("supernet", "--run-dir", second, "--supernet.epochs", "1")
     assert code == 2 and "does not fit this run: supernet.epochs changed" in stderr
     code, _, stderr = program("table", "--supernet-from", first, "--run-dir", first)
@@ -162,7 +163,7 @@ def test_a_supernet_serves_a_second_device(designed, program, tmp_path):
 def test_limits_hold_beside_the_budget(designed, program, tmp_path):
     run_dir = tmp_path / "limited"
     shutil.copytree(designed[0], run_dir)
-    before = read_record(run_dir / "result.json")[0]
+    before = read_record(run_dir / "result.json", Any)[0]
     code, _, stderr = program("slim", "--run-dir", run_dir, "--budget", "60%", "--limits.params-m", "0.0001")
     assert code == 1 and "--limits.params-m 0.0001 cannot be met: the smallest network" in stderr
     file_mib = 0.7 * Path(before["onnx"]).stat().st_size / 2**20

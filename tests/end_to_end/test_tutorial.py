@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from efficientformer.cli.app import run
 from efficientformer.pipeline.run.resolve_settings import read_yaml, resolve_settings
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 
 from .conftest import SCALE
 
@@ -147,7 +148,10 @@ def test_the_program_is_short_and_needs_nothing_of_ours():
 def test_a_further_budget_and_a_second_run_reuse_the_supernet(outputs, folder):
     further = output(outputs, "efficientformer design --run-dir runs/photos --budget 50% --budget 40%")
     assert "40pct/model.onnx" in further and re.search(r"supernet\s+up to date", further)
-    assert [entry["budget"] for entry in read_record(folder / "runs" / "openvino" / "result.json")] == ["50%", "40%"]
+    assert [entry["budget"] for entry in read_record(folder / "runs" / "openvino" / "result.json", Any)] == [
+        "50%",
+        "40%",
+    ]
 
 
 def test_networks_of_the_run_are_compared_on_other_runtimes(outputs, folder):

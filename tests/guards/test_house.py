@@ -12,8 +12,9 @@ import efficientformer
 PACKAGE = Path(efficientformer.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = [
-    {"errors", "leftovers", "records", "provenance", "run_dir", "visible", ""},
+    {"errors", "leftovers", "records", "reading", "journal", "paths", "provenance", "run_dir", "visible", ""},
     {"arch"},
+    {"formats"},
     {"models", "data"},
     {"exporting"},
     {"tasks"},

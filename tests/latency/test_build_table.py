@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.build import build_table
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.provenance import machine
-from efficientformer.records import read_lines
+from efficientformer.reading import read_lines
 
 TASK = {"resolution": 32, "num_classes": 5, "clock": "cpu", "num_networks": 4, "chain_length": 3}
 
@@ -45,14 +46,14 @@ def test_interrupted_build_goes_on_from_the_rounds_it_has(tiny_space, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         build_table(tiny_space, **TASK, runtime=runtime, rounds=5, partial_path=path, progress=stop_after_round_3)
-    kept = read_lines(path)
+    kept = read_lines(path, Any)
     assert len(kept) == 2 + 3
     texts = []
     table = build_table(
         tiny_space, **TASK, runtime=runtime, rounds=5, partial_path=path, progress=lambda *step: texts.append(step[2])
     )
     assert [text for text in texts if text.startswith("round")] == ["round 4 of 5", "round 5 of 5"]
-    assert read_lines(path)[:5] == kept and len(read_lines(path)) == 2 + 5
+    assert read_lines(path, Any)[:5] == kept and len(read_lines(path, Any)) == 2 + 5
     assert all(entry.samples == 5 for entry in table.entries.values())
     texts.clear()
     again = build_table(

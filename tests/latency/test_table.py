@@ -1,6 +1,7 @@
 import json
 import math
 import random
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from efficientformer.errors import LatencyError, RecordError
 from efficientformer.latency.tables.calibration import Calibration, Spread
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.error import ErrorSummary, MeasuredNetwork
+from efficientformer.latency.tables.staircases import Step
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.records import write_record
 
@@ -212,3 +214,42 @@ def test_a_table_from_before_precision_had_a_name_is_one_of_single_precision():
     content = hand_table().to_json()
     content["runtime"] = {name: value for name, value in RUNTIME.items() if name != "precision"}
     assert LatencyTable.from_json(content).runtime == RUNTIME
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("largest.p50_ms", -3.0, "largest.p50_ms must be greater than"),
+        ("largest.p50_ms", math.inf, "largest.p50_ms must be"),
+        ("smallest.interval_ms", [0.1], "smallest.interval_ms has too few items"),
+        ("networks.0.measured_ms", 0.0, "networks.0.measured_ms must be greater than"),
+        ("spread.fastest_ms", 0, "spread.fastest_ms must be greater than"),
+        ("spread.log_half_width", 1e308, "spread.log_half_width must be less than"),
+        ("resolution", [64, 0], "resolution: must be a side in pixels"),
+        ("num_classes", 10**18, "num_classes must be less than"),
+        ("space.width_step", 0, "in steps of 1 or more"),
+        ("space.max_depths", [10**9] * 4, "max_depths must be 1 to 64"),
+        ("clock", "sundial", "clock must be 'cpu' or 'wall'"),
+        ("format", None, "format must be a whole number"),
+        ("provenance", {}, "provenance.machine is missing"),
+    ],
+)
+def test_a_table_of_another_shape_is_one_line_that_names_the_field(tmp_path, field, value, problem):
+    content: Any = json.loads(json.dumps(hand_table().to_json()))
+    assert LatencyTable.from_json(content) == hand_table()
+    *parents, last = [int(part) if part.isdigit() else part for part in field.split(".")]
+    inner = content
+    for part in parents:
+        inner = inner[part]
+    inner[last] = value
+    with pytest.raises(RecordError, match=problem):
+        LatencyTable.from_json(content)
+
+
+def test_a_block_whose_width_changes_is_no_part_and_steps_without_time_have_words():
+    content: Any = json.loads(json.dumps(hand_table().to_json()))
+    part = next(entry["part"] for entry in content["entries"].values() if "block" in entry["part"])
+    part["in_width"] += 16
+    with pytest.raises(RecordError, match="coming in as going out"):
+        LatencyTable.from_json(content)
+    assert "no measurable time" in str(Step("MB4D@8x8", 16, 32, 0.0, 0.0))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from efficientformer.arch.cost import weights_mib
@@ -8,7 +10,7 @@ from efficientformer.latency.tables.anchors import choose_anchors
 from efficientformer.latency.tables.build import build_table
 from efficientformer.latency.tables.network_sample import spread_networks
 from efficientformer.latency.tables.unseen import UnseenNetwork, draw_unseen, measure_unseen, split_chunks
-from efficientformer.records import read_lines
+from efficientformer.reading import read_lines
 
 from .test_compare_tables import table_of
 from .test_extend_table import Additive
@@ -63,7 +65,7 @@ def test_unseen_networks_are_measured_in_chunks_that_resume(tmp_path):
     assert {net.chunk for net in unseen} == {0, 1} and len({net.drift for net in unseen}) == 2
     assert any(text.startswith("chunk 2 of 2") for text in texts)
     assert all(0 < net.interval_ms[0] <= net.measured_ms <= net.interval_ms[1] for net in unseen)
-    kept = [read_lines(tmp_path / f"chunk-{number}.jsonl") for number in (0, 1)]
+    kept = [read_lines(tmp_path / f"chunk-{number}.jsonl", Any) for number in (0, 1)]
     texts.clear()
     again = measure_unseen(
         table,
@@ -75,7 +77,7 @@ def test_unseen_networks_are_measured_in_chunks_that_resume(tmp_path):
         progress=lambda done, total, text: texts.append(text),
     )
     assert again == unseen and texts == []
-    assert kept == [read_lines(tmp_path / f"chunk-{number}.jsonl") for number in (0, 1)]
+    assert kept == [read_lines(tmp_path / f"chunk-{number}.jsonl", Any) for number in (0, 1)]
 
 
 def test_a_visit_on_a_slower_machine_is_repeated_and_counts_for_nothing():

@@ -1,4 +1,5 @@
 import argparse
+import json
 import os
 
 import pytest
@@ -160,3 +161,45 @@ def test_the_same_network_makes_the_same_file(tmp_path):
     for name in ("a", "b"):
         save_weights(network, tmp_path / name, {"note": "kept", "more": "kept too"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("architecture", "null", "architecture must be an object"),
+        ("architecture", "[" * 9000, "inside one another"),
+        ("resolution", "[64, 64, 64]", "resolution: must be a side in pixels"),
+        ("resolution", "4000", r"its architecture has \d+ parameters and its tensors \d+ numbers"),
+        ("resolution", "0", "resolution: must be a side in pixels"),
+        ("num_classes", "1e3", "num_classes must be a whole number"),
+        ("in_chans", "9" * 5000, "a number of 5000 digits"),
+    ],
+)
+def test_metadata_of_another_shape_is_one_line_and_nothing_is_built(tmp_path, randomize, name, text, problem):
+    path = tmp_path / "weights.safetensors"
+    save_weights(small_network(randomize), path)
+    about = {**read_weights_metadata(path), name: text}
+    save_file(load_file(path), path, {"efficientformer": json.dumps(about)})
+    with pytest.raises(RecordError, match=problem) as caught:
+        load_network(path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_an_architecture_larger_than_the_tensors_is_not_built(tmp_path, randomize):
+    path = tmp_path / "weights.safetensors"
+    save_weights(small_network(randomize), path)
+    about = read_weights_metadata(path)
+    architecture = json.loads(about["architecture"])
+    architecture["stages"][3]["width"] = 4096
+    about["architecture"] = json.dumps(architecture)
+    save_file(load_file(path), path, {"efficientformer": json.dumps(about)})
+    with pytest.raises(RecordError, match=r"its architecture has \d+ parameters and its tensors \d+ numbers"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("entry", ["null", "[1]", '{"architecture": 3}', "[" * 9000, "no JSON"])
+def test_a_metadata_entry_that_is_no_object_of_texts_is_refused(tmp_path, entry):
+    path = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, {"efficientformer": entry})
+    with pytest.raises(RecordError, match="not a readable safetensors file"):
+        read_weights_metadata(path)

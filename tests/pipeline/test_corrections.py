@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from efficientformer.arch.space import QUICK
@@ -14,22 +16,31 @@ from efficientformer.run_dir import RunDir
 def workspace(tmp_path) -> Workspace:
     """A run whose first promise was broken by half a percent and whose second was kept."""
     run_dir = RunDir(tmp_path)
-    found = {"architecture": QUICK.smallest().to_json(), "origins": [[0]] * 4}
+    found = {"architecture": QUICK.smallest().to_json(), "origins": [[0]] * 4, "accuracy": 50.0, "step": 0}
+    found |= {"polish": [], "trials": [], "target_ms": 1.0}
     budgets = [
-        {"budget_value": {"text": "3ms", "value": 3.0, "unit": "ms"}, "slug": "3ms", "budget_ms": 3.0}
+        {"budget": "3ms", "budget_value": {"text": "3ms", "value": 3.0, "unit": "ms"}, "slug": "3ms", "budget_ms": 3.0}
         | {"predicted_ms": 2.55, **found},
-        {"budget_value": {"text": "1ms", "value": 1.0, "unit": "ms"}, "slug": "1ms", "budget_ms": 1.0}
+        {"budget": "1ms", "budget_value": {"text": "1ms", "value": 1.0, "unit": "ms"}, "slug": "1ms", "budget_ms": 1.0}
         | {"predicted_ms": 0.8, **found},
     ]
     promises = [
         {"budget": "3ms", "slug": "3ms", "budget_ms": 3.0, "predicted_ms": 2.55, "measured_interval_ms": [3.0, 3.015]},
         {"budget": "1ms", "slug": "1ms", "budget_ms": 1.0, "predicted_ms": 0.8, "measured_interval_ms": [0.9, 0.95]},
     ]
-    write_record(run_dir.trace, {"budgets": budgets})
+    start = {name: found[name] for name in ("architecture", "origins", "accuracy")} | {"latency_ms": 4.0}
+    trace = {"metric": "top1", "start": start, "steps": [], "budgets": budgets, "corrections": []}
+    write_record(run_dir.trace, {**trace, "num_evaluations": 1})
     write_record(run_dir.stamp("slim"), {"settings": {}, "inputs": {}, "version": ""})
     write_record(run_dir.table, {})
-    kept = [{**promise, "kept": promise["measured_interval_ms"][1] <= promise["budget_ms"]} for promise in promises]
-    write_record(run_dir.verification, {"promises": kept})
+    rows: list[dict[str, Any]] = []
+    for promise in promises:
+        low, high = promise["measured_interval_ms"]
+        measured = {"measured_ms": low, "measured_p50_ms": low, "percentile": "p50", "limits": {}}
+        rows.append({**promise, **measured, "kept": high <= promise["budget_ms"]})
+    largest = {"p50_ms": 4.0, "interval_ms": [4.0, 4.0]}
+    record = {"clock": "cpu", "runtime": {}, "largest": largest, "rounds": 40, "promises": rows}
+    write_record(run_dir.verification, record)
     return Workspace(run_dir, resolve_settings({}), RunConsole())
 
 

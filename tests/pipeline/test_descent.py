@@ -15,6 +15,7 @@ from efficientformer.records import write_record
 from efficientformer.search.candidates import State
 
 SPACE = SearchSpace("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
+SUPERNET = {"epochs": 1, "num_steps": 1, "held_out_top1": 50.0, "settings": {}}
 WAYS = {
     "in turn": {},
     "lazily": {"lazy": True},
@@ -53,7 +54,7 @@ class Run:
     def __init__(self, folder: Path, **slim: Any) -> None:
         self.scorer, self.journal = Scorer(), folder / "steps.jsonl"
         alphas = [[{"MB4D": 0.5, "MB3D": 0.2, "identity": 0.3}] * depth for depth in SPACE.max_depths]
-        write_record(folder / "supernet.json", {"alphas": alphas})
+        write_record(folder / "supernet.json", {**SUPERNET, "alphas": alphas})
         self._workspace: Any = SimpleNamespace(
             settings=Settings(slim=SlimSettings(actions="every", **slim)),
             space=SPACE,

@@ -14,7 +14,7 @@ import pytest
 
 from efficientformer.arch import edits
 from efficientformer.arch.cost import network_cost, part_cost
-from efficientformer.arch.parts import block_part, network_parts, stage_grids
+from efficientformer.arch.parts import Part, block_part, network_parts, stage_grids
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import MB3D, Architecture
 from efficientformer.errors import ArchitectureError
@@ -82,7 +82,7 @@ class RunWriter:
                 "onnxruntime": "1.23.2" if verb != "table" else "1.23.1",
             },
             "time": "2026-11-22T14:05:09+00:00",
-            "load": [0.41, 0.52, 0.5],
+            "load": 0.41,
             "command": f"efficientformer {verb} --run-dir runs/'fruit & co' --data photos",
         }
 
@@ -121,6 +121,8 @@ class RunWriter:
                 "std": [0.25] * 3,
                 "crop_ratio": 0.95,
             },
+            "digest": "0" * 64,
+            "split_rule": "the folders train and val",
             "provenance": self.provenance("design"),
         }
         write_record(self.folder / "data.json", record)
@@ -132,10 +134,10 @@ class RunWriter:
                 for width in space.widths(index):
                     part = block_part(block, grid, width)
                     value = self.near(self.part_ms(part), 0.02)
-                    entries[part.key] = {"latency_ms": value, "interval_ms": self.interval(value, 0.05), "samples": 120}
+                    entries[part.key] = self.entry(part, value, 0.05)
         for part in network_parts(space.largest(), self.resolution, len(self.classes)):
             value = self.part_ms(part)
-            entries.setdefault(part.key, {"latency_ms": value, "interval_ms": self.interval(value), "samples": 120})
+            entries.setdefault(part.key, self.entry(part, value, 0.012))
         networks = []
         for index in range(18):
             architecture = space.random(self.rng)
@@ -152,7 +154,7 @@ class RunWriter:
             )
         errors = [abs(1 - row["predicted_ms"] / row["measured_ms"]) * 100 for row in networks if row["held_out"]]
         record = {
-            "format": 2,
+            "format": 5,
             "space": space.to_json(),
             "resolution": self.resolution,
             "num_classes": len(self.classes),
@@ -162,6 +164,9 @@ class RunWriter:
             "entries": entries,
             "scale": 1.031,
             "offset_ms": 0.012,
+            "cache_mib": 0.0,
+            "ms_per_mib": 0.0,
+            "history": [],
             "spread": {"log_half_width": 0.043, "fastest_ms": 0.2, "slowest_ms": 2.0},
             "interpolation": {
                 kind: {"mean_ms": 0.004, "max_ms": 0.01, "noise_ms": noise, "latency_ms": 0.1, "num_knots": 6}
@@ -182,6 +187,10 @@ class RunWriter:
             "provenance": self.provenance("table"),
         }
         write_record(self.folder / "table.json", record)
+
+    def entry(self, part: Part, value: float, spread: float) -> dict[str, Any]:
+        measured = {"latency_ms": value, "interval_ms": self.interval(value, spread), "samples": 120}
+        return {"part": part.to_json(), **measured, "chains_mib": []}
 
     def extreme(self, architecture: Architecture) -> dict[str, Any]:
         value = self.latency_ms(architecture)
@@ -209,7 +218,7 @@ class RunWriter:
     def write_slim(self) -> list[dict[str, Any]]:
         """Slim greedily on the invented device, with an invented accuracy that falls faster and faster."""
         architecture = self.space.largest()
-        start = {"architecture": architecture.to_json(), "latency_ms": self.full_ms, "accuracy": 71.4, "top1": 91.4}
+        start = {**subnet(architecture), "latency_ms": self.full_ms, "accuracy": 71.4, "top1": 91.4}
         steps: list[dict[str, Any]] = []
         budgets: list[dict[str, Any]] = []
         while len(budgets) < len(self.budgets):
@@ -221,7 +230,10 @@ class RunWriter:
                 if step["latency_ms"] <= budget_ms and all(row["budget"] != name for row in budgets):
                     row = {"budget": name, "budget_ms": budget_ms, "target_ms": 0.98 * budget_ms, "step": step["step"]}
                     slug = name.replace("%", "pct")
-                    shape = {"architecture": step["architecture"], "slug": slug}
+                    unit = "ms" if name.endswith("ms") else "%"
+                    value = {"budget_value": {"text": name, "value": number, "unit": unit}}
+                    score = {"accuracy": step["accuracy"]}
+                    shape = {**subnet(architecture), **score, **value, "slug": slug}
                     polish = [{**shape, "latency_ms": 1.02 * step["latency_ms"], "accuracy": step["accuracy"] + 0.7}]
                     polish = polish if name == "40%" else []
                     trial = {**shape, "latency_ms": step["latency_ms"], "trial_top1": 61.5}
@@ -229,7 +241,9 @@ class RunWriter:
                     trials = [trial, rival] if name == "40%" else [rival, trial]
                     found = {"predicted_ms": step["latency_ms"], "polish": polish, "trials": trials}
                     budgets.append({**row, **found, **shape})
-        corrections = [{"budget": "40%", "step": 9, "measured_ms": 2.02, "predicted_ms": 1.95, "scale": 1.036}]
+        corrections = [
+            {"budget": "40%", "step": 9, "measured_ms": 2.02, "limit_ms": 2.0, "predicted_ms": 1.95, "scale": 1.036}
+        ]
         record = {
             "metric": "likelihood",
             "start": start,
@@ -252,6 +266,7 @@ class RunWriter:
             saved = latency - self.latency_ms(smaller)
             drop = max(-0.1, self.rng.gauss(0.3, 0.25)) * (1 - latency / self.full_ms + 0.15) * 2.2
             row = {"action": action, "stage": stage, "block": block, "latency_ms": latency - saved, "saved_ms": saved}
+            row |= {"wider": None, "further": [], "text": f"{action} {stage}", "below": None, "last_score": None}
             score = drop / saved if saved > 0 else None
             accuracy = self.accuracy(latency - saved) - 20
             weighed.append(({**row, "accuracy": accuracy, "drop": drop, "score": score}, smaller))
@@ -265,7 +280,7 @@ class RunWriter:
             "step": number,
             "candidates": candidates,
             "taken": taken,
-            "architecture": shape.to_json(),
+            **subnet(shape),
             **point,
         }, shape
 
@@ -296,14 +311,21 @@ class RunWriter:
         evaluation = self.evaluation(top1 / 100)
         write_record(folder / "evaluation.json", evaluation)
         write_text(folder / "model.onnx", "weights")
+        forms = {"pooling": "products", "projections": "joined"}
         export = {"file": "model.onnx", "bytes": 5_240_000 - 1_400_000 * index, "max_abs_difference": 2.1e-6}
-        write_record(folder / "export.json", {**export, "tolerance": 1e-4, "metadata": {"budget": budget["budget"]}})
+        write_record(
+            folder / "export.json",
+            {**export, "tolerance": 1e-4, "metadata": {"budget": budget["budget"]}, "forms": forms},
+        )
         measured = budget["budget_ms"] * (0.965, 0.991, 1.012)[index % 3]
         cost = network_cost(architecture, self.resolution, len(self.classes))
         promise = {k: budget[k] for k in ("budget", "slug", "budget_ms", "predicted_ms")}
         return {
             **promise,
             "measured_p50_ms": measured,
+            "measured_ms": measured,
+            "percentile": "p50",
+            "limits": {},
             "measured_interval_ms": self.interval(measured, 0.008),
             "kept": 1.008 * measured <= budget["budget_ms"],
             "top1": evaluation["top1"],
@@ -344,15 +366,18 @@ class RunWriter:
         append_line(path, lines[-1])
 
     def write_result(self, promises: list[dict[str, Any]]) -> None:
-        names = ("budget", "slug", "budget_ms", "predicted_ms", "measured_p50_ms", "measured_interval_ms", "kept")
         largest = {"p50_ms": 1.01 * self.full_ms, "interval_ms": self.interval(1.01 * self.full_ms)}
         runtime = {"name": "onnxruntime", "version": "1.23.2", "compute_unit": "CPU", "options": {}, "threads": 1}
         record = {"clock": "cpu", "runtime": runtime, "largest": largest, "rounds": 200}
-        rows = [{name: promise[name] for name in names} for promise in promises]
+        rows = [{name: row[name] for name in row if name not in ("top1", "macs", "onnx")} for row in promises]
         write_record(
             self.folder / "verification.json", {**record, "promises": rows, "provenance": self.provenance("design")}
         )
         write_record(self.folder / "result.json", promises)
+
+
+def subnet(architecture: Architecture) -> dict[str, Any]:
+    return {"architecture": architecture.to_json(), "origins": [list(range(depth)) for depth in architecture.depths]}
 
 
 def write_run(

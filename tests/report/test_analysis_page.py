@@ -9,7 +9,8 @@ from tests.report.test_page import Page
 from tests.report.test_page_in_browser import BROWSER, DRAWN, FLAGS
 
 from efficientformer.errors import RecordError
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from efficientformer.report.analysis.page import PAGE_NAME, RECORD_NAME, render_analysis
 
 HOSTILE = "<script>alert(1)</script>"
@@ -197,7 +198,7 @@ def test_the_page_is_drawn_without_torch(record, tmp_path):
         "render_analysis(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
-    assert read_record(tmp_path / RECORD_NAME)["format"] == 1
+    assert read_record(tmp_path / RECORD_NAME, Any)["format"] == 1
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH; the page is not tried in one")

@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from efficientformer.errors import RecordError
-from efficientformer.records import read_record, write_record, write_text
+from efficientformer.reading import read_record
+from efficientformer.records import write_record, write_text
 from efficientformer.report.run.load import load_run
 
 
@@ -21,7 +23,7 @@ def test_promises_merge_slimming_verification_and_result(run_dir: Path) -> None:
 
 
 def test_what_the_supernet_scores_is_not_passed_off_as_the_network(run_dir: Path) -> None:
-    trace = read_record(run_dir / "slim/trace.json")
+    trace = read_record(run_dir / "slim/trace.json", Any)
     write_record(run_dir / "slim/trace.json", {**trace, "budgets": [{**row, "top1": 1.5} for row in trace["budgets"]]})
     (run_dir / "result.json").unlink()
     assert all("top1" not in promise for promise in load_run(run_dir).promises())
@@ -33,7 +35,7 @@ def test_a_network_keeps_its_place_before_it_is_trained(run_dir: Path) -> None:
     assert [network.slug for network in run.networks] == ["60pct", "40pct", "1.1ms"]
     described = run.described(run.networks[0])
     assert described is not None
-    assert described["architecture"] == read_record(run_dir / "slim/trace.json")["budgets"][0]["architecture"]
+    assert described["architecture"] == read_record(run_dir / "slim/trace.json", Any)["budgets"][0]["architecture"]
 
 
 def test_missing_records_of_networks_share_one_note_with_the_command(run_dir: Path) -> None:
@@ -48,12 +50,12 @@ def test_an_unreadable_record_is_told_apart_from_a_missing_one(run_dir: Path) ->
     write_text(run_dir / "table.json", "{torn")
     run = load_run(run_dir)
     assert run.get("table") is None
-    assert "not a readable JSON record" in run.note("table").text
+    assert "it is not JSON" in run.note("table").text
     assert run.note("table").command.startswith("efficientformer table ")
 
 
 def test_a_slug_cannot_lead_out_of_the_run(run_dir: Path) -> None:
-    result = read_record(run_dir / "result.json")
+    result = read_record(run_dir / "result.json", Any)
     (run_dir.parent / "outside").mkdir()
     write_record(run_dir / "result.json", [{**result[0], "budget": "5%", "slug": "../../outside"}, *result])
     assert all(".." not in network.slug for network in load_run(run_dir).networks)

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from efficientformer.arch.space import IMAGENET
 from efficientformer.errors import RecordError
-from efficientformer.records import read_record, write_record, write_text
+from efficientformer.reading import read_record
+from efficientformer.records import write_record, write_text
 from efficientformer.report import render_report
 from efficientformer.report.run.result_sections import promise_sentence
 
@@ -87,7 +89,10 @@ def test_trials_state_whether_another_network_was_better(run_dir: Path) -> None:
 
 def test_rank_correlation_is_shown_with_its_sample_size(run_dir: Path) -> None:
     assert "scores and the accuracies after training" not in render_report(run_dir).read_text(encoding="utf-8")
-    record = {"kendall_tau": 0.71, "interval": [0.5, 0.85], "latency_tau": 0.6, "networks": [{}] * 24}
+    start = read_record(run_dir / "slim" / "trace.json", Any)["start"]
+    scores = {"latency_ms": 1.0, "supernet_accuracy": 50.0, "alone_top1": 60.0, "seconds": 1.0}
+    networks = [{**scores, "architecture": start["architecture"], "origins": start["origins"]}] * 24
+    record = {"kendall_tau": 0.71, "interval": [0.5, 0.85], "latency_tau": 0.6, "networks": networks}
     write_record(run_dir / "rank" / "rank.json", record)
     source = render_report(run_dir).read_text(encoding="utf-8")
     assert "For 24 random networks" in source and "training each one alone is 0.71" in source
@@ -97,18 +102,18 @@ def test_rank_correlation_is_shown_with_its_sample_size(run_dir: Path) -> None:
 def write_baselines(run_dir: Path) -> None:
     """Rivals of every budget of the trace, one of them better than slimming."""
     budgets = []
-    for row in read_record(run_dir / "slim" / "trace.json")["budgets"]:
-        network = {"architecture": row["architecture"], "latency_ms": row["predicted_ms"]}
+    for row in read_record(run_dir / "slim" / "trace.json", Any)["budgets"]:
+        network = {name: row[name] for name in ("architecture", "origins")} | {"latency_ms": row["predicted_ms"]}
         rivals = [
             {**network, "name": "scaled_l1", "accuracy": 80.0, "num_evaluations": 1},
             {**network, "name": "random", "accuracy": 82.5, "mean_accuracy": 79.0, "count": 50, "num_evaluations": 50},
         ]
         optimum = {**network, "name": "surrogate_optimum", "accuracy": 81.0, "num_evaluations": 1}
         surrogate = {"greedy_drop": 2.5, "optimum_drop": 1.25, "gap": 1.25, "slimmed_drop": 2.0, "optimum": optimum}
-        slimmed = {"architecture": row["architecture"], "accuracy": 82.0, "num_evaluations": 431}
+        slimmed = {**network, "accuracy": 82.0, "num_evaluations": 431}
         about = {"budget": row["budget"], "slug": row["slug"], "latency_ms": row["predicted_ms"]}
         budgets.append({**about, "slimmed": slimmed, "baselines": rivals, "surrogate": surrogate})
-    write_record(run_dir / "slim" / "baselines.json", {"metric": "likelihood", "budgets": budgets, "provenance": {}})
+    write_record(run_dir / "slim" / "baselines.json", {"metric": "likelihood", "budgets": budgets})
 
 
 def test_baselines_are_shown_where_they_were_made(run_dir: Path) -> None:
@@ -119,7 +124,7 @@ def test_baselines_are_shown_where_they_were_made(run_dir: Path) -> None:
     assert {"+0.5", "\u22122.0", "\u22121.0"} <= set(page.texts["td"])
     assert "would be more than 1.25 points better than slimming" in page.source
     write_record(run_dir / "slim" / "baselines.json", {"budgets": 3})
-    assert "does not have the expected form" in render_report(run_dir).read_text(encoding="utf-8")
+    assert "baselines.json cannot be used: metric is missing" in render_report(run_dir).read_text(encoding="utf-8")
 
 
 def test_headings_never_skip_a_level(run_dir: Path) -> None:
@@ -195,7 +200,7 @@ def test_a_record_of_another_form_costs_its_sections_only(run_dir: Path, name: s
 
 def test_an_early_run_reports_what_it_has(run_dir: Path, tmp_path: Path) -> None:
     early = tmp_path / "early"
-    write_record(early / "table.json", read_record(run_dir / "table.json"))
+    write_record(early / "table.json", read_record(run_dir / "table.json", Any))
     page = Page(render_report(early))
     assert page.texts["h1"] == ["No network has been found for a latency budget yet."]
     assert {"spec-table-identity", "spec-table-error", "spec-blocks-1"} <= set(page.data)

@@ -23,6 +23,7 @@ from efficientformer.errors import ArchitectureError
 
 Grid = tuple[int, int]
 HeadKind = Literal["head", "map_head"]
+MAX_SIZE = 100_000
 PartKind = Literal[BlockKind, HeadKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"]
 Activation = Literal["relu", "gelu"]
 
@@ -99,16 +100,21 @@ class Part:
         """Raise ArchitectureError unless the kind is known and the part has what its kind needs, and no more."""
         if self.kind not in get_args(PartKind):
             raise ArchitectureError(
-                f"Unknown kind of part {self.kind!r}; the kinds are {', '.join(get_args(PartKind))}."
+                f"Unknown kind of part {str(self.kind)[:60]!r}; the kinds are {', '.join(get_args(PartKind))}."
             )
         if self.activation not in get_args(Activation):
             raise ArchitectureError(
-                f"Unknown activation {self.activation!r}; there are {', '.join(get_args(Activation))}."
+                f"Unknown activation {str(self.activation)[:60]!r}; there are {', '.join(get_args(Activation))}."
             )
         sizes = [*self.grid, self.in_width, self.width, *(self.strides or ())]
         sizes += [] if self.num_classes is None else [self.num_classes]
-        if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
-            raise ArchitectureError(f"Grid, widths, strides and classes of a part are positive integers, not {sizes}.")
+        if not all(isinstance(size, int) and not isinstance(size, bool) and 0 < size <= MAX_SIZE for size in sizes):
+            raise ArchitectureError(
+                f"Grid, widths, strides and classes of a part are positive integers up to {MAX_SIZE}, "
+                f"not {str(sizes)[:200]}."
+            )
+        if self.block is not None and self.in_width != self.width:
+            raise ArchitectureError(f"A block has as many channels coming in as going out, not {self.key}.")
         needed = {
             "block": self.kind in get_args(BlockKind),
             "strides": self.kind == "stem",

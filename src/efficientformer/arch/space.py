@@ -2,11 +2,24 @@
 
 import random
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from efficientformer.arch.spec import MB3D, MB4D, Architecture, block_from_json, block_to_json
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from efficientformer.arch.spec import (
+    MAX_DEPTH,
+    MAX_WIDTH,
+    MB3D,
+    MB4D,
+    NUM_STAGES,
+    Architecture,
+    block_from_json,
+    block_to_json,
+)
 from efficientformer.arch.zoo import Four, build_architecture
 from efficientformer.errors import ArchitectureError
+from efficientformer.reading import checked
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,10 @@ class SearchSpace:
     mb3d: MB3D = MB3D()
 
     def __post_init__(self) -> None:
+        if self.width_step < 1 or min(self.min_widths) < 8 or max(self.max_widths) > MAX_WIDTH:
+            raise ArchitectureError(f"Widths go from 8 or more to {MAX_WIDTH} at most, in steps of 1 or more.")
+        if min(self.max_depths) < 1 or max(self.max_depths) > MAX_DEPTH:
+            raise ArchitectureError(f"max_depths must be 1 to {MAX_DEPTH}, not {self.max_depths}.")
         for low, high in zip(self.min_widths, self.max_widths, strict=True):
             if low > high or (high - low) % self.width_step:
                 raise ArchitectureError(f"Widths cannot go from {high} down to {low} in steps of {self.width_step}.")
@@ -54,17 +71,40 @@ class SearchSpace:
         return self.build(tuple(widths), tuple(depths), num_mb3d)  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "mb4d": block_to_json(self.mb4d), "mb3d": block_to_json(self.mb3d)}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {**values, "mb4d": block_to_json(self.mb4d), "mb3d": block_to_json(self.mb3d)}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "SearchSpace":
+    def from_json(cls, content: Any) -> "SearchSpace":
         """Inverse of `to_json`. Raises ArchitectureError for anything else."""
         try:
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-            blocks = {k: block_from_json(values[k]) for k in ("mb4d", "mb3d") if k in values}
-            return cls(**{**values, **blocks})  # type: ignore[arg-type]
-        except (TypeError, AttributeError, ValueError) as error:
+            record = checked(content, SpaceRecord)
+        except ValueError as error:
             raise ArchitectureError(f"Not a search space: {error}.") from error
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        blocks = {name: block_from_json(values[name]) for name in ("mb4d", "mb3d")}
+        if not (isinstance(blocks["mb4d"], MB4D) and isinstance(blocks["mb3d"], MB3D)):
+            raise ArchitectureError("Not a search space: mb4d and mb3d must be blocks of these kinds.")
+        space = cls(**{name: values[name] for name in SpaceRecord.__annotations__} | blocks)  # type: ignore[arg-type]
+        Architecture.from_json(space.largest().to_json())  # refuses one that no machine holds
+        return space
+
+
+FourRecord = Annotated[list[int], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
+
+
+class SpaceRecord(TypedDict):
+    """A search space in a record: the fields of `SearchSpace`."""
+
+    name: str
+    max_widths: FourRecord
+    max_depths: FourRecord
+    max_mb3d: int
+    min_widths: FourRecord
+    width_step: int
+    stem_strides: Annotated[list[int], Field(min_length=2, max_length=2)]
+    mb4d: dict[str, Any]
+    mb3d: dict[str, Any]
 
 
 # Small images (28 to 64 px): one strided convolution in the stem, slim attention.

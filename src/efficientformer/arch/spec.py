@@ -8,11 +8,19 @@ of them.
 
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from efficientformer.errors import ArchitectureError
+from efficientformer.reading import checked
 
 NUM_STAGES = 4
+# Far above every published network (width 768, 18 blocks in a stage, 82 million weights), far below what fills a
+# machine.
+MAX_WIDTH, MAX_DEPTH, MAX_OPTION = 4096, 64, 256
+MAX_WEIGHTS = 2**28
 BlockKind = Literal["MB4D", "MB3D", "FFN", "AttnFFN"]
 
 
@@ -106,8 +114,12 @@ class Stage:
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if not isinstance(self.width, int) or self.width < 8 or self.width % 8:
             raise ArchitectureError(f"A stage's width must be a positive multiple of 8, not {self.width!r}.")
+        if self.width > MAX_WIDTH:
+            raise ArchitectureError(f"A stage's width must be at most {MAX_WIDTH}, not {self.width}.")
         if not self.blocks:
             raise ArchitectureError("A stage needs at least one block.")
+        if len(self.blocks) > MAX_DEPTH:
+            raise ArchitectureError(f"A stage has at most {MAX_DEPTH} blocks, not {len(self.blocks)}.")
         if any(isinstance(first, MB3D) and isinstance(second, MB4D) for first, second in pairwise(self.blocks)):
             kinds = [block.kind for block in self.blocks]
             raise ArchitectureError(f"Inside a stage every MB3D must follow every MB4D, but the order is {kinds}.")
@@ -184,12 +196,38 @@ class Architecture:
 
     @classmethod
     def from_json(cls, content: Any) -> "Architecture":
-        """Inverse of `to_json`. Raises ArchitectureError that names what does not belong."""
+        """Inverse of `to_json`. Raises ArchitectureError that names what does not belong, and for one whose blocks have
+        more than `MAX_WEIGHTS` weights."""
         try:
-            stages = tuple(Stage(s["width"], tuple(map(block_from_json, s["blocks"]))) for s in content["stages"])
-            return cls(stages, tuple(content["stem_strides"]))
-        except (KeyError, TypeError) as error:
-            raise ArchitectureError(f"Not an architecture: {error!r} in {str(content)[:200]}.") from error
+            record = checked(content, ArchitectureRecord)
+        except ValueError as error:
+            raise ArchitectureError(f"Not an architecture: {error}.") from error
+        stages = []
+        for index, stage in enumerate(record["stages"]):
+            try:
+                stages.append(Stage(stage["width"], tuple(map(block_from_json, stage["blocks"]))))
+            except ArchitectureError as error:
+                raise ArchitectureError(f"Not an architecture: stages.{index}: {error}") from error
+        strides = record["stem_strides"]
+        architecture = cls(tuple(stages), tuple(strides))  # type: ignore[arg-type]
+        if (num_weights := _num_block_weights(architecture)) > MAX_WEIGHTS:
+            raise ArchitectureError(
+                f"An architecture with {num_weights} weights in its blocks is refused; {MAX_WEIGHTS} are the most."
+            )
+        return architecture
+
+
+class StageRecord(TypedDict):
+    width: int
+    blocks: Annotated[list[dict[str, Any]], Field(max_length=MAX_DEPTH)]
+    """Each with its "kind", and those of the kind's options that are not at their defaults."""
+
+
+class ArchitectureRecord(TypedDict):
+    """An architecture in a record."""
+
+    stem_strides: Annotated[list[int], Field(min_length=2, max_length=2)]
+    stages: Annotated[list[StageRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
 
 
 def block_to_json(block: Block) -> dict[str, Any]:
@@ -197,19 +235,33 @@ def block_to_json(block: Block) -> dict[str, Any]:
     return {"kind": block.kind, **options}
 
 
-def block_from_json(content: dict[str, Any]) -> Block:
-    options = dict(content)
+def block_from_json(content: Any) -> Block:
+    """Inverse of `block_to_json`. Raises ArchitectureError."""
+    options = dict(content) if isinstance(content, dict) else {}
     kind = options.pop("kind", None)
-    if kind not in KINDS:
-        raise ArchitectureError(f"Unknown block kind {kind!r}; the kinds are {', '.join(KINDS)}.")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ArchitectureError(f"Unknown block kind {str(kind)[:60]!r}; the kinds are {', '.join(KINDS)}.")
     known = {field.name for field in fields(KINDS[kind])}
     if unknown := set(options) - known:
-        raise ArchitectureError(f"{kind} has no option {sorted(unknown)}; its options are {sorted(known)}.")
+        raise ArchitectureError(f"{kind} has no option {str(sorted(unknown))[:200]}; its options are {sorted(known)}.")
     return KINDS[kind](**options)
+
+
+def _num_block_weights(architecture: Architecture) -> int:
+    """Weights of the matrices in all blocks."""
+    total = 0
+    for stage in architecture.stages:
+        for block in stage.blocks:
+            total += 2 * stage.width**2 * block.mlp_ratio
+            if isinstance(block, MB3D | AttnFFN):
+                total += 2 * stage.width * block.num_heads * (block.key_dim + block.value_dim)
+    return total
 
 
 def _require_positive(block: Block) -> None:
     for field in fields(block):
         value = getattr(block, field.name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ArchitectureError(f"{block.kind}.{field.name} must be a positive integer, not {value!r}.")
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_OPTION:
+            raise ArchitectureError(
+                f"{block.kind}.{field.name} must be a positive integer up to {MAX_OPTION}, not {str(value)[:60]!r}."
+            )

@@ -19,7 +19,8 @@ import PIL
 from efficientformer.data.formats import formats_to_try
 from efficientformer.data.images import Progress, map_in_threads, read_image
 from efficientformer.errors import DataError, RecordError
-from efficientformer.records import file_digest, read_record, write_text
+from efficientformer.reading import read_record
+from efficientformer.records import file_digest, write_text
 
 FileState = tuple[int, ...]
 """Size, times of modification and of change in nanoseconds, and number on the disk."""
@@ -30,6 +31,7 @@ _CHECK_AT_LEAST = 64
 _MOMENT_NS = 2 * 10**9
 _SAVE_EVERY_S = 300.0
 _CHUNK = 1000
+_MOST_MIB = 1024
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,11 @@ def _read(record: Path | None, about: dict[str, Any]) -> dict[str, Content]:
     if record is None:
         return {}
     try:
-        document = read_record(record)
+        document: Any = read_record(record, dict, most_mib=_MOST_MIB)
         if document["about"] != about:
             return {}
         return {file: _content(*values) for file, values in document["images"].items()}
-    except (RecordError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    except (RecordError, KeyError, TypeError, ValueError, AttributeError):
         return {}
 
 

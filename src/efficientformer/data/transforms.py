@@ -5,7 +5,7 @@ Training transforms draw from the global generators of torch, random and numpy, 
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -53,7 +53,7 @@ class Preprocessing:
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Preprocessing":
+    def from_json(cls, content: Mapping[str, Any]) -> "Preprocessing":
         """Inverse of `to_json`. Raises RecordError for anything else."""
         try:
             return cls(

@@ -13,7 +13,9 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor
 
 from efficientformer.errors import RecordError
+from efficientformer.formats.network import HubConfig
 from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
+from efficientformer.reading import read_record
 from efficientformer.records import atomic_path
 
 WEIGHTS, CONFIG, ENTRY = "model.safetensors", "config.json", "efficientformer"
@@ -57,7 +59,7 @@ class OnHub(
         weights = folder / WEIGHTS if folder.is_dir() else download(model_id, WEIGHTS, **wanted)
         network = cls.of(read_weights_metadata(weights), read_tensors(weights), weights)  # type: ignore[attr-defined]
         config = folder / CONFIG if folder.is_dir() else download(model_id, CONFIG, **wanted)
-        network.preprocessing = json.loads(config.read_text(encoding="utf-8")).get(ENTRY, {}).get("preprocessing")
+        network.preprocessing = read_record(config, HubConfig).get("efficientformer", {}).get("preprocessing")
         return network
 
 

@@ -12,15 +12,18 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from efficientformer.arch.cost import network_cost
 from efficientformer.arch.parts import Grid, stage_grids, strided
 from efficientformer.arch.spec import NUM_STAGES, Architecture
-from efficientformer.errors import ArchitectureError, RecordError, UsageError
+from efficientformer.errors import RecordError, UsageError
+from efficientformer.formats.network import WeightsAbout
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
 from efficientformer.models.hub import OnHub
 from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.stage import Stage, build_downsample, drop_path_ramp
+from efficientformer.reading import checked, parse_json, shown_path
 
 
 class Network(OnHub, nn.Module):
@@ -95,19 +98,23 @@ class Network(OnHub, nn.Module):
         Raises RecordError when the metadata do not describe a network or the tensors do not fit it.
         """
         try:
-            resolution = json.loads(about["resolution"])
+            values = {name: parse_json(about[name]) for name in WeightsAbout.__annotations__ if name in about}
+            record = checked({"in_chans": 3, **values}, WeightsAbout)
+            architecture, resolution = Architecture.from_json(record["architecture"]), record["resolution"]
+            resolution = resolution if isinstance(resolution, int) else (resolution[0], resolution[1])
+            _require_weights(architecture, resolution, tensors)
             network = cls(
-                Architecture.from_json(json.loads(about["architecture"])),
-                num_classes=int(about["num_classes"]),
-                resolution=resolution if isinstance(resolution, int) else tuple(resolution),
-                in_chans=int(about.get("in_chans", 3)),
+                architecture,
+                num_classes=record["num_classes"],
+                resolution=resolution,
+                in_chans=record["in_chans"],
                 has_distillation_head="head_dist.weight" in tensors,
             )
-            network.preprocessing = json.loads(about.get("preprocessing", "null"))
-        except (KeyError, ValueError, TypeError, ArchitectureError, UsageError) as error:
+            network.preprocessing = record.get("preprocessing")
+        except (ValueError, UsageError) as error:
             raise RecordError(
-                f"{path} does not say which network it belongs to ({error!r}). Build the network with create_model and "
-                "call load_weights."
+                f"{shown_path(path)} does not say which network it belongs to ({error}). Build the network with "
+                "create_model and call load_weights."
             ) from error
         try:
             load_exactly(network, tensors)
@@ -311,6 +318,14 @@ def require_fit(network: Network, tensors: Mapping[str, Tensor]) -> None:
             "with at_resolution, or call load_weights with resize_bias=True, which resizes attention_bias, or "
             "with_head=False, which leaves out the classifier."
         )
+
+
+def _require_weights(architecture: Architecture, resolution: int | Grid, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for a network with more parameters than the tensors: it is not built only to be refused."""
+    described = network_cost(architecture, resolution, 1).num_params
+    given = sum(value.numel() for value in tensors.values() if isinstance(value, Tensor))
+    if described > given:
+        raise ValueError(f"its architecture has {described} parameters and its tensors {given} numbers")
 
 
 def _linear(width: int, num_classes: int) -> nn.Module:

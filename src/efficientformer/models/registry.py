@@ -8,7 +8,7 @@ Code that builds networks through timm can build these: timm's training scripts,
 backbones. timm's own networks keep their names.
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import ArchitectureError, UsageError
+from efficientformer.errors import ArchitectureError, RecordError, UsageError
+from efficientformer.formats.files import read_described
 from efficientformer.models.hub import PUBLISHED_PREPROCESSING
 from efficientformer.models.network import Network, require_fit
 from efficientformer.models.weights.load import (
@@ -140,15 +141,14 @@ def ef_network(pretrained: bool = False, *, architecture: Architecture | str | P
     """
     if not isinstance(architecture, Architecture):
         try:
-            content = json.loads(Path(architecture).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ArchitectureError(f"{architecture} is not a readable architecture.json ({error}).") from error
-        architecture = Architecture.from_json(content.get("architecture", content))
-        options = _described(content, options)
+            architecture, described = read_described(Path(architecture))
+        except RecordError as error:
+            raise ArchitectureError(str(error)) from error
+        options = _described(described, options)
     return _create(ANY_ARCHITECTURE, architecture, pretrained, options)
 
 
-def _described(record: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _described(record: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Options of timm's, with those that an architecture.json knows in place of timm's defaults."""
     side, prepared = record.get("resolution"), record.get("preprocessing") or {}
     known = {"img_size": side, "num_classes": record.get("num_classes")}

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from efficientformer.errors import RecordError
+from efficientformer.reading import checked, parse_json
 from efficientformer.records import atomic_path
 
 _ARCHIVE = b"PK\x03\x04"
@@ -40,9 +41,7 @@ def read_weights_metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        metadata = json.loads(metadata[_ENTRY]) if _ENTRY in metadata else metadata
-        if not all(isinstance(value, str) for value in metadata.values()):
-            raise ValueError("its metadata are not text")
+        metadata = checked(parse_json(metadata[_ENTRY]), dict[str, str]) if _ENTRY in metadata else metadata
         return {name: value for name, value in metadata.items() if name != _DIGEST}
     except Exception as error:  # of a damaged file a reader may raise anything
         raise _unreadable(path, error) from error

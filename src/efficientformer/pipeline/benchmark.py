@@ -25,6 +25,7 @@ from efficientformer.latency.clock import check_clock
 from efficientformer.latency.devices import LOCAL, open_device, runs_here
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import check_rounds
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import with_given
@@ -56,7 +57,7 @@ def benchmark(
 
     Raises UsageError for a request that cannot be carried out, LatencyError when nothing can be measured.
     """
-    settings, out, console = with_given(BenchmarkSettings, settings, given), Path(out), RunConsole()
+    settings, out, console = with_given(BenchmarkSettings, settings, given), usable_path(out, "--out"), RunConsole()
     check_rounds(settings.rounds)
     check_clock(settings.latency_clock, settings.threads)
     console.warn_of_cores({"threads": settings.threads if runs_here(settings.device) else 1})

@@ -3,9 +3,10 @@
 from typing import Any
 
 from efficientformer.errors import UsageError
+from efficientformer.formats.slimming import CandidateRecord, Trace
 
 
-def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
+def explain_step(trace: Trace, number: int) -> dict[str, Any]:
     """The step's candidates, the best first and refused ones last, and a sentence on why the first one won.
 
     Raises UsageError for a step that the trace does not have.
@@ -20,7 +21,7 @@ def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
     taken = step["candidates"][step["taken"]]
     others = [candidate for index, candidate in enumerate(step["candidates"]) if index != step["taken"]]
     unscored = [row for row in others if row["score"] is None]
-    rivals = sorted((row for row in others if row["score"] is not None), key=lambda row: row["score"])
+    rivals = sorted((row for row in others if row["score"] is not None), key=_score)
     return {
         "step": number,
         "metric": trace["metric"],
@@ -31,12 +32,13 @@ def explain_step(trace: dict[str, Any], number: int) -> dict[str, Any]:
     }
 
 
-def _why(taken: dict[str, Any], rivals: list[dict[str, Any]], unscored: list[dict[str, Any]]) -> str:
+def _why(taken: CandidateRecord, rivals: list[CandidateRecord], unscored: list[CandidateRecord]) -> str:
     start = f"Step taken: {taken['text']}, which saves {taken['saved_ms']:.4f} ms and "
-    if taken["drop"] < 0:
-        start += f"gains {-taken['drop']:.2f} points."
-    elif taken["drop"] > 0:
-        start += f"costs {taken['drop']:.2f} points: {taken['score']:.2f} per millisecond."
+    drop = taken["drop"] or 0.0
+    if drop < 0:
+        start += f"gains {-drop:.2f} points."
+    elif drop > 0:
+        start += f"costs {drop:.2f} points: {taken['score']:.2f} per millisecond."
     else:
         start += "costs nothing."
     if not rivals and any(row.get("last_score") is not None for row in unscored):
@@ -51,7 +53,11 @@ def _why(taken: dict[str, Any], rivals: list[dict[str, Any]], unscored: list[dic
     return f"{start} Next would be: {next_best['text']}, at {next_best['score']:.2f} points per millisecond."
 
 
-def _is_refused(row: dict[str, Any]) -> bool:
+def _score(row: CandidateRecord) -> float:
+    return row["score"] or 0.0
+
+
+def _is_refused(row: CandidateRecord) -> bool:
     return row["below"] is None and row.get("last_score") is None
 
 

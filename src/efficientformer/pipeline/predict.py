@@ -7,6 +7,7 @@ from pathlib import Path
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.walk import find_images, reason_of
 from efficientformer.errors import DataError, UsageError
+from efficientformer.paths import usable_path
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
 from efficientformer.tasks.classification.prediction import Prediction, Predictor
 
@@ -46,12 +47,12 @@ def predict(
     """
     if max_pixels < 1:
         raise UsageError(f"--max-pixels must be at least 1, got {max_pixels}.")
-    model = Path(model)
+    model = usable_path(model, "model")
     if not model.is_file():
         raise UsageError(
             f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx."
         )
-    paths = [Path(path) for path in ([images] if isinstance(images, Path | str) else images)]
+    paths = [usable_path(path, "image") for path in ([images] if isinstance(images, Path | str) else images)]
     files, skipped, notes = _find(paths)
     predictor = Predictor(model)
     predictions, unreadable = predictor.predict_files(files, max_pixels)

@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import BudgetError, UsageError
+from efficientformer.formats.files import NETWORK_RECORDS, RUN_RECORDS, read_any
+from efficientformer.formats.network import EVALUATION_MIB, Evaluation, TrainRecord
+from efficientformer.formats.run import Verification
+from efficientformer.formats.slimming import Trace
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request, open_run
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 
 Record = Any
@@ -87,7 +92,7 @@ def explain(
     from efficientformer.pipeline.run.plan import SLIM
 
     with open_run(_request(settings, run_dir, config, {})) as run:
-        return explain_step(read_record(SLIM.require(run, kinds=frozenset({"run", "source"}))[0]), step)
+        return explain_step(read_record(SLIM.require(run, kinds=frozenset({"run", "source"}))[0], Trace), step)
 
 
 def baselines(
@@ -135,7 +140,8 @@ def train(
     def read(run: Workspace, tuned: Any) -> Record:
         if run.world.size > 1:  # the same command without torchrun scores and exports it
             return None
-        return {**read_record(tuned.files.train_record), "top1": read_record(tuned.files.evaluation)["top1"]}
+        evaluation = read_record(tuned.files.evaluation, Evaluation, most_mib=EVALUATION_MIB)
+        return {**read_record(tuned.files.train_record, TrainRecord), "top1": evaluation["top1"]}
 
     request = fine_tune_request(init, request.settings, request.run_dir, config)
     return _run(request, lambda run: fine_tune.run(run, init, weights), read)
@@ -169,7 +175,11 @@ def verify(
     from efficientformer.pipeline.phases import verify as phase
 
     request = _request(settings, run_dir, config, given)
-    kept, record = _run(request, phase.run, lambda run, kept: (kept, read_record(run.run_dir.verification)))
+
+    def read(run: Workspace, kept: bool) -> Record:
+        return kept, read_record(run.run_dir.verification, Verification)
+
+    kept, record = _run(request, phase.run, read)
     if not kept:
         raise BrokenPromiseError(
             "A promise is broken. Measure again on a quieter machine (the sessions so far still count), or run "
@@ -186,7 +196,7 @@ def report(run_dir: Path | str) -> Path:
     """
     from efficientformer.pipeline.report import write_report
 
-    if not RunDir(Path(run_dir)).settings.exists():
+    if not RunDir(usable_path(run_dir, "run directory")).settings.exists():
         raise UsageError(
             f"{run_dir} is not a run directory: it has no settings.json. 'efficientformer design' makes one."
         )
@@ -209,11 +219,13 @@ def _run(request: RunRequest, work: Callable[[Workspace], Any], read: Callable[[
 
 def _record(name: str) -> Callable[[Workspace, Any], Record]:
     """Reads a record of the run, by its name in `RunDir`."""
-    return lambda run, _: read_record(getattr(run.run_dir, name))
+    return lambda run, _: read_any(getattr(run.run_dir, name), RUN_RECORDS[name])
 
 
 def _network_records(name: str) -> Callable[[Workspace, Any], list[Record]]:
     """Reads a record of each network that slimming found, by its name in `NetworkFiles`."""
     from efficientformer.pipeline.run.outputs import found_networks
 
-    return lambda run, _: [read_record(getattr(network.files, name)) for network in found_networks(run)]
+    return lambda run, _: [
+        read_any(getattr(network.files, name), NETWORK_RECORDS[name]) for network in found_networks(run)
+    ]

@@ -4,6 +4,7 @@ A step considers every action and takes one. The outcome of an action is one of 
 Refused: it saves no time. Given up: it can no longer win. Left out: it cost too much when it was last weighed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class State:
         return {**self.subnet.to_json(), "latency_ms": self.latency_ms, "accuracy": self.accuracy}
 
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> "State":
+    def from_record(cls, record: Mapping[str, Any]) -> "State":
         return cls(Subnet.from_json(record), record["latency_ms"], record["accuracy"])
 
 

@@ -1,6 +1,6 @@
 """A subnet: an architecture and the supernet blocks that it consists of. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,5 +42,5 @@ class Subnet:
         return {"architecture": self.architecture.to_json(), "origins": [list(stage) for stage in self.origins]}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Subnet":
+    def from_json(cls, content: Mapping[str, Any]) -> "Subnet":
         return cls(Architecture.from_json(content["architecture"]), tuple(map(tuple, content["origins"])))

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from efficientformer.records import append_line, read_lines, write_text
+from efficientformer.formats.network import MetricsLine
+from efficientformer.reading import read_lines
+from efficientformer.records import append_line, write_text
 
 
 class MetricsLog:
@@ -15,7 +17,7 @@ class MetricsLog:
 
     def rewind(self, step: int) -> None:
         """Keep the entries of steps up to and including `step`."""
-        kept = [entry for entry in read_lines(self._path) if entry["step"] <= step]
+        kept = [entry for entry in read_lines(self._path, MetricsLine) if entry["step"] <= step]
         write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def write(self, **entry: Any) -> None:

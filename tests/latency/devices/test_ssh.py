@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.latency.timing.timer import Progress
 from efficientformer.latency.worker.connection import Connection
 from efficientformer.latency.worker.runtime import WorkerRuntime
-from efficientformer.records import read_lines
+from efficientformer.reading import read_lines
 
 SHAPE = (1, 3, 16, 16)
 PYTHON = sys.executable
@@ -250,7 +251,7 @@ def test_a_table_resumes_behind_a_lost_connection_and_knows_its_device(ssh, smal
 
 
 def rounds_in(partial: Path) -> list[list[float]]:
-    return [line for line in read_lines(partial)[1:] if isinstance(line, list)]
+    return [line for line in read_lines(partial, Any)[1:] if isinstance(line, list)]
 
 
 @pytest.mark.parametrize("target", ["-oProxyCommand=evil", "", ":/usr/bin/python3", "my board"])

@@ -1,6 +1,8 @@
 """Our code as it travels: whole, readable by older Pythons, and enough for a bare one."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -68,3 +70,14 @@ def test_a_python_that_is_too_old_says_so(make_python):
 def test_a_python_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(LatencyError, match=r"There is no Python at .*bin/python"):
         python_transport(str(tmp_path / "bin" / "python"))
+
+
+def test_no_shipped_module_that_a_worker_imports_needs_pydantic():
+    """Boards have numpy and a runtime; records are read elsewhere."""
+    code = (
+        "import sys; sys.modules['pydantic'] = None\n"
+        "import efficientformer.latency.worker.serve, efficientformer.records, efficientformer.exporting.onnx_graph\n"
+        "assert 'efficientformer.reading' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -26,9 +26,11 @@ from efficientformer.analysis.comparison.published import PublishedTop1, timm_to
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.onnx_graph import declared_inputs, is_channels_last, read_graph
+from efficientformer.formats.comparison import KeptExport
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 from efficientformer.provenance import provenance
-from efficientformer.records import digest, file_digest, read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import digest, file_digest, write_record
 
 MAP_DIMENSIONS = 4
 MADE_BY = ("torch", "timm", "onnx")
@@ -209,7 +211,7 @@ def _kept(about_path: Path, path: Path) -> dict[str, Any] | None:
     if not (about_path.exists() and path.exists()):
         return None
     try:
-        about = read_record(about_path)
-        return about if about["digest"] == file_digest(path) else None
-    except (RecordError, KeyError, TypeError):
+        about = read_record(about_path, KeptExport)
+        return dict(about) if about["digest"] == file_digest(path) else None
+    except RecordError:
         return None

@@ -8,6 +8,7 @@ from typing import Literal
 
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
+from efficientformer.paths import usable_path
 
 Kind = Literal["zoo", "timm", "onnx", "weights"]
 TIMM_PREFIX = "timm:"
@@ -35,7 +36,7 @@ def find_sources(names: Sequence[str]) -> list[NetworkSource]:
 
 
 def _find(name: str) -> list[NetworkSource]:
-    path = Path(name)
+    path = usable_path(name, "network")
     if path.is_dir():
         return _in_folder(path)
     if path.suffix in (".onnx", ".safetensors"):

@@ -184,7 +184,10 @@ def _merge_networks(first: LatencyTable, second: LatencyTable, halfway: float) -
 
 
 def _find(networks: list[MeasuredNetwork], architecture: Architecture) -> MeasuredNetwork:
-    return next(network for network in networks if network.architecture == architecture)
+    for network in networks:
+        if network.architecture == architecture:
+            return network
+    raise LatencyError(f"Neither table has measured {architecture}, an end of its space. Measure them again.")
 
 
 def _weighed(first: Entry, second: Entry) -> Entry:

@@ -28,6 +28,8 @@ class Step:
         return self.narrow_ms >= self.wide_ms
 
     def __str__(self) -> str:
+        if self.wide_ms <= 0:  # mostly noise
+            return f"{self.family}: {self.wide} and {self.narrow} channels take no measurable time"
         saved = 100 * (1 - self.narrow_ms / self.wide_ms)
         return f"{self.family}: {self.wide} to {self.narrow} channels saves {saved:.0f} % of {self.wide_ms:.3f} ms"
 
@@ -44,6 +46,8 @@ def find_steps(entries: Mapping[Part, Entry]) -> tuple[Step, ...]:
         if parts[0].block is None or len(parts) < 3:
             continue
         first, last = parts[0], parts[-1]
+        if _macs(first) == _macs(last):
+            continue
         ms_per_mac = (members[last].latency_ms - members[first].latency_ms) / (_macs(last) - _macs(first))
         for narrow, wide in itertools.pairwise(parts):
             saved_at_most_ms = members[wide].interval_ms[1] - members[narrow].interval_ms[0]

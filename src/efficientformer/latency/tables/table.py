@@ -15,14 +15,16 @@ from efficientformer.arch.cost import sizes_mib, weights_mib
 from efficientformer.arch.parts import Grid, Part, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
-from efficientformer.errors import ArchitectureError, LatencyError, RecordError
+from efficientformer.errors import LatencyError, RecordError
+from efficientformer.formats.table import PartEntry, TableEnd, TableNetwork, TableRecord
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.tables.calibration import Calibration, Spread, uncached_mib
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.error import ErrorSummary, MeasuredNetwork
 from efficientformer.latency.tables.interpolation import PartFigures, knot_errors
 from efficientformer.latency.tables.staircases import find_steps
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import checked, read_record, shown_path
+from efficientformer.records import write_record
 
 FORMAT = 5
 
@@ -144,12 +146,12 @@ class LatencyTable:
             "runtime": self.runtime,
             "threads": self.threads,
             "clock": self.clock,
-            "entries": {part.key: {"part": part.to_json(), **asdict(entry)} for part, entry in self.entries.items()},
+            "entries": {part.key: _entry_to_json(part, entry) for part, entry in self.entries.items()},
             **asdict(self.calibration),
             "spread": asdict(self.spread),
             "largest": _end_to_json(self.largest),
             "smallest": _end_to_json(self.smallest),
-            "networks": [{**asdict(net), "architecture": net.architecture.to_json()} for net in self.networks],
+            "networks": [_network_to_json(network) for network in self.networks],
             "error": asdict(self.error),
             "interpolation": {kind: asdict(errors) for kind, errors in knot_errors(self.entries).items()},
             "steps": [{**asdict(step), "is_slower": step.is_slower} for step in find_steps(self.entries)],
@@ -159,49 +161,54 @@ class LatencyTable:
 
     @classmethod
     def from_json(cls, content: Any) -> "LatencyTable":
-        """Inverse of `to_json`. Raises RecordError on anything else."""
-        try:
-            if content["format"] != FORMAT:
-                raise RecordError(
-                    f"This latency table has format {content['format']!r}, and this version reads format {FORMAT}. "
-                    "Measure it again with 'efficientformer table'."
-                )
-            resolution = content["resolution"]
-            return cls(
-                space=SearchSpace.from_json(content["space"]),
-                resolution=resolution if isinstance(resolution, int) else (int(resolution[0]), int(resolution[1])),
-                num_classes=int(content["num_classes"]),
-                # Tables from before precision was recorded are all in single precision.
-                runtime={"precision": "fp32", **content["runtime"]},
-                threads=int(content["threads"]),
-                clock=content["clock"],
-                entries={
-                    Part.from_json(entry["part"]): _entry_from_json(entry) for entry in content["entries"].values()
-                },
-                calibration=Calibration(**{field.name: float(content[field.name]) for field in fields(Calibration)}),
-                spread=Spread(**{field.name: float(content["spread"][field.name]) for field in fields(Spread)}),
-                largest=_network_from_json(content["largest"]),
-                smallest=_network_from_json(content["smallest"]),
-                networks=tuple(map(_network_from_json, content["networks"])),
-                error=ErrorSummary(**content["error"]),
-                provenance=dict(content["provenance"]),
-                history=tuple(map(dict, content["history"])),
-            )
-        except (KeyError, TypeError, ValueError, ArchitectureError) as error:
+        """Inverse of `to_json`. Raises RecordError that names the field on anything else."""
+        found = content.get("format") if isinstance(content, dict) else None
+        if isinstance(found, int) and found != FORMAT:
             raise RecordError(
-                f"Not a latency table: {error!r}. Delete it, and measure it again with 'efficientformer table'."
+                f"This latency table has format {found}, and this version reads format {FORMAT}. "
+                "Measure it again with 'efficientformer table'."
+            )
+        try:
+            return cls._of(checked(content, TableRecord))
+        except ValueError as error:
+            raise RecordError(
+                f"Not a latency table: {str(error).rstrip('.')}. Delete it, and measure it again with "
+                "'efficientformer table'."
             ) from error
+
+    @classmethod
+    def _of(cls, record: TableRecord) -> "LatencyTable":
+        """Raises ArchitectureError, which is a ValueError, for a space or a part that cannot be."""
+        resolution, spread = record["resolution"], record["spread"]
+        return cls(
+            space=SearchSpace.from_json(record["space"]),
+            resolution=resolution if isinstance(resolution, int) else (resolution[0], resolution[1]),
+            num_classes=record["num_classes"],
+            # Tables from before precision was recorded are all in single precision.
+            runtime={"precision": "fp32", **record["runtime"]},
+            threads=record["threads"],
+            clock=record["clock"],
+            entries={Part.from_json(entry["part"]): _entry(entry) for entry in record["entries"].values()},
+            calibration=Calibration(*(float(record[field.name]) for field in fields(Calibration))),
+            spread=Spread(*(float(spread[field.name]) for field in fields(Spread))),
+            largest=_end(record["largest"]),
+            smallest=_end(record["smallest"]),
+            networks=tuple(map(_network, record["networks"])),
+            error=ErrorSummary(*(record["error"][field.name] for field in fields(ErrorSummary))),
+            provenance=dict(record["provenance"]),
+            history=tuple(map(dict, record["history"])),
+        )
 
     def save(self, path: Path) -> None:
         write_record(path, self.to_json())
 
     @classmethod
     def load(cls, path: Path) -> "LatencyTable":
-        content = read_record(path)
+        content: Any = read_record(path, dict)
         try:
             return cls.from_json(content)
         except RecordError as error:
-            raise RecordError(f"{path}: {error}") from error
+            raise RecordError(f"{shown_path(path)}: {error}") from error
 
 
 def extra_uncached_mib(
@@ -214,6 +221,16 @@ def extra_uncached_mib(
     return uncached_mib(*sizes, cache_mib) - sum(map(in_chains_mib.of, parts))
 
 
+def _entry_to_json(part: Part, entry: Entry) -> dict[str, Any]:
+    lists = {"interval_ms": list(entry.interval_ms), "chains_mib": [list(chain) for chain in entry.chains_mib]}
+    return {"part": part.to_json(), **asdict(entry), **lists}
+
+
+def _network_to_json(network: MeasuredNetwork) -> dict[str, Any]:
+    architecture = network.architecture.to_json()
+    return {**asdict(network), "architecture": architecture, "interval_ms": list(network.interval_ms)}
+
+
 def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:
     return {
         "architecture": network.architecture.to_json(),
@@ -223,26 +240,26 @@ def _end_to_json(network: MeasuredNetwork) -> dict[str, Any]:
     }
 
 
-def _network_from_json(content: dict[str, Any]) -> MeasuredNetwork:
+def _end(record: TableEnd) -> MeasuredNetwork:
+    architecture, predicted_ms = Architecture.from_json(record["architecture"]), float(record["predicted_ms"])
+    return MeasuredNetwork(architecture, float(record["p50_ms"]), _pair(record["interval_ms"]), predicted_ms)
+
+
+def _network(record: TableNetwork) -> MeasuredNetwork:
     return MeasuredNetwork(
-        architecture=Architecture.from_json(content["architecture"]),
-        measured_ms=float(content["p50_ms"] if "p50_ms" in content else content["measured_ms"]),
-        interval_ms=_pair(content["interval_ms"]),
-        predicted_ms=float(content["predicted_ms"]),
-        held_out=bool(content.get("held_out", False)),
+        architecture=Architecture.from_json(record["architecture"]),
+        measured_ms=float(record["measured_ms"]),
+        interval_ms=_pair(record["interval_ms"]),
+        predicted_ms=float(record["predicted_ms"]),
+        held_out=record["held_out"],
     )
 
 
-def _entry_from_json(content: dict[str, Any]) -> Entry:
-    latency_ms, interval_ms, samples = float(content["latency_ms"]), _pair(content["interval_ms"]), content["samples"]
-    return Entry(latency_ms, interval_ms, int(samples), tuple(map(_triple, content["chains_mib"])))
+def _entry(record: PartEntry) -> Entry:
+    chains = tuple((float(weight), float(held), float(moved)) for weight, held, moved in record["chains_mib"])
+    return Entry(float(record["latency_ms"]), _pair(record["interval_ms"]), record["samples"], chains)
 
 
 def _pair(content: list[float]) -> tuple[float, float]:
     first, second = content
     return float(first), float(second)
-
-
-def _triple(content: list[float]) -> tuple[float, float, float]:
-    first, second, third = content
-    return float(first), float(second), float(third)

@@ -9,9 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efficientformer.records import append_line, digest, read_lines, write_text
+from efficientformer.errors import RecordError
+from efficientformer.formats.values import Samples
+from efficientformer.reading import read_lines, shown_path
+from efficientformer.records import append_line, digest, write_text
 
 FORMAT = 2
+ROUND_OR_NOTE: Any = Samples | dict[str, Any]
 
 
 class PartialRounds:
@@ -50,9 +54,9 @@ class PartialRounds:
             append_line(self._path, line)
 
     def _continue(self, path: Path) -> None:
-        header, *lines = read_lines(path) or [None]
-        if header != self._header:
-            lines = []
+        lines: list[Any] = read_lines(path, ROUND_OR_NOTE, header=self._header)
+        if any(isinstance(line, list) and len(line) != len(self._names) for line in lines):
+            raise RecordError(f"{shown_path(path)} has rounds of other networks. Delete it to measure them again.")
         # Rewritten in either case: the next line must not be appended to one that a crash cut short.
         write_text(path, "".join(json.dumps(line) + "\n" for line in (self._header, *lines)))
         for line in lines:

@@ -1,7 +1,6 @@
 """Weights on disk: our own safetensors files, which rebuild their network, and other people's checkpoints."""
 
 import contextlib
-import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from efficientformer.models.attention_bias import BiasedAttention, resize_attent
 from efficientformer.models.network import Network, load_exactly
 from efficientformer.models.weights.naming import HEADS, is_average, our_names
 from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
-from efficientformer.records import read_record
+from efficientformer.reading import parse_json, read_record
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "state")
 DEEPEST = 8
@@ -72,8 +71,8 @@ def read_about(path: Path) -> dict[str, Any]:
     if "architecture" not in metadata:
         return {}
     beside = Path(path).with_name("architecture.json")
-    record = read_record(beside) if beside.is_file() else {}
-    of_this = isinstance(record, dict) and record.get("architecture") == _value(path, metadata, "architecture")
+    record: Any = read_record(beside, dict) if beside.is_file() else {}
+    of_this = record.get("architecture") == _value(path, metadata, "architecture")
     about = {name: record.get(name) for name in DESCRIBED} if of_this else {}
     about |= {name: _value(path, metadata, name) for name in DESCRIBED if name in metadata}
     if isinstance(size := about.get("resolution"), list):
@@ -83,7 +82,7 @@ def read_about(path: Path) -> dict[str, Any]:
 
 def _value(path: Path, metadata: Mapping[str, str], name: str) -> Any:
     try:
-        return json.loads(metadata[name])
+        return parse_json(metadata[name])
     except ValueError as error:
         raise RecordError(f"{path} is damaged: its {name} is no JSON. Copy or make it again.") from error
 

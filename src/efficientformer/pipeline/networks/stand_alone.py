@@ -11,6 +11,7 @@ from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import eval_batches, steps_per_epoch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import eval_transform
+from efficientformer.formats.network import KeptScore
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.pipeline.run.fit_images import fit_images
@@ -19,7 +20,8 @@ from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
-from efficientformer.records import digest, read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import digest, write_record
 from efficientformer.search.scoring.accuracy import extract_network
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.scores import Scores, evaluate
@@ -153,5 +155,5 @@ def _kept_score(
         top1 = train(checkpoint, MetricsLog(folder / f"{key}.metrics.jsonl"))
         write_record(record, {"top1": top1, "seconds": time.monotonic() - started, "title": title})
     checkpoint.remove()
-    kept = read_record(record)
-    return {name: kept[name] for name in ("top1", "seconds")}
+    kept = read_record(record, KeptScore)
+    return {"top1": kept["top1"], "seconds": kept["seconds"]}

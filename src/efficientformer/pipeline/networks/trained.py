@@ -11,6 +11,7 @@ from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import EfficientFormerError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_parity
+from efficientformer.formats.network import EVALUATION_MIB, Evaluation
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_network, save_weights
@@ -22,7 +23,8 @@ from efficientformer.pipeline.run.plan import EVALUATE, EXPORT
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from efficientformer.run_dir import NetworkFiles
 from efficientformer.tasks.classification.scores import evaluate
 from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
@@ -96,7 +98,7 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Ma
 def evaluate_network(workspace: Workspace, network: RunNetwork) -> None:
     """Phase `evaluate` of one network."""
     EVALUATE.run(workspace, lambda _: _evaluate(workspace, network.files), network)
-    record = read_record(network.files.evaluation)
+    record = read_record(network.files.evaluation, Evaluation, most_mib=EVALUATION_MIB)
     workspace.console.say(f"top-1 {record['top1']:.1f} %, top-5 {record['top5']:.1f} %")
 
 

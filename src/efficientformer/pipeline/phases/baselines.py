@@ -13,6 +13,7 @@ from typing import Any
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
+from efficientformer.formats.slimming import Baselines, BaselinesRow, FoundRecord, SupernetRecord, Trace
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.outputs import load_table
@@ -21,7 +22,8 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.recovery import Recovery
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
 from efficientformer.search.rivals.evolution import evolve
@@ -38,17 +40,19 @@ def run(workspace: Workspace) -> None:
     table = load_table(workspace)
     SLIM.require(workspace)
     BASELINES.run(workspace, lambda _: _compare(workspace, table))
-    for row in read_record(run_dir.baselines)["budgets"]:
+    for row in read_record(run_dir.baselines, Baselines)["budgets"]:
         for line in summary_lines(row):
             workspace.console.say(line)
 
 
-def summary_lines(row: dict[str, Any]) -> list[str]:
+def summary_lines(row: BaselinesRow) -> list[str]:
     """The results for one budget, as lines of text."""
     slimmed, surrogate = row["slimmed"], row["surrogate"]
     lines = [f"{row['budget']}: slimmed {slimmed['accuracy']:.1f} % after {slimmed['num_evaluations']} evaluations"]
     for rival in row["baselines"]:
-        mean = f", mean of {rival['count']} {rival['mean_accuracy']:.1f} %" if rival["name"] == "random" else ""
+        mean = ""
+        if "count" in rival and "mean_accuracy" in rival:
+            mean = f", mean of {rival['count']} {rival['mean_accuracy']:.1f} %"
         lines.append(
             f"  {rival['name']} {rival['accuracy']:.1f} %{mean} at {rival['latency_ms']:.3f} ms, "
             f"{rival['num_evaluations']} evaluations"
@@ -110,24 +114,25 @@ class _Search:
 
 
 def _compare(workspace: Workspace, table: LatencyTable) -> None:
-    trace = read_record(workspace.run_dir.trace)
-    alphas = read_record(workspace.run_dir.supernet_record)["alphas"]
+    trace = read_record(workspace.run_dir.trace, Trace)
+    alphas = read_record(workspace.run_dir.supernet_record, SupernetRecord)["alphas"]
     scorer = CachedScorer(workspace)
     rows = []
     with workspace.console.progress("baselines") as progress:
         search = _Search(workspace.space, table, alphas, workspace.settings.slim.actions, scorer, progress, set())
-        recovery, surrogates = Recovery(workspace, scorer, trace["descent"]), {}
+        recovery, surrogates = Recovery(workspace, scorer, trace.get("descent", "")), {}
         for entry in trace["budgets"]:
-            recovery.use(entry["weights"])
-            if entry["weights"] not in surrogates:
-                surrogates[entry["weights"]] = fit_surrogate(workspace.space, search.accuracy)
-            surrogate = surrogates[entry["weights"]]
+            weights = entry.get("weights")
+            recovery.use(weights)
+            if weights not in surrogates:
+                surrogates[weights] = fit_surrogate(workspace.space, search.accuracy)
+            surrogate = surrogates[weights]
             rows.append(_budget_record(workspace, search, surrogate, entry, trace["num_evaluations"]))
     write_record(workspace.run_dir.baselines, {"metric": scorer.metric, "budgets": rows, "provenance": provenance()})
 
 
 def _budget_record(
-    workspace: Workspace, search: _Search, surrogate: AdditiveSurrogate, entry: dict[str, Any], num_evaluations: int
+    workspace: Workspace, search: _Search, surrogate: AdditiveSurrogate, entry: FoundRecord, num_evaluations: int
 ) -> dict[str, Any]:
     """All baselines at the predicted latency of the network that slimming found for one budget."""
     settings, budget_ms = workspace.settings.baselines, entry["predicted_ms"]

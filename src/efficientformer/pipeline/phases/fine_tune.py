@@ -10,6 +10,7 @@ from efficientformer.models.create import create_model
 from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import WeightsWarning, load_network, read_about
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.networks.trained import evaluate_network, export_network, train_network
 from efficientformer.pipeline.run.open_run import name_of_init
 from efficientformer.pipeline.run.plan import FINE_TUNE
@@ -44,12 +45,12 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
 
 def _source(init: str, weights: Path | None) -> Path:
     if init in ZOO:
-        return weights or published_weights(init)
+        return usable_path(weights, "--weights") if weights else published_weights(init)
     if weights is not None:
         raise UsageError(
             f"--weights is the file of a published network's weights, but --init {init} is a file. Leave one out."
         )
-    if not Path(init).is_file():
+    if not usable_path(init, "--init").is_file():
         raise UsageError(
             f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
+from efficientformer.formats.slimming import RankRecord
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
 from efficientformer.pipeline.run.inputs import file_digests
@@ -19,7 +20,8 @@ from efficientformer.pipeline.run.plan import RANK, SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from efficientformer.search.rivals.baselines import random_subnet
 from efficientformer.search.subnet import Subnet
 
@@ -31,7 +33,7 @@ def run(workspace: Workspace) -> None:
     table = load_table(workspace)
     SUPERNET.require(workspace)
     RANK.run(workspace, lambda _: _rank(workspace, table))
-    record = read_record(run_dir.rank)
+    record = read_record(run_dir.rank, RankRecord)
     low, high = record["interval"]
     workspace.console.say(
         f"Kendall tau {record['kendall_tau']:.2f} [{low:.2f}, {high:.2f}] between supernet scores and training "

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from efficientformer.formats.network import ExportRecord
+from efficientformer.formats.run import Verification
 from efficientformer.latency.devices import open_restartable
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Runtime
@@ -21,7 +23,8 @@ from efficientformer.pipeline.slimming.measure import LARGEST, latency_with_larg
 from efficientformer.pipeline.slimming.promise import Promise, promises
 from efficientformer.pipeline.slimming.sessions import Sessions
 from efficientformer.provenance import provenance
-from efficientformer.records import file_digest, read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import file_digest, write_record
 
 INTERVAL_OF = "the median over processes, from one value of each session"
 
@@ -31,7 +34,7 @@ def run(workspace: Workspace) -> bool:
     for network in run_networks(workspace):
         EXPORT.require(workspace, network)
     VERIFY.run(workspace, lambda _: _verify(workspace, read_found(workspace.run_dir)))
-    record = read_record(workspace.run_dir.verification)
+    record = read_record(workspace.run_dir.verification, Verification)
     promises = record["promises"]
     for promise in promises:
         low, high = promise["measured_interval_ms"]
@@ -39,10 +42,10 @@ def run(workspace: Workspace) -> bool:
         taken = "".join(
             f", {row['measured']:.2f} of {row['most']:g} {UNITS[name]}" for name, row in promise["limits"].items()
         )
-        how = (
-            f"{promise['interval_percent']:.0f} % interval of the {promise['percentile']} over {promise['sessions']} "
-            f"sessions in {record['opened_in']}, {workspace.settings.latency_clock} clock"
-        )
+        how = f"{promise.get('interval_percent', 95):.0f} % interval of the {promise['percentile']}"
+        if "sessions" in promise:
+            how += f" over {promise['sessions']} sessions in {record.get('opened_in')}"
+        how += f", {workspace.settings.latency_clock} clock"
         workspace.console.say(
             f"{promise['budget']} = {promise['budget_ms']:.3f} ms: measured {promise['measured_ms']:.3f} ms "
             f"[{low:.3f}, {high:.3f}] ({how}){taken}, {verdict}"
@@ -56,7 +59,7 @@ def run(workspace: Workspace) -> bool:
 def correct_broken(workspace: Workspace) -> None:
     """After a broken promise of latency, lower the target of the next search by the same factor."""
     found = {network.budget.slug: network for network in read_found(workspace.run_dir)}
-    for row in read_record(workspace.run_dir.verification)["promises"]:
+    for row in read_record(workspace.run_dir.verification, Verification)["promises"]:
         most_ms, limit_ms = row["measured_interval_ms"][1], row["budget_ms"]
         if most_ms > limit_ms:
             network = found[row["slug"]]
@@ -142,7 +145,7 @@ def _open_all(workspace: Workspace, runtime: Runtime, found: list[FoundNetwork])
 def _open(workspace: Workspace, runtime: Runtime, network: FoundNetwork) -> Prepared:
     """The exported file, or, on a runtime that cannot open it, the same weights in the same deploy form."""
     if network.files.onnx.suffix not in runtime.suffixes:
-        forms = DeployForms(**read_record(network.files.export_record)["forms"])
+        forms = DeployForms(**read_record(network.files.export_record, ExportRecord)["forms"])
         deployed = fuse(load_network(network.files.weights), forms)
         return runtime.prepare(deployed, workspace.input_shape)
     return runtime.open(network.files.onnx, workspace.input_shape)

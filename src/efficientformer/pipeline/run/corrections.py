@@ -1,7 +1,9 @@
 """Corrections of the table that `verify` hands back to `slim`, by budget."""
 
+from efficientformer.formats.run import CorrectionsRecord
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.records import file_digest, read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import file_digest, write_record
 
 
 def read_corrections(workspace: Workspace) -> dict[str, float]:
@@ -9,8 +11,8 @@ def read_corrections(workspace: Workspace) -> dict[str, float]:
     path, table = workspace.run_dir.corrections, workspace.run_dir.table
     if not path.exists() or not table.exists():
         return {}
-    record = read_record(path)
-    return record["scales"] if record.get("table") == file_digest(table) else {}
+    record = read_record(path, CorrectionsRecord)
+    return record["scales"] if record["table"] == file_digest(table) else {}
 
 
 def correct(workspace: Workspace, slug: str, scale: float) -> None:

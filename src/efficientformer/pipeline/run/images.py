@@ -9,10 +9,12 @@ from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError
+from efficientformer.formats.run import DataRecord
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.provenance import provenance
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
 
 _SHOWN_CLASSES = 10
@@ -80,7 +82,7 @@ def load_training_images(dataset: ImageDataset, settings: Settings, console: Run
 
 def _known(run_dir: RunDir) -> dict[str, Any] | None:
     try:
-        return read_record(run_dir.data)
+        return dict(read_record(run_dir.data, DataRecord))
     except RecordError:
         return None
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from efficientformer import __version__
 from efficientformer.errors import RecordError
+from efficientformer.formats.run import DataRecord
 from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.phase import Digests, Input
 from efficientformer.pipeline.run.run_network import RunNetwork, read_found
 from efficientformer.pipeline.run.stamps import MISSING, read_stamp
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import FINGERPRINT
-from efficientformer.records import digest, file_digest, read_record
+from efficientformer.reading import read_record
+from efficientformer.records import digest, file_digest
 from efficientformer.run_dir import RunDir
 
 
@@ -50,10 +52,10 @@ def image_digests(workspace: Workspace) -> Digests:
 def recorded_image_digests(run_dir: RunDir) -> Digests:
     """The same of the images that the run read last, from its records; empty before."""
     try:
-        record = read_record(run_dir.data)
-        return _image_digests(record["digest"], record["split_rule"])
-    except (RecordError, LookupError, TypeError):
+        record = read_record(run_dir.data, DataRecord)
+    except RecordError:
         return {}
+    return _image_digests(record.get("digest", ""), record.get("split_rule", ""))
 
 
 def _image_digests(content: str, split_rule: str) -> Digests:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import UsageError
+from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import DeviceOptions
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.budget import parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import (
@@ -20,13 +21,16 @@ from efficientformer.pipeline.run.resolve_settings import (
     notes_on,
     read_recipe,
     read_yaml,
+    require_types,
     resolve_settings,
     with_present_names,
+    with_texts,
 )
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.trust.programs import Programs, find_programs, shown_program
 from efficientformer.pipeline.run.trust.user_key import KeyUnusableError
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.reading import shown_path
 from efficientformer.run_dir import RunDir
 
 
@@ -52,14 +56,16 @@ class RunRequest:
         flags = self.settings.model_dump(exclude_unset=True, mode="json")
         for name in ("data", "supernet_from"):
             if flags.get(name):
-                flags[name] = _absolute(flags[name])
+                flags[name] = _absolute(flags[name], name)
         if is_path(flags.get("preset") or ""):
-            flags["preset"] = _absolute(flags["preset"])
+            flags["preset"] = _absolute(flags["preset"], "preset")
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
-        source = RunDir(Path(given["supernet_from"])) if given.get("supernet_from") else None
+        if given.get("data"):
+            usable_path(given["data"], "--data")
+        source = RunDir(usable_path(given["supernet_from"], "--supernet-from")) if given.get("supernet_from") else None
         brought = _remembered(source) if source else {}
-        known = merge_given(self.base or {}, _without_device(brought), given)
-        directory = RunDir(self.run_dir or self._default_dir(known))
+        root = self.run_dir or self._default_dir(merge_given(self.base or {}, _without_device(brought), given))
+        directory = RunDir(usable_path(root, "--run-dir"))
         if source and directory.root.resolve() == source.root.resolve():
             raise UsageError(f"{source.root} cannot take its own supernet. Choose another --run-dir for this run.")
         return Layers(directory, self.base or {}, brought, given)
@@ -178,8 +184,17 @@ def _without_device(given: Given) -> Given:
 
 
 def _remembered(run_dir: RunDir) -> Given:
-    return with_present_names(run_dir.given_settings())
+    """Settings that the run was given. Raises RecordError that names the file for those that cannot be used."""
+    try:
+        given = with_present_names(with_texts(run_dir.given_settings()))
+        require_types(given)
+    except ValueError as error:
+        raise RecordError(
+            f"{shown_path(run_dir.settings)} cannot be used: {error}. Restore it, or choose another --run-dir."
+        ) from error
+    return given
 
 
-def _absolute(path: str) -> str:
-    return os.path.realpath(Path(path).expanduser())  # Path.resolve fails on a link to itself
+def _absolute(path: str, name: str) -> str:
+    usable = usable_path(path, f"--{name.replace('_', '-')}")
+    return os.path.realpath(usable.expanduser())  # Path.resolve fails on a link to itself

@@ -7,17 +7,21 @@ schedule of the recipe that does not fit the epochs given is shortened.
 
 from collections.abc import Callable, Mapping
 from importlib import resources
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from efficientformer.errors import UsageError
+from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
 from efficientformer.pipeline.run.settings import Settings
+from efficientformer.reading import MOST_LEVELS, read_text, require_shallow, shown_path
 
 Given = dict[str, Any]
+YAML_MIB, MOST_YAML_VALUES = 1, 10_000
+"""Aliases count each time that they are used: a few lines can stand for billions of values."""
 Model = TypeVar("Model", bound=BaseModel)
 RENAMED = {("slim", "judge"): "metric"}
 """Settings of earlier versions, which a run directory may have, and their present names."""
@@ -204,14 +208,44 @@ def unusable(error: ValidationError) -> str:
 def read_yaml(path: Path, option: str = "--config") -> Given:
     """Given values from a YAML file. Raises UsageError if it is not a mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{option} {path} does not exist.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{option} {path} is not readable YAML: {error}.") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{option} {path} must hold names and values, such as 'train: {{epochs: 30}}'.")
-    return content
+        text = read_text(path, most_mib=YAML_MIB, remedy="")
+        # The parser takes a quarter of a minute to find out.
+        if max(accumulate((char in "[{") - (char in "]}") for char in text), default=0) > MOST_LEVELS:
+            raise ValueError(f"it has more than {MOST_LEVELS} lists or objects inside one another")
+        content = yaml.safe_load(text)
+        require_shallow(content, MOST_YAML_VALUES)
+        return with_texts(content)
+    except RecordError as error:
+        raise UsageError(f"{option} {error}") from error
+    except RecursionError:
+        raise UsageError(f"{option} {shown_path(path)} has too many lists or objects inside one another.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(
+            f"{option} {shown_path(path)} is not readable YAML: {' '.join(str(error).split())}."
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{option} {shown_path(path)} cannot be used: {error}.") from error
+
+
+def with_texts(given: Any) -> Given:
+    """The same given values. Raises ValueError unless they are by name and those needed before all others are texts."""
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+        raise ValueError("it must hold names and values, such as 'train: {epochs: 30}'")
+    for name in ("preset", "data", "supernet_from"):
+        if not isinstance(given.get(name), str | None):
+            raise ValueError(f"{name} must be text, not {str(given[name])[:60]!r}")
+    return given
+
+
+def require_types(given: Given) -> None:
+    """Raise ValueError for a value that no recipe makes usable."""
+    try:
+        Settings.model_validate(given)
+    except ValidationError as error:
+        # Settings that exclude one another may come with others from a recipe.
+        if wrong := [problem for problem in error.errors(include_url=False) if problem["type"] != "value_error"]:
+            name = ".".join(map(str, wrong[0]["loc"]))
+            raise ValueError(f"given.{name}: {wrong[0]['msg']}") from error
 
 
 def with_present_names(given: Mapping[str, Any]) -> Given:

@@ -5,7 +5,10 @@ from typing import Any
 
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.spec import Architecture
-from efficientformer.records import read_record, write_record
+from efficientformer.formats.network import EVALUATION_MIB, ArchitectureFile, Evaluation
+from efficientformer.formats.run import Verification
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
 
 PROMISED = (
@@ -18,15 +21,15 @@ PROMISED = (
 def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
     """The output of `design --json`; also written to `result.json`."""
     result = []
-    for promise in read_record(run_dir.verification)["promises"]:
+    for promise in read_record(run_dir.verification, Verification)["promises"]:
         files = run_dir.network(promise["slug"])
-        built = read_record(files.architecture)
+        built = read_record(files.architecture, ArchitectureFile)
         architecture = Architecture.from_json(built["architecture"])
         cost = network_cost(architecture, built["resolution"], built["num_classes"])
         result.append(
             {
-                **{name: promise[name] for name in PROMISED},
-                "top1": read_record(files.evaluation)["top1"],
+                **{name: promise[name] for name in PROMISED if name in promise},
+                "top1": read_record(files.evaluation, Evaluation, most_mib=EVALUATION_MIB)["top1"],
                 "num_params": cost.num_params,
                 "macs": cost.macs,
                 "architecture": built["architecture"],

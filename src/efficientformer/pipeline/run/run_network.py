@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from efficientformer.arch.spec import Architecture
-from efficientformer.errors import RecordError
+from efficientformer.formats.slimming import Trace
 from efficientformer.pipeline.run.budget import Budget
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from efficientformer.run_dir import NetworkFiles, RunDir
 
 
@@ -44,18 +44,14 @@ class FoundNetwork:
 
 def read_found(run_dir: RunDir) -> list[FoundNetwork]:
     """Networks of the slimming trace, in the order of the budgets. Raises RecordError if there is no trace."""
-    trace = read_record(run_dir.trace)
-    try:
-        return [
-            FoundNetwork(
-                budget=Budget(**entry["budget_value"]),
-                budget_ms=entry["budget_ms"],
-                predicted_ms=entry["predicted_ms"],
-                architecture=Architecture.from_json(entry["architecture"]),
-                origins=tuple(map(tuple, entry["origins"])),
-                files=run_dir.network(entry["slug"]),
-            )
-            for entry in trace["budgets"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise RecordError(f"{run_dir.trace} does not fit this version: {error!r}. Run slim again.") from error
+    return [
+        FoundNetwork(
+            budget=Budget(**entry["budget_value"]),
+            budget_ms=entry["budget_ms"],
+            predicted_ms=entry["predicted_ms"],
+            architecture=Architecture.from_json(entry["architecture"]),
+            origins=tuple(map(tuple, entry["origins"])),
+            files=run_dir.network(entry["slug"]),
+        )
+        for entry in read_record(run_dir.trace, Trace)["budgets"]
+    ]

@@ -8,8 +8,10 @@ from typing import Any
 
 from efficientformer import __version__
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.formats.run import StampRecord
 from efficientformer.pipeline.run.settings import Settings
-from efficientformer.records import digest, file_digest, read_record, write_record
+from efficientformer.reading import read_record, shown_path
+from efficientformer.records import digest, file_digest, write_record
 from efficientformer.run_dir import RunDir
 
 MISSING = "missing"
@@ -103,12 +105,11 @@ def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> boo
 
 
 def read_stamp(path: Path) -> dict[str, Any] | None:
-    """The stamp of a finished phase, or None."""
+    """The stamp of a finished phase, or None. One that cannot be read has the phase done again."""
     try:
-        stamp = read_record(path)
+        return dict(read_record(path, StampRecord))
     except RecordError:
         return None
-    return stamp if isinstance(stamp, dict) and {"settings", "inputs", "version"} <= set(stamp) else None
 
 
 def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -118,7 +119,9 @@ def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         old = before["settings"].get(name)
         if old != value:
             changes.append(
-                f"{name} changed" if isinstance(value, dict | list) else f"{name} changed from {old} to {value}"
+                f"{name} changed"
+                if isinstance(value, dict | list)
+                else f"{name} changed from {shown_path(str(old))} to {shown_path(str(value))}"
             )
     for name, value in now["inputs"].items():
         old = before["inputs"].get(name)

@@ -9,11 +9,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from efficientformer import __version__
+from efficientformer.formats.slimming import EvaluationLine
+from efficientformer.journal import Journal
 from efficientformer.pipeline.run.inputs import file_digests, image_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet
-from efficientformer.records import Journal, digest
+from efficientformer.records import digest
 from efficientformer.search.scoring.accuracy import SupernetAccuracy
 from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.subnet import Subnet
@@ -34,7 +36,7 @@ class CachedScorer:
             __version__,
             [field.name for field in fields(Score)],
         ]
-        self._journal = Journal(workspace.run_dir.evaluations, digest(about))
+        self._journal = Journal(workspace.run_dir.evaluations, digest(about), EvaluationLine)
         self._known = {line["subnet"]: Score(line["top1"], line["likelihood"]) for line in self._journal.lines}
         self._weights_name: str | None = None
         self._load_weights: Callable[[], Mapping[str, Tensor]] = self._supernet_weights

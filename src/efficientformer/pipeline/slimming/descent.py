@@ -14,6 +14,8 @@ from typing import Any
 from efficientformer import __version__
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
+from efficientformer.formats.slimming import StateRecord, StepRecord, SupernetRecord
+from efficientformer.journal import Journal
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.inputs import file_digests, image_digests
@@ -22,7 +24,8 @@ from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.recovery import Recovery
-from efficientformer.records import Journal, digest, read_record
+from efficientformer.reading import read_record
+from efficientformer.records import digest
 from efficientformer.search.candidates import State
 from efficientformer.search.slim import Step, save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
@@ -73,7 +76,7 @@ class Descent:
         recovery: Recovery | None = None,
     ) -> None:
         self._workspace, self._table, self._scorer, self._recovery = workspace, table, scorer, recovery
-        self._journal = Journal(workspace.run_dir.slim_steps, fingerprint)
+        self._journal: Journal[Any] = Journal(workspace.run_dir.slim_steps, fingerprint, StepRecord, first=StateRecord)
         self.fingerprint = fingerprint
         self._courses: dict[float | None, _Course] = {}
 
@@ -195,7 +198,7 @@ class Descent:
 
         return slim(
             State.from_record(course.records[-1]),
-            read_record(self._workspace.run_dir.supernet_record)["alphas"],
+            read_record(self._workspace.run_dir.supernet_record, SupernetRecord)["alphas"],
             self._workspace.space,
             self._weighing(course),
             action_set=settings.actions,

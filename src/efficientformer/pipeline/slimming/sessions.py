@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from efficientformer.errors import RecordError
+from efficientformer.formats.run import SessionLine, SessionValue
+from efficientformer.journal import Journal
 from efficientformer.latency.devices.programs import StartedForEachSample
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Restarts, Runtime
@@ -24,7 +25,7 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.measure import LARGEST, latency_with_largest
 from efficientformer.pipeline.slimming.promise import Promise
 from efficientformer.provenance import FINGERPRINT
-from efficientformer.records import Journal, digest
+from efficientformer.records import digest
 
 FORMAT = "sessions of format 1"
 NEW_PROCESSES, ONE_PROCESS = "new processes", "one process"
@@ -40,31 +41,28 @@ class Session:
     digests: dict[str, str]
     measurements: dict[str, Measurement]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SessionValue:
         measurements = {name: measurement.to_json() for name, measurement in self.measurements.items()}
         return {"look": self.look, "digests": self.digests, "measurements": measurements}
 
     @classmethod
-    def from_json(cls, content: Any) -> "Session":
-        """Raises RecordError."""
-        try:
-            measurements = {name: Measurement.from_json(row) for name, row in content["measurements"].items()}
-            return cls(int(content["look"]), dict(content["digests"]), measurements)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RecordError(f"Not a session: {error!r}.") from error
+    def from_json(cls, content: SessionValue) -> "Session":
+        """Raises RecordError for a measurement that cannot be read."""
+        measurements = {name: Measurement.from_json(row) for name, row in content["measurements"].items()}
+        return cls(content["look"], content["digests"], measurements)
 
 
 class SessionJournal:
     """Sessions on disk, of any files on any device; those of `about`, a digest of device and settings, count here."""
 
     def __init__(self, path: Path, about: str) -> None:
-        self._journal, self._about, self._path = Journal(path, FORMAT), about, path
-        lines = [line for line in self._journal.lines if isinstance(line, dict) and line.get("of") == about]
+        self._journal, self._about = Journal(path, FORMAT, SessionLine), about
+        lines = [line for line in self._journal.lines if line["of"] == about]
         try:
             self.sessions = [Session.from_json(line["session"]) for line in lines if "session" in line]
-            self._looked = max((int(line["looked"]) for line in lines if "looked" in line), default=0)
-        except (RecordError, TypeError, ValueError) as error:
-            raise RecordError(f"{path} cannot be read ({error}). Delete it to measure anew.") from error
+        except RecordError as error:
+            raise RecordError(f"{path} cannot be used ({error}). Delete it to measure anew.") from error
+        self._looked = max((line["looked"] for line in lines if "looked" in line), default=0)
 
     @property
     def look(self) -> int:

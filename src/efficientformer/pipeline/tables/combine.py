@@ -8,6 +8,7 @@ from typing import Any
 from efficientformer.errors import UsageError
 from efficientformer.latency.tables.compare import diff_tables, merge_tables
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.tables.open import load_table, save_table
 from efficientformer.run_dir import RunDir
 
@@ -25,7 +26,7 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> LatencyTable:
     merged, *others = map(load_table, paths)
     for other in others:
         merged = merge_tables(merged, other)
-    out = Path(out)
+    out = usable_path(out, "--out")
     save_table(merged, out if out.suffix == ".json" else RunDir(out).table)
     return merged
 

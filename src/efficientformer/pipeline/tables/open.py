@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.stamps import accept_output, read_stamp
 from efficientformer.run_dir import RunDir
 
@@ -17,11 +18,12 @@ MIN_ROUNDS = 2
 
 def table_path(path: Path | str) -> Path:
     """The file of a table, given that file or a run directory. Raises UsageError if it does not exist."""
-    path = Path(path)
+    path = usable_path(path, "table")
     file = RunDir(path).table if path.is_dir() else path
     if not file.is_file():
+        problem = "is not a file" if file.exists() else "does not exist"
         raise UsageError(
-            f"{file} does not exist. Give a table.json or a run directory with one; 'efficientformer table --run-dir "
+            f"{file} {problem}. Give a table.json or a run directory with one; 'efficientformer table --run-dir "
             f"{path if path.suffix != '.json' else path.parent}' makes it."
         )
     return file

@@ -6,10 +6,11 @@ from typing import Any
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
+from efficientformer.formats.files import read_architecture
 from efficientformer.latency.devices import DeviceOptions
+from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.tables.open import MIN_ROUNDS, load_table, open_table_device, save_table, table_path
-from efficientformer.records import read_record
 
 
 def predict(
@@ -56,10 +57,9 @@ def find_architecture(network: str) -> Architecture:
     """The architecture of a published name, or of a JSON file, such as `architecture.json` of a run."""
     if network in ZOO:
         return ZOO[network]
-    path = Path(network)
+    path = usable_path(network, "network")
     if path.is_dir():
         path /= "architecture.json"
     if not path.is_file():
         raise UsageError(f"{network} is neither {', '.join(ZOO)} nor the file of an architecture.")
-    content = read_record(path)
-    return Architecture.from_json(content.get("architecture", content) if isinstance(content, dict) else content)
+    return read_architecture(path)

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import RecordError
-from efficientformer.records import read_record, write_text
+from efficientformer.formats.comparison import AnalysisRecord
+from efficientformer.reading import read_record
+from efficientformer.records import write_text
 from efficientformer.report import wording
 from efficientformer.report.analysis import figures as analysis_figures
 from efficientformer.report.analysis.hotspot_figures import hotspots_figure
@@ -39,7 +41,7 @@ def render_analysis(folder: Path) -> Path:
     """
     from jinja2 import TemplateError
 
-    record = read_record(folder / RECORD_NAME)
+    record: Any = read_record(folder / RECORD_NAME, AnalysisRecord, remedy="Run 'efficientformer analyze' again.")
     path = folder / PAGE_NAME
     try:
         if record["format"] != FORMAT:

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import RecordError
-from efficientformer.records import read_record, write_text
+from efficientformer.formats.comparison import BenchmarkRecord
+from efficientformer.reading import checked, read_record, shown_path
+from efficientformer.records import write_text
 from efficientformer.report import wording
 from efficientformer.report.benchmark import figures as benchmark_figures
 from efficientformer.report.benchmark.findings import findings, headline, model
@@ -27,12 +29,14 @@ def render_benchmark(folder: Path) -> Path:
 
 def load_benchmark(path: Path) -> dict[str, Any]:
     """Read the record. Raises RecordError if it is missing, of another format, or not that of a benchmark."""
-    record = read_record(path)
-    if not isinstance(record, dict) or not isinstance(record.get("models"), list):
-        raise RecordError(f"{path} is not the record of a benchmark. {REMEDY}")
-    if record.get("format") != FORMAT:
-        raise RecordError(f"{path} has format {record.get('format')}; this version reads format {FORMAT}. {REMEDY}")
-    return record
+    record: Any = read_record(path, dict, remedy=REMEDY)
+    found = record.get("format")
+    if isinstance(found, int) and found != FORMAT:
+        raise RecordError(f"{shown_path(path)} has format {found}; this version reads format {FORMAT}. {REMEDY}")
+    try:
+        return dict(checked(record, BenchmarkRecord))
+    except ValueError as error:
+        raise RecordError(f"{shown_path(path)} is not the record of a benchmark: {error}. {REMEDY}") from error
 
 
 def render_page(record: dict[str, Any]) -> str:

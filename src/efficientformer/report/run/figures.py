@@ -6,7 +6,7 @@ from typing import Any
 
 from efficientformer.errors import RecordError
 from efficientformer.report import wording
-from efficientformer.report.run.load import Run, load_run
+from efficientformer.report.run.load import RECORDS, Run, load_run
 from efficientformer.report.run.slimming_figures import (
     Rows,
     budget_labels,
@@ -24,6 +24,8 @@ LARGEST_MEASURED = "largest network: measured latency, supernet accuracy"
 def summary_figure(run_dir: Path) -> str:
     """The latency-accuracy plane of a run as SVG text, on light paper. Raises RecordError when the run has no trace."""
     run = load_run(run_dir)
+    if problem := run.unreadable.get(RECORDS["trace"].path):
+        raise RecordError(problem)
     try:
         figure = plane(run)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:

@@ -6,41 +6,47 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import RecordError
-from efficientformer.records import read_lines, read_record
+from efficientformer.formats import files as formats
+from efficientformer.formats.network import MetricsLine
+from efficientformer.reading import read_lines
 from efficientformer.report.frame import Note
 from efficientformer.run_dir import NetworkFiles, RunDir, is_name
 
 
 @dataclass(frozen=True)
 class RecordKind:
-    """A kind of record: its path in its directory, its content in words, and the verb that writes it."""
+    """A kind of record: its path in its directory, its content in words, the verb that writes it, and its type."""
 
     path: str
     content: str
     verb: str
+    type: Any
 
 
-def _kind(path: Path, content: str, verb: str) -> RecordKind:
-    return RecordKind(path.as_posix(), content, verb)
+def _of_run(name: str, content: str, verb: str) -> RecordKind:
+    return RecordKind(getattr(RunDir(Path()), name).as_posix(), content, verb, formats.RUN_RECORDS[name])
 
 
-_RUN, _NETWORK = RunDir(Path()), NetworkFiles(Path())
+def _of_network(name: str, content: str, verb: str) -> RecordKind:
+    return RecordKind(getattr(NetworkFiles(Path()), name).as_posix(), content, verb, formats.NETWORK_RECORDS[name])
+
+
 RECORDS = {
-    "settings": _kind(_RUN.settings, "the settings of the run", "design"),
-    "data": _kind(_RUN.data, "the description of the images", "design"),
-    "table": _kind(_RUN.table, "the latency table", "table"),
-    "supernet": _kind(_RUN.supernet_record, "the trained supernet's record", "supernet"),
-    "trace": _kind(_RUN.trace, "the slimming trace", "slim"),
-    "baselines": _kind(_RUN.baselines, "the baselines of slimming", "baselines"),
-    "rank": _kind(_RUN.rank, "how the supernet ranks networks", "rank"),
-    "verification": _kind(_RUN.verification, "the measurement of the exported files", "verify"),
-    "result": _kind(_RUN.result, "the result", "design"),
+    "settings": _of_run("settings", "the settings of the run", "design"),
+    "data": _of_run("data", "the description of the images", "design"),
+    "table": _of_run("table", "the latency table", "table"),
+    "supernet": _of_run("supernet_record", "the trained supernet's record", "supernet"),
+    "trace": _of_run("trace", "the slimming trace", "slim"),
+    "baselines": _of_run("baselines", "the baselines of slimming", "baselines"),
+    "rank": _of_run("rank", "how the supernet ranks networks", "rank"),
+    "verification": _of_run("verification", "the measurement of the exported files", "verify"),
+    "result": _of_run("result", "the result", "design"),
 }
 NETWORK_RECORDS = {
-    "architecture": _kind(_NETWORK.architecture, "the architecture", "slim"),
-    "train": _kind(_NETWORK.train_record, "the training record", "train"),
-    "evaluation": _kind(_NETWORK.evaluation, "the evaluation", "evaluate"),
-    "export": _kind(_NETWORK.export_record, "the export record", "export"),
+    "architecture": _of_network("architecture", "the architecture", "slim"),
+    "train": _of_network("train_record", "the training record", "train"),
+    "evaluation": _of_network("evaluation", "the evaluation", "evaluate"),
+    "export": _of_network("export_record", "the export record", "export"),
 }
 
 
@@ -51,7 +57,7 @@ class NetworkRun:
     slug: str
     budgets: tuple[dict[str, Any], ...]
     records: dict[str, Any]
-    metrics: tuple[dict[str, Any], ...]
+    metrics: tuple[MetricsLine, ...]
 
     def get(self, name: str) -> Any:
         return self.records.get(name)
@@ -66,7 +72,7 @@ class Run:
 
     run_dir: Path
     records: dict[str, Any]
-    supernet_metrics: tuple[dict[str, Any], ...]
+    supernet_metrics: tuple[MetricsLine, ...]
     networks: tuple[NetworkRun, ...]
     unreadable: dict[str, str]
 
@@ -131,7 +137,8 @@ def load_run(run_dir: Path) -> Run:
     records = _read(run_dir, RECORDS, "", unreadable)
     if not records and not unreadable:
         raise RecordError(f"{run_dir} has no records. Give the --run-dir of an earlier command.")
-    run = Run(run_dir, records, _lines(RunDir(run_dir).supernet_metrics), (), unreadable)
+    log = RunDir(run_dir).supernet_metrics
+    run = Run(run_dir, records, _lines(log, log.relative_to(run_dir).as_posix(), unreadable), (), unreadable)
     return replace(run, networks=_networks(run, unreadable))
 
 
@@ -148,7 +155,9 @@ def _networks(run: Run, unreadable: dict[str, str]) -> tuple[NetworkRun, ...]:
     for slug in dict.fromkeys([*(slug for slug in asked if is_name(slug)), *found]):
         records = _read(run_dir.networks / slug, NETWORK_RECORDS, f"networks/{slug}/", unreadable)
         budgets = tuple(row for row in promises if row.get("slug") == slug)
-        networks.append(NetworkRun(slug, budgets, records, _lines(run_dir.network(slug).metrics)))
+        log = run_dir.network(slug).metrics
+        metrics = _lines(log, f"networks/{slug}/{log.name}", unreadable)
+        networks.append(NetworkRun(slug, budgets, records, metrics))
     return tuple(networks)
 
 
@@ -158,11 +167,15 @@ def _read(folder: Path, kinds: dict[str, RecordKind], prefix: str, unreadable: d
         path = folder / kind.path
         if path.exists():
             try:
-                records[name] = read_record(path)
+                records[name] = formats.read_any(path, kind.type, remedy="")
             except RecordError as error:
                 unreadable[prefix + kind.path] = str(error)
     return records
 
 
-def _lines(path: Path) -> tuple[dict[str, Any], ...]:
-    return tuple(line for line in read_lines(path) if isinstance(line, dict))
+def _lines(path: Path, name: str, unreadable: dict[str, str]) -> tuple[MetricsLine, ...]:
+    try:
+        return tuple(read_lines(path, MetricsLine))
+    except RecordError as error:
+        unreadable[name] = str(error)
+        return ()

@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 
 from efficientformer.report import wording
+from efficientformer.report.frame import Note
 from efficientformer.report.run import heatmaps, latency_figures, training_figures
 from efficientformer.report.run.figures import wilson
 from efficientformer.report.run.load import NETWORK_RECORDS, RECORDS, NetworkRun, Run
@@ -43,13 +44,14 @@ def training(run: Run) -> Content:
     """Curves of supernet and networks, and one row per network."""
     rows = []
     for index, network in enumerate(run.networks):
-        losses = [line["loss"] for line in network.metrics if line.get("loss") is not None]
-        tops = [line["val_top1"] for line in network.metrics if line.get("val_top1") is not None]
+        losses = [line["loss"] for line in network.metrics if "loss" in line]
+        tops = [line["val_top1"] for line in network.metrics if "val_top1" in line]
         values = {"loss": losses[-1] if losses else None, "val_top1": tops[-1] if tops else None}
         record = network.get("train") or {}
         rows.append({"title": network_title(network), "series": index, **values, "record": record})
     notes = [] if run.get("supernet") else [run.note("supernet")]
     notes += run.network_notes("train")
+    notes += [Note(text, run.command("train")) for path, text in run.unreadable.items() if path.endswith(".jsonl")]
     return {
         "supernet": training_figures.supernet_curve(run.supernet_metrics),
         "supernet_record": run.get("supernet"),

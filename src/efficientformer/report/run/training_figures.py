@@ -1,6 +1,6 @@
 """Figures of training: loss and accuracy over steps, accuracy by class."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from efficientformer.report import wording
@@ -31,7 +31,7 @@ def network_legend(networks: Sequence[NetworkRun]) -> tuple[LegendEntry, ...]:
     )
 
 
-def supernet_curve(metrics: Iterable[dict[str, Any]]) -> Figure | None:
+def supernet_curve(metrics: Iterable[Mapping[str, Any]]) -> Figure | None:
     """Training loss of the supernet over steps."""
     rows = _thin([{**row, "name": "supernet", "color": var("muted"), "dash": [1, 0]} for row in metrics], "loss")
     if not rows:
@@ -133,7 +133,7 @@ def _curve(rows: list[dict[str, Any]], field: str, title: str, *, points: bool) 
     return alt.layer(line, dots)
 
 
-def _thin(rows: Iterable[dict[str, Any]], field: str) -> list[dict[str, Any]]:
+def _thin(rows: Iterable[Mapping[str, Any]], field: str) -> list[dict[str, Any]]:
     """At most MAX_POINTS rows with `field`: means over neighboring rows, at the last step of each group."""
     present = [row for row in rows if row.get(field) is not None]
     size = -(-len(present) // MAX_POINTS) or 1

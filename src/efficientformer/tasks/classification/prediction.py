@@ -4,9 +4,7 @@ The file says what it is fed, as NCHW or NHWC: float32, float16 and float64 get 
 from 0 to 255. Of its outputs, the one with a score for each class counts; those of a softmax are probabilities.
 """
 
-import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,11 +18,13 @@ from efficientformer.data.transforms import Preprocessing, center_square, eval_t
 from efficientformer.errors import DataError, LatencyError, RecordError
 from efficientformer.exporting.files import in_one_line, numpy_type
 from efficientformer.exporting.onnx_graph import ends_in_softmax, is_channels_last, read_graph
+from efficientformer.formats.network import ExportedAbout
+from efficientformer.reading import checked, parse_json, shown_path
 
 if TYPE_CHECKING:
     import onnxruntime
 
-COLORS, NUM_AXES, LARGEST_RESOLUTION = 3, 4, 1 << 14
+COLORS, NUM_AXES = 3, 4
 ERRORS_ONLY = 3
 
 
@@ -52,8 +52,9 @@ class Predictor:
         self._session = _opened(path)
         self._input = _ImageInput(path, self._session)
         metadata = self._session.get_modelmeta().custom_metadata_map
-        self.classes = _class_names(path, metadata)
-        self._preprocessing = _preprocessing(path, metadata)
+        about = _about(path, metadata)
+        self.classes = about["classes"]
+        self._preprocessing = Preprocessing.from_json(about["preprocessing"])
         self._input.check_size(self._preprocessing.resolution)
         self._normalize = eval_transform(self._preprocessing)
         self._output = _scores_output(path, self._session, len(self.classes))
@@ -141,32 +142,14 @@ def _opened(path: Path) -> "onnxruntime.InferenceSession":
         ) from error
 
 
-def _class_names(path: Path, metadata: dict[str, str]) -> list[str]:
+def _about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
     try:
-        classes = json.loads(metadata["classes"])
-    except (KeyError, ValueError, RecursionError):
-        classes = None
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        decoded = {name: parse_json(text) for name, text in metadata.items() if name in ExportedAbout.__annotations__}
+        return checked(decoded, ExportedAbout)
+    except ValueError as error:
         raise RecordError(
-            f"{path} was not exported by 'efficientformer export': its metadata lacks class names, a JSON list of "
-            "strings named classes."
-        )
-    return classes
-
-
-def _preprocessing(path: Path, metadata: dict[str, str]) -> Preprocessing:
-    try:
-        preprocessing = Preprocessing.from_json(json.loads(metadata["preprocessing"]))
-        if preprocessing.resolution > LARGEST_RESOLUTION:
-            raise ValueError(f"a resolution above {LARGEST_RESOLUTION}")
-        if not all(map(math.isfinite, (*preprocessing.mean, *preprocessing.std))):
-            raise ValueError("mean and std that are not finite")
-    except (KeyError, ValueError, RecordError, OverflowError, RecursionError) as error:
-        raise RecordError(
-            f"{path} was not exported by 'efficientformer export': its metadata lacks usable preprocessing "
-            f"({in_one_line(error)})."
+            f"{shown_path(path)} was not exported by 'efficientformer export': its metadata: {error}."
         ) from error
-    return preprocessing
 
 
 def _scores_output(path: Path, session: "onnxruntime.InferenceSession", num_classes: int) -> str:

@@ -1,0 +1,156 @@
+"""Records of one network: `networks/*/*.json`, and the metadata of weights files and exported files."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from efficientformer.formats.values import (
+    ArchitectureValue,
+    ClassNames,
+    Count,
+    Factor,
+    Factors,
+    Number,
+    NumClasses,
+    Percent,
+    Positive,
+    Provenance,
+    Resolution,
+    Resolutions,
+)
+from efficientformer.reading import rule
+
+EVALUATION_MIB = 1024
+"""A confusion matrix grows with the square of the number of classes."""
+Channels = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=3, max_length=3)]
+Deviations = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=3, max_length=3)]
+
+
+class PreprocessingRecord(TypedDict):
+    """See `data.transforms.Preprocessing`."""
+
+    resolution: Resolution
+    mean: Channels
+    std: Deviations
+    crop_ratio: Annotated[float, Field(gt=0, le=1)]
+
+
+class ArchitectureFile(TypedDict):
+    """`architecture.json`."""
+
+    architecture: ArchitectureValue
+    resolution: Resolutions
+    num_classes: NumClasses
+    classes: ClassNames
+    preprocessing: NotRequired[PreprocessingRecord]
+
+
+class TrainRecord(TypedDict):
+    """`train.json`."""
+
+    epochs: Positive
+    num_steps: Positive
+    init: str
+    head: NotRequired[str]
+    init_resolution: NotRequired[Resolutions]
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    provenance: Provenance
+
+
+class ClassScore(TypedDict):
+    name: str
+    top1: Percent | None
+    num_images: Count
+
+
+class Evaluation(TypedDict):
+    """`evaluation.json`: scores on the validation images, in percent."""
+
+    top1: Percent
+    top5: Percent
+    num_images: Positive
+    per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
+    confusion: Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]
+    """Images by true class (rows) and predicted class; may be empty."""
+    provenance: NotRequired[Provenance]
+
+
+@rule(Evaluation)
+def _is_square(record: Evaluation) -> None:
+    size, rows = len(record["per_class"]), record["confusion"]
+    if rows and (len(rows) != size or any(len(row) != size for row in rows)):
+        raise ValueError(f"confusion must have {size} rows of {size} numbers, one for each of per_class")
+
+
+class FormsRecord(TypedDict):
+    """See `models.deploy.forms.DeployForms`."""
+
+    pooling: Literal["products", "difference"]
+    projections: Literal["joined", "separate"]
+
+
+class ComparedForms(TypedDict):
+    forms: FormsRecord
+    ratio: Factor
+    interval: Factors
+
+
+class ExportRecord(TypedDict):
+    """`export.json`."""
+
+    file: str
+    bytes: Count
+    max_abs_difference: Annotated[float, Field(ge=0, le=1e12)]
+    tolerance: Annotated[float, Field(ge=0, le=1e12)]
+    forms: FormsRecord
+    compared: NotRequired[list[ComparedForms]]
+    metadata: dict[str, str]
+    provenance: NotRequired[Provenance]
+
+
+class MetricsLine(TypedDict):
+    """A line of `metrics.jsonl`: one step, or the score after an epoch."""
+
+    step: Count
+    epoch: Annotated[float, Field(ge=0, le=1e9)]
+    loss: NotRequired[Number]
+    lr: NotRequired[Number]
+    temperature: NotRequired[Number]
+    val_top1: NotRequired[Percent]
+
+
+class WeightsAbout(TypedDict):
+    """Metadata of a weights file, after decoding."""
+
+    architecture: ArchitectureValue
+    resolution: Resolutions
+    num_classes: Annotated[int, Field(ge=0, le=100_000)]
+    in_chans: Annotated[int, Field(ge=1, le=1024)]
+    classes: NotRequired[ClassNames | None]
+    preprocessing: NotRequired[dict[str, Any] | None]
+
+
+class ExportedAbout(TypedDict):
+    """Metadata of an exported file, after decoding."""
+
+    classes: Annotated[ClassNames, Field(min_length=1)]
+    preprocessing: PreprocessingRecord
+
+
+class HubEntry(TypedDict):
+    preprocessing: NotRequired[dict[str, Any] | None]
+
+
+class HubConfig(TypedDict):
+    """`config.json` beside weights of the hub: what Transformers and timm put there, and an entry of ours."""
+
+    efficientformer: NotRequired[HubEntry]
+
+
+class KeptScore(TypedDict):
+    """A score of a network that was trained alone."""
+
+    top1: Percent
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    title: NotRequired[str]

@@ -1,0 +1,235 @@
+"""Records of the supernet and of slimming: `supernet/record.json`, `slim/*`, `rank/*`."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
+
+from efficientformer.arch.spec import MAX_DEPTH, NUM_STAGES
+from efficientformer.formats.run import BudgetValue
+from efficientformer.formats.values import (
+    ArchitectureValue,
+    Count,
+    Factor,
+    FolderName,
+    Index,
+    Interval,
+    Milliseconds,
+    MillisecondsBetween,
+    Number,
+    Origins,
+    Percent,
+    Positive,
+    Provenance,
+    Share,
+    check_origins,
+)
+from efficientformer.reading import rule
+
+MetricName = Literal["likelihood", "top1"]
+Score = Annotated[float, Field(ge=-1e15, le=1e15)]
+"""Percentage points per millisecond."""
+StageNumber = Annotated[int, Field(ge=1, le=NUM_STAGES)]
+BlockNumber = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
+Tau = Annotated[float, Field(ge=-1.001, le=1.001)]
+
+
+def _has_three_paths(paths: dict[str, float]) -> dict[str, float]:
+    if not {"identity", "MB4D"} <= set(paths) <= {"identity", "MB4D", "MB3D"}:
+        raise ValueError("must have the probabilities of identity, MB4D and, where tokens are, MB3D")
+    return paths
+
+
+class SupernetRecord(TypedDict):
+    """`supernet/record.json`."""
+
+    epochs: Positive
+    num_steps: Positive
+    alphas: Annotated[
+        list[Annotated[list[Annotated[dict[str, Share], AfterValidator(_has_three_paths)]], Field(min_length=1)]],
+        Field(min_length=NUM_STAGES, max_length=NUM_STAGES),
+    ]
+    """Probabilities of the paths of every MetaPath, stage by stage."""
+    held_out_top1: Percent
+    settings: dict[str, Any]
+    provenance: NotRequired[Provenance]
+
+
+class EvaluationLine(TypedDict):
+    """A line of `slim/evaluations.jsonl`: the score of a subnet, by its digest."""
+
+    subnet: str
+    top1: Percent
+    likelihood: Percent
+
+
+class StateRecord(TypedDict):
+    """A network on the way down, with the supernet's score of it."""
+
+    architecture: ArchitectureValue
+    origins: Origins
+    latency_ms: Milliseconds
+    accuracy: Percent
+    top1: NotRequired[Percent]
+
+
+class CandidateRecord(TypedDict):
+    """An action that a step considered; see `search.candidates`."""
+
+    action: Literal["identity", "remove_mb3d", "narrow", "exchange"]
+    stage: StageNumber
+    block: BlockNumber | None
+    wider: StageNumber | None
+    further: list[list[Index]]
+    text: str
+    latency_ms: Milliseconds
+    saved_ms: MillisecondsBetween
+    accuracy: Percent | None
+    drop: Number | None
+    score: Score | None
+    below: Score | None
+    last_score: Score | None
+
+
+class StepRecord(StateRecord):
+    """A line of `slim/steps.jsonl` after the first: the state after a step, and the candidates that it considered."""
+
+    step: Positive
+    candidates: Annotated[list[CandidateRecord], Field(min_length=1)]
+    taken: Count
+
+
+def _check_step(step: Any) -> Any:
+    check_origins(step)
+    if step["taken"] >= len(step["candidates"]):
+        raise ValueError(f"taken must be the index of one of {len(step['candidates'])} candidates")
+    taken = step["candidates"][step["taken"]]
+    if taken["score"] is None or taken["drop"] is None or taken["saved_ms"] <= 0:
+        raise ValueError("the candidate that was taken must have a score, and save time")
+    return step
+
+
+rule(StateRecord)(check_origins)
+rule(StepRecord)(_check_step)
+State = Annotated[StateRecord, AfterValidator(check_origins)]
+
+
+class TrialRecord(StateRecord):
+    trial_top1: Percent
+
+
+class FoundRecord(TypedDict):
+    """The network that slimming found for one budget."""
+
+    budget: str
+    budget_value: BudgetValue
+    slug: FolderName
+    budget_ms: Milliseconds
+    target_ms: Milliseconds
+    step: Count
+    weights: NotRequired[str | None]
+    """The name of the recovered weights that scored it; None: the supernet's."""
+    predicted_ms: Milliseconds
+    predicted_interval_ms: NotRequired[Interval]
+    accuracy: Percent
+    architecture: ArchitectureValue
+    origins: Origins
+    polish: list[State]
+    trials: list[Annotated[TrialRecord, AfterValidator(check_origins)]]
+
+
+class CorrectionRecord(TypedDict):
+    """A proposal that measured too slow."""
+
+    budget: str
+    step: Count
+    measured_ms: Milliseconds
+    limit_ms: Milliseconds
+    predicted_ms: Milliseconds
+    scale: Factor
+
+
+class Trace(TypedDict):
+    """`slim/trace.json`."""
+
+    metric: MetricName
+    start: State
+    steps: list[Annotated[StepRecord, AfterValidator(_check_step)]]
+    budgets: list[Annotated[FoundRecord, AfterValidator(check_origins)]]
+    corrections: list[CorrectionRecord]
+    num_evaluations: Count
+    descent: NotRequired[str]
+    """The fingerprint of the descent, which its recovered weights bear."""
+    provenance: NotRequired[Provenance]
+
+
+@rule(Trace)
+def _steps_exist(trace: Trace) -> None:
+    for index, row in enumerate(trace["budgets"]):
+        if row["step"] > len(trace["steps"]):
+            raise ValueError(f"budgets.{index}.step is {row['step']}, and there are {len(trace['steps'])} steps")
+
+
+class RivalRow(StateRecord):
+    """What one search method found."""
+
+    name: str
+    num_evaluations: Count
+    count: NotRequired[Positive]
+    all_accuracy: NotRequired[list[Percent]]
+    mean_accuracy: NotRequired[Percent]
+
+
+class SlimmedRow(TypedDict):
+    architecture: ArchitectureValue
+    origins: Origins
+    accuracy: Percent
+    num_evaluations: Count
+
+
+class SurrogateRecord(TypedDict):
+    """Drops on the additive surrogate, in percentage points."""
+
+    greedy_drop: Number
+    optimum_drop: Number
+    gap: Number
+    slimmed_drop: NotRequired[Number]
+    optimum: RivalRow
+
+
+class BaselinesRow(TypedDict):
+    budget: str
+    slug: FolderName
+    latency_ms: Milliseconds
+    slimmed: SlimmedRow
+    baselines: list[RivalRow]
+    surrogate: SurrogateRecord
+
+
+class Baselines(TypedDict):
+    """`slim/baselines.json`."""
+
+    metric: MetricName
+    budgets: list[BaselinesRow]
+    provenance: NotRequired[Provenance]
+
+
+class RankedRow(TypedDict):
+    """A random network: by the supernet, and trained alone."""
+
+    architecture: ArchitectureValue
+    origins: Origins
+    latency_ms: Milliseconds
+    supernet_accuracy: Percent
+    alone_top1: Percent
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+
+
+class RankRecord(TypedDict):
+    """`rank/rank.json`."""
+
+    kendall_tau: Tau
+    interval: Annotated[list[Tau], Field(min_length=2, max_length=2)]
+    latency_tau: Tau
+    networks: Annotated[list[RankedRow], Field(min_length=1)]
+    provenance: NotRequired[Provenance]
