@@ -53,13 +53,13 @@ def test_a_resumed_descent_that_trains_draws_the_same_contenders(recovering, pro
     run_dir = tmp_path / "killed"
     shutil.copytree(recovering, run_dir)
     trace_path = run_dir / "slim" / "trace.json"
-    before = read_record(trace_path)
+    before = read_record(trace_path, dict)
     trace_path.unlink()
     if not is_known:
         (run_dir / "slim" / "evaluations.jsonl").unlink()
     code, _, stderr = program("slim", "--run-dir", run_dir)
     assert code == 0, stderr
-    after = read_record(trace_path)
+    after = read_record(trace_path, dict)
     assert after["budgets"] == before["budgets"] and after["num_evaluations"] == before["num_evaluations"]
 
 
@@ -69,12 +69,12 @@ def test_rivals_are_scored_with_the_weights_of_the_network_that_they_are_compare
     """Every random rival is the slimmed network itself, so it has the same score."""
     run_dir = tmp_path / "compared"
     shutil.copytree(recovering, run_dir)
-    found = [Subnet.from_json(entry) for entry in read_record(run_dir / "slim" / "trace.json")["budgets"]]
+    found = [Subnet.from_json(entry) for entry in read_record(run_dir / "slim" / "trace.json", dict)["budgets"]]
     monkeypatch.setattr(baselines, "random_subnets", lambda *_, slowest_ms, **__: next(waiting))
     waiting = iter([[subnet] for subnet in found])
     code, _, stderr = program("baselines", "--run-dir", run_dir, "--baselines.evolution", "0")
     assert code == 0, stderr
-    for row in read_record(run_dir / "slim" / "baselines.json")["budgets"]:
+    for row in read_record(run_dir / "slim" / "baselines.json", dict)["budgets"]:
         (rival,) = [rival for rival in row["baselines"] if rival["name"] == "random"]
         assert rival["accuracy"] == row["slimmed"]["accuracy"]
 

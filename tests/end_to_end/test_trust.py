@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
 
 from .conftest import SCALE
@@ -35,7 +36,7 @@ def theirs(copy, tmp_path):
     program = tmp_path / "program.sh"
     program.write_text(f"#!/bin/sh\ntouch '{tmp_path / 'canary'}'\nexit 3\n")
     program.chmod(0o755)
-    record = read_record(RunDir(copy).settings)
+    record = read_record(RunDir(copy).settings, dict)
     for settings in (record, record["given"]):
         settings["device"] = f"command:{program}"
     write_record(RunDir(copy).settings, record)
@@ -60,7 +61,7 @@ def test_no_verb_starts_the_program_of_someone_else(theirs, program):
 
 def test_no_verb_writes_where_the_trace_of_someone_else_says(copy, program):
     """The slug names the folder of a network; the unit of a budget is part of it and of the names of stamps."""
-    trace, elsewhere = read_record(RunDir(copy).trace), copy.parent / "elsewhere"
+    trace, elsewhere = read_record(RunDir(copy).trace, dict), copy.parent / "elsewhere"
     own = trace["budgets"][0]["slug"]
     for slug, unit in ((str(elsewhere), "%"), ("../../elsewhere", "%"), (own, "/../../../elsewhere")):
         value = {**trace["budgets"][0]["budget_value"], "unit": unit}

@@ -25,7 +25,7 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming import recovery
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.recovery import Recovery
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
 from efficientformer.search.subnet import Subnet
@@ -137,7 +137,7 @@ def test_a_trained_network_is_scored_on_all_validation_images_and_on_no_other(re
     with read.during("evaluation"):
         evaluate_network(workspace, RunNetwork("8ms", "8ms", SMALLEST.architecture, files, {}))
     assert read.files == {"evaluation": val}
-    record = read_record(files.evaluation)
+    record = read_record(files.evaluation, dict)
     assert sum(map(sum, record["confusion"])) == len(val)
 
     # Training reads all training images; validation images are for the log alone.

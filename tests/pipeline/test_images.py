@@ -12,7 +12,7 @@ from efficientformer.pipeline.run.inputs import image_digests
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.records import read_record
+from efficientformer.reading import read_record
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_classes_layout_and_what_was_left_out_are_said_and_recorded(photos, caps
     assert "classes: a, b" in text and "training images in Training/, validation images in Testing/" in text
     assert "@eaDir/" in text
     assert "skipped Training/a/0.heic, Training/a/1.heic, Training/a/2.heic and 2 more: HEIC" in text
-    record = read_record(root.parent / "run" / "data.json")
+    record = read_record(root.parent / "run" / "data.json", dict)
     assert record["classes"] == ["a", "b"] and "Testing/" in record["layout"] and "@eaDir" in record["notes"][0]
     assert len(record["skipped"]) == 5
 

@@ -17,7 +17,8 @@ from efficientformer.pipeline import verbs
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.settings import Settings, leaves
 from efficientformer.pipeline.run.trust.programs import program_settings, shown_program
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
 
 SHARED = {"preset": "quick", "resolution": 16}
@@ -97,7 +98,7 @@ def test_another_program_than_the_one_named_is_refused(theirs, program, canary, 
     finish("table", "--run-dir", root, "--device", f"command:{program} --fast")
     assert canary.exists()
     canary.unlink()
-    record = read_record(RunDir(root).settings)
+    record = read_record(RunDir(root).settings, dict)
     record["given"]["device"] = f"command:{program} --slow"
     write_record(RunDir(root).settings, record)
     code, said = finish("table", "--run-dir", root)
@@ -218,7 +219,7 @@ def test_the_key_is_made_once_for_this_user_alone(program, tmp_path, finish):
         finish("table", "--run-dir", tmp_path / name, "--device", f"command:{program}")
         assert key.stat().st_mode & 0o777 == 0o600 and len(bytes.fromhex(key.read_text())) == 32
     assert [path.name for path in key.parent.iterdir()] == ["key"]
-    signature = json.dumps(read_record(RunDir(tmp_path / "one").settings)["programs"])
+    signature = json.dumps(read_record(RunDir(tmp_path / "one").settings, dict)["programs"])
     assert key.read_text().strip() not in signature
     assert hashlib.sha256(key.read_bytes()).hexdigest() not in signature
 
@@ -257,7 +258,7 @@ def test_without_a_home_a_program_is_named_on_each_command(program, canary, tmp_
 @pytest.mark.parametrize("signature", [None, 5, [], {}, {"signature": 3}, {"signature": "é", "accepted": {}}, "x"])
 def test_signatures_of_the_wrong_shape_are_no_signatures(signature, theirs, program, canary, finish):
     root = theirs(device=f"command:{program}")
-    record = read_record(RunDir(root).settings)
+    record = read_record(RunDir(root).settings, dict)
     write_record(RunDir(root).settings, {**record, "programs": signature})
     code, _ = finish("table", "--run-dir", root)
     assert code == 2 and not canary.exists()

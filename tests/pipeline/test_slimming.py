@@ -22,7 +22,8 @@ from efficientformer.pipeline.slimming import cached_scorer, recovery
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.descent import Descent, descent_fingerprint
 from efficientformer.pipeline.slimming.recovery import Recovery
-from efficientformer.records import digest, read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import digest, write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search import contenders
 from efficientformer.search.scoring.score import Score
@@ -136,7 +137,9 @@ class Runs:
         training = Recovery(workspace, scorer, fingerprint) if options["recover_every"] else None
         descent = Descent(workspace, Table(), scorer, fingerprint, training)  # type: ignore[arg-type]
         phase._find(workspace, Table(), scorer, descent)  # type: ignore[arg-type]
-        return {name: value for name, value in read_record(workspace.run_dir.trace).items() if name != "provenance"}
+        return {
+            name: value for name, value in read_record(workspace.run_dir.trace, dict).items() if name != "provenance"
+        }
 
     def by_budget(self, trace: dict[str, Any]) -> dict[str, Any]:
         """What each budget got, whatever its steps are numbered."""
