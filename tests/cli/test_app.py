@@ -42,7 +42,7 @@ def test_the_package_runs_as_a_module():
         (["predict", "nowhere.onnx", "a.png"], "nowhere.onnx is not a file"),
         (
             ["train", "--run-dir", "empty"],
-            "trace.json is missing or not finished. Run 'efficientformer slim --run-dir empty'",
+            "table.json is missing or not finished. Run 'efficientformer table --run-dir empty'",
         ),
     ],
 )

@@ -22,6 +22,8 @@ from efficientformer.data.images import read_image
 from efficientformer.latency.tables.calibration import uncached_mib
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.reading import read_record
+from efficientformer.pipeline.run.stamps import accept_output
+from efficientformer.run_dir import RunDir
 
 from .conftest import SMALL, TINY
 
@@ -256,6 +258,9 @@ def test_a_table_of_another_device_is_refused(program, photos, tmp_path, designe
     table = read_record(run_dir / "table.json", Any)
     table["provenance"]["machine"]["cpu"] = "Some other chip"
     (run_dir / "table.json").write_text(json.dumps(table))
+    code, _, stderr = program("slim", "--run-dir", run_dir)
+    assert code == 2 and "table.json was changed or replaced since it was made" in stderr
+    accept_output(RunDir(run_dir), "table", run_dir / "table.json")  # as in a run that another machine began
     code, _, stderr = program("slim", "--run-dir", run_dir)
     assert code == 1 and "Some other chip" in stderr and "Traceback" not in stderr
     assert "--table.allow-foreign" in stderr

@@ -104,7 +104,7 @@ class SlimSettings(_Settings):
     """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""
     stride: Share = 0.0
-    """Smallest saving of a step, a share of latency. Steps never overshoot the next budget. 0: one block or 16
+    """Smallest saving of a step, a share of latency. Steps to a budget never overshoot it. 0: one block or 16
     channels per step (the paper)."""
     lazy: bool = False
     """Skip actions that cost more before. More than the best of the step costs now."""
