@@ -91,7 +91,7 @@ def test_top1_is_what_the_exported_file_scores_on_the_validation_images(designed
             x_HWC = (pixels_HWC - np.float32(numbers["mean"])) / np.float32(numbers["std"])
             (logits_BK,) = session.run(None, {session.get_inputs()[0].name: x_HWC.transpose(2, 0, 1)[None]})
             confusion[classes.index(file.parent.name), logits_BK[0].argmax()] += 1
-        record = read_record(run_dir / "networks" / entry["slug"] / "evaluation.json")
+        record = read_record(run_dir / "networks" / entry["slug"] / "evaluation.json", Any)
         assert record["num_images"] == confusion.sum() == 24
         # Both round resized pixels in their own way, which may decide an image in the balance.
         assert np.abs(np.array(record["confusion"]) - confusion).sum() <= 2
