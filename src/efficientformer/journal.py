@@ -1,11 +1,10 @@
 """Journals: JSON lines that are written as they come, and read again by the next process."""
 
-import json
 from pathlib import Path
 from typing import Any, Generic
 
 from efficientformer.reading import Kind, read_lines
-from efficientformer.records import append_line, write_text
+from efficientformer.records import append_line, as_json, write_text
 
 
 class Journal(Generic[Kind]):
@@ -22,7 +21,7 @@ class Journal(Generic[Kind]):
         header = {"about": about}
         self.lines: list[Kind] = read_lines(path, kind, header=header, first=first)
         # Rewritten in either case: the next line would be appended to half a line.
-        write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *self.lines)))
+        write_text(path, "".join(as_json(line) + "\n" for line in (header, *self.lines)))
 
     def add(self, line: Any) -> None:
         append_line(self._path, line)

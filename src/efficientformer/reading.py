@@ -127,7 +127,8 @@ def parse_json(text: str) -> Any:
     require_shallow(content)
     if re.search(r"\\u[dD][89a-fA-F]", text):
         try:
-            json.dumps(content, ensure_ascii=False).encode()
+            # Bytes of a file name that is no UTF-8 are halves of their own; `records.as_json` writes them.
+            json.dumps(content, ensure_ascii=False).encode(errors="surrogateescape")
         except UnicodeEncodeError as error:
             raise ValueError("it contains half of a character (a lone surrogate)") from error
     return content

@@ -21,8 +21,8 @@ from efficientformer.cli.app import run
 from efficientformer.data.images import read_image
 from efficientformer.latency.tables.calibration import uncached_mib
 from efficientformer.latency.tables.table import LatencyTable
-from efficientformer.reading import read_record
 from efficientformer.pipeline.run.stamps import accept_output
+from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 
 from .conftest import SMALL, TINY

@@ -102,3 +102,13 @@ def test_tables_without_a_network_in_common_cannot_be_compared():
     other = replace(table_of(), resolution=32)
     with pytest.raises(LatencyError, match="no networks in common"):
         diff_tables(table_of(), other)
+
+
+def test_a_table_whose_networks_have_parts_without_entries_is_not_merged():
+    first = table_of(noise=0.0)
+    stem = network_parts(QUICK.largest(), 28, 10)[0]
+    without = replace(first, entries={part: entry for part, entry in first.entries.items() if part.kind != stem.kind})
+    with pytest.raises(LatencyError, match="has no entry for stem"):
+        merge_tables(without, without)
+    with pytest.raises(LatencyError, match="an end of its space"):
+        merge_tables(replace(first, networks=first.networks[1:]), replace(first, networks=first.networks[1:]))

@@ -72,8 +72,11 @@ class Run:
         for path in paths:
             if phase is SLIM:
                 value = {"text": "60%", "value": 60.0, "unit": "%"}
-                entry = {"budget_value": value, "slug": "60pct", "budget_ms": 2.0, "predicted_ms": 1.9, "note": text}
-                write_record(path, {"budgets": [{**entry, **Subnet.largest(QUICK).to_json()}]})
+                state = {**Subnet.largest(QUICK).to_json(), "accuracy": 50.0}
+                entry = {"budget": "60%", "budget_value": value, "slug": "60pct", "budget_ms": 2.0, "target_ms": 2.0}
+                entry |= {"step": 0, "predicted_ms": 1.9, "polish": [], "trials": [], "note": text, **state}
+                trace = {"metric": "top1", "start": {**state, "latency_ms": 3.0}, "steps": [], "corrections": []}
+                write_record(path, {**trace, "budgets": [entry], "num_evaluations": 1})
             else:
                 write_record(path, {"note": text})
 

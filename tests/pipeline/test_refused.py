@@ -7,7 +7,8 @@ from efficientformer.pipeline.phases import baselines, evaluate, export, rank, s
 from efficientformer.pipeline.run import workspace as workspace_module
 from efficientformer.pipeline.run.plan import EXPORT, PHASES, SLIM, SUPERNET, TABLE, TRAIN
 from efficientformer.pipeline.verbs import explain
-from efficientformer.records import read_record, write_record
+from efficientformer.reading import read_record
+from efficientformer.records import write_record
 
 from .made_run import (
     NETWORK,
@@ -72,7 +73,7 @@ def test_no_verb_works_on_what_is_out_of_date(run, stub, change, verb, message):
 
 
 def test_a_trace_edited_by_hand_is_refused(run, stub):
-    trace = read_record(run.dir.trace)
+    trace = read_record(run.dir.trace, dict)
     trace["budgets"][0]["predicted_ms"] = 0.1
     write_record(run.dir.trace, trace)
     for verb in (baselines, train, evaluate, export, verify):
@@ -97,14 +98,14 @@ def test_what_was_edited_by_hand_is_not_overwritten_but_made_again_once_it_is_de
 def test_explain_refuses_a_trace_of_another_supernet_and_opens_nothing(run, monkeypatch):
     monkeypatch.setattr(workspace_module.Workspace, "dataset", property(lambda _: pytest.fail("images were read")))
     monkeypatch.setattr(workspace_module.Workspace, "runtime", property(lambda _: pytest.fail("a device was opened")))
-    trace = read_record(run.dir.trace)
+    trace = read_record(run.dir.trace, dict)
     with pytest.raises(KeyError):  # the made up trace has no steps: it was read
         explain(1, run_dir=run.dir.root)
     monkeypatch.undo()
     again(SUPERNET)(run)
     with pytest.raises(UsageError, match=SUPERNET_AGAIN):
         explain(1, run_dir=run.dir.root)
-    assert read_record(run.dir.trace) == trace
+    assert read_record(run.dir.trace, dict) == trace
 
 
 def test_a_network_is_trained_where_the_measured_device_is_not(run):

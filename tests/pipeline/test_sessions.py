@@ -130,7 +130,7 @@ def test_sessions_that_cannot_be_read_are_named(workspace):
     line = json.loads(first)
     line["session"]["measurements"][LARGEST]["samples_ms"] = "many"
     path.write_text("\n".join([header, json.dumps(line), *rest]) + "\n")
-    with pytest.raises(RecordError, match=r"verification.sessions.jsonl cannot be read .*Delete it"):
+    with pytest.raises(RecordError, match=r"verification.sessions.jsonl cannot be used .*Delete it"):
         sessions(workspace, Opener())
 
 

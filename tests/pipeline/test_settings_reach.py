@@ -96,7 +96,7 @@ def started(images, monkeypatch, tmp_path):
             elif kind == "recovery":
                 scorer: Any = SimpleNamespace(supernet=build_supernet(workspace))
                 every = workspace.settings.slim.recover_every
-                recovery.Recovery(workspace, scorer, "run").after(every, State(subnet, 1.0, 50.0))
+                recovery.Recovery(workspace, scorer, "run").after(every, None, State(subnet, 1.0, 50.0))
             else:
                 network = stand_alone.initial_network(workspace, subnet)
                 stand_alone.train_images(workspace, network, title="training", checkpoint=checkpoint, log=log)
@@ -235,7 +235,7 @@ def test_branches_are_dropped_wherever_the_weights_are_from(started, tmp_path, m
         monkeypatch.setattr(
             stand_alone,
             "initial_network",
-            lambda run, _: fine_tune._initial(run, "weights.safetensors", tmp_path / "weights.safetensors"),
+            lambda run, _: fine_tune._initial(run, "weights.safetensors", tmp_path / "weights.safetensors")[0],
         )
     network = started("train", given).got.model
     last = len(drop_probabilities(network)) - 1
@@ -252,8 +252,9 @@ def test_a_batch_larger_than_the_images_is_said(started, capsys):
     workspace = Workspace(training.workspace.run_dir, training.workspace.settings, RunConsole())
     workspace.__dict__["dataset"] = training.workspace.dataset
     capsys.readouterr()
+    checkpoint = CheckpointFile(training.workspace.run_dir.root / "checkpoint.pt", "run")
     with pytest.raises(Reached):
-        stand_alone.train_images(workspace, training.got.model, title="t", checkpoint=None, log=None)  # type: ignore[arg-type]
+        stand_alone.train_images(workspace, training.got.model, title="t", checkpoint=checkpoint, log=None)  # type: ignore[arg-type]
     assert "all 500 images, fewer than batch_size 501" in capsys.readouterr().err
 
 

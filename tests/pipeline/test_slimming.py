@@ -30,6 +30,7 @@ from efficientformer.search.scoring.score import Score
 from efficientformer.search.subnet import Subnet
 
 SPACE = SearchSpace("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
+SUPERNET = {"epochs": 1, "num_steps": 1, "held_out_top1": 50.0, "settings": {}}
 
 
 class Table:
@@ -123,7 +124,7 @@ class Runs:
         (folder / "supernet").mkdir(parents=True)
         save_file({"weight": torch.tensor([1.0])}, folder / "supernet" / "weights.safetensors")
         alphas = [[{"MB4D": 0.5, "MB3D": 0.2, "identity": 0.3}] * depth for depth in SPACE.max_depths]
-        write_record(folder / "supernet" / "record.json", {"alphas": alphas})
+        write_record(folder / "supernet" / "record.json", {**SUPERNET, "alphas": alphas})
         return folder
 
     def slim(self, folder: Path, *budgets: str, killed_at: int = 0, **slim: Any) -> dict[str, Any]:

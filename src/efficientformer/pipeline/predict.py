@@ -52,7 +52,7 @@ def predict(
         raise UsageError(
             f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx."
         )
-    paths = [usable_path(path, "image") for path in ([images] if isinstance(images, Path | str) else images)]
+    paths = [Path(path) for path in ([images] if isinstance(images, Path | str) else images)]
     files, skipped, notes = _find(paths)
     predictor = Predictor(model)
     predictions, unreadable = predictor.predict_files(files, max_pixels)

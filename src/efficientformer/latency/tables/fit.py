@@ -161,7 +161,15 @@ def calibrated_table(
 def recalibrated_table(
     table: LatencyTable, entries: dict[Part, Entry], networks: Sequence[MeasuredNetwork]
 ) -> LatencyTable:
-    """The table with these entries and networks, smallest first, in place of its own, and no history."""
+    """The table with these entries and networks, smallest first, in place of its own, and no history.
+
+    Raises LatencyError for a network with a part that has no entry.
+    """
+    known = PartFigures.latencies_ms(entries)
+    for network in networks:
+        for part in network_parts(network.architecture, table.resolution, table.num_classes):
+            if not known.covers(part):
+                raise LatencyError(f"The table has measured {network.architecture}, but has no entry for {part.key}.")
     return calibrated_table(
         entries,
         NetworkTimes.of(networks),

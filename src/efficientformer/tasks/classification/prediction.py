@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COLORS, NUM_AXES = 3, 4
 ERRORS_ONLY = 3
+KNOWN = tuple(ExportedAbout.__annotations__)
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,18 @@ def _opened(path: Path) -> "onnxruntime.InferenceSession":
 
 def _about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
     try:
-        decoded = {name: parse_json(text) for name, text in metadata.items() if name in ExportedAbout.__annotations__}
-        return checked(decoded, ExportedAbout)
+        return checked({name: _decoded(name, metadata[name]) for name in KNOWN if name in metadata}, ExportedAbout)
     except ValueError as error:
         raise RecordError(
-            f"{shown_path(path)} was not exported by 'efficientformer export': its metadata: {error}."
+            f"{shown_path(path)} was not exported by 'efficientformer export': of its metadata, {error}."
         ) from error
+
+
+def _decoded(name: str, text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be used: {error}") from error
 
 
 def _scores_output(path: Path, session: "onnxruntime.InferenceSession", num_classes: int) -> str:
