@@ -102,4 +102,4 @@ def test_two_folders_of_one_name_do_not_share_a_run(tmp_path, monkeypatch, capsy
 def test_a_settings_record_that_is_none_is_named(tmp_path, capsys):
     (tmp_path / "settings.json").write_text("[]")
     assert run(["train", "--run-dir", str(tmp_path)]) == 1
-    assert "settings.json cannot be used: it must be an object" in capsys.readouterr().err.replace("\n", " ")
+    assert "settings.json cannot be used" in capsys.readouterr().err.replace("\n", " ")

@@ -109,10 +109,15 @@ class ExportRecord(TypedDict):
     provenance: NotRequired[Provenance]
 
 
-class MetricsLine(TypedDict):
-    """A line of `metrics.jsonl`: one step, or the score after an epoch."""
+class LoggedStep(TypedDict):
+    """A line of any training's log: a step, and its figures by name."""
 
     step: Count
+
+
+class MetricsLine(LoggedStep):
+    """A line of a run's `metrics.jsonl`: one step, or the score after an epoch."""
+
     epoch: Annotated[float, Field(ge=0, le=1e9)]
     loss: NotRequired[Number]
     lr: NotRequired[Number]

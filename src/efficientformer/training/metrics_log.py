@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from efficientformer.formats.network import MetricsLine
+from efficientformer.formats.network import LoggedStep
 from efficientformer.reading import read_lines
 from efficientformer.records import append_line, write_text
 
@@ -17,7 +17,7 @@ class MetricsLog:
 
     def rewind(self, step: int) -> None:
         """Keep the entries of steps up to and including `step`."""
-        kept = [entry for entry in read_lines(self._path, MetricsLine) if entry["step"] <= step]
+        kept = [entry for entry in read_lines(self._path, LoggedStep) if entry["step"] <= step]
         write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def write(self, **entry: Any) -> None:
