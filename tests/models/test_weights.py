@@ -201,5 +201,5 @@ def test_an_architecture_larger_than_the_tensors_is_not_built(tmp_path, randomiz
 def test_a_metadata_entry_that_is_no_object_of_texts_is_refused(tmp_path, entry):
     path = tmp_path / "weights.safetensors"
     save_file({"weight": torch.zeros(2)}, path, {"efficientformer": entry})
-    with pytest.raises(RecordError, match="not a readable safetensors file"):
+    with pytest.raises(RecordError, match="not a readable weights file"):
         read_weights_metadata(path)

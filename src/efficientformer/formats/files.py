@@ -1,11 +1,19 @@
 """The type of each file of a run directory, and the file of an architecture."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import ArchitectureError, RecordError
-from efficientformer.formats.network import EVALUATION_MIB, ArchitectureFile, Evaluation, ExportRecord, TrainRecord
+from efficientformer.formats.network import (
+    EVALUATION_MIB,
+    ArchitectureFile,
+    DescribedNetwork,
+    Evaluation,
+    ExportRecord,
+    TrainRecord,
+)
 from efficientformer.formats.run import DataRecord, ResultRow, Verification
 from efficientformer.formats.slimming import Baselines, RankRecord, SupernetRecord, Trace
 from efficientformer.formats.table import TableRecord
@@ -44,7 +52,7 @@ def read_architecture(path: Path) -> Architecture:
     return read_described(path)[0]
 
 
-def read_described(path: Path) -> tuple[Architecture, ArchitectureFile | dict[str, Any]]:
+def read_described(path: Path) -> tuple[Architecture, Mapping[str, Any]]:
     """The architecture, and what else the file has on its network: nothing where it is an architecture alone.
 
     Raises RecordError.
@@ -53,7 +61,7 @@ def read_described(path: Path) -> tuple[Architecture, ArchitectureFile | dict[st
     try:
         if "architecture" not in content:
             return Architecture.from_json(content), {}
-        record = checked(content, ArchitectureFile)
+        record = checked(content, DescribedNetwork)
         return Architecture.from_json(record["architecture"]), record
     except (ArchitectureError, ValueError) as error:
         raise RecordError(f"{shown_path(path)} cannot be used: {error}. {GIVE_ARCHITECTURE}") from error

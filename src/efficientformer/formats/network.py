@@ -46,6 +46,15 @@ class ArchitectureFile(TypedDict):
     preprocessing: NotRequired[PreprocessingRecord]
 
 
+class DescribedNetwork(TypedDict):
+    """What a file with an architecture may say of its network."""
+
+    architecture: ArchitectureValue
+    resolution: NotRequired[Resolutions]
+    num_classes: NotRequired[NumClasses]
+    preprocessing: NotRequired[PreprocessingRecord]
+
+
 class TrainRecord(TypedDict):
     """`train.json`."""
 
