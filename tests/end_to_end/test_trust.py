@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from efficientformer.pipeline.run.stamps import accept_output
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
@@ -67,6 +68,7 @@ def test_no_verb_writes_where_the_trace_of_someone_else_says(copy, program):
         value = {**trace["budgets"][0]["budget_value"], "unit": unit}
         budgets = [{**trace["budgets"][0], "slug": slug, "budget_value": value}, *trace["budgets"][1:]]
         write_record(RunDir(copy).trace, {**trace, "budgets": budgets})
+        accept_output(RunDir(copy), "slim", RunDir(copy).trace)
         for verb in ("train", "evaluate", "export", "verify", "report"):
             code, _, said = program(verb, "--run-dir", copy, "--device", f"{SCALE} first")
             assert not list(copy.parent.glob("elsewhere*")), (verb, slug)

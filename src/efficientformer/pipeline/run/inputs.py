@@ -41,7 +41,8 @@ def file_digests(workspace: Workspace, *names: str) -> Digests:
 def _digests(workspace: Workspace, paths: Iterable[Path]) -> Digests:
     """Digests of files by their paths in the run directory; `MISSING` for a file that is not there."""
     return {
-        str(path.relative_to(workspace.run_dir.root)): file_digest(path) if path.exists() else MISSING for path in paths
+        str(path.relative_to(workspace.run_dir.root)): file_digest(path) if path.is_file() else MISSING
+        for path in paths
     }
 
 
