@@ -25,7 +25,7 @@ class SettingsRecord(TypedDict):
 
 
 REMEDY = "Restore it, or choose another --run-dir."
-
+"""For a settings record that cannot be used."""
 MAX_NAME_BYTES = 200
 """Names of files may have 255 bytes on most systems; endings are appended."""
 FOLDERS = ("supernet", "slim", "rank", "networks", "stamps")
@@ -100,17 +100,16 @@ class RunDir:
 
     def given_settings(self) -> dict[str, Any]:
         """Settings that this run was given so far; empty for a new run. Raises RecordError if they cannot be read."""
-        if not self.settings.exists():
-            return {}
-        return read_record(self.settings, SettingsRecord, remedy=REMEDY)["given"]
+        return self._settings_record()["given"]
 
     def remembered_programs(self) -> Any:
         """What an earlier command remembered of the programs that its user named, unchecked; None for a new run."""
-        return (
-            read_record(self.settings, SettingsRecord, remedy=REMEDY).get("programs")
-            if self.settings.exists()
-            else None
-        )
+        return self._settings_record().get("programs")
+
+    def _settings_record(self) -> SettingsRecord:
+        if not self.settings.exists():
+            return {"given": {}}
+        return read_record(self.settings, SettingsRecord, remedy=REMEDY)
 
     def remember_settings(self, given: dict[str, Any], resolved: dict[str, Any], programs: Any = None) -> None:
         write_record(self.settings, {"given": given, **({"programs": programs} if programs else {}), **resolved})

@@ -21,6 +21,7 @@ from efficientformer.training.recipe import Recipe
 from efficientformer.training.schedule import cosine_lr
 
 from ..models.small import SMALL_V2
+from .batches import batches_from
 
 RECIPE = Recipe(num_steps=24, steps_per_epoch=8, peak_lr=0.01, seed=3, lr_warmup_steps=4, ema_decay=0.9)
 
@@ -35,14 +36,6 @@ class Noisy(Task):
 
 class Killed(BaseException):
     pass
-
-
-def batches_from(step):
-    while True:
-        generator = torch.Generator().manual_seed(step)
-        images = torch.randn(6, 3, 8, 8, generator=generator)
-        yield images, torch.randint(4, (6,), generator=generator)
-        step += 1
 
 
 def make_model():

@@ -18,6 +18,8 @@ from efficientformer.training.loop import fit
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
 
+from .batches import batches_from
+
 RECIPE = Recipe(num_steps=12, steps_per_epoch=6, peak_lr=0.01, seed=3, ema_decay=0.5)
 
 
@@ -45,14 +47,6 @@ class Spoiled(Task):
         if round(progress * self.num_steps) in self.steps:
             logits = Spoil.apply(logits, self.value)
         return nn.functional.cross_entropy(logits, labels_B)
-
-
-def batches_from(step):
-    while True:
-        generator = torch.Generator().manual_seed(step)
-        images = torch.randn(6, 3, 8, 8, generator=generator)
-        yield images, torch.randint(4, (6,), generator=generator)
-        step += 1
 
 
 def make_model():

@@ -5,10 +5,11 @@ from typing import Any
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import ArchitectureError, RecordError, UsageError
+from efficientformer.errors import ArchitectureError, UsageError
 from efficientformer.models.hub import PUBLISHED_PREPROCESSING, published_weights
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import WeightsFile, load_converted, read_weights, warn_of_weights
+from efficientformer.models.weights_file import naming
 
 
 def create_model(
@@ -52,10 +53,8 @@ def create_model(
         warn_of_weights(
             f"The head is new: the network has {network.num_classes} classes, {path} has {weights.num_classes}."
         )
-    try:
+    with naming(path):
         load_converted(network, weights.tensors, with_head=fits if with_head is None else with_head, resize_bias=True)
-    except RecordError as error:
-        raise RecordError(f"{path}: {error}") from error
     preprocessing = weights.preprocessing or (PUBLISHED_PREPROCESSING if name is not None else None)
     if preprocessing is not None:
         side = network.resolution

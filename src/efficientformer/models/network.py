@@ -23,6 +23,7 @@ from efficientformer.models.hub import OnHub
 from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.stage import Stage, build_downsample, drop_path_ramp
+from efficientformer.models.weights_file import naming
 from efficientformer.reading import checked, parse_json, shown_path
 
 
@@ -116,10 +117,8 @@ class Network(OnHub, nn.Module):
                 f"{shown_path(path)} does not say which network it belongs to ({error}). Build the network with "
                 "create_model and call load_weights."
             ) from error
-        try:
+        with naming(path):
             load_exactly(network, tensors)
-        except RecordError as error:
-            raise RecordError(f"{path}: {error}") from error
         return network
 
     def about(self) -> dict[str, str]:

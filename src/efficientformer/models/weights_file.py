@@ -5,11 +5,12 @@ does not check. A file that was cut short or changed on its way is refused.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,15 @@ def content_digest(content: Any) -> str:
 
     add(content)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in errors about its content."""
+    try:
+        yield
+    except RecordError as error:
+        raise error if str(path) in str(error) else RecordError(f"{path}: {error}") from error
 
 
 def _unreadable(path: Path, error: Exception) -> RecordError:

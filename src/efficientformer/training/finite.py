@@ -4,6 +4,7 @@ One gradient that is not finite would make every weight NaN. One image whose fea
 with an infinite variance for good, although loss and gradient are finite.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -40,7 +41,7 @@ class KeptStatistics:
 
 
 def require_finite_loss(loss: float, step: int, lr: float, recipe: Recipe) -> None:
-    if loss != loss or loss in (float("inf"), float("-inf")):
+    if not math.isfinite(loss):
         raise TrainingError(f"The loss became {loss} at step {step} (learning rate {lr:.2g}). {_remedy(recipe)}")
 
 

@@ -5,7 +5,6 @@ gradients are averaged. Each process draws its own paths, widths and mixing, as 
 Batch norm sees the part of its own process, as in the paper's recipe. Only the first process writes.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from efficientformer.errors import TrainingError, UsageError
+from efficientformer.models.weights_file import content_digest
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class World:
         """Raises TrainingError unless all processes continue from the same checkpoint, or all from none."""
         if self.size == 1:
             return
-        own = None if checkpoint is None else (checkpoint["counters"]["step"], _digest(checkpoint["model"]))
+        own = None if checkpoint is None else (checkpoint["counters"]["step"], content_digest(checkpoint["model"]))
         first, *others = self.gather(own)
         for rank, other in enumerate(others, start=1):
             if other != first:
@@ -107,14 +107,6 @@ class World:
     def broadcast_first(self, answer: bool) -> bool:
         """The first process' answer, in every process; they wait for it."""
         return self.gather(answer)[0]
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    content = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        content.update(name.encode())
-        content.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return content.hexdigest()
 
 
 def _start_text(start: tuple[int, str] | None) -> str:

@@ -15,3 +15,10 @@ def smallest_space():
         stem_strides=(2, 1),
         mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2),
     )
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "a model.onnx"
+    path.write_bytes(b"only the program reads it")
+    return path

@@ -35,13 +35,6 @@ def program(tmp_path):
     return make
 
 
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "a model.onnx"
-    path.write_bytes(b"only the program reads it")
-    return path
-
-
 def answering(answer, description=DESCRIPTION):
     """Code of a program with this description, whose answer to everything else is the given expression."""
     return f"print(json.dumps({description!r}) if '--describe' in arguments else {answer})"

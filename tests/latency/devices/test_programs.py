@@ -39,13 +39,6 @@ def described(tmp_path):
     return make
 
 
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"only the program reads it")
-    return path
-
-
 def check_one_line(error):
     assert "\n" not in str(error.value) and "\x1b" not in str(error.value) and len(str(error.value)) < 2000
 

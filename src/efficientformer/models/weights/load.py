@@ -1,9 +1,8 @@
 """Weights on disk: our own safetensors files, which rebuild their network, and other people's checkpoints."""
 
-import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from efficientformer.errors import RecordError
 from efficientformer.models.attention_bias import BiasedAttention, resize_attention_bias
 from efficientformer.models.network import Network, load_exactly
 from efficientformer.models.weights.naming import HEADS, is_average, our_names
-from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
+from efficientformer.models.weights_file import naming, read_tensors, read_weights_metadata, write_weights_file
 from efficientformer.reading import parse_json, read_record
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "state")
@@ -56,7 +55,7 @@ def read_weights(path: Path) -> WeightsFile:
     What an older file of ours does not say is taken from the architecture.json in its folder. Raises RecordError.
     """
     path = Path(path)
-    with _naming(path):
+    with naming(path):
         tensors = convert_state_dict(read_tensors(path))
         about = read_about(path)
         return WeightsFile(path, tensors, **{name: about.get(name) for name in DESCRIBED})
@@ -117,7 +116,7 @@ def load_weights(
     if isinstance(source, Mapping):
         load_converted(network, convert_state_dict(source), with_head=with_head, resize_bias=resize_bias)
         return
-    with _naming(Path(source)):
+    with naming(Path(source)):
         load_weights(network, read_tensors(Path(source)), with_head=with_head, resize_bias=resize_bias)
 
 
@@ -131,15 +130,6 @@ def load_converted(network: Network, tensors: dict[str, Tensor], *, with_head: b
     if resize_bias:
         tensors = with_resized_bias(network, tensors)
     load_exactly(network, tensors)
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in errors about its content."""
-    try:
-        yield
-    except RecordError as error:
-        raise error if str(path) in str(error) else RecordError(f"{path}: {error}") from error
 
 
 def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ from efficientformer.pipeline.run.trust.programs import Programs, find_programs,
 from efficientformer.pipeline.run.trust.user_key import KeyUnusableError
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.reading import shown_path
-from efficientformer.run_dir import RunDir
+from efficientformer.run_dir import REMEDY, RunDir
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,7 @@ def _remembered(run_dir: RunDir) -> Given:
         given = with_present_names(with_texts(run_dir.given_settings()))
         require_types(given)
     except ValueError as error:
-        raise RecordError(
-            f"{shown_path(run_dir.settings)} cannot be used: {error}. Restore it, or choose another --run-dir."
-        ) from error
+        raise RecordError(f"{shown_path(run_dir.settings)} cannot be used: {error}. {REMEDY}") from error
     return given
 
 

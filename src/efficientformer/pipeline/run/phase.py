@@ -105,6 +105,8 @@ class Phase:
                 f"'efficientformer {self.name}' without it."
             )
         stamp, outputs = self.stamp(workspace, network), self.outputs(workspace, network)
+        if world.size == 1:
+            return run_stamped(workspace.run_dir, stamp, outputs, work, announce)
         first, *others = world.gather(stamp.to_json())
         for rank, other in enumerate(others, start=1):
             if changes := stamp_changes(first, other):

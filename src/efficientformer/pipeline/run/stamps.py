@@ -50,7 +50,7 @@ def run_stamped(
     previous = read_stamp(run_dir.stamp(stamp.phase))
     if previous is not None and (problem := replaced_output(run_dir, previous, outputs)):
         raise UsageError(f"{problem}. Restore it, or delete it to have it made again.")
-    if is_up_to_date(run_dir, stamp, outputs):
+    if _is_same(previous, stamp) and all(path.exists() for path in outputs):
         announce(stamp.phase, "up to date")
         return False
     reasons = stamp_changes(previous, stamp.to_json()) if previous is not None else []
@@ -98,10 +98,15 @@ def chosen(settings: Settings, *names: str) -> dict[str, Any]:
 
 
 def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> bool:
-    made, now = read_stamp(run_dir.stamp(stamp.phase)), stamp.to_json()
-    if made is None or {name: made[name] for name in now} != now or not all(path.exists() for path in outputs):
+    made = read_stamp(run_dir.stamp(stamp.phase))
+    if made is None or not _is_same(made, stamp) or not all(path.exists() for path in outputs):
         return False
     return replaced_output(run_dir, made, outputs) is None
+
+
+def _is_same(made: Mapping[str, Any] | None, stamp: Stamp) -> bool:
+    now = stamp.to_json()
+    return made is not None and {name: made[name] for name in now} == now
 
 
 def read_stamp(path: Path) -> dict[str, Any] | None:

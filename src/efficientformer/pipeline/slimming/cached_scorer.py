@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from efficientformer import __version__
 from efficientformer.formats.slimming import EvaluationLine
 from efficientformer.journal import Journal
+from efficientformer.models.weights_file import read_tensors
 from efficientformer.pipeline.run.inputs import file_digests, image_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
@@ -96,4 +96,4 @@ class CachedScorer:
         return self._made
 
     def _supernet_weights(self) -> Mapping[str, Tensor]:
-        return load_file(self._workspace.run_dir.supernet_weights)
+        return read_tensors(self._workspace.run_dir.supernet_weights)
