@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, RecordError, UsageError
@@ -188,15 +188,20 @@ def test_an_architecture_that_fills_a_machine_is_refused_and_the_largest_publish
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("width_step", 0, "steps of 1 or more"),
-        ("max_depths", [10**9] * 4, "max_depths must be 1 to 64"),
-        ("max_widths", [10**9] * 4, "4096 at most"),
-        ("min_widths", [16, 16, 16], "min_widths"),
-        ("mb3d", {"kind": "MB4D"}, "must be blocks of these kinds"),
+        ("width_step", 0, "stages.2: .*steps of 1 or more"),
+        ("depth", 10**9, "stages.2.depth"),
+        ("widths", [16, 10**9], "stages.2: .*4096 at most"),
+        ("widths", [16, 32, 48], "stages.2.widths"),
+        ("blocks", [{"kind": "MB5D"}], "stages.2: Unknown block kind 'MB5D'"),
+        ("blocks", ["MB4D", "MB4D"], "stages.2: .*each once"),
+        ("blocks", ["FFN"], "blocks MB4D and MB3D, or FFN and AttnFFN"),
+        ("expansions", [3, 4], "stages.2: Expansions are in descending order"),
+        ("largest", ["MB4D"], "stages.2: .*either a depth or a list"),
     ],
 )
 def test_a_search_space_that_cannot_be_is_refused(name, value, problem):
     content = json.loads(json.dumps(QUICK.to_json()))
     assert type(QUICK).from_json(content) == QUICK
+    content["stages"][2][name] = value
     with pytest.raises(ArchitectureError, match=problem):
-        type(QUICK).from_json({**content, name: value})
+        type(QUICK).from_json(content)

@@ -73,7 +73,7 @@ def test_a_loop_of_links_is_one_line(tmp_path):
 
 
 def entry():
-    from efficientformer.arch.space import SPACES
+    from efficientformer.arch.spaces import SPACES
 
     return {
         "budget_value": {"text": "8ms", "value": 8.0, "unit": "ms"},

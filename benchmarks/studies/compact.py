@@ -1,4 +1,4 @@
-"""Networks in records: `32-48-240-240 / 1-4-4-1 / 1` is widths / depths / number of MB3D blocks.
+"""Networks in records: `32-48-240-240 / 1-4-4-1 / 1` is widths / depths / number of blocks with attention.
 
 The search space gives the rest, so a network takes a few bytes instead of a kilobyte.
 """
@@ -16,16 +16,16 @@ def to_compact(architecture: Architecture) -> str:
     widths, depths = (
         "-".join(str(getattr(stage, name)) for stage in architecture.stages) for name in ("width", "depth")
     )
-    return f"{widths} / {depths} / {sum(stage.num_mb3d for stage in architecture.stages)}"
+    return f"{widths} / {depths} / {architecture.num_attending}"
 
 
 def from_compact(text: str, space: SearchSpace) -> Architecture:
     """Inverse of `to_compact` for networks of the space. Raises ArchitectureError on anything else."""
     try:
-        widths, depths, num_mb3d = (tuple(map(int, part.split("-"))) for part in text.split(" / "))
-        return space.build(widths, depths, *num_mb3d)  # type: ignore[arg-type]
+        widths, depths, attending = (tuple(map(int, part.split("-"))) for part in text.split(" / "))
+        return space.build(widths, depths, *attending)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise ArchitectureError(f"{text!r} is not widths / depths / number of MB3D blocks.") from error
+        raise ArchitectureError(f"{text!r} is not widths / depths / number of attention blocks.") from error
 
 
 def compacted(content: Any, space: SearchSpace) -> Any:
@@ -54,5 +54,4 @@ def _short(value: Any, space: SearchSpace) -> Any:
         return compacted(value, space)
     architecture = Architecture.from_json(value)
     text = to_compact(architecture)
-    is_of_space = not architecture.is_v2 and from_compact(text, space) == architecture
-    return text if is_of_space else value
+    return text if from_compact(text, space) == architecture else value

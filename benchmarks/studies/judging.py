@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compact import expanded
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.pipeline.slimming.held_out import scoring_splits

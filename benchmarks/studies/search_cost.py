@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from efficientformer.arch.space import SPACES
+from efficientformer.arch.spaces import SPACES
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.plan import SUPERNET

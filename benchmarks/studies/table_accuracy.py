@@ -29,7 +29,7 @@ import torch
 
 from compact import compacted
 from efficientformer.arch.cost import network_cost
-from efficientformer.arch.space import SPACES
+from efficientformer.arch.spaces import SPACES
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.prepared import Calls, Prepared

@@ -39,7 +39,7 @@ def test_another_activation_reaches_every_block(activation):
 def test_another_norm_stands_behind_both_convolutions_of_every_mb4d(norm):
     network = variants.with_map_norm(published(), norm)
     kind = type(variants.NORMS[norm](8))
-    assert sum(isinstance(module, kind) for module in network.modules()) == 2 * (sum(L1.depths) - L1.num_mb3d)
+    assert sum(isinstance(module, kind) for module in network.modules()) == 2 * (sum(L1.depths) - L1.num_on_tokens)
     assert difference(network, published()) > 0
 
 

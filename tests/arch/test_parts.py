@@ -4,7 +4,7 @@ import pytest
 
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part, head_part, network_parts, stem_part
-from efficientformer.arch.space import IMAGENET, QUICK, STANDARD
+from efficientformer.arch.spaces import IMAGENET, QUICK, STANDARD
 from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError

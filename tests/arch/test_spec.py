@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efficientformer.arch.edits import drop_block, first_mb3d, narrow_stage, remove_first_mb3d
+from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
 from efficientformer.arch.parts import network_parts, stage_grids
-from efficientformer.arch.space import SPACES
+from efficientformer.arch.spaces import SPACES
 from efficientformer.arch.spec import MB3D, MB4D, Architecture, Stage
 from efficientformer.arch.zoo import L1, L3, L7, ZOO, build_architecture
 from efficientformer.errors import ArchitectureError
@@ -39,7 +39,7 @@ def test_the_published_networks():
     ]
     assert str(L1) == "widths 48-96-224-448, depths 3-2-6-4, 1 MB3D"
     assert [block.kind for block in L3.stages[3].blocks] == ["MB4D"] * 2 + ["MB3D"] * 4
-    assert L7.num_mb3d == L7.depths[3] == 8
+    assert L7.num_on_tokens == L7.depths[3] == 8
 
 
 @pytest.mark.parametrize(
@@ -70,16 +70,16 @@ def test_unknown_blocks_and_options_are_refused(block):
         Architecture.from_json(content)
 
 
-def test_edits_return_smaller_values_and_leave_the_old_one():
-    assert drop_block(L1, 0, 1).depths == (2, 2, 6, 4)
-    assert first_mb3d(L1) == (3, 3)
-    assert remove_first_mb3d(L1).num_mb3d == 0
-    assert narrow_stage(L1, 2, 32).widths == (48, 96, 192, 448)
+def test_moves_return_smaller_values_and_leave_the_old_one():
+    assert Drop(0, 1).apply(L1).depths == (2, 2, 6, 4)
+    assert Swap(3, 3, MB4D()).apply(L1).num_on_tokens == 0
+    assert Narrow(2, 32).apply(L1).widths == (48, 96, 192, 448)
+    assert Contract(0, 1, 2).apply(L1).stages[0].blocks[1] == MB4D(mlp_ratio=2)
     assert L1.depths == (3, 2, 6, 4)
-    with pytest.raises(ArchitectureError, match="no MB3D"):
-        remove_first_mb3d(remove_first_mb3d(L1))
+    with pytest.raises(ArchitectureError, match="follow every MB4D"):
+        Swap(3, 2, MB4D()).apply(Swap(3, 1, MB3D()).apply(L1))
     with pytest.raises(ArchitectureError, match="only block"):
-        drop_block(drop_block(L1, 1, 0), 1, 0)
+        Drop(1, 0).apply(Drop(1, 0).apply(L1))
 
 
 @given(architectures(), st.integers(16, 80))
@@ -110,7 +110,7 @@ def test_spaces_reach_from_their_smallest_to_their_largest(space):
     from efficientformer.arch.space import SearchSpace
 
     assert SearchSpace.from_json(json.loads(json.dumps(space.to_json()))) == space
-    assert space.largest().widths == space.max_widths and space.largest().num_mb3d == space.max_mb3d
+    assert space.largest().widths == space.max_widths and space.largest().num_on_tokens == space.max_tokens
     assert space.smallest().depths == (1, 1, 1, 1)
     rng = random.Random(0)
     for _ in range(50):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.cli.app import run
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.entries import Entry
@@ -17,7 +17,7 @@ from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 
-SPACE = SearchSpace("tiny", (16, 16, 64, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
+SPACE = v1_space("tiny", (16, 16, 64, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
 COMMANDS = ("show", "check", "merge", "diff", "predict")
 
 

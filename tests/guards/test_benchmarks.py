@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import efficientformer
-from efficientformer.arch.space import SPACES
+from efficientformer.arch.spaces import SPACES
 from efficientformer.arch.zoo import V2_S0, build_architecture
 from efficientformer.errors import ArchitectureError
 from efficientformer.pipeline.run.resolve_settings import resolve_settings

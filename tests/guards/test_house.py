@@ -33,7 +33,7 @@ TORCH_FREE = [
     "efficientformer.arch.space",
     "efficientformer.arch.cost",
     "efficientformer.arch.zoo",
-    "efficientformer.arch.edits",
+    "efficientformer.arch.moves",
     "efficientformer.latency.tables.table",
     "efficientformer.search.rivals.baselines",
     "efficientformer.search.rivals.evolution",

@@ -1,6 +1,6 @@
 import pytest
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
 from efficientformer.latency.devices import open_runtime
 
@@ -9,7 +9,7 @@ PACKAGES = {"openvino": "efficientformer.latency.runtimes.openvino", "mnn": "MNN
 
 @pytest.fixture
 def tiny_space():
-    return SearchSpace(
+    return v1_space(
         name="tiny",
         max_widths=(16, 16, 32, 32),
         max_depths=(1, 1, 2, 2),

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import IMAGENET, QUICK, STANDARD, SearchSpace
+from efficientformer.arch.spaces import IMAGENET, QUICK, STANDARD, v1_space
 from efficientformer.latency.tables.chains import Formula, axis_knots, chain_name, knots
 from efficientformer.latency.tables.formulas import table_formulas
 
@@ -43,7 +43,7 @@ def test_borders_that_a_call_adds_once_per_chain_cancel():
 
 
 def test_space_without_attention_has_no_attention_in_its_chains():
-    space = SearchSpace(name="maps", max_widths=(16, 16, 16, 16), max_depths=(1, 1, 1, 1), max_mb3d=0)
+    space = v1_space(name="maps", max_widths=(16, 16, 16, 16), max_depths=(1, 1, 1, 1), max_mb3d=0)
     formulas = table_formulas(space, 64, 10)
     kinds = {part.kind for formula in formulas.values() for chain in formula.weights for part in chain}
     assert kinds == {"stem", "MB4D", "downsample", "flatten", "head"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.compare import diff_tables, merge_tables
 from efficientformer.latency.tables.fit import fit_table, plan_table
@@ -13,7 +13,7 @@ from .synthetic import chain_latency_ms
 
 MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64"}
 RUNTIME = {"name": "onnxruntime", "version": "1.0"}
-NARROW = replace(QUICK, name="narrow", max_widths=(32, 48, 96, 64))
+NARROW = replace(QUICK, name="narrow", stages=(*QUICK.stages[:3], replace(QUICK.stages[3], max_width=64)))
 
 
 def table_of(space=QUICK, *, speed=1.0, seed=0, noise=0.01, cost=chain_latency_ms, **changes):
@@ -76,7 +76,8 @@ def test_tables_of_different_origin_are_not_merged(other, difference):
 
 
 def test_spaces_neither_of_which_holds_the_other_are_not_merged():
-    deep = replace(NARROW, name="deep", max_depths=(3, 2, 3, 2))
+    first = NARROW.stages[0]
+    deep = replace(NARROW, name="deep", stages=(replace(first, largest=first.blocks * 3), *NARROW.stages[1:]))
     with pytest.raises(LatencyError, match="contains the other"):
         merge_tables(table_of(), table_of(deep))
 

@@ -1,7 +1,7 @@
 import pytest
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.latency.tables.entries import Entry, families
 
 

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import QUICK, SearchSpace
+from efficientformer.arch.spaces import QUICK, v1_space
 from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import LatencyError
@@ -15,8 +15,14 @@ from efficientformer.latency.tables.preparation import prepare_architecture
 
 from .synthetic import CALL_MS, Device, Machine, chain_latency_ms, part_latency_ms
 
-OTHER = SearchSpace(
-    "other", (96, 80, 112, 208), (2, 2, 2, 2), 3, stem_strides=(2, 2), mb4d=MB4D(mlp_ratio=3), mb3d=MB3D(num_heads=3)
+OTHER = v1_space(
+    "other",
+    (96, 80, 112, 208),
+    (2, 2, 2, 2),
+    3,
+    stem_strides=(2, 2),
+    mb4d=MB4D(mlp_ratio=3),
+    mb3d=MB3D(mlp_ratio=3, num_heads=3),
 )
 
 
@@ -48,7 +54,7 @@ class Additive(Device):
 
 @pytest.fixture(scope="module")
 def table():
-    space = SearchSpace("tiny", (16, 16, 32, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
+    space = v1_space("tiny", (16, 16, 32, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
     return build_table(space, resolution=32, num_classes=5, runtime=Additive(), clock="cpu", rounds=8, num_networks=6)
 
 

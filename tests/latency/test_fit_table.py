@@ -5,7 +5,7 @@ import pytest
 
 from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import QUICK, STANDARD
+from efficientformer.arch.spaces import QUICK, STANDARD
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.calibration import uncached_mib
 from efficientformer.latency.tables.fit import fit_table, plan_table

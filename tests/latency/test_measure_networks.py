@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.latency.devices import open_runtime

@@ -2,7 +2,7 @@ import itertools
 import math
 
 from efficientformer.arch.cost import network_cost
-from efficientformer.arch.space import STANDARD, SearchSpace
+from efficientformer.arch.spaces import STANDARD, v1_space
 from efficientformer.latency.tables.network_sample import spread_networks
 
 
@@ -21,7 +21,7 @@ def test_same_seed_same_networks():
 
 
 def test_small_space_gives_what_it_has():
-    space = SearchSpace(name="s", max_widths=(16, 16, 16, 16), max_depths=(1, 1, 2, 1), max_mb3d=1)
+    space = v1_space(name="s", max_widths=(16, 16, 16, 16), max_depths=(1, 1, 2, 1), max_mb3d=1)
     networks = spread_networks(space, 64, 10, count=50, seed=0)
     assert 0 < len(networks) <= 2
     assert space.largest() not in networks and space.smallest() not in networks

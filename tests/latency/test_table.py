@@ -7,8 +7,8 @@ import pytest
 
 from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import Part, block_part, network_parts
-from efficientformer.arch.space import QUICK, SearchSpace
-from efficientformer.arch.spec import MB3D
+from efficientformer.arch.spaces import QUICK, v1_space
+from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.latency.tables.calibration import Calibration, Spread
 from efficientformer.latency.tables.entries import Entry
@@ -17,7 +17,7 @@ from efficientformer.latency.tables.staircases import Step
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.records import write_record
 
-SPACE = SearchSpace(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
+SPACE = v1_space(name="hand", max_widths=(32, 32, 32, 32), max_depths=(2, 2, 2, 2), max_mb3d=2)
 MACHINE = {"cpu": "A", "cores": 2, "os": "Linux x86_64", "memory_gib": 8.0, "python": "3.12.1"}
 RUNTIME = {
     "name": "onnxruntime",
@@ -26,7 +26,7 @@ RUNTIME = {
     "precision": "fp32",
     "options": {"intra_op_threads": 1},
 }
-MAP, TOKENS = SPACE.mb4d, SPACE.mb3d
+MAP, TOKENS = MB4D(), MB3D()
 
 
 def hand_table(**changes):
@@ -113,7 +113,7 @@ def test_a_prediction_has_an_interval():
     "network",
     [
         SPACE.build((48, 16, 16, 16), (1, 1, 1, 1), 0),
-        SearchSpace("other", (32, 32, 32, 32), (2, 2, 2, 2), 2, mb3d=MB3D(num_heads=4)).largest(),
+        v1_space("other", (32, 32, 32, 32), (2, 2, 2, 2), 2, mb3d=MB3D(num_heads=4)).largest(),
         QUICK.smallest(),
     ],
 )
@@ -160,7 +160,7 @@ def test_damaged_files_are_refused(damage):
 
 def test_a_table_of_an_earlier_format_is_refused_with_the_remedy(tmp_path):
     write_record(tmp_path / "table.json", {**hand_table().to_json(), "format": 4})
-    with pytest.raises(RecordError, match=r"table\.json: .*format 4, .*reads format 5.*'efficientformer table'"):
+    with pytest.raises(RecordError, match=r"table\.json: .*format 4, .*reads format 6.*'efficientformer table'"):
         LatencyTable.load(tmp_path / "table.json")
 
 
@@ -227,8 +227,8 @@ def test_a_table_from_before_precision_had_a_name_is_one_of_single_precision():
         ("spread.log_half_width", 1e308, "spread.log_half_width must be less than"),
         ("resolution", [64, 0], "resolution: must be a side in pixels"),
         ("num_classes", 10**18, "num_classes must be less than"),
-        ("space.width_step", 0, "in steps of 1 or more"),
-        ("space.max_depths", [10**9] * 4, "max_depths must be 1 to 64"),
+        ("space.stages.1.width_step", 0, "in steps of 1 or more"),
+        ("space.stages.0.depth", 10**9, "stages.0.depth must be"),
         ("clock", "sundial", "clock must be 'cpu' or 'wall'"),
         ("format", None, "format must be a whole number"),
         ("provenance", {}, "provenance.machine is missing"),

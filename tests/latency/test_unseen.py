@@ -4,7 +4,7 @@ import pytest
 
 from efficientformer.arch.cost import weights_mib
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import IMAGENET, QUICK, SearchSpace
+from efficientformer.arch.spaces import IMAGENET, QUICK, v1_space
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.anchors import choose_anchors
 from efficientformer.latency.tables.build import build_table
@@ -46,7 +46,7 @@ def test_a_prediction_is_covered_when_the_measurement_lies_in_its_interval():
 
 
 def test_unseen_networks_are_measured_in_chunks_that_resume(tmp_path):
-    space = SearchSpace("tiny", (16, 16, 32, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
+    space = v1_space("tiny", (16, 16, 32, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
     runtime = open_runtime("pytorch")
     table = build_table(space, resolution=32, num_classes=5, runtime=runtime, clock="cpu", rounds=4, num_networks=4)
     drawn = draw_unseen(table, 4, seed=1)
@@ -81,7 +81,7 @@ def test_unseen_networks_are_measured_in_chunks_that_resume(tmp_path):
 
 
 def test_a_visit_on_a_slower_machine_is_repeated_and_counts_for_nothing():
-    space = SearchSpace("tiny", (16, 16, 32, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
+    space = v1_space("tiny", (16, 16, 32, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1))
     table = build_table(space, resolution=32, num_classes=5, runtime=Additive(), clock="cpu", rounds=8, num_networks=6)
     drawn = draw_unseen(table, 4, seed=1)
 

@@ -44,7 +44,7 @@ def transformers_name(name: str, architecture: Architecture) -> str:
     stage, block, is_mb3d, rest = parts
     where = "last_stage" if stage == 3 else f"intermediate_stages.{2 * stage}"
     if is_mb3d:
-        block -= architecture.stages[stage].depth - architecture.stages[stage].num_mb3d
+        block -= architecture.stages[stage].depth - architecture.stages[stage].num_on_tokens
         rest = re.sub(r"^norm([12])", r"layernorm\1", rest)
         rest = rest.replace("mlp.fc1", "mlp.linear_in").replace("mlp.fc2", "mlp.linear_out")
         rest = rest.replace("token_mixer.proj.", "token_mixer.projection.")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.corrections import correct
 from efficientformer.pipeline.run.outputs import run_network

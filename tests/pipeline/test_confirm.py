@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.latency.synthetic import measurement_of
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.latency.timing.calm import WINDOW
 from efficientformer.latency.timing.measurement import paired_ratio
 from efficientformer.pipeline.run.budget import parse_budget

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.pipeline.phases.verify import correct_broken
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.corrections import read_corrections

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.pipeline.run.settings import Settings, SlimSettings
 from efficientformer.pipeline.slimming.descent import Descent
 from efficientformer.records import write_record
 from efficientformer.search.candidates import State
 
-SPACE = SearchSpace("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
+SPACE = v1_space("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
 SUPERNET = {"epochs": 1, "num_steps": 1, "held_out_top1": 50.0, "settings": {}}
 WAYS = {
     "in turn": {},
@@ -25,7 +25,7 @@ WAYS = {
 
 class Table:
     def predict(self, architecture) -> float:
-        return sum(architecture.depths) + architecture.num_mb3d + sum(architecture.widths) / 64
+        return sum(architecture.depths) + architecture.num_on_tokens + sum(architecture.widths) / 64
 
 
 class Scorer:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.models.create import create_model
 from efficientformer.models.weights.load import save_weights
@@ -30,7 +30,7 @@ from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
 from efficientformer.search.subnet import Subnet
 
-SMALLEST = Subnet.compose(QUICK, QUICK.min_widths, [(0,), (0,), (0,), (0,)], 0)
+SMALLEST = Subnet.smallest(QUICK)
 PER_CLASS, HELD_OUT = 70, 0.5
 
 

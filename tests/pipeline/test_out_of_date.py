@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.out_of_date import out_of_date, out_of_date_file
 from efficientformer.pipeline.phases import slim, supernet

@@ -1,6 +1,6 @@
 import pytest
 
-from efficientformer.arch.space import SPACES
+from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import UsageError
 from efficientformer.latency.runtime import ACCELERATORS, RUNTIME_NAMES
 from efficientformer.pipeline.run.resolve_settings import merge_given, preset_names, read_yaml, resolve_settings

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.data.sample import load_sample
 from efficientformer.errors import RecordError
 from efficientformer.pipeline.phases import slim as phase
@@ -29,7 +29,7 @@ from efficientformer.search import contenders
 from efficientformer.search.scoring.score import Score
 from efficientformer.search.subnet import Subnet
 
-SPACE = SearchSpace("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
+SPACE = v1_space("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
 SUPERNET = {"epochs": 1, "num_steps": 1, "held_out_top1": 50.0, "settings": {}}
 
 
@@ -39,7 +39,7 @@ class Table:
     spread = SimpleNamespace(interval_ms=lambda latency_ms: (latency_ms, latency_ms))
 
     def predict(self, architecture) -> float:
-        return sum(architecture.depths) + architecture.num_mb3d + sum(architecture.widths) / 64
+        return sum(architecture.depths) + architecture.num_on_tokens + sum(architecture.widths) / 64
 
     @property
     def largest(self) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 from tests.latency.synthetic import measurement_of
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.latency.timing.repeated import Repeated
 from efficientformer.pipeline.phases.verify import promise_row
 from efficientformer.pipeline.run.budget import parse_budget

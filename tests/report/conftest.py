@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from efficientformer.arch import edits
 from efficientformer.arch.cost import network_cost, part_cost
+from efficientformer.arch.moves import Drop, Narrow, Swap
 from efficientformer.arch.parts import Part, block_part, network_parts, stage_grids
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D, Architecture
 from efficientformer.errors import ArchitectureError
 from efficientformer.records import append_line, write_record, write_text
@@ -34,14 +35,8 @@ CLASSES = (
     "apple",
 )
 # Fixed here, so that the presets can change without changing what these tests expect.
-SPACE = SearchSpace(
-    name="report",
-    max_widths=(32, 48, 96, 128),
-    max_depths=(2, 2, 4, 3),
-    max_mb3d=7,
-    stem_strides=(2, 1),
-    mb3d=MB3D(num_heads=4, key_dim=16, value_ratio=2),
-)
+MB3D_BLOCK = MB3D(num_heads=4, key_dim=16, value_ratio=2)
+SPACE = v1_space("report", (32, 48, 96, 128), (2, 2, 4, 3), 7, stem_strides=(2, 1), mb3d=MB3D_BLOCK)
 
 
 class RunWriter:
@@ -130,7 +125,7 @@ class RunWriter:
     def write_table(self) -> None:
         space, entries = self.space, {}
         for index, grid in enumerate(stage_grids(space.stem_strides, self.resolution)):
-            for block in (space.mb4d,) if index < 2 else (space.mb4d, space.mb3d):
+            for block in space.stages[index].blocks[::-1]:
                 for width in space.widths(index):
                     part = block_part(block, grid, width)
                     value = self.near(self.part_ms(part), 0.02)
@@ -154,7 +149,7 @@ class RunWriter:
             )
         errors = [abs(1 - row["predicted_ms"] / row["measured_ms"]) * 100 for row in networks if row["held_out"]]
         record = {
-            "format": 5,
+            "format": 6,
             "space": space.to_json(),
             "resolution": self.resolution,
             "num_classes": len(self.classes),
@@ -266,7 +261,11 @@ class RunWriter:
             saved = latency - self.latency_ms(smaller)
             drop = max(-0.1, self.rng.gauss(0.3, 0.25)) * (1 - latency / self.full_ms + 0.15) * 2.2
             row = {"action": action, "stage": stage, "block": block, "latency_ms": latency - saved, "saved_ms": saved}
-            row |= {"wider": None, "further": [], "text": f"{action} {stage}", "below": None, "last_score": None}
+            row |= {
+                "further": [],
+                "text": f"{action} {stage}",
+                **dict.fromkeys(("wider", "into", "below", "last_score")),
+            }
             score = drop / saved if saved > 0 else None
             accuracy = self.accuracy(latency - saved) - 20
             weighed.append(({**row, "accuracy": accuracy, "drop": drop, "score": score}, smaller))
@@ -287,12 +286,13 @@ class RunWriter:
     def actions(self, architecture: Architecture) -> list[tuple[str, int, int | None, Callable[[], Architecture]]]:
         stage = self.rng.choice([index for index, s in enumerate(architecture.stages) if s.depth > 1] or [0])
         block = self.rng.randrange(architecture.stages[stage].depth)
-        first = edits.first_mb3d(architecture) or (3, 0)
+        shrinks = self.space.shrinks(architecture)
+        swap = next((move for move in shrinks if isinstance(move, Swap)), Drop(3, 0))
         wide = max(range(4), key=lambda i: (architecture.stages[i].width / self.space.max_widths[i], self.rng.random()))
         return [
-            ("identity", stage + 1, block + 1, lambda: edits.drop_block(architecture, stage, block)),
-            ("remove_mb3d", first[0] + 1, first[1] + 1, lambda: edits.remove_first_mb3d(architecture)),
-            ("narrow", wide + 1, None, lambda: edits.narrow_stage(architecture, wide)),
+            ("identity", stage + 1, block + 1, lambda: Drop(stage, block).apply(architecture)),
+            ("swap", swap.stage + 1, swap.block + 1, lambda: swap.apply(architecture)),
+            ("narrow", wide + 1, None, lambda: Narrow(wide, 16).apply(architecture)),
         ]
 
     def accuracy(self, latency_ms: float) -> float:

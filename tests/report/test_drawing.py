@@ -2,9 +2,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from efficientformer.arch.edits import drop_block, narrow_stage, remove_first_mb3d
-from efficientformer.arch.space import IMAGENET, QUICK
-from efficientformer.arch.spec import Architecture
+from efficientformer.arch.moves import Drop, Narrow, Swap
+from efficientformer.arch.spaces import IMAGENET, QUICK
+from efficientformer.arch.spec import MB4D, Architecture
 from efficientformer.arch.zoo import L1, L7, build_architecture
 from efficientformer.report.drawing import draw_architecture, draw_promise
 
@@ -20,8 +20,8 @@ def of_class(svg: ElementTree.Element, tag: str, name: str) -> list[ElementTree.
 @pytest.mark.parametrize("architecture", [L1, L7, QUICK.largest(), QUICK.smallest(), IMAGENET.largest()])
 def test_every_block_is_drawn_once_and_by_kind(architecture: Architecture) -> None:
     svg = parse(draw_architecture(architecture, None, 224, 10, "a network"))
-    assert len(of_class(svg, "rect", "mb3d")) == architecture.num_mb3d
-    assert len(of_class(svg, "rect", "mb4d")) == sum(architecture.depths) - architecture.num_mb3d
+    assert len(of_class(svg, "rect", "mb3d")) == architecture.num_on_tokens
+    assert len(of_class(svg, "rect", "mb4d")) == sum(architecture.depths) - architecture.num_on_tokens
     assert not of_class(svg, "rect", "ghost")
 
 
@@ -33,7 +33,7 @@ def test_flatten_stands_where_tokens_begin() -> None:
 
 def test_what_slimming_took_is_a_ghost() -> None:
     full = build_architecture((32, 48, 96, 128), (2, 2, 4, 3), 7)
-    small = narrow_stage(drop_block(drop_block(full, 2, 0), 0, 1), 3)
+    small = Narrow(3, 16).apply(Drop(0, 1).apply(Drop(2, 0).apply(full)))
     svg = parse(draw_architecture(small, full, 64, 10, "small"))
     # Two blocks are gone, and each of the three blocks of the narrowed stage has an outline behind it.
     assert len(of_class(svg, "rect", "ghost")) == 2 + 3
@@ -42,7 +42,7 @@ def test_what_slimming_took_is_a_ghost() -> None:
 
 def test_nothing_leaves_the_drawing() -> None:
     full = IMAGENET.largest()
-    for architecture in (full, remove_first_mb3d(full), IMAGENET.smallest()):
+    for architecture in (full, Swap(2, 0, MB4D()).apply(full), IMAGENET.smallest()):
         svg = parse(draw_architecture(architecture, full, 224, 1000, "bounds"))
         _, _, width, height = map(float, svg.attrib["viewBox"].split())
         for box in svg.iter("rect"):

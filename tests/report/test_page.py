@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from efficientformer.arch.space import IMAGENET
+from efficientformer.arch.spaces import IMAGENET
 from efficientformer.errors import RecordError
 from efficientformer.reading import read_record
 from efficientformer.records import write_record, write_text

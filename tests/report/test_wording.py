@@ -1,6 +1,6 @@
 import pytest
 
-from efficientformer.arch.edits import narrow_stage
+from efficientformer.arch.moves import Narrow
 from efficientformer.arch.zoo import L1
 from efficientformer.report import wording
 
@@ -33,14 +33,17 @@ def test_lists_of_words() -> None:
 
 
 def test_actions_in_words() -> None:
-    before, after = L1.to_json(), narrow_stage(L1, 1).to_json()
+    before, after = L1.to_json(), Narrow(1, 16).apply(L1).to_json()
     narrow = {"action": "narrow", "stage": 2, "block": None}
     assert wording.action(narrow, before, after) == "stage 2: narrowed from 96 to 80"
     assert wording.action(narrow, None, None) == "stage 2: narrowed"
     assert wording.action({"action": "identity", "stage": 3, "block": 4}, None, None) == "stage 3: block 4 dropped"
     several = {"action": "identity", "stage": 3, "block": 4, "further": [[3, 5]], "text": "blocks 4-5 of stage 3 go"}
     assert wording.action(several, None, None) == "blocks 4-5 of stage 3 go"
-    assert "MB3D to MB4D" in wording.action({"action": "remove_mb3d", "stage": 4, "block": 1}, None, None)
+    swap = {"action": "swap", "stage": 4, "block": 1, "into": "MB4D"}
+    assert wording.action(swap, None, None) == "stage 4: block 1 becomes MB4D"
+    contract = {"action": "contract", "stage": 3, "block": 2, "into": "3"}
+    assert wording.action(contract, None, None) == "stage 3: block 2 contracts to expansion 3"
 
 
 def test_settings_become_dotted_names() -> None:

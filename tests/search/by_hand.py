@@ -1,11 +1,13 @@
 """A space small enough to solve by hand, with its paths and a latency."""
 
+from efficientformer.arch.moves import Swap
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.search.candidates import State
 from efficientformer.search.slim import Step
 from efficientformer.search.subnet import Subnet
 
-SPACE = SearchSpace("by-hand", (32, 16, 16, 16), (2, 1, 1, 2), 2)
+SPACE = v1_space("by-hand", (32, 16, 16, 16), (2, 1, 1, 2), 2)
 ALPHAS = [
     [{"MB4D": 0.8, "identity": 0.2}, {"MB4D": 0.6, "identity": 0.4}],  # 4.0, 1.5: sum 5.5
     [{"MB4D": 0.5, "identity": 0.5}],  # 1.0
@@ -27,3 +29,8 @@ def start() -> State:
 
 def scores(step: Step) -> list[float | None]:
     return [row["score"] for row in step.to_record(1)["candidates"]]
+
+
+def swap_first(subnet: Subnet, space: SearchSpace = SPACE) -> Subnet:
+    """The first block that can become another kind does."""
+    return subnet.after(next(move for move in space.shrinks(subnet.architecture) if isinstance(move, Swap)))

@@ -4,14 +4,14 @@ import random
 
 import pytest
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.errors import BudgetError
 from efficientformer.search.mutation import mutant
 from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
 from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.subnet import Subnet
 
-SPACE = SearchSpace("by-hand", (64, 96, 128, 160), (3, 2, 4, 3), 7)
+SPACE = v1_space("by-hand", (64, 96, 128, 160), (3, 2, 4, 3), 7)
 ALPHAS = [
     [{"MB4D": 0.2 + 0.1 * block, "identity": 0.8 - 0.1 * block} for block in range(depth)] for depth in SPACE.max_depths
 ]
@@ -19,12 +19,12 @@ ALPHAS = [
 
 def latency(architecture) -> float:
     """1 ms per MB4D, 2 per MB3D, and a quarter of a millisecond per 16 channels."""
-    return sum(architecture.depths) + architecture.num_mb3d + sum(architecture.widths) / 64
+    return sum(architecture.depths) + architecture.num_on_tokens + sum(architecture.widths) / 64
 
 
 def accuracy(subnet) -> float:
     """Every block counts, attention more so, and channels of stage 3 alone."""
-    return sum(subnet.architecture.depths) + 3 * subnet.architecture.num_mb3d + subnet.architecture.widths[2] / 16
+    return sum(subnet.architecture.depths) + 3 * subnet.architecture.num_on_tokens + subnet.architecture.widths[2] / 16
 
 
 LARGEST_MS = latency(SPACE.largest())
@@ -36,7 +36,7 @@ def is_of_the_space(subnet):
     for index, (width, origins) in enumerate(zip(architecture.widths, subnet.origins, strict=True)):
         assert width in SPACE.widths(index) and list(origins) == sorted(set(origins))
         assert set(origins) <= set(range(SPACE.max_depths[index]))
-    return architecture.num_mb3d <= SPACE.max_mb3d
+    return architecture.num_on_tokens <= SPACE.max_tokens
 
 
 def test_random_subnets_are_as_fast_as_asked_and_repeat_with_their_seed():
@@ -98,7 +98,7 @@ def test_mutants_stay_in_the_space():
 
 def test_evolution_ends_where_the_space_does():
     asked = []
-    space = SearchSpace("tiny", (16, 16, 16, 32), (1, 1, 2, 1), 0)
+    space = v1_space("tiny", (16, 16, 16, 32), (1, 1, 2, 1), 0)
     best = evolve(
         space,
         latency=latency,

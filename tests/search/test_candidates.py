@@ -14,6 +14,7 @@ KNOWN_OF_EVERY_ACTION = {
     "block": 2,
     "wider": None,
     "further": [],
+    "into": None,
     "text": "block 2 of stage 4 becomes identity",
     "latency_ms": 8.0,
     "saved_ms": 2.0,

@@ -1,12 +1,12 @@
 import random
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.search.candidates import State
 from efficientformer.search.contenders import LEAST, contenders
 from efficientformer.search.subnet import Subnet
 
-SPACE = SearchSpace("by-hand", (64, 64, 64, 64), (2, 2, 4, 4), 8)
-SMALLEST = Subnet.compose(SPACE, SPACE.min_widths, [(0,), (1,), (2,), (3,)], 0)
+SPACE = v1_space("by-hand", (64, 64, 64, 64), (2, 2, 4, 4), 8)
+SMALLEST = Subnet(SPACE.smallest(), ((0,), (1,), (2,), (3,)))
 BUDGET_MS = 10.0
 
 

@@ -5,18 +5,19 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.arch.space import SPACES, SearchSpace
+from efficientformer.arch.moves import Drop, Narrow
+from efficientformer.arch.spaces import SPACES, v1_space
 from efficientformer.arch.spec import MB3D
 from efficientformer.models.create import create_model
 from efficientformer.models.embed import Stem
 from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
-from efficientformer.search.rivals.baselines import random_subnet
 from efficientformer.search.scoring.accuracy import SupernetAccuracy
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet import Supernet
+from tests.search.by_hand import swap_first
 
-SPACE = SearchSpace(
+SPACE = v1_space(
     "tiny", (32, 32, 48, 48), (2, 1, 2, 2), 4, stem_strides=(2, 1), mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2)
 )
 
@@ -48,17 +49,17 @@ def test_subnets_that_begin_alike_share_what_leaves_their_first_cells(supernet, 
     held_out = list(zip(images.split(16), labels.split(16), strict=True))
     oracle = SupernetAccuracy(supernet, list(images.split(24)), held_out)
     largest = Subnet.largest(SPACE)
-    later = largest.remove_first_mb3d(SPACE.mb4d)
-    assert [stage.num_mb3d for stage in largest.architecture.stages] == [0, 0, 2, 2]
+    later = swap_first(largest, SPACE)
+    assert [stage.num_on_tokens for stage in largest.architecture.stages] == [0, 0, 2, 2]
     batches, seen = 5, {}
     for subnet, stems, mb4d, mb3d in (
         (largest, 1, 3, 4),
-        (largest.narrow(3, 16), 0, 0, 2),
+        (largest.after(Narrow(3, 16)), 0, 0, 2),
         (later, 0, 1, 3),
-        (later.remove_first_mb3d(SPACE.mb4d), 0, 1, 2),
-        (largest.drop(3, 1), 0, 0, 1),
-        (largest.drop(0, 1), 0, 1, 4),
-        (largest.narrow(0, 16), 1, 3, 4),
+        (swap_first(later, SPACE), 0, 1, 2),
+        (largest.after(Drop(3, 1)), 0, 0, 1),
+        (largest.after(Drop(0, 1)), 0, 1, 4),
+        (largest.after(Narrow(0, 16)), 1, 3, 4),
     ):
         ran.clear()
         seen[subnet] = oracle(subnet)
@@ -73,9 +74,9 @@ def test_blocks_of_other_metapaths_share_nothing(supernet, stage_index):
     torch.manual_seed(0)
     images, labels = torch.randn(64, 3, 16, 16), torch.randint(5, (64,))
     held_out = list(zip(images.split(32), labels.split(32), strict=True))
-    subnets = [Subnet.largest(SPACE).drop(stage_index, block) for block in (0, 1)]
+    subnets = [Subnet.largest(SPACE).after(Drop(stage_index, block)) for block in (0, 1)]
     # A later change, so that features behind the stage are looked up.
-    subnets = [subnet.narrow(3, 16) if stage_index < 3 else subnet for subnet in subnets]
+    subnets = [subnet.after(Narrow(3, 16)) if stage_index < 3 else subnet for subnet in subnets]
     assert subnets[0].architecture == subnets[1].architecture and subnets[0].origins != subnets[1].origins
     alone = [SupernetAccuracy(supernet, [], held_out)(subnet) for subnet in subnets]
     assert alone[0] != alone[1]
@@ -87,7 +88,7 @@ def test_blocks_of_other_metapaths_share_nothing(supernet, stage_index):
 def test_a_network_is_its_cells_one_after_the_other(space):
     rng = random.Random(0)
     for _ in range(5):
-        subnet = random_subnet(space, rng)
+        subnet = Subnet.random(space, rng)
         network = create_model(subnet.architecture, num_classes=5, resolution=64).eval()
         modules = cell_modules(network)
         x_BCHW = torch.randn(1, 3, 64, 64)
@@ -104,7 +105,7 @@ def test_features_are_kept_as_far_as_they_fit(supernet):
     assert (features.num_images, features.num_bytes) == (5, 5 * 4 * 64 * 4)
     fits_two = KeptFeatures(supernet, 0, max_bytes=2 * features.num_bytes)
     subnet = Subnet.largest(SPACE)
-    first, second, third = map(cells_of, (subnet, subnet.narrow(0, 16), subnet.narrow(1, 16)))
+    first, second, third = map(cells_of, (subnet, subnet.after(Narrow(0, 16)), subnet.after(Narrow(1, 16))))
     deepest = fits_two.places(first)[-1]
     for cells in (first, second):
         fits_two.add(cells, {deepest: features})
@@ -118,7 +119,7 @@ def test_what_more_subnets_begin_with_is_kept_longest(supernet):
     features = Features([torch.zeros(5, 4, 8, 8)], [])
     kept = KeptFeatures(supernet, 0, max_bytes=3 * features.num_bytes)
     subnet = Subnet.largest(SPACE)
-    first, second, other = map(cells_of, (subnet, subnet.narrow(3, 16), subnet.narrow(0, 16)))
+    first, second, other = map(cells_of, (subnet, subnet.after(Narrow(3, 16)), subnet.after(Narrow(0, 16))))
     shallow, *_, deep = kept.places(first)
     kept.add(first, {shallow: features, deep: features})
     kept.add(other, {shallow: features, deep: features})

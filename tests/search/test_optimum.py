@@ -6,14 +6,14 @@ import random
 import pytest
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import MB3D, Architecture, Stage
+from efficientformer.arch.spaces import v1_space
+from efficientformer.arch.spec import MB3D, MB4D, Architecture, Stage
 from efficientformer.errors import ArchitectureError, BudgetError
 from efficientformer.search.rivals.optimum import best_subnet
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate, fit_surrogate
 from efficientformer.search.subnet import Subnet
 
-SPACE = SearchSpace("by-hand", (32, 32, 48, 32), (2, 1, 2, 2), 3)
+SPACE = v1_space("by-hand", (32, 32, 48, 32), (2, 1, 2, 2), 3)
 RESOLUTION, NUM_CLASSES = 64, 10
 
 
@@ -21,7 +21,7 @@ def every_subnet():
     """All widths, blocks kept and kinds of block that make an architecture."""
     stages = []
     for index, stage in enumerate(SPACE.largest().stages):
-        kinds = [(None, SPACE.mb4d, *([block] if block.kind == MB3D.kind else [])) for block in stage.blocks]
+        kinds = [(None, MB4D(), *([block] if block.kind == MB3D.kind else [])) for block in stage.blocks]
         stages.append([pair for pair in itertools.product(SPACE.widths(index), itertools.product(*kinds))])
     for picked in itertools.product(*stages):
         try:
@@ -41,8 +41,8 @@ def make_surrogate(seed):
         largest=80.0,
         narrowed=tuple({width: rng.uniform(-0.5, 4) for width in SPACE.widths(index)} for index in range(4)),
         dropped=tuple(tuple(rng.uniform(-0.5, 3) for _ in stage.blocks) for stage in largest.stages),
-        converted=tuple(
-            tuple(rng.uniform(-0.5, 2) if block.kind == MB3D.kind else 0.0 for block in stage.blocks)
+        changed=tuple(
+            tuple({MB4D(): rng.uniform(-0.5, 2)} if block.kind == MB3D.kind else {} for block in stage.blocks)
             for stage in largest.stages
         ),
     )

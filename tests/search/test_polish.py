@@ -2,21 +2,21 @@ import random
 
 import pytest
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.search.candidates import State
 from efficientformer.search.polish import polish
 from efficientformer.search.subnet import Subnet
 
-SPACE = SearchSpace("by-hand", (64, 64, 64, 64), (2, 2, 4, 4), 8)
-SMALLEST = Subnet.compose(SPACE, SPACE.min_widths, [(0,), (1,), (2,), (3,)], 0)
+SPACE = v1_space("by-hand", (64, 64, 64, 64), (2, 2, 4, 4), 8)
+SMALLEST = Subnet(SPACE.smallest(), ((0,), (1,), (2,), (3,)))
 
 
 def latency(architecture) -> float:
-    return sum(architecture.depths) + architecture.num_mb3d + sum(architecture.widths) / 64
+    return sum(architecture.depths) + architecture.num_on_tokens + sum(architecture.widths) / 64
 
 
 def accuracy(subnet) -> float:
-    return sum(subnet.architecture.depths) + 3 * subnet.architecture.num_mb3d
+    return sum(subnet.architecture.depths) + 3 * subnet.architecture.num_on_tokens
 
 
 def walk(num_evaluations, seed=0, score=accuracy):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.moves import Drop, Narrow
+from efficientformer.arch.spaces import v1_space
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import possible_actions
 from efficientformer.search.candidates import State
@@ -25,7 +26,7 @@ def test_the_three_actions_are_those_of_the_paper():
     identity, remove, narrow = possible_actions(Subnet.largest(SPACE), ALPHAS, SPACE)
     assert (identity.name, identity.stage, identity.block) == ("identity", 4, 2)
     assert identity.result.origins == ((0, 1), (0,), (0,), (0,))
-    assert (remove.name, remove.stage, remove.block) == ("remove_mb3d", 4, 1)
+    assert (remove.name, remove.stage, remove.block) == ("swap", 4, 1)
     assert [b.kind for b in remove.result.architecture.stages[3].blocks] == ["MB4D", "MB3D"]
     # Stage 2 is the least important but has no width left to give; only stage 1 has.
     assert (narrow.name, narrow.stage) == ("narrow", 1)
@@ -42,17 +43,15 @@ def test_an_action_goes_on_until_it_is_enough_and_says_so():
     # Behind the least important block comes the second one of stage 1; those left alone in their stage stay.
     assert str(identity) == "block 2 of stage 1, block 2 of stage 4 become identity"
     assert identity.result.origins == ((0,), (0,), (0,), (0,)) and (identity.stage, identity.block) == (4, 2)
-    assert (
-        str(remove) == "first 2 MB3D (blocks 1-2 of stage 4) become MB4D" and remove.result.architecture.num_mb3d == 0
-    )
+    assert str(remove) == "blocks 1-2 of stage 4 become MB4D" and remove.result.architecture.num_on_tokens == 0
     # Neither these nor the widths can save that much, so they go as far as they can.
     assert narrow.result.architecture.widths == (16, 16, 16, 16)
     first = [str(action) for action in possible_actions(Subnet.largest(SPACE), ALPHAS, SPACE, is_enough=saves(1.0))]
-    assert first[:2] == ["block 2 of stage 4 becomes identity", "first MB3D (stage 4, block 1) becomes MB4D"]
+    assert first[:2] == ["block 2 of stage 4 becomes identity", "block 1 of stage 4 becomes MB4D"]
 
 
 def test_blocks_that_go_together_are_named_by_their_places_before():
-    space = SearchSpace("deep", (16, 16, 16, 16), (5, 2, 1, 1), 0)
+    space = v1_space("deep", (16, 16, 16, 16), (5, 2, 1, 1), 0)
     odds = (0.5, 0.1, 0.2, 0.9, 0.3)
     alphas = [
         [{"MB4D": p, "identity": 1 - p} for p in odds],
@@ -86,25 +85,25 @@ def test_a_stride_takes_fewer_steps_down_to_the_same_smallest_network():
 
 
 def test_the_last_block_of_a_stage_is_never_dropped():
-    subnet = Subnet.largest(SPACE).drop(3, 1).drop(0, 1)
+    subnet = Subnet.largest(SPACE).after(Drop(3, 1), Drop(0, 1))
     names = [action.name for action in possible_actions(subnet, ALPHAS, SPACE)]
     assert "identity" not in names
 
 
 def test_the_action_with_the_lowest_drop_per_millisecond_wins():
     # identity: 2 points for 2 ms = 1 per ms; remove: 0.5 for 1 ms = 0.5 per ms; narrow: 1 for 0.25 ms = 4 per ms.
-    top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}
+    top1 = {"identity": 88.0, "swap": 89.5, "narrow": 89.0}
     state = start()
     by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
     step = next(slim(state, ALPHAS, SPACE, weigh_in_turn(latency, patient(by_result.__getitem__))))
     assert scores(step) == pytest.approx([1.0, 0.5, 4.0])
-    assert step.candidates[step.taken].action.name == "remove_mb3d"
+    assert step.candidates[step.taken].action.name == "swap"
     assert step.state.latency_ms == pytest.approx(state.latency_ms - 1)
     assert step.state.accuracy == 89.5
 
 
 def test_a_gain_in_accuracy_comes_before_everything():
-    top1 = {"identity": 90.0, "remove_mb3d": 89.9, "narrow": 90.5}
+    top1 = {"identity": 90.0, "swap": 89.9, "narrow": 90.5}
     state = start()
     by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
     step = next(slim(state, ALPHAS, SPACE, weigh_in_turn(latency, patient(by_result.__getitem__))))
@@ -155,5 +154,5 @@ def test_the_descent_ends_at_the_smallest_network_and_says_so():
 
 
 def test_a_subnet_survives_json():
-    subnet = Subnet.largest(SPACE).drop(0, 0).narrow(0, 16)
+    subnet = Subnet.largest(SPACE).after(Drop(0, 0), Narrow(0, 16))
     assert Subnet.from_json(subnet.to_json()) == subnet

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
+from efficientformer.arch.spec import MB4D
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import once, possible_actions
 from efficientformer.search.candidates import Candidate, GivenUp, LeftOut, State, Weighed
@@ -25,7 +26,7 @@ from efficientformer.search.weighing import (
     weigh_lazily,
 )
 
-SPACE = SearchSpace("random", (32, 48, 64, 48), (2, 1, 3, 2), 4)
+SPACE = v1_space("random", (32, 48, 64, 48), (2, 1, 3, 2), 4)
 RESOLUTION, NUM_CLASSES = 64, 10
 ACTION_SETS = st.sampled_from(["paper", "every", "exchange"])
 STRIDES = st.sampled_from([0.0, 0.05, 0.3])
@@ -47,8 +48,8 @@ class Problem:
             largest=80.0,
             narrowed=tuple({w: rng.uniform(-0.2, 4.0) for w in SPACE.widths(index)} for index in range(4)),
             dropped=tuple(tuple(rng.uniform(-0.2, 3.0) for _ in stage.blocks) for stage in largest.stages),
-            converted=tuple(
-                tuple(rng.uniform(-0.2, 2.0) if block.kind == "MB3D" else 0.0 for block in stage.blocks)
+            changed=tuple(
+                tuple({MB4D(): rng.uniform(-0.2, 2.0)} if block.kind == "MB3D" else {} for block in stage.blocks)
                 for stage in largest.stages
             ),
         )
@@ -229,13 +230,13 @@ def test_no_descent_beats_the_optimum(seed, action_set):
 
 def test_slimming_reaches_the_optimum_where_greed_is_right():
     """Like blocks in one stage, each a millisecond: the cheapest go first, which is the knapsack's optimum as well."""
-    space = SearchSpace("blocks", (16, 16, 16, 16), (1, 1, 6, 1), 0)
+    space = v1_space("blocks", (16, 16, 16, 16), (1, 1, 6, 1), 0)
     costs = (0.9, 0.3, 2.0, 0.5, 1.4, 0.1)
     surrogate = AdditiveSurrogate(
         largest=80.0,
         narrowed=({16: 0.0},) * 4,
         dropped=((0.0,), (0.0,), costs, (0.0,)),
-        converted=((0.0,), (0.0,), (0.0,) * 6, (0.0,)),
+        changed=(({},), ({},), ({},) * 6, ({},)),
     )
 
     def part_ms(part):

@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 import torch
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.moves import Drop, Narrow
+from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
 from efficientformer.errors import TrainingError
 from efficientformer.models.embed import Stem
@@ -19,8 +20,9 @@ from efficientformer.search.supernet.gumbel import path_weights
 from efficientformer.search.supernet.mixing import Mixing
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from tests.search.by_hand import swap_first
 
-SPACE = SearchSpace(
+SPACE = v1_space(
     "tiny", (32, 32, 48, 48), (2, 1, 2, 2), 4, stem_strides=(2, 1), mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2)
 )
 HARD = Mixing(temperature=1.0, noise="none", sampling="single")
@@ -106,7 +108,7 @@ def test_the_largest_subnet_is_the_supernet_with_those_paths(supernet):
 
 
 def test_dropped_and_narrowed_subnets_equal_the_cut_supernet(supernet):
-    subnet = Subnet.largest(SPACE).drop(0, 0).remove_first_mb3d(SPACE.mb4d).drop(3, 1).narrow(1, 16).narrow(3, 16)
+    subnet = swap_first(Subnet.largest(SPACE).after(Drop(0, 0)), SPACE).after(Drop(3, 1), Narrow(1, 16), Narrow(3, 16))
     assert subnet.origins == ((1,), (0,), (0, 1), (0,))
     choose(supernet, [["identity", "MB4D"], ["MB4D"], ["MB4D", "MB3D"], ["MB3D", "identity"]])
     network = extract_network(supernet, subnet)
@@ -241,7 +243,7 @@ def test_batch_norm_is_estimated_from_the_images_given(supernet):
 def test_the_oracle_scores_a_subnet_with_statistics_of_its_own(supernet):
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
     oracle = SupernetAccuracy(supernet, list(images.split(16)), [(images, labels)])
-    subnet = Subnet.largest(SPACE).narrow(2, 16)
+    subnet = Subnet.largest(SPACE).after(Narrow(2, 16))
     first = oracle(subnet)
     for norm in [module for module in supernet.modules() if isinstance(module, torch.nn.BatchNorm2d)]:
         norm.running_mean.fill_(1e3)
@@ -252,7 +254,11 @@ def test_scored_images_may_be_normalized_by_their_own_statistics(supernet):
     images, labels = torch.randn(40, 3, 16, 16), torch.randint(5, (40,))
     held_out = list(zip(images.split(20), labels.split(20), strict=True))
     oracle = SupernetAccuracy(supernet, [], held_out)
-    for subnet in (Subnet.largest(SPACE), Subnet.largest(SPACE).narrow(3, 16), Subnet.largest(SPACE).drop(2, 1)):
+    for subnet in (
+        Subnet.largest(SPACE),
+        Subnet.largest(SPACE).after(Narrow(3, 16)),
+        Subnet.largest(SPACE).after(Drop(2, 1)),
+    ):
         network = extract_network(supernet, subnet).train()
         with torch.no_grad():
             logits = torch.cat([network(x) for x, _ in held_out])
@@ -262,7 +268,7 @@ def test_scored_images_may_be_normalized_by_their_own_statistics(supernet):
 
 
 def test_cells_before_the_first_one_needed_have_no_weights(supernet):
-    subnet = Subnet.largest(SPACE).narrow(2, 16)
+    subnet = Subnet.largest(SPACE).after(Narrow(2, 16))
     whole, rest = extract_network(supernet, subnet), extract_network(supernet, subnet, first_cell=4)
     for number, (mine, theirs) in enumerate(zip(cell_modules(rest), cell_modules(whole), strict=True)):
         for weight, expected in zip(mine.parameters(), theirs.parameters(), strict=True):
@@ -332,7 +338,7 @@ def test_a_supernet_whose_weights_are_not_finite_scores_nothing(supernet, metric
     with torch.no_grad():
         supernet.get_parameter(name).view(-1)[0] = math.nan
     choose(supernet, [["MB4D"] * 2, ["MB4D"], ["MB4D"] * 2, ["MB3D"] * 2])
-    subnet = Subnet.largest(SPACE).remove_first_mb3d(SPACE.mb4d)
+    subnet = swap_first(Subnet.largest(SPACE), SPACE)
     with pytest.raises(TrainingError, match=r"weights are not finite.*lower --supernet.lr"):
         SupernetAccuracy(supernet, [images], [(images, labels)], metric)(subnet)
 

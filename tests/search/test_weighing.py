@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import possible_actions
 from efficientformer.search.candidates import GivenUp, LeftOut, Refused, State, Weighed
@@ -35,7 +35,7 @@ def test_an_action_that_saves_nothing_is_refused_without_evaluating_it():
 
 def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
     def score(subnet):
-        return 90.0 - sum(subnet.architecture.widths) / 64 - subnet.architecture.num_mb3d
+        return 90.0 - sum(subnet.architecture.widths) / 64 - subnet.architecture.num_on_tokens
 
     everyone = threading.Barrier(3, timeout=10)
 
@@ -50,7 +50,7 @@ def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
 
 def test_what_can_no_longer_win_is_given_up_and_the_step_is_the_same():
     # Scores 1.0, 0.5 and 4.0, as above.
-    top1 = {"identity": 88.0, "remove_mb3d": 89.5, "narrow": 89.0}
+    top1 = {"identity": 88.0, "swap": 89.5, "narrow": 89.0}
     state = start()
     by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
     asked = []
@@ -64,7 +64,7 @@ def test_what_can_no_longer_win_is_given_up_and_the_step_is_the_same():
     assert scores(step) == [pytest.approx(1.0), pytest.approx(0.5), None]
     given_up = step.candidates[2]
     assert isinstance(given_up, GivenUp) and given_up.below == pytest.approx(89.875) and given_up.saved_ms > 0
-    assert step.candidates[step.taken].action.name == "remove_mb3d"
+    assert step.candidates[step.taken].action.name == "swap"
 
 
 def test_what_is_known_already_may_come_back_though_it_cannot_win_and_the_best_score_stays():
@@ -92,18 +92,18 @@ def test_what_was_given_up_is_remembered_by_the_least_that_it_costs():
     assert [type(candidate) for candidate in candidates] == [Weighed, GivenUp, GivenUp]
     assert last_scores == {
         ("identity", 4, 1, None): pytest.approx(1.0),
-        ("remove_mb3d", 4, 0, None): pytest.approx(1.0),
+        ("swap", 4, 0, None): pytest.approx(1.0),
         ("narrow", 1, None, None): pytest.approx(1.0),
     }
 
 
-WIDE = SearchSpace("wide", (64, 80, 96, 96), (3, 2, 4, 3), 4)
+WIDE = v1_space("wide", (64, 80, 96, 96), (3, 2, 4, 3), 4)
 WIDE_ALPHAS = [[{"MB4D": 0.5, "MB3D": 0.3, "identity": 0.2}] * depth for depth in WIDE.max_depths]
 
 
 def what_a_smaller_network_misses_more(subnet) -> float:
     return sum(
-        weight * (2 * math.log(stage.depth) + 3 * math.log(stage.width)) + stage.num_mb3d**0.5
+        weight * (2 * math.log(stage.depth) + 3 * math.log(stage.width)) + stage.num_on_tokens**0.5
         for weight, stage in zip((1.0, 2.0, 3.0, 1.5), subnet.architecture.stages, strict=True)
     )
 
@@ -138,12 +138,12 @@ def test_a_lazy_descent_takes_the_same_actions_where_none_becomes_cheaper_on_the
 
 def test_a_lazy_step_weighs_what_has_become_dear_and_then_the_next():
     state = start()
-    top1 = {"identity": 80.0, "remove_mb3d": 89.5, "narrow": 89.0}  # 5.0, 0.5 and 4.0 per millisecond
+    top1 = {"identity": 80.0, "swap": 89.5, "narrow": 89.0}  # 5.0, 0.5 and 4.0 per millisecond
     by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
-    last_scores = {("identity", 4, 1, None): 0.1, ("remove_mb3d", 4, 0, None): 0.4, ("narrow", 1, None, None): 2.0}
+    last_scores = {("identity", 4, 1, None): 0.1, ("swap", 4, 0, None): 0.4, ("narrow", 1, None, None): 2.0}
     step = next(slim(state, ALPHAS, SPACE, weigh_lazily(latency, patient(by_result.__getitem__), last_scores)))
     assert scores(step) == [pytest.approx(5.0), pytest.approx(0.5), None]
     left_out = step.candidates[2]
     assert isinstance(left_out, LeftOut) and left_out.last_score == 2.0
-    assert step.candidates[step.taken].action.name == "remove_mb3d"
+    assert step.candidates[step.taken].action.name == "swap"
     assert last_scores[("identity", 4, 1, None)] == pytest.approx(5.0) and last_scores[("narrow", 1, None, None)] == 2.0

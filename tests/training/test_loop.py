@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
 from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
@@ -189,7 +189,7 @@ def test_frozen_steps_train_the_heads_alone_and_a_resumed_run_ends_alike(tmp_pat
 
 @pytest.mark.parametrize("sampling", ["soft", "single"])
 def test_half_precision_is_of_products_and_not_of_weights(tmp_path, sampling):
-    space = SearchSpace("tiny", (16, 16, 16, 16), (1, 1, 1, 1), 2, stem_strides=(2, 1), mb3d=MB3D(2, 8, 2))
+    space = v1_space("tiny", (16, 16, 16, 16), (1, 1, 1, 1), 2, stem_strides=(2, 1), mb3d=MB3D(4, 2, 8, 2))
     torch.manual_seed(0)
     supernet = Supernet(space, num_classes=4, resolution=32)
     task = SupernetTask(

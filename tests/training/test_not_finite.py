@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
 from efficientformer.errors import TrainingError
 from efficientformer.search.supernet.supernet import Supernet
@@ -173,7 +173,7 @@ def test_weights_that_are_not_finite_are_neither_kept_nor_returned(tmp_path):
 
 
 def test_the_supernet_skips_such_steps_too(tmp_path):
-    space = SearchSpace("tiny", (16, 16, 16, 16), (1, 1, 1, 1), 2, stem_strides=(2, 1), mb3d=MB3D(2, 8, 2))
+    space = v1_space("tiny", (16, 16, 16, 16), (1, 1, 1, 1), 2, stem_strides=(2, 1), mb3d=MB3D(4, 2, 8, 2))
     torch.manual_seed(0)
     supernet = Supernet(space, num_classes=4, resolution=32)
     options = {"temperature": (1.0, 1.0), "noise": "uniform", "elastic_width": "random", "label_smoothing": 0.1}

@@ -5,19 +5,16 @@ carries all that its cost depends on: kind, grid, widths and options.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, assert_never, get_args
+from typing import Any, Literal, get_args
 
 from efficientformer.arch.spec import (
-    FFN,
-    MB3D,
-    MB4D,
     Architecture,
-    AttnFFN,
     Block,
     BlockKind,
     Stage,
     block_from_json,
     block_to_json,
+    takes_tokens,
 )
 from efficientformer.errors import ArchitectureError
 
@@ -198,14 +195,3 @@ def stage_parts(stage: Stage, grid: Grid, *, is_last: bool) -> list[Part]:
     if not are_tokens and is_last:
         parts.append(Part("flatten", grid, stage.width, stage.width))
     return parts
-
-
-def takes_tokens(block: Block) -> bool:
-    """Whether a block works on tokens (B, N, C) instead of maps (B, C, H, W)."""
-    match block:
-        case MB3D():
-            return True
-        case MB4D() | FFN() | AttnFFN():
-            return False
-        case _:
-            assert_never(block)

@@ -1,137 +1,172 @@
-"""The search space: which architectures slimming may reach (paper, section 4.2)."""
+"""The search space: which architectures slimming may reach (paper, section 4.2; V2, section on joint search).
+
+A space is a value. Of every stage it states the widths, the kinds of block, their expansions (MLP ratios) and the
+blocks of the largest network; every other network of the space has some of these blocks, each of any of the kinds and
+expansions. The space answers how one of its networks gets smaller (`shrinks`).
+"""
 
 import random
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from efficientformer.arch.spec import (
-    MAX_DEPTH,
-    MAX_WIDTH,
-    MB3D,
-    MB4D,
-    NUM_STAGES,
-    Architecture,
-    block_from_json,
-    block_to_json,
-)
-from efficientformer.arch.zoo import Four, build_architecture
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
+from efficientformer.arch.spec import NUM_STAGES, Architecture, Block, Stage, takes_tokens
+from efficientformer.arch.stage_space import StageSpace, StageSpaceRecord
+from efficientformer.arch.zoo import Four
 from efficientformer.errors import ArchitectureError
 from efficientformer.reading import checked
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Widths from `min_widths` to `max_widths` in steps of `width_step`, depths from 1 to `max_depths`, and up to
-    `max_mb3d` MB3D blocks at the end of the network (at most the blocks of stages 3 and 4)."""
+    """Four stages behind a stem with the given strides. Named spaces are in `spaces`."""
 
     name: str
-    max_widths: Four
-    max_depths: Four
-    max_mb3d: int
-    min_widths: Four = (16, 16, 16, 16)
-    width_step: int = 16
+    stages: tuple[StageSpace, ...]
     stem_strides: tuple[int, int] = (2, 2)
-    mb4d: MB4D = MB4D()
-    mb3d: MB3D = MB3D()
 
     def __post_init__(self) -> None:
-        if self.width_step < 1 or min(self.min_widths) < 8 or max(self.max_widths) > MAX_WIDTH:
-            raise ArchitectureError(f"Widths go from 8 or more to {MAX_WIDTH} at most, in steps of 1 or more.")
-        if min(self.max_depths) < 1 or max(self.max_depths) > MAX_DEPTH:
-            raise ArchitectureError(f"max_depths must be 1 to {MAX_DEPTH}, not {self.max_depths}.")
-        for low, high in zip(self.min_widths, self.max_widths, strict=True):
-            if low > high or (high - low) % self.width_step:
-                raise ArchitectureError(f"Widths cannot go from {high} down to {low} in steps of {self.width_step}.")
-        if not 0 <= self.max_mb3d <= sum(self.max_depths[2:]):
-            raise ArchitectureError(f"max_mb3d must be 0 to {sum(self.max_depths[2:])}, the blocks of stages 3 and 4.")
+        object.__setattr__(self, "stages", tuple(self.stages))
+        if len(self.stages) != NUM_STAGES:
+            raise ArchitectureError(f"A search space has {NUM_STAGES} stages, not {len(self.stages)}.")
+        self.largest()
+        self.smallest()
+
+    @property
+    def min_widths(self) -> Four:
+        return _four(stage.min_width for stage in self.stages)
+
+    @property
+    def max_widths(self) -> Four:
+        return _four(stage.max_width for stage in self.stages)
+
+    @property
+    def max_depths(self) -> Four:
+        return _four(stage.depth for stage in self.stages)
 
     def widths(self, stage_index: int) -> list[int]:
         """Every width of a stage, narrowest first."""
-        return list(range(self.min_widths[stage_index], self.max_widths[stage_index] + 1, self.width_step))
-
-    def build(self, widths: Four, depths: Four, num_mb3d: int) -> Architecture:
-        return build_architecture(
-            widths, depths, num_mb3d, stem_strides=self.stem_strides, mb4d=self.mb4d, mb3d=self.mb3d
-        )
+        return self.stages[stage_index].widths
 
     def largest(self) -> Architecture:
-        return self.build(self.max_widths, self.max_depths, self.max_mb3d)
+        return Architecture(tuple(Stage(stage.max_width, stage.largest) for stage in self.stages), self.stem_strides)
 
     def smallest(self) -> Architecture:
-        return self.build(self.min_widths, (1, 1, 1, 1), 0)
+        """One block of the cheapest kind and expansion in each stage, at the narrowest widths."""
+        stages = (Stage(stage.min_width, stage.candidates[-1:]) for stage in self.stages)
+        return Architecture(tuple(stages), self.stem_strides)
+
+    def build(self, widths: Four, depths: Four, num_attending: int) -> Architecture:
+        """The architecture whose last `num_attending` blocks, counted from the end, are of their stage's costliest kind
+        where it has several, and whose other blocks are of the cheapest. All have the largest expansion."""
+        stages: list[Stage] = []
+        for stage, width, depth in zip(reversed(self.stages), reversed(widths), reversed(depths), strict=True):
+            has_choice = len(stage.blocks) > 1
+            count = min(num_attending, depth) if has_choice else 0
+            num_attending -= count
+            stages.append(Stage(width, (stage.blocks[-1],) * (depth - count) + (stage.blocks[0],) * count))
+        return Architecture(tuple(reversed(stages)), self.stem_strides)
 
     def random(self, rng: random.Random) -> Architecture:
-        """An architecture drawn uniformly over widths, depths and numbers of MB3D."""
-        widths = [rng.choice(self.widths(index)) for index in range(4)]
-        depths = [rng.randint(1, depth) for depth in self.max_depths]
-        num_mb3d = rng.randint(0, min(self.max_mb3d, depths[2] + depths[3]))
-        return self.build(tuple(widths), tuple(depths), num_mb3d)  # type: ignore[arg-type]
+        """An architecture drawn uniformly over widths, depths, kinds and expansions; of kinds on tokens and on maps,
+        over the number of blocks on tokens, which are the last ones."""
+        widths = [rng.choice(stage.widths) for stage in self.stages]
+        depths = [rng.randint(1, stage.depth) for stage in self.stages]
+        num_on_tokens = 0
+        if self.max_tokens:
+            can_be = sum(depth for depth, stage in zip(depths, self.stages, strict=True) if stage.has_tokens)
+            num_on_tokens = rng.randint(0, min(self.max_tokens, can_be))
+        blocks = [stage.random_blocks(depth, rng) for stage, depth in zip(self.stages, depths, strict=True)]
+        return self.arranged(list(zip(widths, blocks, strict=True)), num_on_tokens)
+
+    def arranged(self, stages: Sequence[tuple[int, Sequence[Block]]], num_on_tokens: int) -> Architecture:
+        """The network of stages of these widths and blocks. Where the space has blocks on tokens, the last
+        `num_on_tokens` blocks, if there are that many, become such blocks, and all others blocks on maps."""
+        if self.max_tokens:
+            widths, depths = (_four(values) for values in zip(*((w, len(blocks)) for w, blocks in stages), strict=True))
+            like = self.build(widths, depths, min(max(0, num_on_tokens), self.max_tokens))
+            stages = [
+                (
+                    width,
+                    [
+                        replace(kind, mlp_ratio=block.mlp_ratio)
+                        for kind, block in zip(kinds.blocks, blocks, strict=True)
+                    ],
+                )
+                for (width, blocks), kinds in zip(stages, like.stages, strict=True)
+            ]
+        return Architecture(tuple(Stage(width, tuple(blocks)) for width, blocks in stages), self.stem_strides)
+
+    @property
+    def has_expansions(self) -> bool:
+        """Whether some block has a choice of expansions."""
+        return any(len(stage.expansions) > 1 for stage in self.stages)
+
+    @cached_property
+    def max_tokens(self) -> int:
+        """Blocks on tokens in the largest network."""
+        return sum(takes_tokens(block) for stage in self.stages for block in stage.largest)
+
+    def shrinks(self, architecture: Architecture) -> Iterator[Move]:
+        """Every move that makes a network of the space smaller by one step and leads to another: a block dropped,
+        swapped for the next cheaper kind or contracted to the next expansion, or a stage narrowed."""
+        for index, (stage, allowed) in enumerate(zip(architecture.stages, self.stages, strict=True)):
+            if stage.depth > 1:
+                yield from (Drop(index, place) for place in range(stage.depth))
+            for place, block in enumerate(stage.blocks):
+                if (cheaper := allowed.swapped(block)) and _is_valid(swap := Swap(index, place, cheaper), architecture):
+                    yield swap
+            for place, block in enumerate(stage.blocks):
+                if smaller := allowed.contracted(block):
+                    yield Contract(index, place, smaller.mlp_ratio)
+            if stage.width > allowed.min_width:
+                yield Narrow(index, allowed.width_step)
 
     def to_json(self) -> dict[str, Any]:
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return {**values, "mb4d": block_to_json(self.mb4d), "mb3d": block_to_json(self.mb3d)}
+        """Plain JSON value, as in a space's file; what is at its default is left out."""
+        stages = [stage.to_json() for stage in self.stages]
+        return {"name": self.name, "stem_strides": list(self.stem_strides), "stages": stages}
 
     @classmethod
     def from_json(cls, content: Any) -> "SearchSpace":
-        """Inverse of `to_json`. Raises ArchitectureError for anything else."""
+        """Inverse of `to_json`. Raises ArchitectureError that names the field for anything else."""
         try:
             record = checked(content, SpaceRecord)
         except ValueError as error:
             raise ArchitectureError(f"Not a search space: {error}.") from error
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        blocks = {name: block_from_json(values[name]) for name in ("mb4d", "mb3d")}
-        if not (isinstance(blocks["mb4d"], MB4D) and isinstance(blocks["mb3d"], MB3D)):
-            raise ArchitectureError("Not a search space: mb4d and mb3d must be blocks of these kinds.")
-        space = cls(**{name: values[name] for name in SpaceRecord.__annotations__} | blocks)  # type: ignore[arg-type]
+        stages = []
+        for index, stage in enumerate(record["stages"]):
+            try:
+                stages.append(StageSpace.from_json(stage))
+            except ArchitectureError as error:
+                raise ArchitectureError(f"Not a search space: stages.{index}: {error}") from error
+        strides = record.get("stem_strides", [2, 2])
+        space = cls(record["name"], tuple(stages), (strides[0], strides[1]))
         Architecture.from_json(space.largest().to_json())  # refuses one that no machine holds
         return space
 
 
-FourRecord = Annotated[list[int], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
-
-
 class SpaceRecord(TypedDict):
-    """A search space in a record: the fields of `SearchSpace`."""
+    """A search space in a record or a file."""
 
     name: str
-    max_widths: FourRecord
-    max_depths: FourRecord
-    max_mb3d: int
-    min_widths: FourRecord
-    width_step: int
-    stem_strides: Annotated[list[int], Field(min_length=2, max_length=2)]
-    mb4d: dict[str, Any]
-    mb3d: dict[str, Any]
+    stem_strides: NotRequired[Annotated[list[int], Field(min_length=2, max_length=2)]]
+    stages: Annotated[list[StageSpaceRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
 
 
-# Small images (28 to 64 px): one strided convolution in the stem, slim attention.
-QUICK = SearchSpace(
-    name="quick",
-    max_widths=(32, 48, 96, 128),
-    max_depths=(2, 2, 3, 2),
-    max_mb3d=5,
-    stem_strides=(2, 1),
-    mb3d=MB3D(num_heads=4, key_dim=16, value_ratio=2),
-)
-# Photographs at 96 to 160 px.
-STANDARD = SearchSpace(
-    name="standard",
-    max_widths=(32, 64, 160, 256),
-    max_depths=(2, 2, 6, 4),
-    max_mb3d=10,
-    mb3d=MB3D(num_heads=4, key_dim=32, value_ratio=2),
-)
-# The paper's space at 224 px, in which L7 has the largest widths and depths.
-IMAGENET = SearchSpace(
-    name="imagenet",
-    max_widths=(96, 192, 384, 768),
-    max_depths=(6, 6, 18, 8),
-    max_mb3d=26,
-    min_widths=(32, 48, 96, 192),
-)
+def _four(values: Iterable[int]) -> Four:
+    first, second, third, fourth = values
+    return first, second, third, fourth
 
-SpaceName = Literal["quick", "standard", "imagenet"]
-SPACES: dict[SpaceName, SearchSpace] = {"quick": QUICK, "standard": STANDARD, "imagenet": IMAGENET}
+
+def _is_valid(move: Move, architecture: Architecture) -> bool:
+    try:
+        move.apply(architecture)
+    except ArchitectureError:
+        return False
+    return True

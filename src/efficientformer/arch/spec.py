@@ -8,7 +8,7 @@ of them.
 
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, assert_never, get_args
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -103,6 +103,17 @@ Block = MB4D | MB3D | FFN | AttnFFN
 KINDS: dict[BlockKind, type[Block]] = {block.kind: block for block in get_args(Block)}
 
 
+def takes_tokens(block: Block) -> bool:
+    """Whether a block works on tokens (B, N, C) instead of maps (B, C, H, W)."""
+    match block:
+        case MB3D():
+            return True
+        case MB4D() | FFN() | AttnFFN():
+            return False
+        case _:
+            assert_never(block)
+
+
 @dataclass(frozen=True)
 class Stage:
     """Blocks that share one width and one resolution, of one family. `blocks` lists MB4D first, then MB3D."""
@@ -129,8 +140,12 @@ class Stage:
         return len(self.blocks)
 
     @property
-    def num_mb3d(self) -> int:
-        return sum(isinstance(block, MB3D) for block in self.blocks)
+    def num_on_tokens(self) -> int:
+        return sum(map(takes_tokens, self.blocks))
+
+    @property
+    def num_attending(self) -> int:
+        return sum(isinstance(block, MB3D | AttnFFN) for block in self.blocks)
 
     @property
     def is_v2(self) -> bool:
@@ -159,9 +174,9 @@ class Architecture:
             raise ArchitectureError(f"The stem has two strides of 1 or 2, not {self.stem_strides!r}.")
         if len({isinstance(block, FFN | AttnFFN) for stage in self.stages for block in stage.blocks}) > 1:
             raise ArchitectureError("A network has blocks MB4D and MB3D, or FFN and AttnFFN, but not both.")
-        if any(stage.num_mb3d for stage in self.stages[:2]):
+        if any(stage.num_on_tokens for stage in self.stages[:2]):
             raise ArchitectureError("MB3D blocks are allowed in the last two stages only.")
-        if self.stages[2].num_mb3d and self.stages[3].num_mb3d < self.stages[3].depth:
+        if self.stages[2].num_on_tokens and self.stages[3].num_on_tokens < self.stages[3].depth:
             raise ArchitectureError("When stage 3 has an MB3D, every block of stage 4 must be one.")
 
     @property
@@ -173,8 +188,12 @@ class Architecture:
         return tuple(stage.depth for stage in self.stages)
 
     @property
-    def num_mb3d(self) -> int:
-        return sum(stage.num_mb3d for stage in self.stages)
+    def num_on_tokens(self) -> int:
+        return sum(stage.num_on_tokens for stage in self.stages)
+
+    @property
+    def num_attending(self) -> int:
+        return sum(stage.num_attending for stage in self.stages)
 
     @property
     def is_v2(self) -> bool:
@@ -183,8 +202,7 @@ class Architecture:
     def __str__(self) -> str:
         widths, depths = ("-".join(map(str, values)) for values in (self.widths, self.depths))
         attending = AttnFFN if self.is_v2 else MB3D
-        count = sum(isinstance(block, attending) for stage in self.stages for block in stage.blocks)
-        return f"widths {widths}, depths {depths}, {count} {attending.kind}"
+        return f"widths {widths}, depths {depths}, {self.num_attending} {attending.kind}"
 
     def with_stage(self, index: int, stage: Stage) -> "Architecture":
         return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))

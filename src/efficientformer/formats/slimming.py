@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from efficientformer.arch.spec import MAX_DEPTH, NUM_STAGES
+from efficientformer.arch.spec import KINDS, MAX_DEPTH, NUM_STAGES
 from efficientformer.formats.run import BudgetValue
 from efficientformer.formats.values import (
     ArchitectureValue,
@@ -34,9 +34,9 @@ BlockNumber = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
 Tau = Annotated[float, Field(ge=-1.001, le=1.001)]
 
 
-def _has_three_paths(paths: dict[str, float]) -> dict[str, float]:
-    if not {"identity", "MB4D"} <= set(paths) <= {"identity", "MB4D", "MB3D"}:
-        raise ValueError("must have the probabilities of identity, MB4D and, where tokens are, MB3D")
+def _are_paths(paths: dict[str, float]) -> dict[str, float]:
+    if not {"identity"} < set(paths) <= {"identity", *KINDS}:
+        raise ValueError("must have the probabilities of identity and of one or more kinds of block")
     return paths
 
 
@@ -46,7 +46,7 @@ class SupernetRecord(TypedDict):
     epochs: Positive
     num_steps: Positive
     alphas: Annotated[
-        list[Annotated[list[Annotated[dict[str, Share], AfterValidator(_has_three_paths)]], Field(min_length=1)]],
+        list[Annotated[list[Annotated[dict[str, Share], AfterValidator(_are_paths)]], Field(min_length=1)]],
         Field(min_length=NUM_STAGES, max_length=NUM_STAGES),
     ]
     """Probabilities of the paths of every MetaPath, stage by stage."""
@@ -76,11 +76,12 @@ class StateRecord(TypedDict):
 class CandidateRecord(TypedDict):
     """An action that a step considered; see `search.candidates`."""
 
-    action: Literal["identity", "remove_mb3d", "narrow", "exchange"]
+    action: Literal["identity", "swap", "contract", "narrow", "exchange"]
     stage: StageNumber
     block: BlockNumber | None
     wider: StageNumber | None
     further: list[list[Index]]
+    into: str | None
     text: str
     latency_ms: Milliseconds
     saved_ms: MillisecondsBetween

@@ -45,7 +45,7 @@ class Stage(nn.Module):
             build_block(stage.width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
             for block, drop_path in zip(stage.blocks, drop_paths, strict=True)
         )
-        self.num_on_maps = stage.depth - stage.num_mb3d
+        self.num_on_maps = stage.depth - stage.num_on_tokens
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.downsample(x_BCHW)

@@ -31,7 +31,8 @@ BASELINES = {
 }
 ACTIONS = {
     "identity": "drop a block",
-    "remove_mb3d": "replace MB3D by MB4D",
+    "swap": "swap a block for a cheaper kind",
+    "contract": "contract an MLP",
     "narrow": "narrow a stage",
     "exchange": "narrow a stage and widen another",
 }
@@ -120,8 +121,10 @@ def action(candidate: Mapping[str, Any], before: Mapping[str, Any] | None, after
     match candidate["action"]:
         case "identity":
             return f"stage {stage}: block {block} dropped"
-        case "remove_mb3d":
-            return f"stage {stage}: block {block} from MB3D to MB4D"
+        case "swap":
+            return f"stage {stage}: block {block} becomes {candidate['into']}"
+        case "contract":
+            return f"stage {stage}: block {block} contracts to expansion {candidate['into']}"
         case "narrow":
             return f"stage {stage}: narrowed{_change_of_width(stage, before, after)}"
         case "exchange":

@@ -1,23 +1,27 @@
-"""The slimming actions: the paper's three (section 4.2, step 4), and supersets of them. No torch."""
+"""The slimming actions: the paper's three (section 4.2, step 4), V2's, and supersets of them. No torch.
+
+An action is a move of the space, continued by further moves of its kind until it saves enough.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from efficientformer.arch.edits import first_mb3d
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
 from efficientformer.arch.space import SearchSpace
 from efficientformer.search.importance import PathProbabilities, block_importances, stage_importances
 from efficientformer.search.subnet import Subnet
 
-ActionName = Literal["identity", "remove_mb3d", "narrow", "exchange"]
+ActionName = Literal["identity", "swap", "contract", "narrow", "exchange"]
 ActionSet = Literal["paper", "every", "exchange"]
-"""What a step may choose from. paper: the least important path, the first MB3D, the least important stage. every: any
-path, the first MB3D, any stage. exchange: those, and narrowing one stage while widening another."""
+"""What a step may choose from. paper: the least important block to drop, to swap and to contract, and the least
+important stage. every: any block, any stage. exchange: those, and narrowing one stage while widening another."""
 IsEnough = Callable[[Subnet], bool]
 """Whether the result of an action saves enough; until it does, the action continues as long as it can."""
 Place = tuple[int, int]
 """A block: its stage and its position in that stage, both counted from 1."""
+NAMES: dict[type[Move], ActionName] = {Drop: "identity", Swap: "swap", Contract: "contract", Narrow: "narrow"}
 
 
 def once(_: Subnet) -> bool:
@@ -35,6 +39,7 @@ class Action:
     result: the subnet after the action.
     wider: the stage that gains channels in an exchange, from 1.
     further: other blocks that are changed like `block` in the same action.
+    into: what the blocks become: a kind, or the smallest expansion.
     """
 
     name: ActionName
@@ -43,21 +48,26 @@ class Action:
     result: Subnet
     wider: int | None = None
     further: tuple[Place, ...] = ()
+    into: str | None = None
 
     def __str__(self) -> str:
         match self.name:
             case "identity":
-                return f"{self._blocks} {'become' if self.further else 'becomes'} identity"
-            case "remove_mb3d":
-                if self.further:
-                    return f"first {1 + len(self.further)} MB3D ({self._blocks}) become MB4D"
-                return f"first MB3D (stage {self.stage}, block {self.block}) becomes MB4D"
+                return f"{self._blocks} {self._become} identity"
+            case "swap":
+                return f"{self._blocks} {self._become} {self.into}"
+            case "contract":
+                return f"{self._blocks} contract{'' if self.further else 's'} to expansion {self.into}"
             case "narrow":
                 return f"stage {self.stage} narrows to {self._width(self.stage)}"
             case "exchange":
                 assert self.wider is not None
                 narrowed, widened = self._width(self.stage), self._width(self.wider)
                 return f"stage {self.stage} narrows to {narrowed} and stage {self.wider} widens to {widened}"
+
+    @property
+    def _become(self) -> str:
+        return "become" if self.further else "becomes"
 
     @property
     def _blocks(self) -> str:
@@ -95,81 +105,81 @@ def possible_actions(
 
     subnet: the network that the step starts from.
     alphas: probabilities of the paths of every supernet block, stage by stage.
-    space: the search space, which bounds the widths.
+    space: the search space, which says what is possible.
     action_set: which actions are allowed.
-    is_enough: when an action stops. Until then it also drops the least important blocks, converts further MB3D, or
+    is_enough: when an action stops. Until then it changes further blocks in the same way, the least important first, or
         narrows the same stage further. An exchange is always one width step.
     """
     blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
-    places = [(stage, block) for stage, row in enumerate(blocks, start=1) for block in range(1, len(row) + 1)]
-    least_first = sorted(places, key=lambda place: blocks[place[0] - 1][place[1] - 1])
-    removable = [place for place in places if len(blocks[place[0] - 1]) > 1]
-    narrowable = _narrowable(subnet, space)
-    if action_set == "paper":
-        removable = [place for place in least_first if place in removable][:1]
-        narrowable = sorted(narrowable, key=stages.__getitem__)[:1]
-    actions = [
-        *(_identity(subnet, place, least_first, is_enough) for place in removable),
-        *_remove_mb3d(subnet, space, is_enough),
-        *(_narrow(subnet, space, stage_index, is_enough) for stage_index in narrowable),
-    ]
+    importance = {
+        (stage, origin): value
+        for stage, (origins, row) in enumerate(zip(subnet.origins, blocks, strict=True))
+        for origin, value in zip(origins, row, strict=True)
+    }
+
+    def rank(move: Move, of: Subnet = subnet) -> float:
+        return stages[move.stage] if isinstance(move, Narrow) else importance[_origin(move, of)]
+
+    actions = []
+    moves = list(space.shrinks(subnet.architecture))
+    for kind, name in NAMES.items():
+        starts = [move for move in moves if isinstance(move, kind)]
+        if action_set == "paper":
+            starts = sorted(starts, key=rank)[:1]
+        actions += [_action(name, subnet, start, space, rank, is_enough) for start in starts]
     return [*actions, *_exchanges(subnet, space)] if action_set == "exchange" else actions
 
 
-def _identity(subnet: Subnet, place: Place, least_first: Sequence[Place], is_enough: IsEnough) -> Action:
-    """Drop the block at `place`, then the blocks of `least_first` until that is enough.
+def _action(
+    name: ActionName,
+    subnet: Subnet,
+    start: Move,
+    space: SearchSpace,
+    rank: Callable[[Move, Subnet], float],
+    is_enough: IsEnough,
+) -> Action:
+    """The move `start`, then moves of the same kind, until that is enough.
 
-    The last block of a stage is never dropped: a stage without blocks would be a stage without features.
+    After a contraction come those of the same block, then the least important others; a narrowed stage narrows further.
     """
-    gone: list[Place] = []
-    result = subnet
-    for stage, block in (place, *least_first):
-        if (stage, block) not in gone and len(result.origins[stage - 1]) > 1:
-            before = sum((stage, earlier) in gone for earlier in range(1, block))
-            result = result.drop(stage - 1, block - 1 - before)
-            gone.append((stage, block))
-            if is_enough(result):
-                break
-    return Action("identity", *place, result, further=tuple(gone[1:]))
-
-
-def _remove_mb3d(subnet: Subnet, space: SearchSpace, is_enough: IsEnough) -> Iterator[Action]:
-    """Convert the first MB3D, and further ones until that is enough.
-
-    Only the first can be converted: inside a stage every MB3D follows every MB4D.
-    """
-    converted: list[Place] = []
-    result = subnet
-    while position := first_mb3d(result.architecture):
-        converted.append((position[0] + 1, position[1] + 1))
-        result = result.remove_first_mb3d(space.mb4d)
+    result, places, last = subnet, list[Place](), start
+    move: Move | None = start
+    while move is not None:
+        if not isinstance(move, Narrow):
+            stage, origin = _origin(move, result)
+            place = stage + 1, subnet.origins[stage].index(origin) + 1
+            places += [] if place in places else [place]
+        last, result = move, result.after(move)
         if is_enough(result):
             break
-    if converted:
-        yield Action("remove_mb3d", *converted[0], result, further=tuple(converted[1:]))
+        ways = [way for way in space.shrinks(result.architecture) if type(way) is type(move)]
+        if isinstance(move, Narrow | Contract):
+            ways = [way for way in ways if _same_place(way, move)] or ([] if isinstance(move, Narrow) else ways)
+        move = min(ways, key=lambda way: rank(way, result), default=None)
+    first = places[0] if places else (start.stage + 1, None)
+    return Action(name, *first, result, further=tuple(places[1:]), into=_into(last))
 
 
-def _narrowable(subnet: Subnet, space: SearchSpace) -> list[int]:
-    """Indices of the stages that are wider than their minimum."""
-    widths = zip(subnet.architecture.widths, space.min_widths, strict=True)
-    return [stage_index for stage_index, (width, least) in enumerate(widths) if width > least]
+def _origin(move: Drop | Swap | Contract, subnet: Subnet) -> Place:
+    """The stage and the place in the supernet that a move changes, both counted from 0."""
+    return move.stage, subnet.origins[move.stage][move.block]
 
 
-def _narrow(subnet: Subnet, space: SearchSpace, stage_index: int, is_enough: IsEnough = once) -> Action:
-    result = subnet
-    for _ in range(space.min_widths[stage_index], subnet.architecture.widths[stage_index], space.width_step):
-        result = result.narrow(stage_index, space.width_step)
-        if is_enough(result):
-            break
-    return Action("narrow", stage_index + 1, None, result)
+def _same_place(move: Move, other: Move) -> bool:
+    return (move.stage, getattr(move, "block", None)) == (other.stage, getattr(other, "block", None))
+
+
+def _into(move: Move) -> str | None:
+    if isinstance(move, Swap):
+        return move.into.kind
+    return str(move.mlp_ratio) if isinstance(move, Contract) else None
 
 
 def _exchanges(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:
     """Narrow one stage and widen another: channels that an earlier step removed can come back."""
-    for narrower in (_narrow(subnet, space, stage_index) for stage_index in _narrowable(subnet, space)):
-        for wider in range(len(subnet.origins)):
-            widths = list(narrower.result.architecture.widths)
-            widths[wider] += space.width_step
-            if wider != narrower.stage - 1 and widths[wider] <= space.max_widths[wider]:
-                result = Subnet.compose(space, tuple(widths), subnet.origins, subnet.architecture.num_mb3d)  # type: ignore[arg-type]
-                yield Action("exchange", narrower.stage, None, result, wider + 1)
+    narrower = [move for move in space.shrinks(subnet.architecture) if isinstance(move, Narrow)]
+    for narrow in narrower:
+        for wider, stage in enumerate(space.stages):
+            widen = Narrow(wider, -stage.width_step)
+            if wider != narrow.stage and subnet.architecture.widths[wider] - widen.by <= stage.max_width:
+                yield Action("exchange", narrow.stage + 1, None, subnet.after(narrow, widen), wider + 1)

@@ -45,6 +45,7 @@ class Candidate:
             "block": self.action.block,
             "wider": self.action.wider,
             "further": [list(place) for place in self.action.further],
+            "into": self.action.into,
             "text": str(self.action),
             "latency_ms": self.latency_ms,
             "saved_ms": self.saved_ms,

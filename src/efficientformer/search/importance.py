@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from efficientformer.search.subnet import Subnet
 
 PathProbabilities = dict[str, float]
-"""Probability of each candidate of one MetaPath; keys are MB4D, identity and, in stages 3 and 4, MB3D."""
+"""Probability of each candidate of one MetaPath, by the kind of block or `IDENTITY`."""
+IDENTITY = "identity"
 
 
 def path_importance(probabilities: PathProbabilities) -> float:
     """Importance score of a path: (p_3D + p_4D) / p_identity."""
-    block = probabilities["MB4D"] + probabilities.get("MB3D", 0.0)
-    return block / max(probabilities["identity"], 1e-12)
+    block = sum(probability for kind, probability in probabilities.items() if kind != IDENTITY)
+    return block / max(probabilities[IDENTITY], 1e-12)
 
 
 def block_importances(alphas: Sequence[Sequence[PathProbabilities]], subnet: Subnet) -> list[list[float]]:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Container
+from dataclasses import replace
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.search.subnet import Subnet
@@ -33,20 +34,37 @@ def new_mutant(
 
 
 def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
-    """Change one thing: a stage one width step wider or narrower, a block added or dropped, an MB3D more or fewer."""
-    widths, origins = list(subnet.architecture.widths), [list(stage) for stage in subnet.origins]
-    num_mb3d, index = subnet.architecture.num_mb3d, rng.randrange(4)
-    match rng.choice(("width", "block", "mb3d")):
+    """Change one thing: a stage one width step wider or narrower, a block added or dropped, a block of another kind or
+    expansion.
+
+    Of kinds on tokens and on maps, one block more or fewer works on tokens: the last ones do.
+    """
+    index = rng.randrange(len(space.stages))
+    stage, allowed, origins = subnet.architecture.stages[index], space.stages[index], subnet.origins[index]
+    num_on_tokens = subnet.architecture.num_on_tokens
+    width, blocks = stage.width, dict(zip(origins, stage.blocks, strict=True))
+    match rng.choice(("width", "block", "kind", "expansion")[: 4 if space.has_expansions else 3]):
         case "width":
-            wanted = widths[index] + rng.choice((-1, 1)) * space.width_step
-            widths[index] = min(space.max_widths[index], max(space.min_widths[index], wanted))
+            wanted = stage.width + rng.choice((-1, 1)) * allowed.width_step
+            width = min(allowed.max_width, max(allowed.min_width, wanted))
         case "block":
-            block = rng.randrange(space.max_depths[index])
-            if block not in origins[index]:
-                origins[index] = sorted([*origins[index], block])
-            elif len(origins[index]) > 1:
-                origins[index].remove(block)
-        case "mb3d":
-            num_mb3d += rng.choice((-1, 1))
-    num_mb3d = min(max(0, num_mb3d), space.max_mb3d, len(origins[2]) + len(origins[3]))
-    return Subnet.compose(space, tuple(widths), origins, num_mb3d)  # type: ignore[arg-type]
+            place = rng.randrange(allowed.depth)
+            if place not in blocks:
+                blocks[place] = allowed.random_blocks(1, rng)[0]
+            elif len(blocks) > 1:
+                del blocks[place]
+        case "kind" if space.max_tokens:
+            num_on_tokens += rng.choice((-1, 1))
+        case "kind" if len(allowed.blocks) > 1:
+            place = rng.choice(origins)
+            others = [block for block in allowed.blocks if block.kind != blocks[place].kind]
+            blocks[place] = replace(rng.choice(others), mlp_ratio=blocks[place].mlp_ratio)
+        case "expansion" if len(allowed.expansions) > 1:
+            place = rng.choice(origins)
+            others = [ratio for ratio in allowed.expansions if ratio != blocks[place].mlp_ratio]
+            blocks[place] = replace(blocks[place], mlp_ratio=rng.choice(others))
+    places = tuple(sorted(blocks))
+    stages = [(stage.width, stage.blocks) for stage in subnet.architecture.stages]
+    stages[index] = (width, tuple(blocks[place] for place in places))
+    kept = (*subnet.origins[:index], places, *subnet.origins[index + 1 :])
+    return Subnet(space.arranged(stages, num_on_tokens), kept)

@@ -1,18 +1,19 @@
-"""A subnet: an architecture and the supernet blocks that it consists of. No torch."""
+"""A subnet: an architecture and the places of the space that its blocks fill. No torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
-from efficientformer.arch.edits import drop_block, narrow_stage, remove_first_mb3d
-from efficientformer.arch.space import Four, SearchSpace
-from efficientformer.arch.spec import MB4D, Architecture
+from efficientformer.arch.moves import Drop, Move
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Architecture
 
 
 @dataclass(frozen=True)
 class Subnet:
-    """An architecture with the origin of each block: `origins[s][b]` is the index, in supernet stage s, of the MetaPath
-    that block b of the architecture comes from."""
+    """An architecture with the origin of each block: `origins[s][b]` is the place in stage s of the space, and so of
+    the supernet, that block b of the architecture fills."""
 
     architecture: Architecture
     origins: tuple[tuple[int, ...], ...]
@@ -22,21 +23,28 @@ class Subnet:
         return cls(space.largest(), tuple(tuple(range(depth)) for depth in space.max_depths))
 
     @classmethod
-    def compose(cls, space: SearchSpace, widths: Four, origins: Sequence[Sequence[int]], num_mb3d: int) -> "Subnet":
-        """The given blocks of each supernet stage at the given widths; the last `num_mb3d` blocks are MB3D."""
-        kept = tuple(map(tuple, origins))
-        return cls(space.build(widths, tuple(map(len, kept)), num_mb3d), kept)  # type: ignore[arg-type]
+    def smallest(cls, space: SearchSpace) -> "Subnet":
+        return cls(space.smallest(), ((0,),) * len(space.stages))
 
-    def drop(self, stage_index: int, block_index: int) -> "Subnet":
-        kept = self.origins[stage_index][:block_index] + self.origins[stage_index][block_index + 1 :]
-        origins = (*self.origins[:stage_index], kept, *self.origins[stage_index + 1 :])
-        return Subnet(drop_block(self.architecture, stage_index, block_index), origins)
+    @classmethod
+    def random(cls, space: SearchSpace, rng: Random) -> "Subnet":
+        """A network as `SearchSpace.random` draws it; the places that each stage keeps are random."""
+        architecture = space.random(rng)
+        origins = [
+            sorted(rng.sample(range(available), depth))
+            for available, depth in zip(space.max_depths, architecture.depths, strict=True)
+        ]
+        return cls(architecture, tuple(map(tuple, origins)))
 
-    def remove_first_mb3d(self, mb4d: MB4D) -> "Subnet":
-        return Subnet(remove_first_mb3d(self.architecture, mb4d), self.origins)
-
-    def narrow(self, stage_index: int, by: int) -> "Subnet":
-        return Subnet(narrow_stage(self.architecture, stage_index, by), self.origins)
+    def after(self, *moves: Move) -> "Subnet":
+        """The subnet after the moves, one after another."""
+        architecture, origins = self.architecture, list(self.origins)
+        for move in moves:
+            architecture = move.apply(architecture)
+            if isinstance(move, Drop):
+                kept = origins[move.stage]
+                origins[move.stage] = kept[: move.block] + kept[move.block + 1 :]
+        return Subnet(architecture, tuple(origins))
 
     def to_json(self) -> dict[str, Any]:
         return {"architecture": self.architecture.to_json(), "origins": [list(stage) for stage in self.origins]}

@@ -1,13 +1,13 @@
 import pytest
 
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
 
 
 @pytest.fixture
 def smallest_space():
     """A space whose table needs few chains, since every sample on a device costs the start of a program."""
-    return SearchSpace(
+    return v1_space(
         name="smallest",
         max_widths=(16, 16, 16, 16),
         max_depths=(1, 1, 1, 2),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.arch.space import QUICK
+from efficientformer.arch.spaces import QUICK
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse

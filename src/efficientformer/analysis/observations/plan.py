@@ -144,7 +144,7 @@ def _mixers(setting: _Setting) -> Observation:
         plan.compare(
             claims.ATTENTION,
             NETWORK_FACTOR,
-            f"{architecture.num_mb3d} attention of {sum(architecture.depths)} blocks against pooling only",
+            f"{architecture.num_attending} attention of {sum(architecture.depths)} blocks against pooling only",
             f"whole {name}",
             published,
             changed,

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from efficientformer.arch.parts import Part, PartKind
-from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.space import SearchSpace, StageSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.entries import Entry
@@ -139,24 +139,18 @@ def _differences(first: LatencyTable, second: LatencyTable) -> list[str]:
 
 def _wider_space(first: SearchSpace, second: SearchSpace) -> SearchSpace:
     for wide, narrow in ((first, second), (second, first)):
-        same_kind = replace(
-            narrow,
-            name=wide.name,
-            max_widths=wide.max_widths,
-            max_depths=wide.max_depths,
-            max_mb3d=wide.max_mb3d,
-            min_widths=wide.min_widths,
-            width_step=wide.width_step,
-        )
-        holds = all(a >= b for a, b in zip(wide.max_widths, narrow.max_widths, strict=True))
-        holds &= all(a <= b for a, b in zip(wide.min_widths, narrow.min_widths, strict=True))
-        holds &= all(a >= b for a, b in zip(wide.max_depths, narrow.max_depths, strict=True))
-        if same_kind == wide and holds and wide.max_mb3d >= narrow.max_mb3d:
+        if wide.stem_strides == narrow.stem_strides and all(map(_holds, wide.stages, narrow.stages)):
             return wide
     raise LatencyError(
         f"Neither of the spaces {first.name!r} and {second.name!r} contains the other, so their tables cannot be "
         "merged. Build one table of a space that contains both."
     )
+
+
+def _holds(wide: StageSpace, narrow: StageSpace) -> bool:
+    """Whether a stage of one space may be all that a stage of another may be."""
+    widths = narrow.min_width >= wide.min_width and narrow.max_width <= wide.max_width
+    return widths and narrow.depth <= wide.depth and set(narrow.candidates) <= set(wide.candidates)
 
 
 def _log_ratios(first: LatencyTable, second: LatencyTable) -> list[float]:

@@ -1,6 +1,6 @@
 """The formula of every table entry: its latency as a weighted sum of chain times."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import assert_never
@@ -16,7 +16,7 @@ from efficientformer.arch.parts import (
     stem_part,
 )
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import MB3D, MB4D, Architecture
+from efficientformer.arch.spec import MB3D, Architecture, Block, takes_tokens
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.chains import Chain, Formula, axis_knots, knots
 
@@ -71,16 +71,23 @@ def architecture_formulas(
     for part in network_parts(architecture, resolution, num_classes):
         if part in parts:
             around = [part.block, *blocks] if part.block is not None else blocks
-            own_space = replace(
-                space,
-                stem_strides=architecture.stem_strides,
-                mb4d=next((block for block in around if isinstance(block, MB4D)), space.mb4d),
-                mb3d=next((block for block in around if isinstance(block, MB3D)), space.mb3d),
-                max_mb3d=sum(space.max_depths[2:]),
-            )
-            formulas[part] = _Formulas(own_space, resolution, num_classes, chain_length).of(index, part)
+            own = _space_around(around, space, architecture.stem_strides)
+            formulas[part] = _Formulas(own, resolution, num_classes, chain_length).of(index, part)
         index += part.kind == "downsample"
     return formulas
+
+
+def _space_around(blocks: Sequence[Block], space: SearchSpace, stem_strides: tuple[int, int]) -> SearchSpace:
+    """The space with the first of these blocks on maps in every stage, and the first on tokens in the last two."""
+    known = [*blocks, *(block for stage in space.stages for block in stage.blocks), MB3D()]
+    on_maps = next(block for block in known if not takes_tokens(block))
+    on_tokens = next(block for block in known if takes_tokens(block))
+    stages = []
+    for index, stage in enumerate(space.stages):
+        kinds = (on_tokens, on_maps) if index >= 2 else (on_maps,)
+        expansions = (on_maps.mlp_ratio,)
+        stages.append(replace(stage, blocks=kinds, largest=kinds[-1:] * stage.depth, expansions=expansions))
+    return replace(space, stem_strides=stem_strides, stages=tuple(stages))
 
 
 @dataclass(frozen=True)
@@ -101,16 +108,14 @@ class _Formulas:
         return stage_grids(self.space.stem_strides, self.resolution)
 
     def has_tokens(self, index: int) -> bool:
-        """Whether some network of the space has an MB3D in this stage; they fill the network from its end."""
-        if index < 2 or self.space.max_mb3d == 0:
-            return False
-        return index == 3 or self.space.max_mb3d > 1
+        """Whether some network of the space has an MB3D in this stage."""
+        return self.space.stages[index].has_tokens
 
     def mb4d(self, index: int, width: int) -> Part:
-        return block_part(self.space.mb4d, self.grids[index], width)
+        return block_part(self.space.stages[index].blocks[-1], self.grids[index], width)
 
     def mb3d(self, index: int, width: int) -> Part:
-        return block_part(self.space.mb3d, self.grids[index], width)
+        return block_part(self.space.stages[index].blocks[0], self.grids[index], width)
 
     def entry(self, index: int, width: int) -> Part:
         """The convolution in front of the stage's maps: the stem, or the cheapest downsample."""

@@ -26,7 +26,7 @@ from efficientformer.latency.tables.staircases import find_steps
 from efficientformer.reading import checked, read_record, shown_path
 from efficientformer.records import write_record
 
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True)

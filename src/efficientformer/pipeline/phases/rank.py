@@ -22,7 +22,6 @@ from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
-from efficientformer.search.rivals.baselines import random_subnet
 from efficientformer.search.subnet import Subnet
 
 NUM_RESAMPLES = 1000
@@ -68,7 +67,7 @@ def drawn_subnets(workspace: Workspace) -> list[Subnet]:
     rng = random.Random(f"{workspace.settings.seed}/rank")
     drawn: dict[Subnet, None] = {}
     while len(drawn) < workspace.settings.rank.networks:
-        drawn[random_subnet(workspace.space, rng)] = None
+        drawn[Subnet.random(workspace.space, rng)] = None
     return list(drawn)
 
 

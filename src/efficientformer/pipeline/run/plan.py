@@ -30,7 +30,7 @@ TRAINING_MACHINE = ("workers", "training_threads", "training_device")
 TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
 VERIFICATION_FORMAT = 2
 """1 was of a single session."""
-TRACE_FORMAT = 2
+TRACE_FORMAT = 3
 """Of the journal and the trace of slimming. Since 2, targets have steps of their own, and budgets name weights."""
 SCORING = ("slim.images", "slim.bn_images", "slim.metric", "supernet.held_out")
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from efficientformer.arch.space import SpaceName
+from efficientformer.arch.spaces import SpaceName
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.latency.clock import Clock

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from efficientformer.arch.space import SPACES, SearchSpace
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.pipeline.run.budget import Budget, parse_budgets

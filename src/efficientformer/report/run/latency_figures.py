@@ -50,7 +50,7 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
     grids = stage_grids(space.stem_strides, resolution if isinstance(resolution, int) else tuple(resolution))
     for index, grid in enumerate(grids):
         rows = []
-        for block in (space.mb4d, space.mb3d):
+        for block in reversed(space.stages[index].blocks):
             for width in space.widths(index):
                 entry = table["entries"].get(block_part(block, grid, width).key)
                 if entry is not None:

@@ -23,16 +23,6 @@ L1_FREE = 0.04
 """Fraction of a budget that a scaled L1 may leave unused."""
 
 
-def random_subnet(space: SearchSpace, rng: random.Random) -> Subnet:
-    """A subnet with uniformly drawn widths, depths and number of MB3D; the blocks that each stage keeps are random."""
-    architecture = space.random(rng)
-    origins = [
-        sorted(rng.sample(range(available), depth))
-        for available, depth in zip(space.max_depths, architecture.depths, strict=True)
-    ]
-    return Subnet(architecture, tuple(map(tuple, origins)))
-
-
 def random_subnets(
     space: SearchSpace, latency: LatencyOracle, *, fastest_ms: float, slowest_ms: float, count: int, rng: random.Random
 ) -> list[Subnet]:
@@ -41,7 +31,7 @@ def random_subnets(
     for _ in range(MAX_DRAWS):
         if len(drawn) == count:
             break
-        subnet = random_subnet(space, rng)
+        subnet = Subnet.random(space, rng)
         if fastest_ms <= latency(subnet.architecture) <= slowest_ms:
             drawn[subnet] = None
     return list(drawn)
@@ -86,16 +76,13 @@ def of_important_blocks(architecture: Architecture, alphas: Sequence[Sequence[Pa
 
 
 def _scaled(space: SearchSpace, width_scale: float, depth_scale: float) -> Architecture:
-    step = space.width_step
-    widths = [
-        min(high, max(low, low + step * round((width_scale * width - low) / step)))
-        for width, low, high in zip(L1.widths, space.min_widths, space.max_widths, strict=True)
-    ]
-    depths = [
-        min(high, max(1, round(depth_scale * depth))) for depth, high in zip(L1.depths, space.max_depths, strict=True)
-    ]
-    num_mb3d = min(space.max_mb3d, round(depth_scale * L1.num_mb3d), depths[2] + depths[3])
-    return space.build(tuple(widths), tuple(depths), num_mb3d)  # type: ignore[arg-type]
+    widths, depths = [], []
+    for like, stage in zip(L1.stages, space.stages, strict=True):
+        low, step = stage.min_width, stage.width_step
+        widths.append(min(stage.max_width, max(low, low + step * round((width_scale * like.width - low) / step))))
+        depths.append(min(stage.depth, max(1, round(depth_scale * like.depth))))
+    num_attending = min(space.largest().num_attending, round(depth_scale * L1.num_attending), depths[2] + depths[3])
+    return space.build(tuple(widths), tuple(depths), num_attending)  # type: ignore[arg-type]
 
 
 def slim_by(

@@ -31,7 +31,7 @@ def evolve(
     The first population is random, with latencies between half the budget and the budget; if there is no such subnet,
     it is the smallest network. Raises BudgetError when even that is too slow.
     """
-    smallest = Subnet.compose(space, space.min_widths, [(0,)] * 4, 0)
+    smallest = Subnet.smallest(space)
     if latency(smallest.architecture) > budget_ms:
         raise BudgetError(f"No network of the space takes {budget_ms:.3f} ms or less. Ask for a larger budget.")
     first = random_subnets(

@@ -14,7 +14,7 @@ import numpy as np
 
 from efficientformer.arch.parts import Grid, Part, downsample_part, head_part, stage_grids, stage_parts, stem_part
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import MB3D, Architecture, Block, Stage
+from efficientformer.arch.spec import Architecture, Block, Stage, takes_tokens
 from efficientformer.errors import BudgetError
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate
 from efficientformer.search.subnet import Subnet
@@ -25,8 +25,8 @@ Choice = tuple[Block | None, ...]
 
 @dataclass(frozen=True)
 class _Option:
-    """One stage at one width; `choice` costs the least accuracy of all choices with the same numbers of MB4D and
-    MB3D."""
+    """One stage at one width; `choice` costs the least accuracy of all choices with the same numbers of blocks on
+    maps and on tokens."""
 
     stage: Stage
     choice: Choice
@@ -35,11 +35,11 @@ class _Option:
 
     @property
     def has_maps(self) -> bool:
-        return self.stage.num_mb3d < self.stage.depth
+        return self.stage.num_on_tokens < self.stage.depth
 
     @property
     def has_tokens(self) -> bool:
-        return self.stage.num_mb3d > 0
+        return self.stage.num_on_tokens > 0
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,18 @@ def best_subnet(
 
 
 def _choices(space: SearchSpace, surrogate: AdditiveSurrogate, index: int) -> list[tuple[Choice, float]]:
-    """For each number of MB4D and of MB3D, the choice that costs the least accuracy; at least one block is kept."""
+    """For each number of blocks on maps and on tokens, the choice that costs the least accuracy; a block is kept."""
     best: dict[tuple[int, int], tuple[float, Choice]] = {(0, 0): (0.0, ())}
-    for block, dropped, converted in zip(
-        space.largest().stages[index].blocks, surrogate.dropped[index], surrogate.converted[index], strict=True
+    for block, dropped, changed in zip(
+        space.largest().stages[index].blocks, surrogate.dropped[index], surrogate.changed[index], strict=True
     ):
         following: dict[tuple[int, int], tuple[float, Choice]] = {}
         for (maps, tokens), (drop, choice) in best.items():
             ways: list[tuple[tuple[int, int], float, Block | None]] = [((maps, tokens), dropped, None)]
             if tokens == 0:
-                ways.append(((maps + 1, 0), converted, space.mb4d))
-            if block.kind == MB3D.kind:
+                on_maps = space.stages[index].blocks[-1]
+                ways.append(((maps + 1, 0), changed.get(on_maps, 0.0), on_maps))
+            if takes_tokens(block):
                 ways.append(((maps, tokens + 1), 0.0, block))
             for counts, cost, kept in ways:
                 if counts not in following or drop + cost < following[counts][0]:

@@ -4,11 +4,12 @@ Slimming is greedy, so its distance from the optimum is unknown. With additive a
 (`optimum`), and slimming can be compared with it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from efficientformer.arch.edits import first_mb3d
+from efficientformer.arch.moves import Drop, Narrow, Swap
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import MB4D
+from efficientformer.arch.spec import Block
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import AccuracyOracle
 
@@ -20,13 +21,13 @@ class AdditiveSurrogate:
     largest: accuracy of the largest network, in percent.
     narrowed: `narrowed[s][w]` is the cost of width w in stage s.
     dropped: `dropped[s][b]` is the cost of replacing block b of stage s by identity.
-    converted: `converted[s][b]` is the cost of replacing an MB3D of the largest network by MB4D, 0 for other blocks.
+    changed: `changed[s][b]` is the cost of every block that may take the place of block b of stage s.
     """
 
     largest: float
     narrowed: tuple[dict[int, float], ...]
     dropped: tuple[tuple[float, ...], ...]
-    converted: tuple[tuple[float, ...], ...]
+    changed: tuple[tuple[Mapping[Block, float], ...], ...]
 
     def drop(self, subnet: Subnet) -> float:
         """Points below the largest network."""
@@ -35,9 +36,7 @@ class AdditiveSurrogate:
             total += self.narrowed[index][stage.width]
             total += sum(cost for block, cost in enumerate(self.dropped[index]) if block not in origins)
             total += sum(
-                self.converted[index][origin]
-                for block, origin in zip(stage.blocks, origins, strict=True)
-                if block.kind == MB4D.kind
+                self.changed[index][origin].get(block, 0.0) for block, origin in zip(stage.blocks, origins, strict=True)
             )
         return total
 
@@ -47,25 +46,30 @@ class AdditiveSurrogate:
 
 
 def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurrogate:
-    """Evaluate the largest network and every single choice: each width, each dropped block, each number of MB3D.
+    """Evaluate the largest network and every single choice: each width, each dropped block, each swapped one.
 
-    MB3D are converted from the first on, as in slimming, so the cost of a block is relative to the conversions before.
+    Blocks are swapped from the first on, as in slimming, so the cost of a swap is relative to those before.
     """
     largest = Subnet.largest(space)
     best = accuracy(largest)
-    narrowed, dropped, converted = [], [], []
+    narrowed: list[dict[int, float]] = []
+    dropped: list[tuple[float, ...]] = []
+    changed: list[list[dict[Block, float]]] = []
     for index, stage in enumerate(largest.architecture.stages):
-        narrower = ((width, largest.narrow(index, stage.width - width)) for width in space.widths(index))
+        narrower = ((width, largest.after(Narrow(index, stage.width - width))) for width in space.widths(index))
         narrowed.append({width: best - accuracy(subnet) for width, subnet in narrower})
         kept_alone = stage.depth == 1
         dropped.append(
-            tuple(0.0 if kept_alone else best - accuracy(largest.drop(index, block)) for block in range(stage.depth))
+            tuple(
+                0.0 if kept_alone else best - accuracy(largest.after(Drop(index, block)))
+                for block in range(stage.depth)
+            )
         )
-        converted.append([0.0] * stage.depth)
+        changed.append([{} for _ in stage.blocks])
     subnet, before = largest, best
-    while position := first_mb3d(subnet.architecture):
-        subnet = subnet.remove_first_mb3d(space.mb4d)
+    while swap := next((move for move in space.shrinks(subnet.architecture) if isinstance(move, Swap)), None):
+        subnet = subnet.after(swap)
         after = accuracy(subnet)
-        converted[position[0]][position[1]] = before - after
+        changed[swap.stage][swap.block][swap.into] = before - after
         before = after
-    return AdditiveSurrogate(best, tuple(narrowed), tuple(dropped), tuple(map(tuple, converted)))
+    return AdditiveSurrogate(best, tuple(narrowed), tuple(dropped), tuple(map(tuple, changed)))

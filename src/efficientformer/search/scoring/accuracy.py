@@ -18,6 +18,7 @@ from efficientformer.models.network import Network
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.metapath import module_name
 from efficientformer.search.supernet.supernet import Supernet, prefix
 
 Batch = tuple[Tensor, Tensor]
@@ -56,14 +57,14 @@ def absorb_network(supernet: Supernet, subnet: Subnet, network: Network) -> None
 
 
 def _supernet_name(name: str, subnet: Subnet) -> str:
-    """The name in the supernet: `stages.2.blocks.1.…` is `stages.2.paths.<origin>.mb4d.…` or `….mb3d.…` there."""
+    """The name in the supernet: `stages.2.blocks.1.…` is `stages.2.paths.<origin>.<kind>.…` there."""
     words = name.split(".")
     if words[0] != "stages" or words[2] != "blocks":
         return name
     stage_index, block_index = int(words[1]), int(words[3])
     kind = subnet.architecture.stages[stage_index].blocks[block_index].kind
     origin = subnet.origins[stage_index][block_index]
-    return ".".join(["stages", words[1], "paths", str(origin), kind.lower(), *words[4:]])
+    return ".".join(["stages", words[1], "paths", str(origin), module_name(kind), *words[4:]])
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """A cache of features behind the first cells of subnets, for later subnets that start with the same cells.
 
-A cell is the stem, a downsample, one MB4D, or the token part of a stage: all of its MB3D.
+A cell is the stem, a downsample, one block on maps, or the token part of a stage:
+all of its blocks on tokens.
 """
 
 import threading
@@ -53,11 +54,11 @@ def cells_of(subnet: Subnet) -> list[Cell]:
     """The cells of a subnet, starting with the stem."""
     cells = [Cell(0, subnet.architecture.widths[0])]
     for index, (stage, origins) in enumerate(zip(subnet.architecture.stages, subnet.origins, strict=True)):
-        on_maps = stage.depth - stage.num_mb3d
+        on_maps = stage.depth - stage.num_on_tokens
         cells.append(Cell(index, stage.width))
         for place in range(on_maps):
             cells.append(Cell(index, stage.width, stage.blocks[place : place + 1], origins[place : place + 1]))
-        if stage.num_mb3d or index == NUM_STAGES - 1:
+        if stage.num_on_tokens or index == NUM_STAGES - 1:
             cells.append(Cell(index, stage.width, stage.blocks[on_maps:], origins[on_maps:]))
     return cells
 

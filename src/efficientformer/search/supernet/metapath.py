@@ -1,29 +1,36 @@
-"""MetaPath: the choice between MB4D, MB3D and identity at one place of the supernet (paper, section 4.2).
+"""MetaPath: the choice between kinds of block and identity at one place of the supernet (paper, section 4.2).
 
 Only here do maps (B, C, H, W) and tokens (B, N, C) occur side by side. Blocks are residual, so mixing their outputs
 with the identity's mixes how much of each block is added.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
-from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.arch.spec import Block, takes_tokens
 from efficientformer.models.layout import flatten, grid_of, unflatten
-from efficientformer.models.metablocks import MB3DBlock, MB4DBlock
-from efficientformer.search.importance import PathProbabilities
+from efficientformer.models.stage import build_block
+from efficientformer.search.importance import IDENTITY, PathProbabilities
 from efficientformer.search.supernet.gumbel import path_weights, straight_through
 from efficientformer.search.supernet.mixing import Mixing
 
 
 class MetaPath(nn.Module):
-    """Candidates and their logits `alpha`, in the order of `names`; every logit starts at zero."""
+    """Candidates and their logits `alpha`, in the order of `names`; every logit starts at zero.
 
-    def __init__(self, width: int, grid: Grid, mb4d: MB4D, mb3d: MB3D | None, *, layer_scale_init: float) -> None:
+    The block of each kind is the submodule `module_name(kind)`.
+    """
+
+    def __init__(self, width: int, grid: Grid, blocks: Sequence[Block], *, layer_scale_init: float) -> None:
         super().__init__()
-        self.names = ("MB4D", "identity") if mb3d is None else ("MB4D", "MB3D", "identity")
-        self.mb4d = MB4DBlock(width, mb4d, layer_scale_init=layer_scale_init)
-        self.mb3d = None if mb3d is None else MB3DBlock(width, mb3d, grid, layer_scale_init=layer_scale_init)
+        self.names = (*(block.kind for block in blocks), IDENTITY)
+        self._on_tokens = {block.kind for block in blocks if takes_tokens(block)}
+        for block in blocks:
+            module = build_block(width, block, grid, layer_scale_init=layer_scale_init)
+            self.add_module(module_name(block.kind), module)
         self.alpha = nn.Parameter(torch.zeros(len(self.names)))
 
     def forward(self, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
@@ -47,11 +54,14 @@ class MetaPath(nn.Module):
         return path_weights(self.alpha, temperature=1.0, noise="none")
 
     def _candidate(self, name: str, x_BCHW: Tensor) -> Tensor:
-        match name:
-            case "MB4D":
-                return self.mb4d(x_BCHW)
-            case "MB3D":
-                assert self.mb3d is not None
-                return unflatten(self.mb3d(flatten(x_BCHW), grid_of(x_BCHW)), grid_of(x_BCHW))
-            case _:
-                return x_BCHW
+        if name == IDENTITY:
+            return x_BCHW
+        block = self.get_submodule(module_name(name))
+        if name in self._on_tokens:
+            return unflatten(block(flatten(x_BCHW), grid_of(x_BCHW)), grid_of(x_BCHW))
+        return block(x_BCHW)
+
+
+def module_name(kind: str) -> str:
+    """The submodule of a MetaPath that is a block of this kind."""
+    return kind.lower()

@@ -40,13 +40,13 @@ def metapaths(
     space: SearchSpace, stage_index: int, width: int, grid: Grid, layer_scale_init: float
 ) -> tuple[MetaPath, ...]:
     """One MetaPath for every possible block of a stage."""
-    mb3d = space.mb3d if stage_index >= 2 else None
-    depth = space.max_depths[stage_index]
-    return tuple(MetaPath(width, grid, space.mb4d, mb3d, layer_scale_init=layer_scale_init) for _ in range(depth))
+    stage = space.stages[stage_index]
+    blocks = stage.blocks[::-1]
+    return tuple(MetaPath(width, grid, blocks, layer_scale_init=layer_scale_init) for _ in range(stage.depth))
 
 
 class Supernet(nn.Module):
-    """MetaPaths in four stages: S1, S2 in {MB4D, I}; S3, S4 in {MB4D, MB3D, I}.
+    """MetaPaths in four stages, of the space's kinds and identity: S1, S2 in {MB4D, I}; S3, S4 in {MB4D, MB3D, I}.
 
     space: the search space.
     resolution: of the images, in pixels.

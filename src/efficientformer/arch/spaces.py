@@ -1,0 +1,54 @@
+"""The named search spaces, and builders of spaces of one family."""
+
+from typing import Literal
+
+from efficientformer.arch.space import SearchSpace, StageSpace
+from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.arch.zoo import Four, build_architecture
+
+
+def v1_space(
+    name: str,
+    max_widths: Four,
+    max_depths: Four,
+    max_mb3d: int,
+    *,
+    min_widths: Four = (16, 16, 16, 16),
+    width_step: int = 16,
+    stem_strides: tuple[int, int] = (2, 2),
+    mb4d: MB4D = MB4D(),
+    mb3d: MB3D = MB3D(),
+) -> SearchSpace:
+    """A space of EfficientFormer's blocks: MB4D, and in stages 3 and 4 MB3D too, of which the largest network has
+    `max_mb3d` at its end (paper, section 4.2)."""
+    top = build_architecture(max_widths, max_depths, max_mb3d, stem_strides=stem_strides, mb4d=mb4d, mb3d=mb3d)
+    stages = [
+        StageSpace(
+            low,
+            stage.width,
+            (mb3d, mb4d) if stage.num_on_tokens else (mb4d,),
+            stage.blocks,
+            width_step=width_step,
+            expansions=(mb4d.mlp_ratio,),
+        )
+        for low, stage in zip(min_widths, top.stages, strict=True)
+    ]
+    return SearchSpace(name, tuple(stages), stem_strides)
+
+
+# Small images (28 to 64 px): one strided convolution in the stem, slim attention.
+QUICK = v1_space(
+    "quick",
+    (32, 48, 96, 128),
+    (2, 2, 3, 2),
+    5,
+    stem_strides=(2, 1),
+    mb3d=MB3D(num_heads=4, key_dim=16, value_ratio=2),
+)
+# Photographs at 96 to 160 px.
+STANDARD = v1_space("standard", (32, 64, 160, 256), (2, 2, 6, 4), 10, mb3d=MB3D(num_heads=4, key_dim=32, value_ratio=2))
+# The paper's space at 224 px, in which L7 has the largest widths and depths.
+IMAGENET = v1_space("imagenet", (96, 192, 384, 768), (6, 6, 18, 8), 26, min_widths=(32, 48, 96, 192))
+
+SpaceName = Literal["quick", "standard", "imagenet"]
+SPACES: dict[SpaceName, SearchSpace] = {"quick": QUICK, "standard": STANDARD, "imagenet": IMAGENET}

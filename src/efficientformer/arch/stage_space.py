@@ -1,0 +1,138 @@
+"""What one stage of a search space may be: widths, kinds of block, expansions and places."""
+
+import random
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from efficientformer.arch.spec import (
+    MAX_DEPTH,
+    MAX_OPTION,
+    MAX_WIDTH,
+    Block,
+    block_from_json,
+    block_to_json,
+    takes_tokens,
+)
+from efficientformer.errors import ArchitectureError
+
+
+@dataclass(frozen=True)
+class StageSpace:
+    """What one stage may be.
+
+    min_width, max_width, width_step: the widths.
+    blocks: a block of each kind that a place may hold, the costliest kind first; their expansion is the largest.
+    largest: the blocks of the largest network, one per place.
+    expansions: the MLP ratios that a block may have, largest first.
+    """
+
+    min_width: int
+    max_width: int
+    blocks: tuple[Block, ...]
+    largest: tuple[Block, ...]
+    width_step: int = 16
+    expansions: tuple[int, ...] = (4,)
+
+    def __post_init__(self) -> None:
+        low, high, step = self.min_width, self.max_width, self.width_step
+        if step < 1 or low < 8 or high > MAX_WIDTH:
+            raise ArchitectureError(f"Widths go from 8 or more to {MAX_WIDTH} at most, in steps of 1 or more.")
+        if low > high or (high - low) % step:
+            raise ArchitectureError(f"Widths cannot go from {high} down to {low} in steps of {step}.")
+        if not 1 <= len(self.largest) <= MAX_DEPTH:
+            raise ArchitectureError(f"A stage of a space has 1 to {MAX_DEPTH} blocks, not {len(self.largest)}.")
+        if not self.expansions or list(self.expansions) != sorted(set(self.expansions), reverse=True):
+            raise ArchitectureError(f"Expansions are in descending order, not {list(self.expansions)}.")
+        kinds = [block.kind for block in self.blocks]
+        if not kinds or len(set(kinds)) < len(kinds):
+            raise ArchitectureError(f"A stage of a space has one or more kinds of block, each once, not {kinds}.")
+        blocks = tuple(replace(block, mlp_ratio=self.expansions[0]) for block in self.blocks)
+        object.__setattr__(self, "blocks", blocks)
+        for block in self.largest:
+            if block not in self.candidates:
+                raise ArchitectureError(f"The largest network has a block that its stage does not allow: {block}.")
+
+    @property
+    def depth(self) -> int:
+        return len(self.largest)
+
+    @property
+    def widths(self) -> list[int]:
+        """Every width, narrowest first."""
+        return list(range(self.min_width, self.max_width + 1, self.width_step))
+
+    @cached_property
+    def candidates(self) -> tuple[Block, ...]:
+        """Every block that a place may hold, by kind and in each kind by expansion, largest first."""
+        return tuple(replace(block, mlp_ratio=ratio) for block in self.blocks for ratio in self.expansions)
+
+    @property
+    def has_tokens(self) -> bool:
+        return takes_tokens(self.blocks[0])
+
+    def random_blocks(self, count: int, rng: random.Random) -> list[Block]:
+        """Blocks of random kind and expansion; on maps where the stage has both, since blocks on tokens are arranged
+        (`SearchSpace.arranged`). No random number is spent where there is no choice."""
+        kinds = [block for block in self.blocks if not takes_tokens(block)] or list(self.blocks)
+        drawn = [rng.choice(kinds) if len(kinds) > 1 else kinds[0] for _ in range(count)]
+        if len(self.expansions) == 1:
+            return drawn
+        return [replace(block, mlp_ratio=rng.choice(self.expansions)) for block in drawn]
+
+    def swapped(self, block: Block) -> Block | None:
+        """The block of the next cheaper kind with the same expansion, if there is one."""
+        following = {a.kind: b for a, b in pairwise(self.blocks)}.get(block.kind)
+        return None if following is None else replace(following, mlp_ratio=block.mlp_ratio)
+
+    def contracted(self, block: Block) -> Block | None:
+        """The block with the next smaller expansion, if there is one."""
+        smaller = [ratio for ratio in self.expansions if ratio < block.mlp_ratio]
+        return replace(block, mlp_ratio=smaller[0]) if smaller else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value, as in a space's file."""
+        blocks = [block_to_json(replace(block, mlp_ratio=type(block).mlp_ratio)) for block in self.blocks]
+        content: dict[str, Any] = {"widths": [self.min_width, self.max_width], "width_step": self.width_step}
+        content |= {"blocks": blocks, "expansions": list(self.expansions)}
+        if self.largest == self.blocks[:1] * self.depth:
+            return content | {"depth": self.depth}
+        return content | {"largest": [block_to_json(block) for block in self.largest]}
+
+    @classmethod
+    def from_json(cls, record: "StageSpaceRecord") -> "StageSpace":
+        """Inverse of `to_json`. Raises ArchitectureError for what no stage can be."""
+        if ("depth" in record) == ("largest" in record):
+            raise ArchitectureError("A stage has either a depth or a list of its largest blocks.")
+        expansions = tuple(record.get("expansions", [4]))
+        blocks = tuple(map(_block, record["blocks"]))
+        if "largest" in record:
+            largest = tuple(map(_block, record["largest"]))
+        else:
+            largest = (replace(blocks[0], mlp_ratio=max(expansions, default=1)),) * record.get("depth", 1)
+        low, high = record["widths"]
+        return cls(low, high, blocks, largest, record.get("width_step", 16), expansions)
+
+
+BlockRecord = dict[str, Any] | str
+"""A block as JSON or, with every option at its default, by the name of its kind."""
+
+
+class StageSpaceRecord(TypedDict):
+    """A stage of a search space: `widths` are the narrowest and the widest. The largest network has `depth` blocks of
+    the first kind, or the blocks `largest`."""
+
+    widths: Annotated[list[int], Field(min_length=2, max_length=2)]
+    width_step: NotRequired[int]
+    blocks: Annotated[list[BlockRecord], Field(min_length=1, max_length=8)]
+    expansions: NotRequired[Annotated[list[Annotated[int, Field(ge=1, le=MAX_OPTION)]], Field(max_length=16)]]
+    depth: NotRequired[Annotated[int, Field(ge=1, le=MAX_DEPTH)]]
+    largest: NotRequired[Annotated[list[BlockRecord], Field(min_length=1, max_length=MAX_DEPTH)]]
+
+
+def _block(content: BlockRecord) -> Block:
+    return block_from_json({"kind": content} if isinstance(content, str) else content)
