@@ -30,6 +30,7 @@ from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.reading import read_record
 from efficientformer.records import digest
 from efficientformer.run_dir import RunDir
+from efficientformer.search.importance import path_importances
 from efficientformer.search.rivals.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
 from efficientformer.search.subnet import Subnet
 from options import parse
@@ -173,8 +174,8 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
     """
     predict, unlike = load_table(workspace).predict, l1_scalings(workspace.space)
     near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
-    alphas = read_record(workspace.run_dir.supernet_record, Any)["alphas"]
-    subnets = {str(number): of_important_blocks(net, alphas) for number, net in enumerate(near[:SCALINGS])}
+    importances = path_importances(read_record(workspace.run_dir.supernet_record, Any)["alphas"])
+    subnets = {str(number): of_important_blocks(net, importances) for number, net in enumerate(near[:SCALINGS])}
     rows = measured_interleaved(workspace, slimmed, subnets)
     rows.pop("slimmed")
     alike = [row for row in rows.values() if 1 - L1_FREE <= row["ratio"] <= 1 + WITHIN]
@@ -184,11 +185,13 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
 def paper_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[str, Any]:
     """A network slimmed with the paper's actions: of several budgets, the slowest that is no slower than `slimmed`."""
     predict, scorer = load_table(workspace).predict, CachedScorer(workspace)
-    alphas = read_record(workspace.run_dir.supernet_record, Any)["alphas"]
+    importances = path_importances(read_record(workspace.run_dir.supernet_record, Any)["alphas"])
     tried: dict[Architecture, dict[str, Any]] = {}
     for _ in range(MAX_BATCHES):
         budget_ms = (1 + WITHIN / 2) * like_ms
-        subnet = slim_by(workspace.space, alphas, price=predict, latency=predict, accuracy=scorer, budget_ms=budget_ms)
+        subnet = slim_by(
+            workspace.space, importances, price=predict, latency=predict, accuracy=scorer, budget_ms=budget_ms
+        )
         if subnet.architecture in tried:
             break
         row = tried[subnet.architecture] = measured_interleaved(workspace, slimmed, {"rival": subnet})["rival"]

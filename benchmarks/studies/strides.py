@@ -20,6 +20,7 @@ from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.search.candidates import State
+from efficientformer.search.importance import path_importances
 from efficientformer.search.polish import polish
 from efficientformer.search.slim import save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
@@ -72,7 +73,7 @@ def descend(workspace: Workspace, scorer: CachedScorer, stride: float, *, lazy: 
     weigh = weigh_lazily(table.predict, if_at_least, {}) if lazy else weigh_in_turn(table.predict, if_at_least)
     steps = slim(
         state,
-        read_record(workspace.run_dir.supernet_record, Any)["alphas"],
+        path_importances(read_record(workspace.run_dir.supernet_record, Any)["alphas"]),
         space,
         weigh,
         action_set="every",

@@ -4,6 +4,7 @@ from efficientformer.arch.moves import Swap
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spaces import v1_space
 from efficientformer.search.candidates import State
+from efficientformer.search.importance import path_importances
 from efficientformer.search.slim import Step
 from efficientformer.search.subnet import Subnet
 
@@ -14,6 +15,7 @@ ALPHAS = [
     [{"MB4D": 0.3, "MB3D": 0.5, "identity": 0.2}],  # 4.0
     [{"MB4D": 0.1, "MB3D": 0.8, "identity": 0.1}, {"MB4D": 0.2, "MB3D": 0.1, "identity": 0.7}],  # 9.0, 0.43
 ]
+IMPORTANCES = path_importances(ALPHAS)
 
 
 def latency(architecture) -> float:

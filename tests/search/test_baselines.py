@@ -12,9 +12,7 @@ from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.subnet import Subnet
 
 SPACE = v1_space("by-hand", (64, 96, 128, 160), (3, 2, 4, 3), 7)
-ALPHAS = [
-    [{"MB4D": 0.2 + 0.1 * block, "identity": 0.8 - 0.1 * block} for block in range(depth)] for depth in SPACE.max_depths
-]
+IMPORTANCES = [[0.1 + block for block in range(depth)] for depth in SPACE.max_depths]
 
 
 def latency(architecture) -> float:
@@ -50,20 +48,20 @@ def test_random_subnets_are_as_fast_as_asked_and_repeat_with_their_seed():
 
 
 def test_a_scaled_l1_keeps_its_shape_and_the_most_important_blocks():
-    scaled = scaled_l1(SPACE, ALPHAS, latency, 12.0)
+    scaled = scaled_l1(SPACE, IMPORTANCES, latency, 12.0)
     widths = scaled.architecture.widths
     assert is_of_the_space(scaled) and 11 < latency(scaled.architecture) <= 12
     assert list(widths) == sorted(widths)
     for origins, available in zip(scaled.origins, SPACE.max_depths, strict=True):
         assert origins == tuple(range(available - len(origins), available))
     with pytest.raises(BudgetError, match=r"cannot be scaled down to 1\.000 ms"):
-        scaled_l1(SPACE, ALPHAS, latency, 1.0)
+        scaled_l1(SPACE, IMPORTANCES, latency, 1.0)
 
 
 def test_slimming_by_macs_is_slimming_with_another_price():
     flat = slim_by(
         SPACE,
-        ALPHAS,
+        IMPORTANCES,
         price=lambda net: float(sum(net.widths)),
         latency=latency,
         accuracy=accuracy,

@@ -5,9 +5,9 @@ import pytest
 from efficientformer.search.actions import possible_actions
 from efficientformer.search.candidates import GivenUp, LeftOut, Refused, State, Weighed
 
-from .by_hand import ALPHAS, SPACE, start
+from .by_hand import IMPORTANCES, SPACE, start
 
-ACTION = possible_actions(start().subnet, ALPHAS, SPACE)[0]
+ACTION = possible_actions(start().subnet, IMPORTANCES, SPACE)[0]
 KNOWN_OF_EVERY_ACTION = {
     "action": "identity",
     "stage": 4,

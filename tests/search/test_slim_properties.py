@@ -13,6 +13,7 @@ from efficientformer.arch.spec import MB4D
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import once, possible_actions
 from efficientformer.search.candidates import Candidate, GivenUp, LeftOut, State, Weighed
+from efficientformer.search.importance import path_importances
 from efficientformer.search.rivals.optimum import best_subnet
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate
 from efficientformer.search.slim import Step, save_at_least, shortest, slim
@@ -40,9 +41,10 @@ class Problem:
         rng = random.Random(seed)
         self._weights: dict[str, float] = {}
         self._rng = rng
-        self.alphas = [
+        alphas = [
             [self._odds(rng, has_mb3d=index >= 2) for _ in range(depth)] for index, depth in enumerate(SPACE.max_depths)
         ]
+        self.importances = path_importances(alphas)
         largest = SPACE.largest()
         self.surrogate = AdditiveSurrogate(
             largest=80.0,
@@ -77,7 +79,7 @@ class Problem:
         with pytest.raises(BudgetError):
             for step in slim(
                 self.start,
-                self.alphas,
+                self.importances,
                 SPACE,
                 weigh or weigh_in_turn(self.latency, patient(self.surrogate)),
                 action_set=action_set,
@@ -139,7 +141,7 @@ def test_a_lazy_step_is_that_of_all_actions_unless_what_it_left_out_became_cheap
     state = problem.start
     for lazy in problem.descend(action_set, weigh=weigh_lazily(problem.latency, patient(problem.surrogate), {})):
         weigh = weigh_in_turn(problem.latency, patient(problem.surrogate))
-        eager = next(slim(state, problem.alphas, SPACE, weigh, action_set=action_set))
+        eager = next(slim(state, problem.importances, SPACE, weigh, action_set=action_set))
         left_out = [
             (candidate, weighed)
             for candidate, weighed in zip(lazy.candidates, eager.candidates, strict=True)
@@ -183,7 +185,9 @@ def test_a_trace_replays_to_the_same_architecture(seed, action_set, stride):
         taken = record["candidates"][record["taken"]]
         named = [
             action
-            for action in possible_actions(subnet, problem.alphas, SPACE, "exchange", problem.enough(subnet, stride))
+            for action in possible_actions(
+                subnet, problem.importances, SPACE, "exchange", problem.enough(subnet, stride)
+            )
             if (action.name, action.stage, action.block, action.wider)
             == (taken["action"], taken["stage"], taken["block"], taken["wider"])
         ]
@@ -198,12 +202,12 @@ def test_sets_of_actions_hold_the_smaller_ones(seed):
     problem, rng = Problem(seed), random.Random(seed)
     subnet = problem.start.subnet
     for _ in range(rng.randrange(8)):
-        actions = possible_actions(subnet, problem.alphas, SPACE, "exchange")
+        actions = possible_actions(subnet, problem.importances, SPACE, "exchange")
         if not actions:
             break
         subnet = rng.choice(actions).result
     paper, every, exchange = (
-        {action.result for action in possible_actions(subnet, problem.alphas, SPACE, action_set)}
+        {action.result for action in possible_actions(subnet, problem.importances, SPACE, action_set)}
         for action_set in ("paper", "every", "exchange")
     )
     assert paper <= every <= exchange and len(paper) <= 3
@@ -245,9 +249,9 @@ def test_slimming_reaches_the_optimum_where_greed_is_right():
     def latency(architecture):
         return float(len(network_parts(architecture, RESOLUTION, NUM_CLASSES)))
 
-    alphas = [[{"MB4D": 0.5, "identity": 0.5}] * depth for depth in space.max_depths]
+    importances = [[1.0] * depth for depth in space.max_depths]
     start = State(Subnet.largest(space), latency(space.largest()), 80.0)
-    steps = slim(start, alphas, space, weigh_in_turn(latency, patient(surrogate)), action_set="every")
+    steps = slim(start, importances, space, weigh_in_turn(latency, patient(surrogate)), action_set="every")
     for number in range(1, 6):
         found = next(steps).state
         best = best_subnet(

@@ -21,13 +21,13 @@ from efficientformer.search.weighing import (
     weigh_lazily,
 )
 
-from .by_hand import ALPHAS, SPACE, latency, scores, start
+from .by_hand import IMPORTANCES, SPACE, latency, scores, start
 
 
 def test_an_action_that_saves_nothing_is_refused_without_evaluating_it():
     evaluated = []
     state = start()
-    action = possible_actions(state.subnet, ALPHAS, SPACE)[0]
+    action = possible_actions(state.subnet, IMPORTANCES, SPACE)[0]
     candidate = weigh_action(action, state, lambda _: state.latency_ms, evaluated.append)
     assert candidate == Refused(action, state.latency_ms, 0.0) and not evaluated
     assert best_candidate([candidate]) is None
@@ -44,22 +44,22 @@ def test_actions_are_weighed_side_by_side_and_the_step_is_the_same():
         return score(subnet)
 
     with ThreadPoolExecutor(3) as executor:
-        together = next(slim(start(), ALPHAS, SPACE, weigh_in_parallel(latency, score_together, executor)))
-    assert together == next(slim(start(), ALPHAS, SPACE, weigh_in_turn(latency, patient(score))))
+        together = next(slim(start(), IMPORTANCES, SPACE, weigh_in_parallel(latency, score_together, executor)))
+    assert together == next(slim(start(), IMPORTANCES, SPACE, weigh_in_turn(latency, patient(score))))
 
 
 def test_what_can_no_longer_win_is_given_up_and_the_step_is_the_same():
     # Scores 1.0, 0.5 and 4.0, as above.
     top1 = {"identity": 88.0, "swap": 89.5, "narrow": 89.0}
     state = start()
-    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
+    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, IMPORTANCES, SPACE)}
     asked = []
 
     def hopeful(subnet, least_accuracy):
         asked.append(least_accuracy)
         return by_result[subnet] if by_result[subnet] >= least_accuracy else None
 
-    step = next(slim(state, ALPHAS, SPACE, weigh_in_turn(latency, hopeful)))
+    step = next(slim(state, IMPORTANCES, SPACE, weigh_in_turn(latency, hopeful)))
     assert asked == pytest.approx([float("-inf"), 90 - 1.0 * 1.0, 90 - 0.5 * 0.25])
     assert scores(step) == [pytest.approx(1.0), pytest.approx(0.5), None]
     given_up = step.candidates[2]
@@ -70,7 +70,7 @@ def test_what_can_no_longer_win_is_given_up_and_the_step_is_the_same():
 def test_what_is_known_already_may_come_back_though_it_cannot_win_and_the_best_score_stays():
     # Scores 1.0, 3.0 and 4.0; the oracle knows the second one from before, and gives it though it is too low.
     state = start()
-    identity, remove, narrow = actions = possible_actions(state.subnet, ALPHAS, SPACE)
+    identity, remove, narrow = actions = possible_actions(state.subnet, IMPORTANCES, SPACE)
     asked = []
 
     def hopeful(subnet, least_accuracy):
@@ -85,7 +85,7 @@ def test_what_is_known_already_may_come_back_though_it_cannot_win_and_the_best_s
 
 def test_what_was_given_up_is_remembered_by_the_least_that_it_costs():
     state = start()
-    actions = possible_actions(state.subnet, ALPHAS, SPACE)
+    actions = possible_actions(state.subnet, IMPORTANCES, SPACE)
     last_scores = {}
     weigh = weigh_lazily(latency, lambda subnet, least: 88.0 if least == -math.inf else None, last_scores)
     candidates = weigh(actions, state)
@@ -98,7 +98,7 @@ def test_what_was_given_up_is_remembered_by_the_least_that_it_costs():
 
 
 WIDE = v1_space("wide", (64, 80, 96, 96), (3, 2, 4, 3), 4)
-WIDE_ALPHAS = [[{"MB4D": 0.5, "MB3D": 0.3, "identity": 0.2}] * depth for depth in WIDE.max_depths]
+WIDE_IMPORTANCES = [[4.0] * depth for depth in WIDE.max_depths]
 
 
 def what_a_smaller_network_misses_more(subnet) -> float:
@@ -110,7 +110,7 @@ def what_a_smaller_network_misses_more(subnet) -> float:
 
 def descent(start, weigh):
     with pytest.raises(BudgetError):
-        yield from slim(start, WIDE_ALPHAS, WIDE, weigh, action_set="every")
+        yield from slim(start, WIDE_IMPORTANCES, WIDE, weigh, action_set="every")
 
 
 def test_a_lazy_descent_takes_the_same_actions_where_none_becomes_cheaper_on_the_way():
@@ -139,9 +139,9 @@ def test_a_lazy_descent_takes_the_same_actions_where_none_becomes_cheaper_on_the
 def test_a_lazy_step_weighs_what_has_become_dear_and_then_the_next():
     state = start()
     top1 = {"identity": 80.0, "swap": 89.5, "narrow": 89.0}  # 5.0, 0.5 and 4.0 per millisecond
-    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, ALPHAS, SPACE)}
+    by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, IMPORTANCES, SPACE)}
     last_scores = {("identity", 4, 1, None): 0.1, ("swap", 4, 0, None): 0.4, ("narrow", 1, None, None): 2.0}
-    step = next(slim(state, ALPHAS, SPACE, weigh_lazily(latency, patient(by_result.__getitem__), last_scores)))
+    step = next(slim(state, IMPORTANCES, SPACE, weigh_lazily(latency, patient(by_result.__getitem__), last_scores)))
     assert scores(step) == [pytest.approx(5.0), pytest.approx(0.5), None]
     left_out = step.candidates[2]
     assert isinstance(left_out, LeftOut) and left_out.last_score == 2.0

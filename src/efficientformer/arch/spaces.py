@@ -1,9 +1,10 @@
 """The named search spaces, and builders of spaces of one family."""
 
+from dataclasses import replace
 from typing import Literal
 
 from efficientformer.arch.space import SearchSpace, StageSpace
-from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.arch.spec import FFN, MB3D, MB4D, AttnFFN, Block
 from efficientformer.arch.zoo import Four, build_architecture
 
 
@@ -36,6 +37,29 @@ def v1_space(
     return SearchSpace(name, tuple(stages), stem_strides)
 
 
+def v2_space(
+    name: str,
+    max_widths: Four,
+    max_depths: Four,
+    *,
+    min_widths: Four = (16, 16, 16, 16),
+    width_step: int = 16,
+    expansions: tuple[int, ...] = (4, 3, 2, 1),
+    stem_strides: tuple[int, int] = (2, 2),
+    attention: AttnFFN = AttnFFN(),
+) -> SearchSpace:
+    """A space of EfficientFormerV2's blocks: FFN, and in stages 3 and 4 AttnFFN too, in stage 3 with stride 2. In the
+    largest network every block of these stages attends (V2's supernet)."""
+    stages = []
+    for index, (low, high, depth) in enumerate(zip(min_widths, max_widths, max_depths, strict=True)):
+        kinds: tuple[Block, ...] = (
+            (replace(attention, stride=2 if index == 2 else 1), FFN()) if index >= 2 else (FFN(),)
+        )
+        top = replace(kinds[0], mlp_ratio=expansions[0])
+        stages.append(StageSpace(low, high, kinds, (top,) * depth, width_step=width_step, expansions=expansions))
+    return SearchSpace(name, tuple(stages), stem_strides)
+
+
 # Small images (28 to 64 px): one strided convolution in the stem, slim attention.
 QUICK = v1_space(
     "quick",
@@ -50,5 +74,25 @@ STANDARD = v1_space("standard", (32, 64, 160, 256), (2, 2, 6, 4), 10, mb3d=MB3D(
 # The paper's space at 224 px, in which L7 has the largest widths and depths.
 IMAGENET = v1_space("imagenet", (96, 192, 384, 768), (6, 6, 18, 8), 26, min_widths=(32, 48, 96, 192))
 
-SpaceName = Literal["quick", "standard", "imagenet"]
-SPACES: dict[SpaceName, SearchSpace] = {"quick": QUICK, "standard": STANDARD, "imagenet": IMAGENET}
+V2_QUICK = v2_space(
+    "v2_quick",
+    (32, 48, 96, 128),
+    (2, 2, 3, 2),
+    stem_strides=(2, 1),
+    attention=AttnFFN(num_heads=4, key_dim=16, value_ratio=2),
+)
+V2_STANDARD = v2_space(
+    "v2_standard", (32, 64, 160, 256), (2, 2, 6, 4), attention=AttnFFN(num_heads=4, key_dim=32, value_ratio=2)
+)
+# V2's joint search space at 224 px, in which V2-L has the largest widths and depths.
+V2_IMAGENET = v2_space("v2_imagenet", (40, 80, 192, 384), (5, 5, 15, 10), min_widths=(24, 32, 64, 128), width_step=8)
+
+SpaceName = Literal["quick", "standard", "imagenet", "v2_quick", "v2_standard", "v2_imagenet"]
+SPACES: dict[SpaceName, SearchSpace] = {
+    "quick": QUICK,
+    "standard": STANDARD,
+    "imagenet": IMAGENET,
+    "v2_quick": V2_QUICK,
+    "v2_standard": V2_STANDARD,
+    "v2_imagenet": V2_IMAGENET,
+}

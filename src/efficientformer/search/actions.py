@@ -10,7 +10,7 @@ from typing import Literal
 
 from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
 from efficientformer.arch.space import SearchSpace
-from efficientformer.search.importance import PathProbabilities, block_importances, stage_importances
+from efficientformer.search.importance import Importances, stage_importances
 from efficientformer.search.subnet import Subnet
 
 ActionName = Literal["identity", "swap", "contract", "narrow", "exchange"]
@@ -96,7 +96,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def possible_actions(
     subnet: Subnet,
-    alphas: Sequence[Sequence[PathProbabilities]],
+    importances: Importances,
     space: SearchSpace,
     action_set: ActionSet = "paper",
     is_enough: IsEnough = once,
@@ -104,21 +104,19 @@ def possible_actions(
     """The actions that a step weighs: at most one of each kind for "paper", all of each kind for the other sets.
 
     subnet: the network that the step starts from.
-    alphas: probabilities of the paths of every supernet block, stage by stage.
+    importances: of every place of the space.
     space: the search space, which says what is possible.
     action_set: which actions are allowed.
     is_enough: when an action stops. Until then it changes further blocks in the same way, the least important first, or
         narrows the same stage further. An exchange is always one width step.
     """
-    blocks, stages = block_importances(alphas, subnet), stage_importances(alphas, subnet)
-    importance = {
-        (stage, origin): value
-        for stage, (origins, row) in enumerate(zip(subnet.origins, blocks, strict=True))
-        for origin, value in zip(origins, row, strict=True)
-    }
+    stages = stage_importances(importances, subnet)
 
     def rank(move: Move, of: Subnet = subnet) -> float:
-        return stages[move.stage] if isinstance(move, Narrow) else importance[_origin(move, of)]
+        if isinstance(move, Narrow):
+            return stages[move.stage]
+        stage, origin = _origin(move, of)
+        return importances[stage][origin]
 
     actions = []
     moves = list(space.shrinks(subnet.architecture))

@@ -1,4 +1,4 @@
-"""Importance scores of paths and stages (paper, section 4.2). No torch.
+"""Importance scores of paths, blocks and stages (paper, section 4.2). No torch.
 
 The paper divides raw logits. Logits may be zero or negative, so we divide probabilities; the order of two paths is the
 same whenever the raw ratio is defined.
@@ -11,6 +11,13 @@ from efficientformer.search.subnet import Subnet
 PathProbabilities = dict[str, float]
 """Probability of each candidate of one MetaPath, by the kind of block or `IDENTITY`."""
 IDENTITY = "identity"
+Importances = Sequence[Sequence[float]]
+"""Importance of every place of a space, stage by stage."""
+
+
+def path_importances(alphas: Sequence[Sequence[PathProbabilities]]) -> Importances:
+    """Importance of every MetaPath from the probabilities of its candidates."""
+    return [[path_importance(path) for path in stage] for stage in alphas]
 
 
 def path_importance(probabilities: PathProbabilities) -> float:
@@ -19,13 +26,6 @@ def path_importance(probabilities: PathProbabilities) -> float:
     return block / max(probabilities[IDENTITY], 1e-12)
 
 
-def block_importances(alphas: Sequence[Sequence[PathProbabilities]], subnet: Subnet) -> list[list[float]]:
-    """Importance of every block of the subnet, stage by stage."""
-    return [
-        [path_importance(stage[origin]) for origin in kept] for stage, kept in zip(alphas, subnet.origins, strict=True)
-    ]
-
-
-def stage_importances(alphas: Sequence[Sequence[PathProbabilities]], subnet: Subnet) -> list[float]:
-    """Importance of every stage: the sum over its blocks."""
-    return [sum(stage) for stage in block_importances(alphas, subnet)]
+def stage_importances(importances: Importances, subnet: Subnet) -> list[float]:
+    """Importance of every stage: the sum over the places that the subnet keeps."""
+    return [sum(stage[origin] for origin in kept) for stage, kept in zip(importances, subnet.origins, strict=True)]

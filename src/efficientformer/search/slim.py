@@ -13,7 +13,7 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import ActionSet, IsEnough, once, possible_actions
 from efficientformer.search.candidates import Candidate, State, Weighed
-from efficientformer.search.importance import PathProbabilities
+from efficientformer.search.importance import Importances
 from efficientformer.search.weighing import LatencyOracle, Weigh
 
 Stride = Callable[[State], IsEnough]
@@ -44,7 +44,7 @@ def shortest(_: State) -> IsEnough:
 
 def slim(
     start: State,
-    alphas: Sequence[Sequence[PathProbabilities]],
+    importances: Importances,
     space: SearchSpace,
     weigh: Weigh,
     *,
@@ -58,7 +58,7 @@ def slim(
     first. Of actions with equal scores, the one that saves more wins.
 
     start: the state to start from, such as the largest network of the space.
-    alphas: probabilities of the paths of every supernet block, stage by stage; importances are computed from them.
+    importances: of every place of the space, such as `path_importances` of a supernet's paths.
     space: the search space, which bounds the widths.
     weigh: a strategy of `weighing.py`, such as `weigh_in_turn(latency, accuracy)`.
     action_set: what a step may choose from. If none of the paper's actions saves time, for example because all widths
@@ -73,7 +73,7 @@ def slim(
     state = start
     while True:
         for choice in choices:
-            candidates = weigh(possible_actions(state.subnet, alphas, space, choice, stride(state)), state)
+            candidates = weigh(possible_actions(state.subnet, importances, space, choice, stride(state)), state)
             if best := best_candidate(candidates):
                 break
         else:

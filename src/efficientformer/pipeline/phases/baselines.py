@@ -25,6 +25,7 @@ from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.search.actions import ActionSet
+from efficientformer.search.importance import Importances, path_importances
 from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
 from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.rivals.optimum import best_subnet
@@ -70,7 +71,7 @@ class _Search:
 
     space: SearchSpace
     table: LatencyTable
-    alphas: Any
+    importances: Importances
     action_set: ActionSet
     scorer: CachedScorer
     progress: ProgressUpdate
@@ -87,7 +88,7 @@ class _Search:
     ) -> Subnet:
         return slim_by(
             self.space,
-            self.alphas,
+            self.importances,
             price=price,
             latency=self.latency,
             accuracy=accuracy,
@@ -115,11 +116,11 @@ class _Search:
 
 def _compare(workspace: Workspace, table: LatencyTable) -> None:
     trace = read_record(workspace.run_dir.trace, Trace)
-    alphas = read_record(workspace.run_dir.supernet_record, SupernetRecord)["alphas"]
+    importances = path_importances(read_record(workspace.run_dir.supernet_record, SupernetRecord)["alphas"])
     scorer = CachedScorer(workspace)
     rows = []
     with workspace.console.progress("baselines") as progress:
-        search = _Search(workspace.space, table, alphas, workspace.settings.slim.actions, scorer, progress, set())
+        search = _Search(workspace.space, table, importances, workspace.settings.slim.actions, scorer, progress, set())
         recovery, surrogates = Recovery(workspace, scorer, trace.get("descent", "")), {}
         for entry in trace["budgets"]:
             weights = entry.get("weights")
@@ -139,7 +140,7 @@ def _budget_record(
     space, rng = search.space, random.Random(f"{workspace.settings.seed}/{entry['slug']}")
     oracles = {"latency": search.latency, "accuracy": search.accuracy, "budget_ms": budget_ms}
     rows = [
-        search.row("scaled_l1", lambda: scaled_l1(space, search.alphas, search.latency, budget_ms)),
+        search.row("scaled_l1", lambda: scaled_l1(space, search.importances, search.latency, budget_ms)),
         search.row("slim_by_macs", lambda: search.slim_by(search.macs, search.accuracy, budget_ms)),
     ]
     if drawn := random_subnets(

@@ -27,6 +27,7 @@ from efficientformer.pipeline.slimming.recovery import Recovery
 from efficientformer.reading import read_record
 from efficientformer.records import digest
 from efficientformer.search.candidates import State
+from efficientformer.search.importance import path_importances
 from efficientformer.search.slim import Step, save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import Weigh, scores_known, weigh_in_parallel, weigh_in_turn, weigh_lazily
@@ -198,7 +199,7 @@ class Descent:
 
         return slim(
             State.from_record(course.records[-1]),
-            read_record(self._workspace.run_dir.supernet_record, SupernetRecord)["alphas"],
+            path_importances(read_record(self._workspace.run_dir.supernet_record, SupernetRecord)["alphas"]),
             self._workspace.space,
             self._weighing(course),
             action_set=settings.actions,

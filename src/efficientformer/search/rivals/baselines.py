@@ -3,7 +3,7 @@
 import itertools
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
@@ -11,7 +11,7 @@ from efficientformer.arch.zoo import L1
 from efficientformer.errors import BudgetError
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.candidates import State
-from efficientformer.search.importance import PathProbabilities, path_importance
+from efficientformer.search.importance import Importances
 from efficientformer.search.slim import slim
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import AccuracyOracle, LatencyOracle, patient, weigh_in_turn
@@ -37,9 +37,7 @@ def random_subnets(
     return list(drawn)
 
 
-def scaled_l1(
-    space: SearchSpace, alphas: Sequence[Sequence[PathProbabilities]], latency: LatencyOracle, budget_ms: float
-) -> Subnet:
+def scaled_l1(space: SearchSpace, importances: Importances, latency: LatencyOracle, budget_ms: float) -> Subnet:
     """EfficientFormer-L1 with all widths scaled by one factor and all depths by another, to fit the budget.
 
     Of the scalings that use at least 96 % of the budget, the one with the most similar factors; if there is none, the
@@ -54,7 +52,7 @@ def scaled_l1(
         )
     full = [network for network, latency_ms in within.items() if latency_ms >= (1 - L1_FREE) * budget_ms]
     architecture = min(full, key=unlike.__getitem__) if full else max(within, key=within.__getitem__)
-    return of_important_blocks(architecture, alphas)
+    return of_important_blocks(architecture, importances)
 
 
 def l1_scalings(space: SearchSpace) -> dict[Architecture, float]:
@@ -66,11 +64,11 @@ def l1_scalings(space: SearchSpace) -> dict[Architecture, float]:
     return unlike
 
 
-def of_important_blocks(architecture: Architecture, alphas: Sequence[Sequence[PathProbabilities]]) -> Subnet:
+def of_important_blocks(architecture: Architecture, importances: Importances) -> Subnet:
     """The architecture as a subnet made of the most important blocks of every stage."""
     origins = []
-    for stage, depth in zip(alphas, architecture.depths, strict=True):
-        by_importance = sorted(range(len(stage)), key=lambda block: -path_importance(stage[block]))
+    for stage, depth in zip(importances, architecture.depths, strict=True):
+        by_importance = sorted(range(len(stage)), key=lambda place: -stage[place])
         origins.append(tuple(sorted(by_importance[:depth])))
     return Subnet(architecture, tuple(origins))
 
@@ -87,7 +85,7 @@ def _scaled(space: SearchSpace, width_scale: float, depth_scale: float) -> Archi
 
 def slim_by(
     space: SearchSpace,
-    alphas: Sequence[Sequence[PathProbabilities]],
+    importances: Importances,
     *,
     price: Callable[[Architecture], float],
     latency: LatencyOracle,
@@ -98,7 +96,7 @@ def slim_by(
     """Slim by accuracy lost per unit of another price, such as MACs; the first subnet within the latency budget."""
     largest = Subnet.largest(space)
     state = State(largest, price(largest.architecture), accuracy(largest))
-    steps = slim(state, alphas, space, weigh_in_turn(price, patient(accuracy)), action_set=action_set)
+    steps = slim(state, importances, space, weigh_in_turn(price, patient(accuracy)), action_set=action_set)
     while latency(state.subnet.architecture) > budget_ms:
         state = next(steps).state
     return state.subnet

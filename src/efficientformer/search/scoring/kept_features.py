@@ -58,7 +58,7 @@ def cells_of(subnet: Subnet) -> list[Cell]:
         cells.append(Cell(index, stage.width))
         for place in range(on_maps):
             cells.append(Cell(index, stage.width, stage.blocks[place : place + 1], origins[place : place + 1]))
-        if stage.num_on_tokens or index == NUM_STAGES - 1:
+        if stage.num_on_tokens or (index == NUM_STAGES - 1 and not stage.is_v2):
             cells.append(Cell(index, stage.width, stage.blocks[on_maps:], origins[on_maps:]))
     return cells
 
