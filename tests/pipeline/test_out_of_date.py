@@ -12,6 +12,7 @@ from efficientformer.errors import UsageError
 from efficientformer.pipeline.out_of_date import out_of_date, out_of_date_file
 from efficientformer.pipeline.phases import slim, supernet
 from efficientformer.pipeline.run.plan import EXPORT, SUPERNET, TABLE, TRAIN
+from efficientformer.pipeline.run.stamps import read_stamp
 from efficientformer.pipeline.tables import combine
 from efficientformer.records import write_record
 
@@ -35,6 +36,13 @@ from .made_run import Run, again, deleted, edited, interrupted, other_machine, r
 def test_records_out_of_date_are_listed_with_the_verbs_that_make_them_again(run, change, verbs):
     change(run)
     assert [row.verb for row in out_of_date(run.dir.root)] == verbs
+
+
+@pytest.mark.parametrize("outputs", [[], "text", {"table.json": 1}])
+def test_a_stamp_with_outputs_of_another_shape_is_no_stamp(run, outputs):
+    path = run.dir.stamp("table")
+    write_record(path, {**read_stamp(path), "outputs": outputs})
+    assert [row.verb for row in out_of_date(run.dir.root)][:2] == ["table", "slim"]
 
 
 def test_images_that_a_verb_found_replaced_are_listed_too(run, stub):

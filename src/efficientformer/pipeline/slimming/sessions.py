@@ -47,8 +47,10 @@ class Session:
 
     @classmethod
     def from_json(cls, content: SessionValue) -> "Session":
-        """Raises RecordError for a measurement that cannot be read."""
+        """Raises RecordError unless the largest network and each file were measured."""
         measurements = {name: Measurement.from_json(row) for name, row in content["measurements"].items()}
+        if missing := {LARGEST, *content["digests"]} - set(measurements):
+            raise RecordError(f"a session has no measurement of {min(missing)!r}")
         return cls(content["look"], content["digests"], measurements)
 
 
