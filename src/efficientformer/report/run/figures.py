@@ -109,7 +109,7 @@ def _network_layers(networks: Rows, budgets: Rows) -> list[Any]:
     tooltip = [
         alt.Tooltip("network:N", title="trained for"),
         alt.Tooltip("latency_ms:Q", title="measured p50, ms", format=".3r"),
-        alt.Tooltip("interval:N", title="95 % interval, ms"),
+        alt.Tooltip("interval:N", title="interval, ms"),
         alt.Tooltip("predicted_ms:Q", title="predicted, ms", format=".3r"),
         alt.Tooltip("top1:Q", title="top-1 %", format=".2f"),
         alt.Tooltip("top1_interval:N", title="95 % interval, %"),
@@ -145,7 +145,7 @@ def _network_rows(run: Run) -> Rows:
                 "latency_ms": rounded(measured["measured_ms"]),
                 "low_ms": rounded(low),
                 "high_ms": rounded(high),
-                "interval": wording.interval((low, high)),
+                "interval": f"{wording.interval((low, high))} ({wording.confidence(measured.get('interval_percent') or 95)} %)",
                 "predicted_ms": rounded(measured.get("predicted_ms")),
                 "top1": rounded(evaluation["top1"]),
                 "low_top1": rounded(low_top1),
