@@ -85,7 +85,7 @@ def test_a_picture_next_to_the_splits_does_not_hide_them(tree, write_images, wra
 def test_a_sole_class_with_folders_of_its_own_stays_one_class(tree, write_images):
     root = tree("dogs/poodle", "dogs/pug")
     write_images(root / "dogs", "0.png")
-    with pytest.raises(DataError, match="Only one class in .*: 'dogs'"):
+    with pytest.raises(DataError, match=r"Only one class in .*: 'dogs'"):
         load_image_folder(root)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from efficientformer.arch.space import QUICK
-from efficientformer.errors import UsageError
+from efficientformer.errors import EfficientFormerError, UsageError
+from efficientformer.pipeline.benchmark import benchmark
 from efficientformer.pipeline.out_of_date import out_of_date, out_of_date_file
 from efficientformer.pipeline.phases import slim, supernet
 from efficientformer.pipeline.run.plan import EXPORT, SUPERNET, TABLE, TRAIN
@@ -80,6 +81,13 @@ def test_an_exported_file_older_than_its_weights_is_named(run, tmp_path):
     assert [row.verb for row in out_of_date_file(path)] == ["evaluate", "export"]
 
 
+def test_a_comparison_names_files_of_runs_that_are_out_of_date(run, tmp_path, capsys):
+    again(TRAIN)(run)
+    with pytest.raises(EfficientFormerError):  # the made-up file is no network
+        benchmark(str(run.dir.root), out=tmp_path / "out")
+    assert "evaluation.json is out of date" in capsys.readouterr().err
+
+
 # The supernet of another run.
 
 
@@ -97,6 +105,21 @@ def test_a_supernet_taken_over_is_out_of_date_once_the_other_is_trained_again(ru
     assert weights.read_bytes() == run.dir.supernet_weights.read_bytes()
     shutil.rmtree(run.dir.root)
     assert SUPERNET.problem(second.workspace()) is None, "a copy does not need the other run any more"
+
+
+def test_a_supernet_that_is_no_longer_taken_over_is_out_of_date(run, stub, tmp_path, images):
+    second = Run(tmp_path / "second", images, supernet_from=str(run.dir.root))
+    second.finish(TABLE)
+    supernet.run(second.workspace())
+    second.given["supernet_from"] = None
+    with pytest.raises(UsageError, match=r"the supernet of .*/run is no longer used\). Run 'efficientformer supernet "):
+        slim.run(second.workspace())
+    assert [row.verb for row in out_of_date(second.dir.root)] == []  # what the run remembers is as it was
+    second.finish(SUPERNET, text="trained here")
+    assert "trained here" in second.dir.supernet_record.read_text()
+    assert SUPERNET.problem(second.workspace()) is None
+    second.given["supernet_from"] = str(run.dir.root)
+    assert "changed" in str(SUPERNET.problem(second.workspace()))
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,22 @@ def test_what_a_supernet_does_not_bring_is_said(theirs, program, tmp_path, capsy
     assert "command:" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("by", ["flag", "yaml"])
+def test_a_remembered_supernet_is_unset_by_none(theirs, tmp_path, by):
+    mine, config = tmp_path / "mine", tmp_path / "none.yaml"
+    config.write_text("supernet_from: none\n")
+    with open_run(RunRequest(Settings(supernet_from=str(theirs(seed=5))), mine)):
+        pass
+    with open_run(RunRequest(run_dir=mine)) as workspace:
+        assert workspace.settings.supernet_from is not None
+    given = (
+        RunRequest(run_dir=mine, config=config) if by == "yaml" else RunRequest(Settings(supernet_from="none"), mine)
+    )
+    for request in (given, RunRequest(run_dir=mine)):
+        with open_run(request) as workspace:
+            assert workspace.settings.supernet_from is None and workspace.settings.seed == 5
+
+
 def test_verbs_that_start_nothing_are_not_refused_and_accept_nothing(theirs, program, canary, finish):
     root = theirs(device=f"command:{program}")
     with open_run(RunRequest(run_dir=root)) as workspace:

@@ -138,6 +138,7 @@ def _network_rows(run: Run) -> Rows:
         if evaluation is None or measured is None:
             continue
         low, high = measured.get("measured_interval_ms") or (measured["measured_ms"],) * 2
+        percent = wording.confidence(measured.get("interval_percent") or 95)
         low_top1, high_top1 = wilson(evaluation["top1"], evaluation["num_images"])
         rows.append(
             {
@@ -145,7 +146,7 @@ def _network_rows(run: Run) -> Rows:
                 "latency_ms": rounded(measured["measured_ms"]),
                 "low_ms": rounded(low),
                 "high_ms": rounded(high),
-                "interval": f"{wording.interval((low, high))} ({wording.confidence(measured.get('interval_percent') or 95)} %)",
+                "interval": f"{wording.interval((low, high))} ({percent} %)",
                 "predicted_ms": rounded(measured.get("predicted_ms")),
                 "top1": rounded(evaluation["top1"]),
                 "low_top1": rounded(low_top1),
