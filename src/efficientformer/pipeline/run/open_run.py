@@ -58,16 +58,17 @@ class RunRequest:
         """The run directory, and the given values by where they come from. Raises UsageError."""
         flags = self.settings.model_dump(exclude_unset=True, mode="json")
         for name in ("data", "supernet_from"):
-            if flags.get(name) and not _is_unset(name, flags[name]):
+            if flags.get(name) and (name, flags[name]) != ("supernet_from", NO_SUPERNET):
                 flags[name] = _absolute(flags[name], name)
         if is_path(flags.get("preset") or ""):
             flags["preset"] = _absolute(flags["preset"], "preset")
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
-        if _is_unset("supernet_from", given.get("supernet_from")):
-            given["supernet_from"] = None
+        supernet_from = given.get("supernet_from")
+        if supernet_from == NO_SUPERNET:
+            supernet_from = given["supernet_from"] = None
         if given.get("data"):
             usable_path(given["data"], "--data")
-        source = RunDir(usable_path(given["supernet_from"], "--supernet-from")) if given.get("supernet_from") else None
+        source = RunDir(usable_path(supernet_from, "--supernet-from")) if supernet_from else None
         brought = _remembered(source) if source else {}
         root = self.run_dir or self._default_dir(merge_given(self.base or {}, _without_device(brought), given))
         directory = RunDir(usable_path(root, "--run-dir"))
@@ -196,11 +197,6 @@ def _remembered(run_dir: RunDir) -> Given:
     except ValueError as error:
         raise RecordError(f"{shown_path(run_dir.settings)} cannot be used: {error}. {REMEDY}") from error
     return given
-
-
-def _is_unset(name: str, value: Any) -> bool:
-    """Whether a value says that what an earlier command gave holds no more."""
-    return name == "supernet_from" and value == NO_SUPERNET
 
 
 def _absolute(path: str, name: str) -> str:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from efficientformer.errors import RecordError
 from efficientformer.formats.run import SessionLine, SessionValue
@@ -42,7 +43,7 @@ class Session:
     measurements: dict[str, Measurement]
 
     def to_json(self) -> SessionValue:
-        measurements = {name: measurement.to_json() for name, measurement in self.measurements.items()}
+        measurements: Any = {name: measurement.to_json() for name, measurement in self.measurements.items()}
         return {"look": self.look, "digests": self.digests, "measurements": measurements}
 
     @classmethod
