@@ -72,7 +72,7 @@ def correct_broken(workspace: Workspace) -> None:
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
     by_slug = {promise.budget.slug: promise for promise in promises(workspace)}
     settings, files = workspace.settings, {network.budget.slug: network.files.onnx for network in found}
-    runtime = open_restartable(settings, settings.runtime, settings.threads)
+    runtime = open_restartable(workspace.device_options, settings.runtime, settings.threads)
     sessions = Sessions(
         workspace,
         runtime,
