@@ -139,3 +139,52 @@ def test_a_folder_that_cannot_be_listed_is_no_obstacle(tmp_path, monkeypatch):
     with atomic_path(tmp_path / "record.json") as temporary:
         temporary.write_text("whole")
     assert (tmp_path / "record.json").exists()
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from efficientformer.leftovers import temporary_folder
+with temporary_folder() as folder:
+    (Path(folder) / "network.onnx").write_text("large")
+    print(folder, flush=True)
+    time.sleep(600 if len(sys.argv) > 1 else 0)
+"""
+
+
+@pytest.fixture
+def holding(tmp_path):
+    """Starts processes that hold a temporary folder in `tmp_path`, for ever or for a moment."""
+    processes = []
+
+    def start(*forever):
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        command = [sys.executable, "-c", HOLDS, *forever]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+        return processes[-1], Path(processes[-1].stdout.readline().strip())
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_temporary_folders_of_killed_processes_are_cleared_by_the_next_and_those_of_living_ones_are_not(
+    holding, tmp_path
+):
+    dead, left = holding("forever")
+    _, living = holding("forever")
+    others = [tmp_path / "efficientformer-worker-0", tmp_path / "efficientformer-0a1b2c3d-1-abc"]
+    for folder in others:
+        folder.mkdir()
+    dead.send_signal(signal.SIGKILL)
+    dead.wait()
+    assert left.parent == tmp_path and (left / "network.onnx").exists()
+    (tmp_path / "elsewhere").mkdir()
+    link = left.with_name(f"{left.name}x")
+    link.symlink_to(tmp_path / "elsewhere")
+    process, own = holding()
+    process.wait()
+    assert not left.exists() and not own.exists()
+    assert (living / "network.onnx").exists() and link.is_symlink() and all(folder.exists() for folder in others)

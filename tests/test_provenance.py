@@ -25,6 +25,11 @@ def test_command_leaves_out_the_folder_of_the_program(monkeypatch):
     assert origin.provenance()["command"] == "efficientformer table --out 'a b'"
 
 
+def test_a_module_is_named_as_it_is_started(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/home/somebody/src/efficientformer/__main__.py", "design"])
+    assert origin.provenance()["command"] == "python -m efficientformer design"
+
+
 def test_versions_are_read_without_importing_packages():
     code = "import sys; from efficientformer.provenance import provenance; provenance(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

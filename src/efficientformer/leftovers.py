@@ -1,7 +1,8 @@
-"""Temporary files of writes that were interrupted: their names say whose they are, so that they can be cleared.
+"""Temporary files and folders of work that was interrupted: their names say whose they are, so that they are cleared.
 
-A name is `.FILE.MACHINE-PID-RANDOM.tmp`. A file is cleared when its process is gone. One of another machine, of a boot
-before this one, or of an earlier version is cleared after a day. Standard library only.
+A file is `.FILE.MACHINE-PID-RANDOM.tmp`. It is cleared when its process is gone. One of another machine, of a boot
+before this one, or of an earlier version is cleared after a day. A folder is `efficientformer-MACHINE-PID-RANDOM` in
+the system's folder for temporary files. It is cleared when its process is gone. Standard library only.
 """
 
 import contextlib
@@ -11,8 +12,10 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ MAX_STEM = 40
 _OWNED = re.compile(r"\.(?P<stem>.+)\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,10})-[0-9a-f]{8}\.tmp", re.DOTALL)
 # Named by `tempfile` in earlier versions.
 _UNOWNED = re.compile(r"\.(?P<stem>.+)\.[a-z0-9_]{8}\.tmp", re.DOTALL)
+_FOLDER = re.compile(r"efficientformer-(?P<machine>[0-9a-f]{8})-(?P<pid>\d{1,10})-.+")
 _writing: set[str] = set()
 
 
@@ -38,6 +42,27 @@ def temporary_file(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         _writing.discard(temporary.name)
+
+
+def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A new folder for files that nobody needs afterwards; the first one of a process clears those left behind."""
+    _clear_folders()
+    # A runtime may keep a file mapped into memory, which on some systems forbids removing it.
+    prefix = f"efficientformer-{_machine()}-{os.getpid()}-"
+    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+
+
+@functools.cache
+def _clear_folders() -> None:
+    """Remove this user's folders whose process is gone. Those of other machines may be in use there."""
+    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            found = _FOLDER.fullmatch(entry.name)
+            if found and found["machine"] == _machine() and not _is_running(int(found["pid"])):
+                with contextlib.suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode) and _is_own(status):
+                        shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def temporary_name(name: str) -> str:
@@ -57,7 +82,7 @@ def clear_leftovers(folder: Path, name: str | None = None) -> None:
 
 def _is_left_over(entry: "os.DirEntry[str]", found: "re.Match[str]") -> bool:
     status = entry.stat(follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode) or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
+    if not stat.S_ISREG(status.st_mode) or not _is_own(status):
         return False
     parts = found.groupdict()
     if parts.get("machine") == _machine():
@@ -67,6 +92,10 @@ def _is_left_over(entry: "os.DirEntry[str]", found: "re.Match[str]") -> bool:
         if not _is_running(pid):
             return True
     return time.time() - status.st_mtime > FOREIGN_AFTER_S
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return not hasattr(os, "getuid") or status.st_uid == os.getuid()
 
 
 def _is_running(pid: int) -> bool:

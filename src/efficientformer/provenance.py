@@ -49,8 +49,12 @@ def provenance(device: Mapping[str, Any] | None = None) -> dict[str, Any]:
         "revision": revision(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "load": load_average(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([*_program(Path(sys.argv[0])), *sys.argv[1:]]),
     }
+
+
+def _program(path: Path) -> list[str]:
+    return ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +157,11 @@ def test_nothing_that_can_be_measured_is_an_error(networks):
     runtime = FakeRuntime(by_path(networks, mobilenetv2_035=LatencyError("no such operator")))
     with pytest.raises(LatencyError, match="mobilenetv2_035 on fake: no such operator"):
         compare(networks[:1], [runtime], clock="cpu", rounds=40)
+
+
+def test_a_quantized_file_with_a_wrong_output_names_the_likely_remedy(networks):
+    quantized = [replace(networks[0], precision="int8"), *networks[1:]]
+    faults = {network.source.name: {"factor": 3.0} for network in quantized[:2]}
+    comparison = compare(quantized, [FakeRuntime(by_path(quantized, **faults))], clock="wall", rounds=40)
+    first, second = (comparison.problems[network.source.name, "fake"] for network in quantized[:2])
+    assert "reduce_range" in first and "wrong output" in second and "reduce_range" not in second

@@ -71,6 +71,24 @@ def test_an_only_folder_around_the_classes_is_seen_through_and_said(tree):
     assert dataset.classes == ("cat", "dog") and "archive/photos" in dataset.layout
 
 
+@pytest.mark.parametrize("wrapper", ["archive", "archive/photos v2"])
+def test_a_picture_next_to_the_splits_does_not_hide_them(tree, write_images, wrapper):
+    root = tree(*splits(f"{wrapper}/Training", f"{wrapper}/Testing"))
+    write_images(root / wrapper, "cover.png")
+    dataset = load_image_folder(root)
+    assert dataset.classes == ("a", "b") and len(dataset.train) == len(dataset.val) == 6
+    assert [(skipped.file, skipped.reason) for skipped in dataset.skipped] == [
+        (f"{wrapper}/cover.png", "not in a class folder")
+    ]
+
+
+def test_a_sole_class_with_folders_of_its_own_stays_one_class(tree, write_images):
+    root = tree("dogs/poodle", "dogs/pug")
+    write_images(root / "dogs", "0.png")
+    with pytest.raises(DataError, match=r"Only one class in .*: 'dogs'"):
+        load_image_folder(root)
+
+
 def test_a_folder_with_an_empty_one_beside_it_is_a_class(tree):
     root = tree("cat/2020", "cat/2021")
     (root / "dog").mkdir()

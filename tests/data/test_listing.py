@@ -119,6 +119,7 @@ def test_a_class_folder_that_cannot_be_entered_is_no_class(tmp_path, write_image
         (["a.psd", "b.psd"], "2 skipped .*[.]psd files are not read; convert"),
         (["a.txt", "b.npy"], "no pictures by their names: .npy, .txt"),
         ([], "it is empty"),
+        (["Thumbs.db", ".hidden.jpg"], "nothing but hidden and system files and folders: hidden pictures"),
     ],
 )
 def test_an_empty_class_says_why(tmp_path, write_images, files, reason):

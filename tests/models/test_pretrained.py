@@ -12,6 +12,7 @@ from efficientformer.errors import RecordError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import WeightsWarning, load_network, read_about, save_weights
+from efficientformer.models.weights_file import write_weights_file
 
 from .small import BOTH, BOTH_IDS, SMALL
 
@@ -111,3 +112,25 @@ def test_timm_takes_resolution_classes_and_preprocessing_of_an_architecture_json
     other = timm.create_model("ef_network", architecture=tmp_path / "architecture.json", img_size=64, num_classes=2)
     assert max(other.resolution) == 64 if isinstance(other.resolution, tuple) else other.resolution == 64
     assert other.num_classes == 2
+
+
+@pytest.mark.parametrize("of", ["weights", "folder"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"resolution": value} for value in ("big", [], 1e9, 10**9, -5, True)),
+        *({"in_chans": value} for value in ("3", 10**9, 1e3, 0)),
+        *({"preprocessing": "big"}, {"preprocessing": []}, {"classes": 5}, {"classes": [1]}),
+    ],
+)
+def test_what_a_file_says_of_its_network_is_checked_before_it_is_built(trained, tmp_path, changed, of):
+    network, path = trained()
+    about = dict(network.about()) if of == "weights" else {"architecture": network.about()["architecture"]}
+    if of == "weights":
+        about |= {name: json.dumps(value) for name, value in changed.items()}
+    else:
+        record = {"architecture": network.architecture.to_json(), **changed}
+        (tmp_path / "architecture.json").write_text(json.dumps(record))
+    write_weights_file(path, network.state_dict(), about)
+    with pytest.raises(RecordError, match=rf"weights.safetensors cannot be used: .*{next(iter(changed))}"):
+        create_model(SMALL, pretrained=path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from efficientformer.errors import RecordError
+from efficientformer.errors import RecordError, UsageError
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
 from efficientformer.pipeline.phases.fine_tune import _initial
@@ -84,3 +84,24 @@ def test_a_head_of_the_same_classes_is_kept_and_all_is_said(weights, tmp_path, c
     assert (trained.shape == network.head.weight.shape and torch.equal(network.head.weight, trained)) == is_kept
     said = " ".join(capsys.readouterr().err.split())
     assert re.search(says, said) and f"the head is {about['head']}" in said
+
+
+def test_a_network_for_other_channels_is_refused_before_it_is_trained(tmp_path):
+    path = tmp_path / "net" / "weights.safetensors"
+    save_weights(Network(SMALL_V2, num_classes=2, resolution=32, in_chans=1), path)
+    with (
+        open_run(fine_tune_request(str(path), Settings(), tmp_path / "run", None)) as workspace,
+        pytest.raises(UsageError, match="images of 1 channels, and those of a run have 3"),
+    ):
+        _initial(workspace, str(path), path)
+
+
+def test_a_head_with_another_number_of_outputs_than_names_is_new(tmp_path):
+    path = tmp_path / "net" / "weights.safetensors"
+    with open_run(
+        fine_tune_request("efficientformer_l1", Settings(resolution=32), tmp_path / "run", None)
+    ) as workspace:
+        names = json.dumps(list(workspace.dataset.classes))
+        save_weights(Network(SMALL_V2, num_classes=3, resolution=32), path, {"classes": names})
+        network, about = _initial(workspace, str(path), path)
+        assert about["head"] == "new" and network.num_classes == len(workspace.dataset.classes)

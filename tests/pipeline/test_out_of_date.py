@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from efficientformer.arch.spaces import QUICK
-from efficientformer.errors import UsageError
+from efficientformer.errors import EfficientFormerError, UsageError
+from efficientformer.pipeline.benchmark import benchmark
 from efficientformer.pipeline.out_of_date import out_of_date, out_of_date_file
 from efficientformer.pipeline.phases import slim, supernet
 from efficientformer.pipeline.run.plan import EXPORT, SUPERNET, TABLE, TRAIN
+from efficientformer.pipeline.run.stamps import read_stamp
 from efficientformer.pipeline.tables import combine
 from efficientformer.records import write_record
 
@@ -35,6 +37,13 @@ from .made_run import Run, again, deleted, edited, interrupted, other_machine, r
 def test_records_out_of_date_are_listed_with_the_verbs_that_make_them_again(run, change, verbs):
     change(run)
     assert [row.verb for row in out_of_date(run.dir.root)] == verbs
+
+
+@pytest.mark.parametrize("outputs", [[], "text", {"table.json": 1}])
+def test_a_stamp_with_outputs_of_another_shape_is_no_stamp(run, outputs):
+    path = run.dir.stamp("table")
+    write_record(path, {**read_stamp(path), "outputs": outputs})
+    assert [row.verb for row in out_of_date(run.dir.root)][:2] == ["table", "slim"]
 
 
 def test_images_that_a_verb_found_replaced_are_listed_too(run, stub):
@@ -72,6 +81,13 @@ def test_an_exported_file_older_than_its_weights_is_named(run, tmp_path):
     assert [row.verb for row in out_of_date_file(path)] == ["evaluate", "export"]
 
 
+def test_a_comparison_names_files_of_runs_that_are_out_of_date(run, tmp_path, capsys):
+    again(TRAIN)(run)
+    with pytest.raises(EfficientFormerError):  # the made-up file is no network
+        benchmark(str(run.dir.root), out=tmp_path / "out")
+    assert "evaluation.json is out of date" in capsys.readouterr().err
+
+
 # The supernet of another run.
 
 
@@ -89,6 +105,21 @@ def test_a_supernet_taken_over_is_out_of_date_once_the_other_is_trained_again(ru
     assert weights.read_bytes() == run.dir.supernet_weights.read_bytes()
     shutil.rmtree(run.dir.root)
     assert SUPERNET.problem(second.workspace()) is None, "a copy does not need the other run any more"
+
+
+def test_a_supernet_that_is_no_longer_taken_over_is_out_of_date(run, stub, tmp_path, images):
+    second = Run(tmp_path / "second", images, supernet_from=str(run.dir.root))
+    second.finish(TABLE)
+    supernet.run(second.workspace())
+    second.given["supernet_from"] = None
+    with pytest.raises(UsageError, match=r"the supernet of .*/run is no longer used\). Run 'efficientformer supernet "):
+        slim.run(second.workspace())
+    assert [row.verb for row in out_of_date(second.dir.root)] == []  # what the run remembers is as it was
+    second.finish(SUPERNET, text="trained here")
+    assert "trained here" in second.dir.supernet_record.read_text()
+    assert SUPERNET.problem(second.workspace()) is None
+    second.given["supernet_from"] = str(run.dir.root)
+    assert "changed" in str(SUPERNET.problem(second.workspace()))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from efficientformer.cli.app import run
 from efficientformer.errors import UsageError
 from efficientformer.pipeline import verbs
+from efficientformer.pipeline.phases import verify
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.settings import Settings, leaves
 from efficientformer.pipeline.run.trust.programs import program_settings, shown_program
@@ -196,6 +197,22 @@ def test_what_a_supernet_does_not_bring_is_said(theirs, program, tmp_path, capsy
     assert "command:" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("by", ["flag", "yaml"])
+def test_a_remembered_supernet_is_unset_by_none(theirs, tmp_path, by):
+    mine, config = tmp_path / "mine", tmp_path / "none.yaml"
+    config.write_text("supernet_from: none\n")
+    with open_run(RunRequest(Settings(supernet_from=str(theirs(seed=5))), mine)):
+        pass
+    with open_run(RunRequest(run_dir=mine)) as workspace:
+        assert workspace.settings.supernet_from is not None
+    given = (
+        RunRequest(run_dir=mine, config=config) if by == "yaml" else RunRequest(Settings(supernet_from="none"), mine)
+    )
+    for request in (given, RunRequest(run_dir=mine)):
+        with open_run(request) as workspace:
+            assert workspace.settings.supernet_from is None and workspace.settings.seed == 5
+
+
 def test_verbs_that_start_nothing_are_not_refused_and_accept_nothing(theirs, program, canary, finish):
     root = theirs(device=f"command:{program}")
     with open_run(RunRequest(run_dir=root)) as workspace:
@@ -204,6 +221,14 @@ def test_verbs_that_start_nothing_are_not_refused_and_accept_nothing(theirs, pro
             _ = workspace.runtime
     code, _ = finish("table", "--run-dir", root)
     assert code == 2 and not canary.exists()
+
+
+def test_the_measurement_of_a_verification_asks_by_itself(theirs, program, canary):
+    """Also where nothing before it has opened the device."""
+    request = RunRequest(run_dir=theirs(device=f"command:{program}"))
+    with open_run(request) as workspace, pytest.raises(UsageError, match="no command of yours has named"):
+        verify._verify(workspace, [])
+    assert not canary.exists()
 
 
 def test_escape_codes_of_a_program_are_shown_as_text():

@@ -123,15 +123,28 @@ def test_an_open_verdict_takes_more_sessions_and_a_decided_one_does_not(workspac
     assert len(network.sessions) == 3 * NUM_SESSIONS and network.percent == pytest.approx(100 - 10 / 12)
 
 
-def test_sessions_that_cannot_be_read_are_named(workspace):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda session: session["measurements"][LARGEST].update(samples_ms="many"),
+        lambda session: session["measurements"][LARGEST].update(samples_ms="123"),
+        lambda session: session["measurements"]["40pct"].update(samples_ms=[-5.0] * 20),
+        lambda session: session["measurements"]["40pct"].update(disturbed_rounds=[9999]),
+        lambda session: session["measurements"]["40pct"].update(disturbed_rounds="text"),
+        lambda session: session["measurements"]["40pct"].update(disturbed_rounds=list(range(17))),
+        lambda session: session["measurements"].pop(LARGEST),
+        lambda session: session["measurements"].pop("40pct"),
+    ],
+)
+def test_sessions_that_cannot_be_read_are_named(workspace, damage):
     path = workspace.run_dir.verified_sessions
     sessions(workspace, Opener()).measure(PROMISES)
     header, first, *rest = path.read_text().splitlines()
     line = json.loads(first)
-    line["session"]["measurements"][LARGEST]["samples_ms"] = "many"
+    damage(line["session"])
     path.write_text("\n".join([header, json.dumps(line), *rest]) + "\n")
-    with pytest.raises(RecordError, match=r"verification.sessions.jsonl cannot be used .*Delete it"):
-        sessions(workspace, Opener())
+    with pytest.raises(RecordError, match=r"verification.sessions.jsonl.* cannot be used.*Delete it"):
+        sessions(workspace, Opener()).repeated("40pct")
 
 
 def test_a_line_that_was_cut_short_is_measured_again(workspace):

@@ -258,3 +258,27 @@ def test_the_package_is_light_and_knows_no_torch(run_dir: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(run_dir)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_was_understood_of_the_images_and_left_out_is_shown(run_dir: Path) -> None:
+    path = run_dir / "data.json"
+    record = json.loads(path.read_text())
+    record |= {"layout": "training images in a/", "notes": ["a/test/: not used, since it has no class folders"]}
+    record.pop("preprocessing", None)  # earlier versions did not write it
+    write_record(path, record)
+    page = Page(render_report(run_dir))
+    assert "Layout: training images in a/." in page.source and "a/test/: not used" in page.source
+    assert not [note for note in page.notes() if "data.json" in note] and "px</p>" not in page.source
+    assert "data.json, or another record" not in page.source
+
+
+def test_promises_with_unequal_sessions_have_confidences_and_numbers_of_their_own(run_dir: Path) -> None:
+    path = run_dir / "result.json"
+    rows = json.loads(path.read_text())
+    assert len(rows) > 1
+    for index, row in enumerate(rows):
+        row |= {"sessions": 6 if index else 24, "interval_percent": 95.0 if index else 99.97}
+    write_record(path, rows)
+    source = render_report(run_dir).read_text()
+    assert "in 6 to 24 sessions" in source
+    assert "(99.9&nbsp;%)" in source and "(95&nbsp;%)" in source and "100.0&nbsp;%)" not in source

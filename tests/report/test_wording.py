@@ -62,3 +62,10 @@ def test_calibration_names_only_what_it_uses() -> None:
     assert wording.calibration(full).endswith(
         "-0.020\u202fms, 0.05\u202fms for each MiB of weights that miss a cache of 8\u202fMiB"
     )
+
+
+@pytest.mark.parametrize(
+    "percent, text", [(95.0, "95"), (98.33, "98.3"), (99.5, "99.5"), (99.97, "99.9"), (100.0, "99.9")]
+)
+def test_no_interval_has_a_confidence_of_100_percent(percent: float, text: str) -> None:
+    assert wording.confidence(percent) == text

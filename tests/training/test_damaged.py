@@ -3,19 +3,22 @@
 Each is either read as it was or refused in one line that names it.
 """
 
+import os
 import random
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from efficientformer.errors import RecordError
+from efficientformer.errors import RecordError, TrainingError
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_network, load_weights, save_weights
 from efficientformer.models.weights_file import read_tensors, write_weights_file
 from efficientformer.training.checkpoint import CheckpointFile
 
 from ..models.small import SMALL, SMALL_V2
+from .test_not_finite import Spoiled, train
 
 STATE = {"model": {"weight": torch.arange(300.0)}, "counters": {"step": 7, "loss_sum": 1.5}}
 EARLIER = {"model": {"weight": torch.zeros(300)}, "counters": {"step": 6, "loss_sum": 1.0}}
@@ -191,3 +194,45 @@ def test_what_is_no_file_is_said(tmp_path, name):
     with pytest.raises(RecordError, match=f"{name} .*Give") as caught:
         read_tensors(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"model": {"weight": torch.zeros(3)}, "optimizer": {}, "ema": None, "counters": {"step": 1}},
+        {"model": "text", "optimizer": None, "ema": 1, "counters": []},
+    ],
+)
+def test_a_whole_checkpoint_of_another_content_is_named(tmp_path, state):
+    CheckpointFile(tmp_path / "checkpoint.pt", "run").save(state)
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt does not fit this training .*Delete it"):
+        train(tmp_path, Spoiled([]))
+
+
+def test_counters_of_a_checkpoint_are_numbers_of_the_training_and_nothing_else(tmp_path):
+    train(tmp_path, Spoiled([]))
+    file = CheckpointFile(tmp_path / "checkpoint.pt", "run")
+    state = file.load()
+    assert state is not None
+    state["counters"] |= {"model": "text", "step": "many"}
+    file.save(state)
+    with pytest.raises(TrainingError, match=r"does not fit this training .*many"):
+        train(tmp_path, Spoiled([]))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of POSIX")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    names = ("checkpoint.pt", "weights.safetensors", "weights.pth")
+    for name in names:
+        os.mkfifo(tmp_path / name)
+    reads = [lambda path: CheckpointFile(path, "run").load(), load_network, read_tensors]
+    with ThreadPoolExecutor() as pool:
+        for name, read in zip(names, reads, strict=True):
+            answer = pool.submit(read, tmp_path / name)
+            try:
+                error = answer.exception(timeout=10)
+            finally:  # a reader that waits is let go
+                if not answer.done():
+                    os.close(os.open(tmp_path / name, os.O_WRONLY | os.O_NONBLOCK))
+            assert error is None or (isinstance(error, RecordError) and "a pipe or a device" in str(error))

@@ -6,6 +6,7 @@ from typing import Any
 from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.cli.printing import print_lines, print_rows
 from efficientformer.pipeline.run.settings import Settings
+from efficientformer.report.wording import confidence
 from efficientformer.run_dir import RunDir
 
 
@@ -39,7 +40,9 @@ def _show(result: list[dict[str, Any]], options: RunOptions) -> None:
 
 
 def _print_summary(result: list[dict[str, Any]]) -> None:
-    percents = sorted({f"{entry.get('interval_percent', 95):.0f} %" for entry in result})
+    percents = [
+        f"{confidence(percent)} %" for percent in sorted({entry.get("interval_percent", 95) for entry in result})
+    ]
     columns = ("budget", "ms", "predicted", f"measured [{' or '.join(percents)}]", "kept", "top-1", "params", "MACs")
     print_rows(columns, map(_cells, result))
     files = [f"{entry['budget']}: {entry['onnx']}" for entry in result]

@@ -136,6 +136,11 @@ class _Folder:
         """Whether there are folders with pictures in it."""
         return any(child.holds_pictures for child in self.children)
 
+    @cached_property
+    def has_splits(self) -> bool:
+        """Whether class folders for training are in it, so that pictures next to them are no class."""
+        return any(role_of(child.name) == "train" and child.is_nested for child in self.children)
+
     @property
     def class_names(self) -> set[str]:
         """Names of the classes, if it is a split."""
@@ -145,7 +150,7 @@ class _Folder:
 def _only(children: Sequence[_Folder]) -> _Folder | None:
     """The child that everything lies in, below further folders: such as an archive's."""
     holding = [child for child in children if child.holds_pictures]
-    if len(holding) != 1 or holding[0].has_pictures:
+    if len(holding) != 1 or (holding[0].has_pictures and not holding[0].has_splits):
         return None
     # An empty folder beside it is a class without images rather than something else.
     return None if any(child.is_empty for child in children) else holding[0]

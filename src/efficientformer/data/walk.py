@@ -69,6 +69,8 @@ class LeftOut:
         parts = [f"{count:,} skipped ({reason})" for reason, count in reasons.most_common(3)]
         if self.others:
             parts.append(f"no pictures by their names: {_counted(self.others)}")
+        if not parts and self.ignored:
+            return f"nothing but hidden and system files and folders: {_counted(self.ignored)}"
         return "; ".join(parts) or "it is empty"
 
 

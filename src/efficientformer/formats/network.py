@@ -145,6 +145,16 @@ class WeightsAbout(TypedDict):
     preprocessing: NotRequired[dict[str, Any] | None]
 
 
+class DescribedWeights(TypedDict):
+    """What metadata of a weights file, or the architecture.json in its folder, say for a network of any architecture.
+    What is unknown is None."""
+
+    resolution: Resolutions | None
+    in_chans: Annotated[int, Field(ge=1, le=1024)] | None
+    classes: ClassNames | None
+    preprocessing: dict[str, Any] | None
+
+
 class ExportedAbout(TypedDict):
     """Metadata of an exported file, after decoding."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from efficientformer.formats.measurement import MeasurementValue
 from efficientformer.formats.network import PreprocessingRecord
 from efficientformer.formats.values import (
     MOST_MS,
@@ -59,6 +60,8 @@ class StampRecord(TypedDict):
     settings: dict[str, Any]
     inputs: dict[str, str]
     version: str
+    outputs: NotRequired[dict[str, str]]
+    """SHA-256 of each file, by its path in the run directory."""
 
 
 class CorrectionsRecord(TypedDict):
@@ -130,12 +133,12 @@ class SessionValue(TypedDict):
 
     look: the number of the attempt that it was taken for.
     digests: SHA-256 of the files, by name of the network.
-    measurements: by name of the network; see `latency.timing.measurement.Measurement`.
+    measurements: by name of the network.
     """
 
     look: Count
     digests: dict[str, str]
-    measurements: dict[str, dict[str, Any]]
+    measurements: dict[str, MeasurementValue]
 
 
 class SessionLine(TypedDict):

@@ -40,6 +40,7 @@ def write_weights_file(path: Path, tensors: Mapping[str, Tensor], about: Mapping
 def read_weights_metadata(path: Path) -> dict[str, str]:
     """Metadata of a safetensors file. Raises RecordError when it is missing or not a safetensors file."""
     try:
+        _refuse_pipe(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         metadata = checked(parse_json(metadata[_ENTRY]), dict[str, str]) if _ENTRY in metadata else metadata
@@ -67,6 +68,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 def read_archive(path: Path) -> Any:
     """Content of a file that `torch.save` wrote. Of a damaged file it raises anything."""
+    _refuse_pipe(path)
     # Official checkpoints also contain their command line, in a class of plain values.
     with torch.serialization.safe_globals([argparse.Namespace]):
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -84,7 +86,14 @@ def read_archive(path: Path) -> Any:
     return content
 
 
+def _refuse_pipe(path: Path) -> None:
+    """Opening a pipe would wait for its writer."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError("it is a pipe or a device, not a file")
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    _refuse_pipe(path)
     tensors = load_file(path)
     with safe_open(path, framework="pt") as file:
         about = json.loads((file.metadata() or {}).get(_ENTRY, "{}"))

@@ -27,6 +27,7 @@ from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
+from efficientformer.pipeline.out_of_date import out_of_date_file
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.provenance import provenance
@@ -64,6 +65,8 @@ def benchmark(
     sources = _sources(models, settings)
     reference = _reference(settings, sources)
     for source in sources:
+        for row in out_of_date_file(Path(source.target)) if source.kind in ("onnx", "weights") else ():
+            console.warn(row.text)
         if source.kind == "onnx":
             check_file(Path(source.target), settings.resolution)
     runtimes = [open_device(settings, name, settings.threads) for name in dict.fromkeys(settings.runtime)]

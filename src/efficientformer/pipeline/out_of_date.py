@@ -37,7 +37,8 @@ def out_of_date(run_dir: Path | str, only: str | None = None) -> list[OutOfDate]
         networks = _networks(workspace)
         return _out_of_date(workspace, [network for network in networks if only in (None, network.name)], only)
     except EfficientFormerError as error:
-        return [OutOfDate(f"Whether the records are up to date is unknown: {error}", "design")]
+        reason = str(error).rstrip(".")
+        return [OutOfDate(f"Whether the records are up to date is unknown: {reason}", "design")]
 
 
 def out_of_date_file(path: Path) -> list[OutOfDate]:

@@ -64,7 +64,10 @@ def page_environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False, "separators": (",", ":")}
-    filters = (wording.ms, wording.interval, wording.percent, wording.count, wording.scaled, wording.duration)
+    filters = (
+        *(wording.ms, wording.interval, wording.percent, wording.count, wording.scaled, wording.duration),
+        wording.confidence,
+    )
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals.update(
         absent=wording.ABSENT, shapes=style.SHAPES, num_series=style.NUM_SERIES, series_shape=style.series_shape

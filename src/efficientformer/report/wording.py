@@ -77,6 +77,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return ABSENT if value is None else f"{value:.{digits}f}"
 
 
+def confidence(percent: float) -> str:
+    """The confidence of an interval, in percent, rounded down: no interval has 100 %."""
+    return f"{math.floor(10 * min(percent, 99.9) + 1e-6) / 10:g}"
+
+
 def count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 

@@ -14,6 +14,8 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn, optim
 
+from efficientformer.errors import TrainingError
+from efficientformer.models.weights_file import reason_in_one_line
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.finite import (
@@ -72,8 +74,10 @@ class TrainingState:
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         if self.ema is not None:
             self.ema.module.load_state_dict(checkpoint["ema"])
-        for name, value in checkpoint["counters"].items():
-            setattr(self, name, value)
+        counters = checkpoint["counters"]
+        for name in _COUNTERS:
+            if name in counters:  # earlier versions had fewer
+                setattr(self, name, type(getattr(self, name))(counters[name]))
 
 
 def fit(
@@ -119,7 +123,13 @@ def fit(
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
     state = TrainingState(model, optimizer, ema)
     if saved is not None:
-        state.restore(saved)
+        try:
+            state.restore(saved)
+        except Exception as error:  # whatever the parts of PyTorch raise for another content
+            reason = reason_in_one_line(error)
+            raise TrainingError(
+                f"{checkpoint.path} does not fit this training ({reason}). Delete it to start over."
+            ) from error
     statistics = KeptStatistics(model)
     if world.is_first:
         log.rewind(state.step)

@@ -13,6 +13,7 @@ from .conftest import SHAPE
 
 pytest.importorskip("MNN")
 
+from efficientformer.latency.runtimes import mnn
 from efficientformer.latency.runtimes.mnn import Mnn, _converted
 
 
@@ -45,3 +46,16 @@ def test_gelu_is_an_approximation_as_described():
     exact = nn.functional.gelu(2 * torch.from_numpy(input_sample(shape))).numpy()
     difference = np.abs(Mnn(1).prepare(Gelu(), shape).output() - exact).max()
     assert Mnn(1).describe()["options"]["gelu"] == "tanh" and 1e-4 < difference < 1e-3
+
+
+def test_a_conversion_that_hangs_ends_in_one_line(onnx_file, monkeypatch):
+    monkeypatch.setattr(mnn, "CONVERT", "import time; time.sleep(600)")
+    monkeypatch.setattr(mnn, "CONVERT_TIMEOUT_S", 0.5)
+    with pytest.raises(LatencyError, match=r"MNN did not convert .*\.onnx within 0 s"):
+        mnn.Mnn().open(onnx_file, SHAPE)
+
+
+def test_a_converter_may_print_anything(onnx_file, monkeypatch):
+    monkeypatch.setattr(mnn, "CONVERT", r"import sys; sys.stdout.buffer.write(b'caf\xe9 \xff')")
+    with pytest.raises(LatencyError, match=r"MNN cannot convert .*caf"):
+        mnn.Mnn().open(onnx_file, SHAPE)

@@ -175,7 +175,7 @@ def _open(network: ComparedNetwork, runtime: Runtime, subjects: dict[Key, Subjec
     try:
         comparison.checks[key] = check = check_output(prepared.output(), network.logits, network.tolerance)
         if check.problem is not None:
-            comparison.problems[key] = check.problem
+            comparison.problems[key] = ". ".join(filter(None, [check.problem, network.remedy]))
     except LatencyError:
         pass  # Benchmark programs return no outputs; a network that failed will fail again when it is timed.
     subjects[key] = Subject(_Watched(key, prepared), runtime, network.input_shape)

@@ -81,6 +81,13 @@ class ComparedNetwork:
         """Largest accepted difference of an output from `logits`, in standard deviations of these."""
         return QUANTIZED_TOLERANCE if self.precision == "int8" else TOLERANCE
 
+    @property
+    def remedy(self) -> str | None:
+        """What may help against a wrong output."""
+        if self.precision != "int8":
+            return None
+        return "Sums of 8-bit products overflow on processors without VNNI: quantize with reduce_range"
+
     def module(self) -> nn.Module:
         """Build the deployed module, for runtimes that cannot open ONNX files. Raises LatencyError if there is only a
         file."""

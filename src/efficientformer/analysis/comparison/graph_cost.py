@@ -4,7 +4,6 @@ MACs are those of convolutions and matrix products, as in `arch.cost` and the pa
 """
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnxruntime
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from efficientformer.exporting.onnx_graph import read_graph
+from efficientformer.leftovers import temporary_folder
 
 Shape = tuple[int, ...]
 UNCOUNTED = {"Einsum", "Attention", "MultiHeadAttention", "LSTM", "GRU", "RNN", "QLinearMatMul", "QLinearConv"}
@@ -108,7 +108,7 @@ def _folded(model: ModelProto) -> ModelProto:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load_model(options.optimized_model_filepath)

@@ -1,12 +1,13 @@
 """A file format: it writes modules, and reads files of users."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from efficientformer.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +42,5 @@ class Format(Protocol):
 @contextlib.contextmanager
 def written_file(file_format: Format, module: "nn.Module", input_shape: tuple[int, ...]) -> Iterator[Path]:
     """A temporary file of the module, to be opened inside the block."""
-    # A runtime may keep the file mapped into memory, which on some systems forbids removing it.
-    with tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         yield file_format.write(module, input_shape, Path(folder))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from efficientformer.errors import LatencyError
 from efficientformer.exporting.formats.onnx import OnnxFormat
+from efficientformer.leftovers import temporary_folder
 from efficientformer.records import atomic_path
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class LiteRTConverter:
 
     def convert(self, module: "nn.Module", input_shape: tuple[int, ...], path: Path) -> None:
         """Write `module` for inputs of exactly `input_shape`. Raises LatencyError when it cannot be converted."""
-        with tempfile.TemporaryDirectory(prefix="efficientformer-") as folder, atomic_path(path) as temporary:
+        with temporary_folder() as folder, atomic_path(path) as temporary:
             program = Path(folder) / "program.pt2"
             _save_program(module, input_shape, program)
             answer = self._ask({"program": str(program), "input_shape": input_shape, "target": str(temporary)})

@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from efficientformer.exporting.files import check_only_input, input_sample
 from efficientformer.exporting.formats.onnx import OnnxFormat
 from efficientformer.exporting.formats.reductions import reduce_over_two_axes
 from efficientformer.exporting.onnx_graph import declared_inputs, read_graph
+from efficientformer.leftovers import temporary_folder
 
 TIMEOUT_S = 900.0
 NUM_LAST_LINES = 4
@@ -46,7 +46,7 @@ class NcnnFormat(OnnxFormat):
         if input_shape[0] != 1:
             raise LatencyError(f"ncnn runs one image at a time, not {input_shape[0]}. Choose another runtime.")
         reduce_over_two_axes(model)
-        with tempfile.TemporaryDirectory(prefix="efficientformer-") as scratch:
+        with temporary_folder() as scratch:
             rewritten = Path(scratch) / "network.onnx"
             onnx.save_model(model, rewritten)
             shape = ",".join(map(str, input_shape))

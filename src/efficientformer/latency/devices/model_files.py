@@ -1,7 +1,6 @@
 """Files in the format that a device's program reads."""
 
 import itertools
-import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from efficientformer.exporting.formats.open import FormatName, open_format
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.runtimes import usable
 from efficientformer.latency.worker.local import local_worker
+from efficientformer.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +26,7 @@ class ModelFiles:
     def __init__(self, format_name: FormatName, litert_python: str | None = None) -> None:
         self.format = open_format(format_name, litert_python)
         self.suffixes = self.format.suffixes
-        self._holder = tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True)
+        self._holder = temporary_folder()
         self._numbers = itertools.count()
 
     def export(self, module: "nn.Module", input_shape: tuple[int, ...]) -> Path:

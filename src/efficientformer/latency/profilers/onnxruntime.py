@@ -1,7 +1,6 @@
 """ONNX Runtime's profiler: a file of trace events with the time of every node in every run."""
 
 import json
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from efficientformer.latency.profilers.profile import OperatorTime, Profile
 from efficientformer.latency.profilers.turns import run_profiled, time_in_turns
 from efficientformer.latency.runtimes.onnxruntime import OnnxRuntime
 from efficientformer.latency.timing.quiet import quiet_median
+from efficientformer.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +31,7 @@ def profile_onnxruntime(
 ) -> Profile:
     """Times of the operators of a module in deploy form, which add up to nearly the total. Raises LatencyError."""
     with (
-        tempfile.TemporaryDirectory(prefix="efficientformer-", ignore_cleanup_errors=True) as folder,
+        temporary_folder() as folder,
         written_file(ONNX, module, input_shape) as path,
     ):
         written = ExportedGraph.load(path)

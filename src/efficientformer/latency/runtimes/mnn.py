@@ -11,7 +11,6 @@ import functools
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +22,11 @@ from efficientformer.errors import LatencyError
 from efficientformer.exporting.files import check_only_input, existing_file, input_sample
 from efficientformer.latency.prepared import InProcess
 from efficientformer.latency.runtime import InThisProcess, OpensFiles
+from efficientformer.leftovers import temporary_folder
 
 CONVERT = "import _tools, sys; _tools.mnnconvert(sys.argv)"
+CONVERT_TIMEOUT_S = 300.0
+"""Half of what a worker may take to open a network, so that this is the error."""
 STDOUT = 1
 
 
@@ -51,7 +53,7 @@ class Mnn(OpensFiles, InThisProcess):
         path = existing_file(path, self.suffixes)
         if path.suffix == ".mnn":
             return self._open(path, input_shape, path)
-        with tempfile.TemporaryDirectory(prefix="efficientformer-") as folder:
+        with temporary_folder() as folder:
             return self._open(_converted(path, Path(folder) / "converted.mnn"), input_shape, path)
 
     def _open(self, converted: Path, input_shape: tuple[int, ...], path: Path) -> InProcess:
@@ -102,7 +104,14 @@ def _converted(path: Path, converted: Path) -> Path:
     request = ["-f", "ONNX", "--modelFile", str(path), "--MNNModel", str(converted), "--bizCode", "efficientformer"]
     # -P: the current folder, whose files may have the names of modules, is not imported from.
     command = [sys.executable, "-P", "-c", CONVERT, *request]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=CONVERT_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LatencyError(
+            f"MNN did not convert {path} within {CONVERT_TIMEOUT_S:.0f} s. Measure it with another runtime."
+        ) from error
     if not converted.is_file():
         printed = " ".join((done.stdout + done.stderr).split("\n")[-4:]).strip(" .")
         raise LatencyError(f"MNN cannot convert {path}: {printed}. Export the network again.")

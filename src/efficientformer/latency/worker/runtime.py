@@ -24,6 +24,7 @@ from efficientformer.latency.worker.connection import Connection, Transport, Wor
 from efficientformer.latency.worker.files import files_of
 from efficientformer.latency.worker.packages import PACKAGES
 from efficientformer.latency.worker.patience import Patience
+from efficientformer.leftovers import temporary_folder
 from efficientformer.provenance import differences
 from efficientformer.records import digest, file_digest
 
@@ -98,9 +99,10 @@ class WorkerRuntime:
         self._opened: set[int] = set()
         self._unused: list[int] = []
         self._numbers = itertools.count()
-        self._folder = Path(tempfile.mkdtemp(prefix="efficientformer-"))
+        folder = temporary_folder()
+        self._folder = Path(folder.name)
         self._holder: list[Connection] = []
-        self.close = weakref.finalize(self, _close, self._holder, self._folder)
+        self.close = weakref.finalize(self, _close, self._holder, folder)
         try:
             self._hello = self._connected().hello
         except WorkerDiedError as died:
@@ -277,8 +279,8 @@ class WorkerRuntime:
         return folder
 
 
-def _close(connections: list[Connection], folder: Path) -> None:
+def _close(connections: list[Connection], folder: "tempfile.TemporaryDirectory[str]") -> None:
     for connection in connections:
         connection.close()
     connections.clear()
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.cleanup()

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from efficientformer.arch.parts import Grid
 from efficientformer.errors import RecordError
+from efficientformer.formats.network import DescribedWeights
 from efficientformer.models.attention_bias import BiasedAttention, resize_attention_bias
 from efficientformer.models.network import Network, load_exactly
 from efficientformer.models.weights.naming import HEADS, is_average, our_names
 from efficientformer.models.weights_file import naming, read_tensors, read_weights_metadata, write_weights_file
-from efficientformer.reading import parse_json, read_record
+from efficientformer.reading import checked, parse_json, read_record
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "state")
 DEEPEST = 8
-DESCRIBED = ("resolution", "in_chans", "classes", "preprocessing")
+DESCRIBED = tuple(DescribedWeights.__annotations__)
 NO_WEIGHTS = ("attention_bias_idxs", "n_averaged")
 
 
@@ -74,6 +75,10 @@ def read_about(path: Path) -> dict[str, Any]:
     of_this = record.get("architecture") == _value(path, metadata, "architecture")
     about = {name: record.get(name) for name in DESCRIBED} if of_this else {}
     about |= {name: _value(path, metadata, name) for name in DESCRIBED if name in metadata}
+    try:
+        checked(dict.fromkeys(DESCRIBED) | about, DescribedWeights)
+    except ValueError as error:
+        raise RecordError(f"{path} cannot be used: of its metadata, {error}. Copy or make it again.") from error
     if isinstance(size := about.get("resolution"), list):
         about["resolution"] = tuple(size)
     return about

@@ -19,6 +19,8 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.records import file_digest
 from efficientformer.training.loop import seed_initial_weights
 
+COLORS = 3
+
 
 def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetwork:
     """Train a pretrained network, with a new head unless its file has the run's classes in their order.
@@ -88,8 +90,13 @@ def _published(workspace: Workspace, name: str, source: Path) -> Network:
 def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any]]:
     settings, classes = workspace.settings, list(workspace.dataset.classes)
     network, known_classes = load_network(source), read_about(source).get("classes")
-    about = {"init_resolution": network.resolution, "head": "kept" if known_classes == classes else "new"}
-    if known_classes != classes:
+    if network.in_chans != COLORS:
+        raise UsageError(
+            f"--init {source} is a network for images of {network.in_chans} channels, and those of a run have {COLORS}."
+        )
+    fits = known_classes == classes and network.num_classes == len(classes)
+    about = {"init_resolution": network.resolution, "head": "kept" if fits else "new"}
+    if not fits:
         network.reset_classifier(len(classes))
     return network.set_resolution(settings.resolution), about
 

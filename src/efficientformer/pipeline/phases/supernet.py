@@ -54,7 +54,7 @@ def _take_over(workspace: Workspace, source: RunDir) -> None:
     if differing := stamp_changes(theirs, SUPERNET.stamp(workspace, kinds=frozenset({"images"})).to_json()):
         raise UsageError(
             f"The supernet of {source.root} does not fit this run: {', '.join(differing)}. Use its settings, or "
-            "leave out --supernet-from."
+            "--supernet-from none to train one here."
         )
     run_dir = workspace.run_dir
     for name in ("supernet_weights", "supernet_record", "supernet_metrics", "evaluations"):

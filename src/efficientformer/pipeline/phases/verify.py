@@ -25,6 +25,7 @@ from efficientformer.pipeline.slimming.sessions import Sessions
 from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import file_digest, write_record
+from efficientformer.report.wording import confidence
 
 INTERVAL_OF = "the median over processes, from one value of each session"
 
@@ -42,7 +43,7 @@ def run(workspace: Workspace) -> bool:
         taken = "".join(
             f", {row['measured']:.2f} of {row['most']:g} {UNITS[name]}" for name, row in promise["limits"].items()
         )
-        how = f"{promise.get('interval_percent', 95):.0f} % interval of the {promise['percentile']}"
+        how = f"{confidence(promise.get('interval_percent', 95))} % interval of the {promise['percentile']}"
         if "sessions" in promise:
             how += f" over {promise['sessions']} sessions in {record.get('opened_in')}"
         how += f", {workspace.settings.latency_clock} clock"
@@ -71,7 +72,7 @@ def correct_broken(workspace: Workspace) -> None:
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
     by_slug = {promise.budget.slug: promise for promise in promises(workspace)}
     settings, files = workspace.settings, {network.budget.slug: network.files.onnx for network in found}
-    runtime = open_restartable(settings, settings.runtime, settings.threads)
+    runtime = open_restartable(workspace.device_options, settings.runtime, settings.threads)
     sessions = Sessions(
         workspace,
         runtime,

@@ -10,7 +10,7 @@ from efficientformer.formats.run import DataRecord
 from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.phase import Digests, Input
 from efficientformer.pipeline.run.run_network import RunNetwork, read_found
-from efficientformer.pipeline.run.stamps import MISSING, read_stamp
+from efficientformer.pipeline.run.stamps import MISSING, NOT_TAKEN, read_stamp
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import FINGERPRINT
 from efficientformer.reading import read_record
@@ -82,14 +82,12 @@ def export_metadata(workspace: Workspace, network: RunNetwork) -> dict[str, str]
 
 def _source(workspace: Workspace, _: RunNetwork | None) -> Digests:
     """The supernet of the run that it is taken from. Once taken, it does not have to be there any more."""
-    source = workspace.settings.supernet_from
+    source, prefix = workspace.settings.supernet_from, "the supernet of "
+    taken = (read_stamp(workspace.run_dir.stamp("supernet")) or {"inputs": {}})["inputs"]
     if source is None:
-        return {}
-    name, weights = f"the supernet of {source}", RunDir(Path(source)).supernet_weights
-    if weights.exists():
-        return {name: file_digest(weights)}
-    taken = read_stamp(workspace.run_dir.stamp("supernet")) or {"inputs": {}}
-    return {name: taken["inputs"].get(name, MISSING)}
+        return {name: NOT_TAKEN for name in taken if name.startswith(prefix)}
+    name, weights = f"{prefix}{source}", RunDir(Path(source)).supernet_weights
+    return {name: file_digest(weights) if weights.exists() else taken.get(name, MISSING)}
 
 
 def _table_device(workspace: Workspace, _: RunNetwork | None) -> Digests:

@@ -33,6 +33,9 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.reading import shown_path
 from efficientformer.run_dir import REMEDY, RunDir
 
+NO_SUPERNET = "none"
+"""For --supernet-from: the run trains a supernet of its own from now on."""
+
 
 @dataclass(frozen=True)
 class RunRequest:
@@ -55,14 +58,17 @@ class RunRequest:
         """The run directory, and the given values by where they come from. Raises UsageError."""
         flags = self.settings.model_dump(exclude_unset=True, mode="json")
         for name in ("data", "supernet_from"):
-            if flags.get(name):
+            if flags.get(name) and (name, flags[name]) != ("supernet_from", NO_SUPERNET):
                 flags[name] = _absolute(flags[name], name)
         if is_path(flags.get("preset") or ""):
             flags["preset"] = _absolute(flags["preset"], "preset")
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
+        supernet_from = given.get("supernet_from")
+        if supernet_from == NO_SUPERNET:
+            supernet_from = given["supernet_from"] = None
         if given.get("data"):
             usable_path(given["data"], "--data")
-        source = RunDir(usable_path(given["supernet_from"], "--supernet-from")) if given.get("supernet_from") else None
+        source = RunDir(usable_path(supernet_from, "--supernet-from")) if supernet_from else None
         brought = _remembered(source) if source else {}
         root = self.run_dir or self._default_dir(merge_given(self.base or {}, _without_device(brought), given))
         directory = RunDir(usable_path(root, "--run-dir"))

@@ -243,7 +243,8 @@ class Settings(DeviceOptions, _Settings):
     training_device: str = "auto"
     """Training on auto, cpu, cuda or mps."""
     supernet_from: str | None = None
-    """Run directory whose supernet is taken over. Its settings hold where this run gives none, but not its device."""
+    """Run directory whose supernet is taken over; none: train one here. Its settings hold where this run gives none,
+    but not its device."""
     table: TableSettings = TableSettings()
     supernet: SupernetSettings = SupernetSettings()
     slim: SlimSettings = SlimSettings()

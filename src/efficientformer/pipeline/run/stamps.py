@@ -16,6 +16,8 @@ from efficientformer.run_dir import RunDir
 
 MISSING = "missing"
 """Stands for the digest of an input that does not exist."""
+NOT_TAKEN = "not taken over"
+"""Stands for the digest of another run's supernet that the run used before."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     for name, value in now["inputs"].items():
         old = before["inputs"].get(name)
         if old != value:
-            changes.append(f"{name} is missing" if value == MISSING else f"{name} changed{_values(old, value)}")
+            gone = {MISSING: "is missing", NOT_TAKEN: "is no longer used"}
+            changes.append(f"{name} {gone.get(value) or f'changed{_values(old, value)}'}")
     if before["version"] != now["version"]:
         changes.append(f"the program changed from version {before['version']} to {now['version']}")
     return changes

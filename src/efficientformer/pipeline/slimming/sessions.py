@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from efficientformer.errors import RecordError
 from efficientformer.formats.run import SessionLine, SessionValue
@@ -42,13 +43,15 @@ class Session:
     measurements: dict[str, Measurement]
 
     def to_json(self) -> SessionValue:
-        measurements = {name: measurement.to_json() for name, measurement in self.measurements.items()}
+        measurements: Any = {name: measurement.to_json() for name, measurement in self.measurements.items()}
         return {"look": self.look, "digests": self.digests, "measurements": measurements}
 
     @classmethod
     def from_json(cls, content: SessionValue) -> "Session":
-        """Raises RecordError for a measurement that cannot be read."""
+        """Raises RecordError unless the largest network and each file were measured."""
         measurements = {name: Measurement.from_json(row) for name, row in content["measurements"].items()}
+        if missing := {LARGEST, *content["digests"]} - set(measurements):
+            raise RecordError(f"a session has no measurement of {min(missing)!r}")
         return cls(content["look"], content["digests"], measurements)
 
 

@@ -109,7 +109,7 @@ def _network_layers(networks: Rows, budgets: Rows) -> list[Any]:
     tooltip = [
         alt.Tooltip("network:N", title="trained for"),
         alt.Tooltip("latency_ms:Q", title="measured p50, ms", format=".3r"),
-        alt.Tooltip("interval:N", title="95 % interval, ms"),
+        alt.Tooltip("interval:N", title="interval, ms"),
         alt.Tooltip("predicted_ms:Q", title="predicted, ms", format=".3r"),
         alt.Tooltip("top1:Q", title="top-1 %", format=".2f"),
         alt.Tooltip("top1_interval:N", title="95 % interval, %"),
@@ -138,6 +138,7 @@ def _network_rows(run: Run) -> Rows:
         if evaluation is None or measured is None:
             continue
         low, high = measured.get("measured_interval_ms") or (measured["measured_ms"],) * 2
+        percent = wording.confidence(measured.get("interval_percent") or 95)
         low_top1, high_top1 = wilson(evaluation["top1"], evaluation["num_images"])
         rows.append(
             {
@@ -145,7 +146,7 @@ def _network_rows(run: Run) -> Rows:
                 "latency_ms": rounded(measured["measured_ms"]),
                 "low_ms": rounded(low),
                 "high_ms": rounded(high),
-                "interval": wording.interval((low, high)),
+                "interval": f"{wording.interval((low, high))} ({percent} %)",
                 "predicted_ms": rounded(measured.get("predicted_ms")),
                 "top1": rounded(evaluation["top1"]),
                 "low_top1": rounded(low_top1),

@@ -33,13 +33,19 @@ def headline(run: Run) -> Content:
         "measured_on": _measured_on(verification),
         "clock": verification.get("clock"),
         "rounds": verification.get("rounds"),
-        "sessions": max((row.get("sessions") or 0 for row in run.promises()), default=0),
+        "sessions": _sessions(run),
         "opened_in": verification.get("opened_in"),
         "largest": verification.get("largest"),
         "percentile": next((row["percentile"] for row in rows if row["percentile"]), "p50"),
         "time": _newest_time(run),
         "notes": notes,
     }
+
+
+def _sessions(run: Run) -> str:
+    """The number of sessions of each promise: a file that was measured before has more of them."""
+    counts = sorted({row["sessions"] for row in run.promises() if row.get("sessions")})
+    return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts))
 
 
 def promise_sentence(rows: list[Content]) -> str:
