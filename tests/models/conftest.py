@@ -32,7 +32,7 @@ def randomize() -> Callable[[nn.Module], nn.Module]:
 
     def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)
-        is_v2 = any(".mlp.mid" in name for name in module.state_dict())
+        is_v2 = any(re.search(r"\bmlp\.mid|\btalking_head", name) for name in module.state_dict())
         for name, tensor in sorted(module.state_dict().items()):
             if not tensor.is_floating_point():
                 continue

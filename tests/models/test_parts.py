@@ -18,12 +18,13 @@ def chain(architecture, resolution, network) -> nn.Sequential:
     """The parts of a network, holding its weights."""
     modules = [build_part(part) for part in network_parts(architecture, resolution, 5)]
     sources = iter([network.stem, *(m for s in network.stages for m in (s.downsample, *s.blocks))])
+    remaining: dict[str, torch.Tensor] = {}
     for module in modules[:-1]:
-        if any(True for _ in module.parameters()):
-            source = next(sources)
-            while isinstance(source, nn.Identity):
-                source = next(sources)
-            module.load_state_dict(source.state_dict())
+        if names := set(module.state_dict()):
+            while not remaining:
+                remaining = dict(next(sources).state_dict())
+            module.load_state_dict({name: remaining.pop(name) for name in names})  # a half takes its part of a block
+    assert not remaining
     modules[-1].norm.load_state_dict(network.norm.state_dict())
     modules[-1].head.load_state_dict(network.head.state_dict())
     return nn.Sequential(*modules).eval()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from efficientformer.arch.parts import Grid, Part, network_parts, strided
-from efficientformer.arch.spec import MB3D, Architecture, AttnFFN, DownsampleAttention
+from efficientformer.arch.spec import MB3D, MHSA, Architecture, DownsampleAttention
 
 BYTES_PER_VALUE = 4
 """In single precision."""
@@ -42,8 +42,8 @@ def part_cost(part: Part) -> Cost:
             return _conv_bn_cost(part.in_width, part.width, 3, strided(part.grid))
         case "FFN":
             return _depthwise_mlp_cost(part)
-        case "AttnFFN":
-            return _map_attention_cost(part) + _depthwise_mlp_cost(part)
+        case "MHSA":
+            return _map_attention_cost(part)
         case "attention_downsample":
             return _attention_downsample_cost(part)
         case "head" | "map_head":
@@ -96,8 +96,7 @@ def _stem_cost(part: Part) -> Cost:
 
 
 def _mb4d_cost(part: Part) -> Cost:
-    assert part.block is not None
-    hidden = part.width * part.block.mlp_ratio
+    hidden = part.width * part.expansion
     layer_scales = Cost(0, 2 * part.width)
     return (
         _conv_bn_cost(part.width, hidden, 1, part.grid) + _conv_bn_cost(hidden, part.width, 1, part.grid) + layer_scales
@@ -121,8 +120,7 @@ def _mb3d_cost(part: Part) -> Cost:
 
 
 def _depthwise_mlp_cost(part: Part) -> Cost:
-    assert part.block is not None
-    hidden = part.width * part.block.mlp_ratio
+    hidden = part.width * part.expansion
     return (
         _conv_bn_cost(part.width, hidden, 1, part.grid)
         + _conv_bn_cost(1, hidden, 3, part.grid)
@@ -133,7 +131,7 @@ def _depthwise_mlp_cost(part: Part) -> Cost:
 
 def _map_attention_cost(part: Part) -> Cost:
     block = part.block
-    assert isinstance(block, AttnFFN)
+    assert isinstance(block, MHSA)
     grid = strided(part.grid, block.stride)
     tokens, heads = grid[0] * grid[1], block.num_heads
     keys, values = heads * block.key_dim, heads * block.value_dim

@@ -4,24 +4,32 @@ Costs and the latency table iterate over the same list of parts, so they always 
 carries all that its cost depends on: kind, grid, widths and options.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from efficientformer.arch.spec import (
+    FFN,
+    MB3D,
+    MB4D,
+    MHSA,
     Architecture,
+    AttnFFN,
     Block,
-    BlockKind,
     Stage,
-    block_from_json,
     block_to_json,
     takes_tokens,
+    value_of_kind,
 )
 from efficientformer.errors import ArchitectureError
 
 Grid = tuple[int, int]
+PartBlock = MB4D | MB3D | FFN | MHSA
+"""What a part holds of a block: all of it, or of an AttnFFN its attention or its FFN."""
+PartBlockKind = Literal["MB4D", "MB3D", "FFN", "MHSA"]
+PART_BLOCKS: dict[str, type[PartBlock]] = {block.kind: block for block in get_args(PartBlock)}
 HeadKind = Literal["head", "map_head"]
 MAX_SIZE = 100_000
-PartKind = Literal[BlockKind, HeadKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"]
+PartKind = Literal[PartBlockKind, HeadKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"]
 Activation = Literal["relu", "gelu"]
 
 
@@ -29,24 +37,35 @@ Activation = Literal["relu", "gelu"]
 class Part:
     """One part of a network.
 
-    kind: stem, MB4D, MB3D, flatten, unflatten, downsample or head; in EfficientFormerV2 also FFN, AttnFFN,
-    attention_downsample and map_head. `grid` is the (height, width) of the map that comes in; tokens have the grid of
-    the map they came from. `in_width` and `width` count channels going in and coming out. Blocks have a `block`, a stem
-    has `strides`, heads have `num_classes`.
+    kind: stem, MB4D, MB3D, flatten, unflatten, downsample or head; in EfficientFormerV2 also FFN, MHSA,
+    attention_downsample and map_head. An AttnFFN is two parts, MHSA and FFN, as in V2's lookup table. `grid` is the
+    (height, width) of the map that comes in; tokens have the grid of the map they came from. `in_width` and `width`
+    count channels going in and coming out. Blocks have a `block`, a stem has `strides`, heads have `num_classes`.
     """
 
     kind: PartKind
     grid: Grid
     in_width: int
     width: int
-    block: Block | None = None
+    block: PartBlock | None = None
     strides: tuple[int, int] | None = None
     num_classes: int | None = None
     activation: Activation = "relu"
 
     @property
+    def expansion(self) -> int:
+        """The MLP ratio; 0 for a part without an MLP."""
+        return 0 if self.block is None or isinstance(self.block, MHSA) else self.block.mlp_ratio
+
+    def with_expansion(self, expansion: int) -> "Part":
+        """The part with this MLP ratio; the part itself if it has no MLP."""
+        if self.block is None or isinstance(self.block, MHSA):
+            return self
+        return replace(self, block=replace(self.block, mlp_ratio=expansion))
+
+    @property
     def family(self) -> str:
-        """Everything but the widths: parts of one family can be interpolated."""
+        """Everything but the widths."""
         options = ""
         if self.block is not None:
             options = "," + ",".join(f"{f.name}={getattr(self.block, f.name)}" for f in fields(self.block))
@@ -56,6 +75,11 @@ class Part:
         elif self.num_classes is not None:
             options = f",num_classes={self.num_classes}"
         return f"{self.kind}@{self.grid[0]}x{self.grid[1]}{options}"
+
+    @property
+    def group(self) -> str:
+        """Everything but the widths and the expansion: parts of one group can be interpolated."""
+        return self.with_expansion(1).family
 
     @property
     def key(self) -> str:
@@ -82,7 +106,7 @@ class Part:
             block, strides = options.pop("block", None), options.pop("strides", None)
             part = cls(
                 grid=_two_sizes(options.pop("grid")),
-                block=None if block is None else block_from_json(block),
+                block=None if block is None else value_of_kind(block, PART_BLOCKS),
                 strides=None if strides is None else _two_sizes(strides),
                 **options,
             )
@@ -113,7 +137,7 @@ class Part:
         if self.block is not None and self.in_width != self.width:
             raise ArchitectureError(f"A block has as many channels coming in as going out, not {self.key}.")
         needed = {
-            "block": self.kind in get_args(BlockKind),
+            "block": self.kind in get_args(PartBlockKind),
             "strides": self.kind == "stem",
             "num_classes": self.kind in get_args(HeadKind),
         }
@@ -152,8 +176,14 @@ def stem_part(
     return Part("stem", grid, 3, width, strides=stem_strides, activation=activation)
 
 
-def block_part(block: Block, grid: Grid, width: int) -> Part:
+def block_part(block: PartBlock, grid: Grid, width: int) -> Part:
     return Part(block.kind, grid, width, width, block=block)
+
+
+def block_parts(block: Block, grid: Grid, width: int) -> list[Part]:
+    """A block in its parts: itself, or the two halves of an AttnFFN. The last one has the MLP."""
+    halves = (block.attention, block.ffn) if isinstance(block, AttnFFN) else (block,)
+    return [block_part(half, grid, width) for half in halves]
 
 
 def downsample_part(grid: Grid, in_width: int, width: int, *, attends: bool = False) -> Part:
@@ -167,28 +197,35 @@ def head_part(grid: Grid, width: int, num_classes: int, *, on_maps: bool = False
 def network_parts(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
     """Every part of the network in the order in which an image passes through it."""
     grids = stage_grids(architecture.stem_strides, resolution)
-    is_v2, strides, last = architecture.is_v2, architecture.stem_strides, len(grids) - 1
-    activation = "gelu" if is_v2 else "relu"
-    parts = [stem_part(strides, resolution, architecture.stages[0].width, activation=activation)]
-    for index, (stage, grid) in enumerate(zip(architecture.stages, grids, strict=True)):
-        if index:
-            in_width = architecture.stages[index - 1].width
-            parts.append(downsample_part(grids[index - 1], in_width, stage.width, attends=is_v2 and index == last))
-        parts += stage_parts(stage, grid, is_last=index == last)
-    parts.append(head_part(grids[-1], architecture.stages[-1].width, num_classes, on_maps=is_v2))
-    return parts
+    *entries, head = joints(architecture, resolution, num_classes)
+    parts = []
+    for index, (entry, stage, grid) in enumerate(zip(entries, architecture.stages, grids, strict=True)):
+        parts += [entry, *stage_parts(stage, grid, is_last=index == len(grids) - 1)]
+    return [*parts, head]
+
+
+def joints(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
+    """The parts around the stages: the stem, the three downsamples and the head."""
+    grids, widths = stage_grids(architecture.stem_strides, resolution), architecture.widths
+    is_v2, last = architecture.is_v2, len(grids) - 1
+    stem = stem_part(architecture.stem_strides, resolution, widths[0], activation="gelu" if is_v2 else "relu")
+    downsamples = [
+        downsample_part(grids[index - 1], widths[index - 1], widths[index], attends=is_v2 and index == last)
+        for index in range(1, len(grids))
+    ]
+    return [stem, *downsamples, head_part(grids[-1], widths[-1], num_classes, on_maps=is_v2)]
 
 
 def stage_parts(stage: Stage, grid: Grid, *, is_last: bool) -> list[Part]:
     """The stage's blocks and its changes of layout. Stages pass maps on; the last passes tokens to the head, but in V2
     a map."""
     if stage.is_v2:
-        return [block_part(block, grid, stage.width) for block in stage.blocks]
+        return [part for block in stage.blocks for part in block_parts(block, grid, stage.width)]
     parts, are_tokens = [], False
     for block in stage.blocks:
         if takes_tokens(block) and not are_tokens:
             parts.append(Part("flatten", grid, stage.width, stage.width))
-        parts.append(block_part(block, grid, stage.width))
+        parts += block_parts(block, grid, stage.width)
         are_tokens = takes_tokens(block)
     if are_tokens and not is_last:
         parts.append(Part("unflatten", grid, stage.width, stage.width))

@@ -6,9 +6,10 @@ AttnFFN, all of them on maps. Neither resolution nor number of classes belongs t
 of them.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, assert_never, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, assert_never, get_args
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -66,6 +67,24 @@ class FFN:
 
 
 @dataclass(frozen=True)
+class MHSA:
+    """The attention of an AttnFFN, without the FFN behind it: a part of a network, though not a block of one."""
+
+    kind: ClassVar[Literal["MHSA"]] = "MHSA"
+    num_heads: int = 8
+    key_dim: int = 32
+    value_ratio: int = 4
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+    @property
+    def value_dim(self) -> int:
+        return self.key_dim * self.value_ratio
+
+
+@dataclass(frozen=True)
 class AttnFFN:
     """Block of EfficientFormerV2: attention on the map, then the MLP of an FFN.
 
@@ -89,6 +108,16 @@ class AttnFFN:
     def value_dim(self) -> int:
         return self.key_dim * self.value_ratio
 
+    @property
+    def attention(self) -> MHSA:
+        """The first half of the block."""
+        return MHSA(self.num_heads, self.key_dim, self.value_ratio, self.stride)
+
+    @property
+    def ffn(self) -> FFN:
+        """The second half of the block."""
+        return FFN(self.mlp_ratio)
+
 
 @dataclass(frozen=True)
 class DownsampleAttention:
@@ -101,6 +130,7 @@ class DownsampleAttention:
 
 Block = MB4D | MB3D | FFN | AttnFFN
 KINDS: dict[BlockKind, type[Block]] = {block.kind: block for block in get_args(Block)}
+Options = TypeVar("Options")
 
 
 def takes_tokens(block: Block) -> bool:
@@ -248,21 +278,26 @@ class ArchitectureRecord(TypedDict):
     stages: Annotated[list[StageRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
 
 
-def block_to_json(block: Block) -> dict[str, Any]:
+def block_to_json(block: Block | MHSA) -> dict[str, Any]:
     options = {k: v for k, v in asdict(block).items() if v != getattr(type(block), k)}
     return {"kind": block.kind, **options}
 
 
 def block_from_json(content: Any) -> Block:
     """Inverse of `block_to_json`. Raises ArchitectureError."""
+    return value_of_kind(content, KINDS)
+
+
+def value_of_kind(content: Any, kinds: Mapping[str, type[Options]]) -> Options:
+    """What `block_to_json` wrote, as one of these kinds. Raises ArchitectureError."""
     options = dict(content) if isinstance(content, dict) else {}
     kind = options.pop("kind", None)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ArchitectureError(f"Unknown block kind {str(kind)[:60]!r}; the kinds are {', '.join(KINDS)}.")
-    known = {field.name for field in fields(KINDS[kind])}
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ArchitectureError(f"Unknown block kind {str(kind)[:60]!r}; the kinds are {', '.join(kinds)}.")
+    known = {field.name for field in fields(kinds[kind])}  # type: ignore[arg-type]
     if unknown := set(options) - known:
         raise ArchitectureError(f"{kind} has no option {str(sorted(unknown))[:200]}; its options are {sorted(known)}.")
-    return KINDS[kind](**options)
+    return kinds[kind](**options)
 
 
 def _num_block_weights(architecture: Architecture) -> int:
@@ -276,7 +311,7 @@ def _num_block_weights(architecture: Architecture) -> int:
     return total
 
 
-def _require_positive(block: Block) -> None:
+def _require_positive(block: Block | MHSA) -> None:
     for field in fields(block):
         value = getattr(block, field.name)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_OPTION:

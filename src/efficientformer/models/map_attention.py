@@ -7,7 +7,7 @@ locality; 1x1 convolutions over the heads mix the scores before and after the so
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid, strided
-from efficientformer.arch.spec import AttnFFN, DownsampleAttention
+from efficientformer.arch.spec import MHSA, DownsampleAttention
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import ConvNorm, Downsample
 from efficientformer.models.layout import channels_of, grid_of
@@ -20,20 +20,20 @@ class MapAttention(BiasedAttention):
     `grid` is that of the input; the bias table is for the grid after the stride.
     """
 
-    def __init__(self, width: int, block: AttnFFN, grid: Grid) -> None:
-        super().__init__(block.num_heads, strided(grid, block.stride))
-        self.stride, self.head_dims = block.stride, (block.key_dim, block.key_dim, block.value_dim)
-        self.scale = block.key_dim**-0.5
-        keys, values = block.num_heads * block.key_dim, block.num_heads * block.value_dim
+    def __init__(self, width: int, options: MHSA, grid: Grid) -> None:
+        super().__init__(options.num_heads, strided(grid, options.stride))
+        self.stride, self.head_dims = options.stride, (options.key_dim, options.key_dim, options.value_dim)
+        self.scale = options.key_dim**-0.5
+        keys, values = options.num_heads * options.key_dim, options.num_heads * options.value_dim
         self.stride_conv = (
-            ConvNorm(width, width, 3, stride=block.stride, groups=width) if block.stride > 1 else nn.Identity()
+            ConvNorm(width, width, 3, stride=options.stride, groups=width) if options.stride > 1 else nn.Identity()
         )
         self.q = ConvNorm(width, keys, 1)
         self.k = ConvNorm(width, keys, 1)
         self.v = ConvNorm(width, values, 1)
         self.v_local = ConvNorm(values, values, 3, groups=values)
-        self.talking_head1 = nn.Conv2d(block.num_heads, block.num_heads, 1)
-        self.talking_head2 = nn.Conv2d(block.num_heads, block.num_heads, 1)
+        self.talking_head1 = nn.Conv2d(options.num_heads, options.num_heads, 1)
+        self.talking_head2 = nn.Conv2d(options.num_heads, options.num_heads, 1)
         self.proj = ConvNorm(values, width, 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

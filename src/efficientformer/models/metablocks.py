@@ -78,7 +78,7 @@ class AttnFFNBlock(FFNBlock):
         self, width: int, block: AttnFFN, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
     ) -> None:
         super().__init__(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
-        self.token_mixer = MapAttention(width, block, grid)
+        self.token_mixer = MapAttention(width, block.attention, grid)
         self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

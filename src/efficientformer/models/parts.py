@@ -5,13 +5,15 @@
 
 from typing import assert_never
 
+import torch
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Part
+from efficientformer.arch.parts import Grid, Part
+from efficientformer.arch.spec import MHSA
 from efficientformer.models.embed import Downsample, Stem
 from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import Flatten, Unflatten
-from efficientformer.models.map_attention import AttentionDownsample
+from efficientformer.models.map_attention import AttentionDownsample, MapAttention
 from efficientformer.models.stage import build_block
 
 
@@ -39,15 +41,30 @@ class MapHead(nn.Module):
         return self.head(self.norm(x_BCHW).mean(dim=(2, 3)))
 
 
+class MHSAHalf(nn.Module):
+    """The attention of an AttnFFN block on maps (B, C, H, W), without the FFN behind it. `grid` is that of the input."""
+
+    def __init__(self, width: int, options: MHSA, grid: Grid, *, layer_scale_init: float = 1e-5) -> None:
+        super().__init__()
+        self.token_mixer = MapAttention(width, options, grid)
+        self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW + self.layer_scale_1[:, None, None] * self.token_mixer(x_BCHW)
+
+
 def build_part(part: Part) -> nn.Module:
     """The module of one part, freshly initialized."""
     match part.kind:
         case "stem":
             assert part.strides is not None
             return Stem(part.width, part.strides, part.in_width, activation=part.activation)
-        case "MB4D" | "MB3D" | "FFN" | "AttnFFN":
-            assert part.block is not None
+        case "MB4D" | "MB3D" | "FFN":
+            assert part.block is not None and not isinstance(part.block, MHSA)
             return build_block(part.width, part.block, part.grid)
+        case "MHSA":
+            assert isinstance(part.block, MHSA)
+            return MHSAHalf(part.width, part.block, part.grid)
         case "flatten":
             return Flatten()
         case "unflatten":
@@ -72,7 +89,7 @@ def part_input_shape(part: Part, batch_size: int = 1) -> tuple[int, ...]:
     match part.kind:
         case "MB3D" | "unflatten" | "head":
             return batch_size, height * width, part.in_width
-        case "stem" | "MB4D" | "FFN" | "AttnFFN" | "flatten" | "downsample" | "attention_downsample" | "map_head":
+        case "stem" | "MB4D" | "FFN" | "MHSA" | "flatten" | "downsample" | "attention_downsample" | "map_head":
             return batch_size, part.in_width, height, width
         case _:
             assert_never(part.kind)

@@ -13,12 +13,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from efficientformer.arch.parts import Grid
 from efficientformer.models.deploy.folding import constant_bias, folded, require_grid, scaled
 from efficientformer.models.deploy.forms import DeployForms
-from efficientformer.models.deploy.fuse_v2 import DeployAttentionDownsample, DeployAttnFFN, DeployFFN
+from efficientformer.models.deploy.fuse_v2 import DeployAttentionDownsample, DeployAttnFFN, DeployFFN, DeployMHSA
 from efficientformer.models.embed import ConvNorm, Stem
 from efficientformer.models.map_attention import AttentionDownsample
 from efficientformer.models.metablocks import AttnFFNBlock, FFNBlock, MB3DBlock, MB4DBlock
 from efficientformer.models.network import Network
-from efficientformer.models.parts import MapHead
+from efficientformer.models.parts import MapHead, MHSAHalf
 from efficientformer.models.token_mixers import Attention, attend, average_neighbors, split_heads
 
 
@@ -125,6 +125,8 @@ def _folded(module: nn.Module, forms: DeployForms) -> nn.Module:
             module.set_submodule("norm2", nn.Identity())
         case AttnFFNBlock():
             return DeployAttnFFN(module, forms)
+        case MHSAHalf():
+            return DeployMHSA(module, forms)
         case FFNBlock():
             return DeployFFN(module)
         case AttentionDownsample():

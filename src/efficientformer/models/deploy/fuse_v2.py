@@ -16,6 +16,7 @@ from efficientformer.models.map_attention import (
     upsample,
 )
 from efficientformer.models.metablocks import AttnFFNBlock, FFNBlock
+from efficientformer.models.parts import MHSAHalf
 
 
 class DeployFFN(nn.Module):
@@ -45,6 +46,17 @@ class DeployAttnFFN(DeployFFN):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.forward_mlp(x_BCHW + self.token_mixer(x_BCHW))
+
+
+class DeployMHSA(nn.Module):
+    """The attention of an AttnFFN block; its last convolution includes the layer scale."""
+
+    def __init__(self, half: MHSAHalf, forms: DeployForms) -> None:
+        super().__init__()
+        self.token_mixer = DeployMapAttention(half.token_mixer, half.layer_scale_1, forms)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW + self.token_mixer(x_BCHW)
 
 
 class Projections(nn.Module):
