@@ -36,8 +36,8 @@ def extend_table(
     """The table with an entry for every part of the architectures, inside or outside its search space.
 
     Only missing parts are timed. Calibration and error stay the same: a network outside the measured range of latency
-    gets a wider interval. Raises LatencyError on another device than the table's, when the table's own networks
-    disagree on how fast the machine is now, and for networks of EfficientFormerV2.
+    gets a wider interval. Raises LatencyError on another device than the table's, and when the table's own networks
+    disagree on how fast the machine is now.
     """
     formulas: dict[Part, Formula] = {}
     for architecture in architectures:

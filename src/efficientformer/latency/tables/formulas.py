@@ -1,29 +1,29 @@
-"""The formula of every table entry: its latency as a weighted sum of chain times."""
+"""The formula of every table entry: its latency as a weighted sum of chain times.
 
-from collections.abc import Collection, Sequence
+No kind of block has a name here. What is chained follows from the blocks that a stage may hold, and from the layouts
+that they work on.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import assert_never
 
+from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import (
     Grid,
     Part,
-    block_part,
+    block_parts,
     downsample_part,
-    head_part,
+    joints,
     network_parts,
     stage_grids,
-    stem_part,
+    stage_parts,
 )
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import MB3D, Architecture, Block, takes_tokens
-from efficientformer.errors import LatencyError
+from efficientformer.arch.spec import NUM_STAGES, Architecture, Block, Stage, takes_tokens
+from efficientformer.arch.stage_space import StageSpace
+from efficientformer.arch.zoo import Four
 from efficientformer.latency.tables.chains import Chain, Formula, axis_knots, knots
-
-V2_IS_NOT_SUPPORTED = (
-    "Latency tables hold parts of EfficientFormer, not of EfficientFormerV2. Measure the whole network instead: "
-    "'efficientformer benchmark'."
-)
 
 
 def table_formulas(
@@ -31,22 +31,24 @@ def table_formulas(
 ) -> dict[Part, Formula]:
     """How each entry of the space's table, by part, follows from chain times.
 
-    Widths are knots of the space: all of a stage's widths where they are few, else `knots` of them. `chain_length` is
-    the number of blocks in the longer chain of each block.
+    Widths and expansions are knots of the space: all of a stage's widths where they are few, else `knots` of them, and
+    the largest, the smallest and one expansion between. `chain_length` is the number of blocks in the longer chain of
+    each block.
     """
-    tables = _Formulas(space, resolution, num_classes, chain_length)
+    largest = space.largest()
+    blocks = tuple(_Blocks.of(_knot_blocks(stage), largest) for stage in space.stages)
+    tables = _Formulas(largest, blocks, space.min_widths, resolution, num_classes, chain_length)
     formulas: dict[Part, Formula] = {}
-    for index in range(4):
+    for index in range(NUM_STAGES):
         for width in knots(space.widths(index)):
             formulas |= tables.blocks(index, width)
-    for index in range(3):
+    for index in range(NUM_STAGES - 1):
         for in_width in axis_knots(space.widths(index)):
             for width in axis_knots(space.widths(index + 1)):
                 formulas |= tables.downsample(index, in_width, width)
-    for width in axis_knots(space.widths(2)):
-        formulas |= tables.stage_3_borders(width)
-    for width in axis_knots(space.widths(3)):
-        formulas |= tables.stage_4_borders(width)
+    for index in (2, 3):
+        for width in axis_knots(space.widths(index)):
+            formulas |= tables.borders(index, width)
     return formulas
 
 
@@ -59,148 +61,175 @@ def architecture_formulas(
     *,
     chain_length: int = 4,
 ) -> dict[Part, Formula]:
-    """How the given parts of an architecture, of the space or outside it, follow from chain times.
-
-    Raises LatencyError for parts of EfficientFormerV2.
-    """
-    if architecture.is_v2:
-        raise LatencyError(V2_IS_NOT_SUPPORTED)
-    formulas: dict[Part, Formula] = {}
-    index = 0
-    blocks = [block for stage in architecture.stages for block in stage.blocks]
-    for part in network_parts(architecture, resolution, num_classes):
-        if part in parts:
-            around = [part.block, *blocks] if part.block is not None else blocks
-            own = _space_around(around, space, architecture.stem_strides)
-            formulas[part] = _Formulas(own, resolution, num_classes, chain_length).of(index, part)
-        index += part.kind == "downsample"
-    return formulas
+    """How the given parts of an architecture, of the space or outside it, follow from chain times."""
+    blocks = tuple(
+        _Blocks.of([*stage.blocks, *(_on_tokens(allowed.blocks) if not stage.num_on_tokens else ())], architecture)
+        for stage, allowed in zip(architecture.stages, space.stages, strict=True)
+    )
+    tables = _Formulas(architecture, blocks, space.min_widths, resolution, num_classes, chain_length)
+    widths, formulas = architecture.widths, {}
+    for index, width in enumerate(widths):
+        formulas |= tables.blocks(index, width) | tables.borders(index, width)
+    for index, (in_width, width) in enumerate(zip(widths, widths[1:], strict=False)):
+        formulas |= tables.downsample(index, in_width, width)
+    ordered = network_parts(architecture, resolution, num_classes)
+    return {part: formulas[part] for part in ordered if part in parts}
 
 
-def _space_around(blocks: Sequence[Block], space: SearchSpace, stem_strides: tuple[int, int]) -> SearchSpace:
-    """The space with the first of these blocks on maps in every stage, and the first on tokens in the last two."""
-    known = [*blocks, *(block for stage in space.stages for block in stage.blocks), MB3D()]
-    on_maps = next(block for block in known if not takes_tokens(block))
-    on_tokens = next(block for block in known if takes_tokens(block))
-    stages = []
-    for index, stage in enumerate(space.stages):
-        kinds = (on_tokens, on_maps) if index >= 2 else (on_maps,)
-        expansions = (on_maps.mlp_ratio,)
-        stages.append(replace(stage, blocks=kinds, largest=kinds[-1:] * stage.depth, expansions=expansions))
-    return replace(space, stem_strides=stem_strides, stages=tuple(stages))
+def _knot_blocks(stage: StageSpace) -> list[Block]:
+    """The blocks of a stage at the expansions at which they are measured."""
+    return [replace(block, mlp_ratio=ratio) for block in stage.blocks for ratio in axis_knots(stage.expansions[::-1])]
+
+
+def _on_tokens(blocks: Iterable[Block]) -> list[Block]:
+    return [block for block in blocks if takes_tokens(block)]
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The blocks of one stage by layout, cheapest first. There is always one on maps: the downsample ends in a map."""
+
+    on_maps: tuple[Block, ...]
+    on_tokens: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, blocks: Iterable[Block], architecture: Architecture) -> "_Blocks":
+        """Of blocks of which none may be on maps: then the architecture's first block stands in for one."""
+        ordered = sorted(dict.fromkeys(blocks), key=_expense)
+        on_maps = tuple(block for block in ordered if not takes_tokens(block))
+        return cls(on_maps or architecture.stages[0].blocks[:1], tuple(_on_tokens(ordered)))
+
+
+def _expense(block: Block) -> tuple[int, int]:
+    """What blocks are ordered by: parts, then MACs on some map."""
+    parts = block_parts(block, (8, 8), 64)
+    return len(parts), sum(part_cost(part).macs for part in parts)
 
 
 @dataclass(frozen=True)
 class _Formulas:
     """Formulas of single parts.
 
-    In every network maps come out of a convolution, and runtimes keep the layout that it gave them. So chains of MB4D
-    also start with the stem or a downsample: directly after the input they ran 14 % slower on ONNX Runtime.
+    In every network maps come out of a convolution, and runtimes keep the layout that it gave them. So chains of blocks
+    on maps also start with the stem or a downsample: directly after the input they ran 14 % slower on ONNX Runtime.
+
+    architecture: one whose stem, downsamples and head are those of the table, but for their widths.
+    stage_blocks: the blocks of each stage.
+    entry_widths: by stage, the width in front of the downsample that starts the chains of the next stage.
     """
 
-    space: SearchSpace
+    architecture: Architecture
+    stage_blocks: tuple[_Blocks, ...]
+    entry_widths: Four
     resolution: int | Grid
     num_classes: int
     chain_length: int
 
     @cached_property
     def grids(self) -> list[Grid]:
-        return stage_grids(self.space.stem_strides, self.resolution)
+        return stage_grids(self.architecture.stem_strides, self.resolution)
 
-    def has_tokens(self, index: int) -> bool:
-        """Whether some network of the space has an MB3D in this stage."""
-        return self.space.stages[index].has_tokens
-
-    def mb4d(self, index: int, width: int) -> Part:
-        return block_part(self.space.stages[index].blocks[-1], self.grids[index], width)
-
-    def mb3d(self, index: int, width: int) -> Part:
-        return block_part(self.space.stages[index].blocks[0], self.grids[index], width)
+    @cached_property
+    def joints(self) -> list[Part]:
+        return joints(self.architecture, self.resolution, self.num_classes)
 
     def entry(self, index: int, width: int) -> Part:
-        """The convolution in front of the stage's maps: the stem, or the cheapest downsample."""
+        """The convolution in front of the stage's maps: the stem, or a cheap downsample."""
         if index == 0:
-            return stem_part(self.space.stem_strides, self.resolution, width)
-        return downsample_part(self.grids[index - 1], self.space.min_widths[index - 1], width)
+            return replace(self.joints[0], width=width)
+        return downsample_part(self.grids[index - 1], self.entry_widths[index - 1], width)
+
+    def on_maps(self, index: int, width: int) -> Part:
+        """The cheapest part on maps that is a block by itself."""
+        return block_parts(self.stage_blocks[index].on_maps[0], self.grids[index], width)[-1]
+
+    def on_tokens(self, index: int, width: int) -> Chain:
+        """The cheapest block on tokens, if the stage may have one."""
+        return tuple(
+            part for block in self.stage_blocks[index].on_tokens[:1] for part in block_parts(block, self.grids[index], width)
+        )
 
     def maps(self, index: int, width: int) -> Chain:
-        return self.entry(index, width), self.mb4d(index, width)
+        return self.entry(index, width), self.on_maps(index, width)
 
-    def of(self, index: int, part: Part) -> Formula:
-        """The formula of any part of stage `index`, or of the downsample behind it."""
-        match part.kind:
-            case "MB4D":
-                return self.mb4d_block(index, part.width)
-            case "MB3D":
-                return self.mb3d_block(index, part.width)
-            case "stem":
-                return self.blocks(0, part.width)[part]
-            case "downsample":
-                return self.downsample(index, part.in_width, part.width)[part]
-            case "flatten":
-                return self.flatten(index, part.width)[1]
-            case "unflatten":
-                return self.stage_3_borders(part.width)[part]
-            case "head":
-                return self.stage_4_borders(part.width)[part]
-            case "FFN" | "AttnFFN" | "attention_downsample" | "map_head":
-                raise LatencyError(V2_IS_NOT_SUPPORTED)
-            case _:
-                assert_never(part.kind)
-
-    def mb4d_block(self, index: int, width: int) -> Formula:
-        return self._further_blocks((self.entry(index, width),), self.mb4d(index, width))
-
-    def mb3d_block(self, index: int, width: int) -> Formula:
-        return self._further_blocks((), self.mb3d(index, width))
+    def block(self, index: int, width: int) -> Formula:
+        """The cheapest block on maps."""
+        return self._further_blocks((self.entry(index, width),), self.on_maps(index, width))
 
     def blocks(self, index: int, width: int) -> dict[Part, Formula]:
         """The blocks of a stage, and the stem, which includes the cost of the call itself."""
-        formulas = {self.mb4d(index, width): self.mb4d_block(index, width)}
-        if self.has_tokens(index):
-            formulas[self.mb3d(index, width)] = self.mb3d_block(index, width)
+        own = self.stage_blocks[index]
+        formulas = self._alike((self.entry(index, width),), own.on_maps, index, width)
+        formulas |= self._alike((), own.on_tokens, index, width)
         if index == 0:
-            stem = Formula.time(*self.maps(index, width)) - self.mb4d_block(index, width)
+            stem = Formula.time(*self.maps(index, width)) - self.block(index, width)
             formulas[self.entry(index, width)] = stem
         return formulas
 
     def downsample(self, index: int, in_width: int, width: int) -> dict[Part, Formula]:
         """The downsample behind stage `index`."""
-        part = downsample_part(self.grids[index], in_width, width)
-        before, after = self.maps(index, in_width), self.mb4d(index + 1, width)
-        cost = Formula.time(*before, part, after) - Formula.time(*before) - self.mb4d_block(index + 1, width)
+        part = replace(self.joints[index + 1], in_width=in_width, width=width)
+        before, after = self.maps(index, in_width), self.on_maps(index + 1, width)
+        cost = Formula.time(*before, part, after) - Formula.time(*before) - self.block(index + 1, width)
         return {part: cost}
 
-    def flatten(self, index: int, width: int) -> tuple[Part, Formula]:
-        part, maps = self._flatten_part(index, width), self.maps(index, width)
-        if self.has_tokens(index):
-            tokens = Formula.time(*maps, part, self.mb3d(index, width)) - self.mb3d_block(index, width)
-        else:
-            tokens = Formula.time(*maps, part)
-        return part, tokens - Formula.time(*maps)
+    def borders(self, index: int, width: int) -> dict[Part, Formula]:
+        """What stands behind the maps of a stage: changes of layout, if it has any, and the head."""
+        into, *back = self._layouts(index, width) or [None]
+        formulas = {} if into is None else {into: self._flatten(index, width, into)}
+        if into is not None and back:
+            formulas[back[0]] = self._unflatten(index, width, into, back[0])
+        if index == NUM_STAGES - 1:
+            maps, head = self.maps(index, width), replace(self.joints[-1], in_width=width, width=width)
+            cost = Formula.time(*maps, *formulas, head) - Formula.time(*maps)
+            for formula in formulas.values():
+                cost -= formula
+            formulas[head] = cost
+        return formulas
 
-    def stage_3_borders(self, width: int) -> dict[Part, Formula]:
-        """Flatten before the first MB3D of stage 3, and unflatten before the downsample behind it."""
-        if not self.has_tokens(2):
+    def _layouts(self, index: int, width: int) -> list[Part]:
+        """Flatten and unflatten, as far as a stage has them with blocks on maps and on tokens."""
+        blocks = [part.block for part in (self.on_maps(index, width), *self.on_tokens(index, width))]
+        stage = Stage(width, tuple(blocks))  # type: ignore[arg-type]
+        parts = stage_parts(stage, self.grids[index], is_last=index == NUM_STAGES - 1)
+        return [part for part in parts if part.block is None]
+
+    def _flatten(self, index: int, width: int, part: Part) -> Formula:
+        maps, tokens = self.maps(index, width), self.on_tokens(index, width)
+        longer = Formula.time(*maps, part, *tokens)
+        for block in tokens:
+            longer -= self._further_blocks((), block)
+        return longer - Formula.time(*maps)
+
+    def _unflatten(self, index: int, width: int, flatten: Part, part: Part) -> Formula:
+        """Before the downsample behind the stage."""
+        next_width = self.entry_widths[index + 1]
+        (down, down_cost), = self.downsample(index, width, next_width).items()
+        tokens = (*self.maps(index, width), flatten, *self.on_tokens(index, width))
+        onward = (part, down, self.on_maps(index + 1, next_width))
+        cost = Formula.time(*tokens, *onward) - Formula.time(*tokens) - down_cost
+        return cost - self.block(index + 1, next_width)
+
+    def _alike(self, front: Chain, blocks: Sequence[Block], index: int, width: int) -> dict[Part, Formula]:
+        """The parts of all blocks on one layout, of which the first is the cheapest.
+
+        The cheapest costs what each further one adds. Every other part is the one new part of some block, and costs
+        what a chain of such blocks takes beyond a chain of the cheapest: one more chain per part, and little noise.
+        """
+        if not blocks:
             return {}
-        part, flatten = self.flatten(2, width)
-        unflatten = Part("unflatten", self.grids[2], width, width)
-        next_width = self.space.min_widths[3]
-        (down_cost,) = self.downsample(2, width, next_width).values()
-        tokens = (*self.maps(2, width), part, self.mb3d(2, width))
-        onward = (unflatten, downsample_part(self.grids[2], width, next_width), self.mb4d(3, next_width))
-        cost = Formula.time(*tokens, *onward) - Formula.time(*tokens) - down_cost - self.mb4d_block(3, next_width)
-        return {part: flatten, unflatten: cost}
-
-    def stage_4_borders(self, width: int) -> dict[Part, Formula]:
-        """Flatten before the first MB3D of stage 4 or before the head, and the head."""
-        part, flatten = self.flatten(3, width)
-        head = head_part(self.grids[3], width, self.num_classes)
-        maps = self.maps(3, width)
-        return {part: flatten, head: Formula.time(*maps, part, head) - Formula.time(*maps) - flatten}
-
-    def _flatten_part(self, index: int, width: int) -> Part:
-        return Part("flatten", self.grids[index], width, width)
+        whole = [block_parts(block, self.grids[index], width) for block in blocks]
+        cheapest = whole[0][-1]
+        base = Formula.time(*front, *(cheapest,) * self.chain_length)
+        formulas = {cheapest: self._further_blocks(front, cheapest)}
+        for parts in (*(parts[-1:] for parts in whole), *whole):
+            for new in (part for part in parts if part not in formulas):
+                longer = Formula.time(*front, *parts * self.chain_length)
+                cost = (longer - base) * (1 / self.chain_length) + formulas[cheapest]
+                for known in parts:
+                    cost = cost if known == new else cost - formulas[known]
+                formulas[new] = cost
+        return formulas
 
     def _further_blocks(self, front: Chain, block: Part) -> Formula:
         """The time that each block after the first adds to a chain."""

@@ -1,9 +1,11 @@
-"""Latencies of parts between the widths that were measured, and how far off that is.
+"""Latencies of parts between the widths and expansions that were measured, and how far off that is.
 
 Along one width, latency is interpolated linearly in the MACs of the part: a block costs a constant and a price per MAC,
 and its MACs grow with the square of its width. Where widths in and out vary apart, the cost is close to linear in each,
 and so is the interpolation. (Measured on blocks of the `standard` space at 96 px, every second width left out: errors
 of 1 to 4 % in MACs, 3 to 11 % in widths, 2 to 10 % for latency per channel.)
+
+At one width, the MACs of a block are linear in its expansion, and so is its latency.
 """
 
 from bisect import bisect_right
@@ -16,16 +18,17 @@ from efficientformer.arch.parts import Part, PartKind
 from efficientformer.latency.tables.entries import Entry, Widths, families
 
 Knots = Mapping[Widths, float]
+"""A figure by widths in and out, of one family."""
+GroupKnots = Mapping[int, Knots]
+"""By expansion, of one group."""
 
 
 class PartFigures:
-    """A figure of parts, such as latency: measured, or interpolated between widths."""
+    """A figure of parts, such as latency: measured, or interpolated between widths and expansions."""
 
     def __init__(self, entries: Mapping[Part, Entry], figure: Callable[[Entry], float]) -> None:
-        self._knots = {
-            family: {(part.in_width, part.width): figure(entry) for part, entry in members.items()}
-            for family, members in families(entries).items()
-        }
+        self._groups = _groups({part: figure(entry) for part, entry in entries.items()})
+        self._known: dict[Part, float | None] = {}
 
     @classmethod
     def latencies_ms(cls, entries: Mapping[Part, Entry]) -> "PartFigures":
@@ -37,21 +40,26 @@ class PartFigures:
         return cls(entries, lambda entry: entry.uncached_in_chains_mib(cache_mib))
 
     def of(self, part: Part) -> float:
-        """Interpolated where the widths were not measured. Raises KeyError outside the entries."""
-        value = interpolate(self._knots.get(part.family, {}), part)
+        """Interpolated where the part was not measured. Raises KeyError outside the entries."""
+        value = self._find(part)
         if value is None:
             raise KeyError(part.key)
         return value
 
     def covers(self, part: Part) -> bool:
-        return interpolate(self._knots.get(part.family, {}), part) is not None
+        return self._find(part) is not None
+
+    def _find(self, part: Part) -> float | None:
+        if part not in self._known:
+            self._known[part] = interpolate_group(self._groups.get(part.group, {}), part)
+        return self._known[part]
 
 
 @dataclass(frozen=True)
 class KnotErrors:
-    """How well measured parts of one kind are predicted from their neighbors in width.
+    """How well measured parts of one kind are predicted from their neighbors in width or in expansion.
 
-    The neighbors are twice as far apart as those of a width that was not measured, so actual errors are smaller.
+    The neighbors are twice as far apart as those of a part that was not measured, so actual errors are smaller.
     `noise_ms` is the mean half-width of the parts' own 95 % intervals: errors below it cannot be resolved. `latency_ms`
     is their mean latency, for scale.
     """
@@ -69,12 +77,30 @@ class KnotErrors:
 
 
 def knot_errors(entries: Mapping[Part, Entry]) -> dict[PartKind, KnotErrors]:
-    """By kind of part; kinds without a width between others are left out."""
+    """By kind of part; kinds without a width or expansion between others are left out."""
     predictions: dict[PartKind, list[tuple[Entry, float]]] = defaultdict(list)
     for members in families(entries).values():
         for part, predicted_ms in _left_out({part: entry.latency_ms for part, entry in members.items()}):
-            predictions[part.kind].append((members[part], predicted_ms))
+            predictions[part.kind].append((entries[part], predicted_ms))
+    groups = _groups({part: entry.latency_ms for part, entry in entries.items()})
+    for part, entry in entries.items():
+        predicted_ms = _without_expansion(groups[part.group], part)
+        if predicted_ms is not None:
+            predictions[part.kind].append((entry, predicted_ms))
     return {kind: _summarize(pairs) for kind, pairs in predictions.items()}
+
+
+def _groups(values: Mapping[Part, float]) -> dict[str, dict[int, dict[Widths, float]]]:
+    """Values by group, expansion and widths."""
+    groups: dict[str, dict[int, dict[Widths, float]]] = defaultdict(lambda: defaultdict(dict))
+    for part, value in values.items():
+        groups[part.group][part.expansion][part.in_width, part.width] = value
+    return groups
+
+
+def _without_expansion(knots: GroupKnots, part: Part) -> float | None:
+    """The part's latency, interpolated from other expansions alone; None if it has the smallest or the largest."""
+    return interpolate_group({expansion: own for expansion, own in knots.items() if expansion != part.expansion}, part)
 
 
 def _left_out(latencies_ms: Mapping[Part, float]) -> Iterator[tuple[Part, float]]:
@@ -96,6 +122,21 @@ def _summarize(pairs: list[tuple[Entry, float]]) -> KnotErrors:
     noise_ms = sum(entry.noise_ms for entry, _ in pairs) / count
     latency_ms = sum(entry.latency_ms for entry, _ in pairs) / count
     return KnotErrors(sum(errors) / count, max(errors), noise_ms, latency_ms, count)
+
+
+def interpolate_group(knots: GroupKnots, part: Part) -> float | None:
+    """Milliseconds of the part from those of its group, or None outside of them: between widths at its own expansion
+    where that was measured at such widths, else between the two nearest expansions that were."""
+    own = interpolate(knots.get(part.expansion, {}), part)
+    if own is not None:
+        return own
+    values: dict[int, float] = {}
+    for expansion, at_widths in knots.items():
+        value = interpolate(at_widths, part.with_expansion(expansion))
+        if value is not None:
+            values[expansion] = value
+    shares = _bracket(sorted(values), part.expansion)
+    return sum(values[expansion] * share for expansion, share in shares) if shares else None
 
 
 def interpolate(knots: Knots, part: Part) -> float | None:
@@ -125,7 +166,8 @@ def _has_one_axis(knots: Mapping[Widths, object]) -> bool:
 
 
 def _bracket(axis: list[int], width: int, *, macs_of: Part | None = None) -> list[tuple[int, float]]:
-    """The widths around a width, with shares that sum to 1; empty outside. Shares are linear in width, or in MACs."""
+    """The widths around a width, or expansions around an expansion, with shares that sum to 1; empty outside. Shares
+    are linear in width, or in MACs."""
     if width in axis:
         return [(width, 1.0)]
     above = bisect_right(axis, width)
