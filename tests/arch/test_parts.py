@@ -3,15 +3,16 @@ import json
 import pytest
 
 from efficientformer.arch.cost import part_cost
-from efficientformer.arch.parts import Part, head_part, network_parts, stem_part
-from efficientformer.arch.spaces import IMAGENET, QUICK, STANDARD
-from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.arch.parts import Part, block_parts, head_part, network_parts, stem_part
+from efficientformer.arch.spaces import IMAGENET, QUICK, STANDARD, V2_STANDARD
+from efficientformer.arch.spec import FFN, MB3D, MB4D, MHSA, AttnFFN
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError
 
 NETWORKS = [
     *((space.largest(), resolution) for space, resolution in ((QUICK, 28), (STANDARD, (96, 128)), (IMAGENET, 224))),
-    (ZOO["efficientformerv2_s0"], 224),
+    (V2_STANDARD.largest(), 96),
+    *((ZOO[name], 224) for name in ("efficientformerv2_s0", "efficientformerv2_l")),
 ]
 
 
@@ -20,6 +21,21 @@ def test_a_part_survives_json_and_its_key_is_its_own(network, resolution):
     parts = network_parts(network, resolution, 10)
     assert [Part.from_json(json.loads(json.dumps(part.to_json()))) for part in parts] == parts
     assert len({part.key for part in parts}) == len(set(parts))
+
+
+def test_an_attnffn_is_its_attention_whatever_the_expansion_and_an_ffn_like_any_other():
+    halves = [block_parts(AttnFFN(ratio, 4, 16, 2, stride=2), (14, 14), 96) for ratio in (2, 3)]
+    assert halves[0][0] == halves[1][0] and halves[0][0].block == MHSA(4, 16, 2, 2)
+    assert [parts[1:] for parts in halves] == [block_parts(FFN(ratio), (14, 14), 96) for ratio in (2, 3)]
+    assert halves[0][0].key == "MHSA@14x14,num_heads=4,key_dim=16,value_ratio=2,stride=2:96>96"
+    assert [part.expansion for part in halves[0]] == [0, 2] and halves[0][0].with_expansion(3) == halves[0][0]
+
+
+def test_a_group_leaves_out_widths_and_expansion_and_nothing_else():
+    (first,), (second,) = block_parts(MB3D(2), (7, 7), 64), block_parts(MB3D(3), (7, 7), 96)
+    assert first.group == second.group and first.family != second.family
+    assert first.with_expansion(3).family == second.family
+    assert len({Part("MB4D", (7, 7), 8, 8, block=MB4D()).group, Part("FFN", (7, 7), 8, 8, block=FFN()).group}) == 2
 
 
 BLOCK = Part("MB3D", (7, 7), 64, 64, block=MB3D(num_heads=4)).to_json()
@@ -38,6 +54,11 @@ HEAD = head_part((7, 7), 64, 10).to_json()
         ({**BLOCK, "block": {"kind": "MB4D"}}, "of kind MB3D cannot have a block of kind MB4D"),
         ({**BLOCK, "block": {"kind": "MB3D", "depth": 1}}, "has no option"),
         ({**BLOCK, "block": None}, "MB3D needs block"),
+        (
+            {**BLOCK, "kind": "AttnFFN", "block": {"kind": "AttnFFN"}},
+            "Unknown block kind 'AttnFFN'; the kinds are MB4D",
+        ),
+        ({**BLOCK, "kind": "MHSA"}, "of kind MHSA cannot have a block of kind MB3D"),
         ({**BLOCK, "num_classes": 3}, "MB3D has no num_classes"),
         ({**BLOCK, "width": 0}, "positive integers"),
         ({**BLOCK, "grid": [7, 7.5]}, "positive integers"),

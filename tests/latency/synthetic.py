@@ -114,10 +114,22 @@ class Device:
         raise NotImplementedError
 
 
+CONSTANT_MS = {
+    "stem": 0.05,
+    "MB4D": 0.04,
+    "MB3D": 0.09,
+    "FFN": 0.03,
+    "MHSA": 0.08,
+    "downsample": 0.02,
+    "attention_downsample": 0.07,
+    "head": 0.003,
+}
+
+
 def part_latency_ms(part: Part) -> float:
     """A constant and so much per MAC, so that interpolation is exact."""
     rows, columns = part.grid
-    base = {"stem": 0.05, "MB4D": 0.04, "MB3D": 0.09, "downsample": 0.02, "head": 0.003}.get(part.kind, 0.002)
+    base = CONSTANT_MS.get(part.kind, 0.002)
     return base * (1 + 0.001 * rows * columns) + 3e-9 * part_cost(part).macs + 1e-5 * part.width * (base < 0.02)
 
 

@@ -1,15 +1,50 @@
+import hashlib
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.spaces import IMAGENET, QUICK, STANDARD, v1_space
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spaces import (
+    IMAGENET,
+    QUICK,
+    STANDARD,
+    V2_IMAGENET,
+    V2_QUICK,
+    V2_STANDARD,
+    v1_space,
+)
+from efficientformer.arch.spec import MB3D, AttnFFN
+from efficientformer.arch.stage_space import StageSpace
 from efficientformer.latency.tables.chains import Formula, axis_knots, chain_name, knots
 from efficientformer.latency.tables.formulas import table_formulas
 
 from .synthetic import CALL_MS, chain_latency_ms, part_latency_ms
 
-SETTINGS = [(QUICK, 28, 10), (STANDARD, (96, 128), 5), (IMAGENET, 224, 1000)]
+V1_SETTINGS = [(QUICK, 28, 10), (STANDARD, (96, 128), 5), (IMAGENET, 224, 1000)]
+
+
+def only(index: int, *blocks, space: SearchSpace, expansions=(4,)) -> SearchSpace:
+    """The space with these kinds of block, and no others, in one stage."""
+    stage = StageSpace(16, 32, blocks, blocks[:1] * 2, expansions=expansions)
+    return replace(space, stages=(*space.stages[:index], stage, *space.stages[index + 1 :]))
+
+
+SETTINGS = [
+    *V1_SETTINGS,
+    (V2_QUICK, 28, 10),
+    (V2_STANDARD, (96, 128), 5),
+    (V2_IMAGENET, 224, 1000),
+    (only(3, MB3D(2), space=QUICK, expansions=(4, 2)), 28, 10),
+    (only(2, AttnFFN(), space=V2_QUICK, expansions=(4, 2)), 28, 10),
+]
+# Taken before spaces of EfficientFormerV2 had tables: those of EfficientFormer's blocks are measured as they were.
+DIGESTS = {
+    "quick": "f35c0ab433a6d3d1",
+    "standard": "8e464e4ee4f37655",
+    "imagenet": "5219c44aa774f629",
+}
 
 
 def value(formula, time_of=chain_latency_ms):
@@ -32,11 +67,38 @@ def test_every_family_of_the_space_is_covered_to_its_ends(space, resolution, num
             assert part in formulas
 
 
+@pytest.mark.parametrize(("space", "resolution", "num_classes"), V1_SETTINGS, ids=list(DIGESTS))
+def test_formulas_of_the_first_spaces_stay(space, resolution, num_classes):
+    lines = [
+        f"{part.key} = "
+        + "; ".join(f"{weight.hex()} x {chain_name(chain)}" for chain, weight in formula.weights.items())
+        for part, formula in table_formulas(space, resolution, num_classes).items()
+    ]
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == DIGESTS[space.name]
+
+
+def test_few_chains_make_a_table_of_v2():
+    formulas = table_formulas(V2_IMAGENET, 224, 1000)
+    chains = {chain for formula in formulas.values() for chain in formula.weights}
+    assert len(chains) <= 152
+    assert {part.expansion for part in formulas if part.kind == "FFN"} == {1, 2, 4}
+    for part, formula in formulas.items():  # attention takes one chain of its own, and so does a further expansion
+        if part.kind == "MHSA" or (part.kind == "FFN" and part.expansion > 1):
+            assert sum(part in chain for chain in formula.weights) == 1, part.key
+
+
+def test_no_attention_is_chained_without_an_ffn_behind_each():
+    for formula in table_formulas(V2_QUICK, 28, 10).values():
+        for chain in formula.weights:
+            kinds = [part.kind for part in chain]
+            assert all(kinds[place + 1] == "FFN" for place, kind in enumerate(kinds) if kind == "MHSA")
+
+
 def test_borders_that_a_call_adds_once_per_chain_cancel():
     def with_border(chain):
         return chain_latency_ms(chain) + 0.5
 
-    formulas = table_formulas(QUICK, 28, 10)
+    formulas = {**table_formulas(QUICK, 28, 10), **table_formulas(V2_QUICK, 28, 10)}
     for part, formula in formulas.items():
         change = value(formula, with_border) - value(formula)
         assert change == pytest.approx(0.5 if part.kind == "stem" else 0.0, abs=1e-9), part.key

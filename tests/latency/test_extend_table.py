@@ -3,15 +3,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.spaces import QUICK, v1_space
-from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.arch.spaces import IMAGENET, QUICK, V2_QUICK, V2_STANDARD, v1_space
+from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN, Stage
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import LatencyError
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.build import build_table
 from efficientformer.latency.tables.extend import extend_table
 from efficientformer.latency.tables.formulas import architecture_formulas
-from efficientformer.latency.tables.preparation import prepare_architecture
+from efficientformer.latency.tables.preparation import prepare_architecture, prepare_chain
 
 from .synthetic import CALL_MS, Device, Machine, chain_latency_ms, part_latency_ms
 
@@ -26,11 +26,24 @@ OTHER = v1_space(
 )
 
 
-@pytest.mark.parametrize("network", [OTHER.largest(), OTHER.build((16, 32, 48, 64), (1, 2, 2, 1), 2), QUICK.largest()])
-def test_every_part_of_any_network_has_a_formula(network):
+MIXED = OTHER.largest().with_stage(2, Stage(112, (MB4D(3), MB4D(2), MB3D(2, 3))))
+NETWORKS = [
+    OTHER.largest(),
+    OTHER.build((16, 32, 48, 64), (1, 2, 2, 1), 2),
+    MIXED,
+    QUICK.largest(),
+    V2_STANDARD.largest(),
+    V2_STANDARD.smallest(),
+    *ZOO.values(),
+]
+
+
+@pytest.mark.parametrize("space", [QUICK, IMAGENET, V2_QUICK], ids=lambda space: space.name)
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_every_part_of_any_network_has_a_formula(network, space):
     parts = network_parts(network, 64, 7)
-    formulas = architecture_formulas(network, parts, QUICK, 64, 7)
-    assert set(formulas) == set(parts)
+    formulas = architecture_formulas(network, parts, space, 64, 7)
+    assert list(formulas) == list(dict.fromkeys(parts))
     for part in parts:
         value = sum(weight * chain_latency_ms(chain) for chain, weight in formulas[part].weights.items())
         expected = part_latency_ms(part) + (CALL_MS if part.kind == "stem" else 0.0)
@@ -81,6 +94,24 @@ def test_another_device_cannot_add_to_a_table(table):
         extend_table(table, [network], open_runtime("onnxruntime"), rounds=4)
 
 
-def test_parts_of_v2_are_refused_with_the_remedy(table):
-    with pytest.raises(LatencyError, match=r"not of EfficientFormerV2.*efficientformer benchmark"):
-        extend_table(table, [ZOO["efficientformerv2_s0"]], Additive(), rounds=4)
+def check_sum(table, network):
+    """Before calibration, the network takes what all of its parts take in one call."""
+    parts = tuple(network_parts(network, 32, 5))
+    together_ms = prepare_chain(parts, Additive()).latency_ms
+    assert sum(map(table.part_latency_ms, parts)) == pytest.approx(together_ms, rel=0.02)
+
+
+def test_a_network_of_v2_extends_a_table_of_the_first_spaces(table):
+    attends = AttnFFN(3, num_heads=2, key_dim=8)
+    stages = [(24, (FFN(2),)), (40, (FFN(3),)), (56, (FFN(3), FFN(4), attends)), (64, (attends, FFN(3)))]
+    network = Architecture(tuple(Stage(width, blocks) for width, blocks in stages), (2, 1))
+    assert table.missing_parts(network)
+    check_sum(extend_table(table, [network], Additive(factor=2.0), rounds=8), network)
+
+
+def test_a_network_whose_kinds_of_block_expand_differently_extends_a_table(table):
+    blocks = (MB4D(3), MB3D(2, num_heads=2, key_dim=8))
+    network = Architecture(
+        (Stage(16, blocks[:1]), Stage(16, blocks[:1]), Stage(32, blocks), Stage(32, blocks[1:])), (2, 1)
+    )
+    check_sum(extend_table(table, [network], Additive(), rounds=8), network)

@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import numpy as np
@@ -5,13 +6,14 @@ import pytest
 
 from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import network_parts
-from efficientformer.arch.spaces import QUICK, STANDARD
+from efficientformer.arch.spaces import QUICK, STANDARD, V2_QUICK, V2_STANDARD
+from efficientformer.arch.spec import Architecture, Stage
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.calibration import uncached_mib
 from efficientformer.latency.tables.fit import fit_table, plan_table
 from efficientformer.latency.tables.network_sample import spread_networks
 
-from .synthetic import chain_latency_ms
+from .synthetic import CALL_MS, chain_latency_ms, part_latency_ms
 
 ORIGIN = {"machine": {}, "versions": {}, "time": "", "load": 0.0, "command": ""}
 
@@ -26,7 +28,7 @@ def table_on(space, resolution, time_of_network, *, time_of_chain=chain_latency_
     return fit_table(plan, samples.tolist(), runtime={}, threads=1, clock="cpu", provenance=ORIGIN)
 
 
-@pytest.mark.parametrize(("space", "resolution"), [(QUICK, 28), (STANDARD, 128)])
+@pytest.mark.parametrize(("space", "resolution"), [(QUICK, 28), (STANDARD, 128), (V2_QUICK, 28), (V2_STANDARD, 128)])
 def test_additive_device_is_predicted_exactly(space, resolution):
     table = table_on(space, resolution, chain_latency_ms)
     assert table.calibration.scale == pytest.approx(1.0)
@@ -35,6 +37,21 @@ def test_additive_device_is_predicted_exactly(space, resolution):
     for _ in range(50):
         network = space.random(rng)
         assert table.predict(network) == pytest.approx(chain_latency_ms(network_parts(network, resolution, 10)))
+
+
+def test_every_network_of_a_v2_space_is_predicted_exactly_since_each_of_its_parts_is():
+    table = table_on(V2_QUICK, 28, chain_latency_ms)
+    parts = set()
+    for blocks in zip(*(itertools.cycle(stage.candidates) for stage in V2_QUICK.stages[2:]), range(8), strict=False):
+        for widths in itertools.product(*map(V2_QUICK.widths, range(4))):
+            first = V2_QUICK.stages[0].candidates[blocks[-1] % 4]
+            stages = [Stage(width, (block,)) for width, block in zip(widths, (first, first, *blocks[:2]), strict=True)]
+            parts.update(network_parts(Architecture(tuple(stages), V2_QUICK.stem_strides), 28, 10))
+    assert len({part for part in parts if part.kind == "FFN"}) == 4 * (2 + 3 + 6 + 8)
+    assert len({part for part in parts if part.kind == "MHSA"}) == 6 + 8
+    for part in parts:
+        expected = part_latency_ms(part) + (CALL_MS if part.kind == "stem" else 0.0)
+        assert table.part_latency_ms(part) == pytest.approx(expected, abs=1e-9), part.key
 
 
 def test_noise_and_slow_rounds_leave_a_small_error_and_honest_intervals():

@@ -2,7 +2,7 @@ import pytest
 
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part, block_part, downsample_part, stem_part
-from efficientformer.arch.spec import MB3D, MB4D
+from efficientformer.arch.spec import FFN, MB3D, MB4D, MHSA
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.interpolation import PartFigures, interpolate, knot_errors
 
@@ -34,6 +34,57 @@ def test_blocks_are_interpolated_in_their_macs():
         assert not latencies.covers(block(80)) and not latencies.covers(block(400))
         with pytest.raises(KeyError):
             latencies.of(block(400))
+
+
+@pytest.mark.parametrize("block", [FFN, MB4D, MB3D])
+def test_blocks_are_interpolated_in_width_and_expansion(block):
+    def part(width, expansion):
+        return block_part(block(expansion), GRID, width)
+
+    def cost(width, expansion):
+        return 0.1 + part_cost(part(width, expansion)).macs / 1e8
+
+    knots = [(width, expansion) for width in (96, 192, 384) for expansion in (1, 4)]
+    latencies = PartFigures.latencies_ms({part(*knot): entry(cost(*knot)) for knot in knots})
+    for width in (96, 104, 192, 304, 384):
+        for expansion in (1, 2, 3, 4):
+            assert latencies.of(part(width, expansion)) == pytest.approx(cost(width, expansion))
+    assert (
+        not latencies.covers(part(192, 5)) and not latencies.covers(part(80, 2)) and not latencies.covers(part(400, 4))
+    )
+
+
+def test_an_expansion_measured_at_few_widths_is_interpolated_from_others_elsewhere():
+    parts = {
+        (width, expansion): block_part(FFN(expansion), GRID, width)
+        for width in (64, 96, 128)
+        for expansion in (1, 2, 3)
+    }
+    entries = {parts[width, expansion]: entry(width * expansion) for width in (64, 128) for expansion in (1, 3)}
+    latencies = PartFigures.latencies_ms({**entries, parts[96, 2]: entry(7.0)})
+    assert latencies.of(parts[96, 2]) == 7.0
+    assert latencies.of(parts[64, 2]) == pytest.approx(64 * 2) and latencies.of(parts[128, 2]) == pytest.approx(128 * 2)
+
+
+def test_attention_is_interpolated_in_its_macs_and_other_options_are_others():
+    options = MHSA(num_heads=4, key_dim=16, stride=2)
+    parts = {width: block_part(options, GRID, width) for width in (64, 96, 192)}
+
+    def cost(width):
+        return 0.2 + part_cost(parts[width]).macs / 1e8
+
+    latencies = PartFigures.latencies_ms({parts[width]: entry(cost(width)) for width in (64, 192)})
+    assert latencies.of(parts[96]) == pytest.approx(cost(96))
+    for other in (MHSA(4, 16, stride=1), MHSA(8, 16, stride=2), MHSA(4, 32, stride=2), MHSA(4, 16, 2, stride=2)):
+        assert not latencies.covers(block_part(other, GRID, 64))
+
+
+def test_each_expansion_is_predicted_from_its_neighbors():
+    def ffn(expansion):
+        return block_part(FFN(expansion), GRID, 64)
+
+    errors = knot_errors({ffn(expansion): entry(ms) for expansion, ms in {1: 1.0, 2: 2.5, 4: 4.0}.items()})["FFN"]
+    assert (errors.num_knots, errors.latency_ms, errors.mean_ms) == (1, 2.5, pytest.approx(0.5))
 
 
 def test_the_stem_is_interpolated_though_its_width_in_stays():

@@ -16,9 +16,9 @@ def error_line(record: dict[str, Any]) -> str:
 
 
 def print_interpolation(interpolation: dict[str, Any]) -> None:
-    """Errors of widths that are interpolated from their neighbors, by kind of block."""
+    """Errors of parts that are interpolated from their neighbors, by kind."""
     rows = []
     for kind, errors in interpolation.items():
         percent = "below noise" if errors["percent"] is None else f"{errors['percent']:.1f} %"
         rows.append((kind, f"{errors['num_knots']}", percent, f"{errors['mean_ms']:.4f}", f"{errors['noise_ms']:.4f}"))
-    print_rows(("interpolated from neighbors", "widths", "error", "mean ms", "noise ms"), rows)
+    print_rows(("interpolated from neighbors", "parts", "error", "mean ms", "noise ms"), rows)

@@ -51,9 +51,12 @@ def show(table: Path, *, json: JsonOption = False) -> None:
 def _print_stages(stages: Sequence[dict[str, Any]]) -> None:
     rows = []
     for stage in stages:
+        kinds = [block["kind"] for block in stage["blocks"]]
         for block in stage["blocks"]:
+            several = kinds.count(block["kind"]) > 1
+            kind = f"{block['kind']}, expansion {block['expansion']}" if several else block["kind"]
             for width, latency_ms in zip(block["widths"], block["latencies_ms"], strict=True):
                 slow = "" if width in block["fast_widths"] else "no faster than a wider one"
                 grid = "{}x{}".format(*stage["grid"])
-                rows.append((f"stage {stage['stage']}, {grid}", block["kind"], f"{width}", f"{latency_ms:.4f}", slow))
+                rows.append((f"stage {stage['stage']}, {grid}", kind, f"{width}", f"{latency_ms:.4f}", slow))
     print_rows(("blocks", "kind", "width", "ms", ""), rows)

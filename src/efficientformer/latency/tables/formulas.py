@@ -146,7 +146,9 @@ class _Formulas:
     def on_tokens(self, index: int, width: int) -> Chain:
         """The cheapest block on tokens, if the stage may have one."""
         return tuple(
-            part for block in self.stage_blocks[index].on_tokens[:1] for part in block_parts(block, self.grids[index], width)
+            part
+            for block in self.stage_blocks[index].on_tokens[:1]
+            for part in block_parts(block, self.grids[index], width)
         )
 
     def maps(self, index: int, width: int) -> Chain:
@@ -204,7 +206,7 @@ class _Formulas:
     def _unflatten(self, index: int, width: int, flatten: Part, part: Part) -> Formula:
         """Before the downsample behind the stage."""
         next_width = self.entry_widths[index + 1]
-        (down, down_cost), = self.downsample(index, width, next_width).items()
+        ((down, down_cost),) = self.downsample(index, width, next_width).items()
         tokens = (*self.maps(index, width), flatten, *self.on_tokens(index, width))
         onward = (part, down, self.on_maps(index + 1, next_width))
         cost = Formula.time(*tokens, *onward) - Formula.time(*tokens) - down_cost

@@ -36,7 +36,7 @@ def describe_table(path: Path | str) -> dict[str, Any]:
 
 
 def errors_record(table: LatencyTable) -> dict[str, Any]:
-    """Errors on held-out networks, the interval of a prediction in percent, and errors of interpolated widths."""
+    """Errors on held-out networks, the interval of a prediction in percent, and errors of interpolated parts."""
     knots = knot_errors(table.entries)
     return {
         "error": asdict(table.error),
@@ -46,7 +46,7 @@ def errors_record(table: LatencyTable) -> dict[str, Any]:
 
 
 def stages_record(table: LatencyTable) -> list[dict[str, Any]]:
-    """Blocks by stage: the widths that were measured, their milliseconds, and the widths that no wider block beats."""
+    """Blocks by stage, those of one kind and expansion together: the widths that were measured, their milliseconds, and the widths that no wider block beats."""
     known, steps, stages = families(table.entries), find_steps(table.entries), []
     for index, grid in enumerate(stage_grids(table.space.stem_strides, table.resolution)):
         blocks = []
@@ -58,6 +58,7 @@ def stages_record(table: LatencyTable) -> list[dict[str, Any]]:
                     {
                         "family": family,
                         "kind": parts[0].kind,
+                        "expansion": parts[0].expansion or None,
                         "widths": widths,
                         "latencies_ms": [members[part].latency_ms for part in parts],
                         "fast_widths": fast_widths(widths, steps, [family]),

@@ -1,9 +1,11 @@
 """Figures of the latency table: how well the sum of parts predicts whole networks, and the latency of each block."""
 
+from collections import Counter
 from typing import Any
 
-from efficientformer.arch.parts import block_part, stage_grids
+from efficientformer.arch.parts import Grid, Part, block_parts, stage_grids
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.stage_space import StageSpace
 from efficientformer.report import wording
 from efficientformer.report.style import Figure, LegendEntry, finish, rounded, var
 
@@ -17,7 +19,12 @@ GROUP_WORDS = {
     "held out": "held-out network",
     "extreme": "largest and smallest network",
 }
-KIND_MARKS = {"MB4D": ("circle", [1, 0]), "MB3D": ("square", [5, 3])}
+KIND_MARKS = {
+    "MB4D": ("circle", [1, 0]),
+    "MB3D": ("square", [5, 3]),
+    "FFN": ("circle", [1, 0]),
+    "MHSA": ("square", [5, 3]),
+}
 
 
 def network_errors(table: dict[str, Any]) -> tuple[Figure, Figure] | None:
@@ -43,25 +50,39 @@ def network_errors(table: dict[str, Any]) -> tuple[Figure, Figure] | None:
 
 
 def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...]:
-    """(stage, map size, latency by width for each kind of block) for the stages whose blocks the table holds."""
+    """(stage, map size, latency by width for each kind of block) for the stages whose blocks the table holds. The
+    halves of an AttnFFN count as kinds."""
     space = SearchSpace.from_json(table["space"])
     panels = []
     resolution = table["resolution"]
     grids = stage_grids(space.stem_strides, resolution if isinstance(resolution, int) else tuple(resolution))
     for index, grid in enumerate(grids):
-        rows = []
-        for block in reversed(space.stages[index].blocks):
-            for width in space.widths(index):
-                entry = table["entries"].get(block_part(block, grid, width).key)
-                if entry is not None:
-                    low, high = entry.get("interval_ms") or (entry["latency_ms"],) * 2
-                    values = {"latency_ms": rounded(entry["latency_ms"]), "low": rounded(low), "high": rounded(high)}
-                    rows.append({"kind": block.kind, "width": width, **values})
-        if rows:
+        if rows := _block_rows(table["entries"], space.stages[index], grid):
             size = wording.grid(grid)
             words = f"Latency of one block of stage {index + 1} by width, on maps of {size}."
             panels.append((index + 1, size, finish(f"blocks-{index + 1}", _block_chart(rows), words, 150)))
     return tuple(panels)
+
+
+def _block_rows(entries: dict[str, Any], stage: StageSpace, grid: Grid) -> list[dict[str, Any]]:
+    """One row per measured part of a stage's blocks, by kind, expansion and width."""
+    known = [part for part in _parts(stage, grid) if part.key in entries]
+    num_lines = Counter(kind for kind, _ in {(part.kind, part.expansion) for part in known})
+    rows = []
+    for part in known:
+        entry = entries[part.key]
+        low, high = entry.get("interval_ms") or (entry["latency_ms"],) * 2
+        line = f"{wording.TIMES}{part.expansion}" if num_lines[part.kind] > 1 else ""
+        values = {"latency_ms": rounded(entry["latency_ms"]), "low": rounded(low), "high": rounded(high)}
+        rows.append({"kind": part.kind, "line": line, "width": part.width, **values})
+    return rows
+
+
+def _parts(stage: StageSpace, grid: Grid) -> list[Part]:
+    """Every part of a stage's blocks, the cheapest kind first."""
+    blocks = reversed(stage.candidates)
+    parts = [part for block in blocks for width in stage.widths for part in block_parts(block, grid, width)]
+    return list(dict.fromkeys(parts))
 
 
 def interpolation_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
@@ -74,8 +95,14 @@ def interpolation_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def block_legend() -> tuple[LegendEntry, ...]:
-    return tuple(LegendEntry(kind, var(kind.lower()), mark) for kind, (mark, _) in KIND_MARKS.items())
+def block_legend(table: dict[str, Any]) -> tuple[LegendEntry, ...]:
+    """The kinds of the space's blocks, and what the numbers at the lines mean."""
+    stages = SearchSpace.from_json(table["space"]).stages
+    kinds = {part.kind for stage in stages for part in _parts(stage, (1, 1))}
+    legend = [LegendEntry(kind, var(kind.lower()), KIND_MARKS[kind][0]) for kind in KIND_MARKS if kind in kinds]
+    if any(len(stage.expansions) > 1 for stage in stages):
+        legend.append(LegendEntry(f"{wording.TIMES}4: expansion 4", var("muted"), "line"))
+    return tuple(legend)
 
 
 def _network_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
@@ -163,9 +190,11 @@ def _block_chart(rows: list[dict[str, Any]]) -> Any:
     kinds = list(KIND_MARKS)
     widths = sorted({row["width"] for row in rows})
     ticks = widths if len(widths) <= 8 else widths[:: -(-len(widths) // 8)]
-    x = alt.X("width:Q").title("width (channels)").scale(zero=False, padding=8).axis(format="d", values=ticks)
+    padding = 18 if any(row["line"] for row in rows) else 8
+    x = alt.X("width:Q").title("width (channels)").scale(zero=False, padding=padding).axis(format="d", values=ticks)
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=x,
+        detail="line:N",
         color=alt.Color("kind:N").scale(domain=kinds, range=[var(kind.lower()) for kind in kinds]),
     )
 
@@ -174,6 +203,7 @@ def _block_chart(rows: list[dict[str, Any]]) -> Any:
 
     tooltip = [
         alt.Tooltip("kind:N"),
+        *([alt.Tooltip("line:N", title="expansion")] if any(row["line"] for row in rows) else []),
         alt.Tooltip("width:Q"),
         alt.Tooltip("latency_ms:Q", title="ms", format=".3r"),
         alt.Tooltip("low:Q", title="from, ms", format=".3r"),
@@ -181,8 +211,10 @@ def _block_chart(rows: list[dict[str, Any]]) -> Any:
     ]
     dash = alt.StrokeDash("kind:N").scale(domain=kinds, range=[dash for _, dash in KIND_MARKS.values()])
     shape = alt.Shape("kind:N").scale(domain=kinds, range=[mark for mark, _ in KIND_MARKS.values()])
+    label = base.mark_text(align="left", dx=6, fontSize=10.5).encode(y=y("latency_ms"), text="line:N")
     return alt.layer(
         base.mark_area(opacity=0.25).encode(y=y("low"), y2="high:Q"),
         base.mark_line(strokeWidth=1.6).encode(y=y("latency_ms"), strokeDash=dash),
         base.mark_point(filled=True, size=34, opacity=1).encode(y=y("latency_ms"), shape=shape, tooltip=tooltip),
+        label.transform_filter(alt.datum.width == widths[-1]),
     )
