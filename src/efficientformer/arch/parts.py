@@ -182,8 +182,9 @@ def block_part(block: PartBlock, grid: Grid, width: int) -> Part:
 
 def block_parts(block: Block, grid: Grid, width: int) -> list[Part]:
     """A block in its parts: itself, or the two halves of an AttnFFN. The last one has the MLP."""
-    halves = (block.attention, block.ffn) if isinstance(block, AttnFFN) else (block,)
-    return [block_part(half, grid, width) for half in halves]
+    if isinstance(block, AttnFFN):
+        return [block_part(half, grid, width) for half in (block.attention, block.ffn)]
+    return [block_part(block, grid, width)]
 
 
 def downsample_part(grid: Grid, in_width: int, width: int, *, attends: bool = False) -> Part:

@@ -288,7 +288,7 @@ def block_from_json(content: Any) -> Block:
     return value_of_kind(content, KINDS)
 
 
-def value_of_kind(content: Any, kinds: Mapping[str, type[Options]]) -> Options:
+def value_of_kind(content: Any, kinds: Mapping[Any, type[Options]]) -> Options:
     """What `block_to_json` wrote, as one of these kinds. Raises ArchitectureError."""
     options = dict(content) if isinstance(content, dict) else {}
     kind = options.pop("kind", None)

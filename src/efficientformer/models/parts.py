@@ -42,7 +42,7 @@ class MapHead(nn.Module):
 
 
 class MHSAHalf(nn.Module):
-    """The attention of an AttnFFN block on maps (B, C, H, W), without the FFN behind it. `grid` is that of the input."""
+    """The attention of an AttnFFN block on maps (B, C, H, W), without its FFN. `grid` is that of the input."""
 
     def __init__(self, width: int, options: MHSA, grid: Grid, *, layer_scale_init: float = 1e-5) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ that they work on.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import (
@@ -70,7 +71,7 @@ def architecture_formulas(
     widths, formulas = architecture.widths, {}
     for index, width in enumerate(widths):
         formulas |= tables.blocks(index, width) | tables.borders(index, width)
-    for index, (in_width, width) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (in_width, width) in enumerate(pairwise(widths)):
         formulas |= tables.downsample(index, in_width, width)
     ordered = network_parts(architecture, resolution, num_classes)
     return {part: formulas[part] for part in ordered if part in parts}
@@ -177,10 +178,11 @@ class _Formulas:
 
     def borders(self, index: int, width: int) -> dict[Part, Formula]:
         """What stands behind the maps of a stage: changes of layout, if it has any, and the head."""
-        into, *back = self._layouts(index, width) or [None]
-        formulas = {} if into is None else {into: self._flatten(index, width, into)}
-        if into is not None and back:
-            formulas[back[0]] = self._unflatten(index, width, into, back[0])
+        formulas: dict[Part, Formula] = {}
+        if layouts := self._layouts(index, width):
+            flatten, *back = layouts
+            formulas[flatten] = self._flatten(index, width, flatten)
+            formulas |= {part: self._unflatten(index, width, flatten, part) for part in back}
         if index == NUM_STAGES - 1:
             maps, head = self.maps(index, width), replace(self.joints[-1], in_width=width, width=width)
             cost = Formula.time(*maps, *formulas, head) - Formula.time(*maps)
@@ -191,9 +193,10 @@ class _Formulas:
 
     def _layouts(self, index: int, width: int) -> list[Part]:
         """Flatten and unflatten, as far as a stage has them with blocks on maps and on tokens."""
-        blocks = [part.block for part in (self.on_maps(index, width), *self.on_tokens(index, width))]
-        stage = Stage(width, tuple(blocks))  # type: ignore[arg-type]
-        parts = stage_parts(stage, self.grids[index], is_last=index == NUM_STAGES - 1)
+        own = self.stage_blocks[index]
+        parts = stage_parts(
+            Stage(width, own.on_maps[:1] + own.on_tokens[:1]), self.grids[index], is_last=index == NUM_STAGES - 1
+        )
         return [part for part in parts if part.block is None]
 
     def _flatten(self, index: int, width: int, part: Part) -> Formula:

@@ -46,7 +46,8 @@ def errors_record(table: LatencyTable) -> dict[str, Any]:
 
 
 def stages_record(table: LatencyTable) -> list[dict[str, Any]]:
-    """Blocks by stage, those of one kind and expansion together: the widths that were measured, their milliseconds, and the widths that no wider block beats."""
+    """Blocks by stage, kind and expansion: the widths that were measured, their milliseconds, and the widths that no
+    wider block beats."""
     known, steps, stages = families(table.entries), find_steps(table.entries), []
     for index, grid in enumerate(stage_grids(table.space.stem_strides, table.resolution)):
         blocks = []
