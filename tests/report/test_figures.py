@@ -5,13 +5,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+from efficientformer.arch.spaces import QUICK, V2_QUICK
 from efficientformer.errors import RecordError
+from efficientformer.latency.tables.formulas import table_formulas
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.report import summary_figure, wording
 from efficientformer.report.run.figures import plane, wilson
 from efficientformer.report.run.heatmaps import alphas, confusion, most_confused, unique_names
-from efficientformer.report.run.latency_figures import block_latencies, network_errors
+from efficientformer.report.run.latency_figures import block_latencies, block_legend, network_errors
 from efficientformer.report.run.load import load_run
 from efficientformer.report.run.slimming_figures import slimming
 from efficientformer.report.run.training_figures import MAX_POINTS, class_accuracy, network_curve, supernet_curve
@@ -65,6 +67,20 @@ def test_block_latencies_cover_the_widths_of_the_table(run_dir: Path) -> None:
     assert kinds == [{"MB4D"}, {"MB4D"}, {"MB4D", "MB3D"}, {"MB4D", "MB3D"}]
     del table["entries"]["MB4D@32x32,mlp_ratio=4:16>16"]
     assert [row["width"] for row in values(block_latencies(table)[0][2].spec, "width")] == [32]
+
+
+def test_block_latencies_of_v2_have_a_line_per_expansion_and_the_halves_of_an_attnffn() -> None:
+    entries = {}
+    for part, formula in table_formulas(V2_QUICK, 28, 10).items():
+        entries[part.key] = {"latency_ms": sum(map(abs, formula.weights.values()))}
+    table = {"space": V2_QUICK.to_json(), "resolution": 28, "entries": entries}
+    panels = block_latencies(table)
+    lines = [{(row["kind"], row["line"]) for row in values(figure.spec, "width")} for *_, figure in panels]
+    ffns = {("FFN", f"{wording.TIMES}{expansion}") for expansion in (1, 2, 4)}
+    assert lines == [ffns, ffns, ffns | {("MHSA", "")}, ffns | {("MHSA", "")}]
+    assert [entry.label for entry in block_legend(table)] == ["FFN", "MHSA", f"{wording.TIMES}4: expansion 4"]
+    first = {"space": QUICK.to_json(), "resolution": 28, "entries": {}}
+    assert [entry.label for entry in block_legend(first)] == ["MB4D", "MB3D"]
 
 
 def test_alphas_have_a_cell_for_every_path(run_dir: Path) -> None:
