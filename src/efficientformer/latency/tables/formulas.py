@@ -7,7 +7,7 @@ that they work on.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import (
@@ -140,17 +140,17 @@ class _Formulas:
             return replace(self.joints[0], width=width)
         return downsample_part(self.grids[index - 1], self.entry_widths[index - 1], width)
 
+    def parts(self, index: int, width: int, blocks: Sequence[Block]) -> list[list[Part]]:
+        """Of each block."""
+        return [block_parts(block, self.grids[index], width) for block in blocks]
+
     def on_maps(self, index: int, width: int) -> Part:
         """The cheapest part on maps that is a block by itself."""
-        return block_parts(self.stage_blocks[index].on_maps[0], self.grids[index], width)[-1]
+        return self.parts(index, width, self.stage_blocks[index].on_maps)[0][-1]
 
     def on_tokens(self, index: int, width: int) -> Chain:
         """The cheapest block on tokens, if the stage may have one."""
-        return tuple(
-            part
-            for block in self.stage_blocks[index].on_tokens[:1]
-            for part in block_parts(block, self.grids[index], width)
-        )
+        return tuple(chain.from_iterable(self.parts(index, width, self.stage_blocks[index].on_tokens[:1])))
 
     def maps(self, index: int, width: int) -> Chain:
         return self.entry(index, width), self.on_maps(index, width)
@@ -162,8 +162,8 @@ class _Formulas:
     def blocks(self, index: int, width: int) -> dict[Part, Formula]:
         """The blocks of a stage, and the stem, which includes the cost of the call itself."""
         own = self.stage_blocks[index]
-        formulas = self._alike((self.entry(index, width),), own.on_maps, index, width)
-        formulas |= self._alike((), own.on_tokens, index, width)
+        formulas = self._alike((self.entry(index, width),), self.parts(index, width, own.on_maps))
+        formulas |= self._alike((), self.parts(index, width, own.on_tokens))
         if index == 0:
             stem = Formula.time(*self.maps(index, width)) - self.block(index, width)
             formulas[self.entry(index, width)] = stem
@@ -215,7 +215,7 @@ class _Formulas:
         cost = Formula.time(*tokens, *onward) - Formula.time(*tokens) - down_cost
         return cost - self.block(index + 1, next_width)
 
-    def _alike(self, front: Chain, blocks: Sequence[Block], index: int, width: int) -> dict[Part, Formula]:
+    def _alike(self, front: Chain, blocks: Sequence[list[Part]]) -> dict[Part, Formula]:
         """The parts of all blocks on one layout, of which the first is the cheapest.
 
         The cheapest costs what each further one adds. Every other part is the one new part of some block, and costs
@@ -223,11 +223,10 @@ class _Formulas:
         """
         if not blocks:
             return {}
-        whole = [block_parts(block, self.grids[index], width) for block in blocks]
-        cheapest = whole[0][-1]
+        cheapest = blocks[0][-1]
         base = Formula.time(*front, *(cheapest,) * self.chain_length)
         formulas = {cheapest: self._further_blocks(front, cheapest)}
-        for parts in (*(parts[-1:] for parts in whole), *whole):
+        for parts in (*(parts[-1:] for parts in blocks), *blocks):
             for new in (part for part in parts if part not in formulas):
                 longer = Formula.time(*front, *parts * self.chain_length)
                 cost = (longer - base) * (1 / self.chain_length) + formulas[cheapest]
