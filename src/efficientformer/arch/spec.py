@@ -29,7 +29,7 @@ BlockKind = Literal["MB4D", "MB3D", "FFN", "AttnFFN"]
 class MB4D:
     """Meta block on maps: pooling token mixer, then a convolutional MLP with batch norm (section 4.1)."""
 
-    kind: ClassVar[BlockKind] = "MB4D"
+    kind: ClassVar[Literal["MB4D"]] = "MB4D"
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class MB4D:
 class MB3D:
     """Meta block on tokens: layer norm, attention with a learned bias, then a linear MLP (section 4.1)."""
 
-    kind: ClassVar[BlockKind] = "MB3D"
+    kind: ClassVar[Literal["MB3D"]] = "MB3D"
     mlp_ratio: int = 4
     num_heads: int = 8
     key_dim: int = 32
@@ -59,7 +59,7 @@ class FFN:
     """Block of EfficientFormerV2: an MLP with a depth-wise 3x3 convolution between its two 1x1 ones, which mixes
     positions in place of pooling (V2's unified FFN)."""
 
-    kind: ClassVar[BlockKind] = "FFN"
+    kind: ClassVar[Literal["FFN"]] = "FFN"
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class AttnFFN:
     attention).
     """
 
-    kind: ClassVar[BlockKind] = "AttnFFN"
+    kind: ClassVar[Literal["AttnFFN"]] = "AttnFFN"
     mlp_ratio: int = 4
     num_heads: int = 8
     key_dim: int = 32
