@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from efficientformer.arch.spec import (
+    DEFAULT_ACTIVATION,
+    Activation,
     Architecture,
     Block,
     BlockKind,
@@ -22,7 +24,6 @@ Grid = tuple[int, int]
 HeadKind = Literal["head", "map_head"]
 MAX_SIZE = 100_000
 PartKind = Literal[BlockKind, HeadKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"]
-Activation = Literal["relu", "gelu"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Part:
     block: Block | None = None
     strides: tuple[int, int] | None = None
     num_classes: int | None = None
-    activation: Activation = "relu"
+    activation: Activation = DEFAULT_ACTIVATION
 
     @property
     def family(self) -> str:
@@ -52,9 +53,10 @@ class Part:
             options = "," + ",".join(f"{f.name}={getattr(self.block, f.name)}" for f in fields(self.block))
         elif self.strides is not None:
             options = ",strides={}x{}".format(*self.strides)
-            options += "" if self.activation == "relu" else f",activation={self.activation}"
         elif self.num_classes is not None:
             options = f",num_classes={self.num_classes}"
+        usual = "relu" if self.kind == "stem" else DEFAULT_ACTIVATION
+        options += "" if self.activation == usual else f",activation={self.activation}"
         return f"{self.kind}@{self.grid[0]}x{self.grid[1]}{options}"
 
     @property
@@ -69,7 +71,9 @@ class Part:
         if self.block is not None:
             content["block"] = block_to_json(self.block)
         if self.strides is not None:
-            content |= {"strides": list(self.strides), "activation": self.activation}
+            content["strides"] = list(self.strides)
+        if self.strides is not None or self.activation != DEFAULT_ACTIVATION:
+            content["activation"] = self.activation
         if self.num_classes is not None:
             content["num_classes"] = self.num_classes
         return content
@@ -152,12 +156,17 @@ def stem_part(
     return Part("stem", grid, 3, width, strides=stem_strides, activation=activation)
 
 
-def block_part(block: Block, grid: Grid, width: int) -> Part:
-    return Part(block.kind, grid, width, width, block=block)
+def block_part(block: Block, grid: Grid, width: int, *, activation: Activation = DEFAULT_ACTIVATION) -> Part:
+    return Part(block.kind, grid, width, width, block=block, activation=activation)
 
 
-def downsample_part(grid: Grid, in_width: int, width: int, *, attends: bool = False) -> Part:
-    return Part("attention_downsample" if attends else "downsample", grid, in_width, width)
+def downsample_part(
+    grid: Grid, in_width: int, width: int, *, attends: bool = False, activation: Activation = DEFAULT_ACTIVATION
+) -> Part:
+    """Only the downsample that attends has an activation."""
+    if attends:
+        return Part("attention_downsample", grid, in_width, width, activation=activation)
+    return Part("downsample", grid, in_width, width)
 
 
 def head_part(grid: Grid, width: int, num_classes: int, *, on_maps: bool = False) -> Part:
@@ -168,27 +177,30 @@ def network_parts(architecture: Architecture, resolution: int | Grid, num_classe
     """Every part of the network in the order in which an image passes through it."""
     grids = stage_grids(architecture.stem_strides, resolution)
     is_v2, strides, last = architecture.is_v2, architecture.stem_strides, len(grids) - 1
-    activation = "gelu" if is_v2 else "relu"
-    parts = [stem_part(strides, resolution, architecture.stages[0].width, activation=activation)]
+    activation = architecture.activation
+    parts = [stem_part(strides, resolution, architecture.stages[0].width, activation=activation if is_v2 else "relu")]
     for index, (stage, grid) in enumerate(zip(architecture.stages, grids, strict=True)):
         if index:
             in_width = architecture.stages[index - 1].width
-            parts.append(downsample_part(grids[index - 1], in_width, stage.width, attends=is_v2 and index == last))
-        parts += stage_parts(stage, grid, is_last=index == last)
+            attends = is_v2 and index == last
+            parts.append(
+                downsample_part(grids[index - 1], in_width, stage.width, attends=attends, activation=activation)
+            )
+        parts += stage_parts(stage, grid, is_last=index == last, activation=activation)
     parts.append(head_part(grids[-1], architecture.stages[-1].width, num_classes, on_maps=is_v2))
     return parts
 
 
-def stage_parts(stage: Stage, grid: Grid, *, is_last: bool) -> list[Part]:
+def stage_parts(stage: Stage, grid: Grid, *, is_last: bool, activation: Activation = DEFAULT_ACTIVATION) -> list[Part]:
     """The stage's blocks and its changes of layout. Stages pass maps on; the last passes tokens to the head, but in V2
     a map."""
     if stage.is_v2:
-        return [block_part(block, grid, stage.width) for block in stage.blocks]
+        return [block_part(block, grid, stage.width, activation=activation) for block in stage.blocks]
     parts, are_tokens = [], False
     for block in stage.blocks:
         if takes_tokens(block) and not are_tokens:
             parts.append(Part("flatten", grid, stage.width, stage.width))
-        parts.append(block_part(block, grid, stage.width))
+        parts.append(block_part(block, grid, stage.width, activation=activation))
         are_tokens = takes_tokens(block)
     if are_tokens and not is_last:
         parts.append(Part("unflatten", grid, stage.width, stage.width))

@@ -47,7 +47,7 @@ def build_part(part: Part) -> nn.Module:
             return Stem(part.width, part.strides, part.in_width, activation=part.activation)
         case "MB4D" | "MB3D" | "FFN" | "AttnFFN":
             assert part.block is not None
-            return build_block(part.width, part.block, part.grid)
+            return build_block(part.width, part.block, part.grid, activation=part.activation)
         case "flatten":
             return Flatten()
         case "unflatten":
@@ -55,7 +55,7 @@ def build_part(part: Part) -> nn.Module:
         case "downsample":
             return Downsample(part.in_width, part.width)
         case "attention_downsample":
-            return AttentionDownsample(part.in_width, part.width, part.grid)
+            return AttentionDownsample(part.in_width, part.width, part.grid, part.activation)
         case "head":
             assert part.num_classes is not None
             return Head(part.width, part.num_classes)

@@ -71,13 +71,13 @@ def architecture_formulas(
     for part in network_parts(architecture, resolution, num_classes):
         if part in parts:
             around = [part.block, *blocks] if part.block is not None else blocks
-            own = _space_around(around, space, architecture.stem_strides)
+            own = _space_around(around, space, architecture)
             formulas[part] = _Formulas(own, resolution, num_classes, chain_length).of(index, part)
         index += part.kind == "downsample"
     return formulas
 
 
-def _space_around(blocks: Sequence[Block], space: SearchSpace, stem_strides: tuple[int, int]) -> SearchSpace:
+def _space_around(blocks: Sequence[Block], space: SearchSpace, like: Architecture) -> SearchSpace:
     """The space with the first of these blocks on maps in every stage, and the first on tokens in the last two."""
     known = [*blocks, *(block for stage in space.stages for block in stage.blocks), MB3D()]
     on_maps = next(block for block in known if not takes_tokens(block))
@@ -87,7 +87,7 @@ def _space_around(blocks: Sequence[Block], space: SearchSpace, stem_strides: tup
         kinds = (on_tokens, on_maps) if index >= 2 else (on_maps,)
         expansions = (on_maps.mlp_ratio,)
         stages.append(replace(stage, blocks=kinds, largest=kinds[-1:] * stage.depth, expansions=expansions))
-    return replace(space, stem_strides=stem_strides, stages=tuple(stages))
+    return replace(space, stem_strides=like.stem_strides, activation=like.activation, stages=tuple(stages))
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,14 @@ class _Formulas:
         return self.space.stages[index].has_tokens
 
     def mb4d(self, index: int, width: int) -> Part:
-        return block_part(self.space.stages[index].blocks[-1], self.grids[index], width)
+        return block_part(
+            self.space.stages[index].blocks[-1], self.grids[index], width, activation=self.space.activation
+        )
 
     def mb3d(self, index: int, width: int) -> Part:
-        return block_part(self.space.stages[index].blocks[0], self.grids[index], width)
+        return block_part(
+            self.space.stages[index].blocks[0], self.grids[index], width, activation=self.space.activation
+        )
 
     def entry(self, index: int, width: int) -> Part:
         """The convolution in front of the stage's maps: the stem, or the cheapest downsample."""

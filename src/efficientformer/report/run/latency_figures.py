@@ -52,7 +52,7 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
         rows = []
         for block in reversed(space.stages[index].blocks):
             for width in space.widths(index):
-                entry = table["entries"].get(block_part(block, grid, width).key)
+                entry = table["entries"].get(block_part(block, grid, width, activation=space.activation).key)
                 if entry is not None:
                     low, high = entry.get("interval_ms") or (entry["latency_ms"],) * 2
                     values = {"latency_ms": rounded(entry["latency_ms"]), "low": rounded(low), "high": rounded(high)}
