@@ -51,7 +51,7 @@ def from_compact(text: str, space: SearchSpace) -> Architecture:
         if len(others) == 1:
             named = zip(space.stages, widths.split("-"), others[0].split("-"), strict=True)
             stages = [Stage(int(width), tuple(_named(letters, stage.candidates))) for stage, width, letters in named]
-            return Architecture(tuple(stages), space.stem_strides)
+            return space.network(stages)
         widths, depths, attending = (tuple(map(int, part.split("-"))) for part in (widths, *others))
         return space.build(widths, depths, *attending)  # type: ignore[arg-type]
     except (TypeError, ValueError, IndexError) as error:

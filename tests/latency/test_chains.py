@@ -35,6 +35,8 @@ SETTINGS = [
     *V1_SETTINGS,
     (V2_QUICK, 28, 10),
     (V2_STANDARD, (96, 128), 5),
+    (replace(V2_QUICK, activation="hard_swish"), 28, 10),
+    (replace(QUICK, activation="relu"), 28, 10),
     (V2_IMAGENET, 224, 1000),
     (only(3, MB3D(2), space=QUICK, expansions=(4, 2)), 28, 10),
     (only(2, AttnFFN(), space=V2_QUICK, expansions=(4, 2)), 28, 10),

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -33,6 +33,7 @@ NETWORKS = [
     MIXED,
     QUICK.largest(),
     V2_STANDARD.largest(),
+    replace(V2_STANDARD, activation="hard_swish").largest(),
     V2_STANDARD.smallest(),
     *ZOO.values(),
 ]

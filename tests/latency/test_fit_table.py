@@ -1,5 +1,6 @@
 import itertools
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,10 @@ def table_on(space, resolution, time_of_network, *, time_of_chain=chain_latency_
     return fit_table(plan, samples.tolist(), runtime={}, threads=1, clock="cpu", provenance=ORIGIN)
 
 
-@pytest.mark.parametrize(("space", "resolution"), [(QUICK, 28), (STANDARD, 128), (V2_QUICK, 28), (V2_STANDARD, 128)])
+@pytest.mark.parametrize(
+    ("space", "resolution"),
+    [(QUICK, 28), (STANDARD, 128), (V2_QUICK, 28), (V2_STANDARD, 128), (replace(V2_QUICK, activation="relu"), 28)],
+)
 def test_additive_device_is_predicted_exactly(space, resolution):
     table = table_on(space, resolution, chain_latency_ms)
     assert table.calibration.scale == pytest.approx(1.0)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from efficientformer.arch.spec import (
+    DEFAULT_ACTIVATION,
     FFN,
     MB3D,
     MB4D,
     MHSA,
+    Activation,
     Architecture,
     AttnFFN,
     Block,
@@ -30,7 +32,6 @@ PART_BLOCKS: dict[str, type[PartBlock]] = {block.kind: block for block in get_ar
 HeadKind = Literal["head", "map_head"]
 MAX_SIZE = 100_000
 PartKind = Literal[PartBlockKind, HeadKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"]
-Activation = Literal["relu", "gelu"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Part:
     block: PartBlock | None = None
     strides: tuple[int, int] | None = None
     num_classes: int | None = None
-    activation: Activation = "relu"
+    activation: Activation = DEFAULT_ACTIVATION
 
     @property
     def expansion(self) -> int:
@@ -71,9 +72,10 @@ class Part:
             options = "," + ",".join(f"{f.name}={getattr(self.block, f.name)}" for f in fields(self.block))
         elif self.strides is not None:
             options = ",strides={}x{}".format(*self.strides)
-            options += "" if self.activation == "relu" else f",activation={self.activation}"
         elif self.num_classes is not None:
             options = f",num_classes={self.num_classes}"
+        usual = "relu" if self.kind == "stem" else DEFAULT_ACTIVATION
+        options += "" if self.activation == usual else f",activation={self.activation}"
         return f"{self.kind}@{self.grid[0]}x{self.grid[1]}{options}"
 
     @property
@@ -93,7 +95,9 @@ class Part:
         if self.block is not None:
             content["block"] = block_to_json(self.block)
         if self.strides is not None:
-            content |= {"strides": list(self.strides), "activation": self.activation}
+            content["strides"] = list(self.strides)
+        if self.strides is not None or self.activation != DEFAULT_ACTIVATION:
+            content["activation"] = self.activation
         if self.num_classes is not None:
             content["num_classes"] = self.num_classes
         return content
@@ -176,19 +180,23 @@ def stem_part(
     return Part("stem", grid, 3, width, strides=stem_strides, activation=activation)
 
 
-def block_part(block: PartBlock, grid: Grid, width: int) -> Part:
-    return Part(block.kind, grid, width, width, block=block)
+def block_part(block: PartBlock, grid: Grid, width: int, *, activation: Activation = DEFAULT_ACTIVATION) -> Part:
+    return Part(block.kind, grid, width, width, block=block, activation=activation)
 
 
-def block_parts(block: Block, grid: Grid, width: int) -> list[Part]:
+def block_parts(block: Block, grid: Grid, width: int, *, activation: Activation = DEFAULT_ACTIVATION) -> list[Part]:
     """A block in its parts: itself, or the two halves of an AttnFFN. The last one has the MLP."""
-    if isinstance(block, AttnFFN):
-        return [block_part(half, grid, width) for half in (block.attention, block.ffn)]
-    return [block_part(block, grid, width)]
+    halves = [block.attention, block.ffn] if isinstance(block, AttnFFN) else [block]
+    return [block_part(half, grid, width, activation=activation) for half in halves]
 
 
-def downsample_part(grid: Grid, in_width: int, width: int, *, attends: bool = False) -> Part:
-    return Part("attention_downsample" if attends else "downsample", grid, in_width, width)
+def downsample_part(
+    grid: Grid, in_width: int, width: int, *, attends: bool = False, activation: Activation = DEFAULT_ACTIVATION
+) -> Part:
+    """Only the downsample that attends has an activation."""
+    if attends:
+        return Part("attention_downsample", grid, in_width, width, activation=activation)
+    return Part("downsample", grid, in_width, width)
 
 
 def head_part(grid: Grid, width: int, num_classes: int, *, on_maps: bool = False) -> Part:
@@ -201,32 +209,36 @@ def network_parts(architecture: Architecture, resolution: int | Grid, num_classe
     *entries, head = joints(architecture, resolution, num_classes)
     parts = []
     for index, (entry, stage, grid) in enumerate(zip(entries, architecture.stages, grids, strict=True)):
-        parts += [entry, *stage_parts(stage, grid, is_last=index == len(grids) - 1)]
+        is_last = index == len(grids) - 1
+        parts += [entry, *stage_parts(stage, grid, is_last=is_last, activation=architecture.activation)]
     return [*parts, head]
 
 
 def joints(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
     """The parts around the stages: the stem, the three downsamples and the head."""
     grids, widths = stage_grids(architecture.stem_strides, resolution), architecture.widths
-    is_v2, last = architecture.is_v2, len(grids) - 1
-    stem = stem_part(architecture.stem_strides, resolution, widths[0], activation="gelu" if is_v2 else "relu")
+    is_v2, activation, last = architecture.is_v2, architecture.activation, len(grids) - 1
+    stem = stem_part(architecture.stem_strides, resolution, widths[0], activation=activation if is_v2 else "relu")
     downsamples = [
-        downsample_part(grids[index - 1], widths[index - 1], widths[index], attends=is_v2 and index == last)
+        downsample_part(
+            grids[index - 1], widths[index - 1], widths[index], attends=is_v2 and index == last, activation=activation
+        )
         for index in range(1, len(grids))
     ]
     return [stem, *downsamples, head_part(grids[-1], widths[-1], num_classes, on_maps=is_v2)]
 
 
-def stage_parts(stage: Stage, grid: Grid, *, is_last: bool) -> list[Part]:
+def stage_parts(stage: Stage, grid: Grid, *, is_last: bool, activation: Activation = DEFAULT_ACTIVATION) -> list[Part]:
     """The stage's blocks and its changes of layout. Stages pass maps on; the last passes tokens to the head, but in V2
     a map."""
     if stage.is_v2:
-        return [part for block in stage.blocks for part in block_parts(block, grid, stage.width)]
+        blocks = (block_parts(block, grid, stage.width, activation=activation) for block in stage.blocks)
+        return [part for parts in blocks for part in parts]
     parts, are_tokens = [], False
     for block in stage.blocks:
         if takes_tokens(block) and not are_tokens:
             parts.append(Part("flatten", grid, stage.width, stage.width))
-        parts += block_parts(block, grid, stage.width)
+        parts += block_parts(block, grid, stage.width, activation=activation)
         are_tokens = takes_tokens(block)
     if are_tokens and not is_last:
         parts.append(Part("unflatten", grid, stage.width, stage.width))

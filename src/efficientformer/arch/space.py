@@ -15,7 +15,15 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
-from efficientformer.arch.spec import NUM_STAGES, Architecture, Block, Stage, takes_tokens
+from efficientformer.arch.spec import (
+    DEFAULT_ACTIVATION,
+    NUM_STAGES,
+    Activation,
+    Architecture,
+    Block,
+    Stage,
+    takes_tokens,
+)
 from efficientformer.arch.stage_space import StageSpace, StageSpaceRecord
 from efficientformer.arch.zoo import Four
 from efficientformer.errors import ArchitectureError
@@ -24,11 +32,13 @@ from efficientformer.reading import checked
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Four stages behind a stem with the given strides. Named spaces are in `spaces`."""
+    """Four stages behind a stem with the given strides, and the activation of all networks. Named spaces are in
+    `spaces`."""
 
     name: str
     stages: tuple[StageSpace, ...]
     stem_strides: tuple[int, int] = (2, 2)
+    activation: Activation = DEFAULT_ACTIVATION
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
@@ -54,12 +64,15 @@ class SearchSpace:
         return self.stages[stage_index].widths
 
     def largest(self) -> Architecture:
-        return Architecture(tuple(Stage(stage.max_width, stage.largest) for stage in self.stages), self.stem_strides)
+        return self.network(Stage(stage.max_width, stage.largest) for stage in self.stages)
+
+    def network(self, stages: Iterable[Stage]) -> Architecture:
+        """The architecture of these stages, with the stem and the activation of the space."""
+        return Architecture(tuple(stages), self.stem_strides, self.activation)
 
     def smallest(self) -> Architecture:
         """One block of the cheapest kind and expansion in each stage, at the narrowest widths."""
-        stages = (Stage(stage.min_width, stage.candidates[-1:]) for stage in self.stages)
-        return Architecture(tuple(stages), self.stem_strides)
+        return self.network(Stage(stage.min_width, stage.candidates[-1:]) for stage in self.stages)
 
     def build(self, widths: Four, depths: Four, num_attending: int) -> Architecture:
         """The architecture whose last `num_attending` blocks, counted from the end, are of their stage's costliest kind
@@ -70,7 +83,7 @@ class SearchSpace:
             count = min(num_attending, depth) if has_choice else 0
             num_attending -= count
             stages.append(Stage(width, (stage.blocks[-1],) * (depth - count) + (stage.blocks[0],) * count))
-        return Architecture(tuple(reversed(stages)), self.stem_strides)
+        return self.network(reversed(stages))
 
     def random(self, rng: random.Random) -> Architecture:
         """An architecture drawn uniformly over widths, depths, kinds and expansions; of kinds on tokens and on maps,
@@ -100,7 +113,7 @@ class SearchSpace:
                 )
                 for (width, blocks), kinds in zip(stages, like.stages, strict=True)
             ]
-        return Architecture(tuple(Stage(width, tuple(blocks)) for width, blocks in stages), self.stem_strides)
+        return self.network(Stage(width, tuple(blocks)) for width, blocks in stages)
 
     @property
     def has_expansions(self) -> bool:
@@ -130,7 +143,8 @@ class SearchSpace:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value, as in a space's file; what is at its default is left out."""
         stages = [stage.to_json() for stage in self.stages]
-        return {"name": self.name, "stem_strides": list(self.stem_strides), "stages": stages}
+        content: dict[str, Any] = {"name": self.name, "stem_strides": list(self.stem_strides), "stages": stages}
+        return content if self.activation == DEFAULT_ACTIVATION else content | {"activation": self.activation}
 
     @classmethod
     def from_json(cls, content: Any) -> "SearchSpace":
@@ -146,7 +160,8 @@ class SearchSpace:
             except ArchitectureError as error:
                 raise ArchitectureError(f"Not a search space: stages.{index}: {error}") from error
         strides = record.get("stem_strides", [2, 2])
-        space = cls(record["name"], tuple(stages), (strides[0], strides[1]))
+        activation = record.get("activation", DEFAULT_ACTIVATION)
+        space = cls(record["name"], tuple(stages), (strides[0], strides[1]), activation)
         Architecture.from_json(space.largest().to_json())  # refuses one that no machine holds
         return space
 
@@ -157,6 +172,7 @@ class SpaceRecord(TypedDict):
     name: str
     stem_strides: NotRequired[Annotated[list[int], Field(min_length=2, max_length=2)]]
     stages: Annotated[list[StageSpaceRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
+    activation: NotRequired[Activation]
 
 
 def _four(values: Iterable[int]) -> Four:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from efficientformer.arch.space import SearchSpace, StageSpace
-from efficientformer.arch.spec import FFN, MB3D, MB4D, AttnFFN, Block
+from efficientformer.arch.spec import DEFAULT_ACTIVATION, FFN, MB3D, MB4D, Activation, AttnFFN, Block
 from efficientformer.arch.zoo import Four, build_architecture
 
 
@@ -17,6 +17,7 @@ def v1_space(
     min_widths: Four = (16, 16, 16, 16),
     width_step: int = 16,
     stem_strides: tuple[int, int] = (2, 2),
+    activation: Activation = DEFAULT_ACTIVATION,
     mb4d: MB4D = MB4D(),
     mb3d: MB3D = MB3D(),
 ) -> SearchSpace:
@@ -34,7 +35,7 @@ def v1_space(
         )
         for low, stage in zip(min_widths, top.stages, strict=True)
     ]
-    return SearchSpace(name, tuple(stages), stem_strides)
+    return SearchSpace(name, tuple(stages), stem_strides, activation)
 
 
 def v2_space(
@@ -46,6 +47,7 @@ def v2_space(
     width_step: int = 16,
     expansions: tuple[int, ...] = (4, 3, 2, 1),
     stem_strides: tuple[int, int] = (2, 2),
+    activation: Activation = DEFAULT_ACTIVATION,
     attention: AttnFFN = AttnFFN(),
 ) -> SearchSpace:
     """A space of EfficientFormerV2's blocks: FFN, and in stages 3 and 4 AttnFFN too, in stage 3 with stride 2. In the
@@ -57,7 +59,7 @@ def v2_space(
         )
         top = replace(kinds[0], mlp_ratio=expansions[0])
         stages.append(StageSpace(low, high, kinds, (top,) * depth, width_step=width_step, expansions=expansions))
-    return SearchSpace(name, tuple(stages), stem_strides)
+    return SearchSpace(name, tuple(stages), stem_strides, activation)
 
 
 # Small images (28 to 64 px): one strided convolution in the stem, slim attention.

@@ -9,7 +9,7 @@ of them.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, assert_never, get_args
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypeVar, assert_never, get_args
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -23,6 +23,9 @@ NUM_STAGES = 4
 MAX_WIDTH, MAX_DEPTH, MAX_OPTION = 4096, 64, 256
 MAX_WEIGHTS = 2**28
 BlockKind = Literal["MB4D", "MB3D", "FFN", "AttnFFN"]
+Activation = Literal["gelu", "hard_swish", "relu"]
+DEFAULT_ACTIVATION: Activation = "gelu"
+"""That of the paper, in every block."""
 
 
 @dataclass(frozen=True)
@@ -184,20 +187,24 @@ class Stage:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Four stages behind a stem of two 3x3 convolutions with the given strides.
+    """Four stages behind a stem of two 3x3 convolutions with the given strides, with one activation in all blocks.
 
-    The family follows from the blocks. In EfficientFormerV2 (`is_v2`) the stem has GELU instead of ReLU, the downsample
-    between stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes the map. Raises
-    ArchitectureError on blocks of both families, on an MB3D before stage 3, and on one in stage 3 while stage 4 still
-    has MB4D: tokens would have to become maps again for more than the one downsample.
+    The family follows from the blocks. In EfficientFormerV2 (`is_v2`) the stem has the blocks' activation instead of
+    ReLU, the downsample between stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes
+    the map. Raises ArchitectureError on blocks of both families, on an MB3D before stage 3, and on one in stage 3 while
+    stage 4 still has MB4D: tokens would have to become maps again for more than the one downsample.
     """
 
     stages: tuple[Stage, ...]
     stem_strides: tuple[int, int] = (2, 2)
+    activation: Activation = DEFAULT_ACTIVATION
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "stem_strides", tuple(self.stem_strides))
+        if self.activation not in get_args(Activation):
+            known = ", ".join(get_args(Activation))
+            raise ArchitectureError(f"Unknown activation {str(self.activation)[:60]!r}; there are {known}.")
         if len(self.stages) != NUM_STAGES:
             raise ArchitectureError(f"An architecture has {NUM_STAGES} stages, not {len(self.stages)}.")
         if len(self.stem_strides) != 2 or any(stride not in (1, 2) for stride in self.stem_strides):
@@ -232,7 +239,8 @@ class Architecture:
     def __str__(self) -> str:
         widths, depths = ("-".join(map(str, values)) for values in (self.widths, self.depths))
         attending = AttnFFN if self.is_v2 else MB3D
-        return f"widths {widths}, depths {depths}, {self.num_attending} {attending.kind}"
+        other = "" if self.activation == DEFAULT_ACTIVATION else f", {self.activation}"
+        return f"widths {widths}, depths {depths}, {self.num_attending} {attending.kind}{other}"
 
     def with_stage(self, index: int, stage: Stage) -> "Architecture":
         return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))
@@ -240,7 +248,8 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value; options at their default are left out."""
         stages = [{"width": s.width, "blocks": [block_to_json(b) for b in s.blocks]} for s in self.stages]
-        return {"stem_strides": list(self.stem_strides), "stages": stages}
+        content: dict[str, Any] = {"stem_strides": list(self.stem_strides), "stages": stages}
+        return content if self.activation == DEFAULT_ACTIVATION else content | {"activation": self.activation}
 
     @classmethod
     def from_json(cls, content: Any) -> "Architecture":
@@ -257,7 +266,8 @@ class Architecture:
             except ArchitectureError as error:
                 raise ArchitectureError(f"Not an architecture: stages.{index}: {error}") from error
         strides = record["stem_strides"]
-        architecture = cls(tuple(stages), tuple(strides))  # type: ignore[arg-type]
+        activation = record.get("activation", DEFAULT_ACTIVATION)
+        architecture = cls(tuple(stages), tuple(strides), activation)  # type: ignore[arg-type]
         if (num_weights := _num_block_weights(architecture)) > MAX_WEIGHTS:
             raise ArchitectureError(
                 f"An architecture with {num_weights} weights in its blocks is refused; {MAX_WEIGHTS} are the most."
@@ -276,6 +286,7 @@ class ArchitectureRecord(TypedDict):
 
     stem_strides: Annotated[list[int], Field(min_length=2, max_length=2)]
     stages: Annotated[list[StageRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
+    activation: NotRequired[Activation]
 
 
 def block_to_json(block: Block | MHSA) -> dict[str, Any]:

@@ -1,12 +1,20 @@
 """Convolutions that lower the resolution: the stem before stage 1 and the downsamples between stages.
 
 The paper writes both as an Embed operator (section 4.1): Conv-BN, with a ReLU in the stem only. Every other activation
-of the network is GELU, and in EfficientFormerV2 the stem's too.
+of the paper's networks is GELU, and in EfficientFormerV2 the stem's too.
 """
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
-ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu}
+from efficientformer.arch.spec import Activation
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu": nn.functional.gelu,
+    "hard_swish": nn.functional.hardswish,
+    "relu": nn.functional.relu,
+}
 
 
 class ConvNorm(nn.Module):
@@ -25,7 +33,7 @@ class Stem(nn.Module):
     """Two 3x3 convolutions from the image to the maps of stage 1; strides 2, 2 make the paper's 1/4 resolution."""
 
     def __init__(
-        self, width: int, strides: tuple[int, int] = (2, 2), in_width: int = 3, *, activation: str = "relu"
+        self, width: int, strides: tuple[int, int] = (2, 2), in_width: int = 3, *, activation: Activation = "relu"
     ) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[activation]

@@ -7,9 +7,9 @@ locality; 1x1 convolutions over the heads mix the scores before and after the so
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid, strided
-from efficientformer.arch.spec import MHSA, DownsampleAttention
+from efficientformer.arch.spec import DEFAULT_ACTIVATION, MHSA, Activation, DownsampleAttention
 from efficientformer.models.attention_bias import BiasedAttention
-from efficientformer.models.embed import ConvNorm, Downsample
+from efficientformer.models.embed import ACTIVATIONS, ConvNorm, Downsample
 from efficientformer.models.layout import channels_of, grid_of
 
 
@@ -20,8 +20,9 @@ class MapAttention(BiasedAttention):
     `grid` is that of the input; the bias table is for the grid after the stride.
     """
 
-    def __init__(self, width: int, options: MHSA, grid: Grid) -> None:
+    def __init__(self, width: int, options: MHSA, grid: Grid, activation: Activation = DEFAULT_ACTIVATION) -> None:
         super().__init__(options.num_heads, strided(grid, options.stride))
+        self.activation = ACTIVATIONS[activation]
         self.stride, self.head_dims = options.stride, (options.key_dim, options.key_dim, options.value_dim)
         self.scale = options.key_dim**-0.5
         keys, values = options.num_heads * options.key_dim, options.num_heads * options.value_dim
@@ -46,16 +47,16 @@ class MapAttention(BiasedAttention):
         scores_BhNN = (q_BhDN * self.scale).transpose(2, 3) @ k_BhDN + self.bias(attended)
         weights_BhNN = self.talking_head2(self.talking_head1(scores_BhNN).softmax(dim=3))
         x_BCHW = join_map(weights_BhNN, v_BhDN, attended) + self.v_local(v_BCHW)
-        return self.proj(nn.functional.gelu(upsample(x_BCHW, self.stride, grid)))
+        return self.proj(self.activation(upsample(x_BCHW, self.stride, grid)))
 
 
 class AttentionDownsample(Downsample):
     """A convolution of stride 2, plus attention with queries from the smaller map and keys and values from the larger
     one (V2's dual-path attention downsampling). `grid` is that of the input."""
 
-    def __init__(self, in_width: int, width: int, grid: Grid) -> None:
+    def __init__(self, in_width: int, width: int, grid: Grid, activation: Activation = DEFAULT_ACTIVATION) -> None:
         super().__init__(in_width, width)
-        self.attn = SubsamplingAttention(in_width, width, grid)
+        self.attn = SubsamplingAttention(in_width, width, grid, activation)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.norm(self.conv(x_BCHW)) + self.attn(x_BCHW)
@@ -64,9 +65,10 @@ class AttentionDownsample(Downsample):
 class SubsamplingAttention(BiasedAttention):
     """Attention from map (B, C, H, W) to one of half the size: a query for every second row and column."""
 
-    def __init__(self, in_width: int, width: int, grid: Grid) -> None:
+    def __init__(self, in_width: int, width: int, grid: Grid, activation: Activation = DEFAULT_ACTIVATION) -> None:
         options = DownsampleAttention()
         super().__init__(options.num_heads, grid, query_stride=2)
+        self.activation = ACTIVATIONS[activation]
         self.scale = options.key_dim**-0.5
         keys, values = options.num_heads * options.key_dim, options.num_heads * options.value_dim
         self.q_local = nn.Conv2d(in_width, in_width, 3, stride=2, padding=1, groups=in_width)
@@ -83,7 +85,7 @@ class SubsamplingAttention(BiasedAttention):
         v_BhDN = split_map(v_BCHW, self.num_heads)
         scores_BhMN = (q_BhDM * self.scale).transpose(2, 3) @ k_BhDN + self.bias(grid_of(x_BCHW))
         x_BCHW = join_map(scores_BhMN.softmax(dim=3), v_BhDN, grid_of(q_BCHW)) + self.v_local(v_BCHW)
-        return self.proj(nn.functional.gelu(x_BCHW))
+        return self.proj(self.activation(x_BCHW))
 
 
 def split_map(x_BCHW: Tensor, num_heads: int) -> Tensor:

@@ -8,7 +8,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
-from efficientformer.arch.spec import FFN, MB3D, MB4D, AttnFFN
+from efficientformer.arch.spec import DEFAULT_ACTIVATION, FFN, MB3D, MB4D, Activation, AttnFFN
 from efficientformer.models.map_attention import MapAttention
 from efficientformer.models.mlp import ConvMlp, DepthwiseMlp, LinearMlp
 from efficientformer.models.token_mixers import Attention, Pooling
@@ -17,10 +17,18 @@ from efficientformer.models.token_mixers import Attention, Pooling
 class MB4DBlock(nn.Module):
     """Meta block on maps (B, C, H, W): pooling, then an MLP of 1x1 convolutions with batch norm."""
 
-    def __init__(self, width: int, block: MB4D, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5) -> None:
+    def __init__(
+        self,
+        width: int,
+        block: MB4D,
+        *,
+        drop_path: float = 0.0,
+        layer_scale_init: float = 1e-5,
+        activation: Activation = DEFAULT_ACTIVATION,
+    ) -> None:
         super().__init__()
         self.token_mixer = Pooling()
-        self.mlp = ConvMlp(width, width * block.mlp_ratio)
+        self.mlp = ConvMlp(width, width * block.mlp_ratio, activation)
         self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
         self.layer_scale_2 = nn.Parameter(torch.full((width,), layer_scale_init))
         self.drop_path = DropPath(drop_path)
@@ -37,13 +45,20 @@ class MB3DBlock(nn.Module):
     """
 
     def __init__(
-        self, width: int, block: MB3D, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
+        self,
+        width: int,
+        block: MB3D,
+        grid: Grid,
+        *,
+        drop_path: float = 0.0,
+        layer_scale_init: float = 1e-5,
+        activation: Activation = DEFAULT_ACTIVATION,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
         self.token_mixer = Attention(width, block, grid)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = LinearMlp(width, width * block.mlp_ratio)
+        self.mlp = LinearMlp(width, width * block.mlp_ratio, activation)
         self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
         self.layer_scale_2 = nn.Parameter(torch.full((width,), layer_scale_init))
         self.drop_path = DropPath(drop_path)
@@ -57,10 +72,16 @@ class FFNBlock(nn.Module):
     """Block of EfficientFormerV2 on maps (B, C, H, W): the MLP, whose depth-wise convolution is its token mixer."""
 
     def __init__(
-        self, width: int, block: FFN | AttnFFN, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
+        self,
+        width: int,
+        block: FFN | AttnFFN,
+        *,
+        drop_path: float = 0.0,
+        layer_scale_init: float = 1e-5,
+        activation: Activation = DEFAULT_ACTIVATION,
     ) -> None:
         super().__init__()
-        self.mlp = DepthwiseMlp(width, width * block.mlp_ratio)
+        self.mlp = DepthwiseMlp(width, width * block.mlp_ratio, activation)
         self.layer_scale_2 = nn.Parameter(torch.full((width,), layer_scale_init))
         self.drop_path = DropPath(drop_path)
 
@@ -75,10 +96,17 @@ class AttnFFNBlock(FFNBlock):
     """Block of EfficientFormerV2 on maps: attention, then an FFN. `grid` is that of the input."""
 
     def __init__(
-        self, width: int, block: AttnFFN, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
+        self,
+        width: int,
+        block: AttnFFN,
+        grid: Grid,
+        *,
+        drop_path: float = 0.0,
+        layer_scale_init: float = 1e-5,
+        activation: Activation = DEFAULT_ACTIVATION,
     ) -> None:
-        super().__init__(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
-        self.token_mixer = MapAttention(width, block.attention, grid)
+        super().__init__(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init, activation=activation)
+        self.token_mixer = MapAttention(width, block.attention, grid, activation)
         self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

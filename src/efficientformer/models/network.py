@@ -69,7 +69,7 @@ class Network(OnHub, nn.Module):
         self.is_backbone_frozen = False
         self.num_classes, self.in_chans, self.resolution = num_classes, in_chans, resolution
         is_v2, widths = architecture.is_v2, architecture.widths
-        activation = "gelu" if is_v2 else "relu"
+        activation = architecture.activation if is_v2 else "relu"
         self.stem = Stem(widths[0], architecture.stem_strides, in_chans, activation=activation)
         self.stages = nn.ModuleList()
         drop_paths = drop_path_ramp(architecture, drop_path_rate)
@@ -83,6 +83,7 @@ class Network(OnHub, nn.Module):
                     gives_tokens=index == NUM_STAGES - 1 and not is_v2,
                     drop_paths=drop_paths[index],
                     layer_scale_init=layer_scale_init,
+                    activation=architecture.activation,
                 )
             )
         self.num_features = self.head_hidden_size = widths[-1]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid, Part
-from efficientformer.arch.spec import MHSA
+from efficientformer.arch.spec import DEFAULT_ACTIVATION, MHSA, Activation
 from efficientformer.models.embed import Downsample, Stem
 from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import Flatten, Unflatten
@@ -44,9 +44,17 @@ class MapHead(nn.Module):
 class MHSAHalf(nn.Module):
     """The attention of an AttnFFN block on maps (B, C, H, W), without its FFN. `grid` is that of the input."""
 
-    def __init__(self, width: int, options: MHSA, grid: Grid, *, layer_scale_init: float = 1e-5) -> None:
+    def __init__(
+        self,
+        width: int,
+        options: MHSA,
+        grid: Grid,
+        activation: Activation = DEFAULT_ACTIVATION,
+        *,
+        layer_scale_init: float = 1e-5,
+    ) -> None:
         super().__init__()
-        self.token_mixer = MapAttention(width, options, grid)
+        self.token_mixer = MapAttention(width, options, grid, activation)
         self.layer_scale_1 = nn.Parameter(torch.full((width,), layer_scale_init))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -61,10 +69,10 @@ def build_part(part: Part) -> nn.Module:
             return Stem(part.width, part.strides, part.in_width, activation=part.activation)
         case "MB4D" | "MB3D" | "FFN":
             assert part.block is not None and not isinstance(part.block, MHSA)
-            return build_block(part.width, part.block, part.grid)
+            return build_block(part.width, part.block, part.grid, activation=part.activation)
         case "MHSA":
             assert isinstance(part.block, MHSA)
-            return MHSAHalf(part.width, part.block, part.grid)
+            return MHSAHalf(part.width, part.block, part.grid, part.activation)
         case "flatten":
             return Flatten()
         case "unflatten":
@@ -72,7 +80,7 @@ def build_part(part: Part) -> nn.Module:
         case "downsample":
             return Downsample(part.in_width, part.width)
         case "attention_downsample":
-            return AttentionDownsample(part.in_width, part.width, part.grid)
+            return AttentionDownsample(part.in_width, part.width, part.grid, part.activation)
         case "head":
             assert part.num_classes is not None
             return Head(part.width, part.num_classes)

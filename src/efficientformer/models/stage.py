@@ -1,7 +1,7 @@
 """The blocks of one resolution, after the downsample that leads to it."""
 
 import itertools
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from efficientformer.arch import spec
 from efficientformer.arch.parts import Grid
-from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN
+from efficientformer.arch.spec import DEFAULT_ACTIVATION, FFN, MB3D, MB4D, Activation, Architecture, AttnFFN
 from efficientformer.models.embed import Downsample
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.map_attention import AttentionDownsample
@@ -37,12 +37,20 @@ class Stage(nn.Module):
         gives_tokens: bool,
         drop_paths: list[float],
         layer_scale_init: float,
+        activation: Activation = DEFAULT_ACTIVATION,
     ) -> None:
         super().__init__()
         self.gives_tokens = gives_tokens
         self.downsample = downsample
         self.blocks = nn.ModuleList(
-            build_block(stage.width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
+            build_block(
+                stage.width,
+                block,
+                grid,
+                drop_path=drop_path,
+                layer_scale_init=layer_scale_init,
+                activation=activation,
+            )
             for block, drop_path in zip(stage.blocks, drop_paths, strict=True)
         )
         self.num_on_maps = stage.depth - stage.num_on_tokens
@@ -70,17 +78,28 @@ class Stage(nn.Module):
 
 
 def build_block(
-    width: int, block: spec.Block, grid: Grid, *, drop_path: float = 0.0, layer_scale_init: float = 1e-5
+    width: int,
+    block: spec.Block,
+    grid: Grid,
+    *,
+    drop_path: float = 0.0,
+    layer_scale_init: float = 1e-5,
+    activation: Activation = DEFAULT_ACTIVATION,
 ) -> BlockModule:
+    options: dict[str, Any] = {
+        "drop_path": drop_path,
+        "layer_scale_init": layer_scale_init,
+        "activation": activation,
+    }
     match block:
         case MB4D():
-            return MB4DBlock(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
+            return MB4DBlock(width, block, **options)
         case FFN():
-            return FFNBlock(width, block, drop_path=drop_path, layer_scale_init=layer_scale_init)
+            return FFNBlock(width, block, **options)
         case AttnFFN():
-            return AttnFFNBlock(width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
+            return AttnFFNBlock(width, block, grid, **options)
         case MB3D():
-            return MB3DBlock(width, block, grid, drop_path=drop_path, layer_scale_init=layer_scale_init)
+            return MB3DBlock(width, block, grid, **options)
         case _:
             assert_never(block)
 
@@ -91,7 +110,7 @@ def build_downsample(architecture: Architecture, index: int, grid: Grid) -> nn.M
         return nn.Identity()
     in_width, width = architecture.widths[index - 1 : index + 1]
     if architecture.is_v2 and index == spec.NUM_STAGES - 1:
-        return AttentionDownsample(in_width, width, grid)
+        return AttentionDownsample(in_width, width, grid, architecture.activation)
     return Downsample(in_width, width)
 
 

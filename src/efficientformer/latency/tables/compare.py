@@ -139,7 +139,8 @@ def _differences(first: LatencyTable, second: LatencyTable) -> list[str]:
 
 def _wider_space(first: SearchSpace, second: SearchSpace) -> SearchSpace:
     for wide, narrow in ((first, second), (second, first)):
-        if wide.stem_strides == narrow.stem_strides and all(map(_holds, wide.stages, narrow.stages)):
+        same = (wide.stem_strides, wide.activation) == (narrow.stem_strides, narrow.activation)
+        if same and all(map(_holds, wide.stages, narrow.stages)):
             return wide
     raise LatencyError(
         f"Neither of the spaces {first.name!r} and {second.name!r} contains the other, so their tables cannot be "

@@ -142,7 +142,8 @@ class _Formulas:
 
     def parts(self, index: int, width: int, blocks: Sequence[Block]) -> list[list[Part]]:
         """Of each block."""
-        return [block_parts(block, self.grids[index], width) for block in blocks]
+        activation = self.architecture.activation
+        return [block_parts(block, self.grids[index], width, activation=activation) for block in blocks]
 
     def on_maps(self, index: int, width: int) -> Part:
         """The cheapest part on maps that is a block by itself."""

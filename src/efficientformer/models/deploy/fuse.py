@@ -51,6 +51,7 @@ class DeployMB4D(nn.Module):
             self.kept_share = nn.Parameter(1 - self.pooled_share)
         else:
             self.kept_share = None
+        self.activation = block.mlp.activation
         self.fc1 = fuse_conv_bn_eval(block.mlp.fc1, block.mlp.norm1)
         self.fc2 = scaled(fuse_conv_bn_eval(block.mlp.fc2, block.mlp.norm2), block.layer_scale_2)
 
@@ -60,7 +61,7 @@ class DeployMB4D(nn.Module):
             x_BCHW = x_BCHW + self.pooled_share * (pooled_BCHW - x_BCHW)
         else:
             x_BCHW = self.kept_share * x_BCHW + self.pooled_share * pooled_BCHW
-        return x_BCHW + self.fc2(nn.functional.gelu(self.fc1(x_BCHW)))
+        return x_BCHW + self.fc2(self.activation(self.fc1(x_BCHW)))
 
 
 class DeployMB3D(nn.Module):

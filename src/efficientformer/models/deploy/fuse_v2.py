@@ -25,6 +25,7 @@ class DeployFFN(nn.Module):
     def __init__(self, block: FFNBlock) -> None:
         super().__init__()
         mlp = block.mlp
+        self.activation = mlp.activation
         self.fc1 = fuse_conv_bn_eval(mlp.fc1, mlp.norm1)
         self.mid = fuse_conv_bn_eval(mlp.mid, mlp.mid_norm)
         self.fc2 = scaled(fuse_conv_bn_eval(mlp.fc2, mlp.norm2), block.layer_scale_2)
@@ -33,7 +34,7 @@ class DeployFFN(nn.Module):
         return self.forward_mlp(x_BCHW)
 
     def forward_mlp(self, x_BCHW: Tensor) -> Tensor:
-        hidden_BCHW = nn.functional.gelu(self.mid(nn.functional.gelu(self.fc1(x_BCHW))))
+        hidden_BCHW = self.activation(self.mid(self.activation(self.fc1(x_BCHW))))
         return x_BCHW + self.fc2(hidden_BCHW)
 
 
@@ -81,6 +82,7 @@ class DeployMapAttention(nn.Module):
     def __init__(self, attention: MapAttention, layer_scale: Tensor, forms: DeployForms) -> None:
         super().__init__()
         self.grid, self.stride, self.num_heads = attention.grid, attention.stride, attention.num_heads
+        self.activation = attention.activation
         self.stride_conv = folded(attention.stride_conv) if attention.stride > 1 else nn.Identity()  # type: ignore[arg-type]
         q = _scaled_by(folded(attention.q), attention.scale)
         self.qkv = Projections([q, folded(attention.k), folded(attention.v)], forms)
@@ -100,7 +102,7 @@ class DeployMapAttention(nn.Module):
         scores_BhNN = self.talking_head1(q_BhDN.transpose(2, 3) @ k_BhDN) + self.attention_bias
         weights_BhNN = self.talking_head2(scores_BhNN.softmax(dim=3))
         x_BCHW = join_map(weights_BhNN, v_BhDN, self.grid) + self.v_local(v_BCHW)
-        return self.proj(nn.functional.gelu(upsample(x_BCHW, self.stride, grid)))
+        return self.proj(self.activation(upsample(x_BCHW, self.stride, grid)))
 
 
 class DeployAttentionDownsample(nn.Module):
@@ -113,6 +115,7 @@ class DeployAttentionDownsample(nn.Module):
         attention: SubsamplingAttention = downsample.attn
         self.conv = folded(downsample)
         self.grid, self.num_heads = attention.grid, attention.num_heads
+        self.activation = attention.activation
         self.q_local = attention.q_local
         self.q_local.weight[:, :, 1, 1] += 1
         self.q = _scaled_by(folded(attention.q), attention.scale)
@@ -129,7 +132,7 @@ class DeployAttentionDownsample(nn.Module):
         v_BhDN = split_map(v_BCHW, self.num_heads)
         scores_BhMN = q_BhDM.transpose(2, 3) @ k_BhDN + self.attention_bias
         mixed_BCHW = join_map(scores_BhMN.softmax(dim=3), v_BhDN, grid_of(q_BCHW)) + self.v_local(v_BCHW)
-        return self.conv(x_BCHW) + self.proj(nn.functional.gelu(mixed_BCHW))
+        return self.conv(x_BCHW) + self.proj(self.activation(mixed_BCHW))
 
 
 def _scaled_by(layer: nn.Conv2d, scale: float) -> nn.Conv2d:

@@ -5,6 +5,7 @@ from typing import Any
 
 from efficientformer.arch.parts import Grid, Part, block_parts, stage_grids
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Activation
 from efficientformer.arch.stage_space import StageSpace
 from efficientformer.report import wording
 from efficientformer.report.style import Figure, LegendEntry, finish, rounded, var
@@ -57,16 +58,16 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
     resolution = table["resolution"]
     grids = stage_grids(space.stem_strides, resolution if isinstance(resolution, int) else tuple(resolution))
     for index, grid in enumerate(grids):
-        if rows := _block_rows(table["entries"], space.stages[index], grid):
+        if rows := _block_rows(table["entries"], space.stages[index], grid, space.activation):
             size = wording.grid(grid)
             words = f"Latency of one block of stage {index + 1} by width, on maps of {size}."
             panels.append((index + 1, size, finish(f"blocks-{index + 1}", _block_chart(rows), words, 150)))
     return tuple(panels)
 
 
-def _block_rows(entries: dict[str, Any], stage: StageSpace, grid: Grid) -> list[dict[str, Any]]:
+def _block_rows(entries: dict[str, Any], stage: StageSpace, grid: Grid, activation: Activation) -> list[dict[str, Any]]:
     """One row per measured part of a stage's blocks, by kind, expansion and width."""
-    known = [part for part in _parts(stage, grid) if part.key in entries]
+    known = [part for part in _parts(stage, grid, activation) if part.key in entries]
     num_lines = Counter(kind for kind, _ in {(part.kind, part.expansion) for part in known})
     rows = []
     for part in known:
@@ -78,10 +79,15 @@ def _block_rows(entries: dict[str, Any], stage: StageSpace, grid: Grid) -> list[
     return rows
 
 
-def _parts(stage: StageSpace, grid: Grid) -> list[Part]:
+def _parts(stage: StageSpace, grid: Grid, activation: Activation) -> list[Part]:
     """Every part of a stage's blocks, the cheapest kind first."""
     blocks = reversed(stage.candidates)
-    parts = [part for block in blocks for width in stage.widths for part in block_parts(block, grid, width)]
+    parts = (
+        part
+        for block in blocks
+        for width in stage.widths
+        for part in block_parts(block, grid, width, activation=activation)
+    )
     return list(dict.fromkeys(parts))
 
 
@@ -97,8 +103,9 @@ def interpolation_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
 
 def block_legend(table: dict[str, Any]) -> tuple[LegendEntry, ...]:
     """The kinds of the space's blocks, and what the numbers at the lines mean."""
-    stages = SearchSpace.from_json(table["space"]).stages
-    kinds = {part.kind for stage in stages for part in _parts(stage, (1, 1))}
+    space = SearchSpace.from_json(table["space"])
+    stages = space.stages
+    kinds = {part.kind for stage in stages for part in _parts(stage, (1, 1), space.activation)}
     legend = [LegendEntry(kind, var(kind.lower()), KIND_MARKS[kind][0]) for kind in KIND_MARKS if kind in kinds]
     if any(len(stage.expansions) > 1 for stage in stages):
         legend.append(LegendEntry(f"{wording.TIMES}4: expansion 4", var("muted"), "line"))

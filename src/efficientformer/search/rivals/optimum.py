@@ -14,7 +14,7 @@ import numpy as np
 
 from efficientformer.arch.parts import Grid, Part, downsample_part, head_part, stage_grids, stage_parts, stem_part
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import Architecture, Block, Stage, takes_tokens
+from efficientformer.arch.spec import Block, Stage, takes_tokens
 from efficientformer.errors import BudgetError
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate
 from efficientformer.search.subnet import Subnet
@@ -81,7 +81,9 @@ def best_subnet(
             alone_ms += part_ms(head_part(grid, width, num_classes)) if index == 3 else 0.0
             for choice, drop in choices:
                 stage = Stage(width, tuple(block for block in choice if block is not None))
-                latency_ms = alone_ms + sum(map(part_ms, stage_parts(stage, grid, is_last=index == 3)))
+                latency_ms = alone_ms + sum(
+                    map(part_ms, stage_parts(stage, grid, is_last=index == 3, activation=space.activation))
+                )
                 option = _Option(stage, choice, latency_ms, drop + surrogate.narrowed[index][width])
                 endings[width, option.has_tokens].append(option)
 
@@ -155,4 +157,4 @@ def _undominated(latency_ms: np.ndarray, drop: np.ndarray, budget_ms: float) -> 
 
 def _subnet(path: tuple[_Option, ...], space: SearchSpace) -> Subnet:
     origins = tuple(tuple(place for place, block in enumerate(option.choice) if block is not None) for option in path)
-    return Subnet(Architecture(tuple(option.stage for option in path), space.stem_strides), origins)
+    return Subnet(space.network(option.stage for option in path), origins)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
-from efficientformer.arch.spec import Block, takes_tokens
+from efficientformer.arch.spec import Activation, Block, takes_tokens
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.stage import build_block
 from efficientformer.search.importance import IDENTITY, PathProbabilities
@@ -24,12 +24,14 @@ class MetaPath(nn.Module):
     The block of each kind is the submodule `module_name(kind)`.
     """
 
-    def __init__(self, width: int, grid: Grid, blocks: Sequence[Block], *, layer_scale_init: float) -> None:
+    def __init__(
+        self, width: int, grid: Grid, blocks: Sequence[Block], *, layer_scale_init: float, activation: Activation
+    ) -> None:
         super().__init__()
         self.names = (*(block.kind for block in blocks), IDENTITY)
         self._on_tokens = {block.kind for block in blocks if takes_tokens(block)}
         for block in blocks:
-            module = build_block(width, block, grid, layer_scale_init=layer_scale_init)
+            module = build_block(width, block, grid, layer_scale_init=layer_scale_init, activation=activation)
             self.add_module(module_name(block.kind), module)
         self.alpha = nn.Parameter(torch.zeros(len(self.names)))
 

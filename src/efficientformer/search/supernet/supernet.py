@@ -42,7 +42,8 @@ def metapaths(
     """One MetaPath for every possible block of a stage."""
     stage = space.stages[stage_index]
     blocks = stage.blocks[::-1]
-    return tuple(MetaPath(width, grid, blocks, layer_scale_init=layer_scale_init) for _ in range(stage.depth))
+    options = {"layer_scale_init": layer_scale_init, "activation": space.activation}
+    return tuple(MetaPath(width, grid, blocks, **options) for _ in range(stage.depth))
 
 
 class Supernet(nn.Module):
