@@ -3,9 +3,11 @@
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.space_file import find_space
 from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
@@ -37,9 +39,13 @@ class Workspace:
     def budgets(self) -> list[Budget]:
         return parse_budgets(self.settings.budget)
 
-    @property
+    @cached_property
     def space(self) -> SearchSpace:
-        return SPACES[self.settings.space]
+        """The search space of the settings. Raises UsageError for a file that cannot be used."""
+        named = {str(name): space for name, space in SPACES.items()}.get(self.settings.space)
+        source = self.settings.supernet_from
+        copies = [self.run_dir.space, *([RunDir(Path(source)).space] if source else [])]
+        return named or find_space(Path(self.settings.space), copies)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:

@@ -47,5 +47,6 @@ def save_table(table: LatencyTable, path: Path) -> None:
     if made is not None:
         settings, classes = made["settings"], made["inputs"].get("the number of classes")
         measured = (settings.get("space"), settings.get("resolution"), classes)
-        if measured == (table.space.name, table.resolution, str(table.num_classes)):
+        content = {name: value for name, value in table.space.to_json().items() if name != "name"}
+        if measured in [(space, table.resolution, str(table.num_classes)) for space in (table.space.name, content)]:
             accept_output(run_dir, "table", run_dir.table)
