@@ -143,7 +143,10 @@ V2 = [(("stages", index, "blocks"), ["FFN"]) for index in (2, 3)]
         (damaged((("stages", 2, "blocks"), ["MB5D"])), "stages.2.blocks: Unknown block kind 'MB5D'"),
         (damaged((("stages", 2, "largest"), ["AttnFFN"])), "stages.2.largest has a block that .* do not allow"),
         (damaged((("stages", 3, "expansions"), [2, 4])), "stages.3.expansions must be in descending order"),
-        (damaged((("stages", 2, "largest"), None), (("stages", 2, "depth"), 1), *V2), "stages.2.blocks must be MB4D and"),
+        (
+            damaged((("stages", 2, "largest"), None), (("stages", 2, "depth"), 1), *V2),
+            "stages.2.blocks must be MB4D and",
+        ),
         (damaged((("stages", 0, "blocks"), ["MB3D", "MB4D"])), "stages.0.blocks cannot have MB3D"),
         (damaged((("stages", 3, "blocks"), ["MB4D"])), "When stage 3 has an MB3D, every block of stage 4"),
         ("- 1", "it must hold names and values"),

@@ -94,5 +94,8 @@ def test_an_edited_space_is_read_anew_by_the_next_command(tmp_path):
     with open_run(RunRequest(run_dir=tmp_path / "run")) as workspace:
         assert workspace.space.min_widths == (16, 16, 16, 32)
     path.write_text(path.read_text().replace("[32, 128]", "[132, 128]"))
-    with pytest.raises(UsageError, match=r"mine\.yaml: stages\.3\.widths"), open_run(RunRequest(run_dir=tmp_path / "run")):
+    with (
+        pytest.raises(UsageError, match=r"mine\.yaml: stages\.3\.widths"),
+        open_run(RunRequest(run_dir=tmp_path / "run")),
+    ):
         pass

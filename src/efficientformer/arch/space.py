@@ -37,7 +37,9 @@ class SearchSpace:
         kinds = [[type(block) for block in stage.blocks] for stage in self.stages]
         for index, (here, first) in enumerate(zip(kinds, kinds[:1] * NUM_STAGES, strict=True)):
             if len({kind in (FFN, AttnFFN) for kind in [*here, *first]}) > 1:
-                raise ArchitectureError(f"stages.{index}.blocks must be MB4D and MB3D, or FFN and AttnFFN, but not both.")
+                raise ArchitectureError(
+                    f"stages.{index}.blocks must be MB4D and MB3D, or FFN and AttnFFN, but not both."
+                )
             if MB3D in here and index < NUM_STAGES - 2:
                 raise ArchitectureError(f"stages.{index}.blocks cannot have MB3D: tokens are for the last two stages.")
         self.largest()

@@ -27,7 +27,9 @@ def read_space(path: Path) -> SearchSpace:
     content = read_yaml(path)
     try:
         if not isinstance(content, dict):
-            raise ValueError("it must hold names and values; 'efficientformer space quick' prints a space to start from")
+            raise ValueError(
+                "it must hold names and values; 'efficientformer space quick' prints a space to start from"
+            )
         _require_known(content)
         space = SearchSpace.from_json({"name": path.stem[:100], **content})
         if not space.name.isprintable():

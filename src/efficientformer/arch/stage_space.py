@@ -129,8 +129,8 @@ class StageSpace:
 
 
 BlockRecord = dict[str, Any] | str
-"""A block as JSON or by the name of its kind: in `largest` as `blocks` has it, with the largest expansion, elsewhere with
-every option at its default."""
+"""A block as JSON or by the name of its kind: in `largest` as `blocks` has it, with the largest expansion, elsewhere
+with every option at its default."""
 
 
 class StageSpaceRecord(TypedDict):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.resolution import Resolution
 from efficientformer.arch.space_file import space_copy
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import RecordError, UsageError
@@ -126,13 +127,13 @@ def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, confi
     return RunRequest(settings, run_dir, config, base=base, suffix=f"-{name_of_init(init)}")
 
 
-def _resolution_of(init: str) -> dict[str, int]:
+def _resolution_of(init: str) -> dict[str, Resolution]:
     if init in ZOO or not Path(init).is_file():
         return {}
     from efficientformer.models.weights.load import read_about  # PyTorch, which the help of other verbs does not need
 
     resolution = read_about(Path(init)).get("resolution")
-    return {"resolution": resolution} if isinstance(resolution, int) else {}
+    return {"resolution": resolution} if resolution else {}
 
 
 def name_of_init(init: str) -> str:

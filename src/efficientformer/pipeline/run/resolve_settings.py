@@ -200,8 +200,8 @@ def unusable(error: ValidationError) -> str:
 
 
 def read_yaml(path: Path, option: str = "--config") -> Given:
-    """Given values from a YAML file; the path of a space in it is relative to the file. Raises UsageError if it is not a
-    mapping."""
+    """Given values from a YAML file; the path of a space in it is relative to the file. Raises UsageError if it is not
+    a mapping."""
     try:
         given = with_texts(reading.read_yaml(path))
     except RecordError as error:

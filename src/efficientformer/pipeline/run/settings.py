@@ -1,10 +1,11 @@
 """Every setting of a run, validated. The first sentence of a docstring is the help of its flag."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from efficientformer.arch.resolution import Resolution, resolution_of
 from efficientformer.arch.spaces import SPACES
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.limits import MAX_PIXELS
@@ -36,7 +37,13 @@ def _space(value: str) -> str:
     return value
 
 
+def _input_size(value: Any) -> Resolution:
+    return resolution_of(value, least=16, most=1024)
+
+
 SpaceSetting = Annotated[str, AfterValidator(_space)]
+InputSize = Annotated[Any, AfterValidator(_input_size)]
+"""A `Resolution`, which the command line gives as one text."""
 
 
 class _Settings(BaseModel):
@@ -236,8 +243,8 @@ class Settings(DeviceOptions, _Settings):
     max_pixels: Positive = MAX_PIXELS
     """Largest image that is read, in pixels. JPEG files beyond it are decoded at a reduced size, other files are
     skipped: a small file may claim billions of pixels."""
-    resolution: Annotated[int, Field(ge=16, le=1024)] = 28
-    """Size of the network's input, in pixels."""
+    resolution: InputSize = 28
+    """Size of the network's input, in pixels. A side, or height x width such as 96x160."""
     space: SpaceSetting = "quick"
     """Search space: a name or a YAML file. 'efficientformer space' lists the names, and prints a space to start from;
     docs/spaces.md describes the file."""

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.space_file import find_space
 from efficientformer.arch.spaces import SPACES
@@ -50,7 +51,7 @@ class Workspace:
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
         """(1, 3, H, W): one image, as networks of the run are measured and exported."""
-        return 1, 3, self.settings.resolution, self.settings.resolution
+        return 1, 3, *grid_of_input(self.settings.resolution)
 
     @cached_property
     def dataset(self) -> "ImageDataset":
