@@ -55,7 +55,7 @@ def test_every_record_and_file_has_height_and_width(run_dir):
     (image,) = onnx.load(folder / "model.onnx").graph.input
     assert [dim.dim_value for dim in image.type.tensor_type.shape.dim] == [1, 3, 24, 32]
     page = (run_dir / "report.html").read_text(encoding="utf-8")
-    assert "mine" in page and "Traceback" not in page
+    assert "at 24 \u00d7 32&nbsp;px" in page and "resized to 24 \u00d7 32&nbsp;px" in page
 
 
 def test_later_verbs_go_on_without_the_file(run_dir, program):

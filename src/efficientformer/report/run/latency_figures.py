@@ -3,6 +3,7 @@
 from typing import Any
 
 from efficientformer.arch.parts import block_part, stage_grids
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.space import SearchSpace
 from efficientformer.report import wording
 from efficientformer.report.style import Figure, LegendEntry, finish, rounded, var
@@ -46,8 +47,7 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
     """(stage, map size, latency by width for each kind of block) for the stages whose blocks the table holds."""
     space = SearchSpace.from_json(table["space"])
     panels = []
-    resolution = table["resolution"]
-    grids = stage_grids(space.stem_strides, resolution if isinstance(resolution, int) else tuple(resolution))
+    grids = stage_grids(space.stem_strides, grid_of_input(table["resolution"]))
     for index, grid in enumerate(grids):
         rows = []
         for block in reversed(space.stages[index].blocks):
