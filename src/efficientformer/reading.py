@@ -1,4 +1,4 @@
-"""Reading of JSON that anyone may have written: files, lines of a journal, texts inside other files.
+"""Reading of JSON, or YAML, that anyone may have written: files, lines of a journal, texts inside other files.
 
 Everything read is bounded in size, depth and digits, and compared with a type before any of it is used. A file that is
 not what was expected is one error that names the field. Boards measure without this module: it needs pydantic.
@@ -10,10 +10,12 @@ import re
 import stat
 from collections.abc import Callable
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar, cast
 
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from efficientformer.errors import RecordError
@@ -25,6 +27,8 @@ MOST_MIB = 64
 MOST_LEVELS = 64
 """Lists and objects inside one another; our records have ten at most."""
 MOST_DIGITS = 20
+YAML_MIB, MOST_YAML_VALUES = 1, 10_000
+"""Aliases count each time that they are used: a few lines can stand for billions of values."""
 MADE_AGAIN = "Delete it to have it made again."
 
 _RULES: dict[Any, Callable[[Any], None]] = {}
@@ -111,6 +115,25 @@ def read_text(path: Path, *, most_mib: int = MOST_MIB, remedy: str = MADE_AGAIN,
         raise RecordError(f"{name} is not UTF-8 text. {remedy}") from error
     except ValueError as error:
         raise RecordError(f"{name} is not the name of a file: {error}.") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file, by the safe loader. Raises RecordError for one that is not readable, larger than
+    `YAML_MIB`, too deep, or of more than `MOST_YAML_VALUES` values."""
+    text, name = read_text(path, most_mib=YAML_MIB, remedy=""), shown_path(path)
+    # The parser takes a quarter of a minute to find out.
+    if max(accumulate((char in "[{") - (char in "]}") for char in text), default=0) > MOST_LEVELS:
+        raise RecordError(f"{name} cannot be used: it has more than {MOST_LEVELS} lists or objects inside one another.")
+    try:
+        content = yaml.safe_load(text)
+        require_shallow(content, MOST_YAML_VALUES)
+    except RecursionError:
+        raise RecordError(f"{name} has too many lists or objects inside one another.") from None
+    except yaml.YAMLError as error:
+        raise RecordError(f"{name} is not readable YAML: {' '.join(str(error).split())}.") from error
+    except ValueError as error:
+        raise RecordError(f"{name} cannot be used: {error}.") from error
+    return content
 
 
 def parse_json(text: str) -> Any:

@@ -53,6 +53,7 @@ class RunDir:
         supernet, slim, rank = root / "supernet", root / "slim", root / "rank"
         self.root = root
         self.settings = root / "settings.json"
+        self.space = root / "space.json"
         self.data = root / "data.json"
         self.checked_images = root / "images.json"
         self.table = root / "table.json"

@@ -1,3 +1,4 @@
+import json
 import pickle
 import random
 
@@ -10,7 +11,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from efficientformer.data.sample import load_sample
-from efficientformer.data.transforms import Preprocessing, center_square, eval_transform, train_transform
+from efficientformer.data.transforms import Preprocessing, center_crop, eval_transform, train_transform
 from efficientformer.errors import RecordError, UsageError
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -41,10 +42,54 @@ def test_evaluation_geometry_is_that_of_torchvision(width, height, resolution, c
     image = smooth_image(width, height)
     size = int(resolution / crop_ratio + 1e-6)
     oracle = v2.Compose([v2.Resize(size, v2.InterpolationMode.BICUBIC), v2.CenterCrop(resolution)])
-    ours = np.asarray(center_square(image, Preprocessing(resolution, crop_ratio=crop_ratio)), dtype=int)
+    ours = np.asarray(center_crop(image, Preprocessing(resolution, crop_ratio=crop_ratio)), dtype=int)
     difference = np.abs(ours - np.asarray(oracle(image), dtype=int))
     assert ours.shape == (resolution, resolution, 3)
     assert difference.max() <= 3 and difference.mean() < 0.5
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.tuples(st.integers(20, 300), st.integers(20, 300)),
+    grid=st.tuples(st.integers(16, 128), st.integers(16, 128)),
+    crop_ratio=st.sampled_from([0.875, 0.95, 1.0]),
+)
+def test_an_input_that_is_not_square_is_covered_by_the_whole_height_or_width(size, grid, crop_ratio):
+    """A gradient of known steps: the crop is centered, keeps the aspect, and takes all of one side but the ratio."""
+    across, down = np.arange(size[0]) * 255 / size[0], np.arange(size[1]) * 255 / size[1]
+    pixels = np.zeros((size[1], size[0], 3))
+    pixels[:, :, 0], pixels[:, :, 1] = across[None, :], down[:, None]
+    cropped = center_crop(Image.fromarray(pixels.astype(np.uint8)), Preprocessing(grid, crop_ratio=crop_ratio))
+    assert (cropped.height, cropped.width) == grid
+    kept = np.asarray(cropped, dtype=float)
+    spans = [np.ptp(kept[:, :, 0]) * size[0] / 255 / grid[1], np.ptp(kept[:, :, 1]) * size[1] / 255 / grid[0]]
+    shares = np.array([np.ptp(kept[:, :, 0]), np.ptp(kept[:, :, 1])]) / 255
+    # Rounding of pixels, of the target and of the values' last step at the border.
+    slack = 3 / min(*size, *grid) + 3 / 255
+    assert abs(shares.max() - crop_ratio) < slack + 0.05 and spans[0] == pytest.approx(spans[1], rel=slack + 0.15)
+    assert kept[:, :, 0].mean() == pytest.approx(127, abs=8 + 255 * slack)
+    assert kept[:, :, 1].mean() == pytest.approx(127, abs=8 + 255 * slack)
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_training_images_have_height_and_width_too(augmentation):
+    transform = train_transform(Preprocessing((24, 40)), augmentation)
+    assert transform(smooth_image(90, 50)).shape == (3, 24, 40)
+
+
+def test_random_crops_have_the_aspect_of_the_input():
+    (crop, *_) = train_transform(Preprocessing((30, 60)), "standard").transforms
+    assert tuple(crop.size) == (30, 60) and crop.ratio == (1.5, pytest.approx(8 / 3))
+    (square, *_) = train_transform(Preprocessing(30), "standard").transforms
+    assert tuple(square.ratio) == (3 / 4, 4 / 3)
+
+
+def test_preprocessing_of_any_size_makes_the_trip_through_json():
+    for resolution in (32, (24, 40)):
+        preprocessing = Preprocessing(resolution)
+        assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
+    with pytest.raises(RecordError, match="height and width"):
+        Preprocessing.from_json({**Preprocessing(32).to_json(), "resolution": [24, 32, 40]})
 
 
 def test_evaluation_normalizes_like_torchvision():
@@ -54,7 +99,7 @@ def test_evaluation_normalizes_like_torchvision():
     )
     x_CHW = eval_transform(preprocessing)(image)
     assert x_CHW.dtype == torch.float32 and x_CHW.is_contiguous()
-    torch.testing.assert_close(x_CHW, oracle(center_square(image, preprocessing)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x_CHW, oracle(center_crop(image, preprocessing)), atol=1e-5, rtol=0)
 
 
 def test_an_image_that_fits_is_not_resampled():
@@ -66,7 +111,7 @@ def test_an_image_that_fits_is_not_resampled():
 @pytest.mark.parametrize("side, resolution, crop_ratio", [(40, 32, 0.8), (25, 14, 0.56), (60, 33, 0.55)])
 def test_ratios_that_come_out_even_are_not_lost_to_rounding(side, resolution, crop_ratio):
     image = smooth_image(side, side)
-    cropped = center_square(image, Preprocessing(resolution, crop_ratio=crop_ratio))
+    cropped = center_crop(image, Preprocessing(resolution, crop_ratio=crop_ratio))
     assert cropped.tobytes() in {
         image.crop((start, start, start + resolution, start + resolution)).tobytes() for start in range(side)
     }
@@ -74,7 +119,7 @@ def test_ratios_that_come_out_even_are_not_lost_to_rounding(side, resolution, cr
 
 def test_a_crop_at_the_right_scale_is_not_resampled():
     image = smooth_image(50, 40)
-    cropped = center_square(image, Preprocessing(32, crop_ratio=0.8))
+    cropped = center_crop(image, Preprocessing(32, crop_ratio=0.8))
     assert np.array_equal(np.asarray(cropped), np.asarray(image)[4:36, 9:41])
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from efficientformer.arch.space_file import as_yaml
+from efficientformer.arch.spaces import QUICK
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.settings import Settings
@@ -47,5 +49,53 @@ def test_a_default_run_directory_of_other_images_is_not_taken(config, photos, tm
     with (
         pytest.raises(UsageError, match="Choose another --run-dir"),
         open_run(RunRequest(Settings(data=str(elsewhere)))),
+    ):
+        pass
+
+
+def test_a_run_keeps_a_copy_of_its_space_and_goes_on_when_the_file_is_gone(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(as_yaml(QUICK, with_name=False))
+    with open_run(RunRequest(Settings(space="mine.yaml"), tmp_path / "run")) as workspace:
+        assert workspace.space.name == "mine" and workspace.space.stages == QUICK.stages
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
+    (tmp_path / "mine.yaml").unlink()
+    with open_run(RunRequest(run_dir=tmp_path / "run")) as workspace:
+        assert workspace.space.name == "mine" and "is gone" in capsys.readouterr().err
+    with open_run(RunRequest(Settings(supernet_from=str(tmp_path / "run")), tmp_path / "second")) as workspace:
+        assert workspace.space.stages == QUICK.stages
+    with open_run(RunRequest(run_dir=tmp_path / "second")) as workspace:
+        assert workspace.space.stages == QUICK.stages
+    with pytest.raises(UsageError, match="does not exist"), open_run(RunRequest(Settings(space="mine.yaml"))):
+        pass
+    assert not (tmp_path / "folder" / "runs" / "fashion-mnist-mini" / "settings.json").exists()
+
+
+@pytest.mark.parametrize("option", ["config", "preset"])
+def test_a_space_in_a_yaml_file_is_beside_that_file(tmp_path, option):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "space.yaml").write_text(as_yaml(QUICK, with_name=False))
+    recipe = tmp_path / "recipes" / "recipe.yaml"
+    recipe.write_text("space: space.yaml")
+    settings, config = (Settings(preset=str(recipe)), None) if option == "preset" else (Settings(), recipe)
+    with open_run(RunRequest(settings, tmp_path / "run", config)) as workspace:
+        assert workspace.space.stages == QUICK.stages and workspace.space.name == "space"
+    with open_run(RunRequest(run_dir=tmp_path / "run")) as workspace:
+        assert workspace.space.stages == QUICK.stages
+
+
+def test_an_edited_space_is_read_anew_by_the_next_command(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(as_yaml(QUICK, with_name=False))
+    with open_run(RunRequest(Settings(space=str(path)), tmp_path / "run")):
+        pass
+    path.write_text(path.read_text().replace("[16, 128]", "[32, 128]"))
+    with open_run(RunRequest(run_dir=tmp_path / "run")) as workspace:
+        assert workspace.space.min_widths == (16, 16, 16, 32)
+    path.write_text(path.read_text().replace("[32, 128]", "[132, 128]"))
+    with (
+        pytest.raises(UsageError, match=r"mine\.yaml: stages\.3\.widths"),
+        open_run(RunRequest(run_dir=tmp_path / "run")),
     ):
         pass

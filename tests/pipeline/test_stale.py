@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from efficientformer.arch.space_file import as_yaml, read_space, space_copy
+from efficientformer.arch.spaces import QUICK
 from efficientformer.pipeline.run.plan import EXPORT, PHASES, SLIM, SUPERNET, TABLE, TRAIN
 from efficientformer.pipeline.run.settings import Settings, leaves
+from efficientformer.records import write_record
 
 from .made_run import (
     Run,
@@ -148,3 +151,17 @@ def test_every_setting_is_known_to_the_tests_above():
 def test_a_copy_of_the_images_elsewhere_changes_nothing(run, tmp_path):
     shutil.copytree(run.given["data"], tmp_path / "moved" / "images")
     assert run.stale(data=str(tmp_path / "moved" / "images")) == set()
+
+
+def test_a_space_from_a_file_is_known_by_its_content(tmp_path, images):
+    path, moved = tmp_path / "mine.yaml", tmp_path / "elsewhere.yaml"
+    path.write_text(as_yaml(QUICK, with_name=False))
+    run = Run(tmp_path / "run", images, space=str(path))
+    run.finish()
+    assert run.stale() == set()
+    path.rename(moved)
+    assert run.stale(space=str(moved)) == set()
+    write_record(run.dir.space, space_copy(path, read_space(moved)))
+    assert not path.exists() and run.stale() == set()
+    moved.write_text(moved.read_text().replace("[16, 128]", "[32, 128]"))
+    assert run.stale(space=str(moved)) == {"table", "supernet"}

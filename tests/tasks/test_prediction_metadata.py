@@ -46,7 +46,11 @@ def test_a_file_with_its_own_metadata_predicts(tmp_path):
         ("classes", "[" * 9000, "inside one another"),
         ("classes", "cat", "it is not JSON"),
         ("preprocessing", "{}", "preprocessing.resolution is missing"),
-        ("preprocessing", ABOUT["preprocessing"].replace("8", "1000000000"), "preprocessing.resolution must be"),
+        (
+            "preprocessing",
+            ABOUT["preprocessing"].replace("8", "1000000000"),
+            "preprocessing.resolution: must be a side",
+        ),
         ("preprocessing", ABOUT["preprocessing"].replace("0.5", "Infinity"), "Infinity, which is not a number"),
         ("preprocessing", ABOUT["preprocessing"].replace('"std": [0.5', '"std": [0'), r"preprocessing\.std\.0 must be"),
     ],

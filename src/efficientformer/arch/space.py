@@ -17,9 +17,12 @@ from typing_extensions import TypedDict
 from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
 from efficientformer.arch.spec import (
     DEFAULT_ACTIVATION,
+    FFN,
+    MB3D,
     NUM_STAGES,
     Activation,
     Architecture,
+    AttnFFN,
     Block,
     Stage,
     takes_tokens,
@@ -44,6 +47,14 @@ class SearchSpace:
         object.__setattr__(self, "stages", tuple(self.stages))
         if len(self.stages) != NUM_STAGES:
             raise ArchitectureError(f"A search space has {NUM_STAGES} stages, not {len(self.stages)}.")
+        kinds = [[type(block) for block in stage.blocks] for stage in self.stages]
+        for index, (here, first) in enumerate(zip(kinds, kinds[:1] * NUM_STAGES, strict=True)):
+            if len({kind in (FFN, AttnFFN) for kind in [*here, *first]}) > 1:
+                raise ArchitectureError(
+                    f"stages.{index}.blocks must be MB4D and MB3D, or FFN and AttnFFN, but not both."
+                )
+            if MB3D in here and index < NUM_STAGES - 2:
+                raise ArchitectureError(f"stages.{index}.blocks cannot have MB3D: tokens are for the last two stages.")
         self.largest()
         self.smallest()
 
@@ -158,19 +169,22 @@ class SearchSpace:
             try:
                 stages.append(StageSpace.from_json(stage))
             except ArchitectureError as error:
-                raise ArchitectureError(f"Not a search space: stages.{index}: {error}") from error
+                raise ArchitectureError(f"Not a search space: stages.{index}.{error}") from error
         strides = record.get("stem_strides", [2, 2])
         activation = record.get("activation", DEFAULT_ACTIVATION)
-        space = cls(record["name"], tuple(stages), (strides[0], strides[1]), activation)
-        Architecture.from_json(space.largest().to_json())  # refuses one that no machine holds
+        try:
+            space = cls(record["name"], tuple(stages), (strides[0], strides[1]), activation)
+            Architecture.from_json(space.largest().to_json())  # refuses one that no machine holds
+        except ArchitectureError as error:
+            raise ArchitectureError(f"Not a search space: {error}") from error
         return space
 
 
 class SpaceRecord(TypedDict):
     """A search space in a record or a file."""
 
-    name: str
-    stem_strides: NotRequired[Annotated[list[int], Field(min_length=2, max_length=2)]]
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    stem_strides: NotRequired[Annotated[list[Annotated[int, Field(ge=1, le=2)]], Field(min_length=2, max_length=2)]]
     stages: Annotated[list[StageSpaceRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
     activation: NotRequired[Activation]
 

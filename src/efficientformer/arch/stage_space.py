@@ -13,6 +13,8 @@ from efficientformer.arch.spec import (
     MAX_DEPTH,
     MAX_OPTION,
     MAX_WIDTH,
+    MB3D,
+    AttnFFN,
     Block,
     block_from_json,
     block_to_json,
@@ -40,22 +42,27 @@ class StageSpace:
 
     def __post_init__(self) -> None:
         low, high, step = self.min_width, self.max_width, self.width_step
-        if step < 1 or low < 8 or high > MAX_WIDTH:
-            raise ArchitectureError(f"Widths go from 8 or more to {MAX_WIDTH} at most, in steps of 1 or more.")
+        if low < 8 or high > MAX_WIDTH or low % 8:
+            raise ArchitectureError(f"widths must be multiples of 8 from 8 to {MAX_WIDTH}, not {low} to {high}.")
+        if step < 8 or step % 8:
+            raise ArchitectureError(f"width_step must be a positive multiple of 8, not {step}.")
         if low > high or (high - low) % step:
-            raise ArchitectureError(f"Widths cannot go from {high} down to {low} in steps of {step}.")
+            raise ArchitectureError(f"widths cannot go from {high} down to {low} in steps of {step}.")
         if not 1 <= len(self.largest) <= MAX_DEPTH:
-            raise ArchitectureError(f"A stage of a space has 1 to {MAX_DEPTH} blocks, not {len(self.largest)}.")
+            raise ArchitectureError(f"largest must have 1 to {MAX_DEPTH} blocks, not {len(self.largest)}.")
         if not self.expansions or list(self.expansions) != sorted(set(self.expansions), reverse=True):
-            raise ArchitectureError(f"Expansions are in descending order, not {list(self.expansions)}.")
+            raise ArchitectureError(f"expansions must be in descending order, not {list(self.expansions)}.")
         kinds = [block.kind for block in self.blocks]
         if not kinds or len(set(kinds)) < len(kinds):
-            raise ArchitectureError(f"A stage of a space has one or more kinds of block, each once, not {kinds}.")
+            raise ArchitectureError(f"blocks must be one or more kinds, each once, not {kinds}.")
+        attending = [isinstance(block, MB3D | AttnFFN) for block in self.blocks]
+        if attending != sorted(attending, reverse=True):
+            raise ArchitectureError(f"blocks must have the costliest kind, the one with attention, first, not {kinds}.")
         blocks = tuple(replace(block, mlp_ratio=self.expansions[0]) for block in self.blocks)
         object.__setattr__(self, "blocks", blocks)
         for block in self.largest:
             if block not in self.candidates:
-                raise ArchitectureError(f"The largest network has a block that its stage does not allow: {block}.")
+                raise ArchitectureError(f"largest has a block that blocks and expansions do not allow: {block}.")
 
     @property
     def depth(self) -> int:
@@ -105,21 +112,25 @@ class StageSpace:
 
     @classmethod
     def from_json(cls, record: "StageSpaceRecord") -> "StageSpace":
-        """Inverse of `to_json`. Raises ArchitectureError for what no stage can be."""
+        """Inverse of `to_json`. Raises ArchitectureError, which begins with the field, for what no stage can be."""
         if ("depth" in record) == ("largest" in record):
-            raise ArchitectureError("A stage has either a depth or a list of its largest blocks.")
+            raise ArchitectureError("largest or depth is needed, and not both.")
         expansions = tuple(record.get("expansions", [4]))
-        blocks = tuple(map(_block, record["blocks"]))
-        if "largest" in record:
-            largest = tuple(map(_block, record["largest"]))
-        else:
-            largest = (replace(blocks[0], mlp_ratio=max(expansions, default=1)),) * record.get("depth", 1)
+        blocks = tuple(_block(block, "blocks") for block in record["blocks"])
+        if any(isinstance(block, dict) and "mlp_ratio" in block for block in record["blocks"]):
+            raise ArchitectureError("blocks have no mlp_ratio of their own: expansions is the list of them.")
+        best = {block.kind: replace(block, mlp_ratio=max(expansions, default=1)) for block in reversed(blocks)}
+        largest = tuple(
+            best[block] if isinstance(block, str) and block in best else _block(block, "largest")
+            for block in record.get("largest", [blocks[0].kind] * record.get("depth", 1))
+        )
         low, high = record["widths"]
         return cls(low, high, blocks, largest, record.get("width_step", 16), expansions)
 
 
 BlockRecord = dict[str, Any] | str
-"""A block as JSON or, with every option at its default, by the name of its kind."""
+"""A block as JSON or by the name of its kind: in `largest` as `blocks` has it, with the largest expansion, elsewhere
+with every option at its default."""
 
 
 class StageSpaceRecord(TypedDict):
@@ -134,5 +145,8 @@ class StageSpaceRecord(TypedDict):
     largest: NotRequired[Annotated[list[BlockRecord], Field(min_length=1, max_length=MAX_DEPTH)]]
 
 
-def _block(content: BlockRecord) -> Block:
-    return block_from_json({"kind": content} if isinstance(content, str) else content)
+def _block(content: BlockRecord, field: str) -> Block:
+    try:
+        return block_from_json({"kind": content} if isinstance(content, str) else content)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{field}: {error}") from error

@@ -19,6 +19,7 @@ from efficientformer.cli.printing import use_any_encoding
 from efficientformer.cli.rank import rank
 from efficientformer.cli.report import report
 from efficientformer.cli.slim import slim
+from efficientformer.cli.space import space
 from efficientformer.cli.supernet import supernet
 from efficientformer.cli.table.check import check
 from efficientformer.cli.table.diff import diff
@@ -53,6 +54,7 @@ VERBS = (
     verify,
     report,
     predict,
+    space,
 )
 TABLE_COMMANDS = (show, check, merge, diff, predict_latency)
 for order, verb in enumerate(VERBS):

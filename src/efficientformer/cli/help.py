@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.help import HelpEntry, HelpPanel
 from rich.console import Console, ConsoleOptions
 
+from efficientformer.arch.resolution import resolution_text
 from efficientformer.cli.options import RunOptions
 from efficientformer.cli.printing import print_lines
 from efficientformer.errors import EfficientFormerError
@@ -128,6 +129,8 @@ class _Help:
             value = attrgetter(name)(self._settings)
             if name == "clock":
                 value = self._settings.latency_clock
+            if name == "resolution":
+                return f"[{resolution_text(self._settings.resolution)}]"
             return f"[{in_words(value)}]" if value is not None else ""
         try:
             default = in_words(ast.literal_eval(str(entry.default)))

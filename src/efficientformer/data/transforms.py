@@ -1,4 +1,4 @@
-"""From a picture to what the network sees: PIL image in RGB -> normalized float tensor CHW, H = W = resolution.
+"""From a picture to what the network sees: PIL image in RGB -> normalized float tensor CHW.
 
 Training transforms draw from the global generators of torch, random and numpy, which the loader seeds.
 """
@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, get_args
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_of
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Channels, ImageDataset
 from efficientformer.errors import RecordError, UsageError
@@ -23,24 +26,30 @@ Transform = Callable[[Image.Image], Tensor]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels become numbers. `mean` and `std` are those of pixels from 0 to 1; `crop_ratio` is the part of the
-    shorter side that evaluation keeps. Raises UsageError for impossible values."""
+    """How pixels become numbers. `resolution` is the side of a square or (H, W); `mean` and `std` are those of pixels
+    from 0 to 1; `crop_ratio` is the part that evaluation keeps of the side that limits the crop: of a square the
+    shorter one. Raises UsageError for impossible values."""
 
-    resolution: int
+    resolution: Resolution
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
     crop_ratio: float = 0.95
 
     def __post_init__(self) -> None:
-        if self.resolution < 1:
+        if min(self.grid) < 1:
             raise UsageError(f"The resolution must be at least 1 pixel, got {self.resolution}.")
         if not 0 < self.crop_ratio <= 1:
             raise UsageError(f"crop_ratio must be above 0 and at most 1, got {self.crop_ratio}.")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise UsageError(f"mean and std need three values, std above 0; got {self.mean} and {self.std}.")
 
+    @property
+    def grid(self) -> Grid:
+        """Height and width of the network's input."""
+        return grid_of_input(self.resolution)
+
     @classmethod
-    def for_dataset(cls, dataset: ImageDataset, resolution: int | None = None) -> "Preprocessing":
+    def for_dataset(cls, dataset: ImageDataset, resolution: Resolution | None = None) -> "Preprocessing":
         """For a data set with a native resolution: that, uncropped, unless `resolution` replaces it. For any other:
         `resolution` and a center crop. Raises UsageError when there is neither."""
         chosen = resolution or dataset.native_resolution
@@ -50,14 +59,15 @@ class Preprocessing:
         return cls(chosen, dataset.mean, dataset.std, crop_ratio)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        content = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Preprocessing":
         """Inverse of `to_json`. Raises RecordError for anything else."""
         try:
             return cls(
-                resolution=int(content["resolution"]),
+                resolution=resolution_of(content["resolution"]),
                 mean=tuple(map(float, content["mean"])),  # type: ignore[arg-type]
                 std=tuple(map(float, content["std"])),  # type: ignore[arg-type]
                 crop_ratio=float(content["crop_ratio"]),
@@ -67,15 +77,17 @@ class Preprocessing:
 
 
 def eval_transform(preprocessing: Preprocessing) -> Transform:
-    """Shorter side to resolution / crop_ratio (bicubic, antialiased), center crop, normalize. Draws nothing."""
+    """Resize (bicubic, antialiased) until the picture covers resolution / crop_ratio, crop the center, normalize. Draws
+    nothing."""
     return EvalTransform(preprocessing)
 
 
 def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Transform:
     """The training counterpart of `eval_transform`.
 
-    "light": shift by up to 1/8, mirror; for small images. "standard": random resized crop, mirror, slight color
-    changes, erasing 0.1. "strong": the paper's recipe (RandAugment m9, erasing 0.25).
+    "light": shift by up to 1/8, mirror; for small images. "standard": random resized crop, whose aspect is from 3/4 to
+    4/3 of the input's, mirror, slight color changes, erasing 0.1. "strong": the paper's recipe (RandAugment m9, erasing
+    0.25).
     """
     match augmentation:
         case "light":
@@ -112,47 +124,54 @@ class EvalTransform:
         self._normalize = Normalize(preprocessing)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        return self._normalize(center_square(image, self._preprocessing))
+        return self._normalize(center_crop(image, self._preprocessing))
 
 
-def center_square(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """Resize the shorter side to resolution / crop_ratio and crop the center, computing only the pixels that are kept:
-    a long thin picture would otherwise take gigabytes. An image that already fits is not resampled."""
-    resolution = preprocessing.resolution
-    target = math.floor(resolution / preprocessing.crop_ratio + 1e-6)
+def center_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Resize until the image just covers resolution / crop_ratio, its aspect kept, and crop the center: for a square,
+    the shorter side is resized to that. Only the pixels that are kept are computed: a long thin picture would otherwise
+    take gigabytes. An image that already fits is not resampled."""
+    kept_height, kept_width = preprocessing.grid
+    high, wide = (math.floor(side / preprocessing.crop_ratio + 1e-6) for side in preprocessing.grid)
     width, height = image.size
-    shorter = min(width, height)
-    new_width, new_height = int(target * width / shorter), int(target * height / shorter)
-    left, top = round((new_width - resolution) / 2), round((new_height - resolution) / 2)
-    right, bottom = left + resolution, top + resolution
-    if target == shorter:
-        return image if width == height == resolution else image.crop((left, top, right, bottom))
+    # The side that has less to spare is resized to its target.
+    target, side = (wide, width) if wide * height >= high * width else (high, height)
+    new_width, new_height = int(target * width / side), int(target * height / side)
+    left, top = round((new_width - kept_width) / 2), round((new_height - kept_height) / 2)
+    right, bottom = left + kept_width, top + kept_height
+    if target == side:
+        return image if (width, height) == (kept_width, kept_height) else image.crop((left, top, right, bottom))
     across, down = width / new_width, height / new_height
     box = (left * across, top * down, min(right * across, width), min(bottom * down, height))
-    return image.resize((resolution, resolution), Image.Resampling.BICUBIC, box=box)
+    return image.resize((kept_width, kept_height), Image.Resampling.BICUBIC, box=box)
 
 
 class LightTransform:
     """Shift and mirror by indexing rows and columns: cheap enough for tiny images on one core."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
-        resolution = preprocessing.resolution
         self._preprocessing = preprocessing
         self._normalize = Normalize(preprocessing)
-        self._max_shift = min(max(round(resolution / 8), 1), resolution - 1)
-        # Pixels that a shift uncovers are reflected at the border.
-        self._reflected = np.pad(np.arange(resolution), self._max_shift, mode="reflect")
 
     def __call__(self, image: Image.Image) -> Tensor:
-        pixels_HWC = np.asarray(center_square(image, self._preprocessing))
-        rows, columns = self._shifted(), self._shifted()
+        pixels_HWC = np.asarray(center_crop(image, self._preprocessing))
+        rows, columns = map(_shifted, self._preprocessing.grid)
         if random.random() < 0.5:
             columns = columns[::-1]
         return self._normalize.array(pixels_HWC[rows[:, None], columns])
 
-    def _shifted(self) -> np.ndarray:
-        start = random.randint(0, 2 * self._max_shift)
-        return self._reflected[start : start + self._preprocessing.resolution]
+
+def _shifted(side: int) -> np.ndarray:
+    """Positions of a side's pixels after a random shift; those that it uncovers are reflected at the border."""
+    reflected, max_shift = _reflected(side)
+    start = random.randint(0, 2 * max_shift)
+    return reflected[start : start + side]
+
+
+@cache
+def _reflected(side: int) -> tuple[np.ndarray, int]:
+    max_shift = min(max(round(side / 8), 1), side - 1)
+    return np.pad(np.arange(side), max_shift, mode="reflect"), max_shift
 
 
 def _standard(preprocessing: Preprocessing) -> Transform:
@@ -180,8 +199,12 @@ def _strong(preprocessing: Preprocessing) -> Transform:
 def _composed(preprocessing: Preprocessing, color: Any, *, smallest_crop: float, erasing: float) -> Transform:
     from torchvision.transforms import v2  # seconds to import; evaluation and "light" do not need it
 
+    height, width = preprocessing.grid
     crop = v2.RandomResizedCrop(
-        preprocessing.resolution, scale=(smallest_crop, 1.0), interpolation=v2.InterpolationMode.BICUBIC
+        (height, width),
+        scale=(smallest_crop, 1.0),
+        ratio=(3 / 4 * (width / height), 4 / 3 * (width / height)),
+        interpolation=v2.InterpolationMode.BICUBIC,
     )
     erase = v2.RandomErasing(p=erasing, value="random")  # type: ignore[arg-type]
     return v2.Compose([crop, v2.RandomHorizontalFlip(), color, Normalize(preprocessing), erase])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.space_file import SpaceCopy
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import ArchitectureError, RecordError
 from efficientformer.formats.network import (
@@ -22,6 +23,7 @@ from efficientformer.run_dir import SettingsRecord
 
 RUN_RECORDS: dict[str, Any] = {
     "settings": SettingsRecord,
+    "space": SpaceCopy,
     "data": DataRecord,
     "table": TableRecord,
     "supernet_record": SupernetRecord,

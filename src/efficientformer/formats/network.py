@@ -16,7 +16,6 @@ from efficientformer.formats.values import (
     Percent,
     Positive,
     Provenance,
-    Resolution,
     Resolutions,
 )
 from efficientformer.reading import rule
@@ -30,7 +29,7 @@ Deviations = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_le
 class PreprocessingRecord(TypedDict):
     """See `data.transforms.Preprocessing`."""
 
-    resolution: Resolution
+    resolution: Resolutions
     mean: Channels
     std: Deviations
     crop_ratio: Annotated[float, Field(gt=0, le=1)]

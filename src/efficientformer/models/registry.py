@@ -15,6 +15,7 @@ from typing import Any
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, RecordError, UsageError
@@ -150,11 +151,12 @@ def ef_network(pretrained: bool = False, *, architecture: Architecture | str | P
 
 def _described(record: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Options of timm's, with those that an architecture.json knows in place of timm's defaults."""
-    side, prepared = record.get("resolution"), record.get("preprocessing") or {}
-    known = {"img_size": side, "num_classes": record.get("num_classes")}
+    size, prepared = record.get("resolution"), record.get("preprocessing") or {}
+    grid = grid_of_input(size) if size else None
+    known = {"img_size": grid if isinstance(size, list) else size, "num_classes": record.get("num_classes")}
     cfg = {"mean": prepared.get("mean"), "std": prepared.get("std"), "crop_pct": prepared.get("crop_ratio")}
     overlay = {name: tuple(value) if isinstance(value, list) else value for name, value in cfg.items() if value}
-    overlay |= {"input_size": (options.get("in_chans", 3), side, side)} if side else {}
+    overlay |= {"input_size": (options.get("in_chans", 3), *grid)} if grid else {}
     return {
         **{name: value for name, value in known.items() if value is not None},
         **options,

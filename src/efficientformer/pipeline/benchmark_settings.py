@@ -1,13 +1,21 @@
 """Settings of `benchmark`. The docstring of a setting is the help of its flag. No torch."""
 
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from efficientformer.analysis.comparison.suites import SuiteName
+from efficientformer.arch.resolution import Resolution, resolution_of
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, resolve_clock
 from efficientformer.latency.timing.measure_networks import MIN_ROUNDS
 
 OUT = Path("runs/benchmark")
+
+
+def resolution_of_option(value: Any) -> Resolution | None:
+    return None if value is None else resolution_of(value)
 
 
 class BenchmarkSettings(DeviceOptions):
@@ -23,8 +31,9 @@ class BenchmarkSettings(DeviceOptions):
     """Clock of the measurement; by default cpu for one thread on a CPU, else wall."""
     rounds: int = MIN_ROUNDS
     """Interleaved rounds, at least 40."""
-    resolution: int | None = None
-    """Input size in pixels of all networks that support it; their own by default."""
+    resolution: Annotated[Any, AfterValidator(resolution_of_option)] = None
+    """Input size of all networks that support it; their own by default. A side in pixels, or height x width such as
+    96x160."""
     reference: str | None = None
     """Network that ratios are relative to; the suite's or the first by default."""
 

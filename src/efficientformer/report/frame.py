@@ -66,7 +66,7 @@ def page_environment() -> "Environment":
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False, "separators": (",", ":")}
     filters = (
         *(wording.ms, wording.interval, wording.percent, wording.count, wording.scaled, wording.duration),
-        wording.confidence,
+        *(wording.confidence, wording.input_size),
     )
     environment.filters.update({function.__name__: function for function in filters})
     environment.globals.update(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.spec import Architecture
 
 EN_DASH, TIMES, MINUS = "\u2013", "\u00d7", "\u2212"
@@ -67,6 +68,12 @@ def span(low: str, high: str) -> str:
 
 def grid(size: tuple[int, int]) -> str:
     return f"{size[0]} {TIMES} {size[1]}"
+
+
+def input_size(resolution: int | Sequence[int]) -> str:
+    """A side or, of an input that is not square, height and width."""
+    height, width = grid_of_input(resolution)
+    return str(height) if height == width else grid((height, width))
 
 
 def interval(values: Sequence[float] | None) -> str:

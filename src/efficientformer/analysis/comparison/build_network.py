@@ -15,6 +15,7 @@ from torch import nn
 
 from efficientformer.analysis.comparison.network_source import NetworkSource
 from efficientformer.analysis.comparison.random_weights import randomize
+from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_text
 from efficientformer.errors import LatencyError
 from efficientformer.exporting.files import input_sample
 from efficientformer.latency.tables.preparation import same_weights
@@ -46,7 +47,7 @@ class BuiltNetwork:
     weights: str
 
 
-def build_network(source: NetworkSource, resolution: int | None) -> BuiltNetwork:
+def build_network(source: NetworkSource, resolution: Resolution | None) -> BuiltNetwork:
     """Build the network for images of `resolution`, or of its default size. The same source gives the same weights.
 
     Raises LatencyError when the network does not support images of that size.
@@ -55,7 +56,7 @@ def build_network(source: NetworkSource, resolution: int | None) -> BuiltNetwork
         with same_weights(), torch.no_grad():
             return _BUILDERS[source.kind](source.target, resolution)
     except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
-        size = "its own size" if resolution is None else f"{resolution} px"
+        size = "its own size" if resolution is None else f"{resolution_text(resolution)} px"
         raise LatencyError(f"{source.name} cannot be built for images of {size}: {_first_line(error)}") from error
 
 
@@ -80,14 +81,14 @@ def tagged_timm_name(name: str) -> str:
     return name if "." in name or not tag else f"{name}.{tag}"
 
 
-def _build_zoo(name: str, resolution: int | None) -> BuiltNetwork:
+def _build_zoo(name: str, resolution: Resolution | None) -> BuiltNetwork:
     network = create_model(name, resolution=resolution or DEFAULT_RESOLUTION)
     shape = _input_shape(resolution or DEFAULT_RESOLUTION)
     randomize(network, shape)
     return _fused(network, shape, "random")
 
 
-def _build_from_weights(path: str, resolution: int | None) -> BuiltNetwork:
+def _build_from_weights(path: str, resolution: Resolution | None) -> BuiltNetwork:
     network = load_network(Path(path)).eval()
     if resolution is not None:
         network = at_resolution(network, resolution)
@@ -98,16 +99,16 @@ def _fused(network: Network, input_shape: tuple[int, int, int, int], weights: st
     return BuiltNetwork(fuse(network), input_shape, _num_params(network), "fused", weights)
 
 
-def _build_timm(name: str, resolution: int | None) -> BuiltNetwork:
+def _build_timm(name: str, resolution: Resolution | None) -> BuiltNetwork:
     import timm
     from timm.utils.model import reparameterize_model
 
     about = timm.get_pretrained_cfg(name, allow_unregistered=True)
     channels, height, width = about.input_size if about else (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION)
     own = (1, channels, height, width)
-    shape = own if resolution is None else (1, channels, resolution, resolution)
+    shape = own if resolution is None else (1, channels, *grid_of_input(resolution))
     # Without pretrained weights, the tag of a name only sets the input size and the number of classes.
-    model = _create_timm(name, shape[2] if shape != own else None)
+    model = _create_timm(name, resolution if shape != own else None)
     randomize(model, shape)
     deployed = reparameterize_model(model).eval()
     x = torch.from_numpy(input_sample(shape))
@@ -121,7 +122,7 @@ def _build_timm(name: str, resolution: int | None) -> BuiltNetwork:
     return BuiltNetwork(model, shape, _num_params(model), form, "random")
 
 
-def _create_timm(name: str, img_size: int | None) -> nn.Module:
+def _create_timm(name: str, img_size: Resolution | None) -> nn.Module:
     import timm
 
     if img_size is not None:
@@ -132,16 +133,15 @@ def _create_timm(name: str, img_size: int | None) -> nn.Module:
     return timm.create_model(name, pretrained=False, exportable=True).eval()
 
 
-_BUILDERS: dict[str, Callable[[str, int | None], BuiltNetwork]] = {
+_BUILDERS: dict[str, Callable[[str, Resolution | None], BuiltNetwork]] = {
     "zoo": _build_zoo,
     "timm": _build_timm,
     "weights": _build_from_weights,
 }
 
 
-def _input_shape(resolution: int | tuple[int, int]) -> tuple[int, int, int, int]:
-    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
-    return (1, 3, height, width)
+def _input_shape(resolution: Resolution) -> tuple[int, int, int, int]:
+    return (1, 3, *grid_of_input(resolution))
 
 
 def _kinds(module: nn.Module) -> list[type]:

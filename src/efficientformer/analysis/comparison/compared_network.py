@@ -23,6 +23,7 @@ from efficientformer.analysis.comparison.build_network import (
 from efficientformer.analysis.comparison.graph_cost import graph_cost, precision_of
 from efficientformer.analysis.comparison.network_source import NetworkSource
 from efficientformer.analysis.comparison.published import PublishedTop1, timm_top1, zoo_top1
+from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_text
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.onnx_graph import declared_inputs, is_channels_last, read_graph
@@ -60,7 +61,7 @@ class ComparedNetwork:
     """
 
     source: NetworkSource
-    asked_resolution: int | None
+    asked_resolution: Resolution | None
     path: Path
     input_shape: tuple[int, int, int, int]
     num_params: int
@@ -111,7 +112,7 @@ class ComparedNetwork:
         return None
 
 
-def prepare_network(source: NetworkSource, resolution: int | None, folder: Path) -> ComparedNetwork:
+def prepare_network(source: NetworkSource, resolution: Resolution | None, folder: Path) -> ComparedNetwork:
     """Export the network into `folder`, or reuse the export of an earlier call. An ONNX file is used unchanged.
 
     Raises LatencyError when it cannot be built, exported or run on images of `resolution`.
@@ -145,7 +146,7 @@ def prepare_network(source: NetworkSource, resolution: int | None, folder: Path)
     )
 
 
-def check_file(path: Path, resolution: int | None) -> tuple[int, int, int, int]:
+def check_file(path: Path, resolution: Resolution | None) -> tuple[int, int, int, int]:
     """The input shape of an ONNX file for one image, NCHW or NHWC. Raises LatencyError for a file that cannot be
     compared."""
     inputs = declared_inputs(read_graph(path))
@@ -163,16 +164,19 @@ def check_file(path: Path, resolution: int | None) -> tuple[int, int, int, int]:
         raise LatencyError(f"{path} takes {batch} images at once. Export it for one image, or with an open batch size.")
     if channels is None:
         raise LatencyError(f"{path} leaves its number of channels open. Export it for a fixed number.")
-    sizes = [height or resolution, width or resolution]
+    asked = [None, None] if resolution is None else list(grid_of_input(resolution))
+    sizes = [height or asked[0], width or asked[1]]
     if None in sizes:
         raise LatencyError(f"{path} leaves its input size open. Choose one with --resolution, such as 224.")
-    if resolution is not None and sizes != [resolution, resolution]:
-        raise LatencyError(f"{path} was exported for {height} x {width} px and cannot take --resolution {resolution}.")
+    if resolution is not None and sizes != asked:
+        raise LatencyError(
+            f"{path} was exported for {height} x {width} px and cannot take --resolution {resolution_text(resolution)}."
+        )
     known = int(sizes[0] or 0), int(sizes[1] or 0)
     return (1, *known, channels) if is_last else (1, channels, *known)
 
 
-def _given_file(source: NetworkSource, resolution: int | None) -> ComparedNetwork:
+def _given_file(source: NetworkSource, resolution: Resolution | None) -> ComparedNetwork:
     path = Path(source.target)
     shape = check_file(path, resolution)
     precision, runtime = precision_of(path), OnnxRuntime()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.resolution import resolution_text
 from efficientformer.cli.options import JsonOption
 from efficientformer.cli.printing import print_json, print_lines, print_rows
 from efficientformer.cli.table.printing import error_line, print_interpolation
@@ -36,7 +37,7 @@ def show(table: Path, *, json: JsonOption = False) -> None:
             f"{record['machine'].get('cpu')}, {record['machine'].get('cores')} cores, {record['machine'].get('os')}",
             f"{runtime.get('name')} {runtime.get('version')} on {runtime.get('compute_unit')}, "
             f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}, {record['clock']} clock",
-            f"space {record['space']} at {record['resolution']} px, {record['num_classes']} classes: "
+            f"space {record['space']} at {resolution_text(record['resolution'])} px, {record['num_classes']} classes: "
             f"{record['num_entries']} entries, networks from {record['smallest_ms']:.3f} to "
             f"{record['largest_ms']:.3f} ms",
             f"made {record['time']} at load {record['load']}"

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_text
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
@@ -101,9 +102,10 @@ def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any
     return network.set_resolution(settings.resolution), about
 
 
-def _resolution_line(init: str, trained_at: Any, resolution: int) -> str:
+def _resolution_line(init: str, trained_at: Any, resolution: Resolution) -> str:
+    size = f"{resolution_text(resolution)} px"
     if trained_at is None:
-        return f"{resolution} px; --resolution overrides it"
-    if trained_at == resolution:
-        return f"{resolution} px, as {init} was trained; --resolution overrides it"
-    return f"{resolution} px; {init} was trained at {trained_at} px"
+        return f"{size}; --resolution overrides it"
+    if grid_of_input(trained_at) == grid_of_input(resolution):
+        return f"{size}, as {init} was trained; --resolution overrides it"
+    return f"{size}; {init} was trained at {resolution_text(trained_at)} px"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.resolution import Resolution, grid_of_input
 from efficientformer.data.dataset import ImageDataset, ImageSplit
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.memory import hold_in_memory
@@ -75,7 +76,7 @@ def load_training_images(dataset: ImageDataset, settings: Settings, console: Run
     with console.progress("loading images") as progress:
         return hold_in_memory(
             dataset.train,
-            2 * settings.resolution,
+            2 * max(grid_of_input(settings.resolution)),
             progress=lambda done, total: progress(done, total, ""),
         )
 
@@ -87,7 +88,7 @@ def _known(run_dir: RunDir) -> dict[str, Any] | None:
         return None
 
 
-def _write_record(run_dir: RunDir, dataset: ImageDataset, resolution: int) -> None:
+def _write_record(run_dir: RunDir, dataset: ImageDataset, resolution: Resolution) -> None:
     preprocessing = Preprocessing.for_dataset(dataset, resolution)
     record = {**dataset.to_record(), "preprocessing": preprocessing.to_json()}
     known = _known(run_dir)

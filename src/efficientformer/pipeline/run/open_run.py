@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.resolution import Resolution
+from efficientformer.arch.space_file import space_copy
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import DeviceOptions
@@ -16,7 +18,6 @@ from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import (
     Given,
     cores_wanted,
-    is_path,
     merge_given,
     notes_on,
     read_recipe,
@@ -26,11 +27,12 @@ from efficientformer.pipeline.run.resolve_settings import (
     with_present_names,
     with_texts,
 )
-from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.settings import Settings, is_path
 from efficientformer.pipeline.run.trust.programs import Programs, find_programs, shown_program
 from efficientformer.pipeline.run.trust.user_key import KeyUnusableError
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.reading import shown_path
+from efficientformer.records import write_record
 from efficientformer.run_dir import REMEDY, RunDir
 
 NO_SUPERNET = "none"
@@ -60,8 +62,9 @@ class RunRequest:
         for name in ("data", "supernet_from"):
             if flags.get(name) and (name, flags[name]) != ("supernet_from", NO_SUPERNET):
                 flags[name] = _absolute(flags[name], name)
-        if is_path(flags.get("preset") or ""):
-            flags["preset"] = _absolute(flags["preset"], "preset")
+        for name in ("preset", "space"):
+            if is_path(flags.get(name) or ""):
+                flags[name] = _absolute(flags[name], name)
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
         supernet_from = given.get("supernet_from")
         if supernet_from == NO_SUPERNET:
@@ -124,13 +127,13 @@ def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, confi
     return RunRequest(settings, run_dir, config, base=base, suffix=f"-{name_of_init(init)}")
 
 
-def _resolution_of(init: str) -> dict[str, int]:
+def _resolution_of(init: str) -> dict[str, Resolution]:
     if init in ZOO or not Path(init).is_file():
         return {}
     from efficientformer.models.weights.load import read_about  # PyTorch, which the help of other verbs does not need
 
     resolution = read_about(Path(init)).get("resolution")
-    return {"resolution": resolution} if isinstance(resolution, int) else {}
+    return {"resolution": resolution} if resolution else {}
 
 
 def name_of_init(init: str) -> str:
@@ -169,10 +172,16 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
         programs = find_programs(resolved, layers.named(), before)
         if left := layers.left_behind(resolved):
             console.say(f"--supernet-from does not bring its device ({left}); this run uses --device {resolved.device}")
+        workspace = Workspace(directory, resolved, console, programs)
         if is_first:
+            copy = space_copy(Path(resolved.space), workspace.space) if is_path(resolved.space) else None
+            if copy is not None and not Path(resolved.space).exists():
+                console.say(f"{shown_path(resolved.space)} is gone; the run uses its copy, {directory.space}")
             signed = _signed(programs, before, console)
             directory.remember_settings(given, resolved.model_dump(mode="json"), signed)
-        yield Workspace(directory, resolved, console, programs)
+            if copy is not None:
+                write_record(directory.space, copy)
+        yield workspace
 
 
 def _signed(programs: Programs, before: Any, console: RunConsole) -> Any:

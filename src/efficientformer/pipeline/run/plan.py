@@ -23,6 +23,7 @@ from efficientformer.pipeline.run.inputs import (
     network_file,
 )
 from efficientformer.pipeline.run.phase import Phase
+from efficientformer.pipeline.run.settings import is_path
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 
@@ -43,8 +44,15 @@ def _verification_facts(workspace: Workspace) -> Mapping[str, Any]:
     return {**_clock(workspace), "format": VERIFICATION_FORMAT}
 
 
+def _space(workspace: Workspace) -> Mapping[str, Any]:
+    """Of a space from a file its content: neither its place nor its name makes a difference."""
+    if not is_path(workspace.settings.space):
+        return {}
+    return {"space": {name: value for name, value in workspace.space.to_json().items() if name != "name"}}
+
+
 def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
-    return {**_clock(workspace), "format": FORMAT}
+    return {**_clock(workspace), **_space(workspace), "format": FORMAT}
 
 
 def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
@@ -67,6 +75,7 @@ SUPERNET = Phase(
     "supernet",
     "trains the weights and path logits of every MetaPath together, by Gumbel-softmax",
     settings=("space", "resolution", "seed", "supernet"),
+    derived=_space,
     reads=(IMAGES, SOURCE),
     writes=("supernet_weights", "supernet_record"),
     uses=("budget", "percentile", "slim.headroom", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),

@@ -5,23 +5,22 @@ the recipe, else from its default. Unknown names, wrong types and settings that 
 schedule of the recipe that does not fit the epochs given is shortened.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from importlib import resources
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from efficientformer import reading
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
-from efficientformer.pipeline.run.settings import Settings
-from efficientformer.reading import MOST_LEVELS, read_text, require_shallow, shown_path
+from efficientformer.pipeline.run.settings import Settings, is_path
+from efficientformer.reading import shown_path
 
 Given = dict[str, Any]
-YAML_MIB, MOST_YAML_VALUES = 1, 10_000
-"""Aliases count each time that they are used: a few lines can stand for billions of values."""
 Model = TypeVar("Model", bound=BaseModel)
 RENAMED = {("slim", "judge"): "metric"}
 """Settings of earlier versions, which a run directory may have, and their present names."""
@@ -48,11 +47,6 @@ def read_recipe(preset: str) -> Given:
     if "preset" in recipe:
         raise UsageError(f"--preset {preset} has a preset of its own. Copy the values of that recipe instead.")
     return recipe
-
-
-def is_path(preset: str) -> bool:
-    """Whether a preset is the path of a file."""
-    return Path(preset).suffix in (".yaml", ".yml")
 
 
 def merge_given(*layers: Mapping[str, Any]) -> Given:
@@ -206,32 +200,24 @@ def unusable(error: ValidationError) -> str:
 
 
 def read_yaml(path: Path, option: str = "--config") -> Given:
-    """Given values from a YAML file. Raises UsageError if it is not a mapping."""
+    """Given values from a YAML file; the path of a space in it is relative to the file. Raises UsageError if it is not
+    a mapping."""
     try:
-        text = read_text(path, most_mib=YAML_MIB, remedy="")
-        # The parser takes a quarter of a minute to find out.
-        if max(accumulate((char in "[{") - (char in "]}") for char in text), default=0) > MOST_LEVELS:
-            raise ValueError(f"it has more than {MOST_LEVELS} lists or objects inside one another")
-        content = yaml.safe_load(text)
-        require_shallow(content, MOST_YAML_VALUES)
-        return with_texts(content)
+        given = with_texts(reading.read_yaml(path))
     except RecordError as error:
         raise UsageError(f"{option} {error}") from error
-    except RecursionError:
-        raise UsageError(f"{option} {shown_path(path)} has too many lists or objects inside one another.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(
-            f"{option} {shown_path(path)} is not readable YAML: {' '.join(str(error).split())}."
-        ) from error
     except ValueError as error:
         raise UsageError(f"{option} {shown_path(path)} cannot be used: {error}.") from error
+    if is_path(given.get("space") or ""):
+        given["space"] = os.path.realpath(path.parent / Path(given["space"]).expanduser())
+    return given
 
 
 def with_texts(given: Any) -> Given:
     """The same given values. Raises ValueError unless they are by name and those needed before all others are texts."""
     if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
         raise ValueError("it must hold names and values, such as 'train: {epochs: 30}'")
-    for name in ("preset", "data", "supernet_from"):
+    for name in ("preset", "data", "supernet_from", "space"):
         if not isinstance(given.get(name), str | None):
             raise ValueError(f"{name} must be text, not {str(given[name])[:60]!r}")
     return given

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.arch.cost import network_cost
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.spec import Architecture
 from efficientformer.formats.network import EVALUATION_MIB, ArchitectureFile, Evaluation
 from efficientformer.formats.run import Verification
@@ -25,7 +26,7 @@ def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
         files = run_dir.network(promise["slug"])
         built = read_record(files.architecture, ArchitectureFile)
         architecture = Architecture.from_json(built["architecture"])
-        cost = network_cost(architecture, built["resolution"], built["num_classes"])
+        cost = network_cost(architecture, grid_of_input(built["resolution"]), built["num_classes"])
         result.append(
             {
                 **{name: promise[name] for name in PROMISED if name in promise},

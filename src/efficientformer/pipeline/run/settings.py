@@ -1,10 +1,12 @@
 """Every setting of a run, validated. The first sentence of a docstring is the help of its flag."""
 
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from efficientformer.arch.spaces import SpaceName
+from efficientformer.arch.resolution import Resolution, resolution_of
+from efficientformer.arch.spaces import SPACES
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.latency.clock import Clock
@@ -21,6 +23,27 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+
+
+def is_path(value: str) -> bool:
+    """Whether a preset or a space is the path of a file instead of a name."""
+    return Path(value).suffix in (".yaml", ".yml")
+
+
+def _space(value: str) -> str:
+    if value not in SPACES and not is_path(value):
+        names = ", ".join(SPACES)
+        raise ValueError(f"there is no space {value[:60]!r}; choose one of {names}, or give a file such as mine.yaml")
+    return value
+
+
+def _input_size(value: Any) -> Resolution:
+    return resolution_of(value, least=16, most=1024)
+
+
+SpaceSetting = Annotated[str, AfterValidator(_space)]
+InputSize = Annotated[Any, AfterValidator(_input_size)]
+"""A `Resolution`, which the command line gives as one text."""
 
 
 class _Settings(BaseModel):
@@ -220,10 +243,11 @@ class Settings(DeviceOptions, _Settings):
     max_pixels: Positive = MAX_PIXELS
     """Largest image that is read, in pixels. JPEG files beyond it are decoded at a reduced size, other files are
     skipped: a small file may claim billions of pixels."""
-    resolution: Annotated[int, Field(ge=16, le=1024)] = 28
-    """Size of the network's input, in pixels."""
-    space: SpaceName = "quick"
-    """Search space."""
+    resolution: InputSize = 28
+    """Size of the network's input, in pixels. A side, or height x width such as 96x160."""
+    space: SpaceSetting = "quick"
+    """Search space: a name or a YAML file. 'efficientformer space' lists the names, and prints a space to start from;
+    docs/spaces.md describes the file."""
     budget: Texts = ("40%", "25%")
     """8ms, 800us or 40% of the largest. Repeatable. A share is of the largest network of the search space."""
     percentile: Percentile = "p50"

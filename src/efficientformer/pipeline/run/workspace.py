@@ -3,9 +3,12 @@
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.space_file import find_space
 from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
@@ -37,14 +40,18 @@ class Workspace:
     def budgets(self) -> list[Budget]:
         return parse_budgets(self.settings.budget)
 
-    @property
+    @cached_property
     def space(self) -> SearchSpace:
-        return SPACES[self.settings.space]
+        """The search space of the settings. Raises UsageError for a file that cannot be used."""
+        named = {str(name): space for name, space in SPACES.items()}.get(self.settings.space)
+        source = self.settings.supernet_from
+        copies = [self.run_dir.space, *([RunDir(Path(source)).space] if source else [])]
+        return named or find_space(Path(self.settings.space), copies)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
         """(1, 3, H, W): one image, as networks of the run are measured and exported."""
-        return 1, 3, self.settings.resolution, self.settings.resolution
+        return 1, 3, *grid_of_input(self.settings.resolution)
 
     @cached_property
     def dataset(self) -> "ImageDataset":

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.latency.tables.table import LatencyTable
@@ -46,6 +47,9 @@ def save_table(table: LatencyTable, path: Path) -> None:
     made = read_stamp(run_dir.stamp("table")) if path.name == run_dir.table.name else None
     if made is not None:
         settings, classes = made["settings"], made["inputs"].get("the number of classes")
-        measured = (settings.get("space"), settings.get("resolution"), classes)
-        if measured == (table.space.name, table.resolution, str(table.num_classes)):
+        resolution = list(grid_of_input(table.resolution))
+        given = settings.get("resolution")
+        measured = (settings.get("space"), given and list(grid_of_input(given)), classes)
+        content = {name: value for name, value in table.space.to_json().items() if name != "name"}
+        if measured in [(space, resolution, str(table.num_classes)) for space in (table.space.name, content)]:
             accept_output(run_dir, "table", run_dir.table)

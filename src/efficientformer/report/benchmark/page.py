@@ -102,10 +102,7 @@ def _tolerances(record: dict[str, Any]) -> str:
 
 
 def _size(resolution: list[int] | None) -> str:
-    if resolution is None:
-        return wording.ABSENT
-    height, width = resolution
-    return str(height) if height == width else wording.grid((height, width))
+    return wording.ABSENT if resolution is None else wording.input_size(resolution)
 
 
 def _facts(record: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:

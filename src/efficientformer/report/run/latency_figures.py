@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from efficientformer.arch.parts import Grid, Part, block_parts, stage_grids
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Activation
 from efficientformer.arch.stage_space import StageSpace
@@ -55,8 +56,7 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
     halves of an AttnFFN count as kinds."""
     space = SearchSpace.from_json(table["space"])
     panels = []
-    resolution = table["resolution"]
-    grids = stage_grids(space.stem_strides, resolution if isinstance(resolution, int) else tuple(resolution))
+    grids = stage_grids(space.stem_strides, grid_of_input(table["resolution"]))
     for index, grid in enumerate(grids):
         if rows := _block_rows(table["entries"], space.stages[index], grid, space.activation):
             size = wording.grid(grid)

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from efficientformer.arch.cost import network_cost
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.spec import Architecture
 from efficientformer.report import wording
 from efficientformer.report.drawing import draw_architecture, draw_promise
@@ -191,7 +191,7 @@ def architectures(run: Run) -> Content:
 
 def _drawing(architecture: Architecture, largest: Architecture | None, setting: Content) -> Content:
     """The network, drawn for the resolution and the number of classes of `setting`."""
-    grid, num_classes = _grid(setting["resolution"]), setting["num_classes"]
+    grid, num_classes = grid_of_input(setting["resolution"]), setting["num_classes"]
     cost = network_cost(architecture, grid, num_classes)
     svg = draw_architecture(architecture, largest, grid, num_classes, f"Network with {architecture}")
     return {"svg": svg, "words": str(architecture), "num_params": cost.num_params, "macs": cost.macs}
@@ -235,7 +235,7 @@ def _costs(run: Run, promise: Content, network: NetworkRun | None) -> Content:
     if not record:
         return {"num_params": None, "macs": None}
     architecture = Architecture.from_json(record["architecture"])
-    cost = network_cost(architecture, _grid(record["resolution"]), record["num_classes"])
+    cost = network_cost(architecture, grid_of_input(record["resolution"]), record["num_classes"])
     return {"num_params": cost.num_params, "macs": cost.macs}
 
 
@@ -255,10 +255,6 @@ def _largest(run: Run) -> Architecture | None:
     if trace:
         return Architecture.from_json(trace["start"]["architecture"])
     return Architecture.from_json(table["largest"]["architecture"]) if table and table.get("largest") else None
-
-
-def _grid(resolution: Any) -> Grid:
-    return (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
 
 
 def _measured_on(verification: Content) -> str:

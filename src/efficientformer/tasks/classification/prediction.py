@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from PIL import Image
 
+from efficientformer.arch.parts import Grid
 from efficientformer.data.images import read_image
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.transforms import Preprocessing, center_square, eval_transform
+from efficientformer.data.transforms import Preprocessing, center_crop, eval_transform
 from efficientformer.errors import DataError, LatencyError, RecordError
 from efficientformer.exporting.files import in_one_line, numpy_type
 from efficientformer.exporting.onnx_graph import ends_in_softmax, is_channels_last, read_graph
@@ -56,7 +57,7 @@ class Predictor:
         about = _about(path, metadata)
         self.classes = about["classes"]
         self._preprocessing = Preprocessing.from_json(about["preprocessing"])
-        self._input.check_size(self._preprocessing.resolution)
+        self._input.check_size(self._preprocessing.grid)
         self._normalize = eval_transform(self._preprocessing)
         self._output = _scores_output(path, self._session, len(self.classes))
         self.gives_probabilities = _ends_in_softmax(path, self._output)
@@ -81,7 +82,7 @@ class Predictor:
     def _pixels(self, image: Image.Image) -> np.ndarray:
         """The image in the file's size, CHW: from 0 to 255 for uint8, else normalized."""
         if self._input.dtype == np.uint8:
-            return np.asarray(center_square(image, self._preprocessing)).transpose(2, 0, 1)
+            return np.asarray(center_crop(image, self._preprocessing)).transpose(2, 0, 1)
         return self._normalize(image).numpy()
 
     def predict_files(
@@ -117,9 +118,9 @@ class _ImageInput:
         if isinstance(channels, int) and channels != COLORS:
             self._refuse(f"images of {COLORS} channels")
 
-    def check_size(self, resolution: int) -> None:
-        if any(isinstance(size, int) and size != resolution for size in self._sizes):
-            self._refuse(f"images of {resolution} x {resolution} pixels, the size in its own metadata")
+    def check_size(self, grid: Grid) -> None:
+        if any(isinstance(size, int) and size != wanted for size, wanted in zip(self._sizes, grid, strict=True)):
+            self._refuse(f"images of {grid[0]} x {grid[1]} pixels, the size in its own metadata")
 
     def feed(self, x_CHW: np.ndarray) -> dict[str, np.ndarray]:
         x = x_CHW.transpose(1, 2, 0) if self._is_last else x_CHW

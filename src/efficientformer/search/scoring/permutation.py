@@ -1,0 +1,158 @@
+"""Channels in another order: the same network, whose first channels are others.
+
+Channels are cut from the end, so their order decides what a narrower network keeps. All blocks of a stage add to one
+residual stream, whose channels take one permutation together; every hidden layer takes one of its own. Both are exact.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from efficientformer.errors import UsageError
+from efficientformer.models.embed import Stem
+from efficientformer.models.map_attention import AttentionDownsample, MapAttention
+from efficientformer.models.network import Network
+from efficientformer.models.token_mixers import Attention
+
+Axis = tuple[str, Tensor, int]
+"""What a permutation reorders: a name, a tensor, and the axis of its channels."""
+Order = Sequence[int] | Tensor
+"""Of every new position the channel that comes there, each channel once."""
+
+
+def permute_stage(network: Network, stage: int, order: Order) -> None:
+    """Reorder the channels of a stage, counted from 0, in place. The network computes the same.
+
+    Raises UsageError for an order that is no permutation of the channels, and for a deploy form.
+    """
+    _permute(stage_axes(network, stage), order, network.architecture.widths[stage])
+
+
+def permute_hidden(network: Network, stage: int, block: int, order: Order) -> None:
+    """Reorder the hidden channels of a block's MLP in place. The network computes the same. Raises as
+    `permute_stage`."""
+    _require_trainable(network)
+    architecture = network.architecture.stages[stage]
+    width = architecture.width * architecture.blocks[block].mlp_ratio
+    _permute(hidden_axes(network.stages[stage].blocks[block].mlp), order, width)  # type: ignore[union-attr, index]
+
+
+def permute_stem(network: Network, order: Order) -> None:
+    """Reorder the channels between the stem's two convolutions in place. The network computes the same. Raises as
+    `permute_stage`."""
+    _require_trainable(network)
+    _permute(stem_axes(network.stem), order, network.stem.conv1.out_channels)
+
+
+def stage_axes(network: Network, stage: int) -> list[Axis]:
+    """What has the channels of a stage. Raises UsageError for a deploy form."""
+    _require_trainable(network)
+    entry = network.stages[stage].downsample if stage else network.stem
+    if stage + 1 < len(network.stages):
+        return residual_axes(entry, network.stages[stage].blocks, network.stages[stage + 1].downsample)  # type: ignore[arg-type]
+    heads = [head for head in (network.head, network.head_dist) if isinstance(head, nn.Linear)]
+    return residual_axes(entry, network.stages[stage].blocks, network.norm, heads)  # type: ignore[arg-type]
+
+
+def residual_axes(
+    entry: nn.Module, blocks: Iterable[nn.Module], following: nn.Module, heads: Iterable[nn.Linear] = ()
+) -> list[Axis]:
+    """What has the channels of one residual stream.
+
+    entry: the stem or downsample that the stream comes from.
+    blocks: every block that adds to it; in a supernet, every candidate of every place.
+    following: the downsample that reads it, or after the last stage the norm.
+    heads: the linear layers behind that norm.
+    """
+    return [
+        *_written_by("entry", entry),
+        *(axis for index, block in enumerate(blocks) for axis in _of_block(f"blocks.{index}", block)),
+        *(_read_by("following", following) if hasattr(following, "conv") else _out("following", following)),
+        *(axis for index, head in enumerate(heads) for axis in _in(f"heads.{index}", head)),
+    ]
+
+
+def hidden_axes(mlp: nn.Module) -> list[Axis]:
+    """What has the hidden channels of an MLP."""
+    inner = [name for name in ("fc1", "norm1", "mid", "mid_norm") if hasattr(mlp, name)]
+    return [*(axis for name in inner for axis in _out(name, getattr(mlp, name))), *_in("fc2", mlp.fc2)]  # type: ignore[arg-type]
+
+
+def stem_axes(stem: Stem) -> list[Axis]:
+    """What has the channels between the stem's two convolutions."""
+    return [*_out("conv1", stem.conv1), *_out("norm1", stem.norm1), *_in("conv2", stem.conv2)]
+
+
+def _written_by(name: str, entry: nn.Module) -> Iterator[Axis]:
+    if isinstance(entry, Stem):
+        yield from _out(f"{name}.conv2", entry.conv2)
+        yield from _out(f"{name}.norm2", entry.norm2)
+        return
+    yield from _out(f"{name}.conv", entry.conv)  # type: ignore[arg-type]
+    yield from _out(f"{name}.norm", entry.norm)  # type: ignore[arg-type]
+    if isinstance(entry, AttentionDownsample):
+        yield from _conv_norm_out(f"{name}.attn.proj", entry.attn.proj)
+
+
+def _read_by(name: str, downsample: nn.Module) -> Iterator[Axis]:
+    yield from _in(f"{name}.conv", downsample.conv)  # type: ignore[arg-type]
+    if isinstance(downsample, AttentionDownsample):
+        yield from _out(f"{name}.attn.q_local", downsample.attn.q_local)  # depth-wise
+        for part in ("q", "k", "v"):
+            yield from _in(f"{name}.attn.{part}", getattr(downsample.attn, part).conv)
+
+
+def _of_block(name: str, block: nn.Module) -> Iterator[Axis]:
+    mlp, mixer = block.mlp, getattr(block, "token_mixer", None)
+    yield from _in(f"{name}.mlp.fc1", mlp.fc1)  # type: ignore[union-attr, arg-type]
+    yield from _out(f"{name}.mlp.fc2", mlp.fc2)  # type: ignore[union-attr, arg-type]
+    if hasattr(mlp, "norm2"):
+        yield from _out(f"{name}.mlp.norm2", mlp.norm2)  # type: ignore[union-attr, arg-type]
+    for part in ("layer_scale_1", "layer_scale_2"):
+        if hasattr(block, part):
+            yield f"{name}.{part}", getattr(block, part), 0
+    for part in ("norm1", "norm2"):
+        if hasattr(block, part):
+            yield from _out(f"{name}.{part}", getattr(block, part))
+    if isinstance(mixer, Attention):
+        yield from _in(f"{name}.token_mixer.qkv", mixer.qkv)
+        yield from _out(f"{name}.token_mixer.proj", mixer.proj)
+    if isinstance(mixer, MapAttention):
+        if mixer.stride > 1:
+            yield from _conv_norm_out(f"{name}.token_mixer.stride_conv", mixer.stride_conv)  # depth-wise
+        for part in ("q", "k", "v"):
+            yield from _in(f"{name}.token_mixer.{part}", getattr(mixer, part).conv)
+        yield from _conv_norm_out(f"{name}.token_mixer.proj", mixer.proj)
+
+
+def _conv_norm_out(name: str, module: nn.Module) -> Iterator[Axis]:
+    yield from _out(f"{name}.conv", module.conv)  # type: ignore[arg-type]
+    yield from _out(f"{name}.norm", module.norm)  # type: ignore[arg-type]
+
+
+def _out(name: str, module: nn.Module) -> Iterator[Axis]:
+    """The output channels of a layer; of a norm or a depth-wise convolution its only channels."""
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        tensor = getattr(module, part, None)
+        if tensor is not None:
+            yield f"{name}.{part}", tensor, 0
+
+
+def _in(name: str, module: nn.Module) -> Iterator[Axis]:
+    yield f"{name}.weight", module.weight, 1  # type: ignore[misc]
+
+
+@torch.no_grad()
+def _permute(axes: Iterable[Axis], order: Order, width: int) -> None:
+    index = torch.as_tensor(order)
+    if index.shape != (width,) or sorted(index.tolist()) != list(range(width)):
+        raise UsageError(f"An order of these channels has each number from 0 to {width - 1} once.")
+    # A tensor that several blocks share is reordered once.
+    for tensor, axis in {(id(tensor), axis): (tensor, axis) for _, tensor, axis in axes}.values():
+        tensor.copy_(tensor.index_select(axis, index.to(tensor.device)))
+
+
+def _require_trainable(network: Network) -> None:
+    if isinstance(network.stem.norm1, nn.Identity):
+        raise UsageError("The channels of a deploy form cannot be reordered: reorder the network, then fuse it.")

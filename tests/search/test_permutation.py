@@ -1,0 +1,206 @@
+"""Reordered channels change no output; every tensor takes part; what matters comes first."""
+
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from efficientformer.arch.spaces import SPACES
+from efficientformer.arch.zoo import ZOO
+from efficientformer.errors import UsageError
+from efficientformer.models.deploy.fuse import fuse
+from efficientformer.models.network import Network
+from efficientformer.search.scoring import permutation
+from efficientformer.search.scoring.channels import channel_importances, sort_by_importance
+from efficientformer.search.scoring.permutation import (
+    hidden_axes,
+    permute_hidden,
+    permute_stage,
+    permute_stem,
+    stage_axes,
+    stem_axes,
+)
+
+from ..models.small import BOTH, BOTH_IDS, SMALL, SMALL_V2
+
+ARCHITECTURES = {
+    "small": SMALL,
+    "small v2": SMALL_V2,
+    "l1": ZOO["efficientformer_l1"],
+    "v2_s0": ZOO["efficientformerv2_s0"],
+    **{
+        f"{name} {seed}": space.random(random.Random(f"{name}{seed}"))
+        for name, space in SPACES.items()
+        for seed in range(2)
+    },
+}
+
+
+def trained(architecture, **options) -> Network:
+    """A network in evaluation mode whose every tensor differs from channel to channel, with outputs of about 1."""
+    network = Network(architecture, num_classes=7, resolution=(32, 40), layer_scale_init=0.5, **options).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+            if tensor.dim() > 1 and "bias" not in name and tensor.dtype.is_floating_point:
+                fan_in = tensor[0].numel()
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) / fan_in**0.5)
+            elif tensor.dtype.is_floating_point:
+                noise = torch.rand(tensor.shape, generator=generator)
+                tensor.copy_(
+                    0.5 + noise if "var" in name or "scale" in name or "weight" in name else 0.4 * (noise - 0.5)
+                )
+    return network
+
+
+def images(count: int = 1) -> torch.Tensor:
+    return torch.randn(count, 3, 32, 40, generator=torch.Generator().manual_seed(2))
+
+
+@torch.no_grad()
+def output(network: Network) -> torch.Tensor:
+    return network(images())
+
+
+def shuffled(count: int, seed: int = 0) -> list[int]:
+    return random.Random(seed).sample(range(count), count)
+
+
+def difference(network: Network, before: torch.Tensor) -> float:
+    """Relative to the size of the outputs, where that is above 1."""
+    return float((output(network) - before).abs().max() / before.abs().max().clamp(min=1))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_any_order_of_all_channels_computes_the_same(name):
+    architecture = ARCHITECTURES[name]
+    network = trained(architecture, has_distillation_head="small" in name)
+    before, weights = output(network), {key: value.clone() for key, value in network.state_dict().items()}
+    permute_stem(network, shuffled(architecture.widths[0] // 2))
+    for index, stage in enumerate(architecture.stages):
+        permute_stage(network, index, shuffled(stage.width, index))
+        for position, block in enumerate(stage.blocks):
+            permute_hidden(network, index, position, torch.tensor(shuffled(stage.width * block.mlp_ratio, position)))
+    assert difference(network, before) <= 1e-5
+    changed = [key for key, value in network.state_dict().items() if not torch.equal(value, weights[key])]
+    # What has no channels of a stage stays: the image's, the classes', those of heads, and counters.
+    kept = set(weights) - set(changed)
+    inside = (".q.", ".k.", ".v.", ".v_local.", "talking_head", "attention_bias", "qkv.bias", "num_batches_tracked")
+    assert not [key for key in kept if not any(part in key for part in (*inside, "head.bias", "head_dist.bias"))]
+
+
+@pytest.mark.parametrize("architecture", BOTH, ids=BOTH_IDS)
+def test_no_tensor_may_be_forgotten(architecture):
+    """With any one tensor left out of a permutation, the outputs differ."""
+    forgiven = []
+    plans = [(lambda net, s=s: stage_axes(net, s), architecture.widths[s]) for s in range(4)]
+    plans.append((lambda net: stem_axes(net.stem), architecture.widths[0] // 2))
+    for s, stage in enumerate(architecture.stages):
+        for b, block in enumerate(stage.blocks):
+            plans.append(
+                (lambda net, s=s, b=b: hidden_axes(net.stages[s].blocks[b].mlp), stage.width * block.mlp_ratio)
+            )
+    source = trained(architecture, has_distillation_head=True)
+    before, weights = output(source), source.state_dict()
+    weights = {key: value.clone() for key, value in weights.items()}
+    num_faults = 0
+    for axes_of, width in plans:
+        for left_out in range(len(axes_of(source))):
+            source.load_state_dict(weights)
+            axes = axes_of(source)
+            name = axes.pop(left_out)[0]
+            permutation._permute(axes, shuffled(width), width)
+            num_faults += 1
+            if difference(source, before) < 1e-4:
+                forgiven.append(name)
+    assert num_faults > 150 and forgiven == []
+
+
+def test_an_order_that_is_none_and_a_deploy_form_are_refused():
+    network = trained(SMALL)
+    for order in ([0] * 8, list(range(7)), list(range(9)), [*range(7), -1]):
+        with pytest.raises(UsageError, match="each number from 0 to 7 once"):
+            permute_stage(network, 0, order)
+    for permute in (lambda net: permute_stage(net, 0, range(8)), lambda net: permute_hidden(net, 0, 0, range(32))):
+        with pytest.raises(UsageError, match="deploy form"):
+            permute(fuse(network))
+
+
+def test_networks_without_a_head_are_reordered_too():
+    network = Network(SMALL, num_classes=0, resolution=32).eval()
+    before = output(network)
+    permute_stage(network, 3, shuffled(32))
+    with torch.no_grad():
+        torch.testing.assert_close(output(network), before[:, shuffled(32)], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", BOTH, ids=BOTH_IDS)
+def test_sorting_puts_first_what_matters_most_and_changes_no_output(architecture):
+    network = trained(architecture)
+    before = output(network)
+    first = sort_by_importance(network, [images(4), images(3)])
+    assert difference(network, before) <= 1e-5
+    again = channel_importances(network, [images(4), images(3)])
+    flat = lambda found: [found.stem, *found.stages, *(row for rows in found.hidden for row in rows)]  # noqa: E731
+    for unsorted, in_order in zip(flat(first), flat(again), strict=True):
+        torch.testing.assert_close(in_order, unsorted.sort(descending=True).values, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", BOTH, ids=BOTH_IDS)
+def test_the_importance_of_a_channel_by_hand(architecture):
+    """A channel that no block writes has none; one that is written twice as strongly has twice as much."""
+    network = trained(architecture)
+    with torch.no_grad():
+        for block in network.stages[2].blocks:
+            for name in ("layer_scale_1", "layer_scale_2"):
+                if hasattr(block, name):
+                    getattr(block, name)[5] = 0
+        last = network.stages[3].blocks[-1]
+        last.mlp.fc2.weight[:, 3] = 0
+        first = channel_importances(network, [images()])
+        assert first.stages[2][5] == 0 and (first.stages[2] > 0).sum() == len(first.stages[2]) - 1
+        assert first.hidden[3][-1][3] == 0 and (first.hidden[3][-1] > 0).sum() == len(first.hidden[3][-1]) - 1
+        # The last block of a stage is read by no other.
+        for scale in (last.layer_scale_2, getattr(last, "layer_scale_1", last.layer_scale_2)):
+            scale.mul_(1 if scale is not last.layer_scale_2 else -2)
+        second = channel_importances(network, [images()])
+    torch.testing.assert_close(second.hidden[3][-1], 2 * first.hidden[3][-1], rtol=1e-4, atol=1e-7)
+    assert bool((second.stages[3] > first.stages[3]).all())
+    torch.testing.assert_close(second.stages[2], first.stages[2])
+
+
+def test_batches_of_any_size_give_the_same_importances_and_leave_no_hook():
+    network = trained(SMALL_V2)
+    whole, parts = images(6), images(6)
+    for one, other in zip(
+        channel_importances(network, [whole]).stages,
+        channel_importances(network, parts.split([1, 2, 3])).stages,
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    with pytest.raises(UsageError, match="there are none"):
+        channel_importances(network, [])
+
+
+def test_cutting_what_matters_least_hurts_less_than_cutting_what_matters_most():
+    """Hidden channels cut from the end, by setting their outgoing weights to zero: what a prefix keeps."""
+    errors = {}
+    for is_reversed in (False, True):
+        network = trained(SMALL)
+        with torch.no_grad():
+            for module in network.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    scale = torch.rand(module.weight.shape[0], generator=torch.Generator().manual_seed(3)) ** 3
+                    module.weight.mul_(3 * scale.reshape(-1, *[1] * (module.weight.dim() - 1)))
+            before = output(network)
+            sort_by_importance(network, [images(4)])
+            for stage in network.stages:
+                for block in stage.blocks:
+                    weight = block.mlp.fc2.weight
+                    half = weight.shape[1] // 2
+                    weight[:, :half] *= 0 if is_reversed else 1
+                    weight[:, half:] *= 1 if is_reversed else 0
+            errors[is_reversed] = difference(network, before)
+    assert errors[False] < 0.5 * errors[True]
