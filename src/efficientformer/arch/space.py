@@ -102,6 +102,11 @@ class SearchSpace:
             ]
         return Architecture(tuple(Stage(width, tuple(blocks)) for width, blocks in stages), self.stem_strides)
 
+    @cached_property
+    def is_v2(self) -> bool:
+        """Whether its networks are of EfficientFormerV2's blocks."""
+        return self.largest().is_v2
+
     @property
     def has_expansions(self) -> bool:
         """Whether some block has a choice of expansions."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
 from efficientformer.pipeline.run.settings import Settings
@@ -150,10 +151,24 @@ def _shortened_schedules(settings: Settings, given: Mapping[str, Any]) -> Given:
     return {group: values for group, values in shortened.items() if values}
 
 
+def _is_v2(settings: Settings, _: bool) -> bool:
+    return SPACES[settings.space].is_v2
+
+
+def _draws_evenly(settings: Settings) -> bool:
+    return settings.supernet.sampling == "even" and not _is_v2(settings, False)
+
+
 Idle = Callable[[Settings, bool], bool]
+OF_METAPATHS = ("alpha_lr", "temperature", "noise", "sampling", "elastic_width")
+NO_METAPATHS = (
+    "the supernet of an EfficientFormerV2 space has no paths; each of its steps trains the largest network, the "
+    "smallest and two random ones"
+)
 IDLE: tuple[tuple[str, str, Idle], ...] = (
-    ("supernet.noise", "supernet.sampling even has none", lambda now, _: now.supernet.sampling == "even"),
-    ("supernet.temperature", "supernet.sampling even has none", lambda now, _: now.supernet.sampling == "even"),
+    *((f"supernet.{name}", NO_METAPATHS, _is_v2) for name in OF_METAPATHS),
+    ("supernet.noise", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
+    ("supernet.temperature", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
     ("slim.recover_steps", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
     ("slim.recover_lr", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
     ("slim.trials", "one network is compared with none; ask for 2 or more", lambda now, _: now.slim.trials == 1),

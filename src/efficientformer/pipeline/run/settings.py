@@ -60,7 +60,7 @@ class OptimizerSettings(_Settings):
 
 
 class SupernetSettings(OptimizerSettings):
-    """Training of the supernet of MetaPaths."""
+    """Training of the supernet."""
 
     epochs: Positive = 8
     """Passes over the training images."""
@@ -77,6 +77,12 @@ class SupernetSettings(OptimizerSettings):
     elastic_width: ElasticWidth = "random"
     """Widths that are trained. none: the largest (the paper). random: random ones in every other step. sandwich: the
     largest, the smallest and random ones in every step."""
+    mixup: NotNegative = 0.0
+    """Strength of mixup; 0: off."""
+    cutmix: NotNegative = 0.0
+    """Strength of cutmix; 0: off."""
+    ema_decay: Share = 0.0
+    """Decay of the moving average; 0: off."""
     recompute: bool = False
     """Save memory by computing activations twice. A step takes about a third longer."""
     held_out: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
