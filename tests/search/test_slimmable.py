@@ -7,12 +7,10 @@ import torch
 from torch.nn import functional
 
 from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
-from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spaces import V2_IMAGENET, V2_QUICK, V2_STANDARD
 from efficientformer.arch.spec import FFN
 from efficientformer.arch.zoo import ZOO
 from efficientformer.models.network import Network
-from efficientformer.models.parts import build_part
 from efficientformer.search.importance import drop_importances
 from efficientformer.search.scoring.accuracy import (
     SupernetAccuracy,
@@ -21,7 +19,7 @@ from efficientformer.search.scoring.accuracy import (
     reestimate_batch_norm,
 )
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet.slimmable import SlimmableNetwork, named_parts
+from efficientformer.search.supernet.slimmable import SlimmableNetwork, templates
 from tests.search.slimmable import CLASSES, RESOLUTION, SPACE, images, random_subnets, random_supernet
 
 
@@ -114,9 +112,8 @@ def test_gradients_reach_the_channels_and_places_in_use_alone(supernet, recomput
         supernet.zero_grad()
         supernet.train().forward_at(subnet, images(), recompute).square().sum().backward()
         used = {}
-        for place, part in named_parts(subnet, RESOLUTION, CLASSES):
-            for name, tensor in build_part(part).named_parameters():
-                used[supernet.source_name(place + name, subnet, tensor.shape)] = tensor.shape
+        for name, tensor in Network(subnet.architecture, num_classes=CLASSES, resolution=RESOLUTION).named_parameters():
+            used[supernet.source_name(name, subnet, tensor.shape)] = tensor.shape
         for name, parameter in supernet.named_parameters():
             if name not in used:
                 assert parameter.grad is None, f"{name} has a gradient, and no part in the network"
@@ -140,15 +137,14 @@ def test_recomputed_activations_give_the_same_gradients(supernet):
 
 
 @pytest.mark.parametrize("space", [V2_QUICK, V2_STANDARD, V2_IMAGENET], ids=lambda space: space.name)
-def test_the_parts_have_the_names_of_the_network(space):
+def test_the_templates_have_the_tensors_of_the_network(space):
     for subnet in [Subnet.largest(space), *random_subnets(2, space)]:
         with torch.device("meta"):
             network = Network(subnet.architecture, num_classes=3, resolution=64)
-        parts = list(named_parts(subnet, 64, 3))
-        assert [part for _, part in parts] == network_parts(subnet.architecture, 64, 3)
-        starts = [place for place, _ in parts if place]
-        rest = [name for name in network.state_dict() if not name.startswith(tuple(starts))]
-        assert {name.split(".")[0] for name in rest} == {"norm", "head"} and len(set(starts)) == len(starts)
+        shapes = {start + name: shape for start, _, of in templates(subnet, 64, 3) for name, shape in of.items()}
+        assert shapes == {
+            name: tensor.shape for name, tensor in [*network.named_parameters(), *network.named_buffers()]
+        }
 
 
 @pytest.mark.parametrize("estimates", [True, False])

@@ -5,7 +5,7 @@ an FFN is the FFN that it holds. The blocks do not know about it: the cut tensor
 same code, and gradients flow back through the cut.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import lru_cache
 
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from efficientformer.arch.parts import Grid, Part, network_parts
+from efficientformer.arch.parts import Grid, downsample_part, head_part, stage_grids, stem_part
 from efficientformer.arch.space import SearchSpace
 from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part
+from efficientformer.models.stage import build_block
 from efficientformer.search.ancestor import Ancestor, prefix
 from efficientformer.search.subnet import Subnet
 
@@ -50,31 +51,47 @@ class SlimmableNetwork(Network, Ancestor):
         With `recompute`, activations inside each part are not kept but recomputed in the backward pass.
         """
         mine = dict(self.named_parameters()) | dict(self.named_buffers())
-        for place, part in named_parts(subnet, self.resolution, self.num_classes):
-            template, shapes = _template(part)
+        for start, template, shapes in templates(subnet, self.resolution, self.num_classes):
             cut = {
-                name: prefix(mine[self.source_name(place + name, subnet, shape)], shape)
+                name: prefix(mine[self.source_name(start + name, subnet, shape)], shape)
                 for name, shape in shapes.items()
             }
             x_BCHW = _recomputed(template, cut, x_BCHW) if recompute else _called(template, cut, x_BCHW, self.training)
         return x_BCHW
 
 
-def named_parts(subnet: Subnet, resolution: int | Grid, num_classes: int) -> Iterator[tuple[str, Part]]:
-    """The parts of a subnet in order, each with what the names of its tensors start with in the subnet's network."""
-    stage = block = -1
-    for part in network_parts(subnet.architecture, resolution, num_classes):
-        if part.kind == "stem":
-            stage, block = 0, -1
-            yield "stem.", part
-        elif part.block is not None:
-            block += 1
-            yield f"stages.{stage}.blocks.{block}.", part
-        elif part.num_classes is not None:
-            yield "", part
-        else:
-            stage, block = stage + 1, -1
-            yield f"stages.{stage}.downsample.", part
+Template = tuple[nn.Module, dict[str, torch.Size]]
+"""A part of a network on the meta device, and the shapes of its tensors by name."""
+
+
+def templates(
+    subnet: Subnet, resolution: int | Grid, num_classes: int
+) -> Iterator[tuple[str, nn.Module, dict[str, torch.Size]]]:
+    """The parts of a subnet in order: what the names of their tensors start with in its network, and the template."""
+    architecture = subnet.architecture
+    grids, widths = stage_grids(architecture.stem_strides, resolution), architecture.widths
+    stem = stem_part(architecture.stem_strides, resolution, widths[0], activation="gelu")
+    yield "stem.", *_template(build_part, stem)
+    for index, (stage, grid) in enumerate(zip(architecture.stages, grids, strict=True)):
+        if index:
+            attends = index == len(grids) - 1
+            downsample = downsample_part(grids[index - 1], widths[index - 1], stage.width, attends=attends)
+            yield f"stages.{index}.downsample.", *_template(build_part, downsample)
+        for place, block in enumerate(stage.blocks):
+            yield f"stages.{index}.blocks.{place}.", *_template(build_block, stage.width, block, grid)
+    yield "", *_template(build_part, head_part(grids[-1], widths[-1], num_classes, on_maps=True))
+
+
+@lru_cache(maxsize=4096)
+def _template(build: Callable[..., nn.Module], *options: Hashable) -> Template:
+    """What `build` makes of these options, without data.
+
+    Training draws new subnets all the time. Whole networks would seldom be drawn twice, but their parts are.
+    """
+    with torch.device("meta"):
+        template = build(*options)
+    tensors = dict(template.named_parameters()) | dict(template.named_buffers())
+    return template, {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _called(template: nn.Module, tensors: Mapping[str, Tensor], x_BCHW: Tensor, is_training: bool) -> Tensor:
@@ -86,15 +103,3 @@ def _recomputed(template: nn.Module, tensors: Mapping[str, Tensor], x_BCHW: Tens
     """The part's output, without keeping its activations. Batch norm counts such a batch twice in its running
     statistics, which are re-estimated before they are used."""
     return checkpoint(lambda x: _called(template, tensors, x, True), x_BCHW, use_reentrant=False)  # type: ignore[return-value]
-
-
-@lru_cache(maxsize=4096)
-def _template(part: Part) -> tuple[nn.Module, dict[str, torch.Size]]:
-    """A part on the meta device, and the shapes of its tensors.
-
-    Training draws new subnets all the time. Whole networks would seldom be drawn twice, but their parts are.
-    """
-    with torch.device("meta"):
-        template = build_part(part)
-    tensors = dict(template.named_parameters()) | dict(template.named_buffers())
-    return template, {name: tensor.shape for name, tensor in tensors.items()}
