@@ -197,6 +197,8 @@ SLIMMABLE = [
     ("mixup", 0.8, lambda it: same_mixing(it, 0.8, 0.0, 0.1)),
     ("cutmix", 0.7, lambda it: same_mixing(it, 0.0, 0.7, 0.1)),
     ("ema_decay", 0.9, lambda it: it.got.recipe.ema_decay == 0.9),
+    ("batch_norm", "switchable", lambda it: len(it.got.model.norms) > 10),
+    ("batch_norm", "shared", lambda it: len(it.got.model.norms) == 0),
     ("recompute", True, lambda it: loss_calls(it)[0][2] is True),
     ("held_out", 0.4, lambda it: it.steps == round(500 * 0.6) // 50),
 ]
@@ -216,7 +218,9 @@ def test_a_setting_reaches_its_training(started, group, name, value, reached):
     assert reached(started(group, {group: {name: value}}))
 
 
-@pytest.mark.parametrize(("name", "value", "reached"), SLIMMABLE, ids=[name for name, *_ in SLIMMABLE])
+@pytest.mark.parametrize(
+    ("name", "value", "reached"), SLIMMABLE, ids=[f"{name} {value}" for name, value, _ in SLIMMABLE]
+)
 def test_a_setting_reaches_the_training_of_a_slimmable_network(started, name, value, reached):
     assert reached(started("supernet", {"space": "v2_quick", "supernet": {name: value}}))
 
@@ -248,7 +252,8 @@ def test_the_moving_average_is_the_supernet(images, monkeypatch, tmp_path, space
 
 
 def test_no_setting_of_a_training_is_left_out():
-    assert {f"{group}.{name}" for group, name, *_ in CASES} == {*leaves("train"), *leaves("supernet")}
+    cases = [*CASES, *(("supernet", *case) for case in SLIMMABLE)]
+    assert {f"{group}.{name}" for group, name, *_ in cases} == {*leaves("train"), *leaves("supernet")}
 
 
 def test_mixup_and_cutmix_take_turns_where_both_are_given(started):

@@ -195,3 +195,46 @@ def test_a_place_is_as_important_as_its_loss_costs():
     found = drop_importances(SPACE, accuracy)
     whole = accuracy(Subnet.largest(SPACE))
     assert [pytest.approx(row) for row in found] == [[1, 2], [whole], [0.01, 0.02], [0.001, 0.002]]
+
+
+def test_switchable_batch_norm_has_one_set_for_every_number_of_channels():
+    switchable = random_supernet(batch_norm="switchable")
+    norms = {name: module.num_features for name, module in switchable.norms.items()}
+    mlp = {norms[name] for name in norms if name.startswith("stages-2-blocks-1-mlp-norm1-")}
+    assert mlp == {16, 32, 48, 64, 96} | {48 * 2}, "widths 16, 32 and 48 at expansions 1, 2 and 3, but for 144"
+    assert {norms[name] for name in norms if name.startswith("norm-")} == {16, 32}
+    assert not [name for name in norms if "-q-" in name or "-v_local-" in name], "their channels are always as many"
+    assert all(name.endswith(f"-{width}") for name, width in norms.items())
+    x = images()
+    for subnet in random_subnets(4):
+        sources = {
+            switchable.source_name(name, subnet, tensor.shape): tensor.shape
+            for name, tensor in Network(
+                subnet.architecture, num_classes=CLASSES, resolution=RESOLUTION
+            ).named_parameters()
+        }
+        tensors = dict(switchable.named_parameters())
+        for name, shape in sources.items():
+            assert "norm" not in name or tensors[name].shape == shape, f"{name} is cut"
+        assert len(sources) == len(tensors.keys() & sources.keys())
+        network = extract_network(switchable, subnet).train()
+        assert torch.allclose(switchable.train().forward_at(subnet, x), network(x), atol=1e-5)
+
+
+def test_switchable_batch_norms_of_other_widths_stay_as_they_are():
+    supernet = random_supernet(batch_norm="switchable").train()
+    narrow = Subnet.largest(SPACE).after(Narrow(3, 16))
+    before = copy.deepcopy(supernet.state_dict())
+    supernet.forward_at(narrow, images()).square().sum().backward()
+    moved = {name for name, tensor in supernet.state_dict().items() if not torch.equal(tensor, before[name])}
+    statistics = {name for name in moved if name.endswith("running_mean") and ("stages-3" in name or "norm-" in name)}
+    assert statistics and all(name.startswith("norms.") for name in statistics)
+    assert torch.equal(supernet.norm.running_mean, before["norm.running_mean"]) and supernet.norm.weight.grad is None
+    assert supernet.norms["norm-32"].weight.grad.any() and supernet.norms["norm-16"].weight.grad is None
+    x, labels = images(40), torch.arange(40) % CLASSES
+    score = SupernetAccuracy(supernet, [x], [(x, labels)]).score
+    whole, first = score(Subnet.largest(SPACE)), score(narrow)
+    with torch.no_grad():
+        supernet.norms["norm-32"].weight.mul_(-1)
+    again = SupernetAccuracy(supernet, [x], [(x, labels)]).score
+    assert again(Subnet.largest(SPACE)) == whole and again(narrow) != first

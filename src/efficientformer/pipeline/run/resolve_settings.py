@@ -166,6 +166,7 @@ NO_METAPATHS = (
     "smallest and two random ones"
 )
 IDLE: tuple[tuple[str, str, Idle], ...] = (
+    ("supernet.batch_norm", "it is of EfficientFormerV2 spaces", lambda now, _: not _is_v2(now, _)),
     *((f"supernet.{name}", NO_METAPATHS, _is_v2) for name in OF_METAPATHS),
     ("supernet.noise", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
     ("supernet.temperature", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),

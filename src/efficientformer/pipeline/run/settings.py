@@ -13,7 +13,7 @@ from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.scoring.score import Metric
-from efficientformer.search.supernet.mixing import ElasticWidth, Noise, Sampling
+from efficientformer.search.supernet.mixing import BatchNormForm, ElasticWidth, Noise, Sampling
 from efficientformer.training.recipe import Precision
 
 Positive = Annotated[int, Field(gt=0)]
@@ -77,6 +77,9 @@ class SupernetSettings(OptimizerSettings):
     elastic_width: ElasticWidth = "random"
     """Widths that are trained. none: the largest (the paper). random: random ones in every other step. sandwich: the
     largest, the smallest and random ones in every step."""
+    batch_norm: BatchNormForm = "shared"
+    """Batch norm of EfficientFormerV2 spaces. shared: one for all widths. switchable: one for each number of channels
+    (the paper). Their statistics are re-estimated for scores in either form."""
     mixup: NotNegative = 0.0
     """Strength of mixup; 0: off."""
     cutmix: NotNegative = 0.0

@@ -28,8 +28,11 @@ def build_supernet(workspace: Workspace) -> Ancestor:
     """The supernet of this run with fresh weights, reproducible from the seed."""
     settings, space = workspace.settings, workspace.space
     seed_initial_weights(settings.seed)
-    kind = SlimmableNetwork if space.is_v2 else Supernet
-    return kind(space, resolution=settings.resolution, num_classes=len(workspace.dataset.classes))
+    resolution, num_classes = settings.resolution, len(workspace.dataset.classes)
+    if space.is_v2:
+        batch_norm = settings.supernet.batch_norm
+        return SlimmableNetwork(space, resolution=resolution, num_classes=num_classes, batch_norm=batch_norm)
+    return Supernet(space, resolution=resolution, num_classes=num_classes)
 
 
 def load_supernet(workspace: Workspace) -> Ancestor:

@@ -5,7 +5,10 @@ an FFN is the FFN that it holds. The blocks do not know about it: the cut tensor
 same code, and gradients flow back through the cut.
 """
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -15,11 +18,13 @@ from torch.utils.checkpoint import checkpoint
 
 from efficientformer.arch.parts import Grid, downsample_part, head_part, stage_grids, stem_part
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Stage
 from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part
 from efficientformer.models.stage import build_block
 from efficientformer.search.ancestor import Ancestor, prefix
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.mixing import BatchNormForm
 
 
 class SlimmableNetwork(Network, Ancestor):
@@ -27,23 +32,37 @@ class SlimmableNetwork(Network, Ancestor):
 
     space: the search space.
     resolution, num_classes: as of a `Network`.
+    batch_norm: "shared" cuts batch norm like every tensor. "switchable" has one batch norm for every number of channels
+        (the paper's form); those below the largest are in `norms`.
     layer_scale_init: one tenth, as in a supernet of MetaPaths: it trains for few epochs.
     """
 
     def __init__(
-        self, space: SearchSpace, *, resolution: int | Grid, num_classes: int, layer_scale_init: float = 0.1
+        self,
+        space: SearchSpace,
+        *,
+        resolution: int | Grid,
+        num_classes: int,
+        batch_norm: BatchNormForm = "shared",
+        layer_scale_init: float = 0.1,
     ) -> None:
         super().__init__(
             space.largest(), num_classes=num_classes, resolution=resolution, layer_scale_init=layer_scale_init
         )
         self.space = space
+        self.norms = nn.ModuleDict()
+        if batch_norm == "switchable":
+            for name, widths in _norm_widths(space, resolution, num_classes).items():
+                for width in sorted(widths)[:-1]:
+                    self.norms[_switched(name, width)] = nn.BatchNorm2d(width)
 
     def source_name(self, name: str, subnet: Subnet, shape: torch.Size) -> str:
-        """`stages.2.blocks.1.…` of the subnet is `stages.2.blocks.<origin>.…` here."""
+        """`stages.2.blocks.1.…` of the subnet is `stages.2.blocks.<origin>.…` here; a batch norm may be in `norms`."""
         words = name.split(".")
         if words[0] == "stages" and words[2] == "blocks":
             words[3] = str(subnet.origins[int(words[1])][int(words[3])])
-        return ".".join(words)
+        switched = _switched(".".join(words[:-1]), shape[0]) if shape else ""
+        return ".".join(["norms", switched, words[-1]] if switched in self.norms else words)
 
     def forward_at(self, subnet: Subnet, x_BCHW: Tensor, recompute: bool = False) -> Tensor:
         """Images to logits (B, num_classes) of a subnet.
@@ -58,6 +77,26 @@ class SlimmableNetwork(Network, Ancestor):
             }
             x_BCHW = _recomputed(template, cut, x_BCHW) if recompute else _called(template, cut, x_BCHW, self.training)
         return x_BCHW
+
+
+def _switched(name: str, width: int) -> str:
+    """The name in `norms` of a batch norm for so few channels."""
+    return f"{name.replace('.', '-')}-{width}"
+
+
+def _norm_widths(space: SearchSpace, resolution: int | Grid, num_classes: int) -> dict[str, set[int]]:
+    """Every number of channels that each batch norm has in some network of the space, by its name in the largest."""
+    widths, largest = defaultdict[str, set[int]](set), Subnet.largest(space)
+    for index, stage in enumerate(space.stages):
+        for width, ratio in itertools.product(stage.widths, stage.expansions):
+            blocks = tuple(replace(block, mlp_ratio=ratio) for block in stage.largest)
+            architecture = largest.architecture.with_stage(index, Stage(width, blocks))
+            for start, _, shapes in templates(Subnet(architecture, largest.origins), resolution, num_classes):
+                for name, shape in shapes.items():
+                    norm, _, tensor = f"{start}{name}".rpartition(".")
+                    if tensor == "running_mean":
+                        widths[norm].add(shape[0])
+    return widths
 
 
 Template = tuple[nn.Module, dict[str, torch.Size]]
