@@ -1,6 +1,7 @@
 """The slimmable network: what its subnets are, and how they are scored."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch.nn import functional
 
 from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
 from efficientformer.arch.spaces import V2_IMAGENET, V2_QUICK, V2_STANDARD
-from efficientformer.arch.spec import FFN
+from efficientformer.arch.spec import FFN, Stage
 from efficientformer.arch.zoo import ZOO
 from efficientformer.models.network import Network
 from efficientformer.search.importance import drop_importances
@@ -238,3 +239,17 @@ def test_switchable_batch_norms_of_other_widths_stay_as_they_are():
         supernet.norms["norm-32"].weight.mul_(-1)
     again = SupernetAccuracy(supernet, [x], [(x, labels)]).score
     assert again(Subnet.largest(SPACE)) == whole and again(narrow) != first
+
+
+@pytest.mark.parametrize("batch_norm", ["shared", "switchable"])
+def test_blocks_that_the_largest_network_does_not_have_are_held_too(batch_norm):
+    """A space whose largest network attends at its last place only, with a smaller FFN before."""
+    last = SPACE.stages[3]
+    largest = (FFN(mlp_ratio=2), last.largest[1])
+    space = replace(SPACE, stages=(*SPACE.stages[:3], replace(last, largest=largest)))
+    supernet = SlimmableNetwork(space, resolution=RESOLUTION, num_classes=CLASSES, batch_norm=batch_norm).train()
+    attending = Subnet(space.largest().with_stage(3, Stage(48, (last.blocks[0],))), ((0, 1), (0,), (0, 1), (0,)))
+    for subnet in [Subnet.largest(space), attending, *random_subnets(6, space)]:
+        assert torch.allclose(
+            supernet.forward_at(subnet, images()), extract_network(supernet, subnet).train()(images()), atol=1e-5
+        )

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from efficientformer.arch.parts import Grid, downsample_part, head_part, stage_grids, stem_part
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import Stage
+from efficientformer.arch.spec import Architecture, Stage
 from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part
 from efficientformer.models.stage import build_block
@@ -28,7 +28,8 @@ from efficientformer.search.supernet.mixing import BatchNormForm
 
 
 class SlimmableNetwork(Network, Ancestor):
-    """The largest network of a space of EfficientFormerV2's blocks, and with its weights every other network.
+    """A network of EfficientFormerV2's blocks that holds every network of a space: the widest, with the costliest block
+    at every place.
 
     space: the search space.
     resolution, num_classes: as of a `Network`.
@@ -46,8 +47,13 @@ class SlimmableNetwork(Network, Ancestor):
         batch_norm: BatchNormForm = "shared",
         layer_scale_init: float = 0.1,
     ) -> None:
+        # Where the largest network of the space has an FFN, another network of the space may attend.
+        stages = [Stage(stage.max_width, stage.candidates[:1] * stage.depth) for stage in space.stages]
         super().__init__(
-            space.largest(), num_classes=num_classes, resolution=resolution, layer_scale_init=layer_scale_init
+            Architecture(tuple(stages), space.stem_strides),
+            num_classes=num_classes,
+            resolution=resolution,
+            layer_scale_init=layer_scale_init,
         )
         self.space = space
         self.norms = nn.ModuleDict()
@@ -89,7 +95,7 @@ def _norm_widths(space: SearchSpace, resolution: int | Grid, num_classes: int) -
     widths, largest = defaultdict[str, set[int]](set), Subnet.largest(space)
     for index, stage in enumerate(space.stages):
         for width, ratio in itertools.product(stage.widths, stage.expansions):
-            blocks = tuple(replace(block, mlp_ratio=ratio) for block in stage.largest)
+            blocks = tuple(replace(stage.blocks[0], mlp_ratio=ratio) for _ in range(stage.depth))
             architecture = largest.architecture.with_stage(index, Stage(width, blocks))
             for start, _, shapes in templates(Subnet(architecture, largest.origins), resolution, num_classes):
                 for name, shape in shapes.items():
