@@ -60,7 +60,8 @@ def spaces(draw) -> SearchSpace:
     is_v2 = draw(st.booleans())
     stages = tuple(draw(stage_spaces(index, is_v2)) for index in range(4))
     name = draw(st.text("abc xyz-_é:#'\"{}", min_size=1, max_size=12))
-    return SearchSpace(name, stages, draw(st.sampled_from([(2, 2), (2, 1), (1, 1)])))
+    strides = draw(st.sampled_from([(2, 2), (2, 1), (1, 1)]))
+    return SearchSpace(name, stages, strides, draw(st.sampled_from(["gelu", "hard_swish", "relu"])))
 
 
 @given(spaces())

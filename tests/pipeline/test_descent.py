@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from efficientformer.arch.moves import Drop
 from efficientformer.arch.spaces import v1_space
 from efficientformer.pipeline.run.settings import Settings, SlimSettings
 from efficientformer.pipeline.slimming.descent import Descent
 from efficientformer.records import write_record
 from efficientformer.search.candidates import State
+from efficientformer.search.subnet import Subnet
 
 SPACE = v1_space("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
 SUPERNET = {"epochs": 1, "num_steps": 1, "held_out_top1": 50.0, "settings": {}}
@@ -56,7 +58,7 @@ class Run:
         alphas = [[{"MB4D": 0.5, "MB3D": 0.2, "identity": 0.3}] * depth for depth in SPACE.max_depths]
         write_record(folder / "supernet.json", {**SUPERNET, "alphas": alphas})
         self._workspace: Any = SimpleNamespace(
-            settings=Settings(slim=SlimSettings(actions="every", **slim)),
+            settings=Settings(slim=SlimSettings(**{"actions": "every", **slim})),
             space=SPACE,
             run_dir=SimpleNamespace(slim_steps=self.journal, supernet_record=folder / "supernet.json"),
         )
@@ -141,3 +143,34 @@ def test_what_a_budget_gets_depends_on_that_budget_alone(tmp_path, way, stride):
     for order in itertools.permutations(shares):
         for is_stopped in (False, True):
             assert fresh().found(*order, is_stopped=is_stopped) == alone, order
+
+
+def test_without_paths_places_are_as_important_as_the_supernet_says(tmp_path):
+    """Whatever weights score the steps: a descent that goes on has the importances of one that does not."""
+    run = Run(tmp_path, actions="paper")
+    write_record(tmp_path / "supernet.json", SUPERNET)
+    num_steps = len(run.descend())
+    largest, asked = Subnet.largest(SPACE), []
+
+    class Recovery:
+        def name_at(self, step, target_ms, num_shared):
+            return f"after {step}" if step else None
+
+        def use(self, name):
+            asked.append(name)
+
+        def after(self, step, target_ms, state):
+            return state
+
+    class Recovered(Scorer):
+        def __call__(self, subnet):
+            asked.append(subnet)
+            return super().__call__(subnet)
+
+    again = Descent(run._workspace, Table(), Recovered(), "about", Recovery())  # type: ignore[arg-type]
+    again.first_within(0.35 * Table().predict(SPACE.largest()), lambda net: True, progress=lambda *_: None)
+    start = asked.index(None)
+    assert asked[start + 1] == largest and asked[start + 2] == largest.after(Drop(0, 0))
+    measured = [subnet for subnet in asked[start:] if isinstance(subnet, Subnet)][: 1 + sum(SPACE.max_depths)]
+    assert all(sum(subnet.architecture.depths) >= sum(SPACE.max_depths) - 1 for subnet in measured)
+    assert asked[start + len(measured) + 1] == f"after {num_steps}"

@@ -1,5 +1,6 @@
 """Every setting of a training reaches the recipe, the images, the mixing, the task or the network of that training."""
 
+import copy
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,10 @@ from efficientformer.data.loader import train_batches
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import train_transform
+from efficientformer.formats.slimming import SupernetRecord
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
+from efficientformer.models.weights_file import read_tensors
 from efficientformer.pipeline.networks import stand_alone
 from efficientformer.pipeline.phases import fine_tune, supernet
 from efficientformer.pipeline.run import fit_images
@@ -24,9 +27,14 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming import recovery
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import build_supernet
+from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.slimmable import SlimmableNetwork
+from efficientformer.search.supernet.slimmable_task import SlimmableTask
+from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.search.supernet.supernet_task import SupernetTask
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import MetricsLog
@@ -55,7 +63,8 @@ class Training:
 
     @property
     def mixing(self):
-        return (self.got.task._task if isinstance(self.got.task, FrozenBackbone) else self.got.task)._mixing
+        task = self.got.task._task if isinstance(self.got.task, FrozenBackbone) else self.got.task
+        return task._mix if hasattr(task, "_mix") else task._mixing
 
     @property
     def steps(self):
@@ -177,9 +186,23 @@ SUPERNET = [
     ("sampling", "even", lambda it: loss_calls(it)[0][2].sampling == "even"),
     ("elastic_width", "sandwich", lambda it: len(loss_calls(it)) == 3),
     ("elastic_width", "none", lambda it: len(loss_calls(it)) == 1),
+    ("mixup", 0.8, lambda it: same_mixing(it, 0.8, 0.0, 0.0)),
+    ("cutmix", 0.7, lambda it: same_mixing(it, 0.0, 0.7, 0.0)),
+    ("ema_decay", 0.9, lambda it: it.got.recipe.ema_decay == 0.9),
     ("recompute", True, lambda it: loss_calls(it)[0][3] is True),
     ("held_out", 0.4, lambda it: it.steps == round(500 * 0.6) // 50),
 ]
+SLIMMABLE = [
+    ("label_smoothing", 0.3, lambda it: same_mixing(it, 0.0, 0.0, 0.3)),
+    ("mixup", 0.8, lambda it: same_mixing(it, 0.8, 0.0, 0.1)),
+    ("cutmix", 0.7, lambda it: same_mixing(it, 0.0, 0.7, 0.1)),
+    ("ema_decay", 0.9, lambda it: it.got.recipe.ema_decay == 0.9),
+    ("batch_norm", "switchable", lambda it: len(it.got.model.norms) > 10),
+    ("batch_norm", "shared", lambda it: len(it.got.model.norms) == 0),
+    ("recompute", True, lambda it: loss_calls(it)[0][2] is True),
+    ("held_out", 0.4, lambda it: it.steps == round(500 * 0.6) // 50),
+]
+"""Of the supernet of V2's blocks; what else it has is of `OPTIMIZER`."""
 CASES = [
     *(("train", name, value, lambda it, seen=seen: seen(it, "train")) for name, value, seen in OPTIMIZER),
     *(("supernet", name, value, lambda it, seen=seen: seen(it, "supernet")) for name, value, seen in OPTIMIZER),
@@ -195,8 +218,42 @@ def test_a_setting_reaches_its_training(started, group, name, value, reached):
     assert reached(started(group, {group: {name: value}}))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reached"), SLIMMABLE, ids=[f"{name} {value}" for name, value, _ in SLIMMABLE]
+)
+def test_a_setting_reaches_the_training_of_a_slimmable_network(started, name, value, reached):
+    assert reached(started("supernet", {"space": "v2_quick", "supernet": {name: value}}))
+
+
+def test_each_kind_of_space_has_its_supernet_and_its_loss(started):
+    for space, kind, task in (("quick", Supernet, SupernetTask), ("v2_quick", SlimmableNetwork, SlimmableTask)):
+        training = started("supernet", {"space": space})
+        assert isinstance(training.got.model, kind) and isinstance(training.got.task, task)
+
+
+@pytest.mark.parametrize("space", ["quick", "v2_quick"])
+def test_the_moving_average_is_the_supernet(images, monkeypatch, tmp_path, space):
+    """Its weights are written and scored, not those of the last step."""
+
+    def fit(model, *_, **__):
+        averaged = copy.deepcopy(model)
+        with torch.no_grad():
+            averaged.head.weight.fill_(0.25)
+        return averaged
+
+    monkeypatch.setattr(fit_images, "fit", fit)
+    settings = resolve_settings({"resolution": 16, "space": space, "slim": {"images": 60, "bn_images": 0}})
+    workspace = Workspace(RunDir(tmp_path), settings, RunConsole(quiet=True))
+    workspace.__dict__["dataset"] = images
+    supernet._train(workspace, "run")
+    assert bool((read_tensors(workspace.run_dir.supernet_weights)["head.weight"] == 0.25).all())
+    record = read_record(workspace.run_dir.supernet_record, SupernetRecord)
+    assert ("alphas" in record) == (space == "quick") and record["held_out_top1"] == pytest.approx(10, abs=5)
+
+
 def test_no_setting_of_a_training_is_left_out():
-    assert {f"{group}.{name}" for group, name, *_ in CASES} == {*leaves("train"), *leaves("supernet")}
+    cases = [*CASES, *(("supernet", *case) for case in SLIMMABLE)]
+    assert {f"{group}.{name}" for group, name, *_ in cases} == {*leaves("train"), *leaves("supernet")}
 
 
 def test_mixup_and_cutmix_take_turns_where_both_are_given(started):

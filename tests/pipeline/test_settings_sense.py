@@ -159,3 +159,27 @@ def test_one_core_is_one_core(capsys, monkeypatch):
     monkeypatch.setattr(console, "usable_cores", lambda: 1)
     RunConsole().warn_of_cores({"threads": 2, "workers": 1})
     assert "threads 2: this machine has 1 core, and" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("alpha_lr", 0.1),
+        ("temperature", (1.0, 0.5)),
+        ("noise", "gumbel"),
+        ("sampling", "even"),
+        ("elastic_width", "none"),
+    ],
+)
+def test_what_is_of_metapaths_has_no_effect_in_a_space_without_them(name, value):
+    given = {"supernet": {name: value}}
+    (note,) = notes({"space": "v2_quick", **given})
+    assert note.startswith(f"supernet.{name} has no effect: the supernet of an EfficientFormerV2 space has no paths")
+    assert not [note for note in notes({"space": "quick", **given}) if "EfficientFormerV2" in note]
+
+
+def test_settings_of_every_supernet_have_an_effect_in_a_space_without_metapaths():
+    given = {"mixup": 0.2, "cutmix": 0.2, "ema_decay": 0.9, "recompute": True, "label_smoothing": 0.2, "epochs": 4}
+    assert notes({"space": "v2_quick", "supernet": {**given, "batch_norm": "switchable"}}) == []
+    (note,) = notes({"space": "quick", "supernet": {"batch_norm": "switchable"}})
+    assert note == "supernet.batch_norm has no effect: it is of EfficientFormerV2 spaces"

@@ -87,6 +87,16 @@ def test_trials_state_whether_another_network_was_better(run_dir: Path) -> None:
     assert source.count("The best has 62.5") == 1 and "the one that slimming found has 61.5" in source
 
 
+def test_a_supernet_without_paths_says_what_importance_is(run_dir: Path) -> None:
+    record = read_record(run_dir / "supernet" / "record.json", Any)
+    assert "no paths to choose from" not in render_report(run_dir).read_text(encoding="utf-8")
+    del record["alphas"]
+    write_record(run_dir / "supernet" / "record.json", record)
+    page = Page(render_report(run_dir))
+    assert "no paths to choose from" in page.source and "91.4" in page.source
+    assert "does not have the expected form" not in page.source and "spec-alphas" not in page.data
+
+
 def test_rank_correlation_is_shown_with_its_sample_size(run_dir: Path) -> None:
     assert "scores and the accuracies after training" not in render_report(run_dir).read_text(encoding="utf-8")
     start = read_record(run_dir / "slim" / "trace.json", Any)["start"]

@@ -9,6 +9,7 @@ import torch
 from efficientformer.arch.moves import Drop, Narrow
 from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
+from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import TrainingError
 from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
@@ -126,13 +127,14 @@ def test_gradients_of_a_narrow_step_reach_only_the_kept_channels(supernet):
     assert gradient[64:].abs().sum() == 0 and gradient[:, 16:].abs().sum() == 0
 
 
-def make_task(elastic_width, label_smoothing=0.1, noise="uniform"):
+def make_task(elastic_width, label_smoothing=0.1, noise="uniform", mix=None):
     return SupernetTask(
         temperature=(1.0, 0.1),
         noise=noise,
         sampling="soft",
         elastic_width=elastic_width,
         label_smoothing=label_smoothing,
+        mix=mix,
     )
 
 
@@ -228,6 +230,28 @@ def test_the_labels_are_smoothed_as_asked(supernet):
         loss = make_task("none", label_smoothing=smoothing, noise="none").loss(supernet, images, labels, 0.0)
         targets = torch.nn.functional.one_hot(labels, 5) * (1 - smoothing) + smoothing / 5
         assert torch.allclose(loss, -(targets * logits.log_softmax(1)).sum(1).mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize("elastic_width", ["none", "sandwich"])
+def test_a_mix_of_the_batch_trains_the_supernet(supernet, elastic_width):
+    """All of its widths see the mixed images, and the largest their smoothed targets."""
+    supernet.eval()
+    images, labels = torch.randn(6, 3, 16, 16), torch.randint(5, (6,))
+    mix = build_mixing(0.8, 0.0, 5, 0.0)
+    torch.manual_seed(4), random.seed(4)
+    loss = make_task(elastic_width, noise="none", mix=mix).loss(supernet, images, labels, 0.0)
+    torch.manual_seed(4), random.seed(4)
+    mixed, targets = mix(images, labels)
+    assert not torch.equal(mixed, images)
+    mixing = Mixing(1.0, "none")
+    logits = supernet(mixed, mixing)
+    expected = -((targets * 0.9 + 0.1 / 5) * logits.log_softmax(1)).sum(1).mean()
+    if elastic_width == "sandwich":
+        for widths in ((16,) * 4, tuple(random.choice(SPACE.widths(index)) for index in range(4))):
+            narrow = supernet.forward_at(widths, mixed, mixing)
+            expected = expected - (logits.softmax(1) * narrow.log_softmax(1)).sum(1).mean()
+        expected = expected / 3
+    assert torch.allclose(loss, expected, atol=1e-5)
 
 
 def test_batch_norm_is_estimated_from_the_images_given(supernet):

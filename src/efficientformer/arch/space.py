@@ -126,6 +126,11 @@ class SearchSpace:
             ]
         return self.network(Stage(width, tuple(blocks)) for width, blocks in stages)
 
+    @cached_property
+    def is_v2(self) -> bool:
+        """Whether its networks are of EfficientFormerV2's blocks."""
+        return self.largest().is_v2
+
     @property
     def has_expansions(self) -> bool:
         """Whether some block has a choice of expansions."""

@@ -45,11 +45,13 @@ class SupernetRecord(TypedDict):
 
     epochs: Positive
     num_steps: Positive
-    alphas: Annotated[
-        list[Annotated[list[Annotated[dict[str, Share], AfterValidator(_are_paths)]], Field(min_length=1)]],
-        Field(min_length=NUM_STAGES, max_length=NUM_STAGES),
+    alphas: NotRequired[
+        Annotated[
+            list[Annotated[list[Annotated[dict[str, Share], AfterValidator(_are_paths)]], Field(min_length=1)]],
+            Field(min_length=NUM_STAGES, max_length=NUM_STAGES),
+        ]
     ]
-    """Probabilities of the paths of every MetaPath, stage by stage."""
+    """Probabilities of the paths of every MetaPath, stage by stage; without MetaPaths, none."""
     held_out_top1: Percent
     settings: dict[str, Any]
     provenance: NotRequired[Provenance]

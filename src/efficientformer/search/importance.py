@@ -4,8 +4,10 @@ The paper divides raw logits. Logits may be zero or negative, so we divide proba
 same whenever the raw ratio is defined.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from efficientformer.arch.moves import Drop
+from efficientformer.arch.space import SearchSpace
 from efficientformer.search.subnet import Subnet
 
 PathProbabilities = dict[str, float]
@@ -24,6 +26,19 @@ def path_importance(probabilities: PathProbabilities) -> float:
     """Importance score of a path: (p_3D + p_4D) / p_identity."""
     block = sum(probability for kind, probability in probabilities.items() if kind != IDENTITY)
     return block / max(probabilities[IDENTITY], 1e-12)
+
+
+def drop_importances(space: SearchSpace, accuracy: Callable[[Subnet], float]) -> Importances:
+    """Importance of every place without path logits (V2): what dropping it alone costs the largest network.
+
+    In the unit of `accuracy`. The only place of a stage cannot be dropped; it counts as all of the accuracy.
+    """
+    largest = Subnet.largest(space)
+    whole = accuracy(largest)
+    return [
+        [whole - accuracy(largest.after(Drop(stage, place))) if depth > 1 else whole for place in range(depth)]
+        for stage, depth in enumerate(space.max_depths)
+    ]
 
 
 def stage_importances(importances: Importances, subnet: Subnet) -> list[float]:

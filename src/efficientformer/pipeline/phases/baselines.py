@@ -13,19 +13,20 @@ from typing import Any
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
-from efficientformer.formats.slimming import Baselines, BaselinesRow, FoundRecord, SupernetRecord, Trace
+from efficientformer.formats.slimming import Baselines, BaselinesRow, FoundRecord, Trace
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import BASELINES, SLIM
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
+from efficientformer.pipeline.slimming.importances import place_importances
 from efficientformer.pipeline.slimming.recovery import Recovery
 from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.search.actions import ActionSet
-from efficientformer.search.importance import Importances, path_importances
+from efficientformer.search.importance import Importances
 from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
 from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.rivals.optimum import best_subnet
@@ -116,8 +117,8 @@ class _Search:
 
 def _compare(workspace: Workspace, table: LatencyTable) -> None:
     trace = read_record(workspace.run_dir.trace, Trace)
-    importances = path_importances(read_record(workspace.run_dir.supernet_record, SupernetRecord)["alphas"])
     scorer = CachedScorer(workspace)
+    importances = place_importances(workspace, scorer)
     rows = []
     with workspace.console.progress("baselines") as progress:
         search = _Search(workspace.space, table, importances, workspace.settings.slim.actions, scorer, progress, set())

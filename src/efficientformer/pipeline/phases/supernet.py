@@ -1,5 +1,7 @@
 """Phase `supernet`: train weights and path logits of every MetaPath together (paper, section 4.2).
 
+In a space of EfficientFormerV2's blocks there are no paths: the supernet is a slimmable network.
+
 One supernet serves any number of devices: a run can take over the supernet of another run.
 """
 
@@ -7,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from efficientformer.data.loader import steps_per_epoch
+from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import UsageError
 from efficientformer.models.weights_file import write_weights_file
 from efficientformer.pipeline.run.fit_images import fit_images
@@ -19,8 +22,11 @@ from efficientformer.pipeline.slimming.oracles import accuracy_oracle, build_sup
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, write_record
 from efficientformer.run_dir import RunDir
+from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.slimmable_task import SlimmableTask
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
 from efficientformer.training.metrics_log import MetricsLog
 
@@ -68,38 +74,50 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
     settings, run_dir = workspace.settings.supernet, workspace.run_dir
     train, _ = search_splits(workspace)
     supernet = build_supernet(workspace)
-    task = SupernetTask(
-        temperature=settings.temperature,
-        noise=settings.noise,
-        sampling=settings.sampling,
-        elastic_width=settings.elastic_width,
-        label_smoothing=settings.label_smoothing,
-        alpha_lr_scale=settings.alpha_lr / settings.lr,
-        recompute=settings.recompute,
-    )
-    fit_images(
+    averaged = fit_images(
         workspace,
         supernet,
-        task,
+        _task(workspace),
         train,
         settings,
         title="training",
         checkpoint=CheckpointFile(run_dir.supernet_checkpoint, fingerprint),
         log=MetricsLog(run_dir.supernet_metrics),
+        ema_decay=settings.ema_decay,
     )
     if not workspace.world.is_first:
         return
-    write_weights_file(run_dir.supernet_weights, supernet.state_dict(), {})
-    top1 = accuracy_oracle(workspace, supernet).score(Subnet.largest(workspace.space)).top1
+    assert isinstance(averaged, Ancestor)
+    write_weights_file(run_dir.supernet_weights, averaged.state_dict(), {})
+    top1 = accuracy_oracle(workspace, averaged).score(Subnet.largest(workspace.space)).top1
+    paths = averaged.path_probabilities()
     write_record(
         run_dir.supernet_record,
         {
             "epochs": settings.epochs,
             "num_steps": settings.epochs * steps_per_epoch(train, settings.batch_size),
-            "alphas": supernet.path_probabilities(),
+            **({} if paths is None else {"alphas": paths}),
             "held_out_top1": top1,
             "settings": settings.model_dump(mode="json"),
             "provenance": provenance(),
         },
     )
     workspace.console.say(f"the largest network scores {top1:.1f} % with the supernet's weights, on held-out images")
+
+
+def _task(workspace: Workspace) -> Task:
+    """The training loss of the space's kind of supernet; see `build_supernet`."""
+    settings, num_classes = workspace.settings.supernet, len(workspace.dataset.classes)
+    mixup, cutmix, smoothing = settings.mixup, settings.cutmix, settings.label_smoothing
+    if workspace.space.is_v2:
+        return SlimmableTask(build_mixing(mixup, cutmix, num_classes, smoothing), recompute=settings.recompute)
+    return SupernetTask(
+        temperature=settings.temperature,
+        noise=settings.noise,
+        sampling=settings.sampling,
+        elastic_width=settings.elastic_width,
+        label_smoothing=smoothing,
+        mix=build_mixing(mixup, cutmix, num_classes, 0.0) if mixup or cutmix else None,
+        alpha_lr_scale=settings.alpha_lr / settings.lr,
+        recompute=settings.recompute,
+    )

@@ -15,6 +15,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from efficientformer import reading
+from efficientformer.arch.space_file import read_space
+from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
 from efficientformer.pipeline.run.settings import Settings, is_path
@@ -144,10 +146,30 @@ def _shortened_schedules(settings: Settings, given: Mapping[str, Any]) -> Given:
     return {group: values for group, values in shortened.items() if values}
 
 
+def _is_v2(settings: Settings) -> bool | None:
+    """Whether the space is of EfficientFormerV2; None for a file that cannot be read, as is said where it is used."""
+    named = {str(name): space for name, space in SPACES.items()}.get(settings.space)
+    try:
+        return (named or read_space(Path(settings.space))).is_v2
+    except RecordError:
+        return None
+
+
+def _draws_evenly(settings: Settings) -> bool:
+    return settings.supernet.sampling == "even" and not _is_v2(settings)
+
+
 Idle = Callable[[Settings, bool], bool]
+OF_METAPATHS = ("alpha_lr", "temperature", "noise", "sampling", "elastic_width")
+NO_METAPATHS = (
+    "the supernet of an EfficientFormerV2 space has no paths; each of its steps trains the largest network, the "
+    "smallest and two random ones"
+)
 IDLE: tuple[tuple[str, str, Idle], ...] = (
-    ("supernet.noise", "supernet.sampling even has none", lambda now, _: now.supernet.sampling == "even"),
-    ("supernet.temperature", "supernet.sampling even has none", lambda now, _: now.supernet.sampling == "even"),
+    ("supernet.batch_norm", "it is of EfficientFormerV2 spaces", lambda now, _: _is_v2(now) is False),
+    *((f"supernet.{name}", NO_METAPATHS, lambda now, _: bool(_is_v2(now))) for name in OF_METAPATHS),
+    ("supernet.noise", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
+    ("supernet.temperature", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
     ("slim.recover_steps", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
     ("slim.recover_lr", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
     ("slim.trials", "one network is compared with none; ask for 2 or more", lambda now, _: now.slim.trials == 1),

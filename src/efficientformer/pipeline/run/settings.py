@@ -15,7 +15,7 @@ from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.scoring.score import Metric
-from efficientformer.search.supernet.mixing import ElasticWidth, Noise, Sampling
+from efficientformer.search.supernet.mixing import BatchNormForm, ElasticWidth, Noise, Sampling
 from efficientformer.training.recipe import Precision
 
 Positive = Annotated[int, Field(gt=0)]
@@ -83,7 +83,7 @@ class OptimizerSettings(_Settings):
 
 
 class SupernetSettings(OptimizerSettings):
-    """Training of the supernet of MetaPaths."""
+    """Training of the supernet."""
 
     epochs: Positive = 8
     """Passes over the training images."""
@@ -100,6 +100,15 @@ class SupernetSettings(OptimizerSettings):
     elastic_width: ElasticWidth = "random"
     """Widths that are trained. none: the largest (the paper). random: random ones in every other step. sandwich: the
     largest, the smallest and random ones in every step."""
+    batch_norm: BatchNormForm = "shared"
+    """Batch norm of EfficientFormerV2 spaces. shared: one for all widths. switchable: one for each number of channels
+    (the paper). Their statistics are re-estimated for scores in either form."""
+    mixup: NotNegative = 0.0
+    """Strength of mixup; 0: off."""
+    cutmix: NotNegative = 0.0
+    """Strength of cutmix; 0: off."""
+    ema_decay: Share = 0.0
+    """Decay of the moving average; 0: off."""
     recompute: bool = False
     """Save memory by computing activations twice. A step takes about a third longer."""
     held_out: Annotated[float, Field(gt=0, lt=0.9)] = 0.1

@@ -16,10 +16,10 @@ from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet
 from efficientformer.records import digest
+from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import SupernetAccuracy
 from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet.supernet import Supernet
 
 
 class CachedScorer:
@@ -82,7 +82,7 @@ class CachedScorer:
         self._weights_name, self._load_weights = None, self._supernet_weights
 
     @property
-    def supernet(self) -> Supernet:
+    def supernet(self) -> Ancestor:
         return self._oracle().supernet
 
     def _oracle(self) -> SupernetAccuracy:

@@ -14,7 +14,7 @@ from typing import Any
 from efficientformer import __version__
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
-from efficientformer.formats.slimming import StateRecord, StepRecord, SupernetRecord
+from efficientformer.formats.slimming import StateRecord, StepRecord
 from efficientformer.journal import Journal
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
@@ -23,11 +23,11 @@ from efficientformer.pipeline.run.plan import TRACE_FORMAT
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
+from efficientformer.pipeline.slimming.importances import place_importances
 from efficientformer.pipeline.slimming.recovery import Recovery
-from efficientformer.reading import read_record
 from efficientformer.records import digest
 from efficientformer.search.candidates import State
-from efficientformer.search.importance import path_importances
+from efficientformer.search.importance import Importances
 from efficientformer.search.slim import Step, save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import Weigh, scores_known, weigh_in_parallel, weigh_in_turn, weigh_lazily
@@ -180,8 +180,8 @@ class Descent:
 
     def _extend(self, course: _Course) -> None:
         number = len(course.records)
-        self.use_weights_at(Place(number - 1, course.target_ms))
         course.ahead = course.ahead or self._steps(course)
+        self.use_weights_at(Place(number - 1, course.target_ms))
         step = next(course.ahead)
         record = self._described(step.to_record(number), step.state.subnet)
         self._journal.add(record if course.target_ms is None else {**record, "target_ms": course.target_ms})
@@ -199,13 +199,19 @@ class Descent:
 
         return slim(
             State.from_record(course.records[-1]),
-            path_importances(read_record(self._workspace.run_dir.supernet_record, SupernetRecord)["alphas"]),
+            self._importances,
             self._workspace.space,
             self._weighing(course),
             action_set=settings.actions,
             stride=save_at_least(least_saving, self._table.predict) if settings.stride else shortest,
             recovered=recovered,
         )
+
+    @cached_property
+    def _importances(self) -> Importances:
+        """By the supernet as it was trained, whichever weights score the steps."""
+        self._use_weights(None)
+        return place_importances(self._workspace, self._scorer)
 
     def _weighing(self, course: _Course) -> Weigh:
         """The strategy of the settings, which cannot be lazy and parallel at once."""

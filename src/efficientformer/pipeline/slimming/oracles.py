@@ -14,7 +14,9 @@ from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.promise import promises
+from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy
+from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.training.loop import seed_initial_weights
 
@@ -22,14 +24,18 @@ FEWEST_FOR_BATCH_NORM, TRAINING_IMAGES = 50, 512
 """Fewer scoring images than this estimate batch norm too badly: this number of training images replaces them."""
 
 
-def build_supernet(workspace: Workspace) -> Supernet:
+def build_supernet(workspace: Workspace) -> Ancestor:
     """The supernet of this run with fresh weights, reproducible from the seed."""
-    settings = workspace.settings
+    settings, space = workspace.settings, workspace.space
     seed_initial_weights(settings.seed)
-    return Supernet(workspace.space, resolution=settings.resolution, num_classes=len(workspace.dataset.classes))
+    resolution, num_classes = settings.resolution, len(workspace.dataset.classes)
+    if space.is_v2:
+        batch_norm = settings.supernet.batch_norm
+        return SlimmableNetwork(space, resolution=resolution, num_classes=num_classes, batch_norm=batch_norm)
+    return Supernet(space, resolution=resolution, num_classes=num_classes)
 
 
-def load_supernet(workspace: Workspace) -> Supernet:
+def load_supernet(workspace: Workspace) -> Ancestor:
     """The trained supernet of this run."""
     weights = read_tensors(SUPERNET.require(workspace)[0])
     # On the meta device: initializing weights that are about to be overwritten takes longer than loading them.
@@ -39,7 +45,7 @@ def load_supernet(workspace: Workspace) -> Supernet:
     return supernet.to(workspace.training_device)
 
 
-def accuracy_oracle(workspace: Workspace, supernet: Supernet) -> SupernetAccuracy:
+def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccuracy:
     """Scores subnets on images that the supernet was not trained on."""
     settings = workspace.settings
     transform = eval_transform(workspace.preprocessing)

@@ -38,7 +38,7 @@ SECTIONS = (
     SectionKind("slimming", "Slimming path", "trace", result_sections.slimming),
     SectionKind("baselines", "Comparison with baselines", "baselines", result_sections.baselines, is_optional=True),
     SectionKind("architectures", "Networks found", "trace", result_sections.architectures),
-    SectionKind("supernet", "Paths of the supernet", "supernet", record_sections.supernet),
+    SectionKind("supernet", "Supernet", "supernet", record_sections.supernet),
     SectionKind("latency_table", "Latency table", "table", record_sections.latency_table),
     SectionKind("training", "Training", "result", record_sections.training),
     SectionKind("evaluation", "Evaluation", "result", record_sections.evaluation),

@@ -19,7 +19,9 @@ def supernet(run: Run) -> Content:
     record = run.get("supernet")
     if record is None:
         return {"notes": [run.note("supernet")]}
-    return {"figure": heatmaps.alphas(record["alphas"]), "record": record, "rank": run.get("rank"), "notes": []}
+    paths = record.get("alphas")  # a supernet of V2's blocks has none
+    figure = None if paths is None else heatmaps.alphas(paths)
+    return {"figure": figure, "record": record, "rank": run.get("rank"), "notes": []}
 
 
 def latency_table(run: Run) -> Content:

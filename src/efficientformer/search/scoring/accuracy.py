@@ -1,4 +1,4 @@
-"""The accuracy oracle of slimming: the accuracy of a subnet with the supernet's weights, without training.
+"""The accuracy oracle of slimming: the accuracy of a subnet with the weights of its ancestor, without training.
 
 Batch norm statistics differ between subnets, so they are re-estimated for every subnet before it is scored.
 """
@@ -15,31 +15,30 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from efficientformer.errors import TrainingError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
+from efficientformer.search.ancestor import Ancestor, prefix
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet.metapath import module_name
-from efficientformer.search.supernet.supernet import Supernet, prefix
 
 Batch = tuple[Tensor, Tensor]
 
 
-def extract_network(supernet: Supernet, subnet: Subnet, first_cell: int = 0) -> Network:
-    """The subnet as a separate network, with the supernet's weights cut to its widths.
+def extract_network(ancestor: Ancestor, subnet: Subnet, first_cell: int = 0) -> Network:
+    """The subnet as a separate network, with the ancestor's weights cut to its widths.
 
     Channels last, and so should the images be: a third faster on CPUs. Cells before `first_cell` have no weights; use
     it when their outputs are known.
     """
     # Initializing weights that are about to be replaced takes longer than scoring some networks.
     with torch.device("meta"):
-        network = create_model(subnet.architecture, num_classes=supernet.num_classes, resolution=supernet.resolution)
+        network = create_model(subnet.architecture, num_classes=ancestor.num_classes, resolution=ancestor.resolution)
     cells = cell_modules(network)
     unneeded = {id(tensor) for cell in cells[:first_cell] for tensor in cell.state_dict(keep_vars=True).values()}
-    source, device = supernet.state_dict(), next(supernet.parameters()).device
+    source, device = ancestor.state_dict(), next(ancestor.parameters()).device
     state = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
         if id(tensor) not in unneeded:
-            cut = prefix(source[_supernet_name(name, subnet)], tensor.shape)
+            cut = prefix(source[ancestor.source_name(name, subnet, tensor.shape)], tensor.shape)
             layout = torch.channels_last if cut.dim() == 4 else torch.contiguous_format
             state[name] = cut.clone(memory_format=layout)
     network.load_state_dict(state, strict=not unneeded, assign=True)
@@ -49,22 +48,11 @@ def extract_network(supernet: Supernet, subnet: Subnet, first_cell: int = 0) -> 
 
 
 @torch.no_grad()
-def absorb_network(supernet: Supernet, subnet: Subnet, network: Network) -> None:
-    """Inverse of `extract_network`: copy the weights of the subnet back into the supernet."""
-    target = supernet.state_dict()
+def absorb_network(ancestor: Ancestor, subnet: Subnet, network: Network) -> None:
+    """Inverse of `extract_network`: copy the weights of the subnet back into the ancestor."""
+    target = ancestor.state_dict()
     for name, tensor in network.state_dict().items():
-        prefix(target[_supernet_name(name, subnet)], tensor.shape).copy_(tensor)
-
-
-def _supernet_name(name: str, subnet: Subnet) -> str:
-    """The name in the supernet: `stages.2.blocks.1.…` is `stages.2.paths.<origin>.<kind>.…` there."""
-    words = name.split(".")
-    if words[0] != "stages" or words[2] != "blocks":
-        return name
-    stage_index, block_index = int(words[1]), int(words[3])
-    kind = subnet.architecture.stages[stage_index].blocks[block_index].kind
-    origin = subnet.origins[stage_index][block_index]
-    return ".".join(["stages", words[1], "paths", str(origin), module_name(kind), *words[4:]])
+        prefix(target[ancestor.source_name(name, subnet, tensor.shape)], tensor.shape).copy_(tensor)
 
 
 @torch.no_grad()
@@ -115,7 +103,7 @@ class SupernetAccuracy:
 
     def __init__(
         self,
-        supernet: Supernet,
+        supernet: Ancestor,
         bn_batches: Sequence[Tensor],
         held_out: Sequence[Batch],
         metric: Metric = "likelihood",
@@ -150,7 +138,7 @@ class SupernetAccuracy:
         cells = cells_of(subnet)
         known, features = self._kept.deepest(cells) or (0, self._images)
         network = extract_network(self.supernet, subnet, first_cell=known)
-        device, modules = next(self.supernet.parameters()).device, cell_modules(network)
+        device, modules = next(self.supernet.parameters()).device, [*cell_modules(network), network.norm]
         ends = [end for end in self._kept.places(cells) if end > known]
         parts = [nn.Sequential(*modules[first:end]) for first, end in pairwise([known, *ends, len(modules)])]
         estimating = [features.estimating]
@@ -169,7 +157,7 @@ class SupernetAccuracy:
                 x = part(x)
                 if kept is not None:
                     kept.append(x)
-            logits_BK: Tensor = network.forward_head(network.norm(x))  # type: ignore[assignment]
+            logits_BK: Tensor = network.forward_head(x)  # type: ignore[assignment]
             logits_BK = logits_BK.float().cpu()
             if not bool(logits_BK.isfinite().all()):
                 _require_finite(self.supernet)
@@ -190,7 +178,7 @@ def _score(num_right: int, log_likelihood: float, num_images: int) -> Score:
     return Score(100 * num_right / num_images, 100 * math.exp(log_likelihood / num_images))
 
 
-def _require_finite(supernet: Supernet) -> None:
+def _require_finite(supernet: Ancestor) -> None:
     for name, tensor in supernet.state_dict().items():
         if not bool(tensor.isfinite().all()):
             raise TrainingError(

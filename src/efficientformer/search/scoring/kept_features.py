@@ -15,8 +15,8 @@ from efficientformer.arch.parts import stage_grids
 from efficientformer.arch.spec import NUM_STAGES, Block
 from efficientformer.models.network import Network
 from efficientformer.models.stage import Stage
+from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet.supernet import Supernet
 
 MAX_BYTES = 2**30
 SUBNETS = 4
@@ -25,7 +25,7 @@ SUBNETS = 4
 
 @dataclass(frozen=True)
 class Cell:
-    """What distinguishes a cell from others at the same position: its blocks and their origins in the supernet."""
+    """What distinguishes a cell from others at the same position: its blocks and their origins in the ancestor."""
 
     stage: int
     width: int
@@ -87,9 +87,9 @@ class _OnTokens(nn.Module):
 class KeptFeatures:
     """Features by the cells that computed them; the least recently used are evicted."""
 
-    def __init__(self, supernet: Supernet, num_images: int, max_bytes: int = MAX_BYTES) -> None:
-        space, self._max_bytes = supernet.space, max_bytes
-        grids = stage_grids(space.stem_strides, supernet.resolution)
+    def __init__(self, ancestor: Ancestor, num_images: int, max_bytes: int = MAX_BYTES) -> None:
+        space, self._max_bytes = ancestor.space, max_bytes
+        grids = stage_grids(space.stem_strides, ancestor.resolution)
         sizes = [4 * w * h * width * num_images for (h, w), width in zip(grids, space.max_widths, strict=True)]
         self._behind_stage = [SUBNETS * size <= max_bytes for size in sizes]
         whole = [size * depth for size, depth in zip(sizes, space.max_depths, strict=True)]

@@ -8,6 +8,9 @@ Sampling = Literal["soft", "single", "even"]
 ElasticWidth = Literal["none", "random", "sandwich"]
 """Widths that a step trains: the largest; random ones in every other step; or largest, smallest and random together."""
 
+BatchNormForm = Literal["shared", "switchable"]
+"""Of a slimmable network: one batch norm cut to all widths, or one for each number of channels."""
+
 
 @dataclass(frozen=True)
 class Mixing:

@@ -16,8 +16,10 @@ from efficientformer.arch.parts import Grid, downsample_part, stage_grids, stem_
 from efficientformer.arch.space import Four, SearchSpace
 from efficientformer.models.layout import flatten
 from efficientformer.models.parts import build_part
+from efficientformer.search.ancestor import Ancestor, prefix
 from efficientformer.search.importance import PathProbabilities
-from efficientformer.search.supernet.metapath import MetaPath
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.metapath import MetaPath, module_name
 from efficientformer.search.supernet.mixing import Mixing
 
 
@@ -46,7 +48,7 @@ def metapaths(
     return tuple(MetaPath(width, grid, blocks, **options) for _ in range(stage.depth))
 
 
-class Supernet(nn.Module):
+class Supernet(Ancestor):
     """MetaPaths in four stages, of the space's kinds and identity: S1, S2 in {MB4D, I}; S3, S4 in {MB4D, MB3D, I}.
 
     space: the search space.
@@ -105,6 +107,16 @@ class Supernet(nn.Module):
         template.train(self.training)
         return functional_call(template, cut, (x_BCHW, mixing, recompute))
 
+    def source_name(self, name: str, subnet: Subnet, shape: torch.Size) -> str:
+        """`stages.2.blocks.1.…` of the subnet is `stages.2.paths.<origin>.<kind>.…` here."""
+        words = name.split(".")
+        if words[0] != "stages" or words[2] != "blocks":
+            return name
+        stage_index, block_index = int(words[1]), int(words[3])
+        kind = subnet.architecture.stages[stage_index].blocks[block_index].kind
+        origin = subnet.origins[stage_index][block_index]
+        return ".".join(["stages", words[1], "paths", str(origin), module_name(kind), *words[4:]])
+
     def path_probabilities(self) -> list[list[PathProbabilities]]:
         """Probabilities of every MetaPath's candidates, stage by stage."""
         return [[path.probabilities() for path in stage.paths] for stage in self.stages]  # type: ignore[union-attr]
@@ -118,11 +130,6 @@ def _recomputed(path: nn.Module, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
     """
     tensors = dict(path.named_parameters()) | dict(path.named_buffers())
     return checkpoint(lambda x: functional_call(path, tensors, (x, mixing)), x_BCHW, use_reentrant=False)  # type: ignore[return-value]
-
-
-def prefix(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """The leading part of `tensor` with the given shape: the first channels along every axis."""
-    return tensor[tuple(slice(size) for size in shape)]
 
 
 @lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from efficientformer.arch.space import Four, SearchSpace
+from efficientformer.data.mixing import Mixing as BatchMixing
 from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.tasks.task import Task
@@ -20,6 +21,7 @@ class SupernetTask(Task):
         step. "sandwich" (Yu and Huang, 2019) trains the largest, the smallest and random widths in every step, and the
         two narrower supernets learn from the outputs of the largest.
     label_smoothing: of the cross-entropy.
+    mix: mixup and cutmix of a batch, without smoothing; None for none.
     recompute: see `Supernet.forward`.
     """
 
@@ -31,6 +33,7 @@ class SupernetTask(Task):
         sampling: Sampling,
         elastic_width: ElasticWidth,
         label_smoothing: float,
+        mix: BatchMixing | None = None,
         alpha_lr_scale: float = 1.0,
         recompute: bool = False,
     ) -> None:
@@ -38,7 +41,7 @@ class SupernetTask(Task):
         self._noise: Noise = noise
         self._sampling: Sampling = sampling
         self._elastic_width = elastic_width
-        self._label_smoothing = label_smoothing
+        self._label_smoothing, self._mix = label_smoothing, mix
         self._alpha_lr_scale = alpha_lr_scale
         self._recompute = recompute
         self._temperature = self._first
@@ -46,12 +49,15 @@ class SupernetTask(Task):
     def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
         assert isinstance(model, Supernet)
         self._temperature = self._first * (self._last / self._first) ** progress
+        targets = labels_B
+        if self._mix is not None:
+            images_BCHW, targets = self._mix(images_BCHW, labels_B)
         mixing = Mixing(self._temperature, self._noise, self._sampling)
         widths = model.space.max_widths
         if self._elastic_width == "random" and random.random() < 0.5:
             widths = _random_widths(model.space)
         logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
-        loss = functional.cross_entropy(logits_BK, labels_B, label_smoothing=self._label_smoothing)
+        loss = functional.cross_entropy(logits_BK, targets, label_smoothing=self._label_smoothing)
         if self._elastic_width != "sandwich":
             return loss
         taught_BK = logits_BK.detach().softmax(dim=1)

@@ -1,0 +1,151 @@
+"""The slimmable network: all networks of a space in the largest one (V2, section on joint search; Yu et al., 2019).
+
+A smaller network is the largest with blocks dropped and every tensor cut to its first channels; an AttnFFN that became
+an FFN is the FFN that it holds. The blocks do not know about it: the cut tensors are passed to templates built from the
+same code, and gradients flow back through the cut.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+from efficientformer.arch.parts import Grid, joints, stage_grids
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Activation, Architecture, Block, Stage
+from efficientformer.models.network import Network
+from efficientformer.models.parts import build_part
+from efficientformer.models.stage import build_block
+from efficientformer.search.ancestor import Ancestor, prefix
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.mixing import BatchNormForm
+
+
+class SlimmableNetwork(Network, Ancestor):
+    """A network of EfficientFormerV2's blocks that holds every network of a space: the widest, with the costliest block
+    at every place.
+
+    space: the search space.
+    resolution, num_classes: as of a `Network`.
+    batch_norm: "shared" cuts batch norm like every tensor. "switchable" has one batch norm for every number of channels
+        (the paper's form); those below the largest are in `norms`.
+    layer_scale_init: one tenth, as in a supernet of MetaPaths: it trains for few epochs.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        resolution: int | Grid,
+        num_classes: int,
+        batch_norm: BatchNormForm = "shared",
+        layer_scale_init: float = 0.1,
+    ) -> None:
+        # Where the largest network of the space has an FFN, another network of the space may attend.
+        stages = [Stage(stage.max_width, stage.candidates[:1] * stage.depth) for stage in space.stages]
+        super().__init__(
+            Architecture(tuple(stages), space.stem_strides),
+            num_classes=num_classes,
+            resolution=resolution,
+            layer_scale_init=layer_scale_init,
+        )
+        self.space = space
+        self.norms = nn.ModuleDict()
+        if batch_norm == "switchable":
+            for name, widths in _norm_widths(space, resolution, num_classes).items():
+                for width in sorted(widths)[:-1]:
+                    self.norms[_switched(name, width)] = nn.BatchNorm2d(width)
+
+    def source_name(self, name: str, subnet: Subnet, shape: torch.Size) -> str:
+        """`stages.2.blocks.1.…` of the subnet is `stages.2.blocks.<origin>.…` here; a batch norm may be in `norms`."""
+        words = name.split(".")
+        if words[0] == "stages" and words[2] == "blocks":
+            words[3] = str(subnet.origins[int(words[1])][int(words[3])])
+        switched = _switched(".".join(words[:-1]), shape[0]) if shape else ""
+        return ".".join(["norms", switched, words[-1]] if switched in self.norms else words)
+
+    def forward_at(self, subnet: Subnet, x_BCHW: Tensor, recompute: bool = False) -> Tensor:
+        """Images to logits (B, num_classes) of a subnet.
+
+        With `recompute`, activations inside each part are not kept but recomputed in the backward pass.
+        """
+        mine = dict(self.named_parameters()) | dict(self.named_buffers())
+        for start, template, shapes in templates(subnet, self.resolution, self.num_classes):
+            cut = {
+                name: prefix(mine[self.source_name(start + name, subnet, shape)], shape)
+                for name, shape in shapes.items()
+            }
+            x_BCHW = _recomputed(template, cut, x_BCHW) if recompute else _called(template, cut, x_BCHW, self.training)
+        return x_BCHW
+
+
+def _switched(name: str, width: int) -> str:
+    """The name in `norms` of a batch norm for so few channels."""
+    return f"{name.replace('.', '-')}-{width}"
+
+
+def _norm_widths(space: SearchSpace, resolution: int | Grid, num_classes: int) -> dict[str, set[int]]:
+    """Every number of channels that each batch norm has in some network of the space, by its name in the largest."""
+    widths, largest = defaultdict[str, set[int]](set), Subnet.largest(space)
+    for index, stage in enumerate(space.stages):
+        for width, ratio in itertools.product(stage.widths, stage.expansions):
+            blocks = tuple(replace(stage.blocks[0], mlp_ratio=ratio) for _ in range(stage.depth))
+            architecture = largest.architecture.with_stage(index, Stage(width, blocks))
+            for start, _, shapes in templates(Subnet(architecture, largest.origins), resolution, num_classes):
+                for name, shape in shapes.items():
+                    norm, _, tensor = f"{start}{name}".rpartition(".")
+                    if tensor == "running_mean":
+                        widths[norm].add(shape[0])
+    return widths
+
+
+Template = tuple[nn.Module, dict[str, torch.Size]]
+"""A part of a network on the meta device, and the shapes of its tensors by name."""
+
+
+def templates(
+    subnet: Subnet, resolution: int | Grid, num_classes: int
+) -> Iterator[tuple[str, nn.Module, dict[str, torch.Size]]]:
+    """The parts of a subnet in order: what the names of their tensors start with in its network, and the template."""
+    architecture = subnet.architecture
+    *entries, head = joints(architecture, resolution, num_classes)
+    grids = stage_grids(architecture.stem_strides, resolution)
+    for index, (entry, stage, grid) in enumerate(zip(entries, architecture.stages, grids, strict=True)):
+        yield f"stages.{index}.downsample." if index else "stem.", *_template(build_part, entry)
+        for place, block in enumerate(stage.blocks):
+            options = stage.width, block, grid, architecture.activation
+            yield f"stages.{index}.blocks.{place}.", *_template(_build_block, *options)
+    yield "", *_template(build_part, head)
+
+
+def _build_block(width: int, block: Block, grid: Grid, activation: Activation) -> nn.Module:
+    return build_block(width, block, grid, activation=activation)
+
+
+@lru_cache(maxsize=4096)
+def _template(build: Callable[..., nn.Module], *options: Hashable) -> Template:
+    """What `build` makes of these options, without data.
+
+    Training draws new subnets all the time. Whole networks would seldom be drawn twice, but their parts are.
+    """
+    with torch.device("meta"):
+        template = build(*options)
+    tensors = dict(template.named_parameters()) | dict(template.named_buffers())
+    return template, {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def _called(template: nn.Module, tensors: Mapping[str, Tensor], x_BCHW: Tensor, is_training: bool) -> Tensor:
+    template.train(is_training)
+    return functional_call(template, dict(tensors), (x_BCHW,))
+
+
+def _recomputed(template: nn.Module, tensors: Mapping[str, Tensor], x_BCHW: Tensor) -> Tensor:
+    """The part's output, without keeping its activations. Batch norm counts such a batch twice in its running
+    statistics, which are re-estimated before they are used."""
+    return checkpoint(lambda x: _called(template, tensors, x, True), x_BCHW, use_reentrant=False)  # type: ignore[return-value]
