@@ -14,12 +14,12 @@ from efficientformer.errors import BudgetError
 from efficientformer.search.actions import once, possible_actions
 from efficientformer.search.candidates import Candidate, GivenUp, LeftOut, State, Weighed
 from efficientformer.search.importance import path_importances
+from efficientformer.search.objective import LEAST_EXCHANGE
 from efficientformer.search.rivals.optimum import best_subnet
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate
 from efficientformer.search.slim import Step, save_at_least, shortest, slim
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import (
-    LEAST_EXCHANGE,
     Weigh,
     patient,
     weigh_in_parallel,
