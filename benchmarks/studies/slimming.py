@@ -31,7 +31,13 @@ from efficientformer.reading import read_record
 from efficientformer.records import digest
 from efficientformer.run_dir import RunDir
 from efficientformer.search.importance import path_importances
-from efficientformer.search.rivals.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
+from efficientformer.search.rivals.baselines import (
+    SCALED_FREE,
+    of_important_blocks,
+    random_subnets,
+    scalings,
+    slim_by,
+)
 from efficientformer.search.subnet import Subnet
 from options import parse
 from shared import keep_outcome, measured, over_seeds, shared_run, side_by_side, subnet_top1
@@ -172,7 +178,7 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
 
     If there is none, the slowest that is no slower.
     """
-    predict, unlike = load_table(workspace).predict, l1_scalings(workspace.space)
+    predict, unlike = load_table(workspace).predict, scalings(workspace.space)
     near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
     importances = path_importances(read_record(workspace.run_dir.supernet_record, Any)["alphas"])
     subnets = {str(number): of_important_blocks(net, importances) for number, net in enumerate(near[:SCALINGS])}

@@ -7,7 +7,7 @@ import pytest
 from efficientformer.arch.spaces import v1_space
 from efficientformer.errors import BudgetError
 from efficientformer.search.mutation import mutant
-from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
+from efficientformer.search.rivals.baselines import random_subnets, scaled_published, slim_by
 from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.subnet import Subnet
 
@@ -48,14 +48,14 @@ def test_random_subnets_are_as_fast_as_asked_and_repeat_with_their_seed():
 
 
 def test_a_scaled_l1_keeps_its_shape_and_the_most_important_blocks():
-    scaled = scaled_l1(SPACE, IMPORTANCES, latency, 12.0)
+    scaled = scaled_published(SPACE, IMPORTANCES, latency, 12.0)
     widths = scaled.architecture.widths
     assert is_of_the_space(scaled) and 11 < latency(scaled.architecture) <= 12
     assert list(widths) == sorted(widths)
     for origins, available in zip(scaled.origins, SPACE.max_depths, strict=True):
         assert origins == tuple(range(available - len(origins), available))
     with pytest.raises(BudgetError, match=r"cannot be scaled down to 1\.000 ms"):
-        scaled_l1(SPACE, IMPORTANCES, latency, 1.0)
+        scaled_published(SPACE, IMPORTANCES, latency, 1.0)
 
 
 def test_slimming_by_macs_is_slimming_with_another_price():

@@ -15,7 +15,7 @@ from efficientformer.search.actions import once, possible_actions
 from efficientformer.search.candidates import Candidate, GivenUp, LeftOut, State, Weighed
 from efficientformer.search.importance import path_importances
 from efficientformer.search.objective import LEAST_EXCHANGE
-from efficientformer.search.rivals.optimum import best_subnet
+from efficientformer.search.rivals.optimum import find_optimum
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate
 from efficientformer.search.slim import Step, save_at_least, shortest, slim
 from efficientformer.search.subnet import Subnet
@@ -221,7 +221,7 @@ def test_sets_of_actions_hold_the_smaller_ones(seed):
 def test_no_descent_beats_the_optimum(seed, action_set):
     problem = Problem(seed)
     for step in problem.descend(action_set)[::3]:
-        best = best_subnet(
+        best = find_optimum(
             SPACE,
             problem.surrogate,
             problem.part_ms,
@@ -229,7 +229,7 @@ def test_no_descent_beats_the_optimum(seed, action_set):
             num_classes=NUM_CLASSES,
             budget_ms=step.state.latency_ms * (1 + 1e-12),
         )
-        assert problem.surrogate.drop(best) <= problem.surrogate.drop(step.state.subnet) + 1e-9
+        assert problem.surrogate.drop(best.subnet) <= problem.surrogate.drop(step.state.subnet) + 1e-9
 
 
 def test_slimming_reaches_the_optimum_where_greed_is_right():
@@ -254,7 +254,7 @@ def test_slimming_reaches_the_optimum_where_greed_is_right():
     steps = slim(start, importances, space, weigh_in_turn(latency, patient(surrogate)), action_set="every")
     for number in range(1, 6):
         found = next(steps).state
-        best = best_subnet(
+        best = find_optimum(
             space,
             surrogate,
             part_ms,
@@ -263,4 +263,4 @@ def test_slimming_reaches_the_optimum_where_greed_is_right():
             budget_ms=found.latency_ms,
         )
         assert surrogate.drop(found.subnet) == pytest.approx(sum(sorted(costs)[:number]))
-        assert surrogate.drop(best) == pytest.approx(surrogate.drop(found.subnet))
+        assert surrogate.drop(best.subnet) == pytest.approx(surrogate.drop(found.subnet))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from efficientformer.arch.spaces import SpaceName
 from efficientformer.data.augmentation import Augmentation
@@ -12,6 +12,7 @@ from efficientformer.latency.devices import DeviceOptions, counts_own_time, reso
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
 from efficientformer.search.actions import ActionSet
+from efficientformer.search.objective import Objective
 from efficientformer.search.scoring.score import Metric
 from efficientformer.search.supernet.mixing import ElasticWidth, Noise, Sampling
 from efficientformer.training.recipe import Precision
@@ -103,6 +104,9 @@ class SlimSettings(_Settings):
     actions: ActionSet = "paper"
     """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""
+    objective: Annotated[str, AfterValidator(lambda text: Objective.parse(text).name)] = "latency"
+    """What an action gains. latency: milliseconds saved. mes: Mobile Efficiency Score (V2). Or weights of the relative
+    savings, such as latency=1,params=0.5; of latency, params, file and memory."""
     stride: Share = 0.0
     """Smallest saving of a step, a share of latency. Steps to a budget never overshoot it. 0: one block or 16
     channels per step (the paper)."""
