@@ -32,7 +32,6 @@ from efficientformer.records import digest
 from efficientformer.run_dir import RunDir
 from efficientformer.search.importance import path_importances
 from efficientformer.search.rivals.baselines import (
-    SCALED_FREE,
     of_important_blocks,
     random_subnets,
     scalings,
@@ -131,7 +130,9 @@ def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
 
 def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The slimmed network and rivals of the same measured latency; measured once and kept."""
-    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, L1_FREE])
+    about = digest(
+        [entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, SCALED_FREE]
+    )
     journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about, Any)
     slimmed = Subnet.from_json(entry)
     if not journal.lines:
@@ -184,7 +185,7 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
     subnets = {str(number): of_important_blocks(net, importances) for number, net in enumerate(near[:SCALINGS])}
     rows = measured_interleaved(workspace, slimmed, subnets)
     rows.pop("slimmed")
-    alike = [row for row in rows.values() if 1 - L1_FREE <= row["ratio"] <= 1 + WITHIN]
+    alike = [row for row in rows.values() if 1 - SCALED_FREE <= row["ratio"] <= 1 + WITHIN]
     return alike[0] if alike else slowest_as_fast(list(rows.values()))
 
 

@@ -19,7 +19,9 @@ from efficientformer.search.rivals.surrogate import AdditiveSurrogate, fit_surro
 from efficientformer.search.subnet import Subnet
 
 V1 = v1_space("by-hand", (32, 32, 48, 32), (2, 1, 2, 2), 3)
-V2 = v2_space("by-hand-v2", (24, 16, 32, 24), (1, 1, 2, 1), width_step=8, expansions=(3, 1), min_widths=(16, 16, 24, 16))
+V2 = v2_space(
+    "by-hand-v2", (24, 16, 32, 24), (1, 1, 2, 1), width_step=8, expansions=(3, 1), min_widths=(16, 16, 24, 16)
+)
 TOKENS = SearchSpace(
     "tokens and expansions",
     (
@@ -80,9 +82,7 @@ def make_latency(seed):
 
 
 def optimum(space, surrogate, part_ms, budget_ms, resolution=RESOLUTION, num_classes=NUM_CLASSES):
-    return find_optimum(
-        space, surrogate, part_ms, resolution=resolution, num_classes=num_classes, budget_ms=budget_ms
-    )
+    return find_optimum(space, surrogate, part_ms, resolution=resolution, num_classes=num_classes, budget_ms=budget_ms)
 
 
 @SPACES
@@ -154,7 +154,9 @@ def test_a_surrogate_of_something_additive_is_exact(space):
     # The largest, narrower widths, blocks that a stage can spare, other kinds one by one, and other expansions.
     spare = sum(stage.depth for stage in space.stages if stage.depth > 1)
     widths = sum(len(stage.widths) - 1 for stage in space.stages)
-    kinds = sum(len(stage.blocks) > 1 and top.kind == stage.blocks[0].kind for stage in space.stages for top in stage.largest)
+    kinds = sum(
+        len(stage.blocks) > 1 and top.kind == stage.blocks[0].kind for stage in space.stages for top in stage.largest
+    )
     ratios = sum(stage.depth * (len(stage.expansions) - 1) for stage in space.stages)
     assert len(set(asked)) == 1 + widths + spare + kinds + ratios
 
@@ -165,7 +167,9 @@ def test_blocks_on_maps_are_each_measured_alone():
 
     def accuracy(subnet):
         lost = largest.architecture.num_attending - subnet.architecture.num_attending
-        return 80.0 - lost**2 - sum(3 - block.mlp_ratio for stage in subnet.architecture.stages for block in stage.blocks)
+        return (
+            80.0 - lost**2 - sum(3 - block.mlp_ratio for stage in subnet.architecture.stages for block in stage.blocks)
+        )
 
     fitted = fit_surrogate(V2, accuracy)
     ffn = V2.stages[2].blocks[1]

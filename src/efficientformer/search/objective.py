@@ -74,9 +74,9 @@ class Objective:
 
     latency: milliseconds saved.
     mes: points of the Mobile Efficiency Score.
-    Weights, such as `latency=1,params=0.5`: the sum of each weight times the logarithm of the factor by which that cost
-    shrinks. Units do not matter, and gains add up over steps; this is the logarithm of a score like MES, whose exponents
-    are the weights.
+    Weights, such as `latency=1,params=0.5`: the sum of each weight times the logarithm of the factor by which that
+    cost shrinks. Units do not matter, and gains add up over steps; this is the logarithm of a score like MES, whose
+    exponents are the weights.
     """
 
     name: str = "latency"

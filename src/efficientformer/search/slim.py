@@ -62,8 +62,8 @@ def slim(
     importances: of every place of the space, such as `path_importances` of a supernet's paths.
     space: the search space, which bounds the widths.
     weigh: a strategy of `weighing.py`, such as `weigh_in_turn(latency, accuracy)`.
-    action_set: what a step may choose from. If none of the paper's actions gains anything, for example because all widths
-        of the least important stage are equally fast on this device, the step weighs every action.
+    action_set: what a step may choose from. If none of the paper's actions gains anything, for example because all
+        widths of the least important stage are equally fast on this device, the step weighs every action.
     stride: how much an action saves. With `save_at_least`, steps are larger and fewer networks are evaluated.
     recovered: called after each step; may train the network, and returns the state with the new weights' accuracy.
 

@@ -56,9 +56,7 @@ def weigh_lazily(
     """
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
-        keys = [
-            _action_key(action.name, action.stage, action.block, action.wider, state.subnet) for action in actions
-        ]
+        keys = [_action_key(action.name, action.stage, action.block, action.wider, state.subnet) for action in actions]
         last = [last_scores.get(key, -math.inf) for key in keys]
         candidates = _one_by_one(actions, state, latency, accuracy, last, objective)
         last_scores.update(_scores(state, [candidate.to_record() for candidate in candidates]))

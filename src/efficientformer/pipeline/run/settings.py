@@ -186,7 +186,7 @@ class TrainSettings(OptimizerSettings):
     drop_path_rate: Share = 0.0
     """Probability of skipping the last block. It falls linearly towards the stem."""
     init: Literal["scratch", "supernet"] = "scratch"
-    """Weights to start from. scratch: new ones (the paper). supernet: the supernet's."""
+    """Initial weights. scratch: new ones (the paper). supernet: the supernet's."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of a layer over the next. For weights that were trained before."""
     frozen_epochs: NotNegative = 0.0

@@ -17,7 +17,12 @@ GROUP_WORDS = {
     "held out": "held-out network",
     "extreme": "largest and smallest network",
 }
-KIND_MARKS = {"MB4D": ("circle", [1, 0]), "MB3D": ("square", [5, 3])}
+KIND_MARKS = {
+    "MB4D": ("circle", [1, 0]),
+    "MB3D": ("square", [5, 3]),
+    "FFN": ("circle", [1, 0]),
+    "AttnFFN": ("square", [5, 3]),
+}
 
 
 def network_errors(table: dict[str, Any]) -> tuple[Figure, Figure] | None:
@@ -43,7 +48,8 @@ def network_errors(table: dict[str, Any]) -> tuple[Figure, Figure] | None:
 
 
 def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...]:
-    """(stage, map size, latency by width for each kind of block) for the stages whose blocks the table holds."""
+    """(stage, map size, latency by width for each kind of block, with its largest expansion) for the stages whose
+    blocks the table holds."""
     space = SearchSpace.from_json(table["space"])
     panels = []
     resolution = table["resolution"]
@@ -74,8 +80,10 @@ def interpolation_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def block_legend() -> tuple[LegendEntry, ...]:
-    return tuple(LegendEntry(kind, var(kind.lower()), mark) for kind, (mark, _) in KIND_MARKS.items())
+def block_legend(table: dict[str, Any]) -> tuple[LegendEntry, ...]:
+    """The kinds of block in the table's space."""
+    held = {block.kind for stage in SearchSpace.from_json(table["space"]).stages for block in stage.blocks}
+    return tuple(LegendEntry(kind, var(kind.lower()), mark) for kind, (mark, _) in KIND_MARKS.items() if kind in held)
 
 
 def _network_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
@@ -160,7 +168,8 @@ def _error_chart(rows: list[dict[str, Any]]) -> Any:
 def _block_chart(rows: list[dict[str, Any]]) -> Any:
     import altair as alt
 
-    kinds = list(KIND_MARKS)
+    kinds = [kind for kind in KIND_MARKS if any(row["kind"] == kind for row in rows)]
+    marks = [KIND_MARKS[kind] for kind in kinds]
     widths = sorted({row["width"] for row in rows})
     ticks = widths if len(widths) <= 8 else widths[:: -(-len(widths) // 8)]
     x = alt.X("width:Q").title("width (channels)").scale(zero=False, padding=8).axis(format="d", values=ticks)
@@ -179,8 +188,8 @@ def _block_chart(rows: list[dict[str, Any]]) -> Any:
         alt.Tooltip("low:Q", title="from, ms", format=".3r"),
         alt.Tooltip("high:Q", title="to, ms", format=".3r"),
     ]
-    dash = alt.StrokeDash("kind:N").scale(domain=kinds, range=[dash for _, dash in KIND_MARKS.values()])
-    shape = alt.Shape("kind:N").scale(domain=kinds, range=[mark for mark, _ in KIND_MARKS.values()])
+    dash = alt.StrokeDash("kind:N").scale(domain=kinds, range=[dash for _, dash in marks])
+    shape = alt.Shape("kind:N").scale(domain=kinds, range=[mark for mark, _ in marks])
     return alt.layer(
         base.mark_area(opacity=0.25).encode(y=y("low"), y2="high:Q"),
         base.mark_line(strokeWidth=1.6).encode(y=y("latency_ms"), strokeDash=dash),

@@ -32,7 +32,7 @@ def latency_table(run: Run) -> Content:
         "calibration": wording.calibration(table),
         "networks": latency_figures.network_errors(table),
         "blocks": latency_figures.block_latencies(table),
-        "block_legend": latency_figures.block_legend(),
+        "block_legend": latency_figures.block_legend(table),
         "interval_percent": wording.ratio_percent((table.get("spread") or {}).get("log_half_width")),
         "interpolation": latency_figures.interpolation_rows(table),
         "steps": [wording.step(step) for step in table.get("steps") or []],

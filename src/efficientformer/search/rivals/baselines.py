@@ -48,9 +48,7 @@ def published(space: SearchSpace) -> tuple[str, str, Architecture]:
     return "l1", "EfficientFormer-L1", L1
 
 
-def scaled_published(
-    space: SearchSpace, importances: Importances, latency: LatencyOracle, budget_ms: float
-) -> Subnet:
+def scaled_published(space: SearchSpace, importances: Importances, latency: LatencyOracle, budget_ms: float) -> Subnet:
     """The published network of the space's family with all widths scaled by one factor and all depths by another, to
     fit the budget.
 

@@ -36,8 +36,8 @@ class Optimum:
 class _Node(NamedTuple):
     """The width of a stage whose first places are filled, and whether its last block is on tokens; None: it has none.
 
-    after_tokens: the stage before ends on tokens. Then no block here works on maps: tokens would have to become maps for
-    more than a downsample.
+    after_tokens: the stage before ends on tokens. Then no block here works on maps: tokens would have to become maps
+    for more than a downsample.
     """
 
     width: int
@@ -72,7 +72,7 @@ def find_optimum(
 
 
 class _Graph:
-    """The layers whose paths are the networks of a space: for every stage one of its widths, then one for each place."""
+    """The layers whose paths are the networks of a space: for every stage one of its widths, then one per place."""
 
     def __init__(
         self,
