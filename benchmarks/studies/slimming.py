@@ -32,6 +32,7 @@ from efficientformer.records import digest
 from efficientformer.run_dir import RunDir
 from efficientformer.search.importance import path_importances
 from efficientformer.search.rivals.baselines import (
+    SCALED_FREE,
     of_important_blocks,
     random_subnets,
     scalings,

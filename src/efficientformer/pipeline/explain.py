@@ -53,7 +53,8 @@ def _why(
         return f"{start} No other action {'saves time' if objective.is_latency else 'gains anything'}."
     next_best = rivals[0]
     if next_best["score"] == taken["score"]:
-        return f"{start} {_capital(next_best['text'])} costs the same per {unit}, but {'saves' if objective.is_latency else 'gains'} less."
+        gains = "saves" if objective.is_latency else "gains"
+        return f"{start} {_capital(next_best['text'])} costs the same per {unit}, but {gains} less."
     return f"{start} Next would be: {next_best['text']}, at {next_best['score']:.2f} points per {unit}."
 
 

@@ -25,7 +25,8 @@ def draw_architecture(
     architecture: Architecture, largest: Architecture | None, resolution: int | Grid, num_classes: int, title: str
 ) -> str:
     """The network as an `<svg>` element. The width of a block is its share of the channels of `largest`; dashed
-    outlines are blocks and channels of `largest` that were removed. Blocks of EfficientFormerV2 bear their expansion."""
+    outlines are blocks and channels of `largest` that were removed. Blocks of EfficientFormerV2 bear their expansion.
+    """
     columns = _columns(architecture, resolution, num_classes)
     grids = stage_grids(architecture.stem_strides, resolution)
     reference = largest or architecture
