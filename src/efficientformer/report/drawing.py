@@ -16,9 +16,9 @@ WIDTH = NUM_STAGES * COLUMN + (NUM_STAGES - 1) * GAP + 2 * MARGIN
 SLAB, BLOCK, SPACE, MARKER = 18, 20, 4, 15
 STARTS = ("stem", "downsample", "attention_downsample")
 """The parts that stages start with."""
-TITLES = {"attention_downsample": "attn. downsample", "map_head": "head"}
+TITLES = {"attention_downsample": "attn. down", "map_head": "head"}
 TOP = 20  # room for the stages' names
-LABEL_MIN, LABEL_MIN_V2 = 34, 60  # narrower blocks are labeled 4D, not MB4D, and x3, not FFN x3
+LABEL_MIN, LABEL_MIN_V2 = 34, 66  # narrower blocks are labeled 4D, not MB4D, and x3, not FFN x3
 
 
 def draw_architecture(

@@ -185,7 +185,7 @@ def architectures(run: Run) -> Content:
     drawn = [Architecture.from_json(record["architecture"]) for _, _, record in known] + ([largest] if largest else [])
     held = {block.kind for architecture in drawn for stage in architecture.stages for block in stage.blocks}
     kinds = [(name, words) for name, words in wording.KINDS.items() if name in held or not held]
-    return {"drawings": drawings, "kinds": kinds, "notes": notes}
+    return {"drawings": drawings, "kinds": kinds, "is_v2": "FFN" in held, "notes": notes}
 
 
 def _drawing(architecture: Architecture, largest: Architecture | None, setting: Content) -> Content:
