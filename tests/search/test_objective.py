@@ -8,7 +8,7 @@ from efficientformer.arch.cost import network_cost
 from efficientformer.arch.spaces import v2_space
 from efficientformer.arch.zoo import V2_S0
 from efficientformer.search.actions import possible_actions
-from efficientformer.search.candidates import Refused, State, Weighed
+from efficientformer.search.candidates import GivenUp, Refused, State, Weighed
 from efficientformer.search.objective import Costs, Objective, costs_at, mobile_efficiency_score
 from efficientformer.search.slim import slim
 from efficientformer.search.subnet import Subnet
@@ -152,3 +152,23 @@ def test_a_lazy_descent_goes_on_from_its_records(text):
 def test_rows_of_the_default_objective_are_those_of_earlier_journals():
     step = next(slim(start(), IMPORTANCES, SPACE, weigh_in_turn(latency, patient(accuracy))))
     assert all("gain" not in row for row in step.to_record(1)["candidates"])
+
+
+@pytest.mark.parametrize("text", ["mes", "params=1"])
+def test_what_is_given_up_could_not_have_won_and_is_remembered_by_what_it_costs_at_least(text):
+    objective = Objective.parse(text, COSTS)
+
+    def hopeful(subnet, least):
+        return value if (value := accuracy(subnet)) >= least else None
+
+    def take(weigh):
+        steps = slim(start(), IMPORTANCES, SPACE, weigh, action_set="every")
+        return [next(steps) for _ in range(10)]
+
+    eager = take(weigh_in_turn(latency, patient(accuracy), objective))
+    steps = take(weigh_in_turn(latency, hopeful, objective))
+    assert [step.state for step in steps] == [step.state for step in eager]
+    assert any(isinstance(candidate, GivenUp) for step in steps for candidate in step.candidates)
+    rates = [candidate.score for candidate in steps[0].candidates if isinstance(candidate, Weighed)]
+    known = scores_known([start().to_record(), steps[0].to_record(1)])
+    assert all(any(score == pytest.approx(rate, abs=1e-6) for rate in rates) for score in known.values())

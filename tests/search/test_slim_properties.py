@@ -315,33 +315,29 @@ def test_a_space_holds_its_own_networks_only():
 
 
 def test_a_block_contracted_again_is_another_action_to_a_lazy_step():
-    """Contracting from 4 costs 3 points, from 2 on nothing; only a new score says so."""
-    ratios = {4: 0.0, 2: 3.0, 1: 3.0}
+    """From 4 to 2 the first block costs more than any other action, from 2 to 1 nothing. A stride may contract it along
+    with another, so its first score is no score of its second contraction."""
+    largest = Subnet.largest(V2)
+    contracted = largest.after(Contract(0, 0, 2))
 
     def accuracy(subnet):
-        blocks = [block for stage in subnet.architecture.stages for block in stage.blocks]
-        return (
-            80
-            - sum(ratios[block.mlp_ratio] for block in blocks)
-            - 10 * (9 - len(blocks))
-            - 50
-            + sum(subnet.architecture.widths)
-        )
+        is_contracted = subnet.architecture.stages[0].blocks[0].mlp_ratio < 4
+        return 50 + 10 * macs(subnet) / macs(largest) - 20 * is_contracted + macs_free(subnet)
+
+    def macs_free(subnet):
+        again = subnet.architecture.stages[0].blocks[0].mlp_ratio == 1
+        return 10 * (macs(contracted) - macs(subnet)) / macs(largest) if again else 0.0
 
     def latency(architecture):
-        blocks = [block for stage in architecture.stages for block in stage.blocks]
-        return (
-            sum(10 + block.mlp_ratio + 9 * (block.kind == "AttnFFN") for block in blocks)
-            + sum(architecture.widths) / 1e3
-        )
+        return network_cost(architecture, RESOLUTION, NUM_CLASSES).macs / 1e6
 
-    start = State(Subnet.largest(V2), latency(V2.largest()), accuracy(Subnet.largest(V2)))
-    importances = [[1.0] * depth for depth in V2.max_depths]
-    states = []
-    for weigh in (weigh_in_turn(latency, patient(accuracy)), weigh_lazily(latency, patient(accuracy), {})):
-        steps = slim(start, importances, V2, weigh, action_set="every")
-        states.append([next(steps).state for _ in range(12)])
-    assert states[0] == states[1]
+    importances, weigh = [[1.0] * depth for depth in V2.max_depths], weigh_lazily(latency, patient(accuracy), {})
+    for subnet, cost in ((largest, True), (contracted, False)):
+        state = State(subnet, latency(subnet.architecture), accuracy(subnet))
+        candidates = weigh(possible_actions(subnet, importances, V2, "every"), state)
+        (first,) = (c for c in candidates if (c.action.name, c.action.stage, c.action.block) == ("contract", 1, 1))
+        assert isinstance(first, Weighed) and (first.drop > 19) == cost
+    assert first.score == min(c.score for c in candidates if isinstance(c, Weighed))
 
 
 def test_a_stride_contracts_one_block_as_far_as_it_can_and_then_others():
@@ -358,3 +354,42 @@ def test_a_stride_contracts_one_block_as_far_as_it_can_and_then_others():
     assert str(action) == "block 2 of stage 1 contracts to expansion 1" and not action.further
     action = possible_actions(largest, importances, V2, "paper", saved(twice + 1))[2]
     assert str(action) == "blocks 1-2 of stage 1 contract to expansions 1-2" and action.further == ((1, 1),)
+
+
+def test_slimming_reaches_the_optimum_of_v2_where_greed_is_right():
+    """Every contraction and every attention taken away saves a millisecond, and a block's next one costs more: the
+    cheapest go first, which is the knapsack's optimum as well."""
+    space = v2_space("contracting", (16, 16, 16, 16), (1, 1, 1, 1), expansions=(4, 3, 2, 1))
+    costs = ((0.2, 0.5, 1.9), (0.4, 0.6, 0.7), (0.1, 1.1, 1.2), (0.3, 0.8, 2.5))
+    attention = (0.0, 0.0, 0.9, 1.5)
+    changed = []
+    for stage, steps, lost in zip(space.stages, costs, attention, strict=True):
+        kinds = {block.kind: lost * (block.kind != stage.largest[0].kind) for block in stage.blocks}
+        changed.append(
+            ({b: kinds[b.kind] + sum(steps[: 4 - b.mlp_ratio]) for b in stage.candidates if b != stage.largest[0]},)
+        )
+    surrogate = AdditiveSurrogate(80.0, ({16: 0.0},) * 4, ((0.0,),) * 4, tuple(changed))
+
+    def part_ms(part):
+        return 1.0 if part.block is None else part.block.mlp_ratio + float(part.kind == "AttnFFN")
+
+    def latency(architecture):
+        return sum(map(part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
+
+    start = State(Subnet.largest(space), latency(space.largest()), 80.0)
+    weigh = weigh_in_turn(latency, patient(surrogate))
+    steps = slim(start, [[1.0]] * 4, space, weigh, action_set="every")
+    in_order = sorted([cost for row in costs for cost in row] + [0.9, 1.5])
+    for number in range(1, len(in_order) + 1):
+        found = next(steps).state
+        best = find_optimum(
+            space,
+            surrogate,
+            part_ms,
+            resolution=RESOLUTION,
+            num_classes=NUM_CLASSES,
+            budget_ms=found.latency_ms,
+        )
+        drop = surrogate.drop(found.subnet)
+        assert drop == pytest.approx(sum(in_order[:number])) and best.gap == 0.0
+        assert surrogate.drop(best.subnet) <= drop <= surrogate.drop(best.subnet) + best.gap + 1e-9
