@@ -31,7 +31,13 @@ from efficientformer.reading import read_record
 from efficientformer.records import digest
 from efficientformer.run_dir import RunDir
 from efficientformer.search.importance import path_importances
-from efficientformer.search.rivals.baselines import L1_FREE, l1_scalings, of_important_blocks, random_subnets, slim_by
+from efficientformer.search.rivals.baselines import (
+    SCALED_FREE,
+    of_important_blocks,
+    random_subnets,
+    scalings,
+    slim_by,
+)
 from efficientformer.search.subnet import Subnet
 from options import parse
 from shared import keep_outcome, measured, over_seeds, shared_run, side_by_side, subnet_top1
@@ -125,7 +131,9 @@ def outcome(row: dict[str, Any], top1: dict[str, float]) -> dict[str, Any]:
 
 def matched(workspace: Workspace, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The slimmed network and rivals of the same measured latency; measured once and kept."""
-    about = digest([entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, L1_FREE])
+    about = digest(
+        [entry["architecture"], entry["origins"], NUM_RANDOM, WITHIN, DRAWN_WITHIN, NEAR, SCALINGS, SCALED_FREE]
+    )
     journal = Journal(workspace.run_dir.root / "study" / f"{entry['slug']}.jsonl", about, Any)
     slimmed = Subnet.from_json(entry)
     if not journal.lines:
@@ -172,13 +180,13 @@ def scaled_rival(workspace: Workspace, slimmed: Subnet, like_ms: float) -> dict[
 
     If there is none, the slowest that is no slower.
     """
-    predict, unlike = load_table(workspace).predict, l1_scalings(workspace.space)
+    predict, unlike = load_table(workspace).predict, scalings(workspace.space)
     near = sorted((net for net in unlike if abs(predict(net) / like_ms - 1) <= NEAR), key=unlike.__getitem__)
     importances = path_importances(read_record(workspace.run_dir.supernet_record, Any)["alphas"])
     subnets = {str(number): of_important_blocks(net, importances) for number, net in enumerate(near[:SCALINGS])}
     rows = measured_interleaved(workspace, slimmed, subnets)
     rows.pop("slimmed")
-    alike = [row for row in rows.values() if 1 - L1_FREE <= row["ratio"] <= 1 + WITHIN]
+    alike = [row for row in rows.values() if 1 - SCALED_FREE <= row["ratio"] <= 1 + WITHIN]
     return alike[0] if alike else slowest_as_fast(list(rows.values()))
 
 

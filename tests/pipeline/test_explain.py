@@ -60,3 +60,16 @@ def test_steps_that_are_not_there_are_refused(number):
         explain_step(trace(candidate("won", 1.0, 1.0)), number)
     with pytest.raises(UsageError, match="no steps"):
         explain_step({"start": {}, "steps": []}, number)
+
+
+def test_an_objective_is_named_with_its_unit_and_gain():
+    won = {**candidate("won", 1.0, 1.0), "saved_ms": 0.0, "gain": 2.0, "score": 0.5}
+    other = {**candidate("other", 1.0, 3.0), "gain": 1.0}
+    why = explain_step({**trace(won, other), "objective": "mes"}, 1)["why"]
+    assert why == (
+        "Step taken: won, which saves no time, gains 2 by mes, and costs 1.00 points: 0.50 per point of MES. "
+        "Next would be: other, at 3.00 points per point of MES."
+    )
+    alone = {**trace({**won, "saved_ms": -0.5}), "objective": "params=1"}
+    why = explain_step(alone, 1)["why"]
+    assert "adds 0.5000 ms, gains 2 by params=1, and" in why and why.endswith("No other action gains anything.")

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from efficientformer.arch.cost import network_cost, part_cost
-from efficientformer.arch.moves import Drop, Narrow, Swap
+from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
 from efficientformer.arch.parts import Part, block_part, network_parts, stage_grids
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spaces import v1_space
+from efficientformer.arch.spaces import v1_space, v2_space
 from efficientformer.arch.spec import MB3D, Architecture
 from efficientformer.errors import ArchitectureError
 from efficientformer.records import append_line, write_record, write_text
@@ -37,6 +37,7 @@ CLASSES = (
 # Fixed here, so that the presets can change without changing what these tests expect.
 MB3D_BLOCK = MB3D(num_heads=4, key_dim=16, value_ratio=2)
 SPACE = v1_space("report", (32, 48, 96, 128), (2, 2, 4, 3), 7, stem_strides=(2, 1), mb3d=MB3D_BLOCK)
+V2_SPACE = v2_space("report-v2", SPACE.max_widths, SPACE.max_depths, stem_strides=(2, 1))
 
 
 class RunWriter:
@@ -200,8 +201,9 @@ class RunWriter:
             for block in range(depth):
                 idle = min(0.9, max(0.03, self.rng.gauss(0.15 + 0.2 * block / depth, 0.12)))
                 tokens = (1 - idle) * self.rng.uniform(0.2, 0.8) if index > 1 else 0.0
-                paths = {"MB4D": 1 - idle - tokens, "identity": idle}
-                blocks.append({**paths, "MB3D": tokens} if index > 1 else paths)
+                attending, *_, plain = (block.kind for block in (self.space.stages[index].blocks * 2))
+                paths = {plain: 1 - idle - tokens, "identity": idle}
+                blocks.append({**paths, attending: tokens} if index > 1 else paths)
             alphas.append(blocks)
         record = {"epochs": 40, "num_steps": self.num_steps, "alphas": alphas, "held_out_top1": 91.4}
         settings = {"lr": 0.002}
@@ -253,7 +255,7 @@ class RunWriter:
     def slim_step(self, number: int, architecture: Architecture) -> tuple[dict[str, Any], Architecture]:
         latency = self.latency_ms(architecture)
         weighed: list[tuple[dict[str, Any], Architecture]] = []
-        for action, stage, block, edit in self.actions(architecture):
+        for action, stage, block, into, edit in self.actions(architecture):
             try:
                 smaller = edit()
             except ArchitectureError:
@@ -265,6 +267,7 @@ class RunWriter:
                 "further": [],
                 "text": f"{action} {stage}",
                 **dict.fromkeys(("wider", "into", "below", "last_score")),
+                "into": into,
             }
             score = drop / saved if saved > 0 else None
             accuracy = self.accuracy(latency - saved) - 20
@@ -283,16 +286,25 @@ class RunWriter:
             **point,
         }, shape
 
-    def actions(self, architecture: Architecture) -> list[tuple[str, int, int | None, Callable[[], Architecture]]]:
+    def actions(self, architecture: Architecture) -> list[Any]:
+        """Name, stage, block, what it becomes, and the edit."""
         stage = self.rng.choice([index for index, s in enumerate(architecture.stages) if s.depth > 1] or [0])
         block = self.rng.randrange(architecture.stages[stage].depth)
-        shrinks = self.space.shrinks(architecture)
+        shrinks = list(self.space.shrinks(architecture))
         swap = next((move for move in shrinks if isinstance(move, Swap)), Drop(3, 0))
+        into = swap.into.kind if isinstance(swap, Swap) else None
+        contracts = [move for move in shrinks if isinstance(move, Contract)]
+        contract = self.rng.choice(contracts) if contracts else None
         wide = max(range(4), key=lambda i: (architecture.stages[i].width / self.space.max_widths[i], self.rng.random()))
         return [
-            ("identity", stage + 1, block + 1, lambda: Drop(stage, block).apply(architecture)),
-            ("swap", swap.stage + 1, swap.block + 1, lambda: swap.apply(architecture)),
-            ("narrow", wide + 1, None, lambda: Narrow(wide, 16).apply(architecture)),
+            ("identity", stage + 1, block + 1, None, lambda: Drop(stage, block).apply(architecture)),
+            ("swap", swap.stage + 1, swap.block + 1, into, lambda: swap.apply(architecture)),
+            ("narrow", wide + 1, None, None, lambda: Narrow(wide, 16).apply(architecture)),
+            *(
+                [("contract", move.stage + 1, move.block + 1, str(move.mlp_ratio), lambda: move.apply(architecture))]
+                if (move := contract)
+                else []
+            ),
         ]
 
     def accuracy(self, latency_ms: float) -> float:
@@ -393,6 +405,11 @@ def write_run(
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     return write_run(tmp_path / "fruit & co")
+
+
+@pytest.fixture
+def v2_run_dir(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "v2", V2_SPACE)
 
 
 @pytest.fixture(scope="session")

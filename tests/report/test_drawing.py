@@ -2,10 +2,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from efficientformer.arch.moves import Drop, Narrow, Swap
-from efficientformer.arch.spaces import IMAGENET, QUICK
-from efficientformer.arch.spec import MB4D, Architecture
-from efficientformer.arch.zoo import L1, L7, build_architecture
+from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
+from efficientformer.arch.spaces import IMAGENET, QUICK, V2_QUICK
+from efficientformer.arch.spec import FFN, MB4D, Architecture
+from efficientformer.arch.zoo import L1, L7, V2_S0, build_architecture
 from efficientformer.report.drawing import draw_architecture, draw_promise
 
 
@@ -61,3 +61,21 @@ def test_a_missed_promise_passes_its_tick() -> None:
     (bar,), (tick,) = of_class(svg, "rect", "missed"), of_class(svg, "line", "budget")
     assert float(bar.attrib["width"]) > float(tick.attrib["x1"])
     assert svg.attrib["aria-label"] == "3 ms measured, 2 ms allowed"
+
+
+@pytest.mark.parametrize("architecture", [V2_S0, V2_QUICK.largest(), V2_QUICK.smallest()])
+def test_blocks_of_v2_are_drawn_by_kind_with_their_expansion(architecture: Architecture) -> None:
+    svg = parse(draw_architecture(architecture, None, 224, 10, "a network of V2"))
+    blocks = [block for stage in architecture.stages for block in stage.blocks]
+    assert len(of_class(svg, "rect", "attnffn")) == architecture.num_attending
+    assert len(of_class(svg, "rect", "ffn")) == len(blocks) - architecture.num_attending
+    words = [text.text for text in of_class(svg, "text", "on-block")]
+    assert words == [f"{block.kind} \u00d7{block.mlp_ratio}" for block in blocks]
+    assert [text.text for text in of_class(svg, "text", "slab")] == ["stem", *["downsample"] * 2, "attn. down", "head"]
+
+
+def test_a_narrow_block_of_v2_keeps_its_expansion() -> None:
+    full = V2_QUICK.largest()
+    small = Narrow(3, 64).apply(Contract(3, 0, 2).apply(Swap(3, 1, FFN()).apply(full)))
+    svg = parse(draw_architecture(small, full, 64, 10, "small"))
+    assert [text.text for text in of_class(svg, "text", "on-block")][-2:] == ["\u00d72", "\u00d74"]

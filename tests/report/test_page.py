@@ -292,3 +292,14 @@ def test_promises_with_unequal_sessions_have_confidences_and_numbers_of_their_ow
     source = render_report(run_dir).read_text()
     assert "in 6 to 24 sessions" in source
     assert "(99.9&nbsp;%)" in source and "(95&nbsp;%)" in source and "100.0&nbsp;%)" not in source
+
+
+def test_a_run_in_a_space_of_v2_is_shown_in_its_words(v2_run_dir: Path) -> None:
+    page = Page(render_report(v2_run_dir))
+    assert "does not have the expected form" not in page.source and "cannot be drawn" not in page.source
+    assert "contract an MLP" in page.source and "swap a block for a cheaper kind" in page.source
+    assert "AttnFFN: attention, then an FFN, on maps" in page.source and "MB3D" not in page.source
+    assert "expansions 44-44-4444-444" in page.source and "maps become tokens" not in page.source
+    trace = read_record(v2_run_dir / "slim" / "trace.json", Any)
+    write_record(v2_run_dir / "slim" / "trace.json", {**trace, "objective": "mes"})
+    assert "per point of Mobile Efficiency Score gained" in render_report(v2_run_dir).read_text(encoding="utf-8")

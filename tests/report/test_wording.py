@@ -1,8 +1,15 @@
+from typing import get_args
+
 import pytest
 
-from efficientformer.arch.moves import Narrow
-from efficientformer.arch.zoo import L1
+from efficientformer.arch.moves import Contract, Narrow
+from efficientformer.arch.spec import KINDS
+from efficientformer.arch.zoo import L1, V2_S0
 from efficientformer.report import wording
+from efficientformer.report.run.heatmaps import CHOICES
+from efficientformer.report.run.latency_figures import KIND_MARKS
+from efficientformer.report.run.slimming_figures import ACTION_MARKS
+from efficientformer.search.actions import ActionName
 
 
 @pytest.mark.parametrize(
@@ -44,6 +51,24 @@ def test_actions_in_words() -> None:
     assert wording.action(swap, None, None) == "stage 4: block 1 becomes MB4D"
     contract = {"action": "contract", "stage": 3, "block": 2, "into": "3"}
     assert wording.action(contract, None, None) == "stage 3: block 2 contracts to expansion 3"
+
+
+def test_every_action_baseline_and_kind_has_words() -> None:
+    assert set(wording.ACTIONS) == set(get_args(ActionName)) == set(ACTION_MARKS)
+    assert set(wording.KINDS) == set(KINDS) == set(KIND_MARKS) == set(CHOICES) - {"identity"}
+    assert wording.baseline("scaled_v2_s0") == "scaled EfficientFormerV2-S0"
+
+
+def test_a_network_of_v2_has_its_expansions_in_words() -> None:
+    assert wording.shape(L1.to_json()) == str(L1)
+    assert wording.shape(V2_S0.to_json()) == f"{V2_S0}, expansions 44-44-433344-4334"
+    assert wording.expansions(Contract(0, 1, 12).apply(V2_S0)).startswith("4,12-4,4-")
+
+
+def test_a_step_is_of_its_objective() -> None:
+    assert wording.gain(None) == wording.gain("latency") == "millisecond saved"
+    assert wording.gain("mes") == "point of Mobile Efficiency Score gained"
+    assert wording.gain("latency=1,params=0.5") == "unit gained, by weights latency=1,params=0.5"
 
 
 def test_settings_become_dotted_names() -> None:

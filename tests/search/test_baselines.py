@@ -4,10 +4,11 @@ import random
 
 import pytest
 
-from efficientformer.arch.spaces import v1_space
+from efficientformer.arch.spaces import v1_space, v2_space
+from efficientformer.arch.zoo import V2_S0
 from efficientformer.errors import BudgetError
 from efficientformer.search.mutation import mutant
-from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
+from efficientformer.search.rivals.baselines import CoarseSpace, random_subnets, scaled_published, scalings, slim_by
 from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.subnet import Subnet
 
@@ -48,14 +49,14 @@ def test_random_subnets_are_as_fast_as_asked_and_repeat_with_their_seed():
 
 
 def test_a_scaled_l1_keeps_its_shape_and_the_most_important_blocks():
-    scaled = scaled_l1(SPACE, IMPORTANCES, latency, 12.0)
+    scaled = scaled_published(SPACE, IMPORTANCES, latency, 12.0)
     widths = scaled.architecture.widths
     assert is_of_the_space(scaled) and 11 < latency(scaled.architecture) <= 12
     assert list(widths) == sorted(widths)
     for origins, available in zip(scaled.origins, SPACE.max_depths, strict=True):
         assert origins == tuple(range(available - len(origins), available))
     with pytest.raises(BudgetError, match=r"cannot be scaled down to 1\.000 ms"):
-        scaled_l1(SPACE, IMPORTANCES, latency, 1.0)
+        scaled_published(SPACE, IMPORTANCES, latency, 1.0)
 
 
 def test_slimming_by_macs_is_slimming_with_another_price():
@@ -108,3 +109,43 @@ def test_evolution_ends_where_the_space_does():
     assert len(asked) == 6 and best.architecture.depths == (1, 1, 2, 1)
     with pytest.raises(BudgetError, match=r"1\.000 ms or less"):
         evolve(space, latency=latency, accuracy=accuracy, budget_ms=1.0, num_evaluations=9, rng=random.Random(0))
+
+
+V2 = v2_space("by-hand-v2", (32, 48, 96, 176), (2, 2, 6, 4), expansions=(4, 3, 2))
+
+
+def test_a_space_of_v2_scales_v2_s0_with_its_expansions_and_attention():
+    unlike = scalings(V2)
+    assert unlike[V2_S0] == 0.0 and all(map(V2.holds, unlike))
+    importances = [[1.0] * depth for depth in V2.max_depths]
+    full_ms = latency(V2_S0)
+    scaled = scaled_published(V2, importances, latency, full_ms).architecture
+    assert unlike[scaled] == 0.0 and 0.96 * full_ms <= latency(scaled) <= full_ms
+    with pytest.raises(BudgetError, match="EfficientFormerV2-S0 cannot be scaled"):
+        scaled_published(V2, importances, latency, 1.0)
+    wide = v2_space("wide", (64, 96, 192, 352), (4, 4, 12, 8), expansions=(4, 3))
+    blocks = next(net for net in scalings(wide) if net.depths == (4, 4, 12, 8)).stages[2].blocks
+    assert [block.kind for block in blocks] == ["FFN"] * 8 + ["AttnFFN"] * 4
+    # Of the published 4, 3, 3, 3, 4, 4 each comes twice.
+    assert "".join(str(block.mlp_ratio) for block in blocks) == "443333334444"
+
+
+def test_the_coarse_search_contracts_nothing_and_meets_the_budget():
+    importances = [[1.0] * depth for depth in V2.max_depths]
+
+    def time(net):
+        return sum(10 + block.mlp_ratio for stage in net.stages for block in stage.blocks) + sum(net.widths) / 64
+
+    def worth(subnet):
+        return (
+            50 + sum(5 for stage in subnet.architecture.stages for _ in stage.blocks) + sum(subnet.architecture.widths)
+        )
+
+    found = []
+    for space in (V2, CoarseSpace(V2.name, V2.stages, V2.stem_strides)):
+        budget_ms = 0.8 * time(V2.largest())
+        options = {"price": time, "latency": time, "accuracy": worth, "budget_ms": budget_ms, "action_set": "every"}
+        subnet = slim_by(space, importances, **options)
+        assert time(subnet.architecture) <= budget_ms and V2.holds(subnet.architecture)
+        found.append({block.mlp_ratio for stage in subnet.architecture.stages for block in stage.blocks})
+    assert found[1] == {4} and min(found[0]) == 2

@@ -1,8 +1,11 @@
 import random
 
+from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
 from efficientformer.arch.spaces import v1_space
+from efficientformer.arch.spec import FFN
+from efficientformer.arch.zoo import L1, V2_S0
 from efficientformer.search.candidates import State
-from efficientformer.search.contenders import LEAST, contenders
+from efficientformer.search.contenders import LEAST, contenders, shape
 from efficientformer.search.subnet import Subnet
 
 SPACE = v1_space("by-hand", (64, 64, 64, 64), (2, 2, 4, 4), 8)
@@ -49,3 +52,10 @@ def test_each_depths_come_once_by_the_best_of_them():
 
 def test_one_alone_is_the_network_found_and_draws_follow_the_seed():
     assert len(drawn(1)) == 1 and drawn(5) == drawn(5) != drawn(5, seed=1)
+
+
+def test_a_shape_is_depths_and_in_v2_also_where_attention_is():
+    assert shape(L1) == L1.depths
+    assert shape(V2_S0) == (2, 2, 6, 4, 0, 0, 2, 2)
+    assert shape(Contract(2, 0, 1).apply(V2_S0)) == shape(Narrow(1, 8).apply(V2_S0)) == shape(V2_S0)
+    assert shape(Swap(3, 3, FFN()).apply(V2_S0)) != shape(V2_S0) != shape(Drop(0, 0).apply(V2_S0))

@@ -92,7 +92,7 @@ def test_what_was_given_up_is_remembered_by_the_least_that_it_costs():
     assert [type(candidate) for candidate in candidates] == [Weighed, GivenUp, GivenUp]
     assert last_scores == {
         ("identity", 4, 1, None): pytest.approx(1.0),
-        ("swap", 4, 0, None): pytest.approx(1.0),
+        ("swap", 4, 0, None, "MB3D"): pytest.approx(1.0),
         ("narrow", 1, None, None): pytest.approx(1.0),
     }
 
@@ -140,7 +140,7 @@ def test_a_lazy_step_weighs_what_has_become_dear_and_then_the_next():
     state = start()
     top1 = {"identity": 80.0, "swap": 89.5, "narrow": 89.0}  # 5.0, 0.5 and 4.0 per millisecond
     by_result = {action.result: top1[action.name] for action in possible_actions(state.subnet, IMPORTANCES, SPACE)}
-    last_scores = {("identity", 4, 1, None): 0.1, ("swap", 4, 0, None): 0.4, ("narrow", 1, None, None): 2.0}
+    last_scores = {("identity", 4, 1, None): 0.1, ("swap", 4, 0, None, "MB3D"): 0.4, ("narrow", 1, None, None): 2.0}
     step = next(slim(state, IMPORTANCES, SPACE, weigh_lazily(latency, patient(by_result.__getitem__), last_scores)))
     assert scores(step) == [pytest.approx(5.0), pytest.approx(0.5), None]
     left_out = step.candidates[2]

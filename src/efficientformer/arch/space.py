@@ -141,6 +141,14 @@ class SearchSpace:
         """Blocks on tokens in the largest network."""
         return sum(takes_tokens(block) for stage in self.stages for block in stage.largest)
 
+    def holds(self, architecture: Architecture) -> bool:
+        """Whether the architecture is a network of this space."""
+        return (
+            architecture.stem_strides == self.stem_strides
+            and architecture.num_on_tokens <= self.max_tokens
+            and all(allowed.holds(stage) for stage, allowed in zip(architecture.stages, self.stages, strict=True))
+        )
+
     def shrinks(self, architecture: Architecture) -> Iterator[Move]:
         """Every move that makes a network of the space smaller by one step and leads to another: a block dropped,
         swapped for the next cheaper kind or contracted to the next expansion, or a stage narrowed."""

@@ -16,6 +16,7 @@ from efficientformer.arch.spec import (
     MB3D,
     AttnFFN,
     Block,
+    Stage,
     block_from_json,
     block_to_json,
     takes_tokens,
@@ -77,6 +78,12 @@ class StageSpace:
     def candidates(self) -> tuple[Block, ...]:
         """Every block that a place may hold, by kind and in each kind by expansion, largest first."""
         return tuple(replace(block, mlp_ratio=ratio) for block in self.blocks for ratio in self.expansions)
+
+    def holds(self, stage: Stage) -> bool:
+        """Whether the stage is one of these."""
+        return (
+            stage.width in self.widths and stage.depth <= self.depth and all(b in self.candidates for b in stage.blocks)
+        )
 
     @property
     def has_tokens(self) -> bool:

@@ -43,7 +43,7 @@ def _print_step(step: dict[str, Any]) -> None:
         f"{after['latency_ms']:.3f} ms and {after['accuracy']:.2f} % after."
     )
     print_lines([words, step["why"]])
-    rows = []
+    rows, is_latency = [], step["objective"] == "latency"
     for row in step["candidates"]:
         if row["score"] is not None:
             weighed = (f"{row['drop']:.2f}", f"{row['score']:.2f}")
@@ -53,5 +53,7 @@ def _print_step(step: dict[str, Any]) -> None:
             weighed = ("not scored", f"{row['last_score']:.2f} before")
         else:
             weighed = ("-", "refused")
-        rows.append((row["text"], f"{row['saved_ms']:.4f}", *weighed))
-    print_rows(("action", "saves ms", "loses points", "points per ms"), rows)
+        gain = () if is_latency else (f"{row['gain']:.4g}",)
+        rows.append((row["text"], f"{row['saved_ms']:.4f}", *gain, *weighed))
+    gained = ("loses points", "points per ms") if is_latency else ("gains", "loses points", "points per gain")
+    print_rows(("action", "saves ms", *gained), rows)

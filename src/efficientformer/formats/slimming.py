@@ -28,7 +28,7 @@ from efficientformer.reading import rule
 
 MetricName = Literal["likelihood", "top1"]
 Score = Annotated[float, Field(ge=-1e15, le=1e15)]
-"""Percentage points per millisecond."""
+"""Percentage points per gain of the objective, such as a millisecond."""
 StageNumber = Annotated[int, Field(ge=1, le=NUM_STAGES)]
 BlockNumber = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
 Tau = Annotated[float, Field(ge=-1.001, le=1.001)]
@@ -87,6 +87,8 @@ class CandidateRecord(TypedDict):
     text: str
     latency_ms: Milliseconds
     saved_ms: MillisecondsBetween
+    gain: NotRequired[Number]
+    """Of an objective other than latency."""
     accuracy: Percent | None
     drop: Number | None
     score: Score | None
@@ -107,8 +109,8 @@ def _check_step(step: Any) -> Any:
     if step["taken"] >= len(step["candidates"]):
         raise ValueError(f"taken must be the index of one of {len(step['candidates'])} candidates")
     taken = step["candidates"][step["taken"]]
-    if taken["score"] is None or taken["drop"] is None or taken["saved_ms"] <= 0:
-        raise ValueError("the candidate that was taken must have a score, and save time")
+    if taken["score"] is None or taken["drop"] is None or taken.get("gain", taken["saved_ms"]) <= 0:
+        raise ValueError("the candidate that was taken must have a score, and gain something, by default time")
     return step
 
 
@@ -156,6 +158,8 @@ class Trace(TypedDict):
     """`slim/trace.json`."""
 
     metric: MetricName
+    objective: NotRequired[str]
+    """As in the setting; without it, latency."""
     start: State
     steps: list[Annotated[StepRecord, AfterValidator(_check_step)]]
     budgets: list[Annotated[FoundRecord, AfterValidator(check_origins)]]
@@ -196,6 +200,8 @@ class SurrogateRecord(TypedDict):
     greedy_drop: Number
     optimum_drop: Number
     gap: Number
+    optimum_gap: NotRequired[Number]
+    """Points by which another network may be better than `optimum`; without it, none is."""
     slimmed_drop: NotRequired[Number]
     optimum: RivalRow
 

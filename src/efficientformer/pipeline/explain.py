@@ -4,6 +4,7 @@ from typing import Any
 
 from efficientformer.errors import UsageError
 from efficientformer.formats.slimming import CandidateRecord, Trace
+from efficientformer.search.objective import Objective
 
 
 def explain_step(trace: Trace, number: int) -> dict[str, Any]:
@@ -25,32 +26,44 @@ def explain_step(trace: Trace, number: int) -> dict[str, Any]:
     return {
         "step": number,
         "metric": trace["metric"],
-        "why": _why(taken, rivals, unscored),
+        "objective": trace.get("objective", "latency"),
+        "why": _why(taken, rivals, unscored, Objective.parse(trace.get("objective", "latency"))),
         "before": {name: before[name] for name in ("latency_ms", "accuracy")},
         "after": {name: step[name] for name in ("latency_ms", "accuracy")},
         "candidates": [taken, *rivals, *sorted(unscored, key=_is_refused)],
     }
 
 
-def _why(taken: CandidateRecord, rivals: list[CandidateRecord], unscored: list[CandidateRecord]) -> str:
-    start = f"Step taken: {taken['text']}, which saves {taken['saved_ms']:.4f} ms and "
+def _why(
+    taken: CandidateRecord, rivals: list[CandidateRecord], unscored: list[CandidateRecord], objective: Objective
+) -> str:
+    start, unit = f"Step taken: {taken['text']}, which {_saves(taken, objective)} and ", objective.unit
     drop = taken["drop"] or 0.0
     if drop < 0:
         start += f"gains {-drop:.2f} points."
     elif drop > 0:
-        start += f"costs {drop:.2f} points: {taken['score']:.2f} per millisecond."
+        start += f"costs {drop:.2f} points: {taken['score']:.2f} per {unit}."
     else:
         start += "costs nothing."
     if not rivals and any(row.get("last_score") is not None for row in unscored):
-        return f"{start} Every other action cost more per millisecond when it was last weighed."
+        return f"{start} Every other action cost more per {unit} when it was last weighed."
     if not rivals and any(row["below"] is not None for row in unscored):
-        return f"{start} No other action could cost as little per millisecond."
+        return f"{start} No other action could cost as little per {unit}."
     if not rivals:
-        return f"{start} No other action saves time."
+        return f"{start} No other action {'saves time' if objective.is_latency else 'gains anything'}."
     next_best = rivals[0]
     if next_best["score"] == taken["score"]:
-        return f"{start} {_capital(next_best['text'])} costs the same per millisecond, but saves less."
-    return f"{start} Next would be: {next_best['text']}, at {next_best['score']:.2f} points per millisecond."
+        gains = "saves" if objective.is_latency else "gains"
+        return f"{start} {_capital(next_best['text'])} costs the same per {unit}, but {gains} less."
+    return f"{start} Next would be: {next_best['text']}, at {next_best['score']:.2f} points per {unit}."
+
+
+def _saves(row: CandidateRecord, objective: Objective) -> str:
+    saved_ms, gain = row["saved_ms"], row.get("gain")
+    if gain is None:
+        return f"saves {saved_ms:.4f} ms"
+    time = "saves no time" if not saved_ms else f"{'saves' if saved_ms > 0 else 'adds'} {abs(saved_ms):.4f} ms"
+    return f"{time}, gains {gain:.4g} by {objective.name},"
 
 
 def _score(row: CandidateRecord) -> float:

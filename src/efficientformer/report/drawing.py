@@ -6,24 +6,27 @@ is built as an XML tree, so no text of a record can become markup.
 
 from xml.etree import ElementTree
 
-from efficientformer.arch.parts import Grid, network_parts, stage_grids
-from efficientformer.arch.spec import MB3D, MB4D, NUM_STAGES, Architecture
+from efficientformer.arch.parts import Grid, Part, network_parts, stage_grids
+from efficientformer.arch.spec import MB3D, MB4D, MHSA, NUM_STAGES, Architecture, Block
 from efficientformer.report import wording
 from efficientformer.visible import visible
 
 COLUMN, GAP, MARGIN = 84, 14, 2
 WIDTH = NUM_STAGES * COLUMN + (NUM_STAGES - 1) * GAP + 2 * MARGIN
 SLAB, BLOCK, SPACE, MARKER = 18, 20, 4, 15
-BLOCKS = (MB4D.kind, MB3D.kind)
+STARTS = ("stem", "downsample", "attention_downsample")
+"""The parts that stages start with."""
+TITLES = {"attention_downsample": "attn. down", "map_head": "head"}
 TOP = 20  # room for the stages' names
-LABEL_MIN = 34  # a block narrower than this is labeled 4D instead of MB4D
+LABEL_MIN, LABEL_MIN_V2 = 34, 66  # narrower blocks are labeled 4D, not MB4D, and x3, not FFN x3
 
 
 def draw_architecture(
     architecture: Architecture, largest: Architecture | None, resolution: int | Grid, num_classes: int, title: str
 ) -> str:
     """The network as an `<svg>` element. The width of a block is its share of the channels of `largest`; dashed
-    outlines are blocks and channels of `largest` that were removed."""
+    outlines are blocks and channels of `largest` that were removed. Blocks of EfficientFormerV2 bear their expansion.
+    """
     columns = _columns(architecture, resolution, num_classes)
     grids = stage_grids(architecture.stem_strides, resolution)
     reference = largest or architecture
@@ -56,47 +59,59 @@ def draw_promise(
     return ElementTree.tostring(svg, encoding="unicode")
 
 
-def _columns(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[list[str]]:
-    """The kinds of parts of every stage, in order; each stage starts with the stem or a downsample."""
-    columns: list[list[str]] = []
+def _columns(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[list[Part | Block]]:
+    """The blocks of every stage and the parts around them, in order; each stage starts with the stem or a
+    downsample."""
+    columns: list[list[Part | Block]] = []
+    blocks = (block for stage in architecture.stages for block in stage.blocks)
     for part in network_parts(architecture, resolution, num_classes):
-        if part.kind in ("stem", "downsample"):
+        if part.kind in STARTS:
             columns.append([])
-        columns[-1].append(part.kind)
+        if part.block is None:
+            columns[-1].append(part)
+        elif part.kind != MHSA.kind:  # the other half of its block follows
+            columns[-1].append(next(blocks))
     return columns
 
 
 def _draw_column(
-    svg: ElementTree.Element, index: int, kinds: list[str], drawn: Architecture, full: Architecture
+    svg: ElementTree.Element, index: int, parts: list[Part | Block], drawn: Architecture, full: Architecture
 ) -> int:
     """Draw one stage and return its bottom, in pixels."""
     left, y = MARGIN + index * (COLUMN + GAP), TOP
     _text(svg, left + COLUMN / 2, 11, f"stage {index + 1}", "stage")
     width = max(14, COLUMN * min(1, drawn.stages[index].width / full.stages[index].width))
     gone = full.stages[index].depth - drawn.stages[index].depth
-    last_block = max(place for place, kind in enumerate(kinds) if kind in BLOCKS)
-    for place, kind in enumerate(kinds):
-        y = _draw_part(svg, kind, left, y, width)
+    last_block = max(place for place, part in enumerate(parts) if not isinstance(part, Part))
+    for place, part in enumerate(parts):
+        y = _draw_part(svg, part, left, y, width)
         if place == last_block:
             y = _draw_ghosts(svg, left, y, gone)
     return y
 
 
-def _draw_part(svg: ElementTree.Element, kind: str, left: float, y: int, width: float) -> int:
-    center = left + COLUMN / 2
-    if kind in BLOCKS:
+def _draw_part(svg: ElementTree.Element, part: Part | Block, left: float, y: int, width: float) -> int:
+    center, kind = left + COLUMN / 2, part.kind
+    if not isinstance(part, Part):
         if width < COLUMN:
             _rect(svg, left, y, COLUMN, BLOCK, "ghost")
         _rect(svg, center - width / 2, y, width, BLOCK, kind.lower())
-        _text(svg, center, y + BLOCK / 2, kind if width >= LABEL_MIN else kind.removeprefix("MB"), "on-block")
+        _text(svg, center, y + BLOCK / 2, _label(part, width), "on-block")
         return y + BLOCK + SPACE
     if kind in ("flatten", "unflatten"):
         _line(svg, (left, left + COLUMN), (y + 12.5, y + 12.5), "flatten")
         _text(svg, center, y + 5, kind, "flatten")
         return y + MARKER + SPACE
     _rect(svg, left, y, COLUMN, SLAB, "slab")
-    _text(svg, center, y + SLAB / 2, kind, "slab")
+    _text(svg, center, y + SLAB / 2, TITLES.get(kind, kind), "slab")
     return y + SLAB + SPACE
+
+
+def _label(block: Block, width: float) -> str:
+    if isinstance(block, MB4D | MB3D):
+        return block.kind if width >= LABEL_MIN else block.kind.removeprefix("MB")
+    expansion = f"{wording.TIMES}{block.mlp_ratio}"
+    return f"{block.kind} {expansion}" if width >= LABEL_MIN_V2 else expansion
 
 
 def _draw_ghosts(svg: ElementTree.Element, left: float, y: int, number: int) -> int:

@@ -25,10 +25,21 @@ RUNTIMES = {
 BASELINES = {
     "slimming": "slimming",
     "scaled_l1": "scaled EfficientFormer-L1",
+    "scaled_v2_s0": "scaled EfficientFormerV2-S0",
     "slim_by_macs": "slimming by MACs",
+    "slim_by_params": "slimming by parameters",
+    "slim_by_latency": "slimming by latency",
+    "slim_by_mes": "slimming by MES",
+    "coarse": "slimming with fixed expansions",
     "random": "best of {count} random networks",
     "evolution": "evolution",
     "surrogate_optimum": "optimum of the additive surrogate",
+}
+KINDS = {
+    "MB4D": "pooling, on maps",
+    "MB3D": "attention, on tokens",
+    "FFN": "MLP with a convolution, on maps",
+    "AttnFFN": "attention, then an FFN, on maps",
 }
 ACTIONS = {
     "identity": "drop a block",
@@ -37,6 +48,7 @@ ACTIONS = {
     "narrow": "narrow a stage",
     "exchange": "narrow a stage and widen another",
 }
+OBJECTIVES = {"latency": "millisecond saved", "mes": "point of Mobile Efficiency Score gained"}
 METRICS = {"likelihood": "likelihood", "top1": "top-1"}
 LIMITS = {"params_m": "M parameters", "macs_m": "M MACs", "file_mib": "MiB of file", "memory_mib": "MiB of memory"}
 
@@ -136,7 +148,8 @@ def action(candidate: Mapping[str, Any], before: Mapping[str, Any] | None, after
         case "swap":
             return f"stage {stage}: block {block} becomes {candidate['into']}"
         case "contract":
-            return f"stage {stage}: block {block} contracts to expansion {candidate['into']}"
+            several = "s" if "," in candidate["into"] or "-" in candidate["into"] else ""
+            return f"stage {stage}: block {block} contracts to expansion{several} {candidate['into']}"
         case "narrow":
             return f"stage {stage}: narrowed{_change_of_width(stage, before, after)}"
         case "exchange":
@@ -202,4 +215,21 @@ def flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def shape(architecture: Any) -> str:
     """An architecture of a record, in one line."""
-    return str(Architecture.from_json(architecture))
+    return network(Architecture.from_json(architecture))
+
+
+def network(architecture: Architecture) -> str:
+    """A network in one line; of EfficientFormerV2 with the expansions of its blocks, stage by stage."""
+    return f"{architecture}, expansions {expansions(architecture)}" if architecture.is_v2 else str(architecture)
+
+
+def expansions(architecture: Architecture) -> str:
+    """`44-44-433344-4334`; stages are between dashes, blocks with expansions of two digits between commas."""
+    ratios = [[block.mlp_ratio for block in stage.blocks] for stage in architecture.stages]
+    between = "," if max(map(max, ratios)) > 9 else ""
+    return "-".join(between.join(map(str, stage)) for stage in ratios)
+
+
+def gain(objective: str | None) -> str:
+    """What a step of slimming divides the drop by, as one unit."""
+    return OBJECTIVES.get(objective or "latency", f"unit gained, by weights {objective}")

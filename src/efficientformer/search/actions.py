@@ -39,7 +39,7 @@ class Action:
     result: the subnet after the action.
     wider: the stage that gains channels in an exchange, from 1.
     further: other blocks that are changed like `block` in the same action.
-    into: what the blocks become: a kind, or the smallest expansion.
+    into: what the blocks become: a kind or an expansion; of several, each once, as in `MB3D, MB4D` and `1-3`.
     """
 
     name: ActionName
@@ -57,7 +57,8 @@ class Action:
             case "swap":
                 return f"{self._blocks} {self._become} {self.into}"
             case "contract":
-                return f"{self._blocks} contract{'' if self.further else 's'} to expansion {self.into}"
+                are_several = "s" if "," in str(self.into) or "-" in str(self.into) else ""
+                return f"{self._blocks} contract{'' if self.further else 's'} to expansion{are_several} {self.into}"
             case "narrow":
                 return f"stage {self.stage} narrows to {self._width(self.stage)}"
             case "exchange":
@@ -140,14 +141,14 @@ def _action(
 
     After a contraction come those of the same block, then the least important others; a narrowed stage narrows further.
     """
-    result, places, last = subnet, list[Place](), start
+    result, places = subnet, list[Place]()
     move: Move | None = start
     while move is not None:
         if not isinstance(move, Narrow):
             stage, origin = _origin(move, result)
             place = stage + 1, subnet.origins[stage].index(origin) + 1
             places += [] if place in places else [place]
-        last, result = move, result.after(move)
+        result = result.after(move)
         if is_enough(result):
             break
         ways = [way for way in space.shrinks(result.architecture) if type(way) is type(move)]
@@ -155,7 +156,8 @@ def _action(
             ways = [way for way in ways if _same_place(way, move)] or ([] if isinstance(move, Narrow) else ways)
         move = min(ways, key=lambda way: rank(way, result), default=None)
     first = places[0] if places else (start.stage + 1, None)
-    return Action(name, *first, result, further=tuple(places[1:]), into=_into(last))
+    into = _into(start, places, result)
+    return Action(name, *first, result, further=tuple(places[1:]), into=into)
 
 
 def _origin(move: Drop | Swap | Contract, subnet: Subnet) -> Place:
@@ -167,10 +169,14 @@ def _same_place(move: Move, other: Move) -> bool:
     return (move.stage, getattr(move, "block", None)) == (other.stage, getattr(other, "block", None))
 
 
-def _into(move: Move) -> str | None:
+def _into(move: Move, places: Sequence[Place], result: Subnet) -> str | None:
+    """What the blocks at `places` have become; swaps and contractions leave every block where it is."""
+    if not isinstance(move, Swap | Contract):
+        return None
+    blocks = [result.architecture.stages[stage - 1].blocks[block - 1] for stage, block in places]
     if isinstance(move, Swap):
-        return move.into.kind
-    return str(move.mlp_ratio) if isinstance(move, Contract) else None
+        return ", ".join(sorted({block.kind for block in blocks}))
+    return _ranges(sorted({block.mlp_ratio for block in blocks}))
 
 
 def _exchanges(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:

@@ -1,11 +1,11 @@
 """The state of a descent, and the outcomes of an action that a step considers. No torch.
 
 A step considers every action and takes one. The outcome of an action is one of four. Weighed: its accuracy is known.
-Refused: it saves no time. Given up: it can no longer win. Left out: it cost too much when it was last weighed.
+Refused: it gains nothing. Given up: it can no longer win. Left out: it cost too much when it was last weighed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from efficientformer.search.actions import Action
@@ -31,14 +31,24 @@ class State:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An action that a step considers, the latency of its result, and what that saves compared with the state."""
+    """An action that a step considers, the latency of its result, and what that saves compared with the state.
+
+    gain: what an objective other than latency gains; None: the objective is latency, and gains the milliseconds saved.
+    """
 
     action: Action
     latency_ms: float
     saved_ms: float
+    gain: float | None = field(default=None, kw_only=True)
+
+    @property
+    def gained(self) -> float:
+        return self.saved_ms if self.gain is None else self.gain
 
     def to_record(self) -> dict[str, Any]:
-        """One row of a step in a journal or a trace. Every row has the same keys; unknown values are None."""
+        """One row of a step in a journal or a trace. Every row has the same keys; unknown values are None. Only rows of
+        an objective other than latency have a `gain`."""
+        gain = {} if self.gain is None else {"gain": self.gain}
         return {
             "action": self.action.name,
             "stage": self.action.stage,
@@ -49,6 +59,7 @@ class Candidate:
             "text": str(self.action),
             "latency_ms": self.latency_ms,
             "saved_ms": self.saved_ms,
+            **gain,
             "accuracy": None,
             "drop": None,
             "score": None,
@@ -66,8 +77,9 @@ class Weighed(Candidate):
 
     @property
     def score(self) -> float:
-        """Accuracy lost per millisecond saved (paper, section 4.2). The lowest wins; gains in accuracy are negative."""
-        return self.drop / self.saved_ms
+        """Accuracy lost per gain of the objective, such as per millisecond saved (paper, section 4.2). The lowest wins;
+        gains in accuracy are negative."""
+        return self.drop / self.gained
 
     @property
     def result(self) -> State:
@@ -80,7 +92,7 @@ class Weighed(Candidate):
 
 @dataclass(frozen=True)
 class Refused(Candidate):
-    """An action that saves no time, or an exchange that saves too little. Its accuracy is not computed."""
+    """An action that gains nothing, or an exchange that gains too little. Its accuracy is not computed."""
 
 
 @dataclass(frozen=True)

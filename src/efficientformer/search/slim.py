@@ -1,4 +1,5 @@
-"""Latency-driven slimming (paper, section 4.2): shrink the supernet by accuracy lost per millisecond saved.
+"""Latency-driven slimming (paper, section 4.2): shrink the supernet by accuracy lost per gain of an objective, such as
+milliseconds saved.
 
 The loop lists the actions of a step, weighs them with one of the strategies of `weighing.py`, and takes the best. It
 knows neither tables nor tensors. No torch.
@@ -54,23 +55,23 @@ def slim(
 ) -> Iterator[Step]:
     """Take one action at a time until no action is left; the caller stops when its budgets are met.
 
-    Each step takes the action with the lowest accuracy drop per millisecond, so gains in accuracy (negative drops) come
-    first. Of actions with equal scores, the one that saves more wins.
+    Each step takes the action with the lowest accuracy drop per gain of the objective, which the strategy knows, so
+    gains in accuracy (negative drops) come first. Of actions with equal scores, the one that gains more wins.
 
     start: the state to start from, such as the largest network of the space.
     importances: of every place of the space, such as `path_importances` of a supernet's paths.
     space: the search space, which bounds the widths.
     weigh: a strategy of `weighing.py`, such as `weigh_in_turn(latency, accuracy)`.
-    action_set: what a step may choose from. If none of the paper's actions saves time, for example because all widths
-        of the least important stage are equally fast on this device, the step weighs every action.
+    action_set: what a step may choose from. If none of the paper's actions gains anything, for example because all
+        widths of the least important stage are equally fast on this device, the step weighs every action.
     stride: how much an action saves. With `save_at_least`, steps are larger and fewer networks are evaluated.
     recovered: called after each step; may train the network, and returns the state with the new weights' accuracy.
 
-    Raises BudgetError when no action saves time any more.
+    Raises BudgetError when no action gains anything any more.
     """
     # Only the paper's set lacks actions of "every": "exchange" is a superset of it.
     choices: tuple[ActionSet, ...] = ("paper", "every") if action_set == "paper" else (action_set,)
-    state = start
+    state, candidates = start, tuple[Candidate, ...]()
     while True:
         for choice in choices:
             candidates = weigh(possible_actions(state.subnet, importances, space, choice, stride(state)), state)
@@ -78,7 +79,7 @@ def slim(
                 break
         else:
             raise BudgetError(
-                f"Slimming ended at {state.latency_ms:.3f} ms: no action saves time any more. "
+                f"Slimming ended at {state.latency_ms:.3f} ms: no action saves {_saving(candidates)} any more. "
                 f"Ask for a budget of at least {state.latency_ms:.3f} ms or a search space with smaller networks."
             )
         taken, chosen = best
@@ -86,10 +87,14 @@ def slim(
         yield Step(candidates, taken, state)
 
 
+def _saving(candidates: Sequence[Candidate]) -> str:
+    return "time" if all(candidate.gain is None for candidate in candidates) else "anything"
+
+
 def best_candidate(candidates: Sequence[Candidate]) -> tuple[int, Weighed] | None:
     """(index, candidate) of the action to take, or None when no action has a score."""
     allowed = [
-        (candidate.score, -candidate.saved_ms, index, candidate)
+        (candidate.score, -candidate.gained, index, candidate)
         for index, candidate in enumerate(candidates)
         if isinstance(candidate, Weighed) and math.isfinite(candidate.score)
     ]

@@ -15,6 +15,7 @@ from typing import Any
 from efficientformer.arch.spec import Architecture
 from efficientformer.search.actions import Action
 from efficientformer.search.candidates import Candidate, GivenUp, LeftOut, Refused, State, Weighed
+from efficientformer.search.objective import LATENCY, Objective
 from efficientformer.search.subnet import Subnet
 
 LatencyOracle = Callable[[Architecture], float]
@@ -25,12 +26,9 @@ Weigh = Callable[[Sequence[Action], State], tuple[Candidate, ...]]
 """A strategy: one candidate per action, in the order of the actions."""
 
 ROUNDING = 1e-9
-LEAST_EXCHANGE = 0.005
-"""Least saving of an exchange of channels, as a fraction of the latency. A table does not resolve smaller savings, and
-a descent that follows the noise of accuracies would wander from width to width."""
 
 
-def weigh_in_turn(latency: LatencyOracle, accuracy: HopefulOracle) -> Weigh:
+def weigh_in_turn(latency: LatencyOracle, accuracy: HopefulOracle, objective: Objective = LATENCY) -> Weigh:
     """Weigh one action after another; each is given up once it cannot reach the best score before it.
 
     The step takes the same action as if every evaluation were completed. To complete them, wrap the oracle in
@@ -38,12 +36,17 @@ def weigh_in_turn(latency: LatencyOracle, accuracy: HopefulOracle) -> Weigh:
     """
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
-        return _one_by_one(actions, state, latency, accuracy, [-math.inf] * len(actions))
+        return _one_by_one(actions, state, latency, accuracy, [-math.inf] * len(actions), objective)
 
     return weigh
 
 
-def weigh_lazily(latency: LatencyOracle, accuracy: HopefulOracle, last_scores: dict[Hashable, float]) -> Weigh:
+def weigh_lazily(
+    latency: LatencyOracle,
+    accuracy: HopefulOracle,
+    last_scores: dict[Hashable, float],
+    objective: Objective = LATENCY,
+) -> Weigh:
     """Weigh in turn, but leave out actions whose last score is higher than the best score of this step.
 
     Actions are weighed in ascending order of their last scores, new ones first. The steps are those of `weigh_in_turn`
@@ -53,22 +56,23 @@ def weigh_lazily(latency: LatencyOracle, accuracy: HopefulOracle, last_scores: d
     """
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
-        origins = state.subnet.origins
-        keys = [_action_key(action.name, action.stage, action.block, action.wider, origins) for action in actions]
+        keys = [_action_key(action.name, action.stage, action.block, action.wider, state.subnet) for action in actions]
         last = [last_scores.get(key, -math.inf) for key in keys]
-        candidates = _one_by_one(actions, state, latency, accuracy, last)
-        last_scores.update(_scores(state.to_record(), [candidate.to_record() for candidate in candidates]))
+        candidates = _one_by_one(actions, state, latency, accuracy, last, objective)
+        last_scores.update(_scores(state, [candidate.to_record() for candidate in candidates]))
         return candidates
 
     return weigh
 
 
-def weigh_in_parallel(latency: LatencyOracle, accuracy: AccuracyOracle, executor: Executor) -> Weigh:
+def weigh_in_parallel(
+    latency: LatencyOracle, accuracy: AccuracyOracle, executor: Executor, objective: Objective = LATENCY
+) -> Weigh:
     """Weigh all actions of a step at the same time; every evaluation is completed, since none knows another's score."""
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
-        weigh_one = partial(weigh_action, state=state, latency=latency, accuracy=patient(accuracy))
-        return tuple(executor.map(weigh_one, actions))
+        oracles = {"latency": latency, "accuracy": patient(accuracy), "objective": objective}
+        return tuple(executor.map(partial(weigh_action, state=state, **oracles), actions))
 
     return weigh
 
@@ -80,28 +84,34 @@ def weigh_action(
     accuracy: HopefulOracle,
     best_score: float = math.inf,
     last_score: float = -math.inf,
+    objective: Objective = LATENCY,
 ) -> Candidate:
-    """Compute the latency of an action, and its accuracy only if the action saves time and can still win.
+    """Compute the latency of an action, and its accuracy only if the action gains something and can still win.
 
     action: the action to weigh.
     state: the state before the step; saving and drop are relative to it.
-    latency: milliseconds of an architecture. An action that saves none is refused, whatever its accuracy.
+    latency: milliseconds of an architecture.
     accuracy: percent of a subnet, or None as soon as it cannot reach its second argument.
     best_score: the lowest score of the actions weighed so far. An action that cannot reach it is given up.
     last_score: the score of the action when it was last weighed. If it exceeds `best_score`, the action is left out.
+    objective: what the action gains. One that gains nothing is refused, whatever its accuracy: with the objective
+        latency one that saves no time, with another one also a fast action that loses elsewhere, while one that is no
+        faster may gain by its size.
     """
     latency_ms = latency(action.result.architecture)
     saved_ms = state.latency_ms - latency_ms
-    least_ms = LEAST_EXCHANGE * state.latency_ms if action.name == "exchange" else 0.0
-    if saved_ms <= least_ms:
-        return Refused(action, latency_ms, saved_ms)
+    before = objective.costs(state.subnet.architecture, state.latency_ms)
+    gained = objective.gain(before, objective.costs(action.result.architecture, latency_ms))
+    gain = None if objective.is_latency else gained
+    if gained <= (objective.least_exchange(before) if action.name == "exchange" else 0.0):
+        return Refused(action, latency_ms, saved_ms, gain=gain)
     if last_score > best_score:
-        return LeftOut(action, latency_ms, saved_ms, last_score)
-    least_accuracy = state.accuracy - best_score * saved_ms - ROUNDING
+        return LeftOut(action, latency_ms, saved_ms, last_score, gain=gain)
+    least_accuracy = state.accuracy - best_score * gained - ROUNDING
     reached = accuracy(action.result, least_accuracy)
     if reached is None:
-        return GivenUp(action, latency_ms, saved_ms, least_accuracy)
-    return Weighed(action, latency_ms, saved_ms, reached, state.accuracy - reached)
+        return GivenUp(action, latency_ms, saved_ms, least_accuracy, gain=gain)
+    return Weighed(action, latency_ms, saved_ms, reached, state.accuracy - reached, gain=gain)
 
 
 def patient(accuracy: AccuracyOracle) -> HopefulOracle:
@@ -116,7 +126,7 @@ def scores_known(records: Sequence[Mapping[str, Any]]) -> dict[Hashable, float]:
     """
     known: dict[Hashable, float] = {}
     for before, step in pairwise(records):
-        known |= _scores(before, step["candidates"])
+        known |= _scores(State.from_record(before), step["candidates"])
     return known
 
 
@@ -126,32 +136,36 @@ def _one_by_one(
     latency: LatencyOracle,
     accuracy: HopefulOracle,
     last_scores: Sequence[float],
+    objective: Objective,
 ) -> tuple[Candidate, ...]:
     """Candidates in the order of the actions, weighed in ascending order of last scores (stable)."""
     candidates: dict[int, Candidate] = {}
     best_score = math.inf
     for index in sorted(range(len(actions)), key=last_scores.__getitem__):
-        candidate = weigh_action(actions[index], state, latency, accuracy, best_score, last_scores[index])
+        candidate = weigh_action(actions[index], state, latency, accuracy, best_score, last_scores[index], objective)
         if isinstance(candidate, Weighed):
             best_score = min(best_score, candidate.score)
         candidates[index] = candidate
     return tuple(candidates[index] for index in range(len(actions)))
 
 
-def _scores(before: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> dict[Hashable, float]:
+def _scores(before: State, candidates: Sequence[Mapping[str, Any]]) -> dict[Hashable, float]:
     """Scores by action, from records. For an action given up it is a lower bound."""
     scores: dict[Hashable, float] = {}
     for row in candidates:
         score = row["score"]
         if row["below"] is not None:
-            score = (before["accuracy"] - row["below"]) / row["saved_ms"]
+            score = (before.accuracy - row["below"]) / row.get("gain", row["saved_ms"])
         if score is not None:
-            scores[_action_key(row["action"], row["stage"], row["block"], row["wider"], before["origins"])] = score
+            scores[_action_key(row["action"], row["stage"], row["block"], row["wider"], before.subnet)] = score
     return scores
 
 
-def _action_key(
-    name: str, stage: int, block: int | None, wider: int | None, origins: Sequence[Sequence[int]]
-) -> tuple[str, int, int | None, int | None]:
-    """Identifies an action across steps: a block is identified by the MetaPath that it comes from."""
-    return name, stage, None if block is None else origins[stage - 1][block - 1], wider
+def _action_key(name: str, stage: int, block: int | None, wider: int | None, before: Subnet) -> Hashable:
+    """Identifies an action across steps: a block is identified by the place that it fills. A swap is another one if the
+    block has become another kind since, a contraction if it has become another expansion."""
+    if block is None:
+        return name, stage, None, wider
+    place, held = before.origins[stage - 1][block - 1], before.architecture.stages[stage - 1].blocks[block - 1]
+    from_what = {"swap": (held.kind,), "contract": (held.mlp_ratio,)}.get(name, ())
+    return name, stage, place, wider, *from_what

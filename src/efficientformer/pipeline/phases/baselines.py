@@ -27,9 +27,10 @@ from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.importance import Importances
-from efficientformer.search.rivals.baselines import random_subnets, scaled_l1, slim_by
+from efficientformer.search.objective import LATENCY, Objective, costs_at
+from efficientformer.search.rivals.baselines import CoarseSpace, published, random_subnets, scaled_published, slim_by
 from efficientformer.search.rivals.evolution import evolve
-from efficientformer.search.rivals.optimum import best_subnet
+from efficientformer.search.rivals.optimum import Optimum, find_optimum
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate, fit_surrogate
 from efficientformer.search.subnet import Subnet
 
@@ -62,6 +63,7 @@ def summary_lines(row: BaselinesRow) -> list[str]:
     lines.append(
         f"  on the additive surrogate, greedy slimming loses {surrogate['greedy_drop']:.2f} points and the optimum "
         f"{surrogate['optimum_drop']:.2f}: the gap is {surrogate['gap']:.2f}"
+        + (f"; the optimum is known to {known:.2f}" if (known := surrogate.get("optimum_gap")) else "")
     )
     return lines
 
@@ -74,6 +76,7 @@ class _Search:
     table: LatencyTable
     importances: Importances
     action_set: ActionSet
+    objective: Objective
     scorer: CachedScorer
     progress: ProgressUpdate
     scored: set[Subnet]
@@ -84,18 +87,49 @@ class _Search:
     def macs(self, architecture: Architecture) -> float:
         return network_cost(architecture, self.table.resolution, self.table.num_classes).macs
 
+    def num_params(self, architecture: Architecture) -> float:
+        return network_cost(architecture, self.table.resolution, self.table.num_classes).num_params
+
     def slim_by(
-        self, price: Callable[[Architecture], float], accuracy: Callable[[Subnet], float], budget_ms: float
+        self,
+        price: Callable[[Architecture], float],
+        accuracy: Callable[[Subnet], float],
+        budget_ms: float,
+        *,
+        space: SearchSpace | None = None,
+        objective: Objective = LATENCY,
     ) -> Subnet:
         return slim_by(
-            self.space,
+            space or self.space,
             self.importances,
             price=price,
             latency=self.latency,
             accuracy=accuracy,
             budget_ms=budget_ms,
             action_set=self.action_set,
+            objective=objective,
         )
+
+    def other_objectives(self, budget_ms: float) -> list[dict[str, Any]]:
+        """Slimming by latency alone, by size alone and by both (V2's MES), whichever slimming itself did not do; and in
+        a space with expansions without contracting any, which V2 calls coarse."""
+        space, rows = self.space, list[dict[str, Any]]()
+        if self.objective.is_latency and not space.has_expansions:
+            return []
+
+        def slimmed(price: Callable[[Architecture], float], **options: Any) -> Callable[[], Subnet]:
+            return lambda: self.slim_by(price, self.accuracy, budget_ms, **options)
+
+        if not self.objective.is_latency:
+            rows.append(self.row("slim_by_latency", slimmed(self.latency)))
+        rows.append(self.row("slim_by_params", slimmed(self.num_params)))
+        if self.objective.name != "mes":
+            mes = Objective.parse("mes", costs_at(self.table.resolution, self.table.num_classes))
+            rows.append(self.row("slim_by_mes", slimmed(self.latency, objective=mes)))
+        if space.has_expansions:
+            coarse = CoarseSpace(space.name, space.stages, space.stem_strides)
+            rows.append(self.row("coarse", slimmed(self.latency, space=coarse, objective=self.objective)))
+        return rows
 
     def accuracy(self, subnet: Subnet) -> float:
         self.scored.add(subnet)
@@ -121,7 +155,9 @@ def _compare(workspace: Workspace, table: LatencyTable) -> None:
     importances = place_importances(workspace, scorer)
     rows = []
     with workspace.console.progress("baselines") as progress:
-        search = _Search(workspace.space, table, importances, workspace.settings.slim.actions, scorer, progress, set())
+        slim, costs = workspace.settings.slim, costs_at(table.resolution, table.num_classes)
+        objective = Objective.parse(slim.objective, costs)
+        search = _Search(workspace.space, table, importances, slim.actions, objective, scorer, progress, set())
         recovery, surrogates = Recovery(workspace, scorer, trace.get("descent", "")), {}
         for entry in trace["budgets"]:
             weights = entry.get("weights")
@@ -141,8 +177,12 @@ def _budget_record(
     space, rng = search.space, random.Random(f"{workspace.settings.seed}/{entry['slug']}")
     oracles = {"latency": search.latency, "accuracy": search.accuracy, "budget_ms": budget_ms}
     rows = [
-        search.row("scaled_l1", lambda: scaled_l1(space, search.importances, search.latency, budget_ms)),
+        search.row(
+            f"scaled_{published(space)[0]}",
+            lambda: scaled_published(space, search.importances, search.latency, budget_ms),
+        ),
         search.row("slim_by_macs", lambda: search.slim_by(search.macs, search.accuracy, budget_ms)),
+        *search.other_objectives(budget_ms),
     ]
     if drawn := random_subnets(
         space,
@@ -181,20 +221,21 @@ def _surrogate_record(
     """Drops of greedy slimming and of the optimum on the surrogate, and the supernet's score of that optimum."""
     greedy = search.slim_by(search.latency, surrogate, budget_ms)
     optimum = _optimum(search, surrogate, budget_ms)
-    greedy_drop, optimum_drop = surrogate.drop(greedy), surrogate.drop(optimum)
+    greedy_drop, optimum_drop = surrogate.drop(greedy), surrogate.drop(optimum.subnet)
     return {
         "greedy_drop": greedy_drop,
         "optimum_drop": optimum_drop,
         "gap": greedy_drop - optimum_drop,
+        **({"optimum_gap": optimum.gap} if optimum.gap else {}),
         "slimmed_drop": surrogate.drop(slimmed),
-        "optimum": search.row("surrogate_optimum", lambda: optimum),
+        "optimum": search.row("surrogate_optimum", lambda: optimum.subnet),
     }
 
 
-def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) -> Subnet:
+def _optimum(search: _Search, surrogate: AdditiveSurrogate, budget_ms: float) -> Optimum:
     """The optimum within the budget by the table's sum, or by a lower bound on it, which excludes no valid network."""
     table = search.table
-    return best_subnet(
+    return find_optimum(
         search.space,
         surrogate,
         table.part_bound_ms(search.space),

@@ -196,6 +196,7 @@ def _trace_record(scorer: CachedScorer, descent: Descent, aims: list[Aim]) -> di
         )
     return {
         "metric": scorer.metric,
+        "objective": descent.objective.name,
         "descent": descent.fingerprint,
         "start": descent.start_record,
         "steps": steps,

@@ -95,7 +95,7 @@ SLIM = Phase(
 BASELINES = Phase(
     "baselines",
     "compares slimming with random, scaled, MACs-driven, evolved and provably best networks of equal latency",
-    settings=("baselines", "slim.actions", "slim.metric", "seed"),
+    settings=("baselines", "slim.actions", "slim.objective", "slim.metric", "seed"),
     reads=(file("trace"), file("table"), file("supernet_weights"), IMAGES),
     writes=("baselines",),
     after=(SLIM,),

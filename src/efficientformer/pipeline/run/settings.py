@@ -14,6 +14,7 @@ from efficientformer.latency.devices import DeviceOptions, counts_own_time, reso
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
 from efficientformer.search.actions import ActionSet
+from efficientformer.search.objective import Objective
 from efficientformer.search.scoring.score import Metric
 from efficientformer.search.supernet.mixing import BatchNormForm, ElasticWidth, Noise, Sampling
 from efficientformer.training.recipe import Precision
@@ -135,6 +136,9 @@ class SlimSettings(_Settings):
     actions: ActionSet = "paper"
     """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""
+    objective: Annotated[str, AfterValidator(lambda text: Objective.parse(text).name)] = "latency"
+    """What an action gains. latency: milliseconds saved. mes: Mobile Efficiency Score (V2). Or weights of the relative
+    savings, such as latency=1,params=0.5; of latency, params, file and memory."""
     stride: Share = 0.0
     """Smallest saving of a step, a share of latency. Steps to a budget never overshoot it. 0: one block or 16
     channels per step (the paper)."""
@@ -214,7 +218,7 @@ class TrainSettings(OptimizerSettings):
     drop_path_rate: Share = 0.0
     """Probability of skipping the last block. It falls linearly towards the stem."""
     init: Literal["scratch", "supernet"] = "scratch"
-    """Weights to start from. scratch: new ones (the paper). supernet: the supernet's."""
+    """Initial weights. scratch: new ones (the paper). supernet: the supernet's."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of a layer over the next. For weights that were trained before."""
     frozen_epochs: NotNegative = 0.0

@@ -28,6 +28,7 @@ from efficientformer.pipeline.slimming.recovery import Recovery
 from efficientformer.records import digest
 from efficientformer.search.candidates import State
 from efficientformer.search.importance import Importances
+from efficientformer.search.objective import LATENCY, Objective, costs_at
 from efficientformer.search.slim import Step, save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import Weigh, scores_known, weigh_in_parallel, weigh_in_turn, weigh_lazily
@@ -56,7 +57,7 @@ class _Course:
 def descent_fingerprint(workspace: Workspace) -> str:
     """A descent resumes from its journal if these settings and inputs are the same; budgets and limits may change."""
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
-    steps = ("slim.actions", "slim.stride", "slim.lazy")
+    steps = ("slim.actions", "slim.objective", "slim.stride", "slim.lazy")
     scoring = ("slim.images", "slim.bn_images", "slim.metric")
     inputs = file_digests(workspace, "table", "supernet_weights") | image_digests(workspace)
     return digest([chosen(workspace.settings, *scoring, *steps, *recovery, "seed"), inputs, __version__, TRACE_FORMAT])
@@ -215,12 +216,20 @@ class Descent:
 
     def _weighing(self, course: _Course) -> Weigh:
         """The strategy of the settings, which cannot be lazy and parallel at once."""
-        settings, latency = self._workspace.settings.slim, self._table.predict
+        settings, latency, objective = self._workspace.settings.slim, self._table.predict, self.objective
         if settings.lazy:
-            return weigh_lazily(latency, self._scorer.if_at_least, scores_known(course.records))
+            return weigh_lazily(latency, self._scorer.if_at_least, scores_known(course.records), objective)
         if settings.workers > 1:
-            return weigh_in_parallel(latency, self._scorer, self._executor)
-        return weigh_in_turn(latency, self._scorer.if_at_least)
+            return weigh_in_parallel(latency, self._scorer, self._executor, objective)
+        return weigh_in_turn(latency, self._scorer.if_at_least, objective)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What an action gains."""
+        text = self._workspace.settings.slim.objective
+        if text == "latency":
+            return LATENCY
+        return Objective.parse(text, costs_at(self._table.resolution, self._table.num_classes))
 
     @cached_property
     def _executor(self) -> ThreadPoolExecutor:

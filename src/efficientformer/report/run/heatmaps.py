@@ -8,7 +8,7 @@ from efficientformer.report.style import Figure, finish, rounded, var
 
 MAX_CLASSES = 40  # beyond this many classes a matrix or a list is no longer a figure
 MAX_LABELED_BLOCKS = 16
-CHOICES = ("MB4D", "MB3D", "identity")
+CHOICES = ("MB4D", "MB3D", "FFN", "AttnFFN", "identity")
 
 
 def alphas(stages: Sequence[Sequence[dict[str, float]]]) -> Figure:
@@ -25,7 +25,11 @@ def alphas(stages: Sequence[Sequence[dict[str, float]]]) -> Figure:
                     rows.append({**where, "share": rounded(share, 3), "label": f"{100 * share:.0f}"})
     places = list(dict.fromkeys(row["place"] for row in rows))
     x = alt.X("place:O").title("stage.block").sort(places).axis(labelAngle=0, ticks=False)
-    y = alt.Y("choice:N").title(None).sort(list(CHOICES))
+    y = (
+        alt.Y("choice:N")
+        .title(None)
+        .sort([choice for choice in CHOICES if any(row["choice"] == choice for row in rows)])
+    )
     tooltip = [
         alt.Tooltip("stage:Q"),
         alt.Tooltip("block:Q"),

@@ -194,7 +194,8 @@ def _error_chart(rows: list[dict[str, Any]]) -> Any:
 def _block_chart(rows: list[dict[str, Any]]) -> Any:
     import altair as alt
 
-    kinds = list(KIND_MARKS)
+    kinds = [kind for kind in KIND_MARKS if any(row["kind"] == kind for row in rows)]
+    marks = [KIND_MARKS[kind] for kind in kinds]
     widths = sorted({row["width"] for row in rows})
     ticks = widths if len(widths) <= 8 else widths[:: -(-len(widths) // 8)]
     padding = 18 if any(row["line"] for row in rows) else 8
@@ -216,8 +217,8 @@ def _block_chart(rows: list[dict[str, Any]]) -> Any:
         alt.Tooltip("low:Q", title="from, ms", format=".3r"),
         alt.Tooltip("high:Q", title="to, ms", format=".3r"),
     ]
-    dash = alt.StrokeDash("kind:N").scale(domain=kinds, range=[dash for _, dash in KIND_MARKS.values()])
-    shape = alt.Shape("kind:N").scale(domain=kinds, range=[mark for mark, _ in KIND_MARKS.values()])
+    dash = alt.StrokeDash("kind:N").scale(domain=kinds, range=[dash for _, dash in marks])
+    shape = alt.Shape("kind:N").scale(domain=kinds, range=[mark for mark, _ in marks])
     label = base.mark_text(align="left", dx=6, fontSize=10.5).encode(y=y("latency_ms"), text="line:N")
     return alt.layer(
         base.mark_area(opacity=0.25).encode(y=y("low"), y2="high:Q"),

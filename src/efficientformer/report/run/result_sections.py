@@ -120,6 +120,7 @@ def slimming(run: Run) -> Content:
         "rows": rows,
         "num_evaluations": trace.get("num_evaluations"),
         "metric": wording.METRICS[trace["metric"]],
+        "gain": wording.gain(trace.get("objective")),
         "polished": list(_polished(trace)),
         "tried": list(_tried(trace)),
         "corrections": [{"step": None, "limit_ms": None, **row} for row in trace.get("corrections") or []],
@@ -154,17 +155,18 @@ def baselines(run: Run) -> Content:
         return {"notes": [run.note("baselines")]}
     budgets = []
     for row in record["budgets"]:
-        surrogate = row["surrogate"]
+        surrogate = {"optimum_gap": 0.0, **row["surrogate"]}
         slimmed = {"name": "slimming", "latency_ms": row["latency_ms"], **row["slimmed"]}
         rivals = [slimmed, *row["baselines"], surrogate["optimum"]]
-        budgets.append({**row, "rows": [_baseline_row(rival, slimmed["accuracy"]) for rival in rivals]})
+        rows = [_baseline_row(rival, slimmed["accuracy"]) for rival in rivals]
+        budgets.append({**row, "surrogate": surrogate, "rows": rows})
     return {"metric": wording.METRICS[record["metric"]], "budgets": budgets, "notes": []}
 
 
 def _baseline_row(row: Content, slimmed_accuracy: float) -> Content:
     return {
         "title": wording.baseline(row["name"], row.get("count")),
-        "words": str(Architecture.from_json(row["architecture"])),
+        "words": wording.shape(row["architecture"]),
         "ahead": wording.signed(row["accuracy"] - slimmed_accuracy),
         "mean_accuracy": None,
         **row,
@@ -186,15 +188,18 @@ def architectures(run: Run) -> Content:
         words = {"title": "The largest network, the start of slimming", "series": None}
         drawings.append({**words, **_drawing(largest, None, setting)})
     notes = [] if run.networks else [Note("No network has been found yet.", run.command("slim"))]
-    return {"drawings": drawings, "notes": notes}
+    drawn = [Architecture.from_json(record["architecture"]) for _, _, record in known] + ([largest] if largest else [])
+    held = {block.kind for architecture in drawn for stage in architecture.stages for block in stage.blocks}
+    kinds = [(name, words) for name, words in wording.KINDS.items() if name in held or not held]
+    return {"drawings": drawings, "kinds": kinds, "is_v2": "FFN" in held, "notes": notes}
 
 
 def _drawing(architecture: Architecture, largest: Architecture | None, setting: Content) -> Content:
     """The network, drawn for the resolution and the number of classes of `setting`."""
     grid, num_classes = grid_of_input(setting["resolution"]), setting["num_classes"]
     cost = network_cost(architecture, grid, num_classes)
-    svg = draw_architecture(architecture, largest, grid, num_classes, f"Network with {architecture}")
-    return {"svg": svg, "words": str(architecture), "num_params": cost.num_params, "macs": cost.macs}
+    svg = draw_architecture(architecture, largest, grid, num_classes, f"Network with {wording.network(architecture)}")
+    return {"svg": svg, "words": wording.network(architecture), "num_params": cost.num_params, "macs": cost.macs}
 
 
 def _promise_row(run: Run, promise: Content) -> Content:

@@ -10,9 +10,10 @@ Rows = list[dict[str, Any]]
 LABEL_HEIGHT = 14
 ACTION_MARKS = {
     "identity": (var("series-0"), "circle"),
-    "remove_mb3d": (var("series-1"), "square"),
+    "swap": (var("series-1"), "square"),
     "narrow": (var("series-2"), "triangle-up"),
     "exchange": (var("series-3"), "diamond"),
+    "contract": (var("series-4"), "triangle-down"),
 }
 
 

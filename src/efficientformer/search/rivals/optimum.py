@@ -1,57 +1,51 @@
 """The exact optimum within a latency budget if accuracy drops are additive. No torch.
 
-Latencies of a table are additive too, so this is a multiple-choice knapsack: one choice of width and blocks for each
-stage, coupled by the downsamples between stages. Pareto fronts of (latency, drop) are carried from stage to stage;
-every partial network that the optimum could contain is kept.
+Latencies of a table are additive too, so this is a multiple-choice knapsack: every place holds identity or one of the
+stage's blocks, stages have one width each and are coupled by the downsamples between them. The networks of a space are
+the paths of a graph (`knapsack`): first the width of a stage, then place after place.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
-import numpy as np
-
-from efficientformer.arch.parts import Grid, Part, downsample_part, head_part, stage_grids, stage_parts, stem_part
+from efficientformer.arch.parts import Grid, Part, block_parts, joints, stage_grids, stage_parts
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import Block, Stage, takes_tokens
+from efficientformer.arch.spec import NUM_STAGES, Block, Stage, takes_tokens
 from efficientformer.errors import BudgetError
+from efficientformer.search.rivals.knapsack import END, START, Edge, best_path
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate
 from efficientformer.search.subnet import Subnet
 
-Choice = tuple[Block | None, ...]
-"""The block that replaces each block of a stage of the largest network; None is identity."""
+BUDGET_UNITS, DROP_UNIT = 2**40, 1e-11
+"""Latencies are in integers of which the budget has this number, drops in integers of so many points. A part's latency
+is rounded down, so no network within the budget is left out."""
 
 
 @dataclass(frozen=True)
-class _Option:
-    """One stage at one width; `choice` costs the least accuracy of all choices with the same numbers of blocks on
-    maps and on tokens."""
+class Optimum:
+    """The subnet with the lowest drop that was found, and the points by which another one may be better: 0 where the
+    search was exact."""
 
-    stage: Stage
-    choice: Choice
-    latency_ms: float
-    drop: float
-
-    @property
-    def has_maps(self) -> bool:
-        return self.stage.num_on_tokens < self.stage.depth
-
-    @property
-    def has_tokens(self) -> bool:
-        return self.stage.num_on_tokens > 0
+    subnet: Subnet
+    gap: float
 
 
-@dataclass(frozen=True)
-class _Front:
-    """A Pareto front of the first stages of networks; each path of options has a lower drop than all faster ones."""
+class _Node(NamedTuple):
+    """The width of a stage whose first places are filled, and whether its last block is on tokens; None: it has none.
 
-    latency_ms: np.ndarray
-    drop: np.ndarray
-    paths: list[tuple[_Option, ...]]
+    after_tokens: the stage before ends on tokens. Then no block here works on maps: tokens would have to become maps
+    for more than a downsample.
+    """
+
+    width: int
+    on_tokens: bool | None
+    after_tokens: bool
 
 
-def best_subnet(
+def find_optimum(
     space: SearchSpace,
     surrogate: AdditiveSurrogate,
     part_ms: Callable[[Part], float],
@@ -59,7 +53,7 @@ def best_subnet(
     resolution: int | Grid,
     num_classes: int,
     budget_ms: float,
-) -> Subnet:
+) -> Optimum:
     """The subnet with the lowest drop of all whose summed part latencies are within the budget.
 
     space: the search space.
@@ -70,91 +64,108 @@ def best_subnet(
 
     Raises BudgetError when no subnet is fast enough.
     """
-    part_ms = lru_cache(maxsize=None)(part_ms)
-    grids = stage_grids(space.stem_strides, resolution)
-    fronts: list[_Front] = [_Front(np.zeros(1), np.zeros(1), [()])]
-    for index, grid in enumerate(grids):
-        choices = _choices(space, surrogate, index)
-        endings: dict[tuple[int, bool], list[_Option]] = defaultdict(list)
-        for width in space.widths(index):
-            alone_ms = part_ms(stem_part(space.stem_strides, resolution, width)) if index == 0 else 0.0
-            alone_ms += part_ms(head_part(grid, width, num_classes)) if index == 3 else 0.0
-            for choice, drop in choices:
-                stage = Stage(width, tuple(block for block in choice if block is not None))
-                latency_ms = alone_ms + sum(
-                    map(part_ms, stage_parts(stage, grid, is_last=index == 3, activation=space.activation))
-                )
-                option = _Option(stage, choice, latency_ms, drop + surrogate.narrowed[index][width])
-                endings[width, option.has_tokens].append(option)
-
-        def downsample_ms(before: int, width: int, grid: Grid = grids[max(0, index - 1)]) -> float:
-            return part_ms(downsample_part(grid, before, width))
-
-        grown = (_grown(fronts, options, downsample_ms, budget_ms) for options in endings.values())
-        fronts = [front for front in grown if front.paths]
-    if not fronts:
-        raise BudgetError(f"No network of the space takes {budget_ms:.3f} ms or less. Ask for a larger budget.")
-    best = min(fronts, key=lambda front: (front.drop[-1], front.latency_ms[-1]))
-    return _subnet(best.paths[-1], space)
+    if budget_ms > 0:
+        graph = _Graph(space, surrogate, part_ms, resolution, num_classes, budget_ms)
+        if path := best_path(graph.layers, BUDGET_UNITS):
+            return Optimum(graph.subnet(path.choices), (path.drop - path.least) * DROP_UNIT)
+    raise BudgetError(f"No network of the space takes {budget_ms:.3f} ms or less. Ask for a larger budget.")
 
 
-def _choices(space: SearchSpace, surrogate: AdditiveSurrogate, index: int) -> list[tuple[Choice, float]]:
-    """For each number of blocks on maps and on tokens, the choice that costs the least accuracy; a block is kept."""
-    best: dict[tuple[int, int], tuple[float, Choice]] = {(0, 0): (0.0, ())}
-    for block, dropped, changed in zip(
-        space.largest().stages[index].blocks, surrogate.dropped[index], surrogate.changed[index], strict=True
-    ):
-        following: dict[tuple[int, int], tuple[float, Choice]] = {}
-        for (maps, tokens), (drop, choice) in best.items():
-            ways: list[tuple[tuple[int, int], float, Block | None]] = [((maps, tokens), dropped, None)]
-            if tokens == 0:
-                on_maps = space.stages[index].blocks[-1]
-                ways.append(((maps + 1, 0), changed.get(on_maps, 0.0), on_maps))
-            if takes_tokens(block):
-                ways.append(((maps, tokens + 1), 0.0, block))
-            for counts, cost, kept in ways:
-                if counts not in following or drop + cost < following[counts][0]:
-                    following[counts] = (drop + cost, (*choice, kept))
-        best = following
-    return [(choice, drop) for counts, (drop, choice) in best.items() if counts != (0, 0)]
+class _Graph:
+    """The layers whose paths are the networks of a space: for every stage one of its widths, then one per place."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        surrogate: AdditiveSurrogate,
+        part_ms: Callable[[Part], float],
+        resolution: int | Grid,
+        num_classes: int,
+        budget_ms: float,
+    ) -> None:
+        self._space, self._surrogate = space, surrogate
+        self._part_ms, self._budget_ms = lru_cache(maxsize=None)(part_ms), budget_ms
+        self._resolution, self._num_classes = resolution, num_classes
+        self._grids = stage_grids(space.stem_strides, resolution)
+        self._small = space.smallest().stages
+        self.layers: list[dict[Hashable, list[Edge]]] = []
+        nodes: list[Hashable] = [START]
+        for index, stage in enumerate(space.stages):
+            nodes = self._add({node: self._widths(index, node) for node in nodes})
+            for place in range(stage.depth):
+                nodes = self._add({node: self._blocks(index, place, node) for node in nodes})
+        self._add({node: self._ends(node) for node in nodes})
+
+    def subnet(self, choices: tuple[object, ...]) -> Subnet:
+        """The network of a path."""
+        remaining, stages, origins = iter(choices), list[Stage](), list[tuple[int, ...]]()
+        for allowed in self._space.stages:
+            width, blocks = next(remaining), [next(remaining) for _ in range(allowed.depth)]
+            assert isinstance(width, int)
+            stages.append(Stage(width, tuple(block for block in blocks if isinstance(block, Block))))
+            origins.append(tuple(place for place, block in enumerate(blocks) if block is not None))
+        return Subnet(self._space.network(stages), tuple(origins))
+
+    def _add(self, layer: dict[Hashable, list[Edge]]) -> list[Hashable]:
+        self.layers.append(layer)
+        return list(dict.fromkeys(edge.to for edges in layer.values() for edge in edges))
+
+    def _widths(self, index: int, node: Hashable) -> list[Edge]:
+        """Enter a stage: through the stem, or from the end of the stage before."""
+        before = node if isinstance(node, _Node) else None
+        if before and before.on_tokens is None:
+            return []
+        edges, layout = list[Edge](), self._layout(index - 1, before) if before else 0
+        for width, drop in self._surrogate.narrowed[index].items():
+            link = self._links(index, before.width if before else None, width)[index]
+            to = _Node(width, None, bool(before and before.on_tokens))
+            edges.append(Edge(to, width, layout + self._units(link), _drop_units(drop)))
+        return edges
+
+    def _blocks(self, index: int, place: int, node: Hashable) -> list[Edge]:
+        """Fill a place: with nothing, with a block on maps as long as none on tokens is before it, or with one on
+        tokens where the largest network has one too."""
+        assert isinstance(node, _Node)
+        stage, changed = self._space.stages[index], self._surrogate.changed[index][place]
+        edges = [Edge(node, None, 0, _drop_units(self._surrogate.dropped[index][place]))]
+        for block in reversed(stage.candidates):
+            on_tokens = takes_tokens(block)
+            can_stand = takes_tokens(stage.largest[place]) if on_tokens else not (node.on_tokens or node.after_tokens)
+            if can_stand:
+                parts = block_parts(block, self._grids[index], node.width, activation=self._space.activation)
+                units, drop = sum(map(self._units, parts)), _drop_units(changed.get(block, 0.0))
+                edges.append(Edge(node._replace(on_tokens=on_tokens), block, units, drop))
+        return edges
+
+    def _ends(self, node: Hashable) -> list[Edge]:
+        """Leave the last stage through the head."""
+        assert isinstance(node, _Node)
+        if node.on_tokens is None:
+            return []
+        last = NUM_STAGES - 1
+        head = self._links(last, None, node.width)[-1]
+        return [Edge(END, None, self._layout(last, node) + self._units(head), 0)]
+
+    def _layout(self, index: int, node: _Node) -> int:
+        """Latency of a stage's changes of layout."""
+        block = next(block for block in self._space.stages[index].blocks if takes_tokens(block) == node.on_tokens)
+        parts = stage_parts(Stage(node.width, (block,)), self._grids[index], is_last=index == NUM_STAGES - 1)
+        return sum(self._units(part) for part in parts if part.block is None)
+
+    def _links(self, index: int, before: int | None, width: int) -> list[Part]:
+        """Stem, three downsamples and head of a small network, where stage `index` has this width and the one before it
+        the width `before`."""
+        stages = list(self._small)
+        stages[index] = replace(stages[index], width=width)
+        if before is not None:
+            stages[index - 1] = replace(stages[index - 1], width=before)
+        return joints(self._space.network(stages), self._resolution, self._num_classes)
+
+    def _units(self, part: Part) -> int:
+        """Latency of a part; one far beyond the budget counts as twice the budget."""
+        share = self._part_ms(part) / self._budget_ms
+        return math.floor(BUDGET_UNITS * min(2.0, max(-2.0, share)))
 
 
-def _grown(
-    fronts: Iterable[_Front], options: list[_Option], downsample_ms: Callable[[int, int], float], budget_ms: float
-) -> _Front:
-    """Every path extended by one stage, with options that end in the same width and layout. Paths that are too slow or
-    dominated are removed."""
-    latencies, drops, origins = [np.zeros(0)], [np.zeros(0)], []
-    for front in fronts:
-        before = front.paths[0][-1] if front.paths[0] else None
-        fitting = [option for option in options if before is None or not (before.has_tokens and option.has_maps)]
-        if not fitting:
-            continue
-        linked_ms = 0.0 if before is None else downsample_ms(before.stage.width, fitting[0].stage.width)
-        added_ms, added = (np.array([getattr(o, name) for o in fitting]) for name in ("latency_ms", "drop"))
-        latencies.append((front.latency_ms[:, None] + added_ms + linked_ms).ravel())
-        drops.append((front.drop[:, None] + added).ravel())
-        origins.append((front, fitting))
-    latency_ms, drop = np.concatenate(latencies), np.concatenate(drops)
-    kept = _undominated(latency_ms, drop, budget_ms)
-    ends = np.cumsum([len(values) for values in latencies[1:]])
-    paths = []
-    for index in kept:
-        piece = int(np.searchsorted(ends, index, side="right"))
-        front, fitting = origins[piece]
-        row, column = divmod(int(index) - (int(ends[piece - 1]) if piece else 0), len(fitting))
-        paths.append((*front.paths[row], fitting[column]))
-    return _Front(latency_ms[kept], drop[kept], paths)
-
-
-def _undominated(latency_ms: np.ndarray, drop: np.ndarray, budget_ms: float) -> np.ndarray:
-    """Indices within the budget, from fast to slow, each with a lower drop than all before it."""
-    within = np.flatnonzero(latency_ms <= budget_ms)
-    order = within[np.lexsort((drop[within], latency_ms[within]))]
-    lowest_before = np.minimum.accumulate(np.concatenate(([np.inf], drop[order])))[:-1]
-    return order[drop[order] < lowest_before]
-
-
-def _subnet(path: tuple[_Option, ...], space: SearchSpace) -> Subnet:
-    origins = tuple(tuple(place for place, block in enumerate(option.choice) if block is not None) for option in path)
-    return Subnet(space.network(option.stage for option in path), origins)
+def _drop_units(points: float) -> int:
+    return round(points / DROP_UNIT)

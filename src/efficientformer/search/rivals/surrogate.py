@@ -5,11 +5,11 @@ Slimming is greedy, so its distance from the optimum is unknown. With additive a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from efficientformer.arch.moves import Drop, Narrow, Swap
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import Block
+from efficientformer.arch.spec import Block, takes_tokens
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import AccuracyOracle
 
@@ -21,7 +21,7 @@ class AdditiveSurrogate:
     largest: accuracy of the largest network, in percent.
     narrowed: `narrowed[s][w]` is the cost of width w in stage s.
     dropped: `dropped[s][b]` is the cost of replacing block b of stage s by identity.
-    changed: `changed[s][b]` is the cost of every block that may take the place of block b of stage s.
+    changed: `changed[s][b]` is the cost of every other block that may take the place of block b of stage s.
     """
 
     largest: float
@@ -46,30 +46,66 @@ class AdditiveSurrogate:
 
 
 def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurrogate:
-    """Evaluate the largest network and every single choice: each width, each dropped block, each swapped one.
+    """Evaluate the largest network and every single choice alone: each width, each dropped block, and for every block
+    each other kind and each other expansion. A block of another kind and expansion costs the sum of the two.
 
-    Blocks are swapped from the first on, as in slimming, so the cost of a swap is relative to those before.
+    Blocks on tokens cannot become blocks on maps one by one in any order. They are swapped from the first on, as in
+    slimming, so the cost of such a swap is relative to those before.
     """
     largest = Subnet.largest(space)
     best = accuracy(largest)
+
+    def cost(*moves: Move) -> float:
+        return best - accuracy(largest.after(*moves))
+
     narrowed: list[dict[int, float]] = []
     dropped: list[tuple[float, ...]] = []
-    changed: list[list[dict[Block, float]]] = []
     for index, stage in enumerate(largest.architecture.stages):
-        narrower = ((width, largest.after(Narrow(index, stage.width - width))) for width in space.widths(index))
-        narrowed.append({width: best - accuracy(subnet) for width, subnet in narrower})
+        narrowed.append({width: cost(Narrow(index, stage.width - width)) for width in space.widths(index)})
         kept_alone = stage.depth == 1
-        dropped.append(
-            tuple(
-                0.0 if kept_alone else best - accuracy(largest.after(Drop(index, block)))
-                for block in range(stage.depth)
+        dropped.append(tuple(0.0 if kept_alone else cost(Drop(index, block)) for block in range(stage.depth)))
+    by_turns = _kinds_by_turns(space, largest, best, accuracy)
+    changed: list[tuple[Mapping[Block, float], ...]] = []
+    for index, stage in enumerate(largest.architecture.stages):
+        allowed, places = space.stages[index], list[Mapping[Block, float]]()
+        for place, top in enumerate(stage.blocks):
+            kinds = by_turns.get((index, place)) or {
+                block.kind: cost(Swap(index, place, replace(block, mlp_ratio=top.mlp_ratio)))
+                for block in allowed.blocks
+                if block.kind != top.kind and not takes_tokens(block)
+            }
+            expansions = {
+                ratio: cost(Contract(index, place, ratio)) for ratio in allowed.expansions if ratio != top.mlp_ratio
+            }
+            kinds, expansions = {top.kind: 0.0} | kinds, {top.mlp_ratio: 0.0} | expansions
+            places.append(
+                {
+                    block: kinds[block.kind] + expansions[block.mlp_ratio]
+                    for block in allowed.candidates
+                    if block != top and block.kind in kinds
+                }
             )
-        )
-        changed.append([{} for _ in stage.blocks])
+        changed.append(tuple(places))
+    return AdditiveSurrogate(best, tuple(narrowed), tuple(dropped), tuple(changed))
+
+
+def _kinds_by_turns(
+    space: SearchSpace, largest: Subnet, best: float, accuracy: AccuracyOracle
+) -> dict[tuple[int, int], dict[str, float]]:
+    """By stage and place of the blocks on tokens, the cost of each other kind, relative to the swaps before."""
+    costs: dict[tuple[int, int], dict[str, float]] = {}
     subnet, before = largest, best
-    while swap := next((move for move in space.shrinks(subnet.architecture) if isinstance(move, Swap)), None):
+    while swap := next(
+        (
+            move
+            for move in space.shrinks(subnet.architecture)
+            if isinstance(move, Swap) and takes_tokens(largest.architecture.stages[move.stage].blocks[move.block])
+        ),
+        None,
+    ):
         subnet = subnet.after(swap)
         after = accuracy(subnet)
-        changed[swap.stage][swap.block][swap.into] = before - after
+        known = costs.setdefault((swap.stage, swap.block), {})
+        known[swap.into.kind] = next(reversed(known.values()), 0.0) + before - after
         before = after
-    return AdditiveSurrogate(best, tuple(narrowed), tuple(dropped), tuple(map(tuple, changed)))
+    return costs

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from efficientformer.arch.parts import Grid, joints, stage_grids
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import Activation, Architecture, Block, Stage
+from efficientformer.arch.spec import Activation, Block, Stage
 from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part
 from efficientformer.models.stage import build_block
@@ -50,7 +50,7 @@ class SlimmableNetwork(Network, Ancestor):
         # Where the largest network of the space has an FFN, another network of the space may attend.
         stages = [Stage(stage.max_width, stage.candidates[:1] * stage.depth) for stage in space.stages]
         super().__init__(
-            Architecture(tuple(stages), space.stem_strides),
+            space.network(stages),
             num_classes=num_classes,
             resolution=resolution,
             layer_scale_init=layer_scale_init,
