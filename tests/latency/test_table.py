@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from efficientformer.arch.cost import sizes_mib
-from efficientformer.arch.parts import Part, block_part, network_parts
+from efficientformer.arch.parts import Part, block_part, network_parts, stem_part
 from efficientformer.arch.spaces import QUICK, v1_space
 from efficientformer.arch.spec import MB3D, MB4D
 from efficientformer.errors import LatencyError, RecordError
@@ -31,8 +31,8 @@ MAP, TOKENS = MB4D(), MB3D()
 
 def hand_table(**changes):
     latencies = {
-        Part("stem", (64, 64), 3, 16, strides=(2, 2)): 0.5,
-        Part("stem", (64, 64), 3, 32, strides=(2, 2)): 0.9,
+        stem_part((2, 2), 64, 16): 0.5,
+        stem_part((2, 2), 64, 32): 0.9,
         **{block_part(MAP, (16 >> i, 16 >> i), w): 0.1 * w / 16 for i in range(4) for w in (16, 32)},
         block_part(TOKENS, (2, 2), 16): 0.3,
         block_part(TOKENS, (2, 2), 32): 0.7,
@@ -227,7 +227,7 @@ def test_a_table_from_before_precision_had_a_name_is_one_of_single_precision():
         ("spread.log_half_width", 1e308, "spread.log_half_width must be less than"),
         ("resolution", [64, 0], "resolution: must be a side in pixels"),
         ("num_classes", 10**18, "num_classes must be less than"),
-        ("space.stages.1.width_step", 0, "in steps of 1 or more"),
+        ("space.stages.1.width_step", 0, "stages.1.width_step must be a positive multiple of 8"),
         ("space.stages.0.depth", 10**9, "stages.0.depth must be"),
         ("clock", "sundial", "clock must be 'cpu' or 'wall'"),
         ("format", None, "format must be a whole number"),

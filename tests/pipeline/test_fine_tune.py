@@ -51,8 +51,8 @@ def test_help_and_run_agree(weights, tmp_path):
     assert request.resolved().resolution == 160
 
 
-def test_a_resolution_that_no_run_can_have_is_the_preset_s(weights, tmp_path):
-    assert resolution(weights(resolution=(96, 64)), tmp_path / "run") == 224
+def test_a_resolution_that_is_not_square_stays_too(weights, tmp_path):
+    assert resolution(weights(resolution=(96, 64)), tmp_path / "run") == (96, 64)
 
 
 def test_a_damaged_file_is_said_before_anything_is_opened(weights, tmp_path):

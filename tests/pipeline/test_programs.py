@@ -297,6 +297,8 @@ FREE_TEXT_THAT_STARTS_NOTHING = {
     "training_device": "a name of PyTorch's",
     "budget": "parsed as a number and a unit",
     "device_cores": "checked to be a hexadecimal mask",
+    "space": "the name of a space, or a file read as plain YAML",
+    "slim.objective": "parsed as names and numbers",
 }
 
 

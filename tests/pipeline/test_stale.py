@@ -41,6 +41,7 @@ STALE: dict[str, set[str]] = {
     "slim.bn_images": {"slim", "rank"},
     "slim.metric": {"slim", "rank", "baselines"},
     "slim.actions": {"slim", "baselines"},
+    "slim.objective": {"slim", "baselines"},
     "limits": {"slim", "verify"},
     "baselines": {"baselines"},
     "rank": {"rank"},
@@ -71,7 +72,9 @@ OTHER: dict[str, Any] = {
     "train.augmentation": "strong",
     "train.precision": "bf16",
     "train.init": "supernet",
+    "supernet.batch_norm": "switchable",
     "slim.metric": "top1",
+    "slim.objective": "mes",
     "slim.actions": "exchange",
     "supernet.held_out": 0.3,
 }

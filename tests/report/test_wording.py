@@ -3,6 +3,7 @@ from typing import get_args
 import pytest
 
 from efficientformer.arch.moves import Contract, Narrow
+from efficientformer.arch.parts import PART_BLOCKS
 from efficientformer.arch.spec import KINDS
 from efficientformer.arch.zoo import L1, V2_S0
 from efficientformer.report import wording
@@ -55,7 +56,8 @@ def test_actions_in_words() -> None:
 
 def test_every_action_baseline_and_kind_has_words() -> None:
     assert set(wording.ACTIONS) == set(get_args(ActionName)) == set(ACTION_MARKS)
-    assert set(wording.KINDS) == set(KINDS) == set(KIND_MARKS) == set(CHOICES) - {"identity"}
+    assert set(wording.KINDS) == set(KINDS) == set(CHOICES) - {"identity"}
+    assert set(KIND_MARKS) == set(PART_BLOCKS)
     assert wording.baseline("scaled_v2_s0") == "scaled EfficientFormerV2-S0"
 
 

@@ -72,14 +72,9 @@ class Problem:
         return {name: value / sum(drawn) for name, value in zip(names, drawn, strict=True)}
 
     def part_ms(self, part) -> float:
-        price = self._weights.setdefault(f"{part.kind.removeprefix('Attn')} {part.grid}", self._rng.uniform(0.05, 1.0))
-        expansion = part.block.mlp_ratio if part.block is not None else 4
-        return self._kind_factor(part.kind) * price * (1 + (part.width + part.in_width) * (1 + expansion) / 320)
-
-    @staticmethod
-    def _kind_factor(kind: str) -> float:
-        """An AttnFFN holds the FFN of its size, and takes longer than that."""
-        return 2.5 if kind == "AttnFFN" else 1.0
+        price = self._weights.setdefault(f"{part.kind} {part.grid}", self._rng.uniform(0.05, 1.0))
+        expansion = 4 if part.block is None else part.expansion
+        return price * (1 + (part.width + part.in_width) * (1 + expansion) / 320)
 
     def latency(self, architecture) -> float:
         return sum(map(self.part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
@@ -371,7 +366,7 @@ def test_slimming_reaches_the_optimum_of_v2_where_greed_is_right():
     surrogate = AdditiveSurrogate(80.0, ({16: 0.0},) * 4, ((0.0,),) * 4, tuple(changed))
 
     def part_ms(part):
-        return 1.0 if part.block is None else part.block.mlp_ratio + float(part.kind == "AttnFFN")
+        return 1.0 if part.block is None else part.expansion or 1.0  # attention has no expansion
 
     def latency(architecture):
         return sum(map(part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
