@@ -5,7 +5,7 @@ from efficientformer.pipeline.run.settings import Settings
 
 
 def supernet(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
-    """Train the supernet of MetaPaths: weights and path logits together, by Gumbel-softmax.
+    """Train the supernet: MetaPaths with their logits by Gumbel-softmax, or V2's largest network as a sandwich.
 
     Run `table` first: budgets that no network can meet are refused before training.
 

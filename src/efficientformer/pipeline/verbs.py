@@ -69,7 +69,7 @@ def table(
 def supernet(
     settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
 ) -> Record:
-    """Train the supernet of MetaPaths; needs the table. Returns the supernet's record."""
+    """Train the supernet; needs the table. Returns the supernet's record."""
     from efficientformer.pipeline.phases import supernet as phase
 
     return _run(_request(settings, run_dir, config, given), phase.run, _record("supernet_record"))

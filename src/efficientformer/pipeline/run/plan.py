@@ -73,7 +73,7 @@ TABLE = Phase(
 )
 SUPERNET = Phase(
     "supernet",
-    "trains the weights and path logits of every MetaPath together, by Gumbel-softmax",
+    "trains all networks of the space together: MetaPaths by Gumbel-softmax, V2 as a sandwich",
     settings=("space", "resolution", "seed", "supernet"),
     derived=_space,
     reads=(IMAGES, SOURCE),
