@@ -175,7 +175,8 @@ def test_a_table_goes_on_after_the_device_was_lost(program, smallest_space, tmp_
 def test_a_real_program_makes_a_table(smallest_space):
     device = CommandDevice(f"{sys.executable} {ONNX_PROGRAM} --clock cpu")
     # Deep where maps are large, so that no noise of three rounds makes the largest network the faster one.
-    space = replace(smallest_space, max_depths=(8, 1, 1, 2))
+    first, *others = smallest_space.stages
+    space = replace(smallest_space, stages=(replace(first, largest=first.blocks * 8), *others))
     table = build_table(
         space,
         resolution=32,
