@@ -1,6 +1,7 @@
 """Baselines on a space whose latency and accuracy can be computed by hand."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -142,10 +143,18 @@ def test_the_coarse_search_contracts_nothing_and_meets_the_budget():
         )
 
     found = []
-    for space in (V2, CoarseSpace(V2.name, V2.stages, V2.stem_strides)):
+    for space in (V2, CoarseSpace.of(V2)):
         budget_ms = 0.8 * time(V2.largest())
         options = {"price": time, "latency": time, "accuracy": worth, "budget_ms": budget_ms, "action_set": "every"}
         subnet = slim_by(space, importances, **options)
         assert time(subnet.architecture) <= budget_ms and V2.holds(subnet.architecture)
         found.append({block.mlp_ratio for stage in subnet.architecture.stages for block in stage.blocks})
     assert found[1] == {4} and min(found[0]) == 2
+
+
+@pytest.mark.parametrize("space", [SPACE, V2], ids=["v1", "v2"])
+def test_rivals_have_the_activation_of_the_space(space):
+    other = replace(space, activation="hard_swish")
+    assert not other.holds(space.largest()) and other.holds(other.largest())
+    assert {network.activation for network in scalings(other)} == {"hard_swish"}
+    assert CoarseSpace.of(other).largest() == other.largest() and CoarseSpace.of(other).name == other.name

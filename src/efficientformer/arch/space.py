@@ -144,7 +144,7 @@ class SearchSpace:
     def holds(self, architecture: Architecture) -> bool:
         """Whether the architecture is a network of this space."""
         return (
-            architecture.stem_strides == self.stem_strides
+            (architecture.stem_strides, architecture.activation) == (self.stem_strides, self.activation)
             and architecture.num_on_tokens <= self.max_tokens
             and all(allowed.holds(stage) for stage, allowed in zip(architecture.stages, self.stages, strict=True))
         )

@@ -127,8 +127,8 @@ class _Search:
             mes = Objective.parse("mes", costs_at(self.table.resolution, self.table.num_classes))
             rows.append(self.row("slim_by_mes", slimmed(self.latency, objective=mes)))
         if space.has_expansions:
-            coarse = CoarseSpace(space.name, space.stages, space.stem_strides)
-            rows.append(self.row("coarse", slimmed(self.latency, space=coarse, objective=self.objective)))
+            coarse = slimmed(self.latency, space=CoarseSpace.of(space), objective=self.objective)
+            rows.append(self.row("coarse", coarse))
         return rows
 
     def accuracy(self, subnet: Subnet) -> float:

@@ -4,7 +4,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from efficientformer.arch.moves import Contract, Move
 from efficientformer.arch.space import SearchSpace
@@ -43,7 +43,7 @@ def random_subnets(
 
 def published(space: SearchSpace) -> tuple[str, str, Architecture]:
     """The smallest published network of the space's family: its name in records, its name in words, and itself."""
-    if space.largest().is_v2:
+    if space.is_v2:
         return "v2_s0", "EfficientFormerV2-S0", V2_S0
     return "l1", "EfficientFormer-L1", L1
 
@@ -95,8 +95,8 @@ def _scaled(like: Architecture, space: SearchSpace, width_scale: float, depth_sc
     if like.is_v2:
         stages = zip(like.stages, space.stages, widths, depths, strict=True)
         scaled = [Stage(width, _scaled_blocks(stage, allowed, depth)) for stage, allowed, width, depth in stages]
-        return Architecture(tuple(scaled), space.stem_strides)
-    num_attending = min(space.largest().num_attending, round(depth_scale * like.num_attending), depths[2] + depths[3])
+        return space.network(scaled)
+    num_attending = min(space.max_tokens, round(depth_scale * like.num_attending), depths[2] + depths[3])
     return space.build(tuple(widths), tuple(depths), num_attending)  # type: ignore[arg-type]
 
 
@@ -115,6 +115,10 @@ def _scaled_blocks(stage: Stage, allowed: StageSpace, depth: int) -> tuple[Block
 class CoarseSpace(SearchSpace):
     """The same networks, but blocks keep their expansions on the way down: the search of EfficientFormer, by widths,
     depths and number of blocks that attend, which EfficientFormerV2 calls coarse."""
+
+    @classmethod
+    def of(cls, space: SearchSpace) -> "CoarseSpace":
+        return cls(**{field.name: getattr(space, field.name) for field in fields(space)})
 
     def shrinks(self, architecture: Architecture) -> Iterator[Move]:
         return (move for move in super().shrinks(architecture) if not isinstance(move, Contract))
