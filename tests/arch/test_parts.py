@@ -79,3 +79,10 @@ def test_keys_name_kind_map_options_and_widths():
 def test_an_unknown_part_costs_an_error_not_nothing():
     with pytest.raises(AssertionError, match="MB5D"):
         part_cost(Part("MB5D", (8, 8), 16, 16))
+
+
+def test_a_part_of_attention_has_a_stride_of_one_or_two():
+    content = block_parts(AttnFFN(stride=2), (14, 14), 96)[0].to_json()
+    assert Part.from_json(content).block == MHSA(stride=2)
+    with pytest.raises(ArchitectureError, match=r"MHSA\.stride is 1 or 2, not 3"):
+        Part.from_json({**content, "block": {**content["block"], "stride": 3}})

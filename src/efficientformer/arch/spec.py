@@ -28,19 +28,51 @@ DEFAULT_ACTIVATION: Activation = "gelu"
 """That of the paper, in every block."""
 
 
+class _Options:
+    """Options of a block, all of them positive integers. Raises ArchitectureError otherwise."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_OPTION:
+                name = f"{type(self).__name__}.{field.name}"
+                raise ArchitectureError(
+                    f"{name} must be a positive integer up to {MAX_OPTION}, not {str(value)[:60]!r}."
+                )
+
+
+class _Attending(_Options):
+    """Options of what attends."""
+
+    key_dim: int
+    value_ratio: int
+
+    @property
+    def value_dim(self) -> int:
+        return self.key_dim * self.value_ratio
+
+
+class _AttendingOnMaps(_Attending):
+    """Options of attention on maps, whose stride is at most 2."""
+
+    stride: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stride > 2:
+            raise ArchitectureError(f"{type(self).__name__}.stride is 1 or 2, not {self.stride}.")
+
+
 @dataclass(frozen=True)
-class MB4D:
+class MB4D(_Options):
     """Meta block on maps: pooling token mixer, then a convolutional MLP with batch norm (section 4.1)."""
 
     kind: ClassVar[Literal["MB4D"]] = "MB4D"
     mlp_ratio: int = 4
 
-    def __post_init__(self) -> None:
-        _require_positive(self)
-
 
 @dataclass(frozen=True)
-class MB3D:
+class MB3D(_Attending):
     """Meta block on tokens: layer norm, attention with a learned bias, then a linear MLP (section 4.1)."""
 
     kind: ClassVar[Literal["MB3D"]] = "MB3D"
@@ -49,28 +81,18 @@ class MB3D:
     key_dim: int = 32
     value_ratio: int = 4
 
-    def __post_init__(self) -> None:
-        _require_positive(self)
-
-    @property
-    def value_dim(self) -> int:
-        return self.key_dim * self.value_ratio
-
 
 @dataclass(frozen=True)
-class FFN:
+class FFN(_Options):
     """Block of EfficientFormerV2: an MLP with a depth-wise 3x3 convolution between its two 1x1 ones, which mixes
     positions in place of pooling (V2's unified FFN)."""
 
     kind: ClassVar[Literal["FFN"]] = "FFN"
     mlp_ratio: int = 4
 
-    def __post_init__(self) -> None:
-        _require_positive(self)
-
 
 @dataclass(frozen=True)
-class MHSA:
+class MHSA(_AttendingOnMaps):
     """The attention of an AttnFFN, without the FFN behind it: a part of a network, though not a block of one."""
 
     kind: ClassVar[Literal["MHSA"]] = "MHSA"
@@ -79,16 +101,9 @@ class MHSA:
     value_ratio: int = 4
     stride: int = 1
 
-    def __post_init__(self) -> None:
-        _require_positive(self)
-
-    @property
-    def value_dim(self) -> int:
-        return self.key_dim * self.value_ratio
-
 
 @dataclass(frozen=True)
-class AttnFFN:
+class AttnFFN(_AttendingOnMaps):
     """Block of EfficientFormerV2: attention on the map, then the MLP of an FFN.
 
     With `stride` 2 the attention works on a map of half the size, whose result is upsampled again (V2's stride
@@ -101,15 +116,6 @@ class AttnFFN:
     key_dim: int = 32
     value_ratio: int = 4
     stride: int = 1
-
-    def __post_init__(self) -> None:
-        _require_positive(self)
-        if self.stride > 2:
-            raise ArchitectureError(f"AttnFFN.stride is 1 or 2, not {self.stride}.")
-
-    @property
-    def value_dim(self) -> int:
-        return self.key_dim * self.value_ratio
 
     @property
     def attention(self) -> MHSA:
@@ -320,12 +326,3 @@ def _num_block_weights(architecture: Architecture) -> int:
             if isinstance(block, MB3D | AttnFFN):
                 total += 2 * stage.width * block.num_heads * (block.key_dim + block.value_dim)
     return total
-
-
-def _require_positive(block: Block | MHSA) -> None:
-    for field in fields(block):
-        value = getattr(block, field.name)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_OPTION:
-            raise ArchitectureError(
-                f"{block.kind}.{field.name} must be a positive integer up to {MAX_OPTION}, not {str(value)[:60]!r}."
-            )
