@@ -199,6 +199,7 @@ SLIMMABLE = [
     ("ema_decay", 0.9, lambda it: it.got.recipe.ema_decay == 0.9),
     ("batch_norm", "switchable", lambda it: len(it.got.model.norms) > 10),
     ("batch_norm", "shared", lambda it: len(it.got.model.norms) == 0),
+    ("networks", 3, lambda it: len(loss_calls(it)) == 3),
     ("recompute", True, lambda it: loss_calls(it)[0][2] is True),
     ("held_out", 0.4, lambda it: it.steps == round(500 * 0.6) // 50),
 ]

@@ -180,6 +180,7 @@ def test_what_is_of_metapaths_has_no_effect_in_a_space_without_them(name, value)
 
 def test_settings_of_every_supernet_have_an_effect_in_a_space_without_metapaths():
     given = {"mixup": 0.2, "cutmix": 0.2, "ema_decay": 0.9, "recompute": True, "label_smoothing": 0.2, "epochs": 4}
-    assert notes({"space": "v2_quick", "supernet": {**given, "batch_norm": "switchable"}}) == []
-    (note,) = notes({"space": "quick", "supernet": {"batch_norm": "switchable"}})
-    assert note == "supernet.batch_norm has no effect: it is of EfficientFormerV2 spaces"
+    of_v2 = {"batch_norm": "switchable", "networks": 2}
+    assert notes({"space": "v2_quick", "supernet": {**given, **of_v2}}) == []
+    expected = [f"supernet.{name} has no effect: it is of EfficientFormerV2 spaces" for name in of_v2]
+    assert notes({"space": "quick", "supernet": of_v2}) == expected

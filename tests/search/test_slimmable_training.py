@@ -54,6 +54,17 @@ def test_a_step_trains_the_largest_the_smallest_and_two_random_networks(supernet
     assert [subnet for subnet, *_ in step_networks(monkeypatch, supernet, calls=15)] == seen, "the loop's seed decides"
 
 
+@pytest.mark.parametrize(("networks", "ends"), [(3, 2), (2, 1), (1, 0)])
+def test_a_step_of_fewer_networks_leaves_out_a_random_one_then_the_smallest_then_the_largest(
+    supernet, monkeypatch, networks, ends
+):
+    random.seed(3)
+    seen = [subnet for subnet, *_ in step_networks(monkeypatch, supernet, calls=8, networks=networks)]
+    for place, end in enumerate([Subnet.largest(SPACE), Subnet.smallest(SPACE)][:ends]):
+        assert seen[place::networks] == [end] * 8
+    assert len(seen) == 8 * networks and len(set(seen[ends::networks])) > 5
+
+
 def test_the_largest_learns_from_labels_and_the_others_from_the_largest(supernet, monkeypatch):
     supernet.eval()
     x, labels = images(), torch.arange(6) % CLASSES
@@ -87,13 +98,12 @@ def test_one_mix_of_a_batch_trains_all_networks_of_a_step(supernet, monkeypatch)
     monkeypatch.undo()
     supernet.eval()
     largest = functional.cross_entropy(supernet(expected), targets)
-    monkeypatch.setattr("efficientformer.search.supernet.slimmable_task.NUM_RANDOM", 0)
-    torch.manual_seed(5)
-    loss = task(mix).loss(supernet, images(), torch.arange(6) % CLASSES, 0.0)
-    smallest = supernet.forward_at(Subnet.smallest(SPACE), expected)
-    assert torch.allclose(
-        2 * loss, largest + functional.cross_entropy(smallest, supernet(expected).softmax(1)), atol=1e-5
-    )
+    torch.manual_seed(5), random.seed(5)
+    loss = task(mix, networks=2).loss(supernet, images(), torch.arange(6) % CLASSES, 0.0)
+    random.seed(5)
+    _, (drawn, *_) = step_networks(monkeypatch, supernet, mix=mix, networks=2)
+    other = supernet.forward_at(drawn, expected)
+    assert torch.allclose(2 * loss, largest + functional.cross_entropy(other, supernet(expected).softmax(1)), atol=1e-5)
 
 
 class Killed(BaseException):

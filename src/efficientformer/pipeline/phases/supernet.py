@@ -110,7 +110,8 @@ def _task(workspace: Workspace) -> Task:
     settings, num_classes = workspace.settings.supernet, len(workspace.dataset.classes)
     mixup, cutmix, smoothing = settings.mixup, settings.cutmix, settings.label_smoothing
     if workspace.space.is_v2:
-        return SlimmableTask(build_mixing(mixup, cutmix, num_classes, smoothing), recompute=settings.recompute)
+        mix = build_mixing(mixup, cutmix, num_classes, smoothing)
+        return SlimmableTask(mix, networks=settings.networks, recompute=settings.recompute)
     return SupernetTask(
         temperature=settings.temperature,
         noise=settings.noise,

@@ -166,7 +166,10 @@ NO_METAPATHS = (
     "smallest and two random ones"
 )
 IDLE: tuple[tuple[str, str, Idle], ...] = (
-    ("supernet.batch_norm", "it is of EfficientFormerV2 spaces", lambda now, _: _is_v2(now) is False),
+    *(
+        (f"supernet.{name}", "it is of EfficientFormerV2 spaces", lambda now, _: _is_v2(now) is False)
+        for name in ("batch_norm", "networks")
+    ),
     *((f"supernet.{name}", NO_METAPATHS, lambda now, _: bool(_is_v2(now))) for name in OF_METAPATHS),
     ("supernet.noise", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
     ("supernet.temperature", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),

@@ -104,6 +104,9 @@ class SupernetSettings(OptimizerSettings):
     batch_norm: BatchNormForm = "shared"
     """Batch norm of EfficientFormerV2 spaces. shared: one for all widths. switchable: one for each number of channels
     (the paper). Their statistics are re-estimated for scores in either form."""
+    networks: Positive = 4
+    """Networks that a step trains. In EfficientFormerV2 spaces. 4: the largest, the smallest and two random ones (the
+    paper); 2: the largest and a random one; 1: a random one."""
     mixup: NotNegative = 0.0
     """Strength of mixup; 0: off."""
     cutmix: NotNegative = 0.0

@@ -5,39 +5,42 @@ import random
 from torch import Tensor, nn
 from torch.nn import functional
 
+from efficientformer.arch.space import SearchSpace
 from efficientformer.data.mixing import Mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.tasks.task import Task
 
-NUM_RANDOM = 2
-"""Random networks of a step, as in the paper."""
-
 
 class SlimmableTask(Task):
-    """The loss of a training step: the mean of that of the largest network, the smallest and two random ones.
+    """The loss of a training step: the mean of that of the largest network, the smallest and random ones.
 
-    The largest learns from the labels, the others from the largest's outputs (Yu and Huang, 2019). Random networks have
-    random widths, places, kinds and expansions: that is the paper's elastic depth, too. The mean instead of the paper's
-    sum of gradients makes no difference to AdamW, and leaves the limit of the gradient's norm what it is for a network.
+    The first learns from the labels, the others from its outputs (Yu and Huang, 2019). Random networks have random
+    widths, places, kinds and expansions: that is the paper's elastic depth, too. The mean instead of the paper's sum of
+    gradients makes no difference to AdamW, and leaves the limit of the gradient's norm what it is for a network.
 
     mix: the targets of a batch, and mixup and cutmix; once for all networks of a step.
+    networks: how many a step trains; four in the paper. Two are the largest and a random one, one is a random one.
     recompute: see `SlimmableNetwork.forward_at`.
     """
 
-    def __init__(self, mix: Mixing, *, recompute: bool = False) -> None:
-        self._mix, self._recompute = mix, recompute
+    def __init__(self, mix: Mixing, *, networks: int = 4, recompute: bool = False) -> None:
+        self._mix, self._networks, self._recompute = mix, networks, recompute
 
     def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
         assert isinstance(model, SlimmableNetwork)
         images_BCHW, targets_BK = self._mix(images_BCHW, labels_B)
-        logits_BK = model.forward_at(Subnet.largest(model.space), images_BCHW, self._recompute)
+        first, *others = self._drawn(model.space)
+        logits_BK = model.forward_at(first, images_BCHW, self._recompute)
         loss = functional.cross_entropy(logits_BK, targets_BK)
         taught_BK = logits_BK.detach().softmax(dim=1)
-        rng = random.Random(random.getrandbits(64))  # seeded by the loop, step by step
-        drawn = [Subnet.random(model.space, rng) for _ in range(NUM_RANDOM)]
-        others = [Subnet.smallest(model.space), *drawn]
         for subnet in others:
             logits_BK = model.forward_at(subnet, images_BCHW, self._recompute)
             loss = loss + functional.cross_entropy(logits_BK, taught_BK)
         return loss / (1 + len(others))
+
+    def _drawn(self, space: SearchSpace) -> list[Subnet]:
+        """The networks of a step, the teacher first."""
+        rng = random.Random(random.getrandbits(64))  # seeded by the loop, step by step
+        ends = [Subnet.largest(space), Subnet.smallest(space)][: max(0, self._networks - 1)]
+        return [*ends, *(Subnet.random(space, rng) for _ in range(self._networks - len(ends)))]
