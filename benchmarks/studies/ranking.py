@@ -5,8 +5,9 @@
         preset=quick resolution=32 rank.networks=24
 
 Words after `--` are settings of all runs. The networks are drawn by the seed and trained once. Every variant trains a
-supernet of its own in a run of its own and scores the same networks. The record has Kendall's tau with its interval
-over networks, and the tau of latency alone. The same command resumes.
+supernet of its own in a run of its own and scores the same networks. In an EfficientFormerV2 space (`space=v2_quick`)
+variants differ by the networks of a step and the form of batch norm, and train for about equal time. The record has
+Kendall's tau with its interval over networks, and the tau of latency alone. The same command resumes.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from efficientformer.search.subnet import Subnet
 from options import parse
 from shared import keep_outcome, share, shared_run, side_by_side
 
-VARIANTS: dict[str, dict[str, str]] = {
+PATHS: dict[str, dict[str, Any]] = {
     "paper: soft mixing, one width": {"sampling": "soft", "noise": "uniform", "elastic_width": "none"},
     "soft mixing, random widths": {"sampling": "soft", "noise": "uniform", "elastic_width": "random"},
     "single path, one width": {"sampling": "single", "noise": "uniform", "elastic_width": "none"},
@@ -31,20 +32,32 @@ VARIANTS: dict[str, dict[str, str]] = {
     "single path, random widths, Gumbel noise": {"sampling": "single", "noise": "gumbel", "elastic_width": "random"},
     "path drawn evenly, random widths": {"sampling": "even", "elastic_width": "random"},
 }
+SANDWICHES: dict[str, dict[str, Any]] = {
+    "four networks a step (the paper)": {"networks": 4, "epochs": 6},
+    "four networks a step, switchable batch norm (the paper)": {
+        "networks": 4,
+        "epochs": 6,
+        "batch_norm": "switchable",
+    },
+    "two networks a step": {"networks": 2, "epochs": 9},
+    "one network a step": {"networks": 1, "epochs": 24},
+}
+VARIANTS = PATHS | SANDWICHES
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), help="all of the space by default")
     parser.add_argument("--processes", type=int, default=1, help="networks trained at a time")
     arguments, settings = parse(parser)
     settings["data"] = arguments.data
     first: RunDir | None = None
     rows = []
-    for number, name in enumerate(arguments.variants):
-        run_dir = RunDir(arguments.work / f"variant-{number}")
+    of_space = SANDWICHES if shared_run(arguments.work, **settings).space.is_v2 else PATHS
+    for name in arguments.variants or of_space:
+        run_dir = RunDir(arguments.work / f"variant-{list(VARIANTS).index(name)}")
         if first is not None:
             share(first, run_dir, [first.table, first.stamp("table"), *first.rank_trained.glob("*.json")])
         given = merge_given(settings, {"supernet": VARIANTS[name]})
