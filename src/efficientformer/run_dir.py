@@ -62,6 +62,7 @@ class RunDir:
         self.supernet_checkpoint = supernet / "checkpoint.pt"
         self.supernet_weights = supernet / "weights.safetensors"
         self.supernet_record = supernet / "record.json"
+        self.sorted_supernet = slim / "sorted.safetensors"
         self.evaluations = slim / "evaluations.jsonl"
         self.slim_steps = slim / "steps.jsonl"
         self.recovery_metrics = slim / "recovery.jsonl"

@@ -160,6 +160,8 @@ class Trace(TypedDict):
     metric: MetricName
     objective: NotRequired[str]
     """As in the setting; without it, latency."""
+    channels: NotRequired[Literal["first", "important"]]
+    """Which channels narrow networks keep; without it, the first."""
     start: State
     steps: list[Annotated[StepRecord, AfterValidator(_check_step)]]
     budgets: list[Annotated[FoundRecord, AfterValidator(check_origins)]]

@@ -32,6 +32,10 @@ class Ancestor(nn.Module, ABC):
         shape: of the subnet's tensor.
         """
 
+    @abstractmethod
+    def widest(self) -> list[Subnet]:
+        """Subnets of the largest widths. Every block that any subnet has is part of a block of one of them."""
+
     def path_probabilities(self) -> list[list[PathProbabilities]] | None:
         """Probabilities of the paths of every place, stage by stage; None for an ancestor without path logits."""
         return None

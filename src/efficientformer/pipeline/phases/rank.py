@@ -14,7 +14,7 @@ from scipy.stats import kendalltau
 from efficientformer.formats.slimming import RankRecord
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
-from efficientformer.pipeline.run.inputs import file_digests
+from efficientformer.pipeline.run.inputs import supernet_digests
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import RANK, SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
@@ -75,7 +75,7 @@ def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, f
     """Validation top-1 and seconds of training the subnet alone, kept in the run."""
     what = subnet.to_json()
     if workspace.settings.train.init == "supernet":
-        what |= file_digests(workspace, "supernet_weights")
+        what |= supernet_digests(workspace)
     return stand_alone_score(
         workspace, workspace.run_dir.rank_trained, what, lambda: initial_network(workspace, subnet), title=title
     )

@@ -197,6 +197,7 @@ def _trace_record(scorer: CachedScorer, descent: Descent, aims: list[Aim]) -> di
     return {
         "metric": scorer.metric,
         "objective": descent.objective.name,
+        "channels": scorer.channels,
         "descent": descent.fingerprint,
         "start": descent.start_record,
         "steps": steps,

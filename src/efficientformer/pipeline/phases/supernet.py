@@ -48,7 +48,7 @@ def run(workspace: Workspace) -> None:
 
 
 def _take_over(workspace: Workspace, source: RunDir) -> None:
-    """Copy the supernet of another run, and its scores of subnets."""
+    """Copy the supernet of another run, also with its channels sorted, and its scores of subnets."""
     theirs = read_stamp(source.stamp(SUPERNET.name))
     if theirs is None or not (source.supernet_weights.exists() and source.supernet_record.exists()):
         raise UsageError(f"{source.root} has no trained supernet. Run 'efficientformer supernet' there first.")
@@ -63,7 +63,7 @@ def _take_over(workspace: Workspace, source: RunDir) -> None:
             "--supernet-from none to train one here."
         )
     run_dir = workspace.run_dir
-    for name in ("supernet_weights", "supernet_record", "supernet_metrics", "evaluations"):
+    for name in ("supernet_weights", "supernet_record", "supernet_metrics", "sorted_supernet", "evaluations"):
         if (theirs_path := getattr(source, name)).exists():
             with atomic_path(getattr(run_dir, name)) as temporary:
                 shutil.copyfile(theirs_path, temporary)

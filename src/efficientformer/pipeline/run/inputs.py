@@ -38,6 +38,13 @@ def file_digests(workspace: Workspace, *names: str) -> Digests:
     return _digests(workspace, [getattr(workspace.run_dir, name) for name in names])
 
 
+def supernet_digests(workspace: Workspace) -> Digests:
+    """What the weights of subnets depend on: the trained supernet, and the order of its channels."""
+    return file_digests(workspace, "supernet_weights") | {
+        "the order of the supernet's channels": workspace.settings.slim.channels
+    }
+
+
 def _digests(workspace: Workspace, paths: Iterable[Path]) -> Digests:
     """Digests of files by their paths in the run directory; `MISSING` for a file that is not there."""
     return {

@@ -1,7 +1,7 @@
 """Outputs of earlier phases, checked before use: the latency table, and the networks that slimming found."""
 
 from efficientformer.latency.tables.table import LatencyTable
-from efficientformer.pipeline.run.inputs import file_digests
+from efficientformer.pipeline.run.inputs import supernet_digests
 from efficientformer.pipeline.run.phase import ANYWHERE
 from efficientformer.pipeline.run.plan import SLIM, TABLE
 from efficientformer.pipeline.run.run_network import FoundNetwork, RunNetwork, read_found
@@ -39,7 +39,7 @@ def run_network(workspace: Workspace, found: FoundNetwork) -> RunNetwork:
     """A network that slimming found, with the digests of what its training starts from."""
     starts_from = {"the architecture": digest(found.architecture.to_json())}
     if workspace.settings.train.init == "supernet":
-        starts_from |= file_digests(workspace, "supernet_weights")
+        starts_from |= supernet_digests(workspace)
         starts_from |= {"the blocks of the supernet": digest([list(stage) for stage in found.origins])}
     return RunNetwork(
         name=found.budget.slug,

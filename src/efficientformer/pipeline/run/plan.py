@@ -95,7 +95,7 @@ SLIM = Phase(
 BASELINES = Phase(
     "baselines",
     "compares slimming with random, scaled, MACs-driven, evolved and provably best networks of equal latency",
-    settings=("baselines", "slim.actions", "slim.objective", "slim.metric", "seed"),
+    settings=("baselines", "slim.actions", "slim.objective", "slim.metric", "slim.channels", "seed"),
     reads=(file("trace"), file("table"), file("supernet_weights"), IMAGES),
     writes=("baselines",),
     after=(SLIM,),
@@ -104,7 +104,7 @@ BASELINES = Phase(
 RANK = Phase(
     "rank",
     "measures how well supernet scores rank networks against training each one from scratch",
-    settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric"),
+    settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric", "slim.channels"),
     reads=(file("table"), file("supernet_weights"), IMAGES),
     writes=("rank",),
     after=(TABLE, SUPERNET),

@@ -136,6 +136,9 @@ class SlimSettings(_Settings):
     metric: Metric = "likelihood"
     """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes. top1:
     accuracy, as in the paper; needs many more images for the same precision."""
+    channels: Literal["first", "important"] = "first"
+    """Channels that a narrowed network keeps. first: those that training at several widths put first. important: those
+    that add most to the activations of the widest network, on training images; they are put first once."""
     actions: ActionSet = "paper"
     """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""
@@ -309,6 +312,15 @@ class Settings(DeviceOptions, _Settings):
             )
         if self.clock == "cpu" and not counts_own_time(self.device):
             raise ValueError(f"clock 'cpu' cannot be read on device '{self.device}': use clock 'wall'")
+        return self
+
+    @model_validator(mode="after")
+    def _switchable_batch_norm_is_of_the_first_channels(self) -> Self:
+        if self.slim.channels == "important" and self.supernet.batch_norm == "switchable":
+            raise ValueError(
+                "slim.channels 'important' needs supernet.batch_norm 'shared': a switchable batch norm was trained for "
+                "the first channels"
+            )
         return self
 
     @property

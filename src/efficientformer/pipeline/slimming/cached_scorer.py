@@ -10,11 +10,10 @@ from torch import Tensor
 from efficientformer import __version__
 from efficientformer.formats.slimming import EvaluationLine
 from efficientformer.journal import Journal
-from efficientformer.models.weights_file import read_tensors
-from efficientformer.pipeline.run.inputs import file_digests, image_digests
+from efficientformer.pipeline.run.inputs import image_digests, supernet_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet
+from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet, supernet_weights
 from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import SupernetAccuracy
@@ -28,11 +27,12 @@ class CachedScorer:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self.metric: Metric = workspace.settings.slim.metric
+        self.channels = workspace.settings.slim.channels
         self._made: SupernetAccuracy | None = None
         self._lock = threading.Lock()
         about = [
             chosen(workspace.settings, "slim.images", "slim.bn_images", "seed"),
-            file_digests(workspace, "supernet_weights") | image_digests(workspace),
+            supernet_digests(workspace) | image_digests(workspace),
             __version__,
             [field.name for field in fields(Score)],
         ]
@@ -96,4 +96,4 @@ class CachedScorer:
         return self._made
 
     def _supernet_weights(self) -> Mapping[str, Tensor]:
-        return read_tensors(self._workspace.run_dir.supernet_weights)
+        return supernet_weights(self._workspace)

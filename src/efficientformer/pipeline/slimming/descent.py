@@ -18,7 +18,7 @@ from efficientformer.formats.slimming import StateRecord, StepRecord
 from efficientformer.journal import Journal
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
-from efficientformer.pipeline.run.inputs import file_digests, image_digests
+from efficientformer.pipeline.run.inputs import file_digests, image_digests, supernet_digests
 from efficientformer.pipeline.run.plan import TRACE_FORMAT
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
@@ -59,7 +59,7 @@ def descent_fingerprint(workspace: Workspace) -> str:
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
     steps = ("slim.actions", "slim.objective", "slim.stride", "slim.lazy")
     scoring = ("slim.images", "slim.bn_images", "slim.metric")
-    inputs = file_digests(workspace, "table", "supernet_weights") | image_digests(workspace)
+    inputs = file_digests(workspace, "table") | supernet_digests(workspace) | image_digests(workspace)
     return digest([chosen(workspace.settings, *scoring, *steps, *recovery, "seed"), inputs, __version__, TRACE_FORMAT])
 
 

@@ -1,27 +1,37 @@
 """The two oracles of slimming, from a run's records: the supernet that scores subnets, and the table's bounds."""
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from efficientformer import __version__
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
-from efficientformer.errors import BudgetError
+from efficientformer.errors import BudgetError, RecordError
 from efficientformer.latency.tables.table import LatencyTable
-from efficientformer.models.weights_file import read_tensors
+from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
+from efficientformer.pipeline.run.inputs import image_digests, supernet_digests
 from efficientformer.pipeline.run.plan import SUPERNET
+from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.promise import promises
+from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy
+from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.training.loop import seed_initial_weights
 
 FEWEST_FOR_BATCH_NORM, TRAINING_IMAGES = 50, 512
-"""Fewer scoring images than this estimate batch norm too badly: this number of training images replaces them."""
+"""Fewer scoring images than this estimate batch norm too badly: this number of training images replaces them. By the
+same number the importance of channels is measured."""
 
 
 def build_supernet(workspace: Workspace) -> Ancestor:
@@ -36,8 +46,40 @@ def build_supernet(workspace: Workspace) -> Ancestor:
 
 
 def load_supernet(workspace: Workspace) -> Ancestor:
-    """The trained supernet of this run."""
-    weights = read_tensors(SUPERNET.require(workspace)[0])
+    """The trained supernet of this run, from which every subnet is cut."""
+    SUPERNET.require(workspace)
+    return _with_weights(workspace, supernet_weights(workspace))
+
+
+def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
+    """Weights of the trained supernet, with its channels in the order of slim.channels.
+
+    They are sorted once and kept in the run: computed anew on another machine, channels of nearly equal importance
+    could change places between two scores.
+    """
+    run_dir = workspace.run_dir
+    if workspace.settings.slim.channels == "first":
+        return read_tensors(run_dir.supernet_weights)
+    inputs = supernet_digests(workspace) | image_digests(workspace)
+    about = {"of": digest([inputs, chosen(workspace.settings, "seed", "supernet.held_out"), __version__])}
+    if (kept := _kept_weights(run_dir.sorted_supernet, about)) is not None:
+        return kept
+    supernet = _with_weights(workspace, read_tensors(run_dir.supernet_weights))
+    train, _ = scoring_splits(workspace)
+    sort_ancestor(supernet, [x_BCHW for x_BCHW, _ in _batches(workspace, train, TRAINING_IMAGES, 128)])
+    write_weights_file(run_dir.sorted_supernet, supernet.state_dict(), about)
+    return read_tensors(run_dir.sorted_supernet)
+
+
+def _kept_weights(path: Path, about: Mapping[str, str]) -> Mapping[str, Tensor] | None:
+    """The weights of a file with this metadata; None where it is of others, damaged or not there."""
+    try:
+        return read_tensors(path) if read_weights_metadata(path) == about else None
+    except RecordError:
+        return None
+
+
+def _with_weights(workspace: Workspace, weights: Mapping[str, Any]) -> Ancestor:
     # On the meta device: initializing weights that are about to be overwritten takes longer than loading them.
     with torch.device("meta"):
         supernet = build_supernet(workspace)
@@ -48,20 +90,21 @@ def load_supernet(workspace: Workspace) -> Ancestor:
 def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccuracy:
     """Scores subnets on images that the supernet was not trained on."""
     settings = workspace.settings
-    transform = eval_transform(workspace.preprocessing)
     train, held_out = scoring_splits(workspace)
     num_scoring = min(len(held_out), settings.slim.images)
     num_estimating = settings.slim.bn_images or (0 if num_scoring >= FEWEST_FOR_BATCH_NORM else TRAINING_IMAGES)
+    bn_batches = [x_BCHW for x_BCHW, _ in _batches(workspace, train, num_estimating, 128)] if num_estimating else []
+    return SupernetAccuracy(supernet, bn_batches, _batches(workspace, held_out, num_scoring, 250), settings.slim.metric)
 
-    def batches(images: ImageSplit, count: int, most: int) -> list[Batch]:
-        chosen = images.subset(in_mixed_order(_spread(len(images), count), most))
-        # Statistics are averaged over batches, so no batch may be much smaller than the others.
-        batch_size = math.ceil(len(chosen) / math.ceil(len(chosen) / most))
-        held = eval_batches(chosen, transform, batch_size=batch_size, workers=settings.workers)
-        return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
 
-    bn_batches = [x_BCHW for x_BCHW, _ in batches(train, num_estimating, 128)] if num_estimating else []
-    return SupernetAccuracy(supernet, bn_batches, batches(held_out, num_scoring, 250), settings.slim.metric)
+def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) -> list[Batch]:
+    """Batches of at most `most` images, `count` of them in all, with images of all classes in each."""
+    picked = images.subset(in_mixed_order(_spread(len(images), count), most))
+    # Statistics are averaged over batches, so no batch may be much smaller than the others.
+    batch_size = math.ceil(len(picked) / math.ceil(len(picked) / most))
+    transform, workers = eval_transform(workspace.preprocessing), workspace.settings.workers
+    held = eval_batches(picked, transform, batch_size=batch_size, workers=workers)
+    return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:

@@ -1,11 +1,11 @@
-"""The importance of channels, and a network whose first channels matter most.
+"""The importance of channels, and a network or supernet whose first channels matter most.
 
 A channel of a stage matters by what its blocks add to it: the sum over their branches of |layer scale| x rms of the
 branch. A hidden channel matters by what it gives to the stage: its rms x the norm of its outgoing weights.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
+from efficientformer.search.ancestor import Ancestor
+from efficientformer.search.scoring.accuracy import absorb_network, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.permutation import permute_hidden, permute_stage, permute_stem
 
 
@@ -30,6 +32,31 @@ class ChannelImportances:
     hidden: list[list[Tensor]]
 
 
+def sort_ancestor(ancestor: Ancestor, batches: Sequence[Tensor]) -> None:
+    """Reorder all channels of an ancestor in place, the most important first, so that narrow subnets keep these.
+
+    Its subnets of the largest widths compute the same as before. Where several candidates share a place, as in a
+    MetaPath, the channels of a stage matter by the sum over all of them.
+
+    batches: images (B, C, H, W) that batch norm statistics for the measuring are estimated from, then activations
+        measured on; the ancestor's own statistics are only reordered.
+
+    Raises UsageError without images.
+    """
+    subnets, measured = ancestor.widest(), []
+    for subnet in subnets:
+        network = extract_network(ancestor, subnet)
+        reestimate_batch_norm(network, batches)
+        measured.append(channel_importances(network, batches))
+    stem = torch.stack([found.stem for found in measured]).sum(dim=0)
+    stages = [torch.stack(rows).sum(dim=0) for rows in zip(*(found.stages for found in measured), strict=True)]
+    # All of them before any goes back: they share the stem, the downsamples and the head.
+    networks = [extract_network(ancestor, subnet) for subnet in subnets]
+    for subnet, network, found in zip(subnets, networks, measured, strict=True):
+        _sort(network, ChannelImportances(stem, stages, found.hidden))
+        absorb_network(ancestor, subnet, network)
+
+
 def sort_by_importance(network: Network, batches: Iterable[Tensor]) -> ChannelImportances:
     """Reorder all channels of a network in place, the most important first: what is cut from the end matters least.
 
@@ -40,12 +67,16 @@ def sort_by_importance(network: Network, batches: Iterable[Tensor]) -> ChannelIm
     Returns the importances, in the order from before. Raises UsageError without images and for a deploy form.
     """
     importances = channel_importances(network, batches)
+    _sort(network, importances)
+    return importances
+
+
+def _sort(network: Network, importances: ChannelImportances) -> None:
     permute_stem(network, _descending(importances.stem))
     for index, (stage, blocks) in enumerate(zip(importances.stages, importances.hidden, strict=True)):
         permute_stage(network, index, _descending(stage))
         for position, hidden in enumerate(blocks):
             permute_hidden(network, index, position, _descending(hidden))
-    return importances
 
 
 @torch.no_grad()

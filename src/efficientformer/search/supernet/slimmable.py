@@ -70,6 +70,10 @@ class SlimmableNetwork(Network, Ancestor):
         switched = _switched(".".join(words[:-1]), shape[0]) if shape else ""
         return ".".join(["norms", switched, words[-1]] if switched in self.norms else words)
 
+    def widest(self) -> list[Subnet]:
+        """The network itself: an FFN is part of an AttnFFN, and every smaller MLP of the largest."""
+        return [Subnet(self.architecture, Subnet.largest(self.space).origins)]
+
     def forward_at(self, subnet: Subnet, x_BCHW: Tensor, recompute: bool = False) -> Tensor:
         """Images to logits (B, num_classes) of a subnet.
 

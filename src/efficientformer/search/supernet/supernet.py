@@ -117,6 +117,13 @@ class Supernet(Ancestor):
         origin = subnet.origins[stage_index][block_index]
         return ".".join(["stages", words[1], "paths", str(origin), module_name(kind), *words[4:]])
 
+    def widest(self) -> list[Subnet]:
+        """One subnet per kind: the costliest kind at every place, and the cheapest."""
+        space, origins = self.space, Subnet.largest(self.space).origins
+        counts = (sum(space.max_depths) if space.max_tokens else 0, 0)
+        built = dict.fromkeys(space.build(space.max_widths, space.max_depths, count) for count in counts)
+        return [Subnet(architecture, origins) for architecture in built]
+
     def path_probabilities(self) -> list[list[PathProbabilities]]:
         """Probabilities of every MetaPath's candidates, stage by stage."""
         return [[path.probabilities() for path in stage.paths] for stage in self.stages]  # type: ignore[union-attr]
