@@ -83,6 +83,7 @@ def test_training_the_head_alone_needs_no_schedule():
         ({"val_fraction": 0.9}, "val_fraction"),
         ({"slim": {"lazy": True, "workers": 2}}, "workers 1"),
         ({"slim": {"polish": 1, "recover_every": 1}}, "polish 0"),
+        ({"slim": {"channels": "important"}, "supernet": {"batch_norm": "switchable"}}, "supernet.batch_norm 'shared'"),
     ],
 )
 def test_contradictory_settings_and_values_without_sense_are_refused(given, named):

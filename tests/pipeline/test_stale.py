@@ -40,6 +40,7 @@ STALE: dict[str, set[str]] = {
     "slim.images": {"slim", "rank"},
     "slim.bn_images": {"slim", "rank"},
     "slim.metric": {"slim", "rank", "baselines"},
+    "slim.channels": {"slim", "rank", "baselines"},
     "slim.actions": {"slim", "baselines"},
     "slim.objective": {"slim", "baselines"},
     "limits": {"slim", "verify"},
@@ -74,6 +75,7 @@ OTHER: dict[str, Any] = {
     "train.init": "supernet",
     "supernet.batch_norm": "switchable",
     "slim.metric": "top1",
+    "slim.channels": "important",
     "slim.objective": "mes",
     "slim.actions": "exchange",
     "supernet.held_out": 0.3,
@@ -143,6 +145,8 @@ def test_an_input_makes_out_of_date_exactly_what_reads_it(run, name):
 def test_networks_that_start_from_the_supernet_depend_on_it(tmp_path, images):
     run = Run(tmp_path / "run", images, train={"init": "supernet"})
     run.finish()
+    other = {"slim": {**run.given["slim"], "channels": "important"}}
+    assert run.stale(**other) == {"slim", "baselines", "rank", "train"}
     again(SUPERNET)(run)
     assert run.stale() == {"slim", "baselines", "rank", "train"}
 
