@@ -12,7 +12,7 @@ from efficientformer.errors import UsageError
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.search.scoring import permutation
-from efficientformer.search.scoring.channels import channel_importances, sort_by_importance
+from efficientformer.search.scoring.channels import channel_importances, sort_channels
 from efficientformer.search.scoring.permutation import (
     hidden_axes,
     permute_hidden,
@@ -56,6 +56,12 @@ def trained(architecture, **options) -> Network:
 
 def images(count: int = 1) -> torch.Tensor:
     return torch.randn(count, 3, 32, 40, generator=torch.Generator().manual_seed(2))
+
+
+def labeled(*counts: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of these sizes, of the same images and labels one after another."""
+    labels = torch.arange(sum(counts)) % 7
+    return list(zip(images(sum(counts)).split(counts), labels.split(counts), strict=True))
 
 
 @torch.no_grad()
@@ -139,46 +145,81 @@ def test_networks_without_a_head_are_reordered_too():
 def test_sorting_puts_first_what_matters_most_and_changes_no_output(architecture):
     network = trained(architecture)
     before = output(network)
-    first = sort_by_importance(network, [images(4), images(3)])
+    first = channel_importances(network, labeled(4, 3))
+    sort_channels(network, first)
     assert difference(network, before) <= 1e-5
-    again = channel_importances(network, [images(4), images(3)])
+    again = channel_importances(network, labeled(4, 3))
     flat = lambda found: [found.stem, *found.stages, *(row for rows in found.hidden for row in rows)]  # noqa: E731
     for unsorted, in_order in zip(flat(first), flat(again), strict=True):
         torch.testing.assert_close(in_order, unsorted.sort(descending=True).values, rtol=1e-3, atol=1e-5)
 
 
+def silenced(network: Network, channels, share: float) -> None:
+    """Less of a channel, by the weights: of all that is written into it, or of those that read it."""
+    match channels:
+        case "stem", channel:
+            network.stem.conv2.weight[:, channel] *= 1 - share
+        case stage, channel:
+            entry = network.stages[stage].downsample if stage else network.stem
+            norms = [entry.norm if stage else entry.norm2, *([entry.attn.proj.norm] if hasattr(entry, "attn") else [])]
+            scales = [norm.weight for norm in norms] + [norm.bias for norm in norms]
+            for block in network.stages[stage].blocks:
+                names = ("layer_scale_1", "layer_scale_2")
+                scales += [getattr(block, name) for name in names if hasattr(block, name)]
+            for scale in scales:
+                scale[channel] *= 1 - share
+        case stage, block, channel:
+            network.stages[stage].blocks[block].mlp.fc2.weight[:, channel] *= 1 - share
+
+
 @pytest.mark.parametrize("architecture", BOTH, ids=BOTH_IDS)
-def test_the_importance_of_a_channel_by_hand(architecture):
-    """A channel that no block writes has none; one that is written twice as strongly has twice as much."""
+@torch.no_grad()
+def test_an_importance_is_the_change_of_the_loss_without_the_channel_to_first_order(architecture):
+    """By differences, in double precision; the mean over images of the absolute change."""
+    network = trained(architecture).double()
+    ((x, labels),) = labeled(5)
+    x, share = x.double(), 1e-6
+    found = channel_importances(network, [(x, labels)])
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    def losses():
+        return nn.functional.cross_entropy(network(x), labels, reduction="none")
+
+    before, last = losses(), len(architecture.stages[2].blocks) - 1
+    # The stem's activation of V2 is not linear above zero, so its output is not scaled by its weights.
+    stages = [1, 2, 3] if architecture.is_v2 else [0, 1, 2, 3]
+    cases = [(("stem", 1), found.stem[1]), *(((stage, 5), found.stages[stage][5]) for stage in stages)]
+    cases += [((stage, 0, 7), found.hidden[stage][0][7]) for stage in range(4)]
+    cases += [((2, last, 2), found.hidden[2][last][2])]
+    for channels, importance in cases:
+        silenced(network, channels, share)
+        expected = (losses() - before).abs().mean() / share
+        assert importance.item() == pytest.approx(expected.item(), rel=1e-3), channels
+        network.load_state_dict(weights)
+
+
+@pytest.mark.parametrize("architecture", BOTH, ids=BOTH_IDS)
+def test_a_channel_that_is_silent_or_that_nobody_reads_has_no_importance(architecture):
     network = trained(architecture)
     with torch.no_grad():
-        for block in network.stages[2].blocks:
-            for name in ("layer_scale_1", "layer_scale_2"):
-                if hasattr(block, name):
-                    getattr(block, name)[5] = 0
-        last = network.stages[3].blocks[-1]
-        last.mlp.fc2.weight[:, 3] = 0
-        first = channel_importances(network, [images()])
-        assert first.stages[2][5] == 0 and (first.stages[2] > 0).sum() == len(first.stages[2]) - 1
-        assert first.hidden[3][-1][3] == 0 and (first.hidden[3][-1] > 0).sum() == len(first.hidden[3][-1]) - 1
-        # The last block of a stage is read by no other.
-        for scale in (last.layer_scale_2, getattr(last, "layer_scale_1", last.layer_scale_2)):
-            scale.mul_(1 if scale is not last.layer_scale_2 else -2)
-        second = channel_importances(network, [images()])
-    torch.testing.assert_close(second.hidden[3][-1], 2 * first.hidden[3][-1], rtol=1e-4, atol=1e-7)
-    assert bool((second.stages[3] > first.stages[3]).all())
-    torch.testing.assert_close(second.stages[2], first.stages[2])
+        silenced(network, (2, 5), 1.0)
+        silenced(network, (3, 0, 3), 1.0)
+        silenced(network, ("stem", 0), 1.0)
+    found = channel_importances(network, labeled(6))
+    for importance, silent in ((found.stages[2], 5), (found.hidden[3][0], 3), (found.stem, 0)):
+        assert importance[silent] == 0 and (importance > 0).sum() == len(importance) - 1
 
 
 def test_batches_of_any_size_give_the_same_importances_and_leave_no_hook():
     network = trained(SMALL_V2)
-    whole, parts = images(6), images(6)
+    network.train()
     for one, other in zip(
-        channel_importances(network, [whole]).stages,
-        channel_importances(network, parts.split([1, 2, 3])).stages,
+        channel_importances(network, labeled(6)).stages,
+        channel_importances(network, labeled(1, 2, 3)).stages,
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert network.training and all(parameter.grad is None for parameter in network.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
     with pytest.raises(UsageError, match="there are none"):
         channel_importances(network, [])
@@ -186,7 +227,7 @@ def test_batches_of_any_size_give_the_same_importances_and_leave_no_hook():
 
 def test_cutting_what_matters_least_hurts_less_than_cutting_what_matters_most():
     """Hidden channels cut from the end, by setting their outgoing weights to zero: what a prefix keeps."""
-    errors = {}
+    errors, batches = {}, labeled(4)
     for is_reversed in (False, True):
         network = trained(SMALL)
         with torch.no_grad():
@@ -194,13 +235,14 @@ def test_cutting_what_matters_least_hurts_less_than_cutting_what_matters_most():
                 if isinstance(module, nn.Conv2d | nn.Linear):
                     scale = torch.rand(module.weight.shape[0], generator=torch.Generator().manual_seed(3)) ** 3
                     module.weight.mul_(3 * scale.reshape(-1, *[1] * (module.weight.dim() - 1)))
-            before = output(network)
-            sort_by_importance(network, [images(4)])
+        before = output(network)
+        sort_channels(network, channel_importances(network, batches))
+        with torch.no_grad():
             for stage in network.stages:
                 for block in stage.blocks:
                     weight = block.mlp.fc2.weight
                     half = weight.shape[1] // 2
                     weight[:, :half] *= 0 if is_reversed else 1
                     weight[:, half:] *= 1 if is_reversed else 0
-            errors[is_reversed] = difference(network, before)
+        errors[is_reversed] = difference(network, before)
     assert errors[False] < 0.5 * errors[True]

@@ -55,6 +55,10 @@ def at_full_width(space, subnet: Subnet) -> Subnet:
     return Subnet(space.network(stages), subnet.origins)
 
 
+def labeled(count=6):
+    return images(count), torch.arange(count) % slimmable.CLASSES
+
+
 @torch.no_grad()
 def outputs(supernet, subnets):
     return [extract_network(supernet, subnet).eval()(images()) for subnet in subnets]
@@ -70,7 +74,7 @@ def test_before_anything_is_narrowed_every_subnet_computes_the_same(supernet):
     drawn = [at_full_width(supernet.space, subnet) for subnet in random_subnets(12, supernet.space)]
     subnets = [Subnet.largest(supernet.space), *supernet.widest(), *drawn]
     before, weights = outputs(supernet, subnets), copy.deepcopy(supernet.state_dict())
-    sort_ancestor(supernet, [images()])
+    sort_ancestor(supernet, [labeled()])
     assert difference(before, outputs(supernet, subnets)) <= 1e-5
     same = [name for name, tensor in supernet.state_dict().items() if torch.equal(tensor, weights[name])]
     assert not [name for name in same if not any(part in name for part in (*INSIDE, "alpha", "head.bias"))]
@@ -80,7 +84,7 @@ def test_before_anything_is_narrowed_every_subnet_computes_the_same(supernet):
 def test_the_mix_of_all_paths_computes_the_same():
     supernet, mixing = metapaths().eval(), Mixing(temperature=1.0, noise="none")
     before = supernet(images(), mixing)
-    sort_ancestor(supernet, [images()])
+    sort_ancestor(supernet, [labeled()])
     assert difference([before], [supernet(images(), mixing)]) <= 1e-5
 
 
@@ -119,7 +123,7 @@ def test_a_narrowed_network_scores_better_where_the_last_channels_matter(superne
         labels = extract_network(supernet, largest).train()(x).argmax(dim=1)
     assert len(labels.unique()) > 2
     first = SupernetAccuracy(supernet, [], [(x, labels)]).score(narrow)
-    sort_ancestor(supernet, [x])
+    sort_ancestor(supernet, [(x, labels)])
     important = SupernetAccuracy(supernet, [], [(x, labels)]).score(narrow)
     assert important.top1 > 1.5 * first.top1 and important.likelihood > 1.2 * first.likelihood
     if supernet.space.is_v2:
@@ -127,9 +131,9 @@ def test_a_narrowed_network_scores_better_where_the_last_channels_matter(superne
 
 
 def test_sorting_twice_changes_nothing_more(supernet):
-    sort_ancestor(supernet, [images(16)])
+    sort_ancestor(supernet, [labeled(16)])
     once = copy.deepcopy(supernet.state_dict())
-    sort_ancestor(supernet, [images(16)])
+    sort_ancestor(supernet, [labeled(16)])
     moved = [name for name, tensor in supernet.state_dict().items() if not torch.equal(tensor, once[name])]
     # Activations measured in another order round differently: of nearly equal channels a few may change places.
     assert len(moved) < 0.1 * len(once)
@@ -138,7 +142,7 @@ def test_sorting_twice_changes_nothing_more(supernet):
 def test_sorting_is_reproducible_and_needs_images(supernet):
     again = copy.deepcopy(supernet)
     for one in (supernet, again):
-        sort_ancestor(one, list(images(8).split(4)))
+        sort_ancestor(one, [labeled(4), labeled(5)])
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in supernet.state_dict().items())
     with pytest.raises(UsageError, match="there are none"):
         sort_ancestor(supernet, [])
@@ -154,5 +158,5 @@ def test_a_space_whose_tokens_are_out_of_reach_is_sorted():
     supernet = Supernet(space, resolution=slimmable.RESOLUTION, num_classes=5).eval()
     subnets = [Subnet.largest(space), at_full_width(space, Subnet.random(space, random.Random(1)))]
     before = outputs(supernet, subnets)
-    sort_ancestor(supernet, [images()])
+    sort_ancestor(supernet, [labeled()])
     assert difference(before, outputs(supernet, subnets)) <= 1e-5

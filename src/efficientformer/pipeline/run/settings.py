@@ -138,7 +138,7 @@ class SlimSettings(_Settings):
     accuracy, as in the paper; needs many more images for the same precision."""
     channels: Literal["first", "important"] = "first"
     """Channels that a narrowed network keeps. first: those that training at several widths put first. important: those
-    that add most to the activations of the widest network, on training images; they are put first once."""
+    that change the loss most if left out, by gradients on training images; they are put first, once."""
     actions: ActionSet = "paper"
     """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""

@@ -66,7 +66,7 @@ def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
         return kept
     supernet = _with_weights(workspace, read_tensors(run_dir.supernet_weights))
     train, _ = scoring_splits(workspace)
-    sort_ancestor(supernet, [x_BCHW for x_BCHW, _ in _batches(workspace, train, TRAINING_IMAGES, 128)])
+    sort_ancestor(supernet, _batches(workspace, train, TRAINING_IMAGES, 128))
     write_weights_file(run_dir.sorted_supernet, supernet.state_dict(), about)
     return read_tensors(run_dir.sorted_supernet)
 

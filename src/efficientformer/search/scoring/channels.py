@@ -1,20 +1,23 @@
-"""The importance of channels, and a network or supernet whose first channels matter most.
+"""The importance of channels, and a supernet whose first channels matter most.
 
-A channel of a stage matters by what its blocks add to it: the sum over their branches of |layer scale| x rms of the
-branch. A hidden channel matters by what it gives to the stage: its rms x the norm of its outgoing weights.
+A channel matters by the change of the loss if it was zero: to first order, the sum over its activations of activation
+times gradient, as a mean of absolute values over images (Molchanov et al., 2017). In a stage all that is written into
+the channel counts together: by the stem or downsample, and by every branch of every block.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
-from efficientformer.search.scoring.accuracy import absorb_network, extract_network, reestimate_batch_norm
+from efficientformer.search.scoring.accuracy import Batch, absorb_network, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.permutation import permute_hidden, permute_stage, permute_stem
 
 
@@ -32,46 +35,36 @@ class ChannelImportances:
     hidden: list[list[Tensor]]
 
 
-def sort_ancestor(ancestor: Ancestor, batches: Sequence[Tensor]) -> None:
+def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch]) -> None:
     """Reorder all channels of an ancestor in place, the most important first, so that narrow subnets keep these.
 
     Its subnets of the largest widths compute the same as before. Where several candidates share a place, as in a
-    MetaPath, the channels of a stage matter by the sum over all of them.
+    MetaPath, the channels of a stage matter by the sum over networks that have them all.
 
-    batches: images (B, C, H, W) that batch norm statistics for the measuring are estimated from, then activations
-        measured on; the ancestor's own statistics are only reordered.
+    batches: images (B, C, H, W) and labels. Batch norm statistics for the measuring are estimated from them as well;
+        the ancestor's own statistics are reordered and not replaced.
 
     Raises UsageError without images.
     """
     subnets, measured = ancestor.widest(), []
     for subnet in subnets:
         network = extract_network(ancestor, subnet)
-        reestimate_batch_norm(network, batches)
+        reestimate_batch_norm(network, [x_BCHW for x_BCHW, _ in batches])
         measured.append(channel_importances(network, batches))
     stem = torch.stack([found.stem for found in measured]).sum(dim=0)
     stages = [torch.stack(rows).sum(dim=0) for rows in zip(*(found.stages for found in measured), strict=True)]
     # All of them before any goes back: they share the stem, the downsamples and the head.
     networks = [extract_network(ancestor, subnet) for subnet in subnets]
     for subnet, network, found in zip(subnets, networks, measured, strict=True):
-        _sort(network, ChannelImportances(stem, stages, found.hidden))
+        sort_channels(network, ChannelImportances(stem, stages, found.hidden))
         absorb_network(ancestor, subnet, network)
 
 
-def sort_by_importance(network: Network, batches: Iterable[Tensor]) -> ChannelImportances:
-    """Reorder all channels of a network in place, the most important first: what is cut from the end matters least.
+def sort_channels(network: Network, importances: ChannelImportances) -> None:
+    """Reorder all channels of a network in place, the most important first. The network computes the same.
 
-    The network computes the same. An optimizer's moments are not reordered, so reorder before a training begins.
-
-    batches: images (B, C, H, W), whose activations are measured; 250 to 1,000 images in all.
-
-    Returns the importances, in the order from before. Raises UsageError without images and for a deploy form.
+    An optimizer's moments are not reordered, so reorder before a training begins. Raises UsageError for a deploy form.
     """
-    importances = channel_importances(network, batches)
-    _sort(network, importances)
-    return importances
-
-
-def _sort(network: Network, importances: ChannelImportances) -> None:
     permute_stem(network, _descending(importances.stem))
     for index, (stage, blocks) in enumerate(zip(importances.stages, importances.hidden, strict=True)):
         permute_stage(network, index, _descending(stage))
@@ -79,91 +72,73 @@ def _sort(network: Network, importances: ChannelImportances) -> None:
             permute_hidden(network, index, position, _descending(hidden))
 
 
-@torch.no_grad()
-def channel_importances(network: Network, batches: Iterable[Tensor]) -> ChannelImportances:
-    """The importance of every channel, from activations on images in evaluation mode. Raises UsageError without images.
+def channel_importances(network: Network, batches: Iterable[Batch]) -> ChannelImportances:
+    """The importance of every channel of a classifier, in evaluation mode. Raises UsageError without images.
 
     Batch norm uses its running statistics: estimate those of a supernet's network before.
+
+    batches: images (B, C, H, W) and labels; 250 to 1,000 images in all.
     """
-    measured = _measure(network, batches)
-    stages, hidden = [], []
-    for stage in network.stages:
-        of_stage: list[Tensor] = []
-        of_hidden = []
-        for block in stage.blocks:  # type: ignore[union-attr]
-            branches = [(block.layer_scale_2, block.mlp)]
-            if hasattr(block, "layer_scale_1"):
-                branches.append((block.layer_scale_1, block.token_mixer))
-            of_stage += [scale.abs() * measured.rms(branch) for scale, branch in branches]
-            of_hidden.append(measured.rms(block.mlp.fc2) * _outgoing_norm(block))
-        stages.append(torch.stack(of_stage).sum(dim=0))
-        hidden.append(of_hidden)
-    stem = network.stem
-    weights = _normalized(stem.conv2.weight, stem.norm2)
-    return ChannelImportances(measured.rms(stem.conv2) * weights.square().sum(dim=(0, 2, 3)).sqrt(), stages, hidden)
+    totals: dict[Hashable, Tensor] = {}
+    num_images, device = 0, next(network.parameters()).device
+    with _recording(network) as recorded, torch.enable_grad():
+        for x_BCHW, labels_B in batches:
+            recorded.clear()
+            logits_BK = network(x_BCHW.to(device).detach().requires_grad_())
+            loss = functional.cross_entropy(logits_BK, labels_B.to(device), reduction="sum")
+            gradients = torch.autograd.grad(loss, [x for _, x in recorded])
+            changes_BC = defaultdict[Hashable, list[Tensor]](list)
+            for (channels, x), gradient in zip(recorded, gradients, strict=True):
+                changes_BC[channels].append(_over_positions(x.detach() * gradient))
+            for channels, of_writers in changes_BC.items():
+                total_C = torch.stack(of_writers).sum(dim=0).abs().double().sum(dim=0)
+                totals[channels] = totals[channels] + total_C if channels in totals else total_C
+            num_images += len(labels_B)
+    if not num_images:
+        raise UsageError("The importance of channels is measured on images, and there are none.")
+    means = {channels: (total_C / num_images).float() for channels, total_C in totals.items()}
+    depths = network.architecture.depths
+    return ChannelImportances(
+        means["stem"],
+        [means[index] for index in range(len(depths))],
+        [[means[index, place] for place in range(depth)] for index, depth in enumerate(depths)],
+    )
 
 
-def _outgoing_norm(block: nn.Module) -> Tensor:
-    """Norm of every hidden channel's weights into the stage, as they act: behind batch norm and layer scale."""
-    mlp = block.mlp
-    weights_CH = _normalized(mlp.fc2.weight, getattr(mlp, "norm2", None)).flatten(1)  # type: ignore[union-attr, arg-type]
-    return (block.layer_scale_2[:, None] * weights_CH).norm(dim=0)  # type: ignore[index]
+@contextmanager
+def _recording(network: Network) -> Iterator[list[tuple[Hashable, Tensor]]]:
+    """What each forward pass gives to channels: those of the stem, of a stage (its index) or of an MLP (stage, place).
 
+    In evaluation mode. What is written into a stage's residual stream is recorded writer by writer.
+    """
+    recorded: list[tuple[Hashable, Tensor]] = []
 
-def _normalized(weight: Tensor, norm: nn.Module | None) -> Tensor:
-    """The weights of a layer whose output a batch norm divides."""
-    if not isinstance(norm, nn.BatchNorm2d):
-        return weight
-    assert norm.running_var is not None
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    return scale.reshape(-1, *[1] * (weight.dim() - 1)) * weight
+    def input_of(module: nn.Module, channels: Hashable) -> torch.utils.hooks.RemovableHandle:
+        return module.register_forward_pre_hook(lambda _, inputs: recorded.append((channels, inputs[0])))
 
+    def output_of(module: nn.Module, channels: Hashable) -> torch.utils.hooks.RemovableHandle:
+        return module.register_forward_hook(lambda _, __, x: recorded.append((channels, x)))  # type: ignore[arg-type]
 
-class _Measured:
-    """Sums of squares of channels, by module."""
-
-    def __init__(self) -> None:
-        self._squares: dict[nn.Module, Tensor] = {}
-        self._counts: dict[nn.Module, int] = defaultdict(int)
-
-    def add(self, module: nn.Module, x: Tensor) -> None:
-        """Add a map (B, C, H, W) or tokens (B, N, C)."""
-        x_NC = (x.transpose(1, -1) if x.dim() == 4 else x).flatten(0, -2)
-        squares = x_NC.double().square().sum(dim=0)
-        self._squares[module] = self._squares[module] + squares if module in self._squares else squares
-        self._counts[module] += len(x_NC)
-
-    def rms(self, module: nn.Module) -> Tensor:
-        if module not in self._squares:
-            raise UsageError("The importance of channels is measured on images, and there are none.")
-        return (self._squares[module] / self._counts[module]).sqrt().float()
-
-
-def _measure(network: Network, batches: Iterable[Tensor]) -> _Measured:
-    """Of every branch its output, and of every layer behind a hidden one its input."""
-    measured = _Measured()
-
-    def of_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        measured.add(module, inputs[0])
-
-    def of_output(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        measured.add(module, output)
-
-    blocks = [block for stage in network.stages for block in stage.blocks]  # type: ignore[union-attr]
-    inner = [network.stem.conv2, *(block.mlp.fc2 for block in blocks)]
-    branches = [getattr(block, name) for block in blocks for name in ("mlp", "token_mixer") if hasattr(block, name)]
-    hooks = [module.register_forward_pre_hook(of_input) for module in inner]
-    hooks += [module.register_forward_hook(of_output) for module in branches]
-    device, was_training = next(network.parameters()).device, network.training
+    hooks = [input_of(network.stem.conv2, "stem")]
+    for index, stage in enumerate(network.stages):
+        hooks.append(output_of(stage.downsample if index else network.stem, index))  # type: ignore[arg-type]
+        for place, block in enumerate(stage.blocks):  # type: ignore[arg-type]
+            hooks.append(input_of(block.mlp.fc2, (index, place)))
+            branches = [getattr(block, name) for name in ("token_mixer", "mlp") if hasattr(block, name)]
+            hooks += [output_of(branch, index) for branch in branches]
+    was_training = network.training
     try:
         network.eval()
-        for x_BCHW in batches:
-            network(x_BCHW.to(device))
+        yield recorded
     finally:
         network.train(was_training)
         for hook in hooks:
             hook.remove()
-    return measured
+
+
+def _over_positions(x: Tensor) -> Tensor:
+    """Sums (B, C) of a map (B, C, H, W) or of tokens (B, N, C)."""
+    return x.sum(dim=(2, 3)) if x.dim() == 4 else x.sum(dim=1)
 
 
 def _descending(importance: Tensor) -> Tensor:
