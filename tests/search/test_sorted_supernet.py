@@ -120,8 +120,9 @@ def test_a_narrowed_network_scores_better_where_the_last_channels_matter(superne
     stages = zip(widths, largest.architecture.stages, strict=True)
     narrow = Subnet(supernet.space.network(Stage(width, stage.blocks) for width, stage in stages), largest.origins)
     with torch.no_grad():
+        supernet.head.bias -= extract_network(supernet, largest).train()(x).mean(dim=0)  # else most are of one class
         labels = extract_network(supernet, largest).train()(x).argmax(dim=1)
-    assert len(labels.unique()) > 2
+    assert labels.bincount().max() < 48
     first = SupernetAccuracy(supernet, [], [(x, labels)]).score(narrow)
     sort_ancestor(supernet, [(x, labels)])
     important = SupernetAccuracy(supernet, [], [(x, labels)]).score(narrow)
