@@ -26,14 +26,14 @@ from efficientformer.analysis.observations.choices import (
 from efficientformer.analysis.observations.experiment import Candidate, Observation, Plan
 from efficientformer.analysis.observations.plan import CHAIN_LENGTH
 from efficientformer.arch.parts import Grid, stage_grids
-from efficientformer.arch.spec import DEFAULT_ACTIVATION, Activation
+from efficientformer.arch.spec import DEFAULT_ACTIVATION, Activation, Strides
 from efficientformer.arch.zoo import V2_S0
 from efficientformer.errors import UsageError
 
 NETWORK = "V2-S0"
 NAMES: dict[Activation, str] = {"gelu": "GELU", "hard_swish": "HardSwish", "relu": "ReLU"}
 FUSED_STAGES = (1, 2)
-STEMS = ((2, 1), (2, 2))
+STEMS = ((2, 1), (2, 2), (2, 2, 2))
 MIN_RESOLUTION = 32
 
 
@@ -134,7 +134,7 @@ def _stems(plan: Plan, shop: _Shop) -> None:
             plan.try_option("stem", *names, (place, place), *pair)  # type: ignore[arg-type]
 
 
-def _with_stem(shop: _Shop, place: str, strides: tuple[int, int], name: str) -> Candidate:
+def _with_stem(shop: _Shop, place: str, strides: Strides, name: str) -> Candidate:
     if place.startswith("whole"):
         usual = strides == V2_S0.stem_strides
         return shop.network(NETWORK if usual else f"{NETWORK} with {name}", stem_strides=strides)

@@ -12,7 +12,7 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
-from efficientformer.arch.spec import FFN, MB3D, MB4D, Activation, Architecture
+from efficientformer.arch.spec import FFN, MB3D, MB4D, Activation, Architecture, Strides
 from efficientformer.latency.tables.preparation import LAYER_SCALE
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import DeployMB3D, DeployMB4D, fuse
@@ -169,7 +169,7 @@ def ffn_block(width: int, expansion: int, grid: Grid, activation: Activation) ->
     return fuse(build_block(width, FFN(expansion), grid, layer_scale_init=LAYER_SCALE, activation=activation))
 
 
-def stem(width: int, strides: tuple[int, int], activation: Activation) -> nn.Module:
+def stem(width: int, strides: Strides, activation: Activation) -> nn.Module:
     """A new stem in deploy form."""
     return fuse(Stem(width, strides, activation=activation))
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.errors import UsageError
+from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.scoring.permutation import permute_hidden, permute_stage, permute_stem
 
@@ -20,12 +21,12 @@ from efficientformer.search.scoring.permutation import permute_hidden, permute_s
 class ChannelImportances:
     """Importances of all channels that widths cut.
 
-    stem: of the channels between the stem's convolutions.
+    stem: of the channels before the stem's last convolution, then, if it has three, of those after its first.
     stages: of the channels of every stage.
     hidden: of the hidden channels of every block, stage by stage.
     """
 
-    stem: Tensor
+    stem: list[Tensor]
     stages: list[Tensor]
     hidden: list[list[Tensor]]
 
@@ -40,7 +41,8 @@ def sort_by_importance(network: Network, batches: Iterable[Tensor]) -> ChannelIm
     Returns the importances, in the order from before. Raises UsageError without images and for a deploy form.
     """
     importances = channel_importances(network, batches)
-    permute_stem(network, _descending(importances.stem))
+    for position, of_stem in enumerate(importances.stem):
+        permute_stem(network, _descending(of_stem), is_first=position == 1)
     for index, (stage, blocks) in enumerate(zip(importances.stages, importances.hidden, strict=True)):
         permute_stage(network, index, _descending(stage))
         for position, hidden in enumerate(blocks):
@@ -67,9 +69,16 @@ def channel_importances(network: Network, batches: Iterable[Tensor]) -> ChannelI
             of_hidden.append(measured.rms(block.mlp.fc2) * _outgoing_norm(block))
         stages.append(torch.stack(of_stage).sum(dim=0))
         hidden.append(of_hidden)
-    stem = network.stem
-    weights = _normalized(stem.conv2.weight, stem.norm2)
-    return ChannelImportances(measured.rms(stem.conv2) * weights.square().sum(dim=(0, 2, 3)).sqrt(), stages, hidden)
+    stem = [
+        measured.rms(conv) * _normalized(conv.weight, norm).square().sum(dim=(0, 2, 3)).sqrt()
+        for conv, norm in _inside_stem(network.stem)
+    ]
+    return ChannelImportances(stem, stages, hidden)
+
+
+def _inside_stem(stem: Stem) -> list[tuple[nn.Conv2d, nn.Module]]:
+    """The convolutions of the stem that read channels of the stem, with their norms; the last one first."""
+    return [(stem.conv2, stem.norm2), *([] if stem.first is None else [(stem.conv1, stem.norm1)])]
 
 
 def _outgoing_norm(block: nn.Module) -> Tensor:
@@ -119,7 +128,7 @@ def _measure(network: Network, batches: Iterable[Tensor]) -> _Measured:
         measured.add(module, output)
 
     blocks = [block for stage in network.stages for block in stage.blocks]  # type: ignore[union-attr]
-    inner = [network.stem.conv2, *(block.mlp.fc2 for block in blocks)]
+    inner = [*(conv for conv, _ in _inside_stem(network.stem)), *(block.mlp.fc2 for block in blocks)]
     branches = [getattr(block, name) for block in blocks for name in ("mlp", "token_mixer") if hasattr(block, name)]
     hooks = [module.register_forward_pre_hook(of_input) for module in inner]
     hooks += [module.register_forward_hook(of_output) for module in branches]
