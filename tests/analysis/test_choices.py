@@ -2,6 +2,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
 from tests.analysis.test_measure_observations import Synthetic
 from tests.latency.synthetic import Machine
 from torch import nn
@@ -169,7 +170,11 @@ def test_candidates_have_the_activation_that_they_are_named_for():
 
 
 def test_choices_can_be_timed_one_by_one_and_too_small_images_are_refused():
-    assert {trial.choice for trial in plan_choices(64, ("stem",)).trials} == {"stem"}
+    observation = plan_choices(32, ("stem",))
+    assert {trial.choice for trial in observation.trials} == {"stem"}
+    assert {trial.option for trial in observation.trials} == {"stem [2, 2]", "stem [2, 2, 2]"}
+    for candidate in observation.candidates:
+        assert candidate.build().eval()(torch.zeros(candidate.input_shape)).isfinite().all()
     with pytest.raises(UsageError, match="at least 32"):
         plan_choices(16)
 
