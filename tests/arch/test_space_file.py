@@ -60,7 +60,7 @@ def spaces(draw) -> SearchSpace:
     is_v2 = draw(st.booleans())
     stages = tuple(draw(stage_spaces(index, is_v2)) for index in range(4))
     name = draw(st.text("abc xyz-_é:#'\"{}", min_size=1, max_size=12))
-    strides = draw(st.sampled_from([(2, 2), (2, 1), (1, 1)]))
+    strides = draw(st.sampled_from([(2, 2), (2, 1), (1, 1), (2, 2, 2), (1, 2, 2)]))
     return SearchSpace(name, stages, strides, draw(st.sampled_from(["gelu", "hard_swish", "relu"])))
 
 
@@ -135,6 +135,8 @@ V2 = [(("stages", index, "blocks"), ["FFN"]) for index in (2, 3)]
         (damaged((("stages", 1), None)), "stages has too few items"),
         (damaged((("stages",), None)), "stages is missing"),
         (damaged((("stem_strides",), [3, 1])), "stem_strides.0 must be less than or equal to 2, not 3"),
+        (damaged((("stem_strides",), [2])), "stem_strides"),
+        (damaged((("stem_strides",), [2, 2, 2, 2])), "stem_strides"),
         (damaged((("name",), "")), "name must have at least 1 character|name String"),
         (damaged((("name",), "a\nb")), "name must be printable text"),
         (damaged((("name",), "quick")), "name: 'quick' is another space already"),

@@ -11,6 +11,8 @@ from efficientformer.cli.app import run
         (["--resolution", "100"], "Choose a multiple of 32"),
         (["--network", "resnet50"], "There is no network 'resnet50'"),
         (["--observation", "7"], "There is no observation 7"),
+        (["--choice", "coffee"], "coffee"),
+        (["--choice", "stem", "--resolution", "16"], "Choose at least 32"),
         (["--runtime", "coffee"], "coffee"),
         (["--rounds", "10"], "10 rounds are too few"),
         (["--runtime", "onnxruntime", "--runtime", "onnxruntime"], "Name each runtime once"),
@@ -44,4 +46,17 @@ def test_an_analysis_writes_its_record_and_its_page(capsys, tmp_path):
     alone = next(row for row in record["experiments"] if row["name"].startswith("4x4") and not row["is_network"])
     assert alone["interval"][1] < 1 and claim["runtimes"]["onnxruntime"]["low"] < 1
     assert "Patch embedding" in (tmp_path / "analysis.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "rounds").exists()
+
+
+@pytest.mark.slow
+def test_one_choice_of_a_space_can_be_timed_alone(capsys, tmp_path):
+    arguments = ["--resolution", "32", "--rounds", "40", "--choice", "expansion", "--no-hotspots"]
+    assert run(["analyze", "--out", str(tmp_path), *arguments, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["claims"] == [] and record["experiments"] == []
+    (choice,) = record["choices"]
+    assert choice["choice"] == "expansion" and choice["runtimes"]["onnxruntime"]["meaning"]
+    assert {row["option"] for row in record["trials"]} == {"FFN x3", "FFN x2", "FFN x1"}
+    assert "Choices of a space" in (tmp_path / "analysis.html").read_text(encoding="utf-8")
     assert not (tmp_path / "rounds").exists()

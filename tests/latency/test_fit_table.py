@@ -31,7 +31,15 @@ def table_on(space, resolution, time_of_network, *, time_of_chain=chain_latency_
 
 @pytest.mark.parametrize(
     ("space", "resolution"),
-    [(QUICK, 28), (STANDARD, 128), (V2_QUICK, 28), (V2_STANDARD, 128), (replace(V2_QUICK, activation="relu"), 28)],
+    [
+        (QUICK, 28),
+        (STANDARD, 128),
+        (V2_QUICK, 28),
+        (V2_STANDARD, 128),
+        (replace(V2_QUICK, activation="relu"), 28),
+        (replace(V2_STANDARD, stem_strides=(2, 2, 2)), 224),
+        (replace(STANDARD, stem_strides=(2, 2, 2)), 224),
+    ],
 )
 def test_additive_device_is_predicted_exactly(space, resolution):
     table = table_on(space, resolution, chain_latency_ms)

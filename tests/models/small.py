@@ -1,5 +1,7 @@
 """Small networks with everything in them."""
 
+from dataclasses import replace
+
 from efficientformer.arch.spec import FFN, MB3D, Architecture, AttnFFN, Stage
 from efficientformer.arch.zoo import ZOO, build_architecture
 
@@ -17,4 +19,7 @@ SMALL_V2 = Architecture(
 )
 BOTH = [SMALL, SMALL_V2]
 BOTH_IDS = ["v1", "v2"]
+STEMS = [*BOTH, *(replace(small, stem_strides=(2, 1, 1)) for small in BOTH)]
+"""Both, and both behind a stem of three convolutions."""
+STEMS_IDS = [*BOTH_IDS, "v1, three strides", "v2, three strides"]
 V1_NAMES = [name for name, architecture in ZOO.items() if not architecture.is_v2]

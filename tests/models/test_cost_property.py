@@ -16,7 +16,7 @@ from efficientformer.models.parts import build_part, part_input_shape
 SIDES = st.integers(1, 70)
 
 
-STRIDES = st.sampled_from([(2, 2), (2, 1), (1, 2), (1, 1)])
+STRIDES = st.sampled_from([(2, 2), (2, 1), (1, 2), (1, 1), (2, 2, 2), (1, 2, 1)])
 V2_BLOCKS = st.one_of(
     st.builds(FFN, st.integers(1, 4)),
     st.builds(

@@ -11,9 +11,9 @@ from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.parts import build_part, part_input_shape
 
-from .small import BOTH, BOTH_IDS
+from .small import STEMS, STEMS_IDS
 
-both_families = pytest.mark.parametrize("small", BOTH, ids=BOTH_IDS)
+both_families = pytest.mark.parametrize("small", STEMS, ids=STEMS_IDS)
 
 
 @both_families

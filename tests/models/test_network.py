@@ -11,9 +11,9 @@ from efficientformer.models.create import create_model
 from efficientformer.models.network import at_resolution
 from efficientformer.models.weights.load import load_weights
 
-from .small import BOTH, BOTH_IDS, SMALL
+from .small import SMALL, STEMS, STEMS_IDS
 
-both_families = pytest.mark.parametrize("small", BOTH, ids=BOTH_IDS)
+both_families = pytest.mark.parametrize("small", STEMS, ids=STEMS_IDS)
 
 
 @pytest.mark.parametrize("name", ZOO)

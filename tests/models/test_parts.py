@@ -8,7 +8,7 @@ from efficientformer.arch.zoo import build_architecture
 from efficientformer.models.create import create_model
 from efficientformer.models.parts import build_part, part_input_shape
 
-from .small import SMALL_V2
+from .small import STEMS
 
 TOKENS_EARLY = build_architecture((8, 16, 24, 32), (1, 2, 2, 2), 3, mb3d=MB3D(2, 2, 8, 2))
 MAPS_TO_THE_END = build_architecture((8, 16, 24, 32), (1, 2, 2, 2), 0)
@@ -31,7 +31,7 @@ def chain(architecture, resolution, network) -> nn.Sequential:
 
 
 def test_parts_in_order_are_the_network(randomize):
-    for architecture in (TOKENS_EARLY, MAPS_TO_THE_END, SMALL_V2):
+    for architecture in (TOKENS_EARLY, MAPS_TO_THE_END, *STEMS):
         for resolution in (64, (64, 40)):
             network = randomize(create_model(architecture, num_classes=5, resolution=resolution)).eval()
             size = (resolution, resolution) if isinstance(resolution, int) else resolution
@@ -39,7 +39,7 @@ def test_parts_in_order_are_the_network(randomize):
             assert torch.equal(chain(architecture, resolution, network)(images), network(images))
 
 
-@pytest.mark.parametrize("architecture", [TOKENS_EARLY, SMALL_V2])
+@pytest.mark.parametrize("architecture", [TOKENS_EARLY, *STEMS])
 def test_input_shapes_follow_one_another(architecture):
     parts = network_parts(architecture, (70, 40), 5)
     x = torch.randn(part_input_shape(parts[0], batch_size=2))

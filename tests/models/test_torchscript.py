@@ -10,7 +10,7 @@ from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
 
-from .small import BOTH, BOTH_IDS
+from .small import STEMS, STEMS_IDS
 
 
 def scripted(module):
@@ -28,7 +28,7 @@ def test_published_networks(name):
     assert torch.equal(torch.jit.script(network)(images), network(images))
 
 
-@pytest.mark.parametrize("small", BOTH, ids=BOTH_IDS)
+@pytest.mark.parametrize("small", STEMS, ids=STEMS_IDS)
 @pytest.mark.parametrize("options", [{}, {"has_distillation_head": True}, {"num_classes": 0}, {"drop_path_rate": 0.2}])
 def test_any_number_and_size_of_images(small, options, randomize):
     network = randomize(Network(small, **{"num_classes": 5, "resolution": 32, **options})).eval()
@@ -38,7 +38,7 @@ def test_any_number_and_size_of_images(small, options, randomize):
         assert torch.equal(script(images), network(images))
 
 
-@pytest.mark.parametrize("small", BOTH, ids=BOTH_IDS)
+@pytest.mark.parametrize("small", STEMS, ids=STEMS_IDS)
 @pytest.mark.parametrize("forms", [DeployForms(), DeployForms(pooling="difference", projections="separate")])
 def test_deploy_forms(small, forms, randomize):
     deployed = fuse(randomize(Network(small, num_classes=5, resolution=32)), forms)
@@ -48,7 +48,7 @@ def test_deploy_forms(small, forms, randomize):
         torch.jit.script(deployed)(torch.randn(1, 3, 64, 64))
 
 
-@pytest.mark.parametrize("small", BOTH, ids=BOTH_IDS)
+@pytest.mark.parametrize("small", STEMS, ids=STEMS_IDS)
 def test_a_scripted_network_learns_as_the_network_does(small, randomize):
     network = randomize(Network(small, num_classes=5, resolution=32)).train()
     network.preprocessing = {"resolution": 32, "mean": [0.5, 0.5, 0.5]}

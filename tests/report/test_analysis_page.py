@@ -55,6 +55,24 @@ def claim_row(**verdicts: str) -> dict[str, Any]:
     }
 
 
+def trial(option: str, ratio: float, **changes: Any) -> dict[str, Any]:
+    effect = "saves" if ratio < 0.98 else "costs"
+    return {
+        **experiment(None, "mnn", ratio, name=f"{option} against GELU"),
+        **{"choice": "activation", "option": option, "against": "GELU", "place": "stage 1", "effect": effect},
+        **changes,
+    }
+
+
+def with_choices(record: dict[str, Any]) -> dict[str, Any]:
+    record["trials"] = [trial("ReLU", 0.5), trial("HardSwish", 1.3)]
+    runtimes = {"mnn": {"options": [], "meaning": "ReLU is the fastest."}}
+    record["choices"] = [
+        {"choice": "activation", "title": "Activation", "words": "GELU or ReLU.", "runtimes": runtimes}
+    ]
+    return record
+
+
 def change(percent: float) -> dict[str, Any]:
     return {"choice": "ReLU", "networks": [{"network": "L1", "percent": percent}]}
 
@@ -161,6 +179,23 @@ def test_a_figure_holds_ratios_verdicts_threshold_and_the_paper(record, tmp_path
     assert low < min(ends) and max(ends) < high
     other = set(values(page, "activations-other", "words"))
     assert "1.10" in other and "asked" not in values(page, "activations-other", "dash")
+
+
+def test_choices_of_a_space_are_a_section_of_their_own(record, tmp_path):
+    page = render(with_choices(record), tmp_path)
+    anchors = [attributes["id"] for attributes in page.all("section")]
+    assert anchors.index("choices") == anchors.index("switches") + 1
+    text = " ".join(words for texts in page.texts.values() for words in texts)
+    assert "no claims of the paper" in text and "ReLU is the fastest." in text
+    words = values(page, "choice-activation", "words")
+    assert {"ReLU against GELU", "0.50", "1.30"} <= set(words)
+
+
+def test_choices_alone_are_not_a_failed_test_of_claims(record, tmp_path):
+    record.update(claims=[], experiments=[], switches=[], advice=[])
+    page = render(with_choices(record), tmp_path)
+    assert page.texts["h1"] == ["The choices of a search space on this device"]
+    assert "Claim of the paper" not in page.source
 
 
 def test_strings_of_the_record_never_become_markup(record, tmp_path):

@@ -79,6 +79,18 @@ def test_any_subnet_is_the_network_cut_by_hand(supernet):
         )
 
 
+def test_a_stem_of_three_convolutions_is_cut_with_its_stage():
+    space = replace(SPACE, stem_strides=(2, 1, 2))
+    supernet = SlimmableNetwork(space, resolution=RESOLUTION, num_classes=CLASSES, layer_scale_init=0.5)
+    for subnet in random_subnets(4, space):
+        network = extract_network(supernet, subnet)
+        width = subnet.architecture.widths[0]
+        assert torch.equal(network.stem.first.conv.weight, supernet.stem.first.conv.weight[: width // 4])
+        for is_training in (False, True):
+            network.train(is_training), supernet.train(is_training)
+            assert torch.allclose(supernet.forward_at(subnet, images()), network(images()), atol=1e-5)
+
+
 def test_an_attending_block_becomes_the_ffn_that_it_holds(supernet):
     block = supernet.stages[3].blocks[1]
     largest = Subnet.largest(SPACE)

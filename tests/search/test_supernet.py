@@ -1,6 +1,7 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -106,6 +107,17 @@ def test_the_largest_subnet_is_the_supernet_with_those_paths(supernet):
     network = extract_network(supernet, Subnet.largest(SPACE)).eval()
     x = torch.randn(3, 3, 16, 16)
     assert torch.allclose(network(x), supernet.eval()(x, HARD), atol=1e-5)
+
+
+def test_a_stem_of_three_convolutions_is_cut_with_its_stage():
+    torch.manual_seed(0)
+    space = replace(SPACE, stem_strides=(2, 1, 1))
+    supernet = Supernet(space, resolution=16, num_classes=5, layer_scale_init=0.5).train()
+    choose(supernet, [["MB4D"] * 2, ["MB4D"], ["MB3D"] * 2, ["MB3D"] * 2])
+    subnet = Subnet.largest(space).after(Narrow(0, 16))
+    network, x = extract_network(supernet, subnet).train(), torch.randn(8, 3, 16, 16)
+    assert network.stem.first.conv.out_channels == 4
+    assert torch.allclose(network(x), supernet.forward_at(subnet.architecture.widths, x, HARD), atol=1e-4)
 
 
 def test_dropped_and_narrowed_subnets_equal_the_cut_supernet(supernet):

@@ -87,12 +87,14 @@ def _conv_bn_cost(in_width: int, width: int, kernel: int, out_grid: Grid) -> Cos
 
 
 def _stem_cost(part: Part) -> Cost:
+    """Widths double from one convolution to the next."""
     assert part.strides is not None
-    first = strided(part.grid, part.strides[0])
-    middle = part.width // 2
-    return _conv_bn_cost(part.in_width, middle, 3, first) + _conv_bn_cost(
-        middle, part.width, 3, strided(first, part.strides[1])
-    )
+    total, grid, in_width = Cost(), part.grid, part.in_width
+    for index, stride in enumerate(part.strides, start=1):
+        grid, width = strided(grid, stride), part.width >> (len(part.strides) - index)
+        total += _conv_bn_cost(in_width, width, 3, grid)
+        in_width = width
+    return total
 
 
 def _mb4d_cost(part: Part) -> Cost:

@@ -13,11 +13,13 @@ from efficientformer.arch.spec import (
     MB3D,
     MB4D,
     MHSA,
+    STRIDE_COUNTS,
     Activation,
     Architecture,
     AttnFFN,
     Block,
     Stage,
+    Strides,
     block_to_json,
     takes_tokens,
     value_of_kind,
@@ -49,7 +51,7 @@ class Part:
     in_width: int
     width: int
     block: PartBlock | None = None
-    strides: tuple[int, int] | None = None
+    strides: Strides | None = None
     num_classes: int | None = None
     activation: Activation = DEFAULT_ACTIVATION
 
@@ -71,7 +73,7 @@ class Part:
         if self.block is not None:
             options = "," + ",".join(f"{f.name}={getattr(self.block, f.name)}" for f in fields(self.block))
         elif self.strides is not None:
-            options = ",strides={}x{}".format(*self.strides)
+            options = f",strides={'x'.join(map(str, self.strides))}"
         elif self.num_classes is not None:
             options = f",num_classes={self.num_classes}"
         usual = "relu" if self.kind == "stem" else DEFAULT_ACTIVATION
@@ -111,7 +113,7 @@ class Part:
             part = cls(
                 grid=_two_sizes(options.pop("grid")),
                 block=None if block is None else value_of_kind(block, PART_BLOCKS),
-                strides=None if strides is None else _two_sizes(strides),
+                strides=None if strides is None else tuple(strides),
                 **options,
             )
         except ArchitectureError:
@@ -140,6 +142,8 @@ class Part:
             )
         if self.block is not None and self.in_width != self.width:
             raise ArchitectureError(f"A block has as many channels coming in as going out, not {self.key}.")
+        if self.strides is not None and len(self.strides) not in STRIDE_COUNTS:
+            raise ArchitectureError(f"A stem has two or three strides, not {str(self.strides)[:60]}.")
         needed = {
             "block": self.kind in get_args(PartBlockKind),
             "strides": self.kind == "stem",
@@ -162,7 +166,7 @@ def strided(grid: Grid, stride: int = 2) -> Grid:
     return ((grid[0] - 1) // stride + 1, (grid[1] - 1) // stride + 1)
 
 
-def stage_grids(stem_strides: tuple[int, int], resolution: int | Grid) -> list[Grid]:
+def stage_grids(stem_strides: Strides, resolution: int | Grid) -> list[Grid]:
     """Map size (height, width) of each of the four stages."""
     grid = (resolution, resolution) if isinstance(resolution, int) else resolution
     for stride in stem_strides:
@@ -173,9 +177,7 @@ def stage_grids(stem_strides: tuple[int, int], resolution: int | Grid) -> list[G
     return grids
 
 
-def stem_part(
-    stem_strides: tuple[int, int], resolution: int | Grid, width: int, *, activation: Activation = "relu"
-) -> Part:
+def stem_part(stem_strides: Strides, resolution: int | Grid, width: int, *, activation: Activation = "relu") -> Part:
     grid = (resolution, resolution) if isinstance(resolution, int) else resolution
     return Part("stem", grid, 3, width, strides=stem_strides, activation=activation)
 

@@ -20,11 +20,13 @@ from efficientformer.arch.spec import (
     FFN,
     MB3D,
     NUM_STAGES,
+    STRIDE_COUNTS,
     Activation,
     Architecture,
     AttnFFN,
     Block,
     Stage,
+    Strides,
     takes_tokens,
 )
 from efficientformer.arch.stage_space import StageSpace, StageSpaceRecord
@@ -40,7 +42,7 @@ class SearchSpace:
 
     name: str
     stages: tuple[StageSpace, ...]
-    stem_strides: tuple[int, int] = (2, 2)
+    stem_strides: Strides = (2, 2)
     activation: Activation = DEFAULT_ACTIVATION
 
     def __post_init__(self) -> None:
@@ -186,7 +188,7 @@ class SearchSpace:
         strides = record.get("stem_strides", [2, 2])
         activation = record.get("activation", DEFAULT_ACTIVATION)
         try:
-            space = cls(record["name"], tuple(stages), (strides[0], strides[1]), activation)
+            space = cls(record["name"], tuple(stages), tuple(strides), activation)
             Architecture.from_json(space.largest().to_json())  # refuses one that no machine holds
         except ArchitectureError as error:
             raise ArchitectureError(f"Not a search space: {error}") from error
@@ -197,7 +199,11 @@ class SpaceRecord(TypedDict):
     """A search space in a record or a file."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    stem_strides: NotRequired[Annotated[list[Annotated[int, Field(ge=1, le=2)]], Field(min_length=2, max_length=2)]]
+    stem_strides: NotRequired[
+        Annotated[
+            list[Annotated[int, Field(ge=1, le=2)]], Field(min_length=STRIDE_COUNTS[0], max_length=STRIDE_COUNTS[1])
+        ]
+    ]
     stages: Annotated[list[StageSpaceRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
     activation: NotRequired[Activation]
 

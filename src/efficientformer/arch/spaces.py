@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from efficientformer.arch.space import SearchSpace, StageSpace
-from efficientformer.arch.spec import DEFAULT_ACTIVATION, FFN, MB3D, MB4D, Activation, AttnFFN, Block
+from efficientformer.arch.spec import DEFAULT_ACTIVATION, FFN, MB3D, MB4D, Activation, AttnFFN, Block, Strides
 from efficientformer.arch.zoo import Four, build_architecture
 
 
@@ -16,7 +16,7 @@ def v1_space(
     *,
     min_widths: Four = (16, 16, 16, 16),
     width_step: int = 16,
-    stem_strides: tuple[int, int] = (2, 2),
+    stem_strides: Strides = (2, 2),
     activation: Activation = DEFAULT_ACTIVATION,
     mb4d: MB4D = MB4D(),
     mb3d: MB3D = MB3D(),
@@ -46,7 +46,7 @@ def v2_space(
     min_widths: Four = (16, 16, 16, 16),
     width_step: int = 16,
     expansions: tuple[int, ...] = (4, 3, 2, 1),
-    stem_strides: tuple[int, int] = (2, 2),
+    stem_strides: Strides = (2, 2),
     activation: Activation = DEFAULT_ACTIVATION,
     attention: AttnFFN = AttnFFN(),
 ) -> SearchSpace:

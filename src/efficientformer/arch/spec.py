@@ -24,6 +24,9 @@ MAX_WIDTH, MAX_DEPTH, MAX_OPTION = 4096, 64, 256
 MAX_WEIGHTS = 2**28
 BlockKind = Literal["MB4D", "MB3D", "FFN", "AttnFFN"]
 Activation = Literal["gelu", "hard_swish", "relu"]
+Strides = tuple[int, ...]
+"""Of a stem's convolutions: two, as in the paper, or three, each 1 or 2."""
+STRIDE_COUNTS = (2, 3)
 DEFAULT_ACTIVATION: Activation = "gelu"
 """That of the paper, in every block."""
 
@@ -193,7 +196,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Four stages behind a stem of two 3x3 convolutions with the given strides, with one activation in all blocks.
+    """Four stages behind a stem of two or three 3x3 convolutions with the given strides, with one activation in all
+    blocks.
 
     The family follows from the blocks. In EfficientFormerV2 (`is_v2`) the stem has the blocks' activation instead of
     ReLU, the downsample between stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes
@@ -202,7 +206,7 @@ class Architecture:
     """
 
     stages: tuple[Stage, ...]
-    stem_strides: tuple[int, int] = (2, 2)
+    stem_strides: Strides = (2, 2)
     activation: Activation = DEFAULT_ACTIVATION
 
     def __post_init__(self) -> None:
@@ -213,8 +217,8 @@ class Architecture:
             raise ArchitectureError(f"Unknown activation {str(self.activation)[:60]!r}; there are {known}.")
         if len(self.stages) != NUM_STAGES:
             raise ArchitectureError(f"An architecture has {NUM_STAGES} stages, not {len(self.stages)}.")
-        if len(self.stem_strides) != 2 or any(stride not in (1, 2) for stride in self.stem_strides):
-            raise ArchitectureError(f"The stem has two strides of 1 or 2, not {self.stem_strides!r}.")
+        if len(self.stem_strides) not in STRIDE_COUNTS or any(stride not in (1, 2) for stride in self.stem_strides):
+            raise ArchitectureError(f"The stem has two or three strides of 1 or 2, not {self.stem_strides!r}.")
         if len({isinstance(block, FFN | AttnFFN) for stage in self.stages for block in stage.blocks}) > 1:
             raise ArchitectureError("A network has blocks MB4D and MB3D, or FFN and AttnFFN, but not both.")
         if any(stage.num_on_tokens for stage in self.stages[:2]):
@@ -273,7 +277,7 @@ class Architecture:
                 raise ArchitectureError(f"Not an architecture: stages.{index}: {error}") from error
         strides = record["stem_strides"]
         activation = record.get("activation", DEFAULT_ACTIVATION)
-        architecture = cls(tuple(stages), tuple(strides), activation)  # type: ignore[arg-type]
+        architecture = cls(tuple(stages), tuple(strides), activation)
         if (num_weights := _num_block_weights(architecture)) > MAX_WEIGHTS:
             raise ArchitectureError(
                 f"An architecture with {num_weights} weights in its blocks is refused; {MAX_WEIGHTS} are the most."
@@ -290,7 +294,7 @@ class StageRecord(TypedDict):
 class ArchitectureRecord(TypedDict):
     """An architecture in a record."""
 
-    stem_strides: Annotated[list[int], Field(min_length=2, max_length=2)]
+    stem_strides: Annotated[list[int], Field(min_length=STRIDE_COUNTS[0], max_length=STRIDE_COUNTS[1])]
     stages: Annotated[list[StageRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
     activation: NotRequired[Activation]
 

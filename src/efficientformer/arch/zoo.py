@@ -1,6 +1,6 @@
 """The published networks as values (paper, Table 1 and appendix A; L3 and L7 and all of V2 as released)."""
 
-from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN, Stage
+from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN, Stage, Strides
 
 Four = tuple[int, int, int, int]
 
@@ -10,7 +10,7 @@ def build_architecture(
     depths: Four,
     num_mb3d: int,
     *,
-    stem_strides: tuple[int, int] = (2, 2),
+    stem_strides: Strides = (2, 2),
     mb4d: MB4D = MB4D(),
     mb3d: MB3D = MB3D(),
 ) -> Architecture:

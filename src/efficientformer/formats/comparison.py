@@ -1,6 +1,6 @@
 """Records of comparisons: what is kept beside an exported file, `benchmark.json`, `analysis.json`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -95,5 +95,7 @@ class AnalysisRecord(TypedDict):
     controls: list[dict[str, Any]]
     switches: list[dict[str, Any]]
     advice: list[dict[str, Any]]
+    trials: NotRequired[list[dict[str, Any]]]
+    choices: NotRequired[list[dict[str, Any]]]
     hotspots: list[dict[str, Any]]
     provenance: Provenance

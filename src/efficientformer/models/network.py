@@ -5,6 +5,7 @@ Most methods have timm's names and meaning, so that code that uses timm's networ
 
 import copy
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -208,7 +209,7 @@ class Network(OnHub, nn.Module):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        stride = self.architecture.stem_strides[0] * self.architecture.stem_strides[1]
+        stride = math.prod(self.architecture.stem_strides)
         return [
             {"num_chs": width, "reduction": stride * 2**index, "module": f"stages.{index}"}
             for index, width in enumerate(self.architecture.widths)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.analysis.hotspots.hotspots import measure_hotspots
+from efficientformer.analysis.observations.choices import summarize_choices
 from efficientformer.analysis.observations.conclusions import advise, summarize_claims
 from efficientformer.analysis.observations.measure import measure_observations
 from efficientformer.analysis.observations.plan import Observation, plan_observations
+from efficientformer.analysis.observations.plan_choices import plan_choices
 from efficientformer.errors import LatencyError, UsageError
 from efficientformer.latency.clock import check_clock
 from efficientformer.latency.devices import open_device, runs_here
@@ -26,7 +28,8 @@ PARTIAL_DIR = "rounds"
 
 
 def analyze(settings: AnalysisSettings | None = None, /, *, out: Path | str = OUT, **given: Any) -> dict[str, Any]:
-    """Test the paper's four observations about latency (section 3) on a device; returns the record.
+    """Test the paper's four observations about latency (section 3) on a device, and time the choices of a space;
+    returns the record.
 
     settings, given: `AnalysisSettings`, or its fields by name, which win.
     out: folder of analysis.json and analysis.html.
@@ -40,7 +43,7 @@ def analyze(settings: AnalysisSettings | None = None, /, *, out: Path | str = OU
     check_rounds(request.rounds)  # now, since preparing networks takes minutes
     if len(set(request.runtime)) < len(request.runtime) or not request.runtime:
         raise UsageError("Name each runtime once, and at least one: --runtime onnxruntime --runtime openvino.")
-    observations = plan_observations(request.resolution, request.network, request.observation)
+    observations = _planned(request)
     runtimes = [open_device(request, name, request.threads) for name in request.runtime]
     with RunDir(out).locked():
         record = _measure(observations, runtimes, request, out / PARTIAL_DIR, console)
@@ -52,6 +55,17 @@ def analyze(settings: AnalysisSettings | None = None, /, *, out: Path | str = OU
     return record
 
 
+def _planned(request: AnalysisSettings) -> list[Observation]:
+    """The named observations and choices; all of them if none is named."""
+    is_all = not request.observation and not request.choice
+    observations = []
+    if request.observation or is_all:
+        observations += plan_observations(request.resolution, request.network, request.observation)
+    if request.choice or is_all:
+        observations.append(plan_choices(request.resolution, request.choice))
+    return observations
+
+
 def _measure(
     observations: Sequence[Observation],
     runtimes: Sequence[Runtime],
@@ -59,7 +73,8 @@ def _measure(
     partial_dir: Path,
     console: RunConsole,
 ) -> dict[str, Any]:
-    console.phase("analyze", f"{len(observations)} observations on {', '.join(request.runtime)}")
+    titles = ", ".join(observation.title for observation in observations)
+    console.phase("analyze", f"{titles} on {', '.join(request.runtime)}")
     with console.progress("measuring") as progress:
         findings = measure_observations(
             observations,
@@ -80,6 +95,7 @@ def _measure(
         "runtimes": [runtime.describe() for runtime in runtimes],
         "claims": summarize_claims(findings.experiments, findings.differences),
         "advice": advise(findings.switches),
+        "choices": summarize_choices(findings.trials),
         **asdict(findings),
         "hotspots": hotspots,
         "provenance": provenance(runtimes[0].machine()),
@@ -103,10 +119,19 @@ def _hotspots(
 
 def _forget_rounds(partial_dir: Path) -> None:
     """Delete the finished rounds: the record has every sample, and the next request measures again."""
-    for path in partial_dir.glob("observation_*.jsonl"):
+    for path in partial_dir.glob("*.jsonl"):
         path.unlink()
     if partial_dir.is_dir() and not any(partial_dir.iterdir()):
         partial_dir.rmdir()
+
+
+def choice_lines(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:
+    """Rows (choice of a space, runtime, conclusion) of a record of `analyze`."""
+    return [
+        (choice["title"], runtime, result["meaning"])
+        for choice in record["choices"]
+        for runtime, result in choice["runtimes"].items()
+    ]
 
 
 def summary_lines(record: dict[str, Any]) -> Sequence[tuple[str, ...]]:

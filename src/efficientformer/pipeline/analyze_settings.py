@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from efficientformer.analysis.observations.choices import ChoiceKey
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, resolve_clock
 
@@ -24,7 +25,9 @@ class AnalysisSettings(DeviceOptions):
     network: tuple[str, ...] = ("efficientformer_l1", "efficientformer_l3")
     """Published network to test each design choice in; repeatable."""
     observation: tuple[int, ...] = ()
-    """Observation to test, 1 to 4; repeatable, all by default."""
+    """Observation to test, 1 to 4; repeatable. All, unless observations or choices are named."""
+    choice: tuple[ChoiceKey, ...] = ()
+    """Choice of a search space to time; repeatable. All, unless observations or choices are named."""
     hotspots: bool = True
     """Break known networks down into classes of operators."""
 

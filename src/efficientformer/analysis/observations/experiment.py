@@ -1,4 +1,4 @@
-"""Experiments: two candidates that differ in one choice, and the paper's claim about their latency ratio."""
+"""Experiments: two candidates that differ in one choice, with or without a claim of the paper about their ratio."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -42,6 +42,25 @@ class Switch:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """One option of a choice of a space (`choices`), timed in place of another.
+
+    choice: key of the choice. option, against: the two options in words.
+    place: where it was tried, such as "stage 1" or "whole V2-S0"; `setting` describes the place.
+    subject, baseline: the candidates with `option` and with `against`.
+    """
+
+    choice: str
+    option: str
+    against: str
+    place: str
+    setting: str
+    subject: str
+    baseline: str
+    is_network: bool
+
+
+@dataclass(frozen=True)
 class Control:
     """A candidate and a copy of it with the same weights, whose latencies should be equal.
 
@@ -57,23 +76,30 @@ class Control:
 
 @dataclass(frozen=True)
 class Observation:
-    """One of the paper's four observations: the candidates, all timed in the same rounds, and what to compare."""
+    """One of the paper's four observations, or with number None the choices of a space: the candidates, all timed in
+    the same rounds, and what to compare."""
 
-    number: int
+    number: int | None
     candidates: tuple[Candidate, ...]
     experiments: tuple[Experiment, ...]
     switches: tuple[Switch, ...]
     controls: tuple[Control, ...]
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return "choices of a space" if self.number is None else f"observation {self.number}"
 
 
 class Plan:
     """Builder of an observation; a candidate that several experiments use is timed once."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int | None) -> None:
         self._number = number
         self._candidates: dict[str, Candidate] = {}
         self._experiments: list[Experiment] = []
         self._switches: list[Switch] = []
+        self._trials: list[Trial] = []
 
     def compare(
         self,
@@ -95,13 +121,24 @@ class Plan:
         self._add(published, changed)
         self._switches.append(Switch(choice, published.name, changed.name))
 
+    def try_option(
+        self, choice: str, option: str, against: str, where: tuple[str, str], subject: Candidate, baseline: Candidate
+    ) -> None:
+        """Compare two options of a choice; `where` is the place and the setting that describes it."""
+        self._add(subject, baseline)
+        place, setting = where
+        is_network = place.startswith("whole ")
+        self._trials.append(Trial(choice, option, against, place, setting, subject.name, baseline.name, is_network))
+
     def finished(self) -> Observation:
         """The observation, with a control for its first part and for every published network.
 
         Copies are prepared last, so that a copy and its original are as far apart in memory as any two candidates.
         """
+        pairs = [*self._experiments, *self._trials]
+        parts = [pair.subject for pair in pairs if not pair.is_network]
         published = dict.fromkeys(switch.network for switch in self._switches)
-        parts = [experiment.subject for experiment in self._experiments if not experiment.is_network]
+        published |= dict.fromkeys([trial.baseline for trial in self._trials if trial.is_network][:1])
         controls = []
         for name in (*parts[:1], *published):
             copy = replace(self._candidates[name], name=f"{name}, copy")
@@ -113,6 +150,7 @@ class Plan:
             tuple(self._experiments),
             tuple(self._switches),
             tuple(controls),
+            tuple(self._trials),
         )
 
     def _add(self, *candidates: Candidate) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from efficientformer.analysis.observations.claims import COMPILER
-from efficientformer.analysis.observations.experiment import Experiment, Observation
+from efficientformer.analysis.observations.experiment import Experiment, Observation, Trial
 from efficientformer.analysis.observations.verdict import runtimes_differ, switch_effect, verdict_on, widened
 from efficientformer.latency.timing.measurement import Measurement, Ratio
 
@@ -25,6 +25,7 @@ class Findings:
     experiments: one row per experiment and runtime.
     switches: one row per changed network and runtime.
     differences: one row per activation that was timed on several runtimes.
+    trials: one row per tried option of a choice of a space and runtime.
     controls: one row per copy and runtime.
     candidates: one row per candidate and runtime, with every sample.
     failures: candidates that a runtime cannot run, with the reason.
@@ -33,6 +34,7 @@ class Findings:
     experiments: Rows = field(default_factory=list)
     switches: Rows = field(default_factory=list)
     differences: Rows = field(default_factory=list)
+    trials: Rows = field(default_factory=list)
     controls: Rows = field(default_factory=list)
     candidates: Rows = field(default_factory=list)
     failures: Rows = field(default_factory=list)
@@ -75,15 +77,24 @@ def _add_rows(findings: Findings, timed: Timed, runtimes: Sequence[str], ratios:
             for runtime in runtimes
             if (row := ratios.between(runtime, experiment.subject, experiment.baseline, experiment.is_network))
         }
-        pair = {f"{role}_macs": macs[getattr(experiment, role)] for role in ("subject", "baseline")}
         for runtime, row in by_runtime.items():
-            findings.experiments.append({**_experiment_row(number, experiment, runtime, row), **pair})
+            findings.experiments.append(
+                {**_experiment_row(number, experiment, runtime, row), **_macs(experiment, macs)}
+            )
         if number == COMPILER.observation and len(by_runtime) > 1:
             findings.differences.append(_difference_row(experiment, by_runtime))
     for switch, runtime in itertools.product(timed.observation.switches, runtimes):
         if row := ratios.between(runtime, switch.changed, switch.network, is_network=True):
             about = {"observation": number, "network": switch.network, "choice": switch.choice, "runtime": runtime}
             findings.switches.append({**about, **row, "effect": switch_effect(row["interval"])})
+    for trial, runtime in itertools.product(timed.observation.trials, runtimes):
+        if row := ratios.between(runtime, trial.subject, trial.baseline, trial.is_network):
+            about = {"name": f"{trial.option} against {trial.against}", "runtime": runtime, **asdict(trial)}
+            findings.trials.append({**about, **row, "effect": switch_effect(row["interval"]), **_macs(trial, macs)})
+
+
+def _macs(pair: Experiment | Trial, macs: dict[str, int]) -> dict[str, int]:
+    return {"subject_macs": macs[pair.subject], "baseline_macs": macs[pair.baseline]}
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ def _paired(times: Times, runtime: str, subject: str, baseline: str) -> Ratio | 
     return None if ours is None or theirs is None else ours.ratio_to(theirs, baseline)
 
 
-def _candidate_row(number: int, runtime: str, name: str, measured: Measurement, macs: int) -> dict[str, Any]:
+def _candidate_row(number: int | None, runtime: str, name: str, measured: Measurement, macs: int) -> dict[str, Any]:
     return {
         "observation": number,
         "runtime": runtime,
@@ -127,7 +138,7 @@ def _candidate_row(number: int, runtime: str, name: str, measured: Measurement, 
     }
 
 
-def _experiment_row(number: int, experiment: Experiment, runtime: str, ratio: dict[str, Any]) -> dict[str, Any]:
+def _experiment_row(number: int | None, experiment: Experiment, runtime: str, ratio: dict[str, Any]) -> dict[str, Any]:
     claim, threshold, verdict = experiment.claim, experiment.threshold, None
     if claim is not None and threshold is not None:
         verdict = verdict_on(ratio["interval"], claim.bound, threshold)

@@ -1,4 +1,4 @@
-"""Time the experiments of the four observations.
+"""Time the experiments of the four observations, and the choices of a space.
 
 The candidates of an observation are timed in the same rounds on all runtimes, so each ratio is over paired samples.
 Observations are timed one after another: all networks together would not fit into the memory of a small device.
@@ -47,8 +47,8 @@ def measure_observations(
             clock,
             rounds,
             seed=seed,
-            partial_path=partial_dir and partial_dir / f"observation_{observation.number}.jsonl",
-            progress=_counted(progress, done + count, total, f"observation {observation.number}: "),
+            partial_path=partial_dir and partial_dir / f"{observation.title.replace(' ', '_')}.jsonl",
+            progress=_counted(progress, done + count, total, f"{observation.title}: "),
         )
         timed.append(Timed(observation, dict(zip(subjects, measured.values(), strict=True)), macs))
         done += count + rounds

@@ -12,10 +12,12 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
-from efficientformer.arch.spec import MB3D, MB4D, Architecture
+from efficientformer.arch.spec import FFN, MB3D, MB4D, Activation, Architecture, Strides
 from efficientformer.latency.tables.preparation import LAYER_SCALE
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import DeployMB3D, DeployMB4D, fuse
+from efficientformer.models.embed import ACTIVATIONS as FUNCTIONS
+from efficientformer.models.embed import Stem
 from efficientformer.models.layout import Flatten, flatten, unflatten
 from efficientformer.models.stage import build_block
 from efficientformer.models.token_mixers import average_neighbors
@@ -84,6 +86,21 @@ class TokenMixing(nn.Module):
         return x_BNC + self.token_mixer(self.norm(x_BNC))
 
 
+class FusedMBConv(nn.Module):
+    """Fused MBConv of EfficientNetV2 in deploy form, on maps (B, C, H, W): a 3x3 convolution that expands and a 1x1
+    convolution that projects, where an FFN has three convolutions. It is timed only; no network here is built from it.
+    """
+
+    def __init__(self, width: int, expansion: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation = FUNCTIONS[activation]
+        self.expand = nn.Conv2d(width, width * expansion, 3, padding=1)
+        self.project = nn.Conv2d(width * expansion, width, 1)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW + self.project(self.activation(self.expand(x_BCHW)))
+
+
 class MixedStage(nn.Module):
     """Blocks in any order, with a reshape before an MB4D that follows tokens or an MB3D that follows maps.
 
@@ -145,6 +162,16 @@ def token_block(width: int, grid: Grid) -> DeployMB3D:
     block = fuse(build_block(width, MB3D(), grid, layer_scale_init=LAYER_SCALE))
     assert isinstance(block, DeployMB3D)
     return block
+
+
+def ffn_block(width: int, expansion: int, grid: Grid, activation: Activation) -> nn.Module:
+    """A new FFN of EfficientFormerV2 in deploy form."""
+    return fuse(build_block(width, FFN(expansion), grid, layer_scale_init=LAYER_SCALE, activation=activation))
+
+
+def stem(width: int, strides: Strides, activation: Activation) -> nn.Module:
+    """A new stem in deploy form."""
+    return fuse(Stem(width, strides, activation=activation))
 
 
 def mixed_blocks(width: int, grid: Grid, depth: int, *, alternating: bool) -> list[nn.Module]:

@@ -94,10 +94,20 @@ def claim_figures(rows: Rows, runtimes: Sequence[str], name: str) -> list[tuple[
 
 def switches_figure(rows: Rows, runtimes: Sequence[str]) -> Figure:
     """Every changed choice in whole networks: latency relative to the published network."""
-    groups = _grouped(rows, "choice", lambda row: row["network"], lambda row: _switch_dot(row, runtimes))
+    groups = _grouped(
+        rows, "choice", lambda row: row["network"], lambda row: _effect_dot(row, runtimes, ("choice", "network"))
+    )
     legend = _legend(rows, runtimes, has_threshold=False, has_paper=False)
     alt_text = "Latency of whole networks with one choice changed, relative to the published network."
     return _plot("switches", groups, "latency relative to the published network", alt_text, legend)
+
+
+def choice_figure(rows: Rows, runtimes: Sequence[str], name: str) -> Figure:
+    """Every tried option of one choice of a space: latency relative to the option that it replaces."""
+    groups = _grouped(rows, "name", _setting, lambda row: _effect_dot(row, runtimes, ("name", "setting")))
+    legend = _legend(rows, runtimes, has_threshold=False, has_paper=False)
+    alt_text = f"Ratios of latencies with 95 % intervals: {_spoken(rows)}."
+    return _plot(name, groups, "latency of the first relative to the second", alt_text, legend)
 
 
 def _grouped(rows: Rows, title: str, setting: Callable[[Row], str], dot: Callable[[Row], _Dot]) -> _Groups:
@@ -122,9 +132,9 @@ def _experiment_dot(row: Row, runtimes: Sequence[str]) -> _Dot:
     return _Dot(row["ratio"], tuple(row["interval"]), series, mark, tone, row["threshold"], tooltip)
 
 
-def _switch_dot(row: Row, runtimes: Sequence[str]) -> _Dot:
+def _effect_dot(row: Row, runtimes: Sequence[str], fields: Sequence[str]) -> _Dot:
     mark, tone = EFFECTS.get(row["effect"], ("", "muted"))
-    tooltip = {"choice": row["choice"], "network": row["network"], **_values(row)}
+    tooltip = {**{field: row[field] for field in fields}, **_values(row)}
     return _Dot(row["ratio"], tuple(row["interval"]), runtimes.index(row["runtime"]), mark, tone, None, tooltip)
 
 

@@ -84,6 +84,10 @@ def _render(record: dict[str, Any]) -> str:
         figure = analysis_figures.switches_figure(record["switches"], runtimes)
         advice = [(row["runtime"], _advice(row)) for row in record["advice"]]
         sections.append(section("switches", "Changes of whole networks", "switches", figure=figure, advice=advice))
+    if record.get("choices"):
+        sections.append(
+            section("choices", "Choices of a space", "choices", runtimes=runtimes, **_choices(record, runtimes))
+        )
     if record["hotspots"]:
         figure = hotspots_figure([{**row, "runtime": runtime_title(row["runtime"])} for row in record["hotspots"]])
         classes = list(dict.fromkeys(name for row in record["hotspots"] for name in row["classes"]))
@@ -106,9 +110,23 @@ def _sentence(record: dict[str, Any], runtimes: list[str]) -> str:
             held, in_part = (sum(verdict == word for verdict in verdicts) for word in ("holds", "holds in part"))
             part = f" ({in_part} more in part)" if in_part else ""
             counts.append(f"{held or 'none'}{part} with {runtime_title(runtime)}")
+    if not counts and record.get("choices"):
+        return "The choices of a search space on this device"
     if not counts:
         return "No claim of the paper could be tested on this device"
     return f"Of the paper's {len(tried)} claims about latency, {wording.join(counts)} hold here"
+
+
+def _choices(record: dict[str, Any], runtimes: list[str]) -> dict[str, Any]:
+    """What was concluded about each choice of a space on each runtime, its figure, and all rows."""
+    meanings, figures = [], []
+    for choice in record["choices"]:
+        found = [choice["runtimes"].get(name, {}).get("meaning", "") for name in runtimes]
+        rows = [row for row in record["trials"] if row["choice"] == choice["choice"]]
+        meanings.append((choice["title"], found))
+        figure = analysis_figures.choice_figure(rows, runtimes, f"choice-{choice['choice']}")
+        figures.append((choice["words"], figure))
+    return {"meanings": meanings, "figures": figures, "copies": _copies(record, runtimes)}
 
 
 def _place(record: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from efficientformer.errors import UsageError
+from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import Batch, absorb_network, extract_network, reestimate_batch_norm
@@ -25,12 +26,12 @@ from efficientformer.search.scoring.permutation import permute_hidden, permute_s
 class ChannelImportances:
     """Importances of all channels that widths cut.
 
-    stem: of the channels between the stem's convolutions.
+    stem: of the channels before the stem's last convolution, then, if it has three, of those after its first.
     stages: of the channels of every stage.
     hidden: of the hidden channels of every block, stage by stage.
     """
 
-    stem: Tensor
+    stem: list[Tensor]
     stages: list[Tensor]
     hidden: list[list[Tensor]]
 
@@ -51,8 +52,7 @@ def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch]) -> None:
         network = extract_network(ancestor, subnet)
         reestimate_batch_norm(network, [x_BCHW for x_BCHW, _ in batches])
         measured.append(channel_importances(network, batches))
-    stem = torch.stack([found.stem for found in measured]).sum(dim=0)
-    stages = [torch.stack(rows).sum(dim=0) for rows in zip(*(found.stages for found in measured), strict=True)]
+    stem, stages = _sums([found.stem for found in measured]), _sums([found.stages for found in measured])
     # All of them before any goes back: they share the stem, the downsamples and the head.
     networks = [extract_network(ancestor, subnet) for subnet in subnets]
     for subnet, network, found in zip(subnets, networks, measured, strict=True):
@@ -65,7 +65,8 @@ def sort_channels(network: Network, importances: ChannelImportances) -> None:
 
     An optimizer's moments are not reordered, so reorder before a training begins. Raises UsageError for a deploy form.
     """
-    permute_stem(network, _descending(importances.stem))
+    for position, of_stem in enumerate(importances.stem):
+        permute_stem(network, _descending(of_stem), is_first=position == 1)
     for index, (stage, blocks) in enumerate(zip(importances.stages, importances.hidden, strict=True)):
         permute_stage(network, index, _descending(stage))
         for position, hidden in enumerate(blocks):
@@ -99,7 +100,7 @@ def channel_importances(network: Network, batches: Iterable[Batch]) -> ChannelIm
     means = {channels: (total_C / num_images).float() for channels, total_C in totals.items()}
     depths = network.architecture.depths
     return ChannelImportances(
-        means["stem"],
+        [means["stem", position] for position in range(len(_inside_stem(network.stem)))],
         [means[index] for index in range(len(depths))],
         [[means[index, place] for place in range(depth)] for index, depth in enumerate(depths)],
     )
@@ -119,7 +120,7 @@ def _recording(network: Network) -> Iterator[list[tuple[Hashable, Tensor]]]:
     def output_of(module: nn.Module, channels: Hashable) -> torch.utils.hooks.RemovableHandle:
         return module.register_forward_hook(lambda _, __, x: recorded.append((channels, x)))  # type: ignore[arg-type]
 
-    hooks = [input_of(network.stem.conv2, "stem")]
+    hooks = [input_of(conv, ("stem", position)) for position, conv in enumerate(_inside_stem(network.stem))]
     for index, stage in enumerate(network.stages):
         hooks.append(output_of(stage.downsample if index else network.stem, index))  # type: ignore[arg-type]
         for place, block in enumerate(stage.blocks):  # type: ignore[arg-type]
@@ -134,6 +135,16 @@ def _recording(network: Network) -> Iterator[list[tuple[Hashable, Tensor]]]:
         network.train(was_training)
         for hook in hooks:
             hook.remove()
+
+
+def _inside_stem(stem: Stem) -> list[nn.Module]:
+    """The convolutions of the stem that read channels of the stem, the last one first."""
+    return [stem.conv2, *([] if stem.first is None else [stem.conv1])]
+
+
+def _sums(rows: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The sum of every column."""
+    return [torch.stack(column).sum(dim=0) for column in zip(*rows, strict=True)]
 
 
 def _over_positions(x: Tensor) -> Tensor:

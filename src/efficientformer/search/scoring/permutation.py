@@ -38,11 +38,12 @@ def permute_hidden(network: Network, stage: int, block: int, order: Order) -> No
     _permute(hidden_axes(network.stages[stage].blocks[block].mlp), order, width)  # type: ignore[union-attr, index]
 
 
-def permute_stem(network: Network, order: Order) -> None:
-    """Reorder the channels between the stem's two convolutions in place. The network computes the same. Raises as
-    `permute_stage`."""
+def permute_stem(network: Network, order: Order, *, is_first: bool = False) -> None:
+    """Reorder the channels before the stem's last convolution in place, or with `is_first` those after the first of
+    three. The network computes the same. Raises as `permute_stage`."""
     _require_trainable(network)
-    _permute(stem_axes(network.stem), order, network.stem.conv1.out_channels)
+    conv1 = network.stem.conv1
+    _permute(stem_axes(network.stem, is_first=is_first), order, conv1.in_channels if is_first else conv1.out_channels)
 
 
 def stage_axes(network: Network, stage: int) -> list[Axis]:
@@ -79,8 +80,11 @@ def hidden_axes(mlp: nn.Module) -> list[Axis]:
     return [*(axis for name in inner for axis in _out(name, getattr(mlp, name))), *_in("fc2", mlp.fc2)]  # type: ignore[arg-type]
 
 
-def stem_axes(stem: Stem) -> list[Axis]:
-    """What has the channels between the stem's two convolutions."""
+def stem_axes(stem: Stem, *, is_first: bool = False) -> list[Axis]:
+    """What has the channels before the stem's last convolution, or with `is_first` those after the first of three."""
+    if is_first:
+        assert stem.first is not None
+        return [*_conv_norm_out("first", stem.first), *_in("conv1", stem.conv1)]
     return [*_out("conv1", stem.conv1), *_out("norm1", stem.norm1), *_in("conv2", stem.conv2)]
 
 
