@@ -8,7 +8,7 @@ import pytest
 from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spaces import QUICK, STANDARD, V2_QUICK, V2_STANDARD
-from efficientformer.arch.spec import Architecture, Stage
+from efficientformer.arch.spec import Stage
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.calibration import uncached_mib
 from efficientformer.latency.tables.fit import fit_table, plan_table
@@ -58,7 +58,7 @@ def test_every_network_of_a_v2_space_is_predicted_exactly_since_each_of_its_part
         for widths in itertools.product(*map(V2_QUICK.widths, range(4))):
             first = V2_QUICK.stages[0].candidates[blocks[-1] % 4]
             stages = [Stage(width, (block,)) for width, block in zip(widths, (first, first, *blocks[:2]), strict=True)]
-            parts.update(network_parts(Architecture(tuple(stages), V2_QUICK.stem_strides), 28, 10))
+            parts.update(network_parts(V2_QUICK.network(stages), 28, 10))
     assert len({part for part in parts if part.kind == "FFN"}) == 4 * (2 + 3 + 6 + 8)
     assert len({part for part in parts if part.kind == "MHSA"}) == 6 + 8
     for part in parts:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efficientformer.arch.spaces import QUICK
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.corrections import correct
 from efficientformer.pipeline.run.outputs import run_network
@@ -72,7 +71,7 @@ class Run:
         for path in paths:
             if phase is SLIM:
                 value = {"text": "60%", "value": 60.0, "unit": "%"}
-                state = {**Subnet.largest(QUICK).to_json(), "accuracy": 50.0}
+                state = {**Subnet.largest(self.workspace().space).to_json(), "accuracy": 50.0}
                 entry = {"budget": "60%", "budget_value": value, "slug": "60pct", "budget_ms": 2.0, "target_ms": 2.0}
                 entry |= {"step": 0, "predicted_ms": 1.9, "polish": [], "trials": [], "note": text, **state}
                 trace = {"metric": "top1", "start": {**state, "latency_ms": 3.0}, "steps": [], "corrections": []}

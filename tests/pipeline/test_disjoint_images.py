@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from efficientformer.arch.spaces import QUICK
+from efficientformer.arch.spaces import V2_QUICK
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.models.create import create_model
 from efficientformer.models.weights.load import save_weights
@@ -30,7 +30,7 @@ from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
 from efficientformer.search.subnet import Subnet
 
-SMALLEST = Subnet.smallest(QUICK)
+SMALLEST = Subnet.smallest(V2_QUICK)
 PER_CLASS, HELD_OUT = 70, 0.5
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from efficientformer.arch.spaces import QUICK
 from efficientformer.errors import EfficientFormerError, UsageError
 from efficientformer.pipeline.benchmark import benchmark
 from efficientformer.pipeline.out_of_date import out_of_date, out_of_date_file
@@ -144,7 +143,7 @@ def test_a_merged_table_counts_as_the_runs_own_and_one_of_another_resolution_doe
         def save(path: Path) -> None:
             write_record(path, {"note": "merged"})
 
-        return SimpleNamespace(space=QUICK, resolution=resolution, num_classes=2, save=save)
+        return SimpleNamespace(space=run.workspace().space, resolution=resolution, num_classes=2, save=save)
 
     monkeypatch.setattr(combine, "load_table", lambda _: None)
     for resolution, problem in ((16, None), (32, "changed or replaced")):

@@ -91,9 +91,10 @@ def test_contradictory_settings_and_values_without_sense_are_refused(given, name
         resolve_settings({"preset": "quick", **given})
 
 
+V1 = {"space": "quick"}
 IDLE = [
-    ({"supernet": {"noise": "gumbel"}}, {"supernet": {"sampling": "soft"}}, "supernet.noise"),
-    ({"supernet": {"temperature": [1.0, 0.5]}}, {"supernet": {"sampling": "soft"}}, "supernet.temperature"),
+    ({**V1, "supernet": {"noise": "gumbel"}}, {"supernet": {"sampling": "soft"}}, "supernet.noise"),
+    ({**V1, "supernet": {"temperature": [1.0, 0.5]}}, {"supernet": {"sampling": "soft"}}, "supernet.temperature"),
     ({"slim": {"recover_steps": 9}}, {"slim": {"recover_every": 2, "polish": 0}}, "slim.recover_steps"),
     ({"slim": {"recover_lr": 0.1}}, {"slim": {"recover_every": 2, "polish": 0}}, "slim.recover_lr"),
     ({"slim": {"trial_epochs": 3}}, {"slim": {"trials": 2}}, "slim.trial_epochs"),

@@ -194,7 +194,7 @@ def test_an_importance_is_the_change_of_the_loss_without_the_channel_to_first_or
     before, last = losses(), len(architecture.stages[2].blocks) - 1
     # The stem's activation of V2 is not linear above zero, so its output is not scaled by its weights.
     stages = [1, 2, 3] if architecture.is_v2 else [0, 1, 2, 3]
-    cases = [(("stem", 1), found.stem[1]), *(((stage, 5), found.stages[stage][5]) for stage in stages)]
+    cases = [(("stem", 1), found.stem[0][1]), *(((stage, 5), found.stages[stage][5]) for stage in stages)]
     cases += [((stage, 0, 7), found.hidden[stage][0][7]) for stage in range(4)]
     cases += [((2, last, 2), found.hidden[2][last][2])]
     for channels, importance in cases:
@@ -212,7 +212,7 @@ def test_a_channel_that_is_silent_or_that_nobody_reads_has_no_importance(archite
         silenced(network, (3, 0, 3), 1.0)
         silenced(network, ("stem", 0), 1.0)
     found = channel_importances(network, labeled(6))
-    for importance, silent in ((found.stages[2], 5), (found.hidden[3][0], 3), (found.stem, 0)):
+    for importance, silent in ((found.stages[2], 5), (found.hidden[3][0], 3), (found.stem[0], 0)):
         assert importance[silent] == 0 and (importance > 0).sum() == len(importance) - 1
 
 

@@ -81,10 +81,15 @@ V2_QUICK = v2_space(
     (32, 48, 96, 128),
     (2, 2, 3, 2),
     stem_strides=(2, 1),
+    activation="hard_swish",
     attention=AttnFFN(num_heads=4, key_dim=16, value_ratio=2),
 )
 V2_STANDARD = v2_space(
-    "v2_standard", (32, 64, 160, 256), (2, 2, 6, 4), attention=AttnFFN(num_heads=4, key_dim=32, value_ratio=2)
+    "v2_standard",
+    (32, 64, 160, 256),
+    (2, 2, 6, 4),
+    activation="hard_swish",
+    attention=AttnFFN(num_heads=4, key_dim=32, value_ratio=2),
 )
 # V2's joint search space at 224 px, in which V2-L has the largest widths and depths.
 V2_IMAGENET = v2_space("v2_imagenet", (40, 80, 192, 384), (5, 5, 15, 10), min_widths=(24, 32, 64, 128), width_step=8)
