@@ -20,7 +20,7 @@ from efficientformer.models.weights.timm_names import timm_state_dict
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet import Supernet
 
-SPACES = {"v1": QUICK, "v2": V2_QUICK}
+SPACES = {"v1": QUICK, "v2": replace(V2_QUICK, activation="gelu")}
 NODES = {"gelu": {"Gelu"}, "hard_swish": {"HardSwish"}, "relu": set()}
 
 

@@ -83,7 +83,7 @@ def workspace(request, tmp_path) -> Workspace:
             pixels = generator.integers(256, size=(16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{index}.png")
     given = {
-        **{"preset": "quick", "data": str(tmp_path / "images"), "resolution": 16},
+        **{"preset": "quick", "space": "v2_quick", "data": str(tmp_path / "images"), "resolution": 16},
         "supernet": {"epochs": 1, "batch_size": 16, "held_out": HELD_OUT},
         "slim": {"bn_images": 0, "polish": 0, "trials": 2, "trial_epochs": 1, "recover_every": 1, "recover_steps": 3},
         "train": {"epochs": 1, "batch_size": 16, "ema_decay": 0.0},
