@@ -60,10 +60,10 @@ def main() -> None:
     parser.add_argument("--only", choices=("budgets", "recipe", "search", "measure"), help="stop after this step")
     arguments, settings = parse(parser)
     settings["data"] = arguments.data
-    runs = {Path(space).stem: RunDir(arguments.work / Path(space).stem) for space in arguments.spaces}
+    spaces = {Path(space).stem: space for space in arguments.spaces}
+    runs = {name: RunDir(arguments.work / name) for name in spaces}
     first = next(iter(runs.values()))
-    given = dict(zip(runs, ({**settings, "space": space} for space in arguments.spaces), strict=True))
-    verbs.table(run_dir=first.root, **given[next(iter(runs))])
+    verbs.table(run_dir=first.root, **{**settings, "space": arguments.spaces[0]})
     budgets = budgets_ms(first)
     if arguments.only == "budgets":
         return
@@ -72,8 +72,9 @@ def main() -> None:
     sys.stdout.write(f"top-1 of {' and '.join(JUDGES)} by recipe: {recipes}; {recipe} it is\n")
     if arguments.only == "recipe":
         return
+    settings["budget"] = [f"{latency_ms:.4g}ms" for latency_ms in budgets.values()]
     for name, run_dir in runs.items():
-        options = given[name] | {"budget": [f"{latency_ms:.4g}ms" for latency_ms in budgets.values()]}
+        options = {**settings, "space": spaces[name]}
         for verb in (verbs.table, verbs.supernet, verbs.slim):
             verb(run_dir=run_dir.root, **options)
     if arguments.only == "search":

@@ -61,6 +61,9 @@ def main() -> None:
         del row["root"]
         for network in row["networks"].values():
             network["top1"] = next(scores)
+    if len(arguments.seeds) == 1:
+        sys.stdout.write("One seed has no interval: run several for a record.\n")
+        return
     leads = {name: lead(name, rows) for name in (*RIVALS, "random")}
     keep_outcome(
         "joint",

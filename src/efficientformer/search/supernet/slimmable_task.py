@@ -42,5 +42,5 @@ class SlimmableTask(Task):
     def _drawn(self, space: SearchSpace) -> list[Subnet]:
         """The networks of a step, the teacher first."""
         rng = random.Random(random.getrandbits(64))  # seeded by the loop, step by step
-        ends = [Subnet.largest(space), Subnet.smallest(space)][: max(0, self._networks - 1)]
+        ends = [Subnet.largest(space), Subnet.smallest(space)][: self._networks - 1]
         return [*ends, *(Subnet.random(space, rng) for _ in range(self._networks - len(ends)))]
