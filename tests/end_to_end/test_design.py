@@ -342,3 +342,21 @@ def test_a_verb_does_not_take_what_other_settings_made(designed, program, tmp_pa
     (run_dir / "stamps" / "train 60pct.json").unlink()
     code, _, stderr = program("export", "--run-dir", run_dir, "--resolution", "16")
     assert code == 2 and "weights.safetensors is missing or not finished" in stderr
+
+
+def test_networks_trained_side_by_side_are_those_trained_one_after_the_other(designed, program, tmp_path):
+    trained = {}
+    for processes in (1, 2):
+        run_dir = tmp_path / str(processes)
+        shutil.copytree(designed[0], run_dir)
+        shutil.rmtree(run_dir / "networks")
+        counts = ("--training-processes", processes, "--training-threads", processes)
+        code, _, stderr = program("train", "--run-dir", run_dir, *counts)
+        assert code == 0, stderr
+        assert stderr.count("train 60pct") == stderr.count("train 40pct") == 1 and stderr.count("data ") == 1
+        trained[processes] = [
+            (run_dir / "networks" / slug / "weights.safetensors").read_bytes() for slug in ("60pct", "40pct")
+        ]
+        _, _, stderr = program("train", "--run-dir", run_dir)
+        assert stderr.count("up to date") == 2, "how many are trained at a time makes no difference to what is known"
+    assert trained[1] == trained[2]

@@ -39,7 +39,7 @@ GROUPS = {
         *("table", "verify"),
     ),
     "Search": ("space", "supernet_from", "supernet", "slim", "baselines", "rank"),
-    "Training": ("train", "seed", "workers", "training_threads", "training_device"),
+    "Training": ("train", "seed", "workers", "training_threads", "training_processes", "training_device"),
     "Export": ("export",),
 }
 FALLBACK_WIDTH, LARGEST_WIDTH, LEFT = 100, 120, 28

@@ -1,15 +1,24 @@
 """Phase `train`: train every network that slimming found (paper, section 5)."""
 
+from efficientformer.pipeline.networks.side_by_side import side_by_side
 from efficientformer.pipeline.networks.stand_alone import initial_network
 from efficientformer.pipeline.networks.trained import train_network
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
+from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.search.subnet import Subnet
 
 
 def run(workspace: Workspace) -> None:
-    init = workspace.settings.train.init
-    for network in run_networks(workspace):
-        subnet = Subnet(network.architecture, network.origins)
-        train_network(workspace, TRAIN, network, lambda subnet=subnet: initial_network(workspace, subnet), init=init)
+    networks = run_networks(workspace)
+    if workspace.settings.training_processes > 1 and len(networks) > 1 and workspace.world.size == 1:
+        side_by_side(workspace, networks, train_found, doing="training")
+        return
+    for network in networks:
+        train_found(workspace, network)
+
+
+def train_found(workspace: Workspace, network: RunNetwork) -> None:
+    subnet, init = Subnet(network.architecture, network.origins), workspace.settings.train.init
+    train_network(workspace, TRAIN, network, lambda: initial_network(workspace, subnet), init=init)

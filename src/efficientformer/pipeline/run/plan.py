@@ -118,7 +118,7 @@ TRAIN = Phase(
     reads=(IMAGES, START),
     writes=("weights", "train_record", "architecture"),
     after=(SLIM,),
-    uses=TRAINING_MACHINE,
+    uses=(*TRAINING_MACHINE, "training_processes"),
     each_network=True,
     is_shared=True,
 )

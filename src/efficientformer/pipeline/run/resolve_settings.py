@@ -103,6 +103,7 @@ def cores_wanted(settings: Settings, given: Mapping[str, Any]) -> dict[str, int]
     counts = {
         "threads": settings.threads if runs_here(settings.device) else 1,
         "training_threads": settings.training_threads or 1,
+        "training_processes": settings.training_processes,
         "workers": settings.workers,
         "slim.workers": settings.slim.workers,
     }
