@@ -264,7 +264,7 @@ class Settings(DeviceOptions, _Settings):
     skipped: a small file may claim billions of pixels."""
     resolution: InputSize = 28
     """Size of the network's input, in pixels. A side, or height x width such as 96x160."""
-    space: SpaceSetting = "quick"
+    space: SpaceSetting = "v2_quick"
     """Search space: a name or a YAML file. 'efficientformer space' lists the names, and prints a space to start from;
     docs/spaces.md describes the file."""
     budget: Texts = ("40%", "25%")
