@@ -284,8 +284,7 @@ class Settings(DeviceOptions, _Settings):
     training_threads: Positive | None = None
     """CPU threads for training and scoring. All cores by default."""
     training_processes: Positive = 1
-    """Networks of several budgets that are trained at the same time. Each in a process with its share of the threads;
-    small networks leave most of several threads idle."""
+    """Networks trained at a time. Each in a process with its share of the threads: small ones leave threads idle."""
     training_device: str = "auto"
     """Training on auto, cpu, cuda or mps."""
     supernet_from: str | None = None
