@@ -22,7 +22,8 @@ SMALL = [
     *("--train.epochs", "2", "--train.batch-size", "16"),
 ]
 TINY = [
-    *(*SMALL, "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.polish", "6", "--slim.workers", "2"),
+    *(*SMALL, "--space", "quick", "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.stride", "0"),
+    *("--slim.polish", "6", "--slim.workers", "2"),
     *("--budget", "60%", "--budget", "40%"),
 ]
 

@@ -1,7 +1,6 @@
 """A whole run in a space from a file, on images that are not square."""
 
 import json
-import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -94,17 +93,3 @@ def test_a_wrong_size_is_one_line(program, text, tmp_path):
     assert code == 2 and "resolution: must be a side in pixels, or height and width such as 96x160" in " ".join(
         stderr.split()
     )
-
-
-def test_the_fastest_of_the_exact_forms_is_exported(run_dir, program, tmp_path):
-    """On a device that takes longer for larger files the form with fewer constants wins, without a doubt."""
-    export = read_record(run_dir / "networks" / "60pct" / "export.json", Any)
-    usual, other = export["compared"]
-    assert usual["ratio"] == 1.0 and other["interval"][1] < 1.0
-    assert export["forms"] == other["forms"] == {"pooling": "difference", "projections": "joined"}
-    copy = tmp_path / "untuned"
-    shutil.copytree(run_dir, copy)
-    code, _, stderr = program("export", "--run-dir", copy, "--export.no-autotune")
-    assert code == 0 and "export.autotune changed from True to False" in stderr
-    untuned = read_record(copy / "networks" / "60pct" / "export.json", Any)
-    assert untuned["forms"]["pooling"] == "products" and "compared" not in untuned

@@ -20,14 +20,17 @@ GIVEN = {
     "limits": {"params_m": 100.0},
     "table": {"rounds": 4},
     "supernet": {"epochs": 1, "batch_size": 16},
-    "slim": {"bn_images": 32, "polish": 2, "trials": 0},
+    "slim": {"bn_images": 32, "polish": 2, "trials": 0, "actions": "paper", "stride": 0.5},
     "baselines": {"random": 2, "evolution": 0.1},
     "rank": {"networks": 3},
     "train": {"epochs": 1, "batch_size": 16},
+    "training_processes": 1,
     "verify": {"rounds": 40},
 }
 MODULES = (table, supernet, slim, baselines, rank, train, evaluate, export, verify)
 SELDOM = {
+    "training_processes": "other processes read the settings unseen; what they get has its own tests",
+    "supernet.batch_norm": "spaces of EfficientFormerV2 have it",
     "supernet_from": "read by a run that takes a supernet over",
     "supernet.batch_size": "recovery trains with it",
     "supernet.augmentation": "recovery trains with it",
@@ -84,8 +87,10 @@ def read(monkeypatch) -> Iterator[set[str]]:
 
 
 @pytest.mark.slow
-def test_each_phase_reads_the_settings_that_it_declares(read, photos, tmp_path):
-    request = RunRequest(Settings.model_validate({**GIVEN, "preset": "quick", "data": str(photos)}), tmp_path / "run")
+@pytest.mark.parametrize("space", ["quick", "v2_quick"])
+def test_each_phase_reads_the_settings_that_it_declares(space, read, photos, tmp_path):
+    given = {**GIVEN, "preset": "quick", "space": space, "data": str(photos)}
+    request = RunRequest(Settings.model_validate(given), tmp_path / "run")
     for declared, module in zip(PHASES, MODULES, strict=True):
         with open_run(request) as workspace:
             read.clear()

@@ -28,6 +28,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETTINGS = "photos.yaml"
 SMALLER = f"""
 preset: quick
+space: quick
 resolution: 16
 seed: 1
 device: "{SCALE} first"

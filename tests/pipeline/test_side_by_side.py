@@ -18,6 +18,14 @@ from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
 
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """New processes import this module for its functions, with the paths of this one."""
+    monkeypatch.syspath_prepend(ROOT)
+
 
 class Listening(RunConsole):
     """Keeps what is said."""
@@ -126,9 +134,12 @@ def test_no_process_outlives_the_run(tmp_path, sent):
         f"if __name__ == '__main__':\n    run(workspace(Path({str(tmp_path / 'run')!r})), wait, 'a', 'b')\n"
     )
     (tmp_path / "main.py").write_text(script)
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
-    parent = subprocess.Popen([sys.executable, tmp_path / "main.py"], cwd=root, env=environment)
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "main.py"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        # A test runner in the background ignores Ctrl-C, and so would every child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "run").glob("pid-*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)

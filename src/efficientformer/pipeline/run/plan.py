@@ -33,7 +33,8 @@ VERIFICATION_FORMAT = 2
 """1 was of a single session."""
 TRACE_FORMAT = 3
 """Of the journal and the trace of slimming. Since 2, targets have steps of their own, and budgets name weights."""
-SCORING = ("slim.images", "slim.bn_images", "slim.metric", "supernet.held_out")
+WEIGHTS = ("supernet.held_out", "supernet.batch_norm")
+SCORING = ("slim.images", "slim.bn_images", "slim.metric", *WEIGHTS)
 
 
 def _clock(workspace: Workspace) -> Mapping[str, Any]:
@@ -90,7 +91,7 @@ SLIM = Phase(
     reads=(file("table"), file("supernet_weights"), IMAGES, CORRECTIONS),
     writes=("trace",),
     after=(TABLE, SUPERNET),
-    uses=("space", "resolution", "clock", "supernet.held_out", "verify.rounds", *TABLE_CHECK, *TRAINING_MACHINE),
+    uses=("space", "resolution", "clock", *WEIGHTS, "verify.rounds", *TABLE_CHECK, *TRAINING_MACHINE),
 )
 BASELINES = Phase(
     "baselines",
