@@ -10,6 +10,7 @@ from efficientformer.cli.app import run
     [
         (["--resolution", "100"], "Choose a multiple of 32"),
         (["--network", "resnet50"], "There is no network 'resnet50'"),
+        (["--network", "efficientformerv2_s0"], "efficientformerv2_s0 is of EfficientFormerV2"),
         (["--observation", "7"], "There is no observation 7"),
         (["--choice", "coffee"], "coffee"),
         (["--choice", "stem", "--resolution", "16"], "Choose at least 32"),

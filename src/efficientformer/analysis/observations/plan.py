@@ -35,17 +35,23 @@ def plan_observations(
 ) -> list[Observation]:
     """The experiments for images of this size; all four observations unless `numbers` selects some.
 
-    Raises UsageError for a resolution that patch embeddings do not divide, an unknown network, or an unknown number.
+    Raises UsageError for a resolution that patch embeddings do not divide, a network that is unknown or of
+    EfficientFormerV2, or an unknown number.
     """
     if resolution < 2 * RESOLUTION_STEP or resolution % RESOLUTION_STEP:
         raise UsageError(
             f"At resolution {resolution} patch embedding and stem have different output sizes. Choose a multiple of "
             f"{RESOLUTION_STEP}, at least {2 * RESOLUTION_STEP}, such as 224."
         )
-    chosen = {}
+    chosen, known = {}, [name for name, architecture in ZOO.items() if not architecture.is_v2]
     for name in networks:
         if name not in ZOO:
-            raise UsageError(f"There is no network {name!r}; the networks are {', '.join(ZOO)}.")
+            raise UsageError(f"There is no network {name!r}; the networks are {', '.join(known)}.")
+        if name not in known:
+            raise UsageError(
+                f"{name} is of EfficientFormerV2, and the observations are of EfficientFormer's blocks: "
+                f"{', '.join(known)}. `efficientformer benchmark {name}` times it."
+            )
         chosen[name.rpartition("_")[2].upper()] = ZOO[name]
     makers = {1: _patch_embedding, 2: _mixers, 3: _norms, 4: _activations}
     if unknown := set(numbers) - set(makers):

@@ -162,10 +162,7 @@ def _draws_evenly(settings: Settings) -> bool:
 
 Idle = Callable[[Settings, bool], bool]
 OF_METAPATHS = ("alpha_lr", "temperature", "noise", "sampling", "elastic_width")
-NO_METAPATHS = (
-    "the supernet of an EfficientFormerV2 space has no paths; each of its steps trains the largest network, the "
-    "smallest and two random ones"
-)
+NO_METAPATHS = "the supernet of an EfficientFormerV2 space has no paths: its steps train whole networks"
 IDLE: tuple[tuple[str, str, Idle], ...] = (
     *(
         (f"supernet.{name}", "it is of EfficientFormerV2 spaces", lambda now, _: _is_v2(now) is False)
