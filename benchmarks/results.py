@@ -81,7 +81,7 @@ def questions() -> list[Question]:
         search.design_question(),
         search.slimming_question(),
         search.ranking_question(),
-        search.headline_question(),
+        headline.headline_question(),
         latency.timm_question(),
         search.cost_question(),
     ]
