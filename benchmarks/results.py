@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from answers import latency, project, search
+from answers import headline, latency, project, search
 from answers.evidence import Question, Table
 from efficientformer.records import write_text
 from studies.naming import BENCHMARKS

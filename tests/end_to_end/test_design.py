@@ -350,7 +350,7 @@ def test_networks_trained_side_by_side_are_those_trained_one_after_the_other(des
         run_dir = tmp_path / str(processes)
         shutil.copytree(designed[0], run_dir)
         shutil.rmtree(run_dir / "networks")
-        counts = ("--training-processes", processes, "--training-threads", processes)
+        counts = ("--training-processes", processes, "--training-threads", processes, "--workers", 1)
         code, _, stderr = program("train", "--run-dir", run_dir, *counts)
         assert code == 0, stderr
         assert stderr.count("train 60pct") == stderr.count("train 40pct") == 1 and stderr.count("data ") == 1

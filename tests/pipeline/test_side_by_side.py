@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader
 
 from efficientformer.arch.spaces import V2_QUICK
 from efficientformer.errors import TrainingError
@@ -64,7 +65,7 @@ def run(made: Workspace, work, *titles: str) -> list[str]:
 def note(made: Workspace, network: RunNetwork) -> None:
     made.console.phase("train", network.name)
     made.console.warn(f"{network.title} has {made.settings.training_threads} thread and {made.dataset}")
-    with made.console.progress("training") as progress:
+    with made.console.progress(f"training {network.title}") as progress:
         progress(3, 3, "done")
     root = made.run_dir.root
     root.mkdir(exist_ok=True)
@@ -77,6 +78,28 @@ def fail_or_wait(made: Workspace, network: RunNetwork) -> None:
     if network.name == "a":
         raise TrainingError("The loss is not finite.")
     wait(made, network)
+
+
+def load_or_raise(made: Workspace, network: RunNetwork) -> None:
+    """What a training does: other processes load its images."""
+    if network.name == "b":
+        until_there(made.run_dir.root / "pid-a")
+        raise ValueError("unforeseen")
+    assert sum(batch.item() for batch in DataLoader(range(4), num_workers=1)) == 6  # type: ignore[arg-type]
+    made.console.warn("a loaded")
+    wait(made, network)
+
+
+def leave_or_wait(made: Workspace, network: RunNetwork) -> None:
+    if network.name == "b":
+        wait(made, network)
+    until_there(made.run_dir.root / "pid-b")
+
+
+def until_there(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def die_or_wait(made: Workspace, network: RunNetwork) -> None:
@@ -119,8 +142,45 @@ def test_what_one_network_raises_ends_the_others(tmp_path):
     assert_gone(tmp_path / "run")
 
 
-def test_a_process_that_dies_is_named_with_a_remedy(tmp_path):
-    with pytest.raises(TrainingError, match=r"trained a ended \(exit code 3\).*--training-processes 1"):
+def test_a_process_loads_images_in_others_and_an_unforeseen_error_is_its_own(tmp_path, capfd):
+    made = workspace(tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"trained b ended \(exit code 1\); its own error stands above"):
+        run(made, load_or_raise, "a", "b")
+    assert "ValueError: unforeseen" in capfd.readouterr().err
+    assert "warning a loaded" in made.console.said  # type: ignore[attr-defined]
+    assert_gone(tmp_path / "run")
+
+
+def kill_itself_or_wait(made: Workspace, network: RunNetwork) -> None:
+    if network.name == "a":
+        os.kill(os.getpid(), signal.SIGKILL)
+    wait(made, network)
+
+
+def test_a_process_that_is_killed_is_named_with_a_remedy(tmp_path):
+    with pytest.raises(TrainingError, match=r"trained a was killed \(SIGKILL\).*--training-processes 1"):
+        run(workspace(tmp_path / "run"), kill_itself_or_wait, "a", "b")
+    assert_gone(tmp_path / "run")
+
+
+def test_a_process_that_cannot_start_ends_the_others(tmp_path, monkeypatch):
+    start = subprocess.Popen
+
+    def second_fails(*arguments, **options):
+        if list((tmp_path / "run").glob("pid-*")):
+            raise OSError(11, "Resource temporarily unavailable")
+        process = start(*arguments, **options)
+        return process
+
+    made = workspace(tmp_path / "run")
+    monkeypatch.setattr(subprocess, "Popen", second_fails)
+    with pytest.raises(TrainingError, match=r"trains c cannot start.*--training-processes 1"):
+        run(made, leave_or_wait, "a", "b", "c")
+    assert_gone(tmp_path / "run", at_least=1)
+
+
+def test_a_process_that_dies_is_named(tmp_path):
+    with pytest.raises(TrainingError, match=r"trained a ended \(exit code 3\)"):
         run(workspace(tmp_path / "run"), die_or_wait, "a", "b")
     assert_gone(tmp_path / "run")
 
@@ -128,10 +188,10 @@ def test_a_process_that_dies_is_named_with_a_remedy(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_outlives_the_run(tmp_path, sent):
-    """Two trainings of a network would write the same files."""
+    """Two trainings of a network would write the same files. The script is one that may not run twice either."""
     script = (
         "from pathlib import Path\nfrom tests.pipeline.test_side_by_side import run, wait, workspace\n"
-        f"if __name__ == '__main__':\n    run(workspace(Path({str(tmp_path / 'run')!r})), wait, 'a', 'b')\n"
+        f"run(workspace(Path({str(tmp_path / 'run')!r})), wait, 'a', 'b')\n"
     )
     (tmp_path / "main.py").write_text(script)
     parent = subprocess.Popen(

@@ -3,30 +3,30 @@
 A step of a small network has too little work for several threads, so two networks side by side on two cores take little
 more time than one. Each process has its share of the threads, whatever the others do: a run that was interrupted ends
 with the same bits as one that was not.
+
+The processes are programs of this package (`one_of_several`) rather than of `multiprocessing`, which would run the
+user's script again in each of them, and forbid them processes that load images.
 """
 
 import contextlib
 import os
+import pickle
 import queue
 import signal
+import subprocess
+import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import connection, get_context, parent_process
-from multiprocessing.process import BaseProcess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from efficientformer.errors import EfficientFormerError, TrainingError
-from efficientformer.pipeline.run.console import ProgressUpdate, RunConsole, usable_cores
+from efficientformer.errors import TrainingError
+from efficientformer.pipeline.networks.one_of_several import Message, Request, Work
+from efficientformer.pipeline.run.console import ProgressUpdate, usable_cores
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.run_dir import RunDir
 
-Work = Callable[[Workspace, RunNetwork], None]
-"""A function of a module, since other processes import it."""
-REPORT_EVERY_S = 0.5
+PROGRAM = "from efficientformer.pipeline.networks.one_of_several import main; main()"
 
 
 def side_by_side(workspace: Workspace, networks: Sequence[RunNetwork], work: Work, *, doing: str) -> None:
@@ -34,31 +34,34 @@ def side_by_side(workspace: Workspace, networks: Sequence[RunNetwork], work: Wor
 
     doing: what it is, for the progress bar.
 
-    Raises what `work` raises in one of them, and TrainingError if a process ends before its work; the other processes
-    are ended, and what they have is kept for the next time.
+    Raises what `work` raises in one of them, and TrainingError if a process cannot start or ends before its work; the
+    other processes are ended, and what they have is kept for the next time.
     """
-    context = get_context("spawn")
-    messages: Any = context.Queue()
+    if not networks:
+        return
+    messages: queue.SimpleQueue[tuple[str, Message]] = queue.SimpleQueue()
     settings = with_share_of_threads(workspace.settings)
-    waiting, running, steps = list(networks), dict[str, BaseProcess](), dict[str, tuple[int, int, str]]()
+    waiting, running, steps = list(networks), dict[str, _Process](), dict[str, tuple[int, int, str]]()
     with workspace.console.progress(doing) as progress, _ended(running):
         while waiting or running:
             while waiting and len(running) < workspace.settings.training_processes:
                 network = waiting.pop(0)
-                options = (workspace.run_dir.root, settings, workspace.dataset, network, work, messages)
-                running[network.title] = process = context.Process(target=_do, args=options, daemon=True)
-                process.start()
-            for title, kind, content in _received(messages, running):
-                match kind:
-                    case "done":
-                        running.pop(title).join()
-                    case "failed":
-                        raise content
-                    case "progress":
-                        steps[title] = content
-                        _show(steps, len(networks), progress)
-                    case _:
-                        getattr(workspace.console, kind)(*content)
+                running[network.title] = process = _Process(network.title, messages)
+                process.ask(Request(workspace.run_dir.root, settings, workspace.dataset, network, work))
+            title, (kind, content) = messages.get()
+            match kind:
+                case "done":
+                    running.pop(title).end()
+                case "failed":
+                    raise content
+                case "ended":
+                    if title in running:
+                        raise TrainingError(_ended_early(title, content))
+                case "progress":
+                    steps[title] = content
+                    _show(steps, len(networks), progress)
+                case _:
+                    getattr(workspace.console, kind)(*content)
 
 
 def with_share_of_threads(settings: Settings) -> Settings:
@@ -67,20 +70,13 @@ def with_share_of_threads(settings: Settings) -> Settings:
     return settings.model_copy(update={"training_threads": threads, "training_processes": 1})
 
 
-def _received(messages: Any, running: dict[str, BaseProcess]) -> Iterator[tuple[str, str, Any]]:
-    """The messages that there are, or the next one. Raises TrainingError if a process ended without its last one."""
-    ended = [title for title, process in running.items() if process.exitcode is not None]
-    try:
-        yield messages.get(timeout=1.0)
-        while True:
-            yield messages.get_nowait()
-    except queue.Empty:
-        for title in ended:  # before the messages were read, so none of its own can be missing
-            if title in running:
-                raise TrainingError(
-                    f"The process that trained {title} ended (exit code {running[title].exitcode}), which often means "
-                    "that memory ran out. Run the same command again; --training-processes 1 needs the least."
-                ) from None
+def _ended_early(title: str, exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"The process that trained {title} ended (exit code {exit_code}); its own error stands above."
+    return (
+        f"The process that trained {title} was killed ({signal.Signals(-exit_code).name}), which often means that "
+        "memory ran out. Run the same command again; --training-processes 1 needs the least."
+    )
 
 
 def _show(steps: dict[str, tuple[int, int, str]], count: int, progress: ProgressUpdate) -> None:
@@ -89,67 +85,52 @@ def _show(steps: dict[str, tuple[int, int, str]], count: int, progress: Progress
     progress(done, total * count, ", ".join(f"{title} {text}" for title, (_, _, text) in steps.items()))
 
 
+class _Process:
+    """One of the processes. In a session of its own: Ctrl-C is for this process, which ends the others."""
+
+    def __init__(self, title: str, messages: "queue.SimpleQueue[tuple[str, Message]]") -> None:
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": paths},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TrainingError(
+                f"The process that trains {title} cannot start ({error.strerror}). Run the same command again with "
+                "--training-processes 1."
+            ) from error
+        threading.Thread(target=self._listen, args=(title, messages), daemon=True).start()
+
+    def ask(self, request: Request) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it ended, and `_listen` says so
+            pickle.dump(request, self._process.stdin)
+            self._process.stdin.flush()
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def _listen(self, title: str, messages: "queue.SimpleQueue[tuple[str, Message]]") -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as answers, contextlib.suppress(EOFError, pickle.UnpicklingError):
+            while True:
+                messages.put((title, pickle.load(answers)))
+        messages.put((title, ("ended", self._process.wait())))
+
+
 @contextlib.contextmanager
-def _ended(running: dict[str, BaseProcess]) -> Iterator[None]:
+def _ended(running: dict[str, _Process]) -> Iterator[None]:
     """End the processes that are left, however the body ends."""
     try:
         yield
     finally:
         for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.join()
-
-
-class _RemoteConsole(RunConsole):
-    """Messages go to the process that started this one."""
-
-    def __init__(self, title: str, messages: Any) -> None:
-        super().__init__(quiet=True)
-        self._title, self._messages = title, messages
-
-    def send(self, kind: str, content: Any = None) -> None:
-        self._messages.put((self._title, kind, content))
-
-    def phase(self, name: str, text: str = "") -> None:
-        self.send("phase", (name, text))
-
-    def say(self, text: str) -> None:
-        self.send("say", (text,))
-
-    def warn(self, text: str) -> None:
-        self.send("warn", (text,))
-
-    @contextlib.contextmanager
-    def progress(self, description: str) -> Iterator[ProgressUpdate]:
-        last = -REPORT_EVERY_S
-
-        def update(done: int, total: int, text: str = "") -> None:
-            nonlocal last
-            if done == total or time.monotonic() - last >= REPORT_EVERY_S:
-                last = time.monotonic()
-                self.send("progress", (done, total, text))
-
-        yield update
-
-
-def _do(root: Path, settings: Settings, dataset: Any, network: RunNetwork, work: Work, messages: Any) -> None:
-    """In the new process. The data set is the parent's, which has said what it found in it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, and says how to go on
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    console = _RemoteConsole(network.title, messages)
-    workspace = Workspace(RunDir(root), settings, console)
-    vars(workspace)["dataset"] = dataset
-    try:
-        work(workspace, network)
-        console.send("done")
-    except EfficientFormerError as error:
-        console.send("failed", error)
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed ends nothing, and two trainings of a network would write the same files."""
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+            process.end()

@@ -12,10 +12,13 @@ from efficientformer.search.subnet import Subnet
 
 def run(workspace: Workspace) -> None:
     networks = run_networks(workspace)
+    one_by_one = networks
     if workspace.settings.training_processes > 1 and len(networks) > 1 and workspace.world.size == 1:
-        side_by_side(workspace, networks, train_found, doing="training")
-        return
-    for network in networks:
+        # Also a single one that is left: with more threads it would end with other bits.
+        one_by_one = [network for network in networks if TRAIN.problem(workspace, network) is None]
+        left = [network for network in networks if network not in one_by_one]
+        side_by_side(workspace, left, train_found, doing="training")
+    for network in one_by_one:
         train_found(workspace, network)
 
 
