@@ -8,7 +8,8 @@ import pytest
 from efficientformer.arch.space_file import as_yaml, read_space, space_copy
 from efficientformer.arch.spaces import QUICK
 from efficientformer.pipeline.run.plan import EXPORT, PHASES, SLIM, SUPERNET, TABLE, TRAIN
-from efficientformer.pipeline.run.settings import Settings, leaves
+from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, Settings, leaves
+from efficientformer.reading import read_record
 from efficientformer.records import write_record
 
 from .made_run import (
@@ -36,6 +37,7 @@ STALE: dict[str, set[str]] = {
     "clock": {"table", "verify"},
     "table.rounds": {"table"},
     "supernet": {"supernet"},
+    **{f"supernet.{name}": set() for name in OF_METAPATHS},  # the space is of EfficientFormerV2
     "slim": {"slim"},
     "slim.images": {"slim", "rank"},
     "slim.bn_images": {"slim", "rank"},
@@ -113,6 +115,26 @@ def test_a_setting_makes_out_of_date_exactly_what_depends_on_it(run, name):
         return
     expected = STALE.get(name, STALE.get(group, set()) if group else set())
     assert run.stale(**changes) == expected
+
+
+def test_a_supernet_depends_on_the_settings_of_its_own_kind(tmp_path, images):
+    run = Run(tmp_path / "run", images, space="quick")
+    run.finish()
+    for name in OF_METAPATHS:
+        assert run.stale(supernet={name: changed(f"supernet.{name}", 0.01)["value"]}) == {"supernet"}
+    for name in OF_SLIMMABLE:
+        assert run.stale(supernet={name: changed(f"supernet.{name}", 1)["value"]}) == set()
+
+
+def test_a_stamp_with_settings_without_effect_is_still_good(tmp_path, images):
+    """Earlier versions wrote them."""
+    run = Run(tmp_path / "run", images)
+    run.finish()
+    path = run.dir.stamp("supernet")
+    stamp = read_record(path, Any)
+    assert "supernet.noise" not in stamp["settings"]
+    write_record(path, {**stamp, "settings": {**stamp["settings"], "supernet.noise": "gumbel"}})
+    assert run.stale() == set()
 
 
 def test_with_trials_slimming_depends_on_the_training(tmp_path, images):

@@ -56,6 +56,7 @@ class Phase:
     reads: inputs that its records depend on.
     writes: names of its files in `RunDir`, or in `NetworkFiles` where `each_network`.
     after: the phases whose outputs it reads. Where they are out of date, so is it.
+    idle: those of `settings` without effect in a run; changing one changes nothing.
     derived: values that are computed from the run and count as settings.
     uses: settings that change the execution of the work, but not its records.
     each_network: whether it is done once for each network of the run.
@@ -68,6 +69,7 @@ class Phase:
     reads: tuple[Input, ...]
     writes: tuple[str, ...]
     after: tuple["Phase", ...] = ()
+    idle: Callable[[Workspace], frozenset[str]] = lambda _: frozenset()
     derived: Callable[[Workspace], Mapping[str, Any]] = lambda _: {}
     uses: tuple[str, ...] = ()
     each_network: bool = False
@@ -155,7 +157,9 @@ class Phase:
         return None
 
     def _settings(self, workspace: Workspace) -> dict[str, Any]:
-        return {**chosen(workspace.settings, *self.settings), **self.derived(workspace)}
+        idle, all_values = self.idle(workspace), chosen(workspace.settings, *self.settings)
+        values = {name: value for name, value in all_values.items() if name not in idle}
+        return {**values, **self.derived(workspace)}
 
     def forget(self, workspace: Workspace) -> None:
         """Have the next run of the phase do its work again."""

@@ -23,7 +23,7 @@ from efficientformer.pipeline.run.inputs import (
     network_file,
 )
 from efficientformer.pipeline.run.phase import Phase
-from efficientformer.pipeline.run.settings import is_path
+from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, is_path
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 
@@ -52,6 +52,10 @@ def _space(workspace: Workspace) -> Mapping[str, Any]:
     return {"space": {name: value for name, value in workspace.space.to_json().items() if name != "name"}}
 
 
+def _of_the_other_kind(workspace: Workspace) -> frozenset[str]:
+    return frozenset(f"supernet.{name}" for name in (OF_METAPATHS if workspace.space.is_v2 else OF_SLIMMABLE))
+
+
 def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
     return {**_clock(workspace), **_space(workspace), "format": FORMAT}
 
@@ -76,6 +80,7 @@ SUPERNET = Phase(
     "supernet",
     "trains all networks of the space together: MetaPaths by Gumbel-softmax, V2 as a sandwich",
     settings=("space", "resolution", "seed", "supernet"),
+    idle=_of_the_other_kind,
     derived=_space,
     reads=(IMAGES, SOURCE),
     writes=("supernet_weights", "supernet_record"),

@@ -19,7 +19,7 @@ from efficientformer.arch.space_file import read_space
 from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
-from efficientformer.pipeline.run.settings import Settings, is_path
+from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, Settings, is_path
 from efficientformer.reading import shown_path
 
 Given = dict[str, Any]
@@ -161,12 +161,11 @@ def _draws_evenly(settings: Settings) -> bool:
 
 
 Idle = Callable[[Settings, bool], bool]
-OF_METAPATHS = ("alpha_lr", "temperature", "noise", "sampling", "elastic_width")
 NO_METAPATHS = "the supernet of an EfficientFormerV2 space has no paths: its steps train whole networks"
 IDLE: tuple[tuple[str, str, Idle], ...] = (
     *(
         (f"supernet.{name}", "it is of EfficientFormerV2 spaces", lambda now, _: _is_v2(now) is False)
-        for name in ("batch_norm", "networks")
+        for name in OF_SLIMMABLE
     ),
     *((f"supernet.{name}", NO_METAPATHS, lambda now, _: bool(_is_v2(now))) for name in OF_METAPATHS),
     ("supernet.noise", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),

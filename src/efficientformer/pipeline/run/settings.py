@@ -125,6 +125,11 @@ class SupernetSettings(OptimizerSettings):
         return self
 
 
+OF_METAPATHS = ("alpha_lr", "temperature", "noise", "sampling", "elastic_width")
+OF_SLIMMABLE = ("batch_norm", "networks")
+"""Settings of the supernet without effect in spaces of EfficientFormerV2, and in those of EfficientFormer."""
+
+
 class SlimSettings(_Settings):
     """Latency-driven slimming."""
 

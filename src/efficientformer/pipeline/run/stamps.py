@@ -107,8 +107,8 @@ def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> boo
 
 
 def _is_same(made: Mapping[str, Any] | None, stamp: Stamp) -> bool:
-    now = stamp.to_json()
-    return made is not None and {name: made[name] for name in now} == now
+    # Earlier versions stamped settings without effect too.
+    return made is not None and not stamp_changes(dict(made), stamp.to_json())
 
 
 def read_stamp(path: Path) -> dict[str, Any] | None:
