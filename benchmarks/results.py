@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from answers import headline, latency, project, search
+from answers import latency, project, search
 from answers.evidence import Question, Table
 from efficientformer.records import write_text
 from studies.naming import BENCHMARKS
@@ -81,7 +81,7 @@ def questions() -> list[Question]:
         search.design_question(),
         search.slimming_question(),
         search.ranking_question(),
-        headline.headline_question(),
+        search.headline_question(),
         latency.timm_question(),
         search.cost_question(),
     ]
