@@ -118,14 +118,14 @@ def read_text(path: Path, *, most_mib: int = MOST_MIB, remedy: str = MADE_AGAIN,
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file, by the safe loader. Raises RecordError for one that is not readable, larger than
-    `YAML_MIB`, too deep, or of more than `MOST_YAML_VALUES` values."""
+    """The content of a YAML file, by the safe loader. Raises RecordError for one that is not readable, repeats a key,
+    is larger than `YAML_MIB`, too deep, or of more than `MOST_YAML_VALUES` values."""
     text, name = read_text(path, most_mib=YAML_MIB, remedy=""), shown_path(path)
     # The parser takes a quarter of a minute to find out.
     if max(accumulate((char in "[{") - (char in "]}") for char in text), default=0) > MOST_LEVELS:
         raise RecordError(f"{name} cannot be used: it has more than {MOST_LEVELS} lists or objects inside one another.")
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
         require_shallow(content, MOST_YAML_VALUES)
     except RecursionError:
         raise RecordError(f"{name} has too many lists or objects inside one another.") from None
@@ -134,6 +134,25 @@ def read_yaml(path: Path) -> Any:
     except ValueError as error:
         raise RecordError(f"{name} cannot be used: {error}.") from error
     return content
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """The safe loader, which refuses a key that a mapping repeats. A mapping may override what `<<` merges into it."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node] | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        known = set[tuple[str, str]]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in known:
+                    raise ValueError(f"line {key.start_mark.line + 1} gives {_name(key.value)} a second time")
+                known.add((key.tag, key.value))
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """A YAML value, by the safe loader. Raises YAMLError, or ValueError that names the line of a repeated key."""
+    return yaml.load(text, Loader=_UniqueKeyLoader)
 
 
 def parse_json(text: str) -> Any:

@@ -115,6 +115,13 @@ def damaged(*changes) -> dict:
     return content
 
 
+HEAVY = {
+    "widths": [4096, 4096],
+    "blocks": ["FFN"],
+    "expansions": [256, 1],
+    "largest": [{"kind": "FFN", "mlp_ratio": 1}],
+}
+"""A stage of the supernet has 8.6 billion weights, that of the largest network 34 million."""
 V2 = [(("stages", index, "blocks"), ["FFN"]) for index in (2, 3)]
 
 
@@ -152,6 +159,11 @@ V2 = [(("stages", index, "blocks"), ["FFN"]) for index in (2, 3)]
         ),
         (damaged((("stages", 0, "blocks"), ["MB3D", "MB4D"])), "stages.0.blocks cannot have MB3D"),
         (damaged((("stages", 3, "blocks"), ["MB4D"])), "When stage 3 has an MB3D, every block of stage 4"),
+        (
+            {"stages": [HEAVY] * 4},
+            "An architecture with .* weights in its blocks is refused",
+        ),
+        ("stages:\n- {widths: [16, 32], blocks: [FFN], depth: 1,\n   depth: 3}", "line 3 gives depth a second time"),
         ("- 1", "it must hold names and values"),
         ("stages: [", "is not readable YAML"),
         ("!!python/object:os.system {}", "is not readable YAML"),

@@ -27,6 +27,7 @@ from efficientformer.arch.spec import (
     Block,
     Stage,
     Strides,
+    require_few_weights,
     takes_tokens,
 )
 from efficientformer.arch.stage_space import StageSpace, StageSpaceRecord
@@ -88,14 +89,16 @@ class SearchSpace:
         return self.network(Stage(stage.min_width, stage.candidates[-1:]) for stage in self.stages)
 
     def build(self, widths: Four, depths: Four, num_attending: int) -> Architecture:
-        """The architecture whose last `num_attending` blocks, counted from the end, are of their stage's costliest kind
-        where it has several, and whose other blocks are of the cheapest. All have the largest expansion."""
+        """The architecture in which `num_attending` blocks attend, the last ones that can; the others are of the
+        cheapest kind of their stage. All have the largest expansion.
+
+        Blocks of a stage whose only kind attends count among them, and attend however small the number is.
+        """
         stages: list[Stage] = []
         for stage, width, depth in zip(reversed(self.stages), reversed(widths), reversed(depths), strict=True):
-            has_choice = len(stage.blocks) > 1
-            count = min(num_attending, depth) if has_choice else 0
-            num_attending -= count
+            count = min(num_attending, depth)
             stages.append(Stage(width, (stage.blocks[-1],) * (depth - count) + (stage.blocks[0],) * count))
+            num_attending = max(0, num_attending - stages[-1].num_attending)
         return self.network(reversed(stages))
 
     def random(self, rng: random.Random) -> Architecture:
@@ -105,8 +108,10 @@ class SearchSpace:
         depths = [rng.randint(1, stage.depth) for stage in self.stages]
         num_on_tokens = 0
         if self.max_tokens:
-            can_be = sum(depth for depth, stage in zip(depths, self.stages, strict=True) if stage.has_tokens)
-            num_on_tokens = rng.randint(0, min(self.max_tokens, can_be))
+            with_tokens = [(d, stage) for d, stage in zip(depths, self.stages, strict=True) if stage.has_tokens]
+            must_be = sum(depth for depth, stage in with_tokens if len(stage.blocks) == 1)
+            can_be = sum(depth for depth, _ in with_tokens)
+            num_on_tokens = rng.randint(must_be, min(self.max_tokens, can_be))
         blocks = [stage.random_blocks(depth, rng) for stage, depth in zip(self.stages, depths, strict=True)]
         return self.arranged(list(zip(widths, blocks, strict=True)), num_on_tokens)
 
@@ -189,7 +194,7 @@ class SearchSpace:
         activation = record.get("activation", DEFAULT_ACTIVATION)
         try:
             space = cls(record["name"], tuple(stages), tuple(strides), activation)
-            Architecture.from_json(space.largest().to_json())  # refuses one that no machine holds
+            require_few_weights(stage.costliest for stage in stages)
         except ArchitectureError as error:
             raise ArchitectureError(f"Not a search space: {error}") from error
         return space

@@ -6,7 +6,7 @@ AttnFFN, all of them on maps. Neither resolution nor number of classes belongs t
 of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypeVar, assert_never, get_args
@@ -278,10 +278,7 @@ class Architecture:
         strides = record["stem_strides"]
         activation = record.get("activation", DEFAULT_ACTIVATION)
         architecture = cls(tuple(stages), tuple(strides), activation)
-        if (num_weights := _num_block_weights(architecture)) > MAX_WEIGHTS:
-            raise ArchitectureError(
-                f"An architecture with {num_weights} weights in its blocks is refused; {MAX_WEIGHTS} are the most."
-            )
+        require_few_weights(architecture.stages)
         return architecture
 
 
@@ -321,12 +318,15 @@ def value_of_kind(content: Any, kinds: Mapping[Any, type[Options]]) -> Options:
     return kinds[kind](**options)
 
 
-def _num_block_weights(architecture: Architecture) -> int:
-    """Weights of the matrices in all blocks."""
+def require_few_weights(stages: Iterable[Stage]) -> None:
+    """Raise ArchitectureError where the matrices in all blocks have more than `MAX_WEIGHTS` weights."""
     total = 0
-    for stage in architecture.stages:
+    for stage in stages:
         for block in stage.blocks:
             total += 2 * stage.width**2 * block.mlp_ratio
             if isinstance(block, MB3D | AttnFFN):
                 total += 2 * stage.width * block.num_heads * (block.key_dim + block.value_dim)
-    return total
+    if total > MAX_WEIGHTS:
+        raise ArchitectureError(
+            f"An architecture with {total} weights in its blocks is refused; {MAX_WEIGHTS} are the most."
+        )

@@ -79,6 +79,12 @@ class StageSpace:
         """Every block that a place may hold, by kind and in each kind by expansion, largest first."""
         return tuple(replace(block, mlp_ratio=ratio) for block in self.blocks for ratio in self.expansions)
 
+    @property
+    def costliest(self) -> Stage:
+        """The widest stage with the costliest block at every place. That of the largest network may have cheaper ones,
+        in places where other networks do not."""
+        return Stage(self.max_width, self.candidates[:1] * self.depth)
+
     def holds(self, stage: Stage) -> bool:
         """Whether the stage is one of these."""
         return (

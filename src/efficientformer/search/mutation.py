@@ -5,6 +5,7 @@ from collections.abc import Container
 from dataclasses import replace
 
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import takes_tokens
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import LatencyOracle
 
@@ -53,7 +54,7 @@ def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
                 blocks[place] = allowed.random_blocks(1, rng)[0]
             elif len(blocks) > 1:
                 del blocks[place]
-        case "kind" if space.max_tokens:
+        case "kind" if any(stage.has_tokens for stage in space.stages):
             num_on_tokens += rng.choice((-1, 1))
         case "kind" if len(allowed.blocks) > 1:
             place = rng.choice(origins)
@@ -63,6 +64,9 @@ def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
             place = rng.choice(origins)
             others = [ratio for ratio in allowed.expansions if ratio != blocks[place].mlp_ratio]
             blocks[place] = replace(blocks[place], mlp_ratio=rng.choice(others))
+    if len(allowed.blocks) == 1:
+        # Its blocks on tokens come and go with the stage's depth, at no expense of another stage's.
+        num_on_tokens += sum(map(takes_tokens, blocks.values())) - stage.num_on_tokens
     places = tuple(sorted(blocks))
     stages = [(stage.width, stage.blocks) for stage in subnet.architecture.stages]
     stages[index] = (width, tuple(blocks[place] for place in places))

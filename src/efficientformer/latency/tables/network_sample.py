@@ -19,9 +19,12 @@ def spread_networks(
     Uniform draws are almost all of medium size. MACs stand in for latency, since nothing is measured yet.
     """
     rng = random.Random(seed)
-    drawn = {space.random(rng) for _ in range(NUM_DRAWN)} - {space.largest(), space.smallest()}
-    log_macs = {net: math.log(network_cost(net, resolution, num_classes).macs) for net in drawn}
-    remaining = sorted(drawn, key=lambda net: (log_macs[net], str(net)))
+    # Networks with equal MACs and text stay in the order of draws. A set would order them by hashes, which differ
+    # between processes.
+    drawn = dict.fromkeys(space.random(rng) for _ in range(NUM_DRAWN))
+    ends = (space.largest(), space.smallest())
+    log_macs = {net: math.log(network_cost(net, resolution, num_classes).macs) for net in drawn if net not in ends}
+    remaining = sorted(log_macs, key=lambda net: (log_macs[net], str(net)))
     if len(remaining) <= count:
         return remaining
     low, high = log_macs[remaining[0]], log_macs[remaining[-1]]

@@ -11,7 +11,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from efficientformer import reading
@@ -39,7 +38,7 @@ def read_recipe(preset: str) -> Given:
     """Given values of a preset: the name of a recipe, or the path of a YAML file. Raises UsageError."""
     if preset in preset_names():
         text = (resources.files("efficientformer") / "recipes" / f"{preset}.yaml").read_text(encoding="utf-8")
-        return yaml.safe_load(text)
+        return reading.parse_yaml(text)
     if not is_path(preset):
         raise UsageError(
             f"There is no preset {preset!r}; choose one of {', '.join(preset_names())}, or give the path of a recipe "

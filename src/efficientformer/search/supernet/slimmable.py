@@ -48,9 +48,8 @@ class SlimmableNetwork(Network, Ancestor):
         layer_scale_init: float = 0.1,
     ) -> None:
         # Where the largest network of the space has an FFN, another network of the space may attend.
-        stages = [Stage(stage.max_width, stage.candidates[:1] * stage.depth) for stage in space.stages]
         super().__init__(
-            space.network(stages),
+            space.network(stage.costliest for stage in space.stages),
             num_classes=num_classes,
             resolution=resolution,
             layer_scale_init=layer_scale_init,
