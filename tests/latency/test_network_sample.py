@@ -29,7 +29,7 @@ def test_networks_of_equal_macs_are_in_the_same_order_in_every_process():
         from efficientformer.arch.spaces import v2_space
         from efficientformer.latency.tables.network_sample import spread_networks
         space = v2_space("s", (16, 16, 16, 16), (2, 2, 2, 2), expansions=(2, 1))
-        print([network.to_json() for network in spread_networks(space, 32, 10, count=40, seed=0)])
+        print([network.to_json() for network in spread_networks(space, 32, 10, count=1000, seed=0)])
     """
     outputs = [
         subprocess.run(
@@ -41,7 +41,7 @@ def test_networks_of_equal_macs_are_in_the_same_order_in_every_process():
         ).stdout
         for seed in ("1", "2")
     ]
-    assert outputs[0] == outputs[1] and outputs[0].count("stem_strides") == 40
+    assert outputs[0] == outputs[1] and outputs[0].count("stem_strides") > 900
 
 
 def test_small_space_gives_what_it_has():
