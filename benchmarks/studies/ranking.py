@@ -73,7 +73,8 @@ def ranked(run_dir: RunDir, settings: dict[str, Any], processes: int) -> dict[st
     """The row of one variant, without its name."""
     verbs.table(run_dir=run_dir.root, **settings)
     supernet = verbs.supernet(run_dir=run_dir.root, **settings)
-    drawn = drawn_subnets(shared_run(run_dir.root))
+    workspace = shared_run(run_dir.root)
+    drawn = drawn_subnets(workspace.space, workspace.settings.rank.networks, workspace.settings.seed)
     side_by_side(processes, train_alone, [(run_dir.root, subnet) for subnet in drawn])
     ranking = verbs.rank(run_dir=run_dir.root, **settings)
     return {

@@ -23,10 +23,11 @@ WIDE = 0.3
 def row(choice: str, option: str, against: str, place: str, ms: float, against_ms: float, **changes: Any) -> Any:
     """A row of a trial whose effect follows from its two times."""
     ratio, spread = ms / against_ms, changes.pop("spread", 0.005)
+    interval = ratio * (1 - spread), ratio * (1 + spread)
     return {
         **{"choice": choice, "option": option, "against": against, "place": place, "runtime": "a", "ratio": ratio},
         **{"is_network": place.startswith("whole"), "subject_ms": ms, "baseline_ms": against_ms},
-        **{"effect": switch_effect((ratio * (1 - spread), ratio * (1 + spread))), **changes},
+        **{"interval": interval, "effect": switch_effect(interval), **changes},
     }
 
 
@@ -66,6 +67,28 @@ def test_the_fastest_activation_of_the_whole_network_is_named():
         "ReLU is the fastest. HardSwish is faster than GELU (ratio 0.54 in whole V2-S0, 0.54 in parts)"
     )
     assert meaning(*activations(0.5, 0.3, 0.553)).startswith("HardSwish is the fastest.")
+
+
+def test_activations_whose_intervals_overlap_are_both_named_and_neither_is_the_fastest():
+    text = meaning(*activations(0.50, 0.51, 1.0, spread=0.02))
+    assert text.startswith(
+        "HardSwish and ReLU are faster. Intervals overlap: HardSwish 0.50 to 0.52 in whole V2-S0 and "
+        "ReLU 0.49 to 0.51 in whole V2-S0. HardSwish is faster than GELU (ratio 0.51 in whole V2-S0"
+    )
+    assert "fastest" not in text
+    assert meaning(*activations(0.50, 0.51, 1.0, spread=0.005)).startswith("ReLU is the fastest.")
+
+
+def test_an_activation_is_not_the_fastest_if_another_may_be():
+    rows = [
+        row("activation", "HardSwish", "GELU", "whole V2-S0", 0.9, 1.0, spread=0.02),
+        row("activation", "ReLU", "GELU", "whole V2-S0", 0.9, 1.0, spread=WIDE),
+    ]
+    text = meaning(*rows)
+    assert text.startswith(
+        "HardSwish is faster. Intervals overlap: HardSwish 0.88 to 0.92 in whole V2-S0 and ReLU 0.63"
+    )
+    assert "whether ReLU is faster than GELU cannot be told" in text
 
 
 def test_gelu_is_kept_where_nothing_is_faster():

@@ -101,6 +101,14 @@ def test_check_measures_networks_here_and_finds_a_table_that_invents(folder, cap
     assert "measured now" in captured.err or "times as long" in captured.err
 
 
+def test_check_says_that_the_table_has_seen_every_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(globals(), "SPACE", v1_space("three", (16, 16, 16, 48), (1, 1, 1, 1), 0))
+    table_of().save(tmp_path / "few.json")
+    assert run(["table", "check", str(tmp_path / "few.json"), "--measure", "2", "--rounds", "4"]) == 2
+    captured = capsys.readouterr()
+    assert "made from every network of its space" in " ".join(captured.err.split()) and "Traceback" not in captured.err
+
+
 def test_merge_writes_one_table(folder, capsys):
     assert run(["table", "merge", "first.json", "second.json", "--out", "both.json"]) == 0
     merged = LatencyTable.load(folder / "both.json")

@@ -7,8 +7,10 @@ import pytest
 
 from efficientformer.arch.cost import sizes_mib
 from efficientformer.arch.parts import network_parts
+from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spaces import QUICK, STANDARD, V2_QUICK, V2_STANDARD
-from efficientformer.arch.spec import Stage
+from efficientformer.arch.spec import MB4D, Stage
+from efficientformer.arch.stage_space import StageSpace
 from efficientformer.errors import LatencyError
 from efficientformer.latency.tables.calibration import uncached_mib
 from efficientformer.latency.tables.fit import fit_table, plan_table
@@ -49,6 +51,22 @@ def test_additive_device_is_predicted_exactly(space, resolution):
     for _ in range(50):
         network = space.random(rng)
         assert table.predict(network) == pytest.approx(chain_latency_ms(network_parts(network, resolution, 10)))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_space_of_one_or_two_networks_has_no_table(depth):
+    """Nothing is between its two ends, and of the networks between them a table's error is computed."""
+    stages = [StageSpace(width, width, (MB4D(),), (MB4D(),) * depth) for width in (16, 32, 48, 64)]
+    few = SearchSpace("few", (*(replace(stage, largest=(MB4D(),)) for stage in stages[:3]), stages[3]))
+    with pytest.raises(LatencyError, match="This space has no network between its smallest and its largest"):
+        plan_table(few, 32, 10, chain_length=4, num_networks=24, seed=0)
+
+
+def test_a_space_of_three_networks_has_a_table():
+    stages = [StageSpace(width, width, (MB4D(),), (MB4D(),)) for width in (16, 32, 48, 64)]
+    three = SearchSpace("three", (*stages[:3], replace(stages[3], largest=(MB4D(),) * 3)))
+    table = table_on(three, 32, chain_latency_ms)
+    assert table.error.num_networks == 1 and table.error.max_percent < 1e-6
 
 
 def test_every_network_of_a_v2_space_is_predicted_exactly_since_each_of_its_parts_is():

@@ -137,6 +137,19 @@ def test_baselines_are_shown_where_they_were_made(run_dir: Path) -> None:
     assert "baselines.json cannot be used: metric is missing" in render_report(run_dir).read_text(encoding="utf-8")
 
 
+def test_a_baseline_without_a_network_is_named_with_its_reason(run_dir: Path) -> None:
+    write_baselines(run_dir)
+    path = run_dir / "slim" / "baselines.json"
+    record = read_record(path, Any)
+    record["budgets"][0]["missing"] = [{"name": "scaled_v2_s0", "reason": "It cannot be scaled <down>."}]
+    del record["budgets"][0]["surrogate"]
+    write_record(path, record)
+    source = render_report(run_dir).read_text(encoding="utf-8")
+    assert source.count("No row for ") == 1 and "No row for scaled EfficientFormerV2-S0 at " in source
+    assert "ms: It cannot be scaled &lt;down&gt;.</p>" in source
+    assert source.count("were additive, no network of this latency") == len(record["budgets"]) - 1
+
+
 def test_headings_never_skip_a_level(run_dir: Path) -> None:
     levels = [int(tag[1]) for tag, _ in Page(render_report(run_dir)).tags if tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1 and levels.count(1) == 1

@@ -189,6 +189,13 @@ class RivalRow(StateRecord):
     mean_accuracy: NotRequired[Percent]
 
 
+class MissingRival(TypedDict):
+    """A search method that found no network within the budget."""
+
+    name: str
+    reason: str
+
+
 class SlimmedRow(TypedDict):
     architecture: ArchitectureValue
     origins: Origins
@@ -214,7 +221,10 @@ class BaselinesRow(TypedDict):
     latency_ms: Milliseconds
     slimmed: SlimmedRow
     baselines: list[RivalRow]
-    surrogate: SurrogateRecord
+    missing: NotRequired[list[MissingRival]]
+    """Without it, every method found a network."""
+    surrogate: NotRequired[SurrogateRecord]
+    """Missing where greedy slimming does not reach the budget on the surrogate."""
 
 
 class Baselines(TypedDict):

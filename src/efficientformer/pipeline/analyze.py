@@ -56,11 +56,17 @@ def analyze(settings: AnalysisSettings | None = None, /, *, out: Path | str = OU
 
 
 def _planned(request: AnalysisSettings) -> list[Observation]:
-    """The named observations and choices; all of them if none is named."""
+    """The named observations and choices; all of them if none is named. Raises UsageError for networks that no
+    observation would use."""
     is_all = not request.observation and not request.choice
     observations = []
     if request.observation or is_all:
         observations += plan_observations(request.resolution, request.network, request.observation)
+    elif "network" in request.model_fields_set:
+        raise UsageError(
+            "--network names a network of the observations, and --choice alone tests none of them. Leave --network "
+            "out, or name an observation as well: --observation 4."
+        )
     if request.choice or is_all:
         observations.append(plan_choices(request.resolution, request.choice))
     return observations

@@ -23,7 +23,7 @@ class AnalysisSettings(DeviceOptions):
     rounds: int = 60
     """Interleaved timing rounds over all candidates of an observation, at least 40."""
     network: tuple[str, ...] = ("efficientformer_l1", "efficientformer_l3")
-    """Published network to test each design choice in; repeatable."""
+    """Published network to test each design choice of the observations in; repeatable."""
     observation: tuple[int, ...] = ()
     """Observation to test, 1 to 4; repeatable. All, unless observations or choices are named."""
     choice: tuple[ChoiceKey, ...] = ()

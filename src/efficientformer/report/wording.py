@@ -22,6 +22,7 @@ RUNTIMES = {
     "cuda": "CUDA",
     "tensorrt": "TensorRT",
 }
+BEST_OF = "best of {count} "
 BASELINES = {
     "slimming": "slimming",
     "scaled_l1": "scaled EfficientFormer-L1",
@@ -31,8 +32,9 @@ BASELINES = {
     "slim_by_latency": "slimming by latency",
     "slim_by_mes": "slimming by MES",
     "coarse": "slimming with fixed expansions",
-    "random": "best of {count} random networks",
+    "random": f"{BEST_OF}random networks",
     "evolution": "evolution",
+    "surrogate": "greedy slimming on the additive surrogate",
     "surrogate_optimum": "optimum of the additive surrogate",
 }
 KINDS = {
@@ -71,7 +73,8 @@ def runtime_list(runtimes: Sequence[Mapping[str, Any]]) -> str:
 
 
 def baseline(name: str, count: int | None = None) -> str:
-    return BASELINES.get(name, name).format(count=count)
+    words = BASELINES.get(name, name)
+    return words.removeprefix(BEST_OF) if count is None else words.replace("{count}", str(count))
 
 
 def span(low: str, high: str) -> str:

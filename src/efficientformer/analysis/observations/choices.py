@@ -70,13 +70,25 @@ def _options(rows: Rows) -> list[dict[str, Any]]:
 
 
 def _activation(rows: Rows) -> str:
-    """All blocks of a network have the same activation, so the whole network decides."""
+    """All blocks of a network have the same activation, so the whole network decides. Options whose intervals overlap
+    are not told apart."""
     options = _by(rows, "option")
     faster = {option: tried for (option,), tried in options.items() if _effect(tried) == SAVES}
     if not faster:
         return f"Keep {rows[0]['against']}: {_described(rows)}."
     best = min(faster, key=lambda option: max(row["ratio"] for row in _deciding(faster[option])))
-    return f"{best} is the fastest. {_sentence(_described(rows))}."
+    close = [option for (option,), tried in options.items() if option != best and _overlap(tried, faster[best])]
+    if not close:
+        return f"{best} is the fastest. {_sentence(_described(rows))}."
+    names = _joined([option for option in faster if option == best or option in close])
+    intervals = [
+        f"{option} {_range(row['interval'])} in {row['place']}"
+        for (option,), tried in options.items()
+        if option == best or option in close
+        for row in _deciding(tried)
+    ]
+    are = "is" if names == best else "are"
+    return f"{names} {are} faster. Intervals overlap: {_joined(intervals)}. {_sentence(_described(rows))}."
 
 
 def _expansion(rows: Rows) -> str:
@@ -161,6 +173,13 @@ def _deciding(rows: Rows) -> Rows:
 
 def _effect(rows: Rows) -> str:
     return overall([row["effect"] for row in _deciding(rows)])
+
+
+def _overlap(rows: Rows, others: Rows) -> bool:
+    """Whether the intervals of two options have ratios in common at some place, or the options no place."""
+    places = {row["place"]: row["interval"] for row in _deciding(others)}
+    pairs = [(row["interval"], places[row["place"]]) for row in _deciding(rows) if row["place"] in places]
+    return not pairs or any(low <= other_high and other_low <= high for (low, high), (other_low, other_high) in pairs)
 
 
 def _described(rows: Rows) -> str:

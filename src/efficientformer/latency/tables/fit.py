@@ -57,9 +57,17 @@ class TablePlan:
 def plan_table(
     space: SearchSpace, resolution: int | Grid, num_classes: int, *, chain_length: int, num_networks: int, seed: int
 ) -> TablePlan:
-    """Chains of up to `chain_length` blocks, and `num_networks` random networks between the space's two ends."""
+    """Chains of up to `chain_length` blocks, and `num_networks` random networks between the space's two ends.
+
+    Raises LatencyError for a space of one or two networks: the table's error is that of the networks between them.
+    """
     formulas = table_formulas(space, resolution, num_classes, chain_length=chain_length)
     between = spread_networks(space, resolution, num_classes, count=num_networks, seed=seed)
+    if not between:
+        raise LatencyError(
+            "This space has no network between its smallest and its largest, so the error of a table could not be "
+            "measured. Choose a space with more widths, depths or blocks, or measure its networks with 'benchmark'."
+        )
     return TablePlan(
         space, resolution, num_classes, formulas, chains_of(formulas), (space.smallest(), *between, space.largest())
     )

@@ -2,17 +2,19 @@
 
 All networks are scored with the weights that scored the slimmed network: the supernet's, or those after its last
 recovery. Nothing is trained. The gap of greedy slimming to the optimum is computed on an additive surrogate, whose
-optimum is exact, or a bound if weights miss a cache.
+optimum is exact, or a bound if weights miss a cache. A rival that finds no network within the budget has no row; the
+record says why.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
+from efficientformer.errors import BudgetError
 from efficientformer.formats.slimming import Baselines, BaselinesRow, FoundRecord, Trace
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
@@ -28,12 +30,21 @@ from efficientformer.records import write_record
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.importance import Importances
 from efficientformer.search.objective import LATENCY, Objective, costs_at
-from efficientformer.search.rivals.baselines import CoarseSpace, published, random_subnets, scaled_published, slim_by
+from efficientformer.search.rivals.baselines import (
+    MAX_DRAWS,
+    CoarseSpace,
+    published,
+    random_subnets,
+    scaled_published,
+    slim_by,
+)
 from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.rivals.optimum import Optimum, find_optimum
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate, fit_surrogate
 from efficientformer.search.subnet import Subnet
 
+MakeRow = Callable[[], dict[str, Any]]
+"""Runs a rival; raises BudgetError if it finds no network within the budget."""
 EQUAL = 0.03
 """Random networks count as equally fast if they are at most this share faster."""
 
@@ -50,7 +61,7 @@ def run(workspace: Workspace) -> None:
 
 def summary_lines(row: BaselinesRow) -> list[str]:
     """The results for one budget, as lines of text."""
-    slimmed, surrogate = row["slimmed"], row["surrogate"]
+    slimmed = row["slimmed"]
     lines = [f"{row['budget']}: slimmed {slimmed['accuracy']:.1f} % after {slimmed['num_evaluations']} evaluations"]
     for rival in row["baselines"]:
         mean = ""
@@ -60,6 +71,10 @@ def summary_lines(row: BaselinesRow) -> list[str]:
             f"  {rival['name']} {rival['accuracy']:.1f} %{mean} at {rival['latency_ms']:.3f} ms, "
             f"{rival['num_evaluations']} evaluations"
         )
+    for rival in row.get("missing", []):
+        lines.append(f"  no row for {rival['name']} at {row['latency_ms']:.3f} ms: {rival['reason']}")
+    if (surrogate := row.get("surrogate")) is None:
+        return lines
     lines.append(
         f"  on the additive surrogate, greedy slimming loses {surrogate['greedy_drop']:.2f} points and the optimum "
         f"{surrogate['optimum_drop']:.2f}: the gap is {surrogate['gap']:.2f}"
@@ -110,38 +125,49 @@ class _Search:
             objective=objective,
         )
 
-    def other_objectives(self, budget_ms: float) -> list[dict[str, Any]]:
+    def other_objectives(self, budget_ms: float) -> dict[str, MakeRow]:
         """Slimming by latency alone, by size alone and by both (V2's MES), whichever slimming itself did not do; and in
         a space with expansions without contracting any, which V2 calls coarse."""
-        space, rows = self.space, list[dict[str, Any]]()
+        space, rivals = self.space, dict[str, MakeRow]()
         if self.objective.is_latency and not space.has_expansions:
-            return []
+            return rivals
 
-        def slimmed(price: Callable[[Architecture], float], **options: Any) -> Callable[[], Subnet]:
-            return lambda: self.slim_by(price, self.accuracy, budget_ms, **options)
+        def slimmed(price: Callable[[Architecture], float], **options: Any) -> MakeRow:
+            return lambda: self.row(lambda: self.slim_by(price, self.accuracy, budget_ms, **options))
 
         if not self.objective.is_latency:
-            rows.append(self.row("slim_by_latency", slimmed(self.latency)))
-        rows.append(self.row("slim_by_params", slimmed(self.num_params)))
+            rivals["slim_by_latency"] = slimmed(self.latency)
+        rivals["slim_by_params"] = slimmed(self.num_params)
         if self.objective.name != "mes":
             mes = Objective.parse("mes", costs_at(self.table.resolution, self.table.num_classes))
-            rows.append(self.row("slim_by_mes", slimmed(self.latency, objective=mes)))
+            rivals["slim_by_mes"] = slimmed(self.latency, objective=mes)
         if space.has_expansions:
-            coarse = slimmed(self.latency, space=CoarseSpace.of(space), objective=self.objective)
-            rows.append(self.row("coarse", coarse))
-        return rows
+            rivals["coarse"] = slimmed(self.latency, space=CoarseSpace.of(space), objective=self.objective)
+        return rivals
+
+    def random_row(self, budget_ms: float, count: int, rng: random.Random) -> dict[str, Any]:
+        """The best of random networks that are almost as slow as the budget, and the accuracies of all."""
+        fastest_ms = (1 - EQUAL) * budget_ms
+        drawn = random_subnets(
+            self.space, self.latency, fastest_ms=fastest_ms, slowest_ms=budget_ms, count=count, rng=rng
+        )
+        if not drawn:
+            raise BudgetError(f"None of {MAX_DRAWS:,} random networks takes {fastest_ms:.3f} to {budget_ms:.3f} ms.")
+        accuracies = [self.accuracy(subnet) for subnet in drawn]
+        best = max(zip(accuracies, range(len(drawn)), strict=True))[1]
+        counted = {"num_evaluations": len(drawn), "count": len(drawn), "all_accuracy": accuracies}
+        return self.row(lambda: drawn[best]) | counted | {"mean_accuracy": sum(accuracies) / len(accuracies)}
 
     def accuracy(self, subnet: Subnet) -> float:
         self.scored.add(subnet)
         self.progress(len(self.scored), 0, "networks scored")
         return self.scorer(subnet)
 
-    def row(self, name: str, find: Callable[[], Subnet]) -> dict[str, Any]:
+    def row(self, find: Callable[[], Subnet]) -> dict[str, Any]:
         self.scored.clear()
         subnet = find()
         accuracy = self.accuracy(subnet)
         return {
-            "name": name,
             **subnet.to_json(),
             "latency_ms": self.latency(subnet.architecture),
             "accuracy": accuracy,
@@ -175,31 +201,27 @@ def _budget_record(
     """All baselines at the predicted latency of the network that slimming found for one budget."""
     settings, budget_ms = workspace.settings.baselines, entry["predicted_ms"]
     space, rng = search.space, random.Random(f"{workspace.settings.seed}/{entry['slug']}")
-    oracles = {"latency": search.latency, "accuracy": search.accuracy, "budget_ms": budget_ms}
-    rows = [
-        search.row(
-            f"scaled_{published(space)[0]}",
-            lambda: scaled_published(space, search.importances, search.latency, budget_ms),
-        ),
-        search.row("slim_by_macs", lambda: search.slim_by(search.macs, search.accuracy, budget_ms)),
-        *search.other_objectives(budget_ms),
-    ]
-    if drawn := random_subnets(
-        space,
-        search.latency,
-        fastest_ms=(1 - EQUAL) * budget_ms,
-        slowest_ms=budget_ms,
-        count=settings.random,
-        rng=rng,
-    ):
-        accuracies = [search.accuracy(subnet) for subnet in drawn]
-        best = max(zip(accuracies, range(len(drawn)), strict=True))[1]
-        random_row = search.row("random", lambda: drawn[best])
-        rows.append(random_row | {"num_evaluations": len(drawn), "count": len(drawn), "all_accuracy": accuracies})
-        rows[-1]["mean_accuracy"] = sum(accuracies) / len(accuracies)
-    if settings.evolution:
+
+    def scaled() -> Subnet:
+        return scaled_published(space, search.importances, search.latency, budget_ms)
+
+    def evolved() -> Subnet:
         wanted = round(settings.evolution * num_evaluations)
-        rows.append(search.row("evolution", lambda: evolve(space, **oracles, num_evaluations=wanted, rng=rng)))
+        oracles = {"latency": search.latency, "accuracy": search.accuracy, "budget_ms": budget_ms}
+        return evolve(space, **oracles, num_evaluations=wanted, rng=rng)
+
+    rivals: dict[str, MakeRow] = {
+        f"scaled_{published(space)[0]}": lambda: search.row(scaled),
+        "slim_by_macs": lambda: search.row(lambda: search.slim_by(search.macs, search.accuracy, budget_ms)),
+        **search.other_objectives(budget_ms),
+        "random": lambda: search.random_row(budget_ms, settings.random, rng),
+        **({"evolution": lambda: search.row(evolved)} if settings.evolution else {}),
+    }
+    rows, missing = made_rows(rivals)
+    on_surrogate, without_surrogate = made_rows(
+        {"surrogate": lambda: _surrogate_record(search, surrogate, Subnet.from_json(entry), budget_ms)}
+    )
+    missing += without_surrogate
     return {
         "budget": entry["budget"],
         "slug": entry["slug"],
@@ -210,9 +232,21 @@ def _budget_record(
             "accuracy": entry["accuracy"],
             "num_evaluations": num_evaluations,
         },
-        "baselines": rows,
-        "surrogate": _surrogate_record(search, surrogate, Subnet.from_json(entry), budget_ms),
+        "baselines": [{"name": name, **row} for name, row in rows.items()],
+        **({"missing": missing} if missing else {}),
+        **on_surrogate,
     }
+
+
+def made_rows(rivals: Mapping[str, MakeRow]) -> tuple[dict[str, dict[str, Any]], list[dict[str, str]]]:
+    """The rows of the rivals that found a network within the budget; of each other one, its name and the reason."""
+    rows, missing = dict[str, dict[str, Any]](), list[dict[str, str]]()
+    for name, make_row in rivals.items():
+        try:
+            rows[name] = make_row()
+        except BudgetError as error:
+            missing.append({"name": name, "reason": str(error)})
+    return rows, missing
 
 
 def _surrogate_record(
@@ -228,7 +262,7 @@ def _surrogate_record(
         "gap": greedy_drop - optimum_drop,
         **({"optimum_gap": optimum.gap} if optimum.gap else {}),
         "slimmed_drop": surrogate.drop(slimmed),
-        "optimum": search.row("surrogate_optimum", lambda: optimum.subnet),
+        "optimum": {"name": "surrogate_optimum", **search.row(lambda: optimum.subnet)},
     }
 
 

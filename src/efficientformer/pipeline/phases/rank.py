@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
+from efficientformer.arch.space import SearchSpace
+from efficientformer.errors import UsageError
 from efficientformer.formats.slimming import RankRecord
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
@@ -22,9 +24,12 @@ from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
+from efficientformer.search.rivals.baselines import MAX_DRAWS
 from efficientformer.search.subnet import Subnet
 
 NUM_RESAMPLES = 1000
+FEWEST = 3
+"""Networks that can be ranked at all, as in the setting."""
 
 
 def run(workspace: Workspace) -> None:
@@ -41,8 +46,8 @@ def run(workspace: Workspace) -> None:
 
 
 def _rank(workspace: Workspace, table: LatencyTable) -> None:
+    drawn = drawn_subnets(workspace.space, workspace.settings.rank.networks, workspace.settings.seed)
     scorer = CachedScorer(workspace)
-    drawn = drawn_subnets(workspace)
     rows = []
     for number, subnet in enumerate(drawn, start=1):
         alone = alone_score(workspace, subnet, f"network {number} of {len(drawn)}")
@@ -62,13 +67,22 @@ def _rank(workspace: Workspace, table: LatencyTable) -> None:
     write_record(workspace.run_dir.rank, {**ranking(rows), "networks": rows, "provenance": provenance()})
 
 
-def drawn_subnets(workspace: Workspace) -> list[Subnet]:
-    """The random networks to train, all different. Fewer networks are the first of a longer list."""
-    rng = random.Random(f"{workspace.settings.seed}/rank")
+def drawn_subnets(space: SearchSpace, count: int, seed: int) -> list[Subnet]:
+    """The random networks to train, all different. Fewer networks are the first of a longer list.
+
+    Raises UsageError where MAX_DRAWS draws find fewer than `count`.
+    """
+    rng = random.Random(f"{seed}/rank")
     drawn: dict[Subnet, None] = {}
-    while len(drawn) < workspace.settings.rank.networks:
-        drawn[Subnet.random(workspace.space, rng)] = None
-    return list(drawn)
+    for _ in range(MAX_DRAWS):
+        drawn[Subnet.random(space, rng)] = None
+        if len(drawn) == count:
+            return list(drawn)
+    fewer = f"Ask for --rank.networks {len(drawn)}, or for" if len(drawn) >= FEWEST else "Ask for"
+    raise UsageError(
+        f"{MAX_DRAWS:,} random draws from this space found {len(drawn)} different networks, not the {count} of "
+        f"--rank.networks. {fewer} a space with more widths, depths or blocks."
+    )
 
 
 def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, float]:

@@ -83,8 +83,10 @@ def check_table(
 def _measure_unseen(table: LatencyTable, runtime: "Runtime", count: int, rounds: int) -> Sequence["UnseenNetwork"]:
     from efficientformer.latency.tables.unseen import draw_unseen, measure_unseen
 
+    drawn = draw_unseen(table, count, CHECK_SEED)
+    if not drawn:
+        raise UsageError("The table was made from every network of its space: none is left for --measure.")
     with RunConsole().progress("measuring") as progress:
-        drawn = draw_unseen(table, count, CHECK_SEED)
         return measure_unseen(table, drawn, runtime, rounds=rounds, seed=CHECK_SEED, progress=progress)
 
 

@@ -155,11 +155,12 @@ def baselines(run: Run) -> Content:
         return {"notes": [run.note("baselines")]}
     budgets = []
     for row in record["budgets"]:
-        surrogate = {"optimum_gap": 0.0, **row["surrogate"]}
+        surrogate = {"optimum_gap": 0.0, **row["surrogate"]} if "surrogate" in row else None
         slimmed = {"name": "slimming", "latency_ms": row["latency_ms"], **row["slimmed"]}
-        rivals = [slimmed, *row["baselines"], surrogate["optimum"]]
+        rivals = [slimmed, *row["baselines"], *([surrogate["optimum"]] if surrogate else [])]
         rows = [_baseline_row(rival, slimmed["accuracy"]) for rival in rivals]
-        budgets.append({**row, "surrogate": surrogate, "rows": rows})
+        missing = [(wording.baseline(rival["name"]), rival["reason"]) for rival in row.get("missing", [])]
+        budgets.append({**row, "surrogate": surrogate, "rows": rows, "missing": missing})
     return {"metric": wording.METRICS[record["metric"]], "budgets": budgets, "notes": []}
 
 
