@@ -19,7 +19,7 @@ SMALL = [
     *("--preset", "quick", "--resolution", "16", "--seed", "1"),
     *("--table.rounds", "4", "--verify.rounds", "40"),
     *("--supernet.epochs", "2", "--supernet.batch-size", "16", "--slim.bn-images", "32"),
-    *("--train.epochs", "2", "--train.batch-size", "16"),
+    *("--train.epochs", "2", "--train.batch-size", "16", "--training-processes", "1"),
 ]
 TINY = [
     *(*SMALL, "--space", "quick", "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.stride", "0"),

@@ -76,6 +76,7 @@ def read(monkeypatch) -> Iterator[set[str]]:
             return settings_of(self, workspace)
         finally:
             pauses[0] -= self in required
+            vars(workspace).pop("space", None)  # whose work needs it reads it again
 
     required: list[phase.Phase] = []
     chosen, require, settings_of = phase.chosen, phase.Phase.require, phase.Phase._settings

@@ -32,6 +32,7 @@ space: quick
 resolution: 16
 seed: 1
 device: "{SCALE} first"
+training_processes: 1
 table: {{rounds: 2}}
 supernet: {{epochs: 2, batch_size: 16}}
 slim: {{bn_images: 32, actions: paper, polish: 6}}
