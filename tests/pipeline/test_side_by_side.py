@@ -169,8 +169,7 @@ def test_a_process_that_cannot_start_ends_the_others(tmp_path, monkeypatch):
     def second_fails(*arguments, **options):
         if list((tmp_path / "run").glob("pid-*")):
             raise OSError(11, "Resource temporarily unavailable")
-        process = start(*arguments, **options)
-        return process
+        return start(*arguments, **options)
 
     made = workspace(tmp_path / "run")
     monkeypatch.setattr(subprocess, "Popen", second_fails)

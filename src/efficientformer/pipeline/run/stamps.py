@@ -52,10 +52,10 @@ def run_stamped(
     previous = read_stamp(run_dir.stamp(stamp.phase))
     if previous is not None and (problem := replaced_output(run_dir, previous, outputs)):
         raise UsageError(f"{problem}. Restore it, or delete it to have it made again.")
-    if _is_same(previous, stamp) and all(path.exists() for path in outputs):
+    reasons = stamp_changes(previous, stamp.to_json()) if previous is not None else []
+    if previous is not None and not reasons and all(path.exists() for path in outputs):
         announce(stamp.phase, "up to date")
         return False
-    reasons = stamp_changes(previous, stamp.to_json()) if previous is not None else []
     announce(stamp.phase, "again, because " + ", ".join(reasons) if reasons else "")
     run_dir.stamp(stamp.phase).unlink(missing_ok=True)
     run_dir.result.unlink(missing_ok=True)
@@ -101,14 +101,9 @@ def chosen(settings: Settings, *names: str) -> dict[str, Any]:
 
 def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> bool:
     made = read_stamp(run_dir.stamp(stamp.phase))
-    if made is None or not _is_same(made, stamp) or not all(path.exists() for path in outputs):
+    if made is None or stamp_changes(made, stamp.to_json()) or not all(path.exists() for path in outputs):
         return False
     return replaced_output(run_dir, made, outputs) is None
-
-
-def _is_same(made: Mapping[str, Any] | None, stamp: Stamp) -> bool:
-    # Earlier versions stamped settings without effect too.
-    return made is not None and not stamp_changes(dict(made), stamp.to_json())
 
 
 def read_stamp(path: Path) -> dict[str, Any] | None:
@@ -120,7 +115,8 @@ def read_stamp(path: Path) -> dict[str, Any] | None:
 
 
 def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The differences of two stamps of a phase, as texts."""
+    """The differences of two stamps of a phase, as texts. What only the former has makes none: earlier versions
+    stamped settings without effect too."""
     changes = []
     for name, value in now["settings"].items():
         old = before["settings"].get(name)
