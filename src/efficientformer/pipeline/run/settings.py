@@ -139,8 +139,9 @@ class SlimSettings(_Settings):
     """Images that re-estimate batch norm. 0: the scoring images are normalized by their own statistics, in
     batches of up to 250; equally good, and faster. With fewer than 50 scoring images, 512 training images are used."""
     metric: Metric = "likelihood"
-    """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes. top1:
-    accuracy, as in the paper; needs many more images for the same precision."""
+    """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes, at the
+    temperature that suits the candidate best. top1: accuracy, as in the paper; needs many more images for the same
+    precision."""
     channels: Literal["first", "important"] = "first"
     """Channels that a narrowed network keeps. first: those that training at several widths put first. important: those
     that change the loss most if left out, by gradients on training images; they are put first, once."""

@@ -18,6 +18,7 @@ from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import SupernetAccuracy
 from efficientformer.search.scoring.score import Metric, Score
+from efficientformer.search.scoring.tally import SHARPNESS
 from efficientformer.search.subnet import Subnet
 
 
@@ -35,6 +36,7 @@ class CachedScorer:
             supernet_digests(workspace) | image_digests(workspace),
             __version__,
             [field.name for field in fields(Score)],
+            SHARPNESS.tolist(),
         ]
         self._journal = Journal(workspace.run_dir.evaluations, digest(about), EvaluationLine)
         self._known = {line["subnet"]: Score(line["top1"], line["likelihood"]) for line in self._journal.lines}

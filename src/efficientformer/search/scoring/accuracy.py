@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from efficientformer.errors import TrainingError
@@ -18,6 +17,7 @@ from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor, prefix
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.scoring.score import Metric, Score
+from efficientformer.search.scoring.tally import Tally
 from efficientformer.search.subnet import Subnet
 
 Batch = tuple[Tensor, Tensor]
@@ -149,8 +149,7 @@ class SupernetAccuracy:
                 normalize_by_batch(part)
                 estimating.append([])
         scoring: list[list[Tensor]] = [[] for _ in ends]
-        num_images = sum(map(len, self._labels))
-        right, left, log_likelihood, score = 0, num_images, 0.0, None
+        num_left, tally = sum(map(len, self._labels)), Tally()
         for x, labels_B in zip(features.scoring, self._labels, strict=True):
             x = x.to(device)
             for part, kept in zip(parts, [*scoring, None], strict=True):
@@ -162,20 +161,13 @@ class SupernetAccuracy:
             if not bool(logits_BK.isfinite().all()):
                 _require_finite(self.supernet)
                 return None if least_accuracy > 0 else Score(0.0, 0.0)
-            right += int((logits_BK.argmax(dim=1) == labels_B).sum())
-            log_likelihood -= float(functional.cross_entropy(logits_BK, labels_B, reduction="sum"))
-            left -= len(labels_B)
-            # An upper bound: the remaining images count as correct with probability 1.
-            score = _score(right + left, log_likelihood, num_images)
-            if score.value(self._metric) < least_accuracy:
+            tally.add(logits_BK, labels_B)
+            num_left -= len(labels_B)
+            if tally.score(num_left).value(self._metric) < least_accuracy:
                 return None
         outputs = zip(ends, estimating[1:-1], scoring, strict=True)
         self._kept.add(cells, {end: Features(*batches) for end, *batches in outputs})
-        return score
-
-
-def _score(num_right: int, log_likelihood: float, num_images: int) -> Score:
-    return Score(100 * num_right / num_images, 100 * math.exp(log_likelihood / num_images))
+        return tally.score()
 
 
 def _require_finite(supernet: Ancestor) -> None:

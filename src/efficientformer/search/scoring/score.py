@@ -10,8 +10,9 @@ Metric = Literal["likelihood", "top1"]
 class Score:
     """Two accuracies in percent.
 
-    `likelihood` is the geometric mean of the probabilities of the correct classes. Top-1 extracts one bit per image:
-    likelihood on 200 images ranks networks as well as top-1 on thousands (measured: docs/search.md).
+    `likelihood` is the geometric mean of the probabilities of the correct classes, at the network's best temperature.
+    Top-1 extracts one bit per image: likelihood on 200 images ranks networks as well as top-1 on thousands (measured:
+    docs/search.md).
     """
 
     top1: float
