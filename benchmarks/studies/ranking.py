@@ -4,21 +4,28 @@
     python benchmarks/studies/ranking.py --data runs/cifar10-mid --work runs/ranking -- \\
         preset=quick resolution=32 rank.networks=24
 
-Words after `--` are settings of all runs. The networks are drawn by the seed and trained once. Every variant trains a
-supernet of its own in a run of its own and scores the same networks. In an EfficientFormerV2 space (`space=v2_quick`)
-variants differ by the networks of a step and the form of batch norm, and train for about equal time. The record has
-Kendall's tau with its interval over networks, and the tau of latency alone. The same command resumes.
+Words after `--` are settings of all runs. The networks are drawn by the seed of the settings and trained once for each
+of `--seeds`. Every variant trains a supernet of its own in a run of its own and scores the same networks. In an
+EfficientFormerV2 space (`space=v2_quick`) variants differ by the networks of a step and the form of batch norm, and
+train for about equal time. The record has Kendall's tau by likelihood and by top-1, each with its interval over
+networks, and the tau of latency alone. The same command resumes.
 """
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import numpy as np
 
 from efficientformer.pipeline import verbs
-from efficientformer.pipeline.phases.rank import alone_score, drawn_subnets
+from efficientformer.pipeline.phases.rank import alone_score, drawn_subnets, ranking
+from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.resolve_settings import merge_given
+from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.run_dir import RunDir
+from efficientformer.search.scoring.score import Metric
 from efficientformer.search.subnet import Subnet
 from options import parse
 from shared import keep_outcome, share, shared_run, side_by_side
@@ -50,6 +57,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), help="all of the space by default")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainings of each network alone")
     parser.add_argument("--processes", type=int, default=1, help="networks trained at a time")
     arguments, settings = parse(parser)
     settings["data"] = arguments.data
@@ -61,35 +69,34 @@ def main() -> None:
         if first is not None:
             share(first, run_dir, [first.table, first.stamp("table"), *first.rank_trained.glob("*.json")])
         given = merge_given(settings, {"supernet": VARIANTS[name]})
-        rows.append({"variant": name, **ranked(run_dir, given, arguments.processes)})
+        rows.append({"variant": name, **ranked(run_dir, given, arguments.seeds, arguments.processes)})
         first = first or run_dir
-        sys.stdout.write(f"{name}: tau {rows[-1]['kendall_tau']:.2f} {rows[-1]['interval']}\n")
+        by = ", ".join(f"{rows[-1][metric]['kendall_tau']:.2f} by {metric}" for metric in get_args(Metric))
+        sys.stdout.write(f"{name}: tau {by}, latency alone {rows[-1]['top1']['latency_tau']:.2f}\n")
     assert first is not None
     what = "Kendall's tau between a supernet's scores of random networks and their top-1 trained alone"
-    keep_outcome("ranking", what, first, rows=rows)
+    keep_outcome("ranking", what, first, seeds=arguments.seeds, rows=rows)
 
 
-def ranked(run_dir: RunDir, settings: dict[str, Any], processes: int) -> dict[str, Any]:
+def ranked(run_dir: RunDir, settings: dict[str, Any], seeds: list[int], processes: int) -> dict[str, Any]:
     """The row of one variant, without its name."""
     verbs.table(run_dir=run_dir.root, **settings)
     supernet = verbs.supernet(run_dir=run_dir.root, **settings)
     workspace = shared_run(run_dir.root)
     drawn = drawn_subnets(workspace.space, workspace.settings.rank.networks, workspace.settings.seed)
-    side_by_side(processes, train_alone, [(run_dir.root, subnet) for subnet in drawn])
-    ranking = verbs.rank(run_dir=run_dir.root, **settings)
-    return {
-        **{name: ranking[name] for name in ("kendall_tau", "interval", "latency_tau")},
-        "num_networks": len(ranking["networks"]),
-        "held_out_top1": supernet["held_out_top1"],
-        "networks": [
-            {name: row[name] for name in ("latency_ms", "supernet_accuracy", "alone_top1")}
-            for row in ranking["networks"]
-        ],
-    }
+    trainings = [(run_dir.root, seed, subnet) for subnet in drawn for seed in seeds]
+    alone = np.reshape(side_by_side(processes, train_alone, trainings), (len(drawn), len(seeds)))
+    table, scorer = load_table(workspace), CachedScorer(workspace)
+    rows = []
+    for subnet, top1s in zip(drawn, alone.tolist(), strict=True):
+        score, latency_ms = scorer.score(subnet), table.predict(subnet.architecture)
+        rows.append({"latency_ms": latency_ms, **asdict(score), "alone_top1": float(np.mean(top1s)), "by_seed": top1s})
+    taus = {metric: ranking([{**row, "supernet_accuracy": row[metric]} for row in rows]) for metric in get_args(Metric)}
+    return {**taus, "held_out_top1": supernet["held_out_top1"], "networks": rows}
 
 
-def train_alone(root: Path, subnet: Subnet) -> None:
-    alone_score(shared_run(root), subnet, str(subnet.architecture))
+def train_alone(root: Path, seed: int, subnet: Subnet) -> float:
+    return alone_score(shared_run(root, seed=seed), subnet, f"{subnet.architecture}, seed {seed}")["top1"]
 
 
 if __name__ == "__main__":
