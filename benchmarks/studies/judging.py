@@ -1,16 +1,18 @@
 """Does a supernet rank networks of equal latency better by top-1 or by likelihood, and from how many images?
 
-    python benchmarks/studies/judging.py --work runs/study
+    python benchmarks/studies/judging.py --run runs/supernets/evenly-15-10
 
-Uses the networks of slimming.py and trials.py, whose top-1 after training alone is in their records. The supernets of
-the runs in `--work` score them on all held-out images. The networks of one seed and budget are a group. For random
-subsets of the images, and for all, the record has the agreement of both scores with training alone: the correlation
+Uses the networks of slimming.py and trials.py, whose top-1 after training alone is in their records: those of one seed
+and budget are a group. The supernet of a run on the same images scores them on all its held-out images. For random
+subsets of the images, and for all, the record has the agreement of three scores with training alone: the correlation
 over all groups, each centered and scaled, the mean of Kendall's tau, and the lead of the network with the best score
 over the mean of its group, in points.
 """
 
 import argparse
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import cross_entropy
 
 from compact import expanded
 from efficientformer.arch.spaces import QUICK
@@ -28,10 +30,10 @@ from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
 from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
+from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import Batch, extract_network, reestimate_batch_norm
-from efficientformer.search.scoring.score import Metric
+from efficientformer.search.scoring.tally import SHARPNESS
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.supernet.supernet import Supernet
 from naming import newest
 from shared import keep_outcome, shared_run
 
@@ -40,26 +42,23 @@ DATA = "cifar10_32k"
 NUM_IMAGES = (32, 64, 100, 200, 300, 500, 1000, 2000, 3000)
 NUM_BN_IMAGES = 512
 DRAWS = 20
-METRICS: tuple[Metric, ...] = ("top1", "likelihood")
-"""In the order of `score_of`."""
+METRICS = ("top1", "likelihood_as_trained", "likelihood")
+"""Likelihood at the temperature that the supernet was trained with, and at the best of each network."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the runs of slimming.py")
+    parser.add_argument("--run", type=Path, required=True, help="folder of a run with a supernet of the paper's blocks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     groups = known_networks()
-    seeds = sorted({seed for seed, _ in groups})
-    scores = {seed: scores_of(arguments.work / f"seed-{seed}", seed, groups) for seed in seeds}
-    pairs = [
-        (np.array([top1 for _, top1 in networks]), scores[seed][budget]) for (seed, budget), networks in groups.items()
-    ]
+    scores = scores_of(arguments.run, groups)
+    pairs = [(np.array([top1 for _, top1 in networks]), scores[key]) for key, networks in groups.items()]
     rows = [agreement(pairs, number) for number in (*NUM_IMAGES, None)]
     keep_outcome(
         "judging",
         "agreement of a supernet's top-1 and likelihood with training alone, among networks of equal latency",
-        RunDir(arguments.work / f"seed-{seeds[0]}"),
+        RunDir(arguments.run),
         groups=[
             {"seed": seed, "budget": budget, "networks": len(networks)} for (seed, budget), networks in groups.items()
         ],
@@ -72,6 +71,20 @@ def main() -> None:
             for name in METRICS
         )
         sys.stdout.write(f"{row['images']} images: {by}\n")
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """Of every held-out image: whether its class is found (images), and its losses (factors of the logits, images)."""
+
+    right: np.ndarray
+    losses: np.ndarray
+
+    def of(self, images: np.ndarray) -> tuple[float, ...]:
+        """Scores by these images, in the order of METRICS; likelihoods as logarithms."""
+        losses = self.losses[:, images].mean(axis=1)
+        as_trained = losses[np.abs(SHARPNESS.numpy() - 1).argmin()]
+        return float(self.right[images].mean()), -float(as_trained), -float(losses.min())
 
 
 def known_networks() -> dict[tuple[int, str], list[tuple[Subnet, float]]]:
@@ -90,9 +103,8 @@ def known_networks() -> dict[tuple[int, str], list[tuple[Subnet, float]]]:
 
 
 def scores_of(
-    root: Path, seed: int, groups: dict[tuple[int, str], list[tuple[Subnet, float]]]
-) -> dict[str, np.ndarray]:
-    """Scores of each image by budget, (METRICS, networks, images): 1 for a correct class, and the log-likelihood."""
+    root: Path, groups: Mapping[tuple[int, str], list[tuple[Subnet, float]]]
+) -> dict[tuple[int, str], list[ImageScores]]:
     workspace = shared_run(root)
     supernet = load_supernet(workspace)
     train, held_out = scoring_splits(workspace)
@@ -102,36 +114,35 @@ def scores_of(
         for images, _ in eval_batches(train.subset(spread.round().astype(int).tolist()), transform, batch_size=128)
     ]
     scoring = list(eval_batches(held_out, transform, batch_size=250))
-    scores = {}
-    for (at, budget), networks in groups.items():
-        if at == seed:
-            scores[budget] = np.stack([score_of(supernet, net, bn_batches, scoring) for net, _ in networks], axis=1)
-    return scores
+    return {
+        key: [image_scores(supernet, subnet, bn_batches, scoring) for subnet, _ in networks]
+        for key, networks in groups.items()
+    }
 
 
 @torch.inference_mode()
-def score_of(supernet: Supernet, subnet: Subnet, bn_batches: list[Tensor], scoring: list[Batch]) -> np.ndarray:
+def image_scores(supernet: Ancestor, subnet: Subnet, bn_batches: list[Tensor], scoring: list[Batch]) -> ImageScores:
     network = extract_network(supernet, subnet)
     reestimate_batch_norm(network, bn_batches)
-    right, log_likelihood = [], []
+    right, losses = [], []
     for images, labels in scoring:
         logits = network(images)
         right.append((logits.argmax(dim=1) == labels).float())
-        log_likelihood.append(-functional.cross_entropy(logits, labels, reduction="none"))
-    return np.stack([torch.cat(right).numpy(), torch.cat(log_likelihood).numpy()])
+        losses.append(torch.stack([cross_entropy(factor * logits, labels, reduction="none") for factor in SHARPNESS]))
+    return ImageScores(torch.cat(right).numpy(), torch.cat(losses, dim=1).numpy())
 
 
-def agreement(known: list[tuple[np.ndarray, np.ndarray]], number: int | None) -> dict[str, Any]:
-    """Agreement of both scores with training alone, from `number` random images or from all, over all groups."""
+def agreement(known: list[tuple[np.ndarray, list[ImageScores]]], number: int | None) -> dict[str, Any]:
+    """Agreement of the scores with training alone, from `number` random images or from all, over all groups."""
     rng = np.random.default_rng(0)
     values: dict[str, list[list[float]]] = {name: [] for name in METRICS}
     for _ in range(DRAWS if number else 1):
-        drawn = [rng.permutation(scores.shape[2])[:number] for _, scores in known]
+        drawn = [rng.permutation(len(scores[0].right))[:number] for _, scores in known]
+        scored = [
+            np.array([score.of(images) for score in scores]) for (_, scores), images in zip(known, drawn, strict=True)
+        ]
         for index, name in enumerate(METRICS):
-            pairs = [
-                (alone, scores[index][:, images].mean(axis=1))
-                for (alone, scores), images in zip(known, drawn, strict=True)
-            ]
+            pairs = [(alone, scores[:, index]) for (alone, _), scores in zip(known, scored, strict=True)]
             centered = [(alone - alone.mean(), (score - score.mean()) / score.std()) for alone, score in pairs]
             correlation = np.corrcoef(*(np.concatenate(values) for values in zip(*centered, strict=True)))[0, 1]
             taus = [kendalltau(*pair).statistic for pair in pairs]

@@ -15,7 +15,7 @@ import argparse
 import sys
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -24,7 +24,8 @@ from efficientformer.pipeline import verbs
 from efficientformer.pipeline.run.resolve_settings import merge_given
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet
 from efficientformer.run_dir import RunDir
-from judging import METRICS, known_networks
+from efficientformer.search.scoring.score import Metric
+from judging import known_networks
 from options import parse
 from shared import keep_outcome, share, shared_run, side_by_side
 
@@ -53,7 +54,7 @@ def main() -> None:
     keep_outcome("supernets", "supernets against training alone, among networks of equal latency", first, rows=rows)
     for way, epochs in product(WAYS, arguments.epochs):
         group = [row for row in rows if (row["drawn"], row["epochs"]) == (way, epochs)]
-        for metric in METRICS:
+        for metric in get_args(Metric):
             correlations = " ".join(f"{row[metric]['correlation']:.2f}" for row in group)
             sys.stdout.write(f"paths drawn {way}, {epochs} epochs, {metric}: correlation {correlations}\n")
 
@@ -72,7 +73,7 @@ def agreement(work: Path, way: str, epochs: int, seed: int, settings: dict[str, 
     groups = [[(alone, scorer.score(subnet)) for subnet, alone in networks] for networks in known_networks().values()]
     row = {"drawn": way, "epochs": epochs, "seed": seed, "largest_top1": record["held_out_top1"]}
     row["least_probability"] = min(min(path.values()) for stage in record["alphas"] for path in stage)
-    for name in METRICS:
+    for name in get_args(Metric):
         row[name] = mean_agreement([[(alone, score.value(name)) for alone, score in group] for group in groups])
     return row
 
