@@ -7,11 +7,10 @@ are seeded per step, so a run that was killed and resumed ends with the same bit
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn, optim
 
 from efficientformer.errors import TrainingError
@@ -30,6 +29,9 @@ from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.recipe import Recipe
 from efficientformer.training.world import World
+
+if TYPE_CHECKING:
+    from timm.utils import ModelEmaV3
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
@@ -50,7 +52,7 @@ class TrainingState:
 
     model: nn.Module
     optimizer: optim.Optimizer
-    ema: ModelEmaV3 | None
+    ema: "ModelEmaV3 | None"
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
@@ -120,7 +122,7 @@ def fit(
         layer_decay=recipe.layer_decay,
         lr_scales=task.lr_scales(),
     )
-    ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+    ema = _moving_average(model, recipe.ema_decay) if recipe.ema_decay else None
     state = TrainingState(model, optimizer, ema)
     if saved is not None:
         try:
@@ -198,6 +200,12 @@ def fit(
     if state.skipped_steps > 1:
         warn(all_skipped_text(state.skipped_steps, recipe.num_steps))
     return averaged
+
+
+def _moving_average(model: nn.Module, decay: float) -> "ModelEmaV3":
+    from timm.utils import ModelEmaV3  # seconds to import
+
+    return ModelEmaV3(model, decay=decay, use_warmup=True)
 
 
 def seed_initial_weights(seed: int) -> None:

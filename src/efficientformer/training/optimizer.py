@@ -7,7 +7,6 @@ scales, such as the path logits of a supernet.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from timm.optim import param_groups_layer_decay
 from torch import nn, optim
 
 
@@ -36,6 +35,8 @@ def build_optimizer(
         else:
             decayed.append(parameter)
     if layer_decay < 1:
+        from timm.optim import param_groups_layer_decay  # seconds to import
+
         groups = param_groups_layer_decay(model, weight_decay, list(plain), layer_decay=layer_decay)
         return optim.AdamW(groups, lr=lr, fused=True)
     groups = [
