@@ -7,8 +7,8 @@
 Words after `--` are settings of all runs. The networks are drawn by the seed of the settings and trained once for each
 of `--seeds`. Every variant trains a supernet of its own in a run of its own and scores the same networks. In an
 EfficientFormerV2 space (`space=v2_quick`) variants differ by the networks of a step and the form of batch norm, and
-train for about equal time. The record has Kendall's tau by likelihood and by top-1, each with its interval over
-networks, and the tau of latency alone. The same command resumes.
+train for about equal time: `supernet.epochs` are those of one network a step. The record has Kendall's tau by
+likelihood and by top-1, each with its interval over networks, and the tau of latency alone. The same command resumes.
 """
 
 import argparse
@@ -40,14 +40,10 @@ PATHS: dict[str, dict[str, Any]] = {
     "path drawn evenly, random widths": {"sampling": "even", "elastic_width": "random"},
 }
 SANDWICHES: dict[str, dict[str, Any]] = {
-    "four networks a step (the paper)": {"networks": 4, "epochs": 6},
-    "four networks a step, switchable batch norm (the paper)": {
-        "networks": 4,
-        "epochs": 6,
-        "batch_norm": "switchable",
-    },
-    "two networks a step": {"networks": 2, "epochs": 9},
-    "one network a step": {"networks": 1, "epochs": 24},
+    "four networks a step (the paper)": {"networks": 4},
+    "four networks a step, switchable batch norm (the paper)": {"networks": 4, "batch_norm": "switchable"},
+    "two networks a step": {"networks": 2},
+    "one network a step": {"networks": 1},
 }
 VARIANTS = PATHS | SANDWICHES
 
@@ -63,19 +59,26 @@ def main() -> None:
     settings["data"] = arguments.data
     first: RunDir | None = None
     rows = []
-    of_space = SANDWICHES if shared_run(arguments.work, **settings).space.is_v2 else PATHS
+    template = shared_run(arguments.work, **settings)
+    of_space, epochs = SANDWICHES if template.space.is_v2 else PATHS, template.settings.supernet.epochs
     for name in arguments.variants or of_space:
         run_dir = RunDir(arguments.work / f"variant-{list(VARIANTS).index(name)}")
         if first is not None:
             share(first, run_dir, [first.table, first.stamp("table"), *first.rank_trained.glob("*.json")])
-        given = merge_given(settings, {"supernet": VARIANTS[name]})
-        rows.append({"variant": name, **ranked(run_dir, given, arguments.seeds, arguments.processes)})
+        given = merge_given(settings, {"supernet": in_equal_time(VARIANTS[name], epochs)})
+        found = ranked(run_dir, given, arguments.seeds, arguments.processes)
+        rows.append({"variant": name, "supernet": given["supernet"], **found})
         first = first or run_dir
-        by = ", ".join(f"{rows[-1][metric]['kendall_tau']:.2f} by {metric}" for metric in get_args(Metric))
-        sys.stdout.write(f"{name}: tau {by}, latency alone {rows[-1]['top1']['latency_tau']:.2f}\n")
+        by = ", ".join(f"{found[metric]['kendall_tau']:.2f} by {metric}" for metric in get_args(Metric))
+        sys.stdout.write(f"{name}: tau {by}, latency alone {found['top1']['latency_tau']:.2f}\n")
     assert first is not None
     what = "Kendall's tau between a supernet's scores of random networks and their top-1 trained alone"
     keep_outcome("ranking", what, first, seeds=arguments.seeds, rows=rows)
+
+
+def in_equal_time(variant: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """The variant with as many epochs as take the time of `epochs` with one network a step."""
+    return {**variant, "epochs": max(1, round(epochs / variant.get("networks", 1)))}
 
 
 def ranked(run_dir: RunDir, settings: dict[str, Any], seeds: list[int], processes: int) -> dict[str, Any]:
