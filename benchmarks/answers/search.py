@@ -147,9 +147,11 @@ def ranking_question() -> Question:
         ]
         rows.append([drawn, str(epochs), str(len(same)), *by])
     taus = [row["likelihood"]["kendall_tau"] for row in even["rows"]]
+    of_v2 = [row["likelihood"]["kendall_tau"] for row in kept("ranking", "cifar10_40k")[-1][1]["rows"]]
     answer = (
         f"Kendall's tau between its likelihood and top-1 after training alone is {span(taus, 2, '')} for {len(taus)} "
-        "supernets on 24 random networks (bar 0.6, aim 0.8); at equal latency agreement depends on the sampling:"
+        f"supernets on 24 random networks (bar 0.6, aim 0.8), and {span(of_v2, 2, '')} for {len(of_v2)} of "
+        "EfficientFormerV2's blocks on 20 (bar 0.7); at equal latency agreement depends on the sampling:"
     )
     return Question(
         "Does the supernet rank networks as training does?",
@@ -157,6 +159,7 @@ def ranking_question() -> Question:
         ["ranking", "supernets", "judging"],
         [
             "2026-11-27: paths drawn evenly (adopted)",
+            "2026-11-29: ranking in V2's space: one network a step or four, sorted channels (held)",
             "2026-11-27: ranking with evenly drawn paths (held)",
             "2026-11-26: likelihood instead of top-1 (adopted)",
         ],
