@@ -69,6 +69,7 @@ def panel_title(subject: str, machine: str, found: dict) -> str:
 CONDITIONS: Sequence[tuple[str, str, tuple[str, ...], float]] = (
     ("ONNX Runtime", "onnxruntime", (), FINE),
     ("OpenVINO", "openvino", (), FINE),
+    ("ONNX Runtime, V2's space", "onnxruntime_v2_imagenet_224px", (), FINE),
     ("ONNX Runtime, under load", "onnxruntime", ("loaded",), FINE),
     ("OpenVINO, under load", "openvino", ("loaded",), FINE),
     ("ONNX Runtime, two threads", "onnxruntime", ("2t",), COARSE),
@@ -127,7 +128,7 @@ def table_error_figure() -> str:
         (0, 12),
         range(0, 13, 2),
         "Mean error of tables on unseen networks",
-        "mean error in %, a mark per run; black: median, dashed: bar, pale: next to other work on the other core",
+        "mean error in %, a mark per run; black: median, dashed: bar, pale: beside other work",
         legend(used),
     )
 
