@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from answers import latency, project, search
+from answers import headline, latency, project, search
 from answers.evidence import Question, Table
 from efficientformer.records import write_text
 from studies.naming import BENCHMARKS
@@ -23,10 +23,8 @@ INTRODUCTION = """\
 <!-- Written by results.py from the records; edit that. -->
 # Benchmarks
 
-Figures are ranges and medians over runs and machines, replaced runs ([earlier_runs.json](earlier_runs.json)) included.
-A [record](records)'s name is its study, subject, machine ([machines.json](machines.json)), date and condition; the
-script makes it. Latencies are CPU time of one thread on shared 2-core machines, of networks of the paper's space at
-224 px, unless stated. [LOG.md](LOG.md) has the decisions, newest first."""
+Ranges and medians over runs and machines, [replaced](earlier_runs.json) ones too; [LOG.md](LOG.md) has the decisions.
+[Records](records): study, subject, [machine](machines.json), date, condition; one thread's CPU time unless stated."""
 
 
 def main() -> None:
@@ -81,7 +79,7 @@ def questions() -> list[Question]:
         search.design_question(),
         search.slimming_question(),
         search.ranking_question(),
-        search.headline_question(),
+        headline.headline_question(),
         latency.timm_question(),
         search.cost_question(),
     ]

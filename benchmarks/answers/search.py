@@ -167,57 +167,6 @@ def ranking_question() -> Question:
     )
 
 
-L1, MOBILENET = "efficientformer_l1", "mobilenetv2_140.ra_in1k"
-
-
-def l1_ratios() -> list[float]:
-    """Latency of L1 over MobileNetV2 x1.4, on every runtime and machine."""
-    ratios = []
-    for _, found in kept("benchmark", "paper"):
-        pair = next(row for row in found["comparisons"] if (row["network"], row["baseline"]) == (L1, MOBILENET))
-        ratios += [row["ratio"] for row in pair["results"]]
-    return ratios
-
-
-def points_behind() -> list[float]:
-    """Points of top-1 by which MobileNetV2 is ahead of the networks designed for its latency."""
-    networks = kept("headline", "imagenette_bmp")[-1][1]["networks"]
-    names = [name for name in networks if f"designed for {name}" in networks]
-    return [networks[name]["mean_top1"] - networks[f"designed for {name}"]["mean_top1"] for name in names]
-
-
-def headline_question() -> Question:
-    name, found = kept("headline", "imagenette_bmp")[-1]
-    rows: list[list[str]] = [
-        ["Imagenette, 128 px, 20 epochs", "p50 ms [95 %]", "M MACs", "top-1, mean of seeds (range)"]
-    ]
-    labels = {
-        "mobilenetv2_100": "MobileNetV2 x1.0",
-        "designed for mobilenetv2_100": "designed for its latency",
-        "mobilenetv2_140": "MobileNetV2 x1.4",
-        "designed for mobilenetv2_140": "designed for its latency",
-    }
-    for key, label in labels.items():
-        net = found["networks"][key]
-        low, high = net["p50_interval_ms"]
-        top1 = f"{net['mean_top1']:.1f} % ({min(net['top1']):.1f} to {max(net['top1']):.1f})"
-        rows.append([label, f"{three(net['p50_ms'])} [{three(low)}, {three(high)}]", f"{net['macs'] / 1e6:.0f}", top1])
-    answer = (
-        f"L1 takes {span(l1_ratios(), 2, '')} times as long as MobileNetV2 x1.4 on CPUs, equally long on the paper's "
-        f"phone; networks designed for its latency by an early supernet scored ({short_title(name.machine)}):"
-    )
-    return Question(
-        "Is EfficientFormer as fast as MobileNetV2 here?",
-        answer,
-        ["headline", "keep"],
-        [
-            "2026-11-26: the paper's headline, designed networks against MobileNetV2 (refuted here)",
-            "2026-11-27: the paper's observations and Table 1 on the Xeon (headline not confirmed)",
-        ],
-        table=rows,
-    )
-
-
 def cost_question() -> Question:
     head = [
         "L7's space",
