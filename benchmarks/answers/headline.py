@@ -1,11 +1,12 @@
 """The paper's headline on CPUs: networks designed for MobileNetV2's latency beside it and other published networks."""
 
 import statistics
-from typing import Any
 
 from answers.evidence import Question, kept, short_title, span
 from answers.search import three
 
+SUBJECT = "imagenette_6000"
+ENTRY = "2026-11-29: the paper's headline again, in V2's space (held)"
 L1, MOBILENET = "efficientformer_l1", "mobilenetv2_140.ra_in1k"
 TITLES = {
     "mobilenetv2_100": "MobileNetV2 x1.0",
@@ -28,7 +29,7 @@ def l1_ratios() -> list[float]:
 
 def points_ahead() -> list[float]:
     """Points of top-1 by which networks designed in V2's space are ahead of the MobileNetV2 of their latency."""
-    networks = _newest()["networks"]
+    networks = kept("headline", SUBJECT)[-1][1]["networks"]
     return [
         statistics.mean(row["top1"]) - statistics.mean(networks[_budget(name)]["top1"])
         for name, row in networks.items()
@@ -59,14 +60,6 @@ def headline_question() -> Question:
         [ENTRY, "2026-11-27: the paper's observations and Table 1 on the Xeon (headline not confirmed)"],
         table=rows,
     )
-
-
-SUBJECT = "imagenette_6000"
-ENTRY = "2026-11-29: the paper's headline again, in V2's space (held)"
-
-
-def _newest() -> Any:
-    return kept("headline", SUBJECT)[-1][1]
 
 
 def _budget(name: str) -> str:
