@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from compact import expanded
 from efficientformer.arch.spaces import QUICK
@@ -32,7 +31,7 @@ from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import Batch, extract_network, reestimate_batch_norm
-from efficientformer.search.scoring.tally import SHARPNESS
+from efficientformer.search.scoring.tally import SHARPNESS, losses_by_sharpness
 from efficientformer.search.subnet import Subnet
 from naming import newest
 from shared import keep_outcome, shared_run
@@ -128,7 +127,7 @@ def image_scores(supernet: Ancestor, subnet: Subnet, bn_batches: list[Tensor], s
     for images, labels in scoring:
         logits = network(images)
         right.append((logits.argmax(dim=1) == labels).float())
-        losses.append(torch.stack([cross_entropy(factor * logits, labels, reduction="none") for factor in SHARPNESS]))
+        losses.append(losses_by_sharpness(logits, labels))
     return ImageScores(torch.cat(right).numpy(), torch.cat(losses, dim=1).numpy())
 
 

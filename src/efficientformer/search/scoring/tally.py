@@ -7,12 +7,19 @@ from torch import Tensor
 
 from efficientformer.search.scoring.score import Score
 
-SHARPNESS = torch.logspace(-2, 3, steps=61, base=2.0)
+SHARPNESS = torch.tensor([2 ** (step / 12) for step in range(-24, 37)])
 """Factors of the logits, an inverse temperature each. Neighbors differ by 6 %, which costs a likelihood of 50 % at most
 0.02 points; beyond the ends lie networks that are hardly trained."""
 
 MOST_NUMBERS = 2**20
 """Logits times factors that are in memory at a time."""
+
+
+def losses_by_sharpness(logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+    """Cross entropies (SHARPNESS, B) of logits (B, classes) at every factor."""
+    behind_BK = logits_BK - logits_BK.gather(1, labels_B[:, None])
+    parts = behind_BK.split(max(1, MOST_NUMBERS // (len(SHARPNESS) * behind_BK.shape[1])))
+    return torch.cat([(SHARPNESS[:, None, None] * part_BK).logsumexp(dim=2) for part_BK in parts], dim=1)
 
 
 class Tally:
@@ -30,10 +37,7 @@ class Tally:
         """Count a batch of logits (B, classes), float32 on the CPU, and its labels (B,)."""
         self._num_images += len(labels_B)
         self._num_right += int((logits_BK.argmax(dim=1) == labels_B).sum())
-        behind_BK = logits_BK - logits_BK.gather(1, labels_B[:, None])
-        for part_BK in behind_BK.split(max(1, MOST_NUMBERS // (len(SHARPNESS) * behind_BK.shape[1]))):
-            losses_SB = (SHARPNESS[:, None, None] * part_BK).logsumexp(dim=2)
-            self._losses += losses_SB.sum(dim=1, dtype=torch.float64)
+        self._losses += losses_by_sharpness(logits_BK, labels_B).sum(dim=1, dtype=torch.float64)
 
     def score(self, num_left: int = 0) -> Score:
         """The score if `num_left` further images are classified with probability 1: the best still possible."""
