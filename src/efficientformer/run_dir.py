@@ -56,6 +56,7 @@ class RunDir:
         self.space = root / "space.json"
         self.data = root / "data.json"
         self.checked_images = root / "images.json"
+        self.checked_unlabelled = root / "unlabelled.json"
         self.table = root / "table.json"
         self.table_partial = root / "table.partial.jsonl"
         self.supernet_metrics = supernet / "metrics.jsonl"

@@ -18,6 +18,8 @@ Channels = tuple[float, float, float]
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+UNLABELLED = -1
+"""Label of an image without one."""
 TO_HOLD_OUT = "one to train on and one to hold out"
 TO_SEARCH = "to train on, to score a search and to validate"
 

@@ -11,6 +11,7 @@ from PIL import Image
 from efficientformer.data.content import Content, check_files, file_state
 from efficientformer.data.dataset import (
     TO_SEARCH,
+    UNLABELLED,
     ImageDataset,
     ImageSplit,
     SkippedFile,
@@ -22,7 +23,7 @@ from efficientformer.data.images import Progress, read_image
 from efficientformer.data.layout import find_layout
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage, Listing, list_images
-from efficientformer.data.walk import LeftOut
+from efficientformer.data.walk import LeftOut, find_images, relative, shown
 from efficientformer.errors import DataError
 from efficientformer.records import file_digest
 
@@ -113,6 +114,50 @@ def load_image_folder(
         notes=(*layout.notes, *left_out.notes()),
         warnings=_repeated(train, val),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class UnlabelledImages:
+    """Photographs without labels: a split in which every label is `dataset.UNLABELLED`.
+
+    digest: of the names and contents. skipped: pictures that were left out.
+    """
+
+    images: ImageSplit
+    digest: str
+    skipped: tuple[SkippedFile, ...]
+
+
+def load_unlabelled(
+    folder: Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+    record: Path | None = None,
+    is_first: bool = True,
+) -> UnlabelledImages:
+    """Every picture below a folder that can be decoded; the arguments are those of `load_image_folder`.
+
+    Raises DataError for a folder that cannot be listed, or without a usable picture.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise DataError(f"--unlabelled {root} is not a folder. Give another, or none.")
+    found = find_images(root)
+    listed = [ListedImage(relative(root, str(path)), shown(root, str(path)), "") for path in found.files]
+    files = [image.file for image in listed]
+    contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
+    usable = tuple(image for image in listed if contents[image.file].problem is None)
+    if not usable:
+        raise DataError(f"--unlabelled {root} has no picture that can be decoded. Give another folder, or none.")
+    problems = [(image.name, contents[image.file].problem) for image in listed]
+    bad = [SkippedFile(name, problem) for name, problem in problems if problem is not None]
+    digest = hashlib.sha256()
+    for image in usable:
+        digest.update(f"{image.name}\0{contents[image.file].digest}\n".encode())
+    source = FolderSource(root, usable, tuple(contents[image.file] for image in usable), max_pixels)
+    split = ImageSplit(source, (), [UNLABELLED] * len(usable), list(range(len(usable))))
+    return UnlabelledImages(split, digest.hexdigest(), (*found.left_out.skipped, *bad))
 
 
 def _check_classes(listings: list[Listing]) -> None:

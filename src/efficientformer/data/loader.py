@@ -49,6 +49,12 @@ def train_batches(
     return _produce(_Batches(split, transform, seed), keys, workers)
 
 
+def with_unlabelled(labelled: Iterator[Batch], unlabelled: Iterator[Batch]) -> Generator[Batch, None, None]:
+    """Batches of both streams, the unlabelled images after the others."""
+    for (x_BCHW, y_B), (more_BCHW, none_B) in zip(labelled, unlabelled, strict=True):
+        yield torch.cat([x_BCHW, more_BCHW]), torch.cat([y_B, none_B])
+
+
 def eval_batches(
     split: ImageSplit, transform: Transform, *, batch_size: int, workers: int = 0
 ) -> Generator[Batch, None, None]:

@@ -62,6 +62,9 @@ class TrainRecord(TypedDict):
     init: str
     head: NotRequired[str]
     init_resolution: NotRequired[Resolutions]
+    teacher: NotRequired[str]
+    distillation: NotRequired[str]
+    num_unlabelled: NotRequired[Count]
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     provenance: Provenance
 
@@ -130,6 +133,7 @@ class MetricsLine(LoggedStep):
     loss: NotRequired[Number]
     lr: NotRequired[Number]
     temperature: NotRequired[Number]
+    teacher_loss: NotRequired[Number]
     val_top1: NotRequired[Percent]
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from efficientformer.pipeline.networks.teaching import require_teacher
 from efficientformer.pipeline.phases import evaluate, export, slim, supernet, table, train, verify
 from efficientformer.pipeline.report import write_report
 from efficientformer.pipeline.run.outputs import load_table
@@ -17,6 +18,7 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
 
     Records of earlier runs in the run directory are used if their settings and inputs are the same.
     """
+    require_teacher(workspace)
     table.run(workspace)
     require_reachable(workspace, load_table(workspace))
     supernet.run(workspace)

@@ -14,12 +14,14 @@ from efficientformer.data.transforms import eval_transform
 from efficientformer.formats.network import KeptScore
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
+from efficientformer.pipeline.networks.teaching import distilled, has_second_head
 from efficientformer.pipeline.run.fit_images import fit_images
-from efficientformer.pipeline.run.inputs import image_digests
+from efficientformer.pipeline.run.inputs import image_digests, training_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
+from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
 from efficientformer.reading import read_record
 from efficientformer.records import digest, write_record
 from efficientformer.search.scoring.accuracy import extract_network
@@ -35,12 +37,14 @@ from efficientformer.training.metrics_log import MetricsLog
 def train_images(
     workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: MetricsLog
 ) -> nn.Module:
-    """Train a classifier on the run's images from its present weights. Validation scores are logged only."""
+    """Train a classifier on the run's images from its present weights, by a teacher where the settings name one.
+    Validation scores are logged only."""
     settings = workspace.settings.train
     if isinstance(network, Network):  # wherever its weights are from
         network.set_drop_path_rate(settings.drop_path_rate)
     num_classes = len(workspace.dataset.classes)
     task = Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing))
+    taught = distilled(workspace, task)
     frozen_steps = round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
@@ -48,7 +52,12 @@ def train_images(
             return {}
         return {"val_top1": validate(workspace, network).top1}
 
-    return fit_images(
+    if taught is not None:
+        assert isinstance(network, Network)
+        seed_initial_weights(workspace.settings.seed)
+        taught.attach(network.to(workspace.training_device))
+    task = taught or task
+    trained = fit_images(
         workspace,
         network,
         FrozenBackbone(task, frozen_steps) if frozen_steps else task,
@@ -61,7 +70,12 @@ def train_images(
         ema_decay=settings.ema_decay,
         layer_decay=settings.layer_decay,
         lr_hold_steps=frozen_steps,
+        unlabelled=workspace.unlabelled_training_images,
+        unlabelled_share=settings.unlabelled_share,
     )
+    if taught is not None:
+        taught.detach(trained)
+    return trained
 
 
 def validate(workspace: Workspace, network: nn.Module) -> Scores:
@@ -82,8 +96,11 @@ def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
     return new_network(workspace, subnet)
 
 
-def new_network(workspace: Workspace, subnet: Subnet) -> Network:
-    """The network of a subnet with new weights, drawn from the seed."""
+def new_network(workspace: Workspace, subnet: Subnet, *, has_teacher: bool = True) -> Network:
+    """The network of a subnet with new weights, drawn from the seed.
+
+    has_teacher: whether it is trained by the run's teacher, where there is one; it may need a second head.
+    """
     settings = workspace.settings
     seed_initial_weights(settings.seed)
     return create_model(
@@ -91,6 +108,7 @@ def new_network(workspace: Workspace, subnet: Subnet) -> Network:
         num_classes=len(workspace.dataset.classes),
         resolution=settings.resolution,
         drop_path_rate=settings.train.drop_path_rate,
+        has_distillation_head=has_teacher and has_second_head(settings.train),
     )
 
 
@@ -106,7 +124,9 @@ def stand_alone_score(
         network = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
         return validate(workspace, network).top1
 
-    about = [what, chosen(workspace.settings, "resolution", "seed", "train"), image_digests(workspace)]
+    known = chosen(workspace.settings, "resolution", "seed", "train")
+    idle = workspace.settings.train.idle
+    about = [what, {name: value for name, value in known.items() if name not in idle}, training_digests(workspace)]
     return _kept_score(folder, about, title, train)
 
 
@@ -123,7 +143,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
     def train_briefly(checkpoint: CheckpointFile, log: MetricsLog) -> float:
         network = fit_images(
             workspace,
-            new_network(workspace, subnet),
+            new_network(workspace, subnet, has_teacher=False),
             Classification(build_mixing(0.0, 0.0, num_classes, settings.train.label_smoothing)),
             train,
             settings.train,
@@ -136,6 +156,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
         return _scores(workspace, network, held_out).top1
 
     known = chosen(workspace.settings, "resolution", "seed", "train", "slim.trial_epochs", "supernet.held_out")
+    known = {name: value for name, value in known.items() if name not in WITHOUT_TEACHER}
     about = [subnet.architecture.to_json(), known, image_digests(workspace)]
     return _kept_score(workspace.run_dir.trials, about, title, train_briefly)
 

@@ -17,6 +17,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_network, save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
 from efficientformer.pipeline.networks.stand_alone import train_images
+from efficientformer.pipeline.networks.teaching import teacher_record
 from efficientformer.pipeline.run.inputs import export_metadata
 from efficientformer.pipeline.run.phase import Phase
 from efficientformer.pipeline.run.plan import EVALUATE, EXPORT
@@ -90,6 +91,7 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Ma
             "epochs": settings.epochs,
             "num_steps": settings.epochs * steps_per_epoch(workspace.training_images, settings.batch_size),
             **about,
+            **teacher_record(workspace),
             "provenance": provenance(),
         },
     )

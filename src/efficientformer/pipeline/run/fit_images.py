@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import steps_per_epoch, train_batches
+from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
 from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
@@ -16,6 +16,9 @@ from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
+
+UNLABELLED_STREAM = 1
+"""Makes the order and the augmentation of unlabelled images differ from those of the others."""
 
 
 def fit_images(
@@ -30,6 +33,8 @@ def fit_images(
     log: MetricsLog,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
     seed: int | None = None,
+    unlabelled: ImageSplit | None = None,
+    unlabelled_share: float = 0.5,
     **recipe_options: Any,
 ) -> nn.Module:
     """Train on the run's training device and return the network to use. Resumes from the checkpoint, if there is one.
@@ -38,6 +43,8 @@ def fit_images(
     title: of the progress bar; None for none.
     on_epoch: called with the number of finished epochs and the network; returns scores for the log.
     seed: overrides the run's.
+    unlabelled, unlabelled_share: images without labels for a task that takes them, and their share of a step's images;
+        they are added to `batch_size`.
 
     Raises as `fit` does.
     """
@@ -56,15 +63,20 @@ def fit_images(
     checkpoint.say = workspace.console.warn
     transform = train_transform(workspace.preprocessing, settings.augmentation)
 
+    def stream(split: ImageSplit, step: int, **options: Any) -> Batches:
+        options = {"batch_size": settings.batch_size, "seed": seed, "workers": workspace.settings.workers, **options}
+        return train_batches(split, transform, start_step=step, part_of=workspace.world.part_of, **options)
+
     def batches_from(step: int) -> Batches:
-        return train_batches(
-            images,
-            transform,
-            batch_size=settings.batch_size,
-            seed=seed,
-            start_step=step,
-            workers=workspace.settings.workers,
-            part_of=workspace.world.part_of,
+        if unlabelled is None:
+            return stream(images, step)
+        batch_size = min(settings.batch_size, len(images))
+        more = max(1, round(batch_size * unlabelled_share / (1 - unlabelled_share)))
+        # Half of the processes each: both streams are decoded at the same time.
+        workers = -(-workspace.settings.workers // 2)
+        return with_unlabelled(
+            stream(images, step, workers=workers),
+            stream(unlabelled, step, batch_size=more, seed=mix(seed, UNLABELLED_STREAM), workers=workers),
         )
 
     with workspace.console.progress(title) if title else nullcontext(_silent) as progress:

@@ -5,7 +5,7 @@ from typing import Any
 
 from efficientformer.arch.resolution import Resolution, grid_of_input
 from efficientformer.data.dataset import ImageDataset, ImageSplit
-from efficientformer.data.image_folder import load_image_folder
+from efficientformer.data.image_folder import UnlabelledImages, load_image_folder, load_unlabelled
 from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import Preprocessing
@@ -71,11 +71,32 @@ def _say_what_was_seen(dataset: ImageDataset, console: RunConsole) -> None:
         console.warn(f"skipped {len(dataset.skipped):,} files and folders in total; data.json lists them")
 
 
-def load_training_images(dataset: ImageDataset, settings: Settings, console: RunConsole) -> ImageSplit:
-    """The training images; large files are held in memory at twice the resolution if they fit."""
+def load_unlabelled_images(
+    run_dir: RunDir, settings: Settings, console: RunConsole, *, is_first: bool = True
+) -> UnlabelledImages | None:
+    """The photographs of the setting train.unlabelled, None without it; what is left out is counted."""
+    if settings.train.unlabelled is None:
+        return None
+    with console.progress("checking unlabelled images") as progress:
+        found = load_unlabelled(
+            Path(settings.train.unlabelled),
+            max_pixels=settings.max_pixels,
+            record=run_dir.checked_unlabelled,
+            is_first=is_first,
+            progress=lambda done, total: progress(done, total, ""),
+        )
+    console.say(f"{len(found.images):,} unlabelled images")
+    if found.skipped:
+        first = found.skipped[0]
+        console.warn(f"skipped {len(found.skipped):,} of the unlabelled images ({first.file}: {first.reason}, ...)")
+    return found
+
+
+def load_training_images(images: ImageSplit, settings: Settings, console: RunConsole) -> ImageSplit:
+    """Images to train with; large files are held in memory at twice the resolution if they fit."""
     with console.progress("loading images") as progress:
         return hold_in_memory(
-            dataset.train,
+            images,
             2 * max(grid_of_input(settings.resolution)),
             progress=lambda done, total: progress(done, total, ""),
         )

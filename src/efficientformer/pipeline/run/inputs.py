@@ -16,6 +16,7 @@ from efficientformer.provenance import FINGERPRINT
 from efficientformer.reading import read_record
 from efficientformer.records import digest, file_digest
 from efficientformer.run_dir import RunDir
+from efficientformer.tasks.teacher_source import TeacherSource
 
 
 def file(name: str) -> Input:
@@ -95,6 +96,52 @@ def _source(workspace: Workspace, _: RunNetwork | None) -> Digests:
         return {name: NOT_TAKEN for name in taken if name.startswith(prefix)}
     name, weights = f"{prefix}{source}", RunDir(Path(source)).supernet_weights
     return {name: file_digest(weights) if weights.exists() else taken.get(name, MISSING)}
+
+
+def teacher(phase: str) -> Input:
+    """The teacher of a training: of a file its content, else its name. Once used, it does not have to be there."""
+
+    def read(workspace: Workspace, network: RunNetwork | None) -> Digests:
+        text = workspace.settings.train.teacher
+        return _used(workspace, phase, network, "the teacher", None if text is None else _teacher_digest(text))
+
+    return Input(read)
+
+
+def unlabelled(phase: str) -> Input:
+    """The photographs without labels that a training learns from."""
+
+    def read(workspace: Workspace, network: RunNetwork | None) -> Digests:
+        images = workspace.unlabelled
+        return _used(workspace, phase, network, "the unlabelled images", None if images is None else images.digest)
+
+    return Input(read, kind="images")
+
+
+def training_digests(workspace: Workspace) -> Digests:
+    """All of what networks learn from: images, unlabelled images, a teacher."""
+    text, images = workspace.settings.train.teacher, workspace.unlabelled
+    return {
+        **image_digests(workspace),
+        **({} if text is None else {"the teacher": _teacher_digest(text)}),
+        **({} if images is None else {"the unlabelled images": images.digest}),
+    }
+
+
+def _teacher_digest(text: str) -> str:
+    source = TeacherSource.parse(text)
+    if source.file is None:
+        return text
+    return digest([source.name, file_digest(source.file)]) if source.file.is_file() else MISSING
+
+
+def _used(workspace: Workspace, phase: str, network: RunNetwork | None, name: str, now: str | None) -> Digests:
+    """An input that a run may be without, by its name; what the finished phase used where it is gone by now."""
+    stamp = phase if network is None else f"{phase} {network.name}"
+    before = (read_stamp(workspace.run_dir.stamp(stamp)) or {"inputs": {}})["inputs"].get(name)
+    if now is None:
+        return {} if before is None else {name: NOT_TAKEN}
+    return {name: before if now == MISSING and before is not None else now}
 
 
 def _table_device(workspace: Workspace, _: RunNetwork | None) -> Digests:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,11 @@ from efficientformer.pipeline.run.settings import Settings, is_path
 from efficientformer.pipeline.run.trust.programs import Programs, find_programs, shown_program
 from efficientformer.pipeline.run.trust.user_key import KeyUnusableError
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.teacher_settings import NONE
 from efficientformer.reading import shown_path
 from efficientformer.records import write_record
 from efficientformer.run_dir import REMEDY, RunDir
-
-NO_SUPERNET = "none"
-"""For --supernet-from: the run trains a supernet of its own from now on."""
+from efficientformer.tasks.teacher_source import TeacherSource
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,16 @@ class RunRequest:
         """The run directory, and the given values by where they come from. Raises UsageError."""
         flags = self.settings.model_dump(exclude_unset=True, mode="json")
         for name in ("data", "supernet_from"):
-            if flags.get(name) and (name, flags[name]) != ("supernet_from", NO_SUPERNET):
+            if flags.get(name) and (name, flags[name]) != ("supernet_from", NONE):
                 flags[name] = _absolute(flags[name], name)
         for name in ("preset", "space"):
             if is_path(flags.get(name) or ""):
                 flags[name] = _absolute(flags[name], name)
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
+        if given.get("train"):
+            given["train"] = _with_absolute_paths(given["train"])
         supernet_from = given.get("supernet_from")
-        if supernet_from == NO_SUPERNET:
+        if supernet_from == NONE:
             supernet_from = given["supernet_from"] = None
         if given.get("data"):
             usable_path(given["data"], "--data")
@@ -206,6 +207,17 @@ def _remembered(run_dir: RunDir) -> Given:
     except ValueError as error:
         raise RecordError(f"{shown_path(run_dir.settings)} cannot be used: {error}. {REMEDY}") from error
     return given
+
+
+def _with_absolute_paths(train: Given) -> Given:
+    """Settings of `train` whose files are found from any folder."""
+    if train.get("teacher") not in (None, NONE):
+        source = TeacherSource.parse(str(train["teacher"]))
+        if source.file is not None:
+            train = {**train, "teacher": str(replace(source, file=Path(_absolute(str(source.file), "teacher"))))}
+    if train.get("unlabelled") not in (None, NONE):
+        train = {**train, "unlabelled": _absolute(str(train["unlabelled"]), "unlabelled")}
+    return train
 
 
 def _absolute(path: str, name: str) -> str:

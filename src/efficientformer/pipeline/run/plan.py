@@ -21,11 +21,14 @@ from efficientformer.pipeline.run.inputs import (
     TUNING_DEVICE,
     file,
     network_file,
+    teacher,
+    unlabelled,
 )
 from efficientformer.pipeline.run.phase import Phase
 from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, is_path
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
 
 TRAINING_MACHINE = ("workers", "training_threads", "training_device")
 TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
@@ -61,9 +64,13 @@ def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
 
 
 def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
-    """Trials are trained by the settings of `train`."""
+    """Trials are trained by the settings of `train`, without a teacher."""
     trained = chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
-    return {**trained, "format": TRACE_FORMAT}
+    return {**{name: value for name, value in trained.items() if name not in WITHOUT_TEACHER}, "format": TRACE_FORMAT}
+
+
+def _idle_training(workspace: Workspace) -> frozenset[str]:
+    return workspace.settings.train.idle
 
 
 TABLE = Phase(
@@ -111,7 +118,8 @@ RANK = Phase(
     "rank",
     "measures how well supernet scores rank networks against training each one from scratch",
     settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric", "slim.channels"),
-    reads=(file("table"), file("supernet_weights"), IMAGES),
+    reads=(file("table"), file("supernet_weights"), IMAGES, teacher("rank"), unlabelled("rank")),
+    idle=_idle_training,
     writes=("rank",),
     after=(TABLE, SUPERNET),
     uses=("space", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
@@ -121,14 +129,21 @@ TRAIN = Phase(
     "trains every network with AdamW, a cosine schedule, label smoothing and a moving average, from new weights or "
     "the supernet's",
     settings=("resolution", "seed", "train"),
-    reads=(IMAGES, START),
+    idle=_idle_training,
+    reads=(IMAGES, START, teacher("train"), unlabelled("train")),
     writes=("weights", "train_record", "architecture"),
     after=(SLIM,),
     uses=(*TRAINING_MACHINE, "training_processes"),
     each_network=True,
     is_shared=True,
 )
-FINE_TUNE = replace(TRAIN, name="fine-tune", does="trains a pretrained network on the run's images", after=())
+FINE_TUNE = replace(
+    TRAIN,
+    name="fine-tune",
+    does="trains a pretrained network on the run's images",
+    after=(),
+    reads=(IMAGES, START, teacher("fine-tune"), unlabelled("fine-tune")),
+)
 EVALUATE = Phase(
     "evaluate",
     "scores every trained network on the validation images: top-1, top-5, per class, confusion matrix",

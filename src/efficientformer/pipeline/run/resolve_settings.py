@@ -19,6 +19,7 @@ from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
 from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, Settings, is_path
+from efficientformer.pipeline.teacher_settings import OF_TEACHER
 from efficientformer.reading import shown_path
 
 Given = dict[str, Any]
@@ -68,6 +69,11 @@ def resolve_settings(given: Mapping[str, Any]) -> Settings:
     if preset == "quick" and values.get("data") and "resolution" not in values:
         values["resolution"] = 64
     settings = check_settings(Settings, values)
+    if settings.train.unlabelled and not settings.train.teacher:
+        raise UsageError(
+            "--unlabelled photographs are learned from a teacher alone: name one with --teacher, or leave them out "
+            "with --unlabelled none."
+        )
     shortened = _shortened_schedules(settings, given)
     return check_settings(Settings, _merge(values, shortened)) if shortened else settings
 
@@ -183,6 +189,17 @@ IDLE: tuple[tuple[str, str, Idle], ...] = (
         "train.lr_warmup_epochs",
         "train.frozen_epochs is all of train.epochs",
         lambda now, _: bool(now.train.lr_warmup_epochs) and now.train.frozen_epochs == now.train.epochs,
+    ),
+    *((f"train.{name}", "there is no train.teacher", lambda now, _: not now.train.teacher) for name in OF_TEACHER),
+    (
+        "train.temperature",
+        "train.distillation hard has none",
+        lambda now, _: bool(now.train.teacher) and now.train.distillation == "hard",
+    ),
+    (
+        "train.unlabelled_share",
+        "there is no train.unlabelled",
+        lambda now, _: bool(now.train.teacher) and not now.train.unlabelled,
     ),
     ("val_fraction", "the shipped images have validation images of their own", lambda now, _: now.data is None),
     ("runtime", "a command has a runtime of its own", lambda now, _: now.device.startswith("command:")),

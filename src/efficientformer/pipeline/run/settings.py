@@ -13,6 +13,7 @@ from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
+from efficientformer.pipeline.teacher_settings import TeacherSettings
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.objective import Objective
 from efficientformer.search.scoring.score import Metric
@@ -216,7 +217,7 @@ class LimitSettings(_Settings):
     """Most memory of a process that runs it, in MiB. It opens the file and runs it once."""
 
 
-class TrainSettings(OptimizerSettings):
+class TrainSettings(TeacherSettings, OptimizerSettings):
     """Training of the networks that were found."""
 
     epochs: Positive = 10

@@ -17,7 +17,7 @@ from efficientformer.run_dir import RunDir
 MISSING = "missing"
 """Stands for the digest of an input that does not exist."""
 NOT_TAKEN = "not taken over"
-"""Stands for the digest of another run's supernet that the run used before."""
+"""Stands for the digest of what the run used before: another run's supernet, a teacher, unlabelled images."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from efficientformer.data.dataset import ImageDataset, ImageSplit
+    from efficientformer.data.image_folder import UnlabelledImages
     from efficientformer.data.transforms import Preprocessing
     from efficientformer.latency.runtime import Runtime
     from efficientformer.training.world import World
@@ -63,7 +64,21 @@ class Workspace:
     def training_images(self) -> "ImageSplit":
         from efficientformer.pipeline.run.images import load_training_images
 
-        return load_training_images(self.dataset, self.settings, self.console)
+        return load_training_images(self.dataset.train, self.settings, self.console)
+
+    @cached_property
+    def unlabelled_training_images(self) -> "ImageSplit | None":
+        from efficientformer.pipeline.run.images import load_training_images
+
+        found = self.unlabelled
+        return None if found is None else load_training_images(found.images, self.settings, self.console)
+
+    @cached_property
+    def unlabelled(self) -> "UnlabelledImages | None":
+        """The photographs of the setting train.unlabelled. Raises DataError for a folder without any."""
+        from efficientformer.pipeline.run.images import load_unlabelled_images
+
+        return load_unlabelled_images(self.run_dir, self.settings, self.console, is_first=self.world.is_first)
 
     @cached_property
     def world(self) -> "World":

@@ -51,16 +51,16 @@ class Predictor:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._session = _opened(path)
-        self._input = _ImageInput(path, self._session)
+        self._session = open_session(path)
+        self._input = ImageInput(path, self._session)
         metadata = self._session.get_modelmeta().custom_metadata_map
-        about = _about(path, metadata)
+        about = exported_about(path, metadata)
         self.classes = about["classes"]
         self._preprocessing = Preprocessing.from_json(about["preprocessing"])
         self._input.check_size(self._preprocessing.grid)
         self._normalize = eval_transform(self._preprocessing)
         self._output = _scores_output(path, self._session, len(self.classes))
-        self.gives_probabilities = _ends_in_softmax(path, self._output)
+        self.gives_probabilities = gives_softmax(path, self._output)
 
     def predict(self, image: Image.Image, file: str) -> Prediction:
         """Score one RGB image. Raises DataError for an image without a score, RecordError for a file that fails."""
@@ -98,7 +98,7 @@ class Predictor:
         return predictions, skipped
 
 
-class _ImageInput:
+class ImageInput:
     """The only input of a file. Raises RecordError unless it takes one image at a time."""
 
     def __init__(self, path: Path, session: "onnxruntime.InferenceSession") -> None:
@@ -118,6 +118,12 @@ class _ImageInput:
         if isinstance(channels, int) and channels != COLORS:
             self._refuse(f"images of {COLORS} channels")
 
+    @property
+    def fixed_grid(self) -> Grid | None:
+        """Height and width, where the file takes no others."""
+        height, width = self._sizes
+        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
     def check_size(self, grid: Grid) -> None:
         if any(isinstance(size, int) and size != wanted for size, wanted in zip(self._sizes, grid, strict=True)):
             self._refuse(f"images of {grid[0]} x {grid[1]} pixels, the size in its own metadata")
@@ -131,11 +137,16 @@ class _ImageInput:
         raise RecordError(f"{self._path} takes {kinds or 'nothing'}, not {wanted}.")
 
 
-def _opened(path: Path) -> "onnxruntime.InferenceSession":
+def open_session(path: Path, threads: int | None = None) -> "onnxruntime.InferenceSession":
+    """A session of an ONNX file on the CPU, with all threads or with some that do not spin between runs. Raises
+    RecordError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions share no base class of their own
@@ -144,7 +155,8 @@ def _opened(path: Path) -> "onnxruntime.InferenceSession":
         ) from error
 
 
-def _about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
+def exported_about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
+    """Class names and preprocessing in the metadata of an exported file. Raises RecordError for one of others."""
     try:
         return checked({name: _decoded(name, metadata[name]) for name in KNOWN if name in metadata}, ExportedAbout)
     except ValueError as error:
@@ -187,7 +199,8 @@ def _mismatch(path: Path, given: str, num_classes: int) -> str:
     )
 
 
-def _ends_in_softmax(path: Path, output: str) -> bool:
+def gives_softmax(path: Path, output: str) -> bool:
+    """Whether an output of a file is probabilities. Raises RecordError for a file that cannot be read."""
     try:
         return ends_in_softmax(read_graph(path, weights=False), output)
     except LatencyError as error:

@@ -1,0 +1,62 @@
+"""The teacher of a run: opened before hours of work depend on it, and joined to the loss of a training."""
+
+from typing import Any
+
+from efficientformer.errors import EfficientFormerError
+from efficientformer.pipeline.run.outputs import run_networks
+from efficientformer.pipeline.run.plan import TRAIN
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.teacher_settings import TeacherSettings
+from efficientformer.tasks.distillation import Distillation
+from efficientformer.tasks.task import Task
+from efficientformer.tasks.teacher_files import open_teacher
+from efficientformer.tasks.teachers import Teacher
+
+
+def run_teacher(workspace: Workspace) -> Teacher | None:
+    """The teacher that the settings name. Raises UsageError for one of other classes or that cannot be had, RecordError
+    for a file that cannot be used."""
+    text = workspace.settings.train.teacher
+    return None if text is None else open_teacher(text, workspace.dataset.classes, workspace.preprocessing)
+
+
+def require_teacher(workspace: Workspace) -> None:
+    """Raises what `run_teacher` raises, and DataError for unlabelled images that cannot be used, unless all networks
+    are trained by now: then neither is needed any more."""
+    if workspace.settings.train.teacher is None or _all_are_trained(workspace):
+        return
+    run_teacher(workspace)
+    workspace.console.say(f"teacher {workspace.settings.train.teacher}, {workspace.settings.train.distillation}")
+    _ = workspace.unlabelled
+
+
+def _all_are_trained(workspace: Workspace) -> bool:
+    try:
+        networks = run_networks(workspace)
+    except EfficientFormerError:
+        return False
+    return all(TRAIN.problem(workspace, network) is None for network in networks)
+
+
+def distilled(workspace: Workspace, task: Task) -> Distillation | None:
+    """`task` with the run's teacher, or None without one."""
+    teacher, settings = run_teacher(workspace), workspace.settings.train
+    if teacher is None:
+        return None
+    return Distillation(
+        task, teacher, settings.distillation, weight=settings.distillation_weight, temperature=settings.temperature
+    )
+
+
+def has_second_head(settings: TeacherSettings) -> bool:
+    """Whether networks are trained with a head for the teacher's labels."""
+    return settings.teacher is not None and settings.distillation == "hard"
+
+
+def teacher_record(workspace: Workspace) -> dict[str, Any]:
+    """What the record of a training keeps of its teacher; nothing without one."""
+    settings, images = workspace.settings.train, workspace.unlabelled
+    if settings.teacher is None:
+        return {}
+    unlabelled = {} if images is None else {"num_unlabelled": len(images.images)}
+    return {"teacher": settings.teacher, "distillation": settings.distillation, **unlabelled}

@@ -1,0 +1,69 @@
+"""An ONNX file as a classifier in PyTorch: it runs in ONNX Runtime, image by image, and has no gradient."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from efficientformer.data.transforms import Preprocessing
+from efficientformer.errors import RecordError
+from efficientformer.exporting.files import in_one_line
+from efficientformer.tasks.classification.prediction import ImageInput, exported_about, gives_softmax, open_session
+from efficientformer.tasks.teachers import resized
+
+SMALLEST = 1e-12
+"""Of a probability whose logarithm is taken."""
+
+
+class OnnxClassifier(nn.Module):
+    """Images (B, 3, H, W) to logits (B, K). Of a file that ends in a softmax, logits are the logarithms of its scores.
+
+    classes: their names, from the metadata of a file that this package exported; else None.
+    preprocessing: of its images; None for another file, which gets the student's images, at the size that it takes.
+
+    Raises RecordError for a file that cannot be opened, is not fed with images, or has several outputs none of which
+    is called logits.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._session = path, open_session(path, threads=torch.get_num_threads())
+        self._input = ImageInput(path, self._session)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.classes: list[str] | None = None
+        self.preprocessing: Preprocessing | None = None
+        if "classes" in metadata:
+            about = exported_about(path, metadata)
+            self.classes, self.preprocessing = about["classes"], Preprocessing.from_json(about["preprocessing"])
+        elif self._input.dtype == np.uint8:
+            raise RecordError(f"Teacher {path} takes pixels, not normalized images. Export it for these.")
+        self._output = self._scores_output()
+        self._has_softmax = gives_softmax(path, self._output)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        if self.preprocessing is None and (grid := self._input.fixed_grid) is not None:
+            images_BCHW = resized(images_BCHW, grid)
+        images = self._fed(images_BCHW.float().cpu().numpy())
+        try:
+            scores = [self._session.run([self._output], self._input.feed(image))[0] for image in images]
+        except Exception as error:  # the runtime's exceptions share no base class of their own
+            raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
+        scores_BK = torch.from_numpy(np.concatenate([np.asarray(each, dtype=np.float32) for each in scores]))
+        logits_BK = scores_BK.clamp(min=SMALLEST).log() if self._has_softmax else scores_BK
+        return logits_BK.to(images_BCHW.device)
+
+    def _fed(self, images_BCHW: np.ndarray) -> np.ndarray:
+        """As pixels from 0 to 255 for a file that takes these."""
+        if self._input.dtype != np.uint8 or self.preprocessing is None:
+            return images_BCHW
+        mean, std = (np.array(values).reshape(3, 1, 1) for values in (self.preprocessing.mean, self.preprocessing.std))
+        return np.clip(np.round(255 * (images_BCHW * std + mean)), 0, 255)
+
+    def _scores_output(self) -> str:
+        names = [item.name for item in self._session.get_outputs()]
+        if len(names) == 1:
+            return names[0]
+        if "logits" in names:
+            return "logits"
+        raise RecordError(f"Teacher {self._path} has several outputs ({', '.join(names)}). Name the scores 'logits'.")
