@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from efficientformer.data.dataset import UNLABELLED
 from efficientformer.data.loader import train_batches
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.sample import load_sample
@@ -27,6 +29,7 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming import recovery
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import build_supernet
+from efficientformer.pipeline.teacher_settings import TeacherSettings
 from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
@@ -35,9 +38,12 @@ from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.slimmable_task import SlimmableTask
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.distillation import Distillation
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import MetricsLog
+
+from ..models.small import SMALL
 
 BASE = {
     "resolution": 16,
@@ -114,6 +120,20 @@ def started(images, monkeypatch, tmp_path):
     return start
 
 
+@pytest.fixture
+def taught(tmp_path):
+    """A teacher of the images' classes, and a folder of photographs without labels."""
+    (tmp_path / "more").mkdir()
+    for index in range(60):
+        Image.new("RGB", (20, 20), (index, 0, 0)).save(tmp_path / "more" / f"{index}.png")
+    save_weights(Network(SMALL, num_classes=10, resolution=16), tmp_path / "teacher.safetensors")
+    return {"teacher": str(tmp_path / "teacher.safetensors"), "unlabelled": str(tmp_path / "more")}
+
+
+def unlabelled_of(training):
+    return int((batch(training)[1] == UNLABELLED).sum())
+
+
 def batch(training):
     return next(training.got.batches_from(0))
 
@@ -166,6 +186,12 @@ TRAIN = [
     ("drop_path_rate", 0.4, lambda it: drop_probabilities(it.got.model)[-1] == 0.4),
     ("evaluate_every", 3, lambda it: [bool(scores_at(it, epoch)) for epoch in (2, 3, 4)] == [False, True, True]),
     ("init", "supernet", lambda it: it.got.model.stages[0].blocks[0].layer_scale_1[0].item() == pytest.approx(0.1)),
+    ("teacher", "NAMED", lambda it: isinstance(it.got.task, Distillation)),
+    ("distillation", "hard", lambda it: it.got.task._kind == "hard" and it.got.model.distilled_training),
+    ("distillation_weight", 0.7, lambda it: it.got.task._weight == 0.7),
+    ("temperature", 4.0, lambda it: it.got.task._temperature == 4.0),
+    ("unlabelled", "FOLDER", lambda it: unlabelled_of(it) == 50),
+    ("unlabelled_share", 0.2, lambda it: unlabelled_of(it) == 12),
     ("init", "scratch", lambda it: it.got.model.stages[0].blocks[0].layer_scale_1[0].item() < 1e-4),
 ]
 
@@ -215,9 +241,12 @@ CASES = [
 @pytest.mark.parametrize(
     ("group", "name", "value", "reached"), CASES, ids=[f"{group}.{name} {value}" for group, name, value, _ in CASES]
 )
-def test_a_setting_reaches_its_training(started, group, name, value, reached):
+def test_a_setting_reaches_its_training(started, taught, group, name, value, reached):
     # The settings of `supernet` are those of MetaPaths here, and `init` is seen in a layer scale of MB4D.
-    assert reached(started(group, {"space": "quick", group: {name: value}}))
+    is_of_teacher = group == "train" and name in TeacherSettings.model_fields
+    given = {**(taught if is_of_teacher else {}), name: value}
+    given = {key: taught.get(key, item) if item in ("NAMED", "FOLDER") else item for key, item in given.items()}
+    assert reached(started(group, {"space": "quick", group: given}))
 
 
 @pytest.mark.parametrize(

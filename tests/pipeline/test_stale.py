@@ -9,6 +9,7 @@ from efficientformer.arch.space_file import as_yaml, read_space, space_copy
 from efficientformer.arch.spaces import QUICK
 from efficientformer.pipeline.run.plan import EXPORT, PHASES, SLIM, SUPERNET, TABLE, TRAIN
 from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, Settings, leaves
+from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 
@@ -49,6 +50,9 @@ STALE: dict[str, set[str]] = {
     "baselines": {"baselines"},
     "rank": {"rank"},
     "train": TRAINED,
+    **{name: set[str]() for name in WITHOUT_TEACHER},  # the run has no teacher
+    "train.teacher": TRAINED,
+    "train.unlabelled": TRAINED,
     "export": {"export"},
     "verify": {"verify"},
 }
@@ -81,6 +85,9 @@ OTHER: dict[str, Any] = {
     "slim.objective": "mes",
     "slim.actions": "exchange",
     "supernet.held_out": 0.3,
+    "train.teacher": "regnety_160.deit_in1k",
+    "train.distillation": "hard",
+    "train.distillation_weight": 0.4,
 }
 SKIPPED = {"supernet_from", "data"}
 """Places; their content is compared."""
@@ -110,6 +117,8 @@ def test_a_setting_makes_out_of_date_exactly_what_depends_on_it(run, name):
         assert run.stale(**{**kept, "preset": other}) == set()
         return
     changes = {group: {**run.given.get(group, {}), key: other}} if group else {key: other}
+    if name == "train.unlabelled":
+        changes = {"train": {"teacher": "a name", "unlabelled": str(run.given["data"])}}
     if name == "train.init":
         assert run.stale(**changes) == TRAINED
         return
@@ -194,3 +203,46 @@ def test_a_space_from_a_file_is_known_by_its_content(tmp_path, images):
     assert not path.exists() and run.stale() == set()
     moved.write_text(moved.read_text().replace("[16, 128]", "[32, 128]"))
     assert run.stale(space=str(moved)) == {"table", "supernet"}
+
+
+TEACHERS = [("distillation", "hard"), ("distillation_weight", 0.3), ("temperature", 2.0), ("teacher", None)]
+
+
+@pytest.mark.parametrize("name, value", TEACHERS)
+def test_a_setting_of_the_teacher_trains_again_where_there_is_one(tmp_path, images, name, value):
+    teacher = tmp_path / "teacher.onnx"
+    teacher.write_text("a network")
+    run = Run(tmp_path / "run", images, train={"teacher": str(teacher)})
+    run.finish()
+    assert run.stale() == set()
+    assert run.stale(train={"teacher": str(teacher), name: value}) == TRAINED
+    assert run.stale(train={"teacher": str(teacher), "unlabelled_share": 0.2}) == set(), "without unlabelled images"
+
+
+def test_of_a_teacher_s_file_the_content_counts(tmp_path, images):
+    """Neither its place nor its time; once networks are trained, it may be gone."""
+    teacher, elsewhere = tmp_path / "teacher.onnx", tmp_path / "elsewhere.onnx"
+    teacher.write_text("a network")
+    run = Run(tmp_path / "run", images, train={"teacher": str(teacher)})
+    run.finish()
+    shutil.copyfile(teacher, elsewhere)
+    assert run.stale(train={"teacher": str(elsewhere)}) == set()
+    assert run.stale(train={"teacher": f"resnet18:{teacher}"}) == TRAINED, "another network of the same weights"
+    teacher.unlink()
+    assert run.stale() == set()
+    teacher.write_text("another network")
+    assert run.stale() == TRAINED
+
+
+def test_of_unlabelled_images_the_content_counts(tmp_path, images):
+    more = tmp_path / "more"
+    shutil.copytree(images, more)
+    run = Run(tmp_path / "run", images, train={"teacher": "a name", "unlabelled": str(more)})
+    run.finish()
+    assert run.stale() == set()
+    shutil.copytree(more, tmp_path / "copy")
+    train = {"teacher": "a name", "unlabelled": str(tmp_path / "copy")}
+    assert run.stale(train=train) == set()
+    assert run.stale(train={**train, "unlabelled_share": 0.2}) == TRAINED
+    next((tmp_path / "copy").rglob("*.png")).unlink()
+    assert run.stale(train=train) == TRAINED

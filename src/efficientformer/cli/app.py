@@ -14,6 +14,7 @@ from efficientformer.cli.design import design
 from efficientformer.cli.evaluate import evaluate
 from efficientformer.cli.export import export
 from efficientformer.cli.help import print_help
+from efficientformer.cli.options import with_full_names
 from efficientformer.cli.predict import predict
 from efficientformer.cli.printing import use_any_encoding
 from efficientformer.cli.rank import rank
@@ -74,6 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     errors = TextConsole(stderr=True, soft_wrap=True)
+    arguments = with_full_names(arguments)
     if not arguments or set(arguments) & set(app.help_flags):
         print_help(app, arguments)
         return 0

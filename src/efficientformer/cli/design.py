@@ -22,6 +22,7 @@ def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
         efficientformer design
         efficientformer design --data photos --budget 8ms --budget 4ms --threads 1 --run-dir runs/mine
         efficientformer design --data photos --budget 50% --preset standard --train.epochs 30 --json
+        efficientformer design --data photos --budget 8ms --teacher large.onnx --unlabelled more-photos
     """
     from efficientformer.pipeline import verbs
 

@@ -18,7 +18,7 @@ from cyclopts.help import HelpEntry, HelpPanel
 from rich.console import Console, ConsoleOptions
 
 from efficientformer.arch.resolution import resolution_text
-from efficientformer.cli.options import RunOptions
+from efficientformer.cli.options import SHORT_FLAGS, RunOptions
 from efficientformer.cli.printing import print_lines
 from efficientformer.errors import EfficientFormerError
 from efficientformer.pipeline.run import plan
@@ -180,7 +180,8 @@ def _label(entry: HelpEntry, *, has_value: bool) -> str:
         group, _, name = entry.positive_names[0].rpartition(".")
         return f"{group}.[no-]{name}" if group else f"--[no-]{name.removeprefix('--')}"
     value = entry.metavar if entry.metavar and has_value and not entry.choices else ""
-    return " ".join(filter(None, [*entry.positive_shorts, *entry.positive_names, value]))
+    short = [short for short, full in SHORT_FLAGS.items() if full in entry.positive_names]
+    return " ".join(filter(None, [*entry.positive_shorts, *entry.positive_names, *short, value]))
 
 
 def _choices(entry: HelpEntry) -> str:

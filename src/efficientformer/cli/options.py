@@ -1,5 +1,6 @@
 """Options of several verbs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,17 @@ from cyclopts import Parameter
 from efficientformer.cli.printing import print_json
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.run.settings import Settings
+
+SHORT_FLAGS = {f"--{name}": f"--train.{name}" for name in ("teacher", "distillation", "unlabelled")}
+"""Flags of `train` and `design` with a shorter name."""
+
+
+def with_full_names(arguments: Sequence[str]) -> list[str]:
+    """Arguments of a command line with the settings' own names in place of short ones."""
+    if not arguments or arguments[0] not in ("train", "design"):
+        return list(arguments)
+    flags = [argument.partition("=") for argument in arguments]
+    return ["".join((SHORT_FLAGS.get(flag, flag), *value)) for flag, *value in flags]
 
 
 @Parameter(name="*")

@@ -21,7 +21,8 @@ def train(
     Fine-tuning uses preset fine_tune (one epoch of the head alone, then learning rates that decrease towards the stem;
     a published network at 224 px, a file at the resolution that it was trained at), scores the network on the
     validation images and writes it as ONNX. A head that was trained on the same classes is kept. After an interruption
-    the same command resumes, and repeats less than a minute.
+    the same command resumes, and repeats less than a minute. With --teacher, networks also learn what another network
+    answers for the same images.
 
     For example:
 
@@ -29,6 +30,7 @@ def train(
         efficientformer train --train.init supernet --run-dir runs/photos
         efficientformer train --init efficientformer_l1 --data photos --run-dir runs/fine
         efficientformer train --init efficientformerv2_s0 --weights s0.pth --data photos --resolution 160
+        efficientformer train --init efficientformerv2_s0 --data photos --teacher runs/large/model.onnx
 
     Parameters
     ----------

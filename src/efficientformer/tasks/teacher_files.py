@@ -1,5 +1,6 @@
 """Open a teacher by name or from a file: timm's networks, weights, ONNX and TorchScript. Nothing is unpickled."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,10 @@ def _preprocessing(record: Mapping[str, Any] | None) -> Preprocessing | None:
 
 def _torchscript(path: Path) -> nn.Module:
     try:
-        return torch.jit.load(path, map_location="cpu")
+        with warnings.catch_warnings():
+            # PyTorch announces a successor of the format; files of it are still about.
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.jit.load(path, map_location="cpu")
     except Exception as error:  # of a damaged file a reader may raise anything
         raise RecordError(
             f"Teacher {path} is no TorchScript file ({reason_in_one_line(error)}). If it holds weights alone, name "
