@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
-from efficientformer.data.loader import train_batches, with_unlabelled
+from efficientformer.data.loader import eval_batches, train_batches, with_unlabelled
 from efficientformer.data.memory import MemorySource
 from efficientformer.data.mixing import build_mixing
-from efficientformer.data.transforms import Preprocessing, train_transform
+from efficientformer.data.sample import load_sample
+from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.models.network import Network
+from efficientformer.tasks.classification.scores import evaluate
 from efficientformer.tasks.classification.task import Classification
 from efficientformer.tasks.distillation import ADAPTERS, Distillation
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
@@ -147,3 +149,43 @@ def test_unlabelled_images_change_what_is_learned(tmp_path):
     _, without, _ = train(tmp_path / "without", "soft", has_unlabelled=False)
     _, together, _ = train(tmp_path / "with", "soft")
     assert not torch.equal(without["head.weight"], together["head.weight"])
+
+
+@pytest.mark.slow
+def test_a_student_of_a_good_teacher_is_better_where_labels_are_few(tmp_path):
+    """Five labels a class of the shipped images, and the others without labels: 57.7 and 67.0 % with more steps."""
+    sample = load_sample()
+    preprocessing, labels = Preprocessing.for_dataset(sample, 16), np.array(sample.train.labels)
+    transform = train_transform(preprocessing, "light")
+    few = sample.train.subset([int(i) for label in range(10) for i in np.flatnonzero(labels == label)[:5]])
+    others = ImageSplit(sample.train.source, (), [UNLABELLED] * len(labels), sample.train.positions)
+
+    def trained(name, images, steps, teacher=None):
+        torch.set_num_threads(1)
+        torch.manual_seed(1)
+        network, task = Network(SMALL_V2, num_classes=10, resolution=16), Classification(build_mixing(0, 0, 10, 0.1))
+
+        def batches_of(step):
+            labelled = train_batches(images, transform, batch_size=50, seed=1, start_step=step)
+            if teacher is None:
+                return labelled
+            return with_unlabelled(labelled, train_batches(others, transform, batch_size=50, seed=2, start_step=step))
+
+        recipe = Recipe(num_steps=steps, steps_per_epoch=10**6, peak_lr=3e-3, seed=1, lr_warmup_steps=10)
+        checkpoint = CheckpointFile(tmp_path / f"{name}.pt", "run", interval_s=1e9)
+        log = MetricsLog(tmp_path / f"{name}.jsonl")
+        return fit(
+            network,
+            task if teacher is None else Distillation(task, teacher),
+            batches_of,
+            recipe,
+            checkpoint=checkpoint,
+            log=log,
+        )
+
+    def top1(network):
+        return evaluate(network, eval_batches(sample.val, eval_transform(preprocessing), batch_size=250), 10).top1
+
+    teacher = trained("teacher", sample.train, 120)
+    alone, taught = top1(trained("alone", few, 40)), top1(trained("taught", few, 40, teacher))
+    assert taught > alone + 2, (top1(teacher), alone, taught)
