@@ -9,6 +9,7 @@ import pytest
 
 import efficientformer
 from efficientformer.cli.app import app
+from efficientformer.cli.options import with_full_names
 from efficientformer.report.wording import ms
 
 PACKAGE = Path(efficientformer.__file__).parent
@@ -29,7 +30,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_commands_of_the_documents_are_understood(command):
-    function, _, _ = app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+    function, _, _ = app.parse_args(with_full_names(shlex.split(command)[1:]), exit_on_error=False, print_error=False)
     assert function.__name__ in shlex.split(command)[1:3]
 
 
