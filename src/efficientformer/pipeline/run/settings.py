@@ -262,7 +262,8 @@ class Settings(DeviceOptions, _Settings):
     """quick, standard, imagenet, fine_tune or a file. quick suits images of 28 to 64 px, standard 96 to 160
     px; imagenet is the paper's space at 224 px, fine_tune is for train --init. A file is YAML with settings."""
     data: str | None = None
-    """Folder of images; by default a shipped sample. It is a part of Fashion-MNIST."""
+    """Folder or list of images; by default a shipped sample. A list is CSV or JSON with path, label and perhaps split;
+    the sample is a part of Fashion-MNIST."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of images for validation. Where the folder gives no split."""
     max_pixels: Positive = MAX_PIXELS
