@@ -203,7 +203,7 @@ def test_a_list_that_is_no_text_is_refused(pets):
     with pytest.raises(DataError, match=r"pets\.csv does not exist"):
         load_image_folder(path)
     path.write_bytes("path,label\na.png,Häuser\n".encode("latin-1"))
-    with pytest.raises(DataError, match="is not UTF-8 text. A list of images is CSV, JSON or JSON Lines, in UTF-8"):
+    with pytest.raises(DataError, match=r"is not UTF-8 text\. A list of images is CSV, JSON or JSON Lines, in UTF-8"):
         load_image_folder(path)
 
 

@@ -1,4 +1,4 @@
-"""A folder or a list of images as a data set: every file is decoded once, so that unusable files are known from the start."""
+"""A folder or a list of images as a data set: every file is decoded once, so unusable files are known at once."""
 
 import hashlib
 from collections import Counter
@@ -79,7 +79,7 @@ def load_image_folder(
     record: a file that keeps the checks. Files that were not changed are neither read nor decoded again.
     is_first: of the processes that share the record, one writes it.
 
-    Files that cannot be decoded are left out and named in `skipped`. Raises DataError when the folder or the list cannot
+    Files that cannot be decoded are left out and named in `skipped`. Raises DataError when the folder or list cannot
     be used as a data set.
     """
     given = Path(path).expanduser()

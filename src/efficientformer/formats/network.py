@@ -77,6 +77,8 @@ class Evaluation(TypedDict):
 
     top1: Percent
     top5: Percent
+    balanced_accuracy: NotRequired[Percent]
+    """Mean of `top1` over the classes that have images."""
     num_images: Positive
     per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
     confusion: Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]

@@ -9,12 +9,11 @@ from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import eval_batches, steps_per_epoch
-from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import eval_transform
 from efficientformer.formats.network import KeptScore
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
-from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
 from efficientformer.pipeline.run.inputs import image_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
@@ -39,8 +38,8 @@ def train_images(
     settings = workspace.settings.train
     if isinstance(network, Network):  # wherever its weights are from
         network.set_drop_path_rate(settings.drop_path_rate)
-    num_classes = len(workspace.dataset.classes)
-    task = Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing))
+    mixing = mixing_of(workspace.training_images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
+    task = Classification(mixing)
     frozen_steps = round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
@@ -117,14 +116,14 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
     """
     settings = workspace.settings
     train, held_out = search_splits(workspace)
-    steps, num_classes = steps_per_epoch(train, settings.train.batch_size), len(workspace.dataset.classes)
+    steps = steps_per_epoch(train, settings.train.batch_size)
     warmup_epochs = settings.train.lr_warmup_epochs * settings.slim.trial_epochs / settings.train.epochs
 
     def train_briefly(checkpoint: CheckpointFile, log: MetricsLog) -> float:
         network = fit_images(
             workspace,
             new_network(workspace, subnet),
-            Classification(build_mixing(0.0, 0.0, num_classes, settings.train.label_smoothing)),
+            Classification(mixing_of(train, settings.train)),
             train,
             settings.train,
             title=title,

@@ -99,7 +99,11 @@ def evaluate_network(workspace: Workspace, network: RunNetwork) -> None:
     """Phase `evaluate` of one network."""
     EVALUATE.run(workspace, lambda _: _evaluate(workspace, network.files), network)
     record = read_record(network.files.evaluation, Evaluation, most_mib=EVALUATION_MIB)
-    workspace.console.say(f"top-1 {record['top1']:.1f} %, top-5 {record['top5']:.1f} %")
+    sizes = {row["num_images"] for row in record["per_class"]}
+    balanced = ""
+    if len(sizes) > 1 and "balanced_accuracy" in record:
+        balanced = f", balanced accuracy {record['balanced_accuracy']:.1f} %"
+    workspace.console.say(f"top-1 {record['top1']:.1f} %{balanced}, top-5 {record['top5']:.1f} %")
 
 
 def export_network(workspace: Workspace, network: RunNetwork) -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import steps_per_epoch, train_batches
+from efficientformer.data.mixing import Mixing, build_mixing, class_weights
 from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
@@ -16,6 +17,12 @@ from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
+
+
+def mixing_of(images: ImageSplit, settings: OptimizerSettings, *, mixup: float = 0.0, cutmix: float = 0.0) -> Mixing:
+    """The targets of a batch of these training images, by the settings' label smoothing and weights of classes."""
+    weights = class_weights(images.num_images_per_class()) if settings.balance == "weights" else None
+    return build_mixing(mixup, cutmix, len(images.classes), settings.label_smoothing, weights)
 
 
 def fit_images(
@@ -65,6 +72,7 @@ def fit_images(
             start_step=step,
             workers=workspace.settings.workers,
             part_of=workspace.world.part_of,
+            is_balanced=settings.balance == "sampling",
         )
 
     with workspace.console.progress(title) if title else nullcontext(_silent) as progress:

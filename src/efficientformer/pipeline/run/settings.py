@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from efficientformer.arch.resolution import Resolution, resolution_of
 from efficientformer.arch.spaces import SPACES
-from efficientformer.data.augmentation import Augmentation
+from efficientformer.data.augmentation import Augmentation, Balance
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
@@ -79,6 +79,9 @@ class OptimizerSettings(_Settings):
     """Probability for the other classes."""
     augmentation: Augmentation = "light"
     """Image augmentation."""
+    balance: Balance = "none"
+    """For classes of unequal size: none, weights or sampling. weights: the loss of an image is weighted by the inverse
+    frequency of its class. sampling: an epoch has equally many images of every class."""
     precision: Precision = "fp32"
     """Precision of most products. bf16 is for GPUs and CPUs that have it; weights stay in single precision."""
 
