@@ -138,6 +138,11 @@ def same_mixing(training, mixup, cutmix, smoothing):
     return all(torch.equal(mine, theirs) for mine, theirs in zip(*made, strict=True))
 
 
+def best_of(training):
+    best = training.got.hooks["best"]
+    return best.patience, best.keeps_weights, best.name
+
+
 def drop_probabilities(network):
     return [block.drop_path.drop_prob for stage in network.stages for block in stage.blocks]
 
@@ -165,6 +170,10 @@ TRAIN = [
     ("frozen_epochs", 1.5, lambda it: it.got.recipe.lr_hold_steps == it.got.task._num_steps == 1.5 * it.steps),
     ("drop_path_rate", 0.4, lambda it: drop_probabilities(it.got.model)[-1] == 0.4),
     ("evaluate_every", 3, lambda it: [bool(scores_at(it, epoch)) for epoch in (2, 3, 4)] == [False, True, True]),
+    ("patience", 3, lambda it: best_of(it) == (3, True, "held_out_top1") and it.steps == 450 // 50),
+    ("patience", 0, lambda it: it.got.hooks["best"] is None and it.steps == 500 // 50),
+    ("keep", "best", lambda it: best_of(it) == (0, True, "held_out_top1") and it.steps == 450 // 50),
+    ("keep", "last", lambda it: it.got.hooks["best"] is None and it.steps == 500 // 50),
     ("init", "supernet", lambda it: it.got.model.stages[0].blocks[0].layer_scale_1[0].item() == pytest.approx(0.1)),
     ("init", "scratch", lambda it: it.got.model.stages[0].blocks[0].layer_scale_1[0].item() < 1e-4),
 ]
@@ -291,6 +300,11 @@ def test_classes_are_balanced_in_every_training(started, uneven, kind, space):
     assert smoothed[1] == pytest.approx(0.01), "the smoothing is a part of what is weighted"
     if kind == "supernet" and space == "quick":
         assert weighted.got.task._label_smoothing == 0.0
+
+
+def test_with_a_balance_the_best_epoch_is_by_balanced_accuracy(started):
+    training = started("train", {"train": {"patience": 2, "keep": "last", "balance": "sampling"}})
+    assert best_of(training) == (2, False, "held_out_balanced_accuracy")
 
 
 BALANCED = {"train.balance", "supernet.balance"}

@@ -59,6 +59,10 @@ class TrainRecord(TypedDict):
 
     epochs: Positive
     num_steps: Positive
+    trained_epochs: NotRequired[Positive]
+    """Epochs until `train.patience` ended the training, or all."""
+    best_epoch: NotRequired[Positive]
+    kept_epoch: NotRequired[Positive]
     init: str
     head: NotRequired[str]
     init_resolution: NotRequired[Resolutions]
@@ -133,6 +137,8 @@ class MetricsLine(LoggedStep):
     lr: NotRequired[Number]
     temperature: NotRequired[Number]
     val_top1: NotRequired[Percent]
+    held_out_top1: NotRequired[Percent]
+    held_out_balanced_accuracy: NotRequired[Percent]
 
 
 class WeightsAbout(TypedDict):

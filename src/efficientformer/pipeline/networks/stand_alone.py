@@ -1,7 +1,8 @@
 """Train networks alone, without the supernet, by the run's settings of `train` (paper, section 5)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +27,78 @@ from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.scores import Scores, evaluate
 from efficientformer.tasks.classification.task import Classification
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
+from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import seed_initial_weights
 from efficientformer.training.metrics_log import MetricsLog
 
 
+@dataclass(frozen=True)
+class TrainedImages:
+    """A trained network, and what its record says of the training."""
+
+    network: nn.Module
+    about: Mapping[str, Any]
+
+
 def train_images(
     workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: MetricsLog
-) -> nn.Module:
-    """Train a classifier on the run's images from its present weights. Validation scores are logged only."""
+) -> TrainedImages:
+    """Train a classifier on the run's images from its present weights. Validation scores are logged only.
+
+    Where epochs are judged (settings `train.patience` and `train.keep`), the images that score a search are held out.
+    """
     settings = workspace.settings.train
+    images, best = workspace.training_images, None
+    if settings.judges_epochs:
+        images, held_out = search_splits(workspace)
+        best = _best_epoch(workspace, held_out)
     if isinstance(network, Network):  # wherever its weights are from
         network.set_drop_path_rate(settings.drop_path_rate)
-    mixing = mixing_of(workspace.training_images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
+    mixing = mixing_of(images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
     task = Classification(mixing)
-    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size))
+    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.batch_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
         if epoch % settings.evaluate_every and epoch != settings.epochs:
             return {}
         return {"val_top1": validate(workspace, network).top1}
 
-    return fit_images(
+    trained = fit_images(
         workspace,
         network,
         FrozenBackbone(task, frozen_steps) if frozen_steps else task,
-        workspace.training_images,
+        images,
         settings,
         title=title,
         checkpoint=checkpoint,
         log=log,
         on_epoch=score,
+        best=best,
         ema_decay=settings.ema_decay,
         layer_decay=settings.layer_decay,
         lr_hold_steps=frozen_steps,
     )
+    per_epoch = steps_per_epoch(images, settings.batch_size)
+    if best is None:
+        return TrainedImages(trained, {"num_steps": settings.epochs * per_epoch})
+    kept = best.epoch if settings.keeps_best else best.last_epoch
+    workspace.console.say(
+        f"epoch {best.epoch} is the best of {best.last_epoch}, {best.score:.1f} % on held-out images; "
+        f"the weights of epoch {kept} are kept"
+    )
+    about = {"trained_epochs": best.last_epoch, "best_epoch": best.epoch, "kept_epoch": kept}
+    return TrainedImages(trained, {"num_steps": best.last_epoch * per_epoch, **about})
+
+
+def _best_epoch(workspace: Workspace, held_out: ImageSplit) -> BestEpoch:
+    settings = workspace.settings.train
+    name = "top1" if settings.balance == "none" else "balanced_accuracy"
+
+    def judge(network: nn.Module) -> float:
+        return getattr(_scores(workspace, network, held_out), name)
+
+    return BestEpoch(judge, f"held_out_{name}", settings.patience, settings.keeps_best)
 
 
 def validate(workspace: Workspace, network: nn.Module) -> Scores:
@@ -102,10 +140,11 @@ def stand_alone_score(
     """
 
     def train(checkpoint: CheckpointFile, log: MetricsLog) -> float:
-        network = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
-        return validate(workspace, network).top1
+        trained = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
+        return validate(workspace, trained.network).top1
 
-    about = [what, chosen(workspace.settings, "resolution", "seed", "train"), image_digests(workspace)]
+    judged = ("supernet.held_out",) if workspace.settings.train.judges_epochs else ()
+    about = [what, chosen(workspace.settings, "resolution", "seed", "train", *judged), image_digests(workspace)]
     return _kept_score(folder, about, title, train)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from efficientformer.data.loader import eval_batches, steps_per_epoch
+from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import EfficientFormerError
 from efficientformer.exporting.onnx import export_onnx
@@ -60,9 +60,10 @@ def train_network(
             checkpoint=CheckpointFile(files.checkpoint, fingerprint),
             log=MetricsLog(files.metrics),
         )
-        assert isinstance(trained, Network)
+        assert isinstance(trained.network, Network)
         if workspace.world.is_first:
-            _keep(workspace, network, trained, {"init": init, **about, "seconds": time.monotonic() - started})
+            seconds = time.monotonic() - started
+            _keep(workspace, network, trained.network, {**trained.about, "init": init, **about, "seconds": seconds})
 
     phase.run(workspace, train, network)
     if workspace.world.is_first:
@@ -88,7 +89,6 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Ma
         files.train_record,
         {
             "epochs": settings.epochs,
-            "num_steps": settings.epochs * steps_per_epoch(workspace.training_images, settings.batch_size),
             **about,
             "provenance": provenance(),
         },

@@ -13,6 +13,7 @@ from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.task import Task
+from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import MetricsLog
@@ -36,6 +37,7 @@ def fit_images(
     checkpoint: CheckpointFile,
     log: MetricsLog,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
+    best: BestEpoch | None = None,
     seed: int | None = None,
     **recipe_options: Any,
 ) -> nn.Module:
@@ -44,6 +46,7 @@ def fit_images(
     settings: of the training; `recipe_options` are fields of `Recipe` that override them.
     title: of the progress bar; None for none.
     on_epoch: called with the number of finished epochs and the network; returns scores for the log.
+    best: judges every epoch, see `fit`.
     seed: overrides the run's.
 
     Raises as `fit` does.
@@ -85,6 +88,7 @@ def fit_images(
             log=log,
             on_step=lambda step, loss: progress(step, recipe.num_steps, f"loss {loss:.3f}"),
             on_epoch=on_epoch,
+            best=best,
             warn=workspace.console.warn,
             world=workspace.world,
         )

@@ -66,6 +66,12 @@ def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
     return {**trained, "format": TRACE_FORMAT}
 
 
+def _judging_facts(workspace: Workspace) -> Mapping[str, Any]:
+    """The share of the training images that scores epochs, where a setting asks for it."""
+    settings = workspace.settings
+    return {"supernet.held_out": settings.supernet.held_out} if settings.train.judges_epochs else {}
+
+
 TABLE = Phase(
     "table",
     "measures every part of the search space on the runtime by interleaved chain differences, and checks itself on "
@@ -111,6 +117,7 @@ RANK = Phase(
     "rank",
     "measures how well supernet scores rank networks against training each one from scratch",
     settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric", "slim.channels"),
+    derived=_judging_facts,
     reads=(file("table"), file("supernet_weights"), IMAGES),
     writes=("rank",),
     after=(TABLE, SUPERNET),
@@ -121,10 +128,11 @@ TRAIN = Phase(
     "trains every network with AdamW, a cosine schedule, label smoothing and a moving average, from new weights or "
     "the supernet's",
     settings=("resolution", "seed", "train"),
+    derived=_judging_facts,
     reads=(IMAGES, START),
     writes=("weights", "train_record", "architecture"),
     after=(SLIM,),
-    uses=(*TRAINING_MACHINE, "training_processes"),
+    uses=(*TRAINING_MACHINE, "training_processes", "supernet.held_out"),
     each_network=True,
     is_shared=True,
 )

@@ -240,6 +240,20 @@ class TrainSettings(OptimizerSettings):
     """First epochs that train the head alone."""
     evaluate_every: Positive = 2
     """Epochs between validation scores in the log."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Epochs without a better score that end a training; 0: none. Images held out of those for training are scored
+    (supernet.held_out): by top-1, or by balanced accuracy with a balance."""
+    keep: Literal["last", "best"] | None = None
+    """Epoch whose weights are kept: last or best. By default last, and with patience best."""
+
+    @property
+    def judges_epochs(self) -> bool:
+        """Whether a part of the training images is held out to score every epoch."""
+        return self.patience > 0 or self.keep == "best"
+
+    @property
+    def keeps_best(self) -> bool:
+        return self.judges_epochs and self.keep != "last"
 
 
 class ExportSettings(_Settings):
