@@ -74,7 +74,7 @@ def test_every_setting_is_in_one_group_and_has_a_sentence(capsys):
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
-@pytest.mark.parametrize(("verb", "most"), [("evaluate", 45), ("design", 130)])
+@pytest.mark.parametrize(("verb", "most"), [("evaluate", 45), ("design", 135)])
 def test_help_is_short(verb, most, columns, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", columns)
     assert run([verb, "--help"]) == 0

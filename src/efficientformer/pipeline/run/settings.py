@@ -80,7 +80,7 @@ class OptimizerSettings(_Settings):
     augmentation: Augmentation = "light"
     """Image augmentation."""
     balance: Balance = "none"
-    """For classes of unequal size: none, weights or sampling. weights: the loss of an image is weighted by the inverse
+    """Balance classes. weights: the loss of an image is weighted by the inverse
     frequency of its class. sampling: an epoch has equally many images of every class."""
     precision: Precision = "fp32"
     """Precision of most products. bf16 is for GPUs and CPUs that have it; weights stay in single precision."""
@@ -241,10 +241,10 @@ class TrainSettings(OptimizerSettings):
     evaluate_every: Positive = 2
     """Epochs between validation scores in the log."""
     patience: Annotated[int, Field(ge=0)] = 0
-    """Epochs without a better score that end a training; 0: none. Images held out of those for training are scored
+    """Epochs without progress that end it; 0: none. Every epoch is scored on images held out of those for training
     (supernet.held_out): by top-1, or by balanced accuracy with a balance."""
     keep: Literal["last", "best"] | None = None
-    """Epoch whose weights are kept: last or best. By default last, and with patience best."""
+    """Epoch of the weights. By default last, and with patience best."""
 
     @property
     def judges_epochs(self) -> bool:
@@ -279,7 +279,7 @@ class Settings(DeviceOptions, _Settings):
     """quick, standard, imagenet, fine_tune or a file. quick suits images of 28 to 64 px, standard 96 to 160
     px; imagenet is the paper's space at 224 px, fine_tune is for train --init. A file is YAML with settings."""
     data: str | None = None
-    """Folder or list of images; by default a shipped sample. A list is CSV or JSON with path, label and perhaps split;
+    """Folder or list of images; else a shipped sample. A list is CSV or JSON with path, label and perhaps split;
     the sample is a part of Fashion-MNIST."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of images for validation. Where the folder gives no split."""
