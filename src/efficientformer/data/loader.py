@@ -148,7 +148,7 @@ def _balanced_order(labels: Sequence[int], generator: torch.Generator) -> list[i
     with_one_more = set(_order(len(by_class), generator)[:remainder])
     drawn: list[int] = []
     for position, label in enumerate(sorted(by_class)):
-        images = by_class[label]
+        images, shuffled = by_class[label], list[int]()
         for draw in range(each + (position in with_one_more)):
             repeat, place = divmod(draw, len(images))
             if place == 0:
