@@ -4,6 +4,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,6 +30,8 @@ from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
 from efficientformer.search.subnet import Subnet
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.metrics_log import MetricsLog
 
 SMALLEST = Subnet.smallest(V2_QUICK)
 PER_CLASS, HELD_OUT = 70, 0.5
@@ -142,9 +145,6 @@ def test_a_trained_network_is_scored_on_all_validation_images_and_on_no_other(re
 
     # Training reads all training images; validation images are for the log alone.
     read.files.clear()
-    from efficientformer.training.checkpoint import CheckpointFile
-    from efficientformer.training.metrics_log import MetricsLog
-
     checkpoint, log = CheckpointFile(files.checkpoint, "about"), MetricsLog(files.metrics)
     seen = SimpleNamespace(on_epoch=None)
     fit = stand_alone.fit_images
@@ -162,3 +162,23 @@ def test_a_trained_network_is_scored_on_all_validation_images_and_on_no_other(re
     read.files.clear()
     seen.on_epoch(1, network)
     assert read.files == {"other": val}
+
+
+def test_the_images_that_judge_epochs_are_neither_trained_on_nor_validated_on(read, workspace, halves, monkeypatch):
+    train, val = halves
+    settings = workspace.settings.train.model_copy(update={"patience": 1, "evaluate_every": 1})
+    judged = replace(workspace, settings=workspace.settings.model_copy(update={"train": settings}))
+    scores = stand_alone._scores
+
+    def noted(workspace, network, images):
+        with read.during("validating" if images is workspace.dataset.val else "judging"):
+            return scores(workspace, network, images)
+
+    monkeypatch.setattr(stand_alone, "_scores", noted)
+    files = workspace.run_dir.network("8ms")
+    network = create_model(SMALLEST.architecture, num_classes=2, resolution=16)
+    checkpoint, log = CheckpointFile(files.checkpoint, "about"), MetricsLog(files.metrics)
+    stand_alone.train_images(judged, network, title="training", checkpoint=checkpoint, log=log)
+    assert read.files["validating"] == val
+    assert len(read.files["judging"]) == round(HELD_OUT * len(train)) and read.files["judging"] < train
+    assert read.files["training"] <= train and not read.files["training"] & read.files["judging"]

@@ -95,11 +95,11 @@ def started(images, monkeypatch, tmp_path):
 
     monkeypatch.setattr(fit_images, "fit", stop)
 
-    def start(kind: str, given: dict[str, Any]) -> Training:
+    def start(kind: str, given: dict[str, Any], dataset: Any = images) -> Training:
         workspace = Workspace(
             RunDir(tmp_path / "run"), resolve_settings(merge_given(BASE, given)), RunConsole(quiet=True)
         )
-        workspace.__dict__["dataset"] = images
+        workspace.__dict__["dataset"] = dataset
         checkpoint = CheckpointFile(tmp_path / "checkpoint.pt", "run")
         log, subnet = MetricsLog(tmp_path / "metrics.jsonl"), Subnet.largest(workspace.space)
         monkeypatch.setattr(stand_alone, "load_supernet", lambda run: build_supernet(run))
@@ -158,6 +158,11 @@ def same_mixing(training, mixup, cutmix, smoothing):
     return all(torch.equal(mine, theirs) for mine, theirs in zip(*made, strict=True))
 
 
+def best_of(training):
+    best = training.got.hooks["best"]
+    return best.patience, best.keeps_weights, best.name
+
+
 def drop_probabilities(network):
     return [block.drop_path.drop_prob for stage in network.stages for block in stage.blocks]
 
@@ -185,6 +190,10 @@ TRAIN = [
     ("frozen_epochs", 1.5, lambda it: it.got.recipe.lr_hold_steps == it.got.task._num_steps == 1.5 * it.steps),
     ("drop_path_rate", 0.4, lambda it: drop_probabilities(it.got.model)[-1] == 0.4),
     ("evaluate_every", 3, lambda it: [bool(scores_at(it, epoch)) for epoch in (2, 3, 4)] == [False, True, True]),
+    ("patience", 3, lambda it: best_of(it) == (3, True, "held_out_top1") and it.steps == 450 // 50),
+    ("patience", 0, lambda it: it.got.hooks["best"] is None and it.steps == 500 // 50),
+    ("keep", "best", lambda it: best_of(it) == (0, True, "held_out_top1") and it.steps == 450 // 50),
+    ("keep", "last", lambda it: it.got.hooks["best"] is None and it.steps == 500 // 50),
     ("init", "supernet", lambda it: it.got.model.stages[0].blocks[0].layer_scale_1[0].item() == pytest.approx(0.1)),
     ("teacher", "NAMED", lambda it: isinstance(it.got.task, Distillation)),
     ("distillation", "hard", lambda it: it.got.task._kind == "hard" and it.got.model.distilled_training),
@@ -282,9 +291,57 @@ def test_the_moving_average_is_the_supernet(images, monkeypatch, tmp_path, space
     assert ("alphas" in record) == (space == "quick") and record["held_out_top1"] == pytest.approx(10, abs=5)
 
 
+@pytest.fixture(scope="module")
+def uneven(images):
+    """50 training images of the first class, 10 of every other one."""
+    labels = np.array(images.train.labels)
+    indices = [index for label in range(10) for index in np.flatnonzero(labels == label)[: 10 if label else 50]]
+    return replace(images, train=images.train.subset(indices))
+
+
+KINDS = [("train", "quick"), ("trial", "quick"), ("recovery", "quick"), ("supernet", "quick"), ("supernet", "v2_quick")]
+
+
+@pytest.mark.parametrize(("kind", "space"), KINDS)
+def test_classes_are_balanced_in_every_training(started, uneven, kind, space):
+    group = "train" if kind in ("train", "trial") else "supernet"
+    slim = {"recover_every": 1, "trials": 2, "polish": 0}
+
+    def start(balance):
+        return started(kind, {"space": space, group: {"balance": balance, "batch_size": 14}, "slim": slim}, uneven)
+
+    def first_labels(training):
+        batches = training.got.batches_from(0)
+        return torch.cat([next(batches)[1] for _ in range(training.steps)]).bincount(minlength=10)
+
+    plain, sampled, weighted = start("none"), start("sampling"), start("weights")
+    assert first_labels(sampled).max() - first_labels(sampled).min() <= 4
+    for training in (plain, weighted):
+        assert first_labels(training)[0] > 30
+    x, y = torch.rand(2, 3, 16, 16), torch.tensor([0, 1])
+    if plain.mixing is not None:
+        assert torch.allclose(plain.mixing(x, y)[1].sum(1), torch.ones(2))
+    _, targets = weighted.mixing(x, y)
+    assert targets[1].sum() / targets[0].sum() == pytest.approx(5.0), (
+        "also of the images that are left after holding out"
+    )
+    smoothed = targets[0] / targets[0].sum()
+    assert smoothed[1] == pytest.approx(0.01), "the smoothing is a part of what is weighted"
+    if kind == "supernet" and space == "quick":
+        assert weighted.got.task._label_smoothing == 0.0
+
+
+def test_with_a_balance_the_best_epoch_is_by_balanced_accuracy(started):
+    training = started("train", {"train": {"patience": 2, "keep": "last", "balance": "sampling"}})
+    assert best_of(training) == (2, False, "held_out_balanced_accuracy")
+
+
+BALANCED = {"train.balance", "supernet.balance"}
+
+
 def test_no_setting_of_a_training_is_left_out():
     cases = [*CASES, *(("supernet", *case) for case in SLIMMABLE)]
-    assert {f"{group}.{name}" for group, name, *_ in cases} == {*leaves("train"), *leaves("supernet")}
+    assert {f"{group}.{name}" for group, name, *_ in cases} | BALANCED == {*leaves("train"), *leaves("supernet")}
 
 
 def test_mixup_and_cutmix_take_turns_where_both_are_given(started):

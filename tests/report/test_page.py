@@ -75,6 +75,20 @@ def test_a_full_run_fills_every_section(run_dir: Path) -> None:
     assert all((run_dir / str(link)).is_file() for link in links if not str(link).startswith("#"))
 
 
+def test_balanced_accuracy_is_next_to_top1_where_classes_are_uneven(run_dir: Path) -> None:
+    assert "<small>balanced" not in render_report(run_dir).read_text(encoding="utf-8")
+    path = run_dir / "networks" / "60pct" / "evaluation.json"
+    record = read_record(path, Any)
+    record["per_class"][0] |= {"num_images": 5, "top1": 20.0}
+    rest = [row["top1"] for row in record["per_class"][1:]]
+    write_record(path, record)
+    source = render_report(run_dir).read_text(encoding="utf-8")
+    expected = (20 + sum(rest)) / len(record["per_class"])
+    assert source.count("<small>balanced") == 1 and f"balanced {expected:.1f}" in source
+    write_record(path, {**record, "balanced_accuracy": 12.3})
+    assert "balanced 12.3" in render_report(run_dir).read_text(encoding="utf-8")
+
+
 def test_polishing_is_described_where_it_changed_the_network(run_dir: Path) -> None:
     source = render_report(run_dir).read_text(encoding="utf-8")
     assert source.count("polishing improved the network from") == 1 and "For 40%, polishing" in source

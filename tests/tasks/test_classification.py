@@ -30,8 +30,18 @@ def test_scores_are_counted_by_hand():
     assert (scores.top1, scores.top5, scores.num_images) == (50.0, 75.0, 4)
     assert scores.confusion[4][0] == scores.confusion[6][0] == scores.confusion[0][0] == scores.confusion[1][1] == 1
     record = scores.to_record(list("abcdefg"))
+    assert record["balanced_accuracy"] == 50.0, (
+        "classes 0 and 1 are right, 4 and 6 are wrong, the others have no images"
+    )
     assert record["per_class"][0] == {"name": "a", "top1": 100.0, "num_images": 1}
     assert record["per_class"][2]["top1"] is None, "a class without images has no accuracy"
+
+
+def test_a_class_of_few_images_counts_as_much_in_the_balanced_accuracy():
+    """Who always says the frequent class is right for 9 of 10 images and for 1 of 2 classes."""
+    images = torch.tensor([1.0, 0.0]).expand(10, 1, 1, 2)
+    scores = evaluate(Fixed(), [(images, torch.tensor([0] * 9 + [1]))], 2)
+    assert (scores.top1, scores.balanced_accuracy) == (90.0, 50.0)
 
 
 def test_with_few_classes_everything_is_in_the_top_five():

@@ -1,5 +1,6 @@
 """Verb `design`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ from efficientformer.cli.printing import print_lines, print_rows
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.report.wording import confidence
 from efficientformer.run_dir import RunDir
+
+VISIBLE = 0.05
+"""Smallest difference of two percentages that a table shows."""
 
 
 def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
@@ -44,13 +48,16 @@ def _print_summary(result: list[dict[str, Any]]) -> None:
     percents = [
         f"{confidence(percent)} %" for percent in sorted({entry.get("interval_percent", 95) for entry in result})
     ]
-    columns = ("budget", "ms", "predicted", f"measured [{' or '.join(percents)}]", "kept", "top-1", "params", "MACs")
-    print_rows(columns, map(_cells, result))
+    is_uneven = any(abs(entry.get("balanced_accuracy", entry["top1"]) - entry["top1"]) >= VISIBLE for entry in result)
+    accuracies = {"top1": "top-1"} | ({"balanced_accuracy": "balanced"} if is_uneven else {})
+    latencies = ("budget", "ms", "predicted", f"measured [{' or '.join(percents)}]", "kept")
+    columns = (*latencies, *accuracies.values(), "params", "MACs")
+    print_rows(columns, (_cells(entry, accuracies) for entry in result))
     files = [f"{entry['budget']}: {entry['onnx']}" for entry in result]
     print_lines([*files, f"Report: {RunDir.of_network_file(Path(result[0]['onnx'])).report}"])
 
 
-def _cells(entry: dict[str, Any]) -> list[str]:
+def _cells(entry: dict[str, Any], accuracies: Iterable[str]) -> list[str]:
     low, high = entry["measured_interval_ms"]
     return [
         entry["budget"],
@@ -58,7 +65,7 @@ def _cells(entry: dict[str, Any]) -> list[str]:
         f"{entry['predicted_ms']:.3f}",
         f"{entry['measured_ms']:.3f} [{low:.3f}, {high:.3f}]",
         "yes" if entry["kept"] else "NO",
-        f"{entry['top1']:.1f}%",
+        *(f"{entry[name]:.1f}%" if name in entry else "-" for name in accuracies),
         f"{entry['num_params'] / 1e6:.2f}M",
         f"{entry['macs'] / 1e6:.0f}M",
     ]

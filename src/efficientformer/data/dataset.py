@@ -178,7 +178,7 @@ def refuse_small_classes(num_images: Mapping[str, int], needed: int, why: str) -
     more = f" and {len(small) - 10} more classes" if len(small) > 10 else ""
     raise DataError(
         f"Too few usable images: {named}{more}; every class needs at least {needed}, {why}. Add images to these "
-        "classes or remove their folders."
+        "classes or remove the classes."
     )
 
 

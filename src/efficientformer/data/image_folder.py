@@ -1,4 +1,4 @@
-"""A folder of images as a data set: every file is decoded once, so that unusable files are known from the start."""
+"""A folder or a list of images as a data set: every file is decoded once, so unusable files are known at once."""
 
 import hashlib
 from collections import Counter
@@ -19,10 +19,11 @@ from efficientformer.data.dataset import (
     holdout,
     refuse_small_classes,
 )
+from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress, read_image
 from efficientformer.data.layout import find_layout
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.listing import ListedImage, Listing, list_images
+from efficientformer.data.listing import ListedImage, ListedSet, Listing, list_images
 from efficientformer.data.walk import LeftOut, find_images, relative, shown
 from efficientformer.errors import DataError
 from efficientformer.records import file_digest
@@ -69,7 +70,8 @@ def load_image_folder(
     record: Path | None = None,
     is_first: bool = True,
 ) -> ImageDataset:
-    """Load folders of training and validation images (`find_layout`), or hold out a part of the images of each class.
+    """Load training and validation images of folders (`find_layout`) or of a list (`read_image_list`), or hold out a
+    part of the images of each class.
 
     val_fraction: the part of each class that is held out where there are no validation images; the same images for the
         same `seed`.
@@ -78,40 +80,40 @@ def load_image_folder(
     record: a file that keeps the checks. Files that were not changed are neither read nor decoded again.
     is_first: of the processes that share the record, one writes it.
 
-    Files that cannot be decoded are left out and named in `skipped`. Raises DataError when the folder cannot be used as
-    a data set.
+    Files that cannot be decoded are left out and named in `skipped`. Raises DataError when the folder or list cannot
+    be used as a data set.
     """
-    root = Path(path).expanduser()
-    layout = find_layout(root)
-    listings = [list_images(root, folder) for folder in (layout.train, layout.val) if folder is not None]
+    given = Path(path).expanduser()
+    listed = read_image_list(given) if is_image_list(given) else _list_folder(given)
+    listings, root = listed.listings, listed.train.root
     _check_classes(listings)
-    classes = tuple(sorted(listings[0].classes))
-    if layout.val is None:
-        counts = Counter(image.class_name for image in listings[0].images)
+    classes = tuple(sorted(listed.train.classes))
+    if listed.val is None:
+        counts = Counter(image.class_name for image in listed.train.images)
         if min(counts.values()) < 2:
             refuse_small_classes(counts, fewest_to_search(val_fraction), f"{TO_SEARCH}, or 2 to fine-tune a network")
     files = list(dict.fromkeys(image.file for listing in listings for image in listing.images))
     contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
     splits = [_usable_split(listing, classes, contents, max_pixels) for listing in listings]
-    if layout.val is not None:
+    if listed.val is not None:
         train, val = splits
-        split_rule = f"the folders {_relative(root, layout.train)} and {_relative(root, layout.val)}"
+        split_rule = listed.split_rule
     else:
         train, val = holdout(splits[0], val_fraction, seed)
         split_rule = f"{val_fraction:.3g} of each class held out, seed {seed}"
     left_out = LeftOut()
-    for each in (layout.left_out, *(listing.left_out for listing in listings)):
+    for each in (listed.left_out, *(listing.left_out for listing in listings)):
         left_out.add(each)
     return ImageDataset(
-        name=root.resolve().name or str(root),
+        name=listed.name,
         classes=classes,
         train=train,
         val=val,
         digest=_digest(listings, contents),
         split_rule=split_rule,
-        layout=layout.text,
+        layout=listed.layout,
         skipped=_skipped(left_out, listings, contents),
-        notes=(*layout.notes, *left_out.notes()),
+        notes=(*listed.notes, *left_out.notes()),
         warnings=_repeated(train, val),
     )
 
@@ -160,6 +162,17 @@ def load_unlabelled(
     return UnlabelledImages(split, digest.hexdigest(), (*found.left_out.skipped, *bad))
 
 
+def _list_folder(root: Path) -> ListedSet:
+    layout = find_layout(root)
+    train = list_images(root, layout.train)
+    val = None if layout.val is None else list_images(root, layout.val)
+    rule = (
+        "" if layout.val is None else f"the folders {_relative(root, layout.train)} and {_relative(root, layout.val)}"
+    )
+    name = root.resolve().name or str(root)
+    return ListedSet(name, train, val, layout.text, rule, layout.notes, layout.left_out)
+
+
 def _check_classes(listings: list[Listing]) -> None:
     train = listings[0]
     if len(train.classes) < 2:
@@ -181,10 +194,10 @@ def _check_classes(listings: list[Listing]) -> None:
         absent, unknown = train.classes - listing.classes, listing.classes - train.classes
         if absent or unknown:
             raise DataError(
-                "The validation classes differ from the training classes."
+                f"The validation classes in {listing.folder} differ from the training classes."
                 + (f" Only in training: {_named(absent)}." if absent else "")
                 + (f" Only in validation: {_named(unknown)}." if unknown else "")
-                + " Both need the same folders."
+                + " Both need the same classes."
             )
 
 
@@ -197,7 +210,7 @@ def _usable_split(
         example = next(image for image in listing.images if image.class_name in lost)
         raise DataError(
             f"No usable image of class {_named(lost)} in {listing.folder}: none of its files can be decoded "
-            f"({example.name}: {contents[example.file].problem}). Add images or remove the folder."
+            f"({example.name}: {contents[example.file].problem}). Add images or remove the class."
         )
     label_of = {class_name: label for label, class_name in enumerate(classes)}
     labels = [label_of[image.class_name] for image in images]

@@ -33,6 +33,29 @@ class Listing:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
+@dataclass(frozen=True)
+class ListedSet:
+    """The images of a set by class, before any is decoded, from folders or from a list.
+
+    val: None where a part of the training images is to be held out.
+    layout: how the folders or the list were understood, in words.
+    split_rule: where the validation images come from, in words.
+    left_out: what is in neither listing.
+    """
+
+    name: str
+    train: Listing
+    val: Listing | None
+    layout: str
+    split_rule: str
+    notes: tuple[str, ...] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    @property
+    def listings(self) -> list[Listing]:
+        return [self.train] if self.val is None else [self.train, self.val]
+
+
 def list_images(root: Path, folder: Path) -> Listing:
     """Every image in the class folders of `folder`, at any depth, named relative to `root`.
 

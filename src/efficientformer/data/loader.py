@@ -1,14 +1,16 @@
 """Batches without state: those of step k follow from the seed and k alone.
 
-The order of epoch e is a permutation drawn from (seed, e); the augmentation of image i in epoch e is drawn from
-(seed, e, i). So a run that resumes at step k sees the same bytes as one that never stopped, with any number of workers.
+The order of epoch e is a permutation drawn from (seed, e), or an order in which all classes are equally frequent; the
+augmentation of image i in epoch e is drawn from (seed, e, i). So a run that resumes at step k sees the same bytes as
+one that never stopped, with any number of workers.
 """
 
 import contextlib
 import itertools
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,15 +39,18 @@ def train_batches(
     start_step: int = 0,
     workers: int = 0,
     part_of: Callable[[list[int]], list[int]] = list,
+    is_balanced: bool = False,
 ) -> Generator[Batch, None, None]:
     """Batches (x_BCHW float, y_B int64) without end, from step `start_step` on, in the order of steps.
 
-    `part_of` picks the images of a batch for this process, where several train together. Close the generator (or drop
+    `part_of` picks the images of a batch for this process, where several train together. With `is_balanced` an
+    epoch has equally many images of every class, see `_balanced_order`. Close the generator (or drop
     it) to end the worker processes. The caller's random generators are left unchanged. Raises DataError when an image
     can no longer be read.
     """
     _check(split, batch_size)
-    keys = ((epoch, part_of(batch)) for epoch, batch in _train_keys(len(split), batch_size, seed, start_step))
+    order_of = partial(_balanced_order, split.labels) if is_balanced else partial(_order, len(split))
+    keys = ((epoch, part_of(batch)) for epoch, batch in _train_keys(order_of, len(split), batch_size, seed, start_step))
     return _produce(_Batches(split, transform, seed), keys, workers)
 
 
@@ -65,7 +70,8 @@ def eval_batches(
     return _produce(_Batches(split, transform, seed=0), keys, workers)
 
 
-# An epoch, and the images of one batch.
+# An epoch, and the draws of one batch: a draw below the number of images is that image, and its further draws in the
+# epoch are the image plus multiples of the number, so that each is augmented in its own way.
 _Key = tuple[int, list[int]]
 
 
@@ -78,11 +84,12 @@ class _Batches:
     seed: int
 
     def __getitem__(self, key: _Key) -> Batch | DataError:
-        epoch, indices = key
+        epoch, draws = key
+        indices = [draw % len(self.split) for draw in draws]
         images = []
         try:
-            for index in indices:
-                _seed_generators(mix(self.seed, epoch, index))
+            for index, draw in zip(indices, draws, strict=True):
+                _seed_generators(mix(self.seed, epoch, draw))
                 images.append(self.transform(self.split.image(index)))
         except DataError as error:
             return error  # raised in a worker, it would arrive wrapped in a page of traceback
@@ -119,15 +126,41 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _train_keys(num_images: int, batch_size: int, seed: int, start_step: int) -> Iterator[_Key]:
+def _train_keys(
+    order_of: Callable[[torch.Generator], list[int]], num_images: int, batch_size: int, seed: int, start_step: int
+) -> Iterator[_Key]:
     steps = max(1, num_images // batch_size)
     order: list[int] = []
     for step in itertools.count(start_step):
         epoch, position = divmod(step, steps)
         if position == 0 or not order:
-            generator = torch.Generator().manual_seed(mix(seed, epoch))
-            order = torch.randperm(num_images, generator=generator).tolist()
+            order = order_of(torch.Generator().manual_seed(mix(seed, epoch)))
         yield epoch, order[position * batch_size : (position + 1) * batch_size]
+
+
+def _order(num_images: int, generator: torch.Generator) -> list[int]:
+    return torch.randperm(num_images, generator=generator).tolist()
+
+
+def _balanced_order(labels: Sequence[int], generator: torch.Generator) -> list[int]:
+    """As many draws as there are images, equally many of every class; random classes share the remainder.
+
+    Of a class all images are drawn equally often, but for one: those of a large class at most once.
+    """
+    by_class: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        by_class.setdefault(label, []).append(index)
+    each, remainder = divmod(len(labels), len(by_class))
+    with_one_more = set(_order(len(by_class), generator)[:remainder])
+    drawn: list[int] = []
+    for position, label in enumerate(sorted(by_class)):
+        images, shuffled = by_class[label], list[int]()
+        for draw in range(each + (position in with_one_more)):
+            repeat, place = divmod(draw, len(images))
+            if place == 0:
+                shuffled = [images[i] for i in _order(len(images), generator)]
+            drawn.append(shuffled[place] + repeat * len(labels))
+    return [drawn[i] for i in _order(len(drawn), generator)]
 
 
 def mix(*numbers: int) -> int:

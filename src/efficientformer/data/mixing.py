@@ -3,7 +3,7 @@
 Everything is drawn from the global torch generator, which the training loop seeds at each step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,25 +14,42 @@ from efficientformer.errors import UsageError
 Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def build_mixing(mixup: float, cutmix: float, num_classes: int, label_smoothing: float) -> Mixing:
-    """A function (x_BCHW, y_B) -> (x_BCHW, targets_BK), where rows of targets sum to 1.
+def class_weights(num_images_per_class: Sequence[int]) -> list[float]:
+    """Weights of the classes, inverse to their numbers of images; their mean over all images is 1."""
+    num_classes = sum(count > 0 for count in num_images_per_class)
+    share = sum(num_images_per_class) / max(1, num_classes)
+    return [share / count if count else 0.0 for count in num_images_per_class]
+
+
+def build_mixing(
+    mixup: float, cutmix: float, num_classes: int, label_smoothing: float, weights: Sequence[float] | None = None
+) -> Mixing:
+    """A function (x_BCHW, y_B) -> (x_BCHW, targets_BK), where rows of targets sum to 1, or to the image's weight.
 
     `mixup` and `cutmix` are the alphas of their Beta distributions, 0 for none; with both, each batch gets one of them
     with equal chance, as in the paper's recipe. `label_smoothing` is the part of every target that is spread evenly
-    over all classes. Raises UsageError for a negative alpha or a smoothing outside 0 to 1.
+    over all classes. `weights` are those of images by class: a mixed image has the mean of both weights by its shares
+    of them. A row of targets is multiplied by its image's weight, and so is the image's cross-entropy; weights of the
+    classes in the cross-entropy itself would make label smoothing favor the rare ones. Raises UsageError for a negative
+    alpha or a smoothing outside 0 to 1.
     """
     if mixup < 0 or cutmix < 0:
         raise UsageError(f"mixup and cutmix must not be negative, got {mixup} and {cutmix}.")
     if not 0 <= label_smoothing < 1:
         raise UsageError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}.")
     mixers = _mixers(mixup, cutmix, num_classes)
+    weights_K = None if weights is None else torch.tensor(weights)
 
     def mix_batch(x_BCHW: Tensor, y_B: Tensor) -> tuple[Tensor, Tensor]:
         targets_BK = one_hot(y_B, num_classes).float()
         if mixers:
             choice = int(torch.randint(len(mixers), ())) if len(mixers) > 1 else 0
             x_BCHW, targets_BK = mixers[choice](x_BCHW, targets_BK)
-        return x_BCHW, targets_BK * (1 - label_smoothing) + label_smoothing / num_classes
+        smoothed_BK = targets_BK * (1 - label_smoothing) + label_smoothing / num_classes
+        if weights_K is None:
+            return x_BCHW, smoothed_BK
+        weights_B = targets_BK @ weights_K.to(targets_BK.device)
+        return x_BCHW, smoothed_BK * weights_B[:, None]
 
     return mix_batch
 

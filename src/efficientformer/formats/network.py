@@ -59,6 +59,10 @@ class TrainRecord(TypedDict):
 
     epochs: Positive
     num_steps: Positive
+    trained_epochs: NotRequired[Positive]
+    """Epochs until `train.patience` ended the training, or all."""
+    best_epoch: NotRequired[Positive]
+    kept_epoch: NotRequired[Positive]
     init: str
     head: NotRequired[str]
     init_resolution: NotRequired[Resolutions]
@@ -80,6 +84,8 @@ class Evaluation(TypedDict):
 
     top1: Percent
     top5: Percent
+    balanced_accuracy: NotRequired[Percent]
+    """Mean of `top1` over the classes that have images."""
     num_images: Positive
     per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
     confusion: Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]
@@ -135,6 +141,8 @@ class MetricsLine(LoggedStep):
     temperature: NotRequired[Number]
     teacher_loss: NotRequired[Number]
     val_top1: NotRequired[Percent]
+    held_out_top1: NotRequired[Percent]
+    held_out_balanced_accuracy: NotRequired[Percent]
 
 
 class WeightsAbout(TypedDict):

@@ -153,6 +153,7 @@ class ResultRow(_Promise):
     """A network of `result.json`, which is a list of these."""
 
     top1: Percent
+    balanced_accuracy: NotRequired[Percent]
     num_params: Count
     macs: Count
     architecture: ArchitectureValue

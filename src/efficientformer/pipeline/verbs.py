@@ -19,6 +19,7 @@ from efficientformer.formats.slimming import Trace
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request, open_run
 from efficientformer.pipeline.run.resolve_settings import with_given
+from efficientformer.pipeline.run.result import scores_of
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.reading import read_record
@@ -141,7 +142,7 @@ def train(
         if run.world.size > 1:  # the same command without torchrun scores and exports it
             return None
         evaluation = read_record(tuned.files.evaluation, Evaluation, most_mib=EVALUATION_MIB)
-        return {**read_record(tuned.files.train_record, TrainRecord), "top1": evaluation["top1"]}
+        return {**read_record(tuned.files.train_record, TrainRecord), **scores_of(evaluation)}
 
     request = fine_tune_request(init, request.settings, request.run_dir, config)
     return _run(request, lambda run: fine_tune.run(run, init, weights), read)

@@ -16,6 +16,7 @@ from torch import Tensor, nn, optim
 from efficientformer.errors import TrainingError
 from efficientformer.models.weights_file import reason_in_one_line
 from efficientformer.tasks.task import Task
+from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.finite import (
     KeptStatistics,
@@ -53,6 +54,7 @@ class TrainingState:
     model: nn.Module
     optimizer: optim.Optimizer
     ema: "ModelEmaV3 | None"
+    best: BestEpoch | None = None
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
@@ -69,6 +71,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "counters": {name: getattr(self, name) for name in _COUNTERS},
+            **({} if self.best is None else {"best": self.best.to_checkpoint()}),
         }
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
@@ -76,6 +79,8 @@ class TrainingState:
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         if self.ema is not None:
             self.ema.module.load_state_dict(checkpoint["ema"])
+        if self.best is not None:
+            self.best.restore(checkpoint["best"])
         counters = checkpoint["counters"]
         for name in _COUNTERS:
             if name in counters:  # earlier versions had fewer
@@ -92,6 +97,7 @@ def fit(
     log: MetricsLog,
     on_step: Callable[[int, float], None] | None = None,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
+    best: BestEpoch | None = None,
     warn: Callable[[str], None] = lambda _: None,
     world: World = World(),
 ) -> nn.Module:
@@ -101,6 +107,8 @@ def fit(
     checkpoint: training continues from it, if there is one of this run.
     on_step: called as `on_step(steps done, loss)`.
     on_epoch: called as `on_epoch(epoch, network)`; may return scores for the log.
+    best: judges every epoch. It may end the training early, on the schedule of all epochs, and may load the weights of
+        the best epoch into the network that is returned.
     warn: called with a sentence on the first step that is not taken, and at the end on their number.
     world: of several processes each gets its own part of a batch, and the first one writes.
 
@@ -123,7 +131,7 @@ def fit(
         lr_scales=task.lr_scales(),
     )
     ema = _moving_average(model, recipe.ema_decay) if recipe.ema_decay else None
-    state = TrainingState(model, optimizer, ema)
+    state = TrainingState(model, optimizer, ema, best)
     if saved is not None:
         try:
             state.restore(saved)
@@ -139,7 +147,7 @@ def fit(
     log_every = max(1, recipe.steps_per_epoch // 5)
 
     batches = batches_from(state.step)
-    while state.step < recipe.num_steps:
+    while state.step < recipe.num_steps and not (best is not None and best.is_over):
         images_BCHW, labels_B = next(batches)
         _seed_step(recipe.seed, state.step, world.rank)
         lr = recipe.lr(state.step)
@@ -191,12 +199,16 @@ def fit(
         is_saved = is_last or (world.is_first and checkpoint.is_due())
         if is_saved:
             require_finite_weights(state.networks, state.step, lr, recipe)
-        if world.is_first and on_epoch is not None and (is_last or state.step % recipe.steps_per_epoch == 0):
-            scores = on_epoch(round(epoch), averaged)
-            if scores:
+        if is_last or state.step % recipe.steps_per_epoch == 0:
+            scores = {} if best is None else best.see(round(epoch), averaged, world)
+            if world.is_first and on_epoch is not None:
+                scores |= on_epoch(round(epoch), averaged)
+            if world.is_first and scores:
                 log.write(step=state.step, epoch=round(epoch, 4), **scores)
         if world.is_first and is_saved:
             checkpoint.save(state.to_checkpoint())
+    if best is not None:
+        best.give_back(averaged)
     if state.skipped_steps > 1:
         warn(all_skipped_text(state.skipped_steps, recipe.num_steps))
     return averaged

@@ -1,7 +1,8 @@
 """Train networks alone, without the supernet, by the run's settings of `train` (paper, section 5)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,12 @@ from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import eval_batches, steps_per_epoch
-from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import eval_transform
 from efficientformer.formats.network import KeptScore
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.pipeline.networks.teaching import distilled, has_second_head
-from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
 from efficientformer.pipeline.run.inputs import image_digests, training_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
@@ -29,23 +29,39 @@ from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.scores import Scores, evaluate
 from efficientformer.tasks.classification.task import Classification
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
+from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import seed_initial_weights
 from efficientformer.training.metrics_log import MetricsLog
 
 
+@dataclass(frozen=True)
+class TrainedImages:
+    """A trained network, and what its record says of the training."""
+
+    network: nn.Module
+    about: Mapping[str, Any]
+
+
 def train_images(
     workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: MetricsLog
-) -> nn.Module:
+) -> TrainedImages:
     """Train a classifier on the run's images from its present weights, by a teacher where the settings name one.
-    Validation scores are logged only."""
+    Validation scores are logged only.
+
+    Where epochs are judged (settings `train.patience` and `train.keep`), the images that score a search are held out.
+    """
     settings = workspace.settings.train
+    images, best = workspace.training_images, None
+    if settings.judges_epochs:
+        images, held_out = search_splits(workspace)
+        best = _best_epoch(workspace, held_out)
     if isinstance(network, Network):  # wherever its weights are from
         network.set_drop_path_rate(settings.drop_path_rate)
-    num_classes = len(workspace.dataset.classes)
-    task = Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing))
+    mixing = mixing_of(images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
+    task = Classification(mixing)
     taught = distilled(workspace, task)
-    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size))
+    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.batch_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
         if epoch % settings.evaluate_every and epoch != settings.epochs:
@@ -61,12 +77,13 @@ def train_images(
         workspace,
         network,
         FrozenBackbone(task, frozen_steps) if frozen_steps else task,
-        workspace.training_images,
+        images,
         settings,
         title=title,
         checkpoint=checkpoint,
         log=log,
         on_epoch=score,
+        best=best,
         ema_decay=settings.ema_decay,
         layer_decay=settings.layer_decay,
         lr_hold_steps=frozen_steps,
@@ -75,7 +92,26 @@ def train_images(
     )
     if taught is not None:
         taught.detach(trained)
-    return trained
+    per_epoch = steps_per_epoch(images, settings.batch_size)
+    if best is None:
+        return TrainedImages(trained, {"num_steps": settings.epochs * per_epoch})
+    kept = best.epoch if settings.keeps_best else best.last_epoch
+    workspace.console.say(
+        f"epoch {best.epoch} is the best of {best.last_epoch}, {best.score:.1f} % on held-out images; "
+        f"the weights of epoch {kept} are kept"
+    )
+    about = {"trained_epochs": best.last_epoch, "best_epoch": best.epoch, "kept_epoch": kept}
+    return TrainedImages(trained, {"num_steps": best.last_epoch * per_epoch, **about})
+
+
+def _best_epoch(workspace: Workspace, held_out: ImageSplit) -> BestEpoch:
+    settings = workspace.settings.train
+    name = "top1" if settings.balance == "none" else "balanced_accuracy"
+
+    def judge(network: nn.Module) -> float:
+        return getattr(_scores(workspace, network, held_out), name)
+
+    return BestEpoch(judge, f"held_out_{name}", settings.patience, settings.keeps_best)
 
 
 def validate(workspace: Workspace, network: nn.Module) -> Scores:
@@ -121,10 +157,11 @@ def stand_alone_score(
     """
 
     def train(checkpoint: CheckpointFile, log: MetricsLog) -> float:
-        network = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
-        return validate(workspace, network).top1
+        trained = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
+        return validate(workspace, trained.network).top1
 
-    known = chosen(workspace.settings, "resolution", "seed", "train")
+    judged = ("supernet.held_out",) if workspace.settings.train.judges_epochs else ()
+    known = chosen(workspace.settings, "resolution", "seed", "train", *judged)
     idle = workspace.settings.train.idle
     about = [what, {name: value for name, value in known.items() if name not in idle}, training_digests(workspace)]
     return _kept_score(folder, about, title, train)
@@ -137,14 +174,14 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
     """
     settings = workspace.settings
     train, held_out = search_splits(workspace)
-    steps, num_classes = steps_per_epoch(train, settings.train.batch_size), len(workspace.dataset.classes)
+    steps = steps_per_epoch(train, settings.train.batch_size)
     warmup_epochs = settings.train.lr_warmup_epochs * settings.slim.trial_epochs / settings.train.epochs
 
     def train_briefly(checkpoint: CheckpointFile, log: MetricsLog) -> float:
         network = fit_images(
             workspace,
             new_network(workspace, subnet, has_teacher=False),
-            Classification(build_mixing(0.0, 0.0, num_classes, settings.train.label_smoothing)),
+            Classification(mixing_of(train, settings.train)),
             train,
             settings.train,
             title=title,

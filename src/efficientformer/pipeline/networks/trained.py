@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from efficientformer.data.loader import eval_batches, steps_per_epoch
+from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import EfficientFormerError
 from efficientformer.exporting.onnx import export_onnx
@@ -61,9 +61,10 @@ def train_network(
             checkpoint=CheckpointFile(files.checkpoint, fingerprint),
             log=MetricsLog(files.metrics),
         )
-        assert isinstance(trained, Network)
+        assert isinstance(trained.network, Network)
         if workspace.world.is_first:
-            _keep(workspace, network, trained, {"init": init, **about, "seconds": time.monotonic() - started})
+            seconds = time.monotonic() - started
+            _keep(workspace, network, trained.network, {**trained.about, "init": init, **about, "seconds": seconds})
 
     phase.run(workspace, train, network)
     if workspace.world.is_first:
@@ -89,7 +90,6 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Ma
         files.train_record,
         {
             "epochs": settings.epochs,
-            "num_steps": settings.epochs * steps_per_epoch(workspace.training_images, settings.batch_size),
             **about,
             **teacher_record(workspace),
             "provenance": provenance(),
@@ -101,7 +101,11 @@ def evaluate_network(workspace: Workspace, network: RunNetwork) -> None:
     """Phase `evaluate` of one network."""
     EVALUATE.run(workspace, lambda _: _evaluate(workspace, network.files), network)
     record = read_record(network.files.evaluation, Evaluation, most_mib=EVALUATION_MIB)
-    workspace.console.say(f"top-1 {record['top1']:.1f} %, top-5 {record['top5']:.1f} %")
+    sizes = {row["num_images"] for row in record["per_class"]}
+    balanced = ""
+    if len(sizes) > 1 and "balanced_accuracy" in record:
+        balanced = f", balanced accuracy {record['balanced_accuracy']:.1f} %"
+    workspace.console.say(f"top-1 {record['top1']:.1f} %{balanced}, top-5 {record['top5']:.1f} %")
 
 
 def export_network(workspace: Workspace, network: RunNetwork) -> None:

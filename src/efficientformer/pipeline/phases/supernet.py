@@ -8,11 +8,12 @@ One supernet serves any number of devices: a run can take over the supernet of a
 import shutil
 from pathlib import Path
 
+from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import steps_per_epoch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import UsageError
 from efficientformer.models.weights_file import write_weights_file
-from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.stamps import read_stamp, replaced_output, stamp_changes
@@ -77,7 +78,7 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
     averaged = fit_images(
         workspace,
         supernet,
-        _task(workspace),
+        _task(workspace, train),
         train,
         settings,
         title="training",
@@ -105,20 +106,26 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
     workspace.console.say(f"the largest network scores {top1:.1f} % with the supernet's weights, on held-out images")
 
 
-def _task(workspace: Workspace) -> Task:
+def _task(workspace: Workspace, images: ImageSplit) -> Task:
     """The training loss of the space's kind of supernet; see `build_supernet`."""
-    settings, num_classes = workspace.settings.supernet, len(workspace.dataset.classes)
-    mixup, cutmix, smoothing = settings.mixup, settings.cutmix, settings.label_smoothing
+    settings = workspace.settings.supernet
+    mixup, cutmix = settings.mixup, settings.cutmix
+    mix, smoothing = mixing_of(images, settings, mixup=mixup, cutmix=cutmix), settings.label_smoothing
     if workspace.space.is_v2:
-        mix = build_mixing(mixup, cutmix, num_classes, smoothing)
         return SlimmableTask(mix, networks=settings.networks, recompute=settings.recompute)
+    if settings.balance == "weights":
+        smoothing = 0.0  # the loss would not weight it
+    elif mixup or cutmix:
+        mix = build_mixing(mixup, cutmix, len(images.classes), 0.0)
+    else:
+        mix = None
     return SupernetTask(
         temperature=settings.temperature,
         noise=settings.noise,
         sampling=settings.sampling,
         elastic_width=settings.elastic_width,
         label_smoothing=smoothing,
-        mix=build_mixing(mixup, cutmix, num_classes, 0.0) if mixup or cutmix else None,
+        mix=mix,
         alpha_lr_scale=settings.alpha_lr / settings.lr,
         recompute=settings.recompute,
     )

@@ -8,10 +8,12 @@ from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
+from efficientformer.data.mixing import Mixing, build_mixing, class_weights
 from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.task import Task
+from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import MetricsLog
@@ -19,6 +21,12 @@ from efficientformer.training.recipe import Recipe
 
 UNLABELLED_STREAM = 1
 """Makes the order and the augmentation of unlabelled images differ from those of the others."""
+
+
+def mixing_of(images: ImageSplit, settings: OptimizerSettings, *, mixup: float = 0.0, cutmix: float = 0.0) -> Mixing:
+    """The targets of a batch of these training images, by the settings' label smoothing and weights of classes."""
+    weights = class_weights(images.num_images_per_class()) if settings.balance == "weights" else None
+    return build_mixing(mixup, cutmix, len(images.classes), settings.label_smoothing, weights)
 
 
 def fit_images(
@@ -32,6 +40,7 @@ def fit_images(
     checkpoint: CheckpointFile,
     log: MetricsLog,
     on_epoch: Callable[[int, nn.Module], dict[str, float]] | None = None,
+    best: BestEpoch | None = None,
     seed: int | None = None,
     unlabelled: ImageSplit | None = None,
     unlabelled_share: float = 0.5,
@@ -42,6 +51,7 @@ def fit_images(
     settings: of the training; `recipe_options` are fields of `Recipe` that override them.
     title: of the progress bar; None for none.
     on_epoch: called with the number of finished epochs and the network; returns scores for the log.
+    best: judges every epoch, see `fit`.
     seed: overrides the run's.
     unlabelled, unlabelled_share: images without labels for a task that takes them, and their share of a step's images;
         they are added to `batch_size`.
@@ -63,19 +73,21 @@ def fit_images(
     checkpoint.say = workspace.console.warn
     transform = train_transform(workspace.preprocessing, settings.augmentation)
 
+    is_balanced = settings.balance == "sampling"
+
     def stream(split: ImageSplit, step: int, **options: Any) -> Batches:
         options = {"batch_size": settings.batch_size, "seed": seed, "workers": workspace.settings.workers, **options}
         return train_batches(split, transform, start_step=step, part_of=workspace.world.part_of, **options)
 
     def batches_from(step: int) -> Batches:
         if unlabelled is None:
-            return stream(images, step)
+            return stream(images, step, is_balanced=is_balanced)
         batch_size = min(settings.batch_size, len(images))
         more = max(1, round(batch_size * unlabelled_share / (1 - unlabelled_share)))
         # Half of the processes each: both streams are decoded at the same time.
         workers = -(-workspace.settings.workers // 2)
         return with_unlabelled(
-            stream(images, step, workers=workers),
+            stream(images, step, workers=workers, is_balanced=is_balanced),
             stream(unlabelled, step, batch_size=more, seed=mix(seed, UNLABELLED_STREAM), workers=workers),
         )
 
@@ -89,6 +101,7 @@ def fit_images(
             log=log,
             on_step=lambda step, loss: progress(step, recipe.num_steps, f"loss {loss:.3f}"),
             on_epoch=on_epoch,
+            best=best,
             warn=workspace.console.warn,
             world=workspace.world,
         )

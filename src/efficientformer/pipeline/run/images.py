@@ -20,6 +20,8 @@ from efficientformer.run_dir import RunDir
 
 _SHOWN_CLASSES = 10
 _SHOWN_REASONS = 20
+_UNEVEN = 3
+"""Images of the largest class over those of the smallest beyond which a set is called uneven."""
 
 
 def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is_first: bool = True) -> ImageDataset:
@@ -46,17 +48,19 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
     console.phase("data", text)
     if "val_fraction" in settings.model_fields_set and settings.data and not dataset.is_held_out:
         console.warn(f"val_fraction has no effect: validation images are those of {dataset.split_rule}")
-    _say_what_was_seen(dataset, console)
+    _say_what_was_seen(dataset, settings, console)
     return dataset
 
 
-def _say_what_was_seen(dataset: ImageDataset, console: RunConsole) -> None:
+def _say_what_was_seen(dataset: ImageDataset, settings: Settings, console: RunConsole) -> None:
     shown = ", ".join(dataset.classes[:_SHOWN_CLASSES])
     more = len(dataset.classes) - _SHOWN_CLASSES
     console.say(f"classes: {shown}{f' and {more} more' if more > 0 else ''}")
     if dataset.layout:
         rule = f"; {dataset.split_rule}" if dataset.is_held_out else ""
         console.say(f"{dataset.layout}{rule}")
+    if settings.train.balance == "none" and (uneven := _uneven(dataset)):
+        console.say(uneven)
     for note in dataset.notes:
         console.say(note)
     for warning in dataset.warnings:
@@ -90,6 +94,18 @@ def load_unlabelled_images(
         first = found.skipped[0]
         console.warn(f"skipped {len(found.skipped):,} of the unlabelled images ({first.file}: {first.reason}, ...)")
     return found
+
+
+def _uneven(dataset: ImageDataset) -> str | None:
+    """A line on classes of very unequal size; None where they are of about the same."""
+    counts = sorted(zip(dataset.train.num_images_per_class(), dataset.classes, strict=True))
+    (fewest, small), (most, large) = counts[0], counts[-1]
+    if most <= _UNEVEN * fewest:
+        return None
+    return (
+        f"uneven classes: '{large}' has {most:,} training images, '{small}' {fewest:,}; --train.balance sampling or "
+        "weights trains for all classes alike (and --supernet.balance the supernet)"
+    )
 
 
 def load_training_images(images: ImageSplit, settings: Settings, console: RunConsole) -> ImageSplit:

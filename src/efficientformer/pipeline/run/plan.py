@@ -73,6 +73,12 @@ def _idle_training(workspace: Workspace) -> frozenset[str]:
     return workspace.settings.train.idle
 
 
+def _judging_facts(workspace: Workspace) -> Mapping[str, Any]:
+    """The share of the training images that scores epochs, where a setting asks for it."""
+    settings = workspace.settings
+    return {"supernet.held_out": settings.supernet.held_out} if settings.train.judges_epochs else {}
+
+
 TABLE = Phase(
     "table",
     "measures every part of the search space on the runtime by interleaved chain differences, and checks itself on "
@@ -120,6 +126,7 @@ RANK = Phase(
     settings=("resolution", "seed", "train", "rank", "slim.images", "slim.bn_images", "slim.metric", "slim.channels"),
     reads=(file("table"), file("supernet_weights"), IMAGES, teacher("rank"), unlabelled("rank")),
     idle=_idle_training,
+    derived=_judging_facts,
     writes=("rank",),
     after=(TABLE, SUPERNET),
     uses=("space", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
@@ -130,10 +137,11 @@ TRAIN = Phase(
     "the supernet's",
     settings=("resolution", "seed", "train"),
     idle=_idle_training,
+    derived=_judging_facts,
     reads=(IMAGES, START, teacher("train"), unlabelled("train")),
     writes=("weights", "train_record", "architecture"),
     after=(SLIM,),
-    uses=(*TRAINING_MACHINE, "training_processes"),
+    uses=(*TRAINING_MACHINE, "training_processes", "supernet.held_out"),
     each_network=True,
     is_shared=True,
 )

@@ -19,6 +19,14 @@ PROMISED = (
 )
 
 
+def scores_of(evaluation: Evaluation) -> dict[str, float]:
+    """The accuracies of a network that results show; records of earlier versions have top-1 alone."""
+    scores = {"top1": evaluation["top1"]}
+    if "balanced_accuracy" in evaluation:
+        scores["balanced_accuracy"] = evaluation["balanced_accuracy"]
+    return scores
+
+
 def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
     """The output of `design --json`; also written to `result.json`."""
     result = []
@@ -26,11 +34,12 @@ def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
         files = run_dir.network(promise["slug"])
         built = read_record(files.architecture, ArchitectureFile)
         architecture = Architecture.from_json(built["architecture"])
+        evaluation = read_record(files.evaluation, Evaluation, most_mib=EVALUATION_MIB)
         cost = network_cost(architecture, grid_of_input(built["resolution"]), built["num_classes"])
         result.append(
             {
                 **{name: promise[name] for name in PROMISED if name in promise},
-                "top1": read_record(files.evaluation, Evaluation, most_mib=EVALUATION_MIB)["top1"],
+                **scores_of(evaluation),
                 "num_params": cost.num_params,
                 "macs": cost.macs,
                 "architecture": built["architecture"],

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from efficientformer.arch.resolution import Resolution, resolution_of
 from efficientformer.arch.spaces import SPACES
-from efficientformer.data.augmentation import Augmentation
+from efficientformer.data.augmentation import Augmentation, Balance
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
@@ -80,6 +80,9 @@ class OptimizerSettings(_Settings):
     """Probability for the other classes."""
     augmentation: Augmentation = "light"
     """Image augmentation."""
+    balance: Balance = "none"
+    """Balance classes. weights: the loss of an image is weighted by the inverse
+    frequency of its class. sampling: an epoch has equally many images of every class."""
     precision: Precision = "fp32"
     """Precision of most products. bf16 is for GPUs and CPUs that have it; weights stay in single precision."""
 
@@ -238,6 +241,20 @@ class TrainSettings(TeacherSettings, OptimizerSettings):
     """First epochs that train the head alone."""
     evaluate_every: Positive = 2
     """Epochs between validation scores in the log."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Epochs without progress that end it; 0: none. Every epoch is scored on images held out of those for training
+    (supernet.held_out): by top-1, or by balanced accuracy with a balance."""
+    keep: Literal["last", "best"] | None = None
+    """Epoch of the weights. By default last, and with patience best."""
+
+    @property
+    def judges_epochs(self) -> bool:
+        """Whether a part of the training images is held out to score every epoch."""
+        return self.patience > 0 or self.keep == "best"
+
+    @property
+    def keeps_best(self) -> bool:
+        return self.judges_epochs and self.keep != "last"
 
 
 class ExportSettings(_Settings):
@@ -263,7 +280,8 @@ class Settings(DeviceOptions, _Settings):
     """quick, standard, imagenet, fine_tune or a file. quick suits images of 28 to 64 px, standard 96 to 160
     px; imagenet is the paper's space at 224 px, fine_tune is for train --init. A file is YAML with settings."""
     data: str | None = None
-    """Folder of images; by default a shipped sample. It is a part of Fashion-MNIST."""
+    """Folder or list of images; else a shipped sample. A list is CSV or JSON with path, label and perhaps split;
+    the sample is a part of Fashion-MNIST."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of images for validation. Where the folder gives no split."""
     max_pixels: Positive = MAX_PIXELS

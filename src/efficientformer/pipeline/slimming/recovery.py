@@ -8,10 +8,9 @@ descent is scored with the same weights.
 
 from pathlib import Path
 
-from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import RecordError
 from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
-from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.held_out import search_splits
@@ -68,7 +67,7 @@ class Recovery:
         fit_images(
             self._workspace,
             network,
-            Classification(build_mixing(0.0, 0.0, supernet.num_classes, training.label_smoothing)),
+            Classification(mixing_of(train, training)),
             train,
             training,
             title=None,

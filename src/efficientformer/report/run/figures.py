@@ -1,6 +1,7 @@
 """The main figure of a run: accuracy against latency of its networks."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,17 @@ def _network_rows(run: Run) -> Rows:
             }
         )
     return rows
+
+
+def is_uneven(evaluation: Mapping[str, Any]) -> bool:
+    """Whether the classes have different numbers of validation images."""
+    return len({row["num_images"] for row in evaluation.get("per_class", [])}) > 1
+
+
+def balanced_accuracy(evaluation: Mapping[str, Any]) -> float | None:
+    """Mean top-1 of the classes that have images, also of a record without it; None where no class is known."""
+    recalls = [row["top1"] for row in evaluation.get("per_class", []) if row["top1"] is not None]
+    return evaluation.get("balanced_accuracy", sum(recalls) / len(recalls) if recalls else None)
 
 
 def wilson(top1: float, num_images: int, z: float = 1.96) -> tuple[float, float]:

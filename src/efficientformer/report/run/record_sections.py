@@ -6,7 +6,7 @@ from typing import Any
 from efficientformer.report import wording
 from efficientformer.report.frame import Note
 from efficientformer.report.run import heatmaps, latency_figures, training_figures
-from efficientformer.report.run.figures import wilson
+from efficientformer.report.run.figures import balanced_accuracy, wilson
 from efficientformer.report.run.load import NETWORK_RECORDS, RECORDS, NetworkRun, Run
 from efficientformer.report.run.slimming_figures import network_title
 
@@ -91,6 +91,7 @@ def _evaluated(index: int, network: NetworkRun, names: list[str] | None) -> Cont
         "series": index,
         "record": record,
         "interval": wilson(record["top1"], record["num_images"]),
+        "balanced": balanced_accuracy(record),
         "figure": heatmaps.confusion(network.slug, classes, matrix) if matrix else None,
         "confused": heatmaps.most_confused(classes, matrix) if matrix else [],
     }

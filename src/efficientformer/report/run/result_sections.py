@@ -212,6 +212,7 @@ def _promise_row(run: Run, promise: Content) -> Content:
         "budget": str(promise["budget"]),
         "series": run.networks.index(network) if network else None,
         "top5": evaluation.get("top5"),
+        "balanced": figures.balanced_accuracy(evaluation) if figures.is_uneven(evaluation) else None,
         "bar": "",
         "percentile": promise.get("percentile"),
         **{name: promise.get(name) for name in PROMISED},

@@ -21,7 +21,7 @@ class SupernetTask(Task):
         step. "sandwich" (Yu and Huang, 2019) trains the largest, the smallest and random widths in every step, and the
         two narrower supernets learn from the outputs of the largest.
     label_smoothing: of the cross-entropy.
-    mix: mixup and cutmix of a batch, without smoothing; None for none.
+    mix: mixup and cutmix of a batch, without the smoothing of `label_smoothing`; None for none.
     recompute: see `Supernet.forward`.
     """
 

@@ -19,6 +19,12 @@ class Scores:
     num_images: int
     confusion: tuple[tuple[int, ...], ...]
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean top-1 of the classes that have images: their recall, whatever their sizes."""
+        recalls = [100 * row[index] / sum(row) for index, row in enumerate(self.confusion) if sum(row)]
+        return sum(recalls) / len(recalls)
+
     def to_record(self, classes: list[str]) -> dict[str, Any]:
         per_class = []
         for name, row, index in zip(classes, self.confusion, range(len(classes)), strict=True):
@@ -27,6 +33,7 @@ class Scores:
         return {
             "top1": self.top1,
             "top5": self.top5,
+            "balanced_accuracy": self.balanced_accuracy,
             "num_images": self.num_images,
             "per_class": per_class,
             "confusion": [list(row) for row in self.confusion],
