@@ -13,6 +13,13 @@ def missing_words(record: PublishedRecord) -> str:
     )
 
 
+def published_lines(record: PublishedRecord) -> list[str]:
+    """A line for each budget, or how to get a shortlist."""
+    if record["shortlist"] is None:
+        return [missing_words(record)]
+    return [f"{row['budget']}: {best_words(row, record)}" for row in record["rows"]]
+
+
 def best_words(row: PublishedRow, record: PublishedRecord) -> str:
     """The best published network within a budget, or that there is none."""
     if row["best"] is not None:

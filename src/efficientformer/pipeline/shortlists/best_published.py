@@ -18,17 +18,15 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.shortlists.kept import find_shortlist
 from efficientformer.pipeline.shortlists.settings import ShortlistSettings
 from efficientformer.records import write_record
-from efficientformer.report.published import best_words, missing_words
+from efficientformer.report.published import published_lines
 
 
 def show_best_published(workspace: Workspace, verification: Verification) -> None:
     """Write `published.json` and print a line for each budget, or how to get a shortlist."""
     record = _record(workspace, verification)
     write_record(workspace.run_dir.published, record)
-    if record["shortlist"] is None:
-        workspace.console.say(missing_words(record))
-    for row in record["rows"]:
-        workspace.console.say(f"{row['budget']}: {best_words(row, record)}")
+    for line in published_lines(record):
+        workspace.console.say(line)
 
 
 def _record(workspace: Workspace, verification: Verification) -> PublishedRecord:

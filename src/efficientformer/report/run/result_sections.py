@@ -8,9 +8,10 @@ from urllib.parse import quote
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.spec import Architecture
-from efficientformer.report import published, wording
+from efficientformer.report import wording
 from efficientformer.report.drawing import draw_architecture, draw_promise
 from efficientformer.report.frame import Note
+from efficientformer.report.published import published_lines
 from efficientformer.report.run import figures, slimming_figures
 from efficientformer.report.run.load import NetworkRun, Run
 
@@ -38,7 +39,7 @@ def headline(run: Run) -> Content:
         "largest": verification.get("largest"),
         "percentile": next((row["percentile"] for row in rows if row["percentile"]), "p50"),
         "time": _newest_time(run),
-        "published": _published_lines(run),
+        "published": published_lines(run.get("published")) if run.get("published") else [],
         "notes": notes,
     }
 
@@ -47,16 +48,6 @@ def _sessions(run: Run) -> str:
     """The number of sessions of each promise: a file that was measured before has more of them."""
     counts = sorted({row["sessions"] for row in run.promises() if row.get("sessions")})
     return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts))
-
-
-def _published_lines(run: Run) -> list[str]:
-    """For each budget, the best published network that fits, or how to get a shortlist; none for earlier runs."""
-    record = run.get("published")
-    if record is None:
-        return []
-    if record["shortlist"] is None:
-        return [published.missing_words(record)]
-    return [f"{row['budget']}: {published.best_words(row, record)}" for row in record["rows"]]
 
 
 def promise_sentence(rows: list[Content]) -> str:
