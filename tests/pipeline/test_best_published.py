@@ -1,5 +1,6 @@
 """The best published network within each promise, from made-up shortlists in the cache of this user."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -119,7 +120,7 @@ def test_the_command_measures_as_the_run_does():
 
 def test_verify_shows_it_even_if_nothing_is_measured_again(run, capsys, monkeypatch):
     write_record(run.dir.verification, _full_verification())
-    monkeypatch.setattr(verify.VERIFY, "run", lambda *_: None)
+    monkeypatch.setattr(verify, "VERIFY", SimpleNamespace(run=lambda *_: None))
     monkeypatch.setattr(verify, "run_networks", lambda _: [])
     assert verify.run(run.workspace())
     assert read_record(run.dir.published, PublishedRecord)["shortlist"] is None
