@@ -12,27 +12,10 @@ from efficientformer.analysis.shortlist.front import best_that_fits, front, is_m
 from efficientformer.analysis.shortlist.published_networks import list_sources, published_networks
 
 FAMILIES = (
-    *("efficientformer_l1", "efficientformer_l3", "efficientformer_l7", "efficientformerv2_s0", "efficientformerv2_s1"),
-    *(
-        "efficientformerv2_s2",
-        "efficientformerv2_l",
-        "levit_",
-        "hgnetv2_",
-        "mobilenetv2_",
-        "mobilenetv3_",
-        "mobilenetv4_",
-    ),
-    *(
-        "efficientnet_b",
-        "efficientnet_lite",
-        "repvit_",
-        "fastvit_",
-        "ghostnetv3_",
-        "efficientvit_",
-        "shvit_",
-        "starnet_",
-    ),
-    *("swiftformer_", "fasternet_"),
+    *("efficientformer_l1", "efficientformer_l3", "efficientformer_l7"),
+    *("efficientformerv2_s0", "efficientformerv2_s1", "efficientformerv2_s2", "efficientformerv2_l"),
+    *("levit_", "hgnetv2_", "mobilenetv2_", "mobilenetv3_", "mobilenetv4_", "efficientnet_b", "efficientnet_lite"),
+    *("repvit_", "fastvit_", "ghostnetv3_", "efficientvit_", "shvit_", "starnet_", "swiftformer_", "fasternet_"),
 )
 LARGER_DATA = re.compile(r"ssld|in12k|in21k|in22k|jft|yfcc|ig1b|laion|openai|lvd")
 
