@@ -137,3 +137,16 @@ def test_a_network_that_cannot_be_built_is_listed_with_the_reason(capsys, monkey
     assert [row["problem"] for row in record["networks"]] == [None, None, "It cannot be built."]
     assert record["networks"][2]["p50_ms"] is None and BEST.name not in record["front"]
     assert "Best: It cannot be built." in captured.err
+
+
+@pytest.mark.usefixtures("few")
+def test_the_largest_networks_are_left_out_where_memory_is_short(capsys, monkeypatch):
+    monkeypatch.setattr(comparison, "_available_memory", lambda: 80 * 2**20)  # 64 of them: 3 x 19.6 MiB, not 3 x 33
+    assert run(["shortlist", "--resolution", "32", "--json"]) == 0
+    captured = capsys.readouterr()
+    problems = {row["title"]: row["problem"] for row in json.loads(captured.out)["networks"]}
+    assert problems["Slow"] is None and problems["Front"] is None and "not enough free memory" in problems["Best"]
+    assert "left out for want of memory: Best" in captured.err
+    monkeypatch.setattr(comparison, "_available_memory", lambda: 2**20)
+    assert run(["shortlist", "--resolution", "32"]) == 2
+    assert "not enough free memory for a single network" in words_of(capsys.readouterr().err)

@@ -55,14 +55,28 @@ def prepare_networks(
 def check_memory(networks: Sequence[ComparedNetwork], runtimes: Sequence[str], device: str) -> None:
     """Raises UsageError if the networks do not fit into memory at once, as interleaved rounds need them."""
     available = _available_memory()
-    if available is None or device != LOCAL:
-        return
-    needed = COPIES * len(runtimes) * sum(network.path.stat().st_size for network in networks)
-    if needed > MEMORY_SHARE * available:
+    if available is not None and beyond_memory(networks, runtimes, device):
         raise UsageError(
-            f"{len(networks)} networks on {', '.join(runtimes)} may need {needed / GIB:.1f} GiB at once and "
-            f"{available / GIB:.1f} GiB are free. Compare fewer networks, or one runtime at a time."
+            f"{len(networks)} networks on {', '.join(runtimes)} may need {_needed(networks, runtimes) / GIB:.1f} GiB "
+            f"at once and {available / GIB:.1f} GiB are free. Compare fewer networks, or one runtime at a time."
         )
+
+
+def beyond_memory(networks: Sequence[ComparedNetwork], runtimes: Sequence[str], device: str) -> list[ComparedNetwork]:
+    """The largest networks, without which the others fit into memory at once; none where that is unknown."""
+    available = _available_memory()
+    if available is None or device != LOCAL:
+        return []
+    kept = sorted(networks, key=lambda network: network.path.stat().st_size)
+    beyond = []
+    while kept and _needed(kept, runtimes) > MEMORY_SHARE * available:
+        beyond.append(kept.pop())
+    return beyond
+
+
+def _needed(networks: Sequence[ComparedNetwork], runtimes: Sequence[str]) -> int:
+    """Bytes of memory that the runtimes may need."""
+    return COPIES * len(runtimes) * sum(network.path.stat().st_size for network in networks)
 
 
 def rounds_path(out: Path, networks: Sequence[ComparedNetwork]) -> Path:

@@ -19,7 +19,13 @@ from efficientformer.latency.clock import check_clock
 from efficientformer.latency.devices import open_device, runs_here
 from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.paths import usable_path
-from efficientformer.pipeline.comparison import check_memory, compare_networks, prepare_networks, rounds_path
+from efficientformer.pipeline.comparison import (
+    PreparedNetworks,
+    beyond_memory,
+    compare_networks,
+    prepare_networks,
+    rounds_path,
+)
 from efficientformer.pipeline.run.budget import Budget, parse_budget
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import with_given
@@ -53,7 +59,7 @@ def shortlist(settings: ShortlistSettings | None = None, *, out: Path | str = OU
     with RunDir(out).locked():
         asked = [(network.source, settings.resolution or network.resolution) for network in networks]
         prepared = prepare_networks(asked, out / "networks", console)
-        check_memory(prepared.networks, [runtime.name], settings.device)
+        _leave_out_what_memory_lacks(prepared, runtime.name, settings.device, console)
         comparison = compare_networks(
             prepared.networks,
             [runtime],
@@ -91,6 +97,19 @@ def shortlist(settings: ShortlistSettings | None = None, *, out: Path | str = OU
         for path in out.glob("rounds-*.partial.jsonl"):
             path.unlink()
     return record
+
+
+def _leave_out_what_memory_lacks(prepared: PreparedNetworks, runtime: str, device: str, console: RunConsole) -> None:
+    """Move the largest networks to the failed ones until the others fit. Raises UsageError if none does."""
+    beyond = beyond_memory(prepared.networks, [runtime], device)
+    if len(beyond) == len(prepared.networks):
+        raise UsageError("There is not enough free memory for a single network. Close other programs.")
+    names = {network.source.name for network in beyond}
+    prepared.networks = [network for network in prepared.networks if network.source.name not in names]
+    reason = "left out: not enough free memory to hold it with the others"
+    prepared.failed += [(network.source, reason) for network in beyond]
+    if beyond:
+        console.warn(f"left out for want of memory: {', '.join(network.source.title for network in beyond)}")
 
 
 def _budgets(texts: tuple[str, ...]) -> list[Budget]:

@@ -11,7 +11,7 @@ from efficientformer.pipeline.benchmark_settings import resolution_of_option
 
 OUT = Path("runs/shortlist")
 ROUNDS = 20
-"""The order of 55 networks and the front need fewer rounds than a promise: see `benchmarks/LOG.md`."""
+"""Fewer than `benchmark` takes, for a list within minutes; budgets are held against the intervals, wider for it."""
 
 
 class ShortlistSettings(DeviceOptions):
