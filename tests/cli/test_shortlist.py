@@ -55,6 +55,7 @@ def test_a_wrong_request_is_one_clear_error(arguments, message, capsys, tmp_path
     assert len(captured.err.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_the_front_and_the_best_within_each_budget(capsys, monkeypatch):
     budgets = ["--budget", "9ms", "--budget", "12ms", "--budget", "1s", "--budget", "12ms"]
