@@ -12,7 +12,8 @@ def the_same_random_numbers_every_time():
 
 @pytest.fixture(autouse=True, scope="session")
 def a_home_of_the_tests(tmp_path_factory):
-    """The key of this user stays as it is; processes that tests start share the one of the tests."""
+    """The key and the cache of this user stay as they are; processes that tests start share those of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield

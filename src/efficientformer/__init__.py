@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from efficientformer.pipeline.benchmark import benchmark as benchmark
     from efficientformer.pipeline.predict import predict as predict
     from efficientformer.pipeline.run.settings import Settings as Settings
+    from efficientformer.pipeline.shortlists.measure import shortlist as shortlist
     from efficientformer.pipeline.verbs import design as design
     from efficientformer.pipeline.verbs import export as export
     from efficientformer.pipeline.verbs import train as train

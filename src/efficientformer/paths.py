@@ -1,6 +1,9 @@
-"""Paths that were given: those that no file can have are refused in one line, before they are used."""
+"""Paths that were given, of which those that no file can have are refused in one line, and this user's folders."""
 
+import os
+import sys
 from pathlib import Path
+from typing import Literal
 
 from efficientformer.errors import UsageError
 from efficientformer.reading import shown_path
@@ -21,3 +24,25 @@ def usable_path(given: Path | str, what: str) -> Path:
     except ValueError as error:  # a null byte, half of a character
         raise UsageError(f"{what} {shown_path(given)} cannot be a path: {error}.") from error
     return Path(given)
+
+
+def user_folder(kind: Literal["config", "cache"]) -> Path:
+    """This user's own folder, outside of run directories, which are shared: of settings, or of what can be made again.
+
+    It is `efficientformer` in $XDG_CONFIG_HOME or $XDG_CACHE_HOME, by default ~/.config or ~/.cache; on macOS in
+    ~/Library/Application Support or ~/Library/Caches, on Windows in %APPDATA% or %LOCALAPPDATA%. Raises RuntimeError
+    for a user without a home folder.
+    """
+    given = os.environ.get(f"XDG_{kind.upper()}_HOME", "")
+    if Path(given).is_absolute():  # a relative one is ignored, as its specification says
+        return Path(given) / "efficientformer"
+    is_config = kind == "config"
+    match sys.platform:
+        case "win32":
+            name, usual = ("APPDATA", "Roaming") if is_config else ("LOCALAPPDATA", "Local")
+            folder = Path(os.environ.get(name) or Path.home() / "AppData" / usual)
+        case "darwin":
+            folder = Path.home() / "Library" / ("Application Support" if is_config else "Caches")
+        case _:
+            folder = Path.home() / f".{kind}"
+    return folder / "efficientformer"

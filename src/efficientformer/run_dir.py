@@ -77,6 +77,7 @@ class RunDir:
         self.networks = root / "networks"
         self.verification = root / "verification.json"
         self.verified_sessions = root / "verification.sessions.jsonl"
+        self.published = root / "published.json"
         self.result = root / "result.json"
         self.report = root / "report.html"
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from efficientformer.cli.app import run
-from efficientformer.pipeline import benchmark as pipeline
+from efficientformer.pipeline import comparison
 from efficientformer.pipeline.run.console import ProgressUpdate, RunConsole
 
 SMALL = ["mobilenetv2_035", "mobileone_s0", "--resolution", "32"]
@@ -130,6 +130,6 @@ def test_an_interrupted_benchmark_goes_on_with_its_rounds_and_its_files(tmp_path
 
 def test_more_networks_than_memory_holds_are_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "_available_memory", lambda: 2**20)
+    monkeypatch.setattr(comparison, "_available_memory", lambda: 2**20)
     assert run(["benchmark", *SMALL]) == 2
     assert "2 networks on onnxruntime may need" in words_of(capsys.readouterr().err)

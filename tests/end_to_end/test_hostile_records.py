@@ -66,6 +66,7 @@ def readers(run: RunDir, path: Path) -> list[Callable[[], Any]]:
         "settings": [lambda: RunRequest(run_dir=run.root).resolved(), lambda: verbs.explain(1, run_dir=run.root)],
         "trace": [lambda: verbs.explain(1, run_dir=run.root), lambda: read_found(run)],
         "verification": [lambda: collect_result(run)],
+        "published": [lambda: collect_result(run)],
         "evaluation": [lambda: collect_result(run)],
         "architecture": [lambda: collect_result(run), lambda: find_architecture(str(path))],
     }

@@ -330,3 +330,25 @@ def test_a_run_in_a_space_of_v2_is_shown_in_its_words(v2_run_dir: Path) -> None:
     trace = read_record(v2_run_dir / "slim" / "trace.json", Any)
     write_record(v2_run_dir / "slim" / "trace.json", {**trace, "objective": "mes"})
     assert "per point of Mobile Efficiency Score gained" in render_report(v2_run_dir).read_text(encoding="utf-8")
+
+
+def test_the_promises_show_the_best_published_network_or_how_to_get_it(run_dir: Path) -> None:
+    hostile = "<b>LeViT</b>"
+    best = {
+        **{"name": "levit_128.fb_dist_in1k", "title": hostile, "resolution": [224, 224], "p50_ms": 7.2},
+        **{"interval_ms": [7.1, 7.3], "p90_ms": 7.4, "top1": 78.486, "top1_resolution": 224},
+        **{"license": "apache-2.0", "more_data": None},
+    }
+    rows = [{"budget": "8ms", "slug": "8ms", "budget_ms": 8.0, "best": best}]
+    rows.append({"budget": "2ms", "slug": "2ms", "budget_ms": 2.0, "best": None})
+    used = {"time": "2026-11-29T10:00:00+00:00", "rounds": 20, "num_networks": 55, "resolution": None}
+    record = {"command": "efficientformer shortlist", "shortlist": used, "rows": rows}
+    assert "published network" not in render_report(run_dir).read_text(encoding="utf-8")  # an earlier run
+    write_record(run_dir / "published.json", record)
+    page = render_report(run_dir).read_text(encoding="utf-8")
+    assert "8ms: best published network that fits" in page and hostile not in page
+    assert "ImageNet-1k top-1 78.5 % as published at 224 px, licence apache-2.0" in page
+    assert "2ms: none of 55 published networks fits" in page
+    write_record(run_dir / "published.json", {**record, "shortlist": None, "rows": []})
+    page = render_report(run_dir).read_text(encoding="utf-8")
+    assert page.count("none is known on this device") == 1 and "efficientformer shortlist" in page

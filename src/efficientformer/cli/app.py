@@ -19,6 +19,7 @@ from efficientformer.cli.predict import predict
 from efficientformer.cli.printing import use_any_encoding
 from efficientformer.cli.rank import rank
 from efficientformer.cli.report import report
+from efficientformer.cli.shortlist import shortlist
 from efficientformer.cli.slim import slim
 from efficientformer.cli.space import space
 from efficientformer.cli.supernet import supernet
@@ -44,6 +45,7 @@ VERBS = (
     design,
     analyze,
     benchmark,
+    shortlist,
     table,
     supernet,
     slim,

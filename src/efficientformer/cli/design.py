@@ -7,6 +7,7 @@ from typing import Any
 from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.cli.printing import print_lines, print_rows
 from efficientformer.pipeline.run.settings import Settings
+from efficientformer.report.published import network_words
 from efficientformer.report.wording import confidence
 from efficientformer.run_dir import RunDir
 
@@ -53,6 +54,11 @@ def _print_summary(result: list[dict[str, Any]]) -> None:
     latencies = ("budget", "ms", "predicted", f"measured [{' or '.join(percents)}]", "kept")
     columns = (*latencies, *accuracies.values(), "params", "MACs")
     print_rows(columns, (_cells(entry, accuracies) for entry in result))
+    print_lines(
+        f"{entry['budget']}: best published network that fits: {network_words(entry['published'])}"
+        for entry in result
+        if entry.get("published")
+    )
     files = [f"{entry['budget']}: {entry['onnx']}" for entry in result]
     print_lines([*files, f"Report: {RunDir.of_network_file(Path(result[0]['onnx'])).report}"])
 

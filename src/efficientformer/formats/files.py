@@ -16,6 +16,7 @@ from efficientformer.formats.network import (
     TrainRecord,
 )
 from efficientformer.formats.run import DataRecord, ResultRow, Verification
+from efficientformer.formats.shortlist import PublishedRecord
 from efficientformer.formats.slimming import Baselines, RankRecord, SupernetRecord, Trace
 from efficientformer.formats.table import TableRecord
 from efficientformer.reading import MADE_AGAIN, MOST_MIB, checked, read_record, shown_path
@@ -31,6 +32,7 @@ RUN_RECORDS: dict[str, Any] = {
     "baselines": Baselines,
     "rank": RankRecord,
     "verification": Verification,
+    "published": PublishedRecord,
     "result": list[ResultRow],
 }
 """By name in `RunDir`."""

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from efficientformer.formats.measurement import MeasurementValue
 from efficientformer.formats.network import PreprocessingRecord
+from efficientformer.formats.shortlist import PublishedFigures
 from efficientformer.formats.values import (
     MOST_MS,
     ArchitectureValue,
@@ -158,3 +159,5 @@ class ResultRow(_Promise):
     macs: Count
     architecture: ArchitectureValue
     onnx: str
+    published: NotRequired[PublishedFigures | None]
+    """The best published network within the budget, None if no network is; absent without a shortlist."""

@@ -5,12 +5,11 @@ request deletes its rounds, and the next one measures again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from efficientformer.analysis.comparison.compare import compare
-from efficientformer.analysis.comparison.compared_network import ComparedNetwork, check_file, prepare_network
+from efficientformer.analysis.comparison.compared_network import check_file
 from efficientformer.analysis.comparison.network_source import NetworkSource, find_sources
 from efficientformer.analysis.comparison.published import sources as published_sources
 from efficientformer.analysis.comparison.record import (
@@ -20,31 +19,20 @@ from efficientformer.analysis.comparison.record import (
     paper_comparisons,
 )
 from efficientformer.analysis.comparison.suites import SUITES, find_suite, known_title
-from efficientformer.errors import LatencyError, UsageError
+from efficientformer.errors import UsageError
 from efficientformer.latency.clock import check_clock
-from efficientformer.latency.devices import LOCAL, open_device, runs_here
-from efficientformer.latency.runtime import Runtime
+from efficientformer.latency.devices import open_device, runs_here
 from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
+from efficientformer.pipeline.comparison import check_memory, compare_networks, prepare_networks, rounds_path
 from efficientformer.pipeline.out_of_date import out_of_date_file
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.provenance import provenance
-from efficientformer.records import digest, file_digest, write_record
+from efficientformer.records import write_record
 from efficientformer.report.benchmark.page import FORMAT, RECORD_NAME, render_benchmark
 from efficientformer.run_dir import RunDir
-
-COPIES = 3
-"""Memory that a runtime needs for a network, in sizes of its file: 2.2 measured, for weights read and repacked."""
-GIB = 2**30
-MEMORY_SHARE = 0.8
-
-
-@dataclass
-class _Prepared:
-    networks: list[ComparedNetwork] = field(default_factory=list)
-    failed: list[tuple[NetworkSource, str]] = field(default_factory=list)
 
 
 def benchmark(
@@ -71,10 +59,17 @@ def benchmark(
             check_file(Path(source.target), settings.resolution)
     runtimes = [open_device(settings, name, settings.threads) for name in dict.fromkeys(settings.runtime)]
     with RunDir(out).locked():
-        prepared = _prepare(sources, settings, out / "networks", console)
-        _check_memory(prepared.networks, [runtime.name for runtime in runtimes], settings.device)
-        partial_path = _partial_path(out, prepared.networks)
-        comparison = _compare(prepared.networks, runtimes, settings, partial_path, console)
+        asked = [(source, settings.resolution) for source in sources]
+        prepared = prepare_networks(asked, out / "networks", console)
+        check_memory(prepared.networks, [runtime.name for runtime in runtimes], settings.device)
+        comparison = compare_networks(
+            prepared.networks,
+            runtimes,
+            console,
+            clock=settings.latency_clock,
+            rounds=settings.rounds,
+            partial_path=rounds_path(out, prepared.networks),
+        )
         names = [runtime.name for runtime in runtimes]
         rows = network_rows(prepared.networks, names, comparison, reference)
         rows += [failed_row(source, names, reason) for source, reason in prepared.failed]
@@ -120,73 +115,3 @@ def _reference(settings: BenchmarkSettings, sources: Sequence[NetworkSource]) ->
             return source.name
     names = ", ".join(source.name for source in sources)
     raise UsageError(f"--reference {settings.reference} is not among the networks: {names}.")
-
-
-def _prepare(
-    sources: Sequence[NetworkSource], settings: BenchmarkSettings, folder: Path, console: RunConsole
-) -> _Prepared:
-    """Build and export the networks that the folder lacks. One that cannot be built is listed with the reason."""
-    prepared = _Prepared()
-    console.phase("export", f"{len(sources)} networks in deploy form, to {folder}")
-    with console.progress("exporting") as progress:
-        for index, source in enumerate(sources):
-            progress(index, len(sources), source.title)
-            try:
-                prepared.networks.append(prepare_network(source, settings.resolution, folder))
-            except LatencyError as error:
-                prepared.failed.append((source, str(error)))
-                console.warn(f"{source.title}: {error}")
-    if not prepared.networks:
-        raise LatencyError("None of the networks can be built. See the warnings above.")
-    return prepared
-
-
-def _check_memory(networks: Sequence[ComparedNetwork], runtimes: Sequence[str], device: str) -> None:
-    """Raises UsageError if the networks do not fit into memory at once, as interleaved rounds need them."""
-    available = _available_memory()
-    if available is None or device != LOCAL:
-        return
-    needed = COPIES * len(runtimes) * sum(network.path.stat().st_size for network in networks)
-    if needed > MEMORY_SHARE * available:
-        raise UsageError(
-            f"{len(networks)} networks on {', '.join(runtimes)} may need {needed / GIB:.1f} GiB at once and "
-            f"{available / GIB:.1f} GiB are free. Compare fewer networks, or one runtime at a time."
-        )
-
-
-def _available_memory() -> int | None:
-    """Bytes of memory that are available; None on systems without /proc/meminfo."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
-def _partial_path(out: Path, networks: Sequence[ComparedNetwork]) -> Path:
-    """File of the finished rounds; other networks, and other files of the same names, have another."""
-    about = [[network.source.name, file_digest(network.path)] for network in networks]
-    return out / f"rounds-{digest(about)[:12]}.partial.jsonl"
-
-
-def _compare(
-    networks: Sequence[ComparedNetwork],
-    runtimes: Sequence[Runtime],
-    settings: BenchmarkSettings,
-    partial_path: Path,
-    console: RunConsole,
-):
-    console.phase("measure", f"{len(networks)} networks on {', '.join(runtime.name for runtime in runtimes)}")
-    with console.progress("opening") as opening, console.progress("measuring") as measuring:
-        comparison = compare(
-            networks,
-            runtimes,
-            clock=settings.latency_clock,
-            rounds=settings.rounds,
-            partial_path=partial_path,
-            opening=opening,
-            measuring=measuring,
-        )
-    for (network, runtime), reason in comparison.problems.items():
-        console.warn(f"{network} on {runtime}: {reason}")
-    return comparison

@@ -15,6 +15,7 @@ from efficientformer.errors import BudgetError, UsageError
 from efficientformer.formats.files import NETWORK_RECORDS, RUN_RECORDS, read_any
 from efficientformer.formats.network import EVALUATION_MIB, Evaluation, TrainRecord
 from efficientformer.formats.run import Verification
+from efficientformer.formats.shortlist import PublishedRecord
 from efficientformer.formats.slimming import Trace
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request, open_run
@@ -178,7 +179,8 @@ def verify(
     request = _request(settings, run_dir, config, given)
 
     def read(run: Workspace, kept: bool) -> Record:
-        return kept, read_record(run.run_dir.verification, Verification)
+        record = read_record(run.run_dir.verification, Verification)
+        return kept, {**record, "published": read_record(run.run_dir.published, PublishedRecord)}
 
     kept, record = _run(request, phase.run, read)
     if not kept:

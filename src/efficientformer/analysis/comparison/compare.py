@@ -16,7 +16,7 @@ from efficientformer.errors import LatencyError
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.prepared import Calls, Prepared
 from efficientformer.latency.runtime import Runtime
-from efficientformer.latency.timing.measure_networks import Subject, measure_networks
+from efficientformer.latency.timing.measure_networks import MIN_ROUNDS, Subject, measure_networks
 from efficientformer.latency.timing.measurement import Measurement, Ratio
 from efficientformer.latency.timing.timer import Progress
 
@@ -84,6 +84,7 @@ def compare(
     *,
     clock: Clock,
     rounds: int,
+    least_rounds: int = MIN_ROUNDS,
     partial_path: Path | None = None,
     seed: int = 0,
     opening: Progress | None = None,
@@ -94,7 +95,7 @@ def compare(
     networks: what to compare.
     runtimes: where to time each of them.
     clock: wall clock or CPU time of the thread.
-    rounds: number of interleaved rounds.
+    rounds: number of interleaved rounds, at least `least_rounds`.
     partial_path: file that keeps finished rounds; a later call with the same arguments resumes from them.
     seed: of the random order in each round.
     opening, measuring: report progress as (done, total, text).
@@ -116,6 +117,7 @@ def compare(
                 {" on ".join(key): subject for key, subject in subjects.items()},
                 clock,
                 rounds,
+                least_rounds=least_rounds,
                 partial_path=partial_path,
                 seed=seed,
                 progress=measuring,

@@ -18,6 +18,7 @@ from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import EXPORT, VERIFY
 from efficientformer.pipeline.run.run_network import FoundNetwork, read_found
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.shortlists.best_published import show_best_published
 from efficientformer.pipeline.slimming.limits import UNITS, Limits
 from efficientformer.pipeline.slimming.measure import LARGEST, latency_with_largest, prepare_untrained
 from efficientformer.pipeline.slimming.promise import Promise, promises
@@ -51,6 +52,7 @@ def run(workspace: Workspace) -> bool:
             f"{promise['budget']} = {promise['budget_ms']:.3f} ms: measured {promise['measured_ms']:.3f} ms "
             f"[{low:.3f}, {high:.3f}] ({how}){taken}, {verdict}"
         )
+    show_best_published(workspace, record)
     kept = all(promise["kept"] for promise in promises)
     if not kept:
         VERIFY.forget(workspace)

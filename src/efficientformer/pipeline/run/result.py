@@ -8,6 +8,7 @@ from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.spec import Architecture
 from efficientformer.formats.network import EVALUATION_MIB, ArchitectureFile, Evaluation
 from efficientformer.formats.run import Verification
+from efficientformer.formats.shortlist import PublishedFigures, PublishedRecord
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
@@ -30,6 +31,7 @@ def scores_of(evaluation: Evaluation) -> dict[str, float]:
 def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
     """The output of `design --json`; also written to `result.json`."""
     result = []
+    published = _published(run_dir)
     for promise in read_record(run_dir.verification, Verification)["promises"]:
         files = run_dir.network(promise["slug"])
         built = read_record(files.architecture, ArchitectureFile)
@@ -44,7 +46,15 @@ def collect_result(run_dir: RunDir) -> list[dict[str, Any]]:
                 "macs": cost.macs,
                 "architecture": built["architecture"],
                 "onnx": str(Path(files.onnx)),
+                **({"published": published[promise["slug"]]} if promise["slug"] in published else {}),
             }
         )
     write_record(run_dir.result, result)
     return result
+
+
+def _published(run_dir: RunDir) -> dict[str, PublishedFigures | None]:
+    """By the folder of a budget's network, the best published network within that budget."""
+    if not run_dir.published.exists():  # verified by an earlier version
+        return {}
+    return {row["slug"]: row["best"] for row in read_record(run_dir.published, PublishedRecord)["rows"]}

@@ -40,6 +40,7 @@ RECORDS = {
     "baselines": _of_run("baselines", "the baselines of slimming", "baselines"),
     "rank": _of_run("rank", "how the supernet ranks networks", "rank"),
     "verification": _of_run("verification", "the measurement of the exported files", "verify"),
+    "published": _of_run("published", "the best published networks", "verify"),
     "result": _of_run("result", "the result", "design"),
 }
 NETWORK_RECORDS = {

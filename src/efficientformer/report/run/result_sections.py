@@ -11,6 +11,7 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.report import wording
 from efficientformer.report.drawing import draw_architecture, draw_promise
 from efficientformer.report.frame import Note
+from efficientformer.report.published import published_lines
 from efficientformer.report.run import figures, slimming_figures
 from efficientformer.report.run.load import NetworkRun, Run
 
@@ -38,6 +39,7 @@ def headline(run: Run) -> Content:
         "largest": verification.get("largest"),
         "percentile": next((row["percentile"] for row in rows if row["percentile"]), "p50"),
         "time": _newest_time(run),
+        "published": published_lines(run.get("published")) if run.get("published") else [],
         "notes": notes,
     }
 

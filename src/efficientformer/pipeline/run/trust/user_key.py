@@ -1,7 +1,6 @@
 """The key by which this user's own records are known. It is kept outside of run directories, which are shared.
 
-It lies in the user's configuration folder: $XDG_CONFIG_HOME/efficientformer/key, by default ~/.config; on macOS
-~/Library/Application Support, on Windows %APPDATA%. Nobody else may read it.
+It lies in the user's configuration folder (see `paths.user_folder`). Nobody else may read it.
 """
 
 import contextlib
@@ -11,12 +10,12 @@ import json
 import os
 import secrets
 import stat
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import EfficientFormerError
+from efficientformer.paths import user_folder
 
 NUM_BYTES = 32
 
@@ -45,20 +44,10 @@ def _signature(key: bytes, content: Any) -> str:
 
 
 def _path() -> Path:
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    if Path(given).is_absolute():  # a relative one is ignored, as its specification says
-        return Path(given) / "efficientformer" / "key"
     try:
-        match sys.platform:
-            case "win32":
-                folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-            case "darwin":
-                folder = Path.home() / "Library" / "Application Support"
-            case _:
-                folder = Path.home() / ".config"
+        return user_folder("config") / "key"
     except RuntimeError as error:
         raise KeyUnusableError("This user has no home folder to keep a key in.") from error
-    return folder / "efficientformer" / "key"
 
 
 def _read(path: Path) -> bytes | None:

@@ -1,0 +1,1 @@
+"""The published networks, and which of them suit a device and a budget."""

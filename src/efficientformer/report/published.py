@@ -1,0 +1,42 @@
+"""How published networks are described: on the console, on the command line and in the report."""
+
+from efficientformer.arch.resolution import resolution_text
+from efficientformer.formats.shortlist import PublishedFigures, PublishedRecord, PublishedRow
+from efficientformer.report.wording import ms
+
+
+def missing_words(record: PublishedRecord) -> str:
+    """How to get the shortlist that this device does not have."""
+    return (
+        "Best published network that fits: none is known on this device; "
+        f"'{record['command']}' measures about 50 in a few minutes."
+    )
+
+
+def published_lines(record: PublishedRecord) -> list[str]:
+    """A line for each budget, or how to get a shortlist."""
+    if record["shortlist"] is None:
+        return [missing_words(record)]
+    return [f"{row['budget']}: {best_words(row, record)}" for row in record["rows"]]
+
+
+def best_words(row: PublishedRow, record: PublishedRecord) -> str:
+    """The best published network within a budget, or that there is none."""
+    if row["best"] is not None:
+        return f"best published network that fits: {network_words(row['best'])}"
+    shortlist = record["shortlist"]
+    words = f"none of {shortlist['num_networks'] if shortlist else 0} published networks fits"
+    if shortlist and shortlist["resolution"] is None and "--resolution" in record["command"]:
+        words += f" at its own input size; '{record['command']}' measures them at that of this run"
+    return words
+
+
+def network_words(network: PublishedFigures) -> str:
+    """Name, latency and its input size, published accuracy and its own, licence, and what data it needed."""
+    interval = " [{}, {}]".format(*map(ms, network["interval_ms"])) if network["interval_ms"] else ""
+    more = f", trained on more than ImageNet-1k: {network['more_data']}" if network["more_data"] else ""
+    return (
+        f"{network['title']} ({network['name']}), {ms(network['p50_ms'])} ms{interval} at "
+        f"{resolution_text(network['resolution'] or network['top1_resolution'])} px, ImageNet-1k top-1 "
+        f"{network['top1']:.1f} % as published at {network['top1_resolution']} px, licence {network['license']}{more}"
+    )
