@@ -1,7 +1,6 @@
 """Small sets of real image files and small runs, for tests of the whole way."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,14 +14,15 @@ from efficientformer.cli.app import run
 
 SCALE = f"command:sh {Path(__file__).with_name('scale.sh')}"
 """A device of known latency: runs on it are compared step by step, and no busy machine changes where they end."""
+SPACE = Path(__file__).with_name("small.yaml")
 SMALL = [
     *("--preset", "quick", "--resolution", "16", "--seed", "1"),
-    *("--table.rounds", "4", "--verify.rounds", "40"),
+    *("--table.rounds", "2", "--verify.rounds", "40"),
     *("--supernet.epochs", "2", "--supernet.batch-size", "16", "--slim.bn-images", "32"),
-    *("--train.epochs", "2", "--train.batch-size", "16", "--training-processes", "1"),
+    *("--train.epochs", "2", "--train.batch-size", "16", "--training-processes", "1", "--training-threads", "1"),
 ]
 TINY = [
-    *(*SMALL, "--space", "quick", "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.stride", "0"),
+    *(*SMALL, "--space", str(SPACE), "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.stride", "0"),
     *("--slim.polish", "6", "--slim.workers", "2"),
     *("--budget", "60%", "--budget", "40%"),
 ]
@@ -50,14 +50,12 @@ def command():
     """The installed program in a process of its own."""
 
     def start(*arguments: str) -> subprocess.Popen:
-        environment = os.environ | {"OMP_NUM_THREADS": "2"}
         program = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
         return subprocess.Popen(
             [*program, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
             # A test runner in the background ignores Ctrl-C, and so would every child.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )

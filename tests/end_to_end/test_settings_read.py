@@ -18,13 +18,14 @@ GIVEN = {
     "budget": ["60%", "40%"],
     "device": f"{SCALE} first",
     "limits": {"params_m": 100.0},
-    "table": {"rounds": 4},
+    "table": {"rounds": 2},
     "supernet": {"epochs": 1, "batch_size": 16},
     "slim": {"bn_images": 32, "polish": 2, "trials": 0, "actions": "paper", "stride": 0.5},
     "baselines": {"random": 2, "evolution": 0.1},
     "rank": {"networks": 3},
     "train": {"epochs": 1, "batch_size": 16},
     "training_processes": 1,
+    "training_threads": 1,
     "verify": {"rounds": 40},
 }
 MODULES = (table, supernet, slim, baselines, rank, train, evaluate, export, verify)

@@ -19,7 +19,7 @@ from efficientformer.cli.app import run
 from efficientformer.pipeline.run.resolve_settings import read_yaml, resolve_settings
 from efficientformer.reading import read_record
 
-from .conftest import SCALE
+from .conftest import SCALE, SPACE
 
 pytestmark = pytest.mark.slow
 
@@ -28,11 +28,12 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETTINGS = "photos.yaml"
 SMALLER = f"""
 preset: quick
-space: quick
+space: {SPACE}
 resolution: 16
 seed: 1
 device: "{SCALE} first"
 training_processes: 1
+training_threads: 1
 table: {{rounds: 2}}
 supernet: {{epochs: 2, batch_size: 16}}
 slim: {{bn_images: 32, actions: paper, polish: 6}}

@@ -31,11 +31,6 @@ SMALL_V2 = Architecture(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def trained(network: Network) -> Network:
     """Bias tables, batch norm statistics and layer scales away from where they start."""
     torch.manual_seed(0)
