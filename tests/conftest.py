@@ -10,6 +10,12 @@ import pytest
 import torch
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: a process that gets a long one last leaves the others without work."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def the_same_random_numbers_and_one_thread_every_time():
     """Whatever ran before in this process: rounding that is compared with a limit then never meets a new image."""

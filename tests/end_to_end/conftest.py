@@ -1,10 +1,13 @@
 """Small sets of real image files and small runs, for tests of the whole way."""
 
+import contextlib
+import io
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,11 +77,17 @@ def program(capsys):
     return finish
 
 
+def answer(*arguments: str | Path) -> tuple[Any, str]:
+    """The JSON that the program in this process printed, which ended well, and what it said."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        code = run([*map(str, arguments), "--json"])
+    assert code == 0, stderr.getvalue()
+    return json.loads(stdout.getvalue()), stderr.getvalue()
+
+
 @pytest.fixture(scope="session")
-def designed(command, photos, tmp_path_factory) -> tuple[Path, list, str]:
+def designed(photos, tmp_path_factory) -> tuple[Path, list, str]:
     """A finished tiny run: its directory, the JSON it printed, and what it said."""
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    process = command("design", "--data", photos, "--run-dir", run_dir, "--json", *TINY)
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
-    return run_dir, json.loads(stdout), stderr
+    return run_dir, *answer("design", "--data", photos, "--run-dir", run_dir, *TINY)
