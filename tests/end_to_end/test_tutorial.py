@@ -19,7 +19,7 @@ from efficientformer.cli.app import run
 from efficientformer.pipeline.run.resolve_settings import read_yaml, resolve_settings
 from efficientformer.reading import read_record
 
-from .conftest import SCALE, SPACE
+from .conftest import SCALE
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETTINGS = "photos.yaml"
 SMALLER = f"""
 preset: quick
-space: {SPACE}
+space: quick
 resolution: 16
 seed: 1
 device: "{SCALE} first"
