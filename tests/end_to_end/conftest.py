@@ -20,13 +20,12 @@ SCALE = f"command:sh {Path(__file__).with_name('scale.sh')}"
 SPACE = Path(__file__).with_name("small.yaml")
 SMALL = [
     *("--preset", "quick", "--resolution", "16", "--seed", "1"),
-    *("--table.rounds", "2", "--verify.rounds", "40"),
-    *("--supernet.epochs", "2", "--supernet.batch-size", "16", "--slim.bn-images", "32"),
+    *("--verify.rounds", "40", "--supernet.epochs", "2", "--supernet.batch-size", "16", "--slim.bn-images", "32"),
     *("--train.epochs", "2", "--train.batch-size", "16", "--training-processes", "1", "--training-threads", "1"),
 ]
 TINY = [
     *(*SMALL, "--space", str(SPACE), "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.stride", "0"),
-    *("--slim.polish", "6", "--slim.workers", "2"),
+    *("--table.rounds", "2", "--slim.polish", "6", "--slim.workers", "2"),
     *("--budget", "60%", "--budget", "40%"),
 ]
 

@@ -27,7 +27,10 @@ stages:
 SMALL_WIDE = [
     value.replace("16", "24x32") if name == "--resolution" else value for name, value in pairwise(["", *SMALL])
 ]
-DESIGN = [*SMALL_WIDE, "--device", f"{SCALE} first", "--budget", "60%", "--slim.trials", "0", "--slim.polish", "0"]
+DESIGN = [
+    *(*SMALL_WIDE, "--device", f"{SCALE} first", "--table.rounds", "2"),
+    *("--budget", "60%", "--slim.trials", "0", "--slim.polish", "0"),
+]
 
 
 @pytest.fixture(scope="module")
