@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,10 @@ def wait_until(is_so: Callable[[], bool], process: subprocess.Popen):
     """Or until the process ended."""
     while not is_so() and process.poll() is None:
         time.sleep(0.02)
+
+
+def num_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def test_a_run_on_this_machine_keeps_its_promises(command, photos, tmp_path):
@@ -314,9 +319,9 @@ def test_kill_9_at_random_moments_of_each_phase_changes_nothing(command, photos,
         shutil.copy(whole / name, killed / name)
     arguments = ("design", "--data", photos, "--run-dir", killed, *TINY)
     moments = random.Random(5)
-    for begun in ("supernet/metrics.jsonl", "slim/steps.jsonl", "networks/60pct/metrics.jsonl"):
+    for begun, lines in (("supernet/metrics.jsonl", 1), ("slim/steps.jsonl", 4), ("networks/60pct/metrics.jsonl", 1)):
         process = command(*arguments)
-        wait_until((killed / begun).exists, process)
+        wait_until(lambda path=killed / begun, lines=lines: num_lines(path) >= lines, process)
         time.sleep(moments.uniform(0, 0.5))
         process.kill()
         process.communicate()
