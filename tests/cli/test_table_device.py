@@ -12,13 +12,23 @@ import pytest
 from efficientformer.cli.app import run
 from efficientformer.reading import read_record
 
-# Milliseconds follow from the size of the file, so that the table of this "device" is nearly exact.
+# Milliseconds follow from the size of the file, so that the table of this "device" is nearly exact; digits of the
+# process behind them, so that no round is like another.
 PROGRAM = """#!/bin/sh
 if [ "$1" = --describe ]; then cat "$0.json"; exit; fi
 size=$(wc -c < "$2")
-echo "{\\"latency_ms\\": $((size / 1000)).$((size % 1000 + 1000))}"
+echo "{\\"latency_ms\\": $((size / 1000)).$((size % 1000 + 1000))$$}"
 """
 NUM_LINES_BEFORE_ROUNDS = 2
+SPACE = """
+stem_strides: [2, 1]
+stages:
+- {widths: [16, 16], blocks: [MB4D], depth: 1}
+- {widths: [16, 16], blocks: [MB4D], depth: 1}
+- {widths: [16, 16], blocks: [MB4D], depth: 2}
+- {widths: [16, 32], blocks: [MB4D], depth: 2}
+"""
+"""A table of eight networks: every sample costs the start of a program."""
 DESCRIPTION = {
     "machine": {"cpu": "scales", "cores": 1, "os": "none"},
     "runtime": {"name": "weight", "version": "1", "compute_unit": "spring", "precision": "fp32", "options": {}},
@@ -54,8 +64,10 @@ def kill_after(rounds, command, partial):
 
 @pytest.mark.slow
 def test_a_killed_table_goes_on_and_is_kept_from_other_devices(program, tmp_path, capsys):
-    run_dir = tmp_path / "run"
-    command = ["table", "--device", f"command:{program}", "--table.rounds", "6", "--run-dir", str(run_dir)]
+    run_dir, space = tmp_path / "run", tmp_path / "few.yaml"
+    space.write_text(SPACE)
+    command = ["table", "--device", f"command:{program}", "--space", str(space), "--table.rounds", "6"]
+    command += ["--run-dir", str(run_dir)]
     kept = kill_after(1, command, run_dir / "table.partial.jsonl")
     more = kill_after(3, command, run_dir / "table.partial.jsonl")
     assert kept[-1] in more, "a finished round is not taken again"

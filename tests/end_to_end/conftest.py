@@ -1,11 +1,13 @@
 """Small sets of real image files and small runs, for tests of the whole way."""
 
+import contextlib
+import io
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +17,15 @@ from efficientformer.cli.app import run
 
 SCALE = f"command:sh {Path(__file__).with_name('scale.sh')}"
 """A device of known latency: runs on it are compared step by step, and no busy machine changes where they end."""
+SPACE = Path(__file__).with_name("small.yaml")
 SMALL = [
     *("--preset", "quick", "--resolution", "16", "--seed", "1"),
-    *("--table.rounds", "4", "--verify.rounds", "40"),
-    *("--supernet.epochs", "2", "--supernet.batch-size", "16", "--slim.bn-images", "32"),
-    *("--train.epochs", "2", "--train.batch-size", "16", "--training-processes", "1"),
+    *("--verify.rounds", "40", "--supernet.epochs", "2", "--supernet.batch-size", "16", "--slim.bn-images", "32"),
+    *("--train.epochs", "2", "--train.batch-size", "16", "--training-processes", "1", "--training-threads", "1"),
 ]
 TINY = [
-    *(*SMALL, "--space", "quick", "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.stride", "0"),
-    *("--slim.polish", "6", "--slim.workers", "2"),
+    *(*SMALL, "--space", str(SPACE), "--device", f"{SCALE} first", "--slim.actions", "paper", "--slim.stride", "0"),
+    *("--table.rounds", "2", "--slim.polish", "6", "--slim.workers", "2"),
     *("--budget", "60%", "--budget", "40%"),
 ]
 
@@ -50,14 +52,12 @@ def command():
     """The installed program in a process of its own."""
 
     def start(*arguments: str) -> subprocess.Popen:
-        environment = os.environ | {"OMP_NUM_THREADS": "2"}
         program = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
         return subprocess.Popen(
             [*program, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
             # A test runner in the background ignores Ctrl-C, and so would every child.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
@@ -76,11 +76,17 @@ def program(capsys):
     return finish
 
 
+def answer(*arguments: str | Path) -> tuple[Any, str]:
+    """The JSON that the program in this process printed, which ended well, and what it said."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        code = run([*map(str, arguments), "--json"])
+    assert code == 0, stderr.getvalue()
+    return json.loads(stdout.getvalue()), stderr.getvalue()
+
+
 @pytest.fixture(scope="session")
-def designed(command, photos, tmp_path_factory) -> tuple[Path, list, str]:
+def designed(photos, tmp_path_factory) -> tuple[Path, list, str]:
     """A finished tiny run: its directory, the JSON it printed, and what it said."""
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    process = command("design", "--data", photos, "--run-dir", run_dir, "--json", *TINY)
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
-    return run_dir, json.loads(stdout), stderr
+    return run_dir, *answer("design", "--data", photos, "--run-dir", run_dir, *TINY)

@@ -12,6 +12,8 @@ from efficientformer.models.create import create_model
 from efficientformer.models.weights.timm_names import timm_state_dict
 from efficientformer.reading import read_record
 
+from .conftest import answer
+
 pytestmark = pytest.mark.slow
 
 SHORT = [
@@ -31,13 +33,11 @@ def published(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tuned(command, photos, published, tmp_path_factory):
+def tuned(photos, published, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "fine"
-    arguments = ("--init", NAME, "--weights", published, "--data", photos, "--run-dir", run_dir, "--json")
-    process = command("train", *arguments, *SHORT, "--train.frozen-epochs", "1")
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
-    return run_dir, json.loads(stdout), arguments
+    arguments = ("--init", NAME, "--weights", published, "--data", photos, "--run-dir", run_dir)
+    said, _ = answer("train", *arguments, *SHORT, "--train.frozen-epochs", "1")
+    return run_dir, said, arguments
 
 
 def test_it_is_trained_scored_and_exported(tuned):

@@ -13,7 +13,7 @@ from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.models.weights.load import load_network
 from efficientformer.reading import read_record
 
-from .conftest import SCALE, SMALL
+from .conftest import SCALE, SMALL, answer
 
 pytestmark = pytest.mark.slow
 SPACE = """
@@ -27,18 +27,18 @@ stages:
 SMALL_WIDE = [
     value.replace("16", "24x32") if name == "--resolution" else value for name, value in pairwise(["", *SMALL])
 ]
-DESIGN = [*SMALL_WIDE, "--device", f"{SCALE} first", "--budget", "60%", "--slim.trials", "0", "--slim.polish", "0"]
+DESIGN = [
+    *(*SMALL_WIDE, "--device", f"{SCALE} first", "--table.rounds", "2"),
+    *("--budget", "60%", "--slim.trials", "0", "--slim.polish", "0"),
+]
 
 
 @pytest.fixture(scope="module")
-def run_dir(command, photos, tmp_path_factory) -> Path:
+def run_dir(photos, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("own")
     (root / "mine.yaml").write_text(SPACE)
     arguments = [*DESIGN, "--space", root / "mine.yaml"]
-    process = command("design", "--data", photos, "--run-dir", root / "run", "--json", *arguments)
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0, stderr
-    (entry,) = json.loads(stdout)
+    (entry,), _ = answer("design", "--data", photos, "--run-dir", root / "run", *arguments)
     assert entry["kept"]
     (root / "mine.yaml").unlink()
     return root / "run"

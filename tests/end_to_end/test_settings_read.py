@@ -10,7 +10,7 @@ from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.plan import PHASES
 from efficientformer.pipeline.run.settings import Settings, leaves
 
-from .conftest import SCALE
+from .conftest import SCALE, SPACE
 
 GIVEN = {
     "resolution": 16,
@@ -18,13 +18,14 @@ GIVEN = {
     "budget": ["60%", "40%"],
     "device": f"{SCALE} first",
     "limits": {"params_m": 100.0},
-    "table": {"rounds": 4},
+    "table": {"rounds": 2},
     "supernet": {"epochs": 1, "batch_size": 16},
     "slim": {"bn_images": 32, "polish": 2, "trials": 0, "actions": "paper", "stride": 0.5},
     "baselines": {"random": 2, "evolution": 0.1},
     "rank": {"networks": 3},
     "train": {"epochs": 1, "batch_size": 16},
     "training_processes": 1,
+    "training_threads": 1,
     "verify": {"rounds": 40},
 }
 MODULES = (table, supernet, slim, baselines, rank, train, evaluate, export, verify)
@@ -88,9 +89,9 @@ def read(monkeypatch) -> Iterator[set[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("space", ["quick", "v2_quick"])
+@pytest.mark.parametrize("space", ["small.yaml", "small_v2.yaml"])
 def test_each_phase_reads_the_settings_that_it_declares(space, read, photos, tmp_path):
-    given = {**GIVEN, "preset": "quick", "space": space, "data": str(photos)}
+    given = {**GIVEN, "preset": "quick", "space": str(SPACE.with_name(space)), "data": str(photos)}
     request = RunRequest(Settings.model_validate(given), tmp_path / "run")
     for declared, module in zip(PHASES, MODULES, strict=True):
         with open_run(request) as workspace:

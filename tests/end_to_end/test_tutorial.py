@@ -33,7 +33,8 @@ resolution: 16
 seed: 1
 device: "{SCALE} first"
 training_processes: 1
-table: {{rounds: 2}}
+training_threads: 1
+table: {{rounds: 2, max_error: 100}}
 supernet: {{epochs: 2, batch_size: 16}}
 slim: {{bn_images: 32, actions: paper, polish: 6}}
 train: {{epochs: 2, batch_size: 16}}

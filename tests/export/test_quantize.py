@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -21,8 +20,7 @@ SHAPE_ARITHMETIC = {"Shape", "Gather", "Slice", "Concat", "Mod"}
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch, tmp_path):
-    torch.set_num_threads(1)
+def a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # shape inference leaves its files here when it fails
 
 

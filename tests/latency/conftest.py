@@ -19,6 +19,19 @@ def tiny_space():
     )
 
 
+@pytest.fixture
+def smallest_space():
+    """A space whose table needs few chains, where every sample costs the start of a program or a file a conversion."""
+    return v1_space(
+        name="smallest",
+        max_widths=(16, 16, 16, 16),
+        max_depths=(1, 1, 1, 2),
+        max_mb3d=1,
+        stem_strides=(2, 1),
+        mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2),
+    )
+
+
 @pytest.fixture(params=["onnxruntime", "openvino", "mnn", "pytorch"])
 def runtime(request):
     """Runtimes that prepare a chain of a tiny space in a fraction of a second."""

@@ -13,11 +13,6 @@ from torch import nn
 from efficientformer.arch.spec import MB3D, Architecture
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
     return json.loads((Path(__file__).parents[1] / "golden" / "official_models.json").read_text(encoding="utf-8"))

@@ -61,8 +61,8 @@ def test_takes_any_size(small, size, randomize):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ZOO)
-def test_every_published_network_takes_images_from_32_to_1024(name):
+@pytest.mark.parametrize("name", ["efficientformer_l1", "efficientformerv2_s0"])
+def test_published_networks_take_images_from_32_to_1024(name):
     network = create_model(name, num_classes=5).eval()
     with torch.no_grad():
         for size in ((32, 32), (97, 61), (320, 192), (1024, 416)):

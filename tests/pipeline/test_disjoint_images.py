@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from efficientformer.arch.spaces import V2_QUICK
@@ -76,7 +75,6 @@ def read(monkeypatch) -> Read:
 
 @pytest.fixture(params=["split by folders", "split by the program"])
 def workspace(request, tmp_path) -> Workspace:
-    torch.set_num_threads(1)
     has_split = request.param == "split by folders"
     generator = np.random.default_rng(0)
     for part, name in itertools.product(("train", "val") if has_split else ("",), ("cat", "dog")):

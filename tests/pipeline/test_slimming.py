@@ -149,7 +149,6 @@ class Runs:
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch) -> Iterator[Runs]:
-    torch.set_num_threads(1)
     yield Runs(tmp_path, monkeypatch)
 
 

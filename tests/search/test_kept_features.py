@@ -24,7 +24,6 @@ SPACE = v1_space(
 
 @pytest.fixture
 def supernet() -> Supernet:
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     return Supernet(SPACE, resolution=16, num_classes=5, layer_scale_init=0.5)
 

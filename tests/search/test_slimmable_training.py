@@ -112,7 +112,6 @@ class Killed(BaseException):
 
 def trained(folder, *, killed_at=None):
     """The moving average after six steps with mixup; killed once after one of them."""
-    torch.set_num_threads(1)
 
     def batches_from(step):
         while True:

@@ -26,7 +26,6 @@ INSIDE = (".q.", ".k.", ".v.", ".v_local.", "talking_head", "attention_bias", "q
 
 
 def metapaths():
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     supernet = Supernet(V1_SPACE, resolution=slimmable.RESOLUTION, num_classes=5, layer_scale_init=0.5)
     with torch.no_grad():

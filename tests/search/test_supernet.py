@@ -33,7 +33,6 @@ HARD = Mixing(temperature=1.0, noise="none", sampling="single")
 
 @pytest.fixture
 def supernet() -> Supernet:
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     return Supernet(SPACE, resolution=16, num_classes=5, layer_scale_init=0.5)
 

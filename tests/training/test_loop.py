@@ -46,7 +46,6 @@ def make_model():
 
 def train(folder, *, kill_at=(), interval_s=0.0):
     """Train to the end, killed once after each of the given steps."""
-    torch.set_num_threads(1)
     kills = set(kill_at)
     while True:
         checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=interval_s)

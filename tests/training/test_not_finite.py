@@ -55,7 +55,6 @@ def make_model():
 
 
 def train(folder, task, recipe=RECIPE, *, model=None, batches=batches_from, **hooks):
-    torch.set_num_threads(1)
     model = model or make_model()
     checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0)
     log = MetricsLog(folder / "metrics.jsonl")

@@ -1,20 +1,13 @@
 import pytest
 
-from efficientformer.arch.spaces import v1_space
-from efficientformer.arch.spec import MB3D
+from efficientformer.latency.timing import timer
 
 
-@pytest.fixture
-def smallest_space():
-    """A space whose table needs few chains, since every sample on a device costs the start of a program."""
-    return v1_space(
-        name="smallest",
-        max_widths=(16, 16, 16, 16),
-        max_depths=(1, 1, 1, 2),
-        max_mb3d=1,
-        stem_strides=(2, 1),
-        mb3d=MB3D(num_heads=2, key_dim=8, value_ratio=2),
-    )
+@pytest.fixture(autouse=True)
+def windows_of_one_sample(monkeypatch):
+    """Every sample costs the start of a program, which warms up by itself; how a warm-up ends has its own tests."""
+    monkeypatch.setattr(timer, "WARMUP_RUNS", 1)
+    monkeypatch.setattr(timer, "MAX_WARMUP_WINDOWS", 2)
 
 
 @pytest.fixture

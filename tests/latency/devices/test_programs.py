@@ -57,6 +57,16 @@ def test_a_flood_of_messages_keeps_the_last_ones():
     assert done.stdout == "done\n" and done.last_words(1) == "noise 199999" and len(done.stderr) <= 1 << 16
 
 
+def test_the_end_of_a_program_is_not_polled_for(monkeypatch):
+    """Popen.wait with a limit sleeps in steps up to 50 ms, which a table pays at every sample."""
+
+    def fail(seconds):
+        raise AssertionError(f"slept for {seconds} s")
+
+    monkeypatch.setattr(time, "sleep", fail)
+    assert python("import time; time.sleep(0.2); print('done')").stdout == "done\n"
+
+
 def test_what_a_program_leaves_running_is_not_waited_for():
     started = time.monotonic()
     done = python("import subprocess; subprocess.Popen(['sleep', '300']); print('done', flush=True)")

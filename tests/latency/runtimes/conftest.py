@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from efficientformer.arch.spaces import QUICK
+from efficientformer.arch.spec import Architecture
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse
@@ -12,10 +13,10 @@ from efficientformer.models.deploy.fuse import fuse
 SHAPE = (1, 3, 32, 32)
 
 
-def random_network(seed: int = 0, resolution: int = 32) -> nn.Module:
+def random_network(seed: int = 0, resolution: int = 32, architecture: Architecture = QUICK.largest()) -> nn.Module:
     """A fused network in which every part changes the output: initialization hides much of what a runtime may break."""
     torch.manual_seed(seed)
-    network = create_model(QUICK.largest(), num_classes=10, resolution=resolution, layer_scale_init=0.5)
+    network = create_model(architecture, num_classes=10, resolution=resolution, layer_scale_init=0.5)
     with torch.no_grad():
         for name, values in network.state_dict().items():
             if name.endswith("running_mean"):

@@ -181,9 +181,9 @@ def test_a_missing_package_is_named_with_its_remedy(package, told):
 
 
 @pytest.mark.slow
-def test_a_table_of_a_tiny_space(ncnn, tiny_space):
+def test_a_table_of_the_smallest_space(ncnn, smallest_space):
     table = build_table(
-        tiny_space,
+        smallest_space,
         resolution=32,
         num_classes=10,
         runtime=ncnn,

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -60,7 +61,7 @@ def run_program(arguments: Sequence[str], *, timeout_s: float, remedy: str) -> F
     stdout = Tail(cast(BinaryIO, process.stdout), MAX_OUTPUT, on_flood=lambda: _end(process))
     stderr = Tail(cast(BinaryIO, process.stderr), MAX_MESSAGES)
     try:
-        process.wait(timeout_s)
+        _wait(process, timeout_s)
         printed = stdout.text(AFTER_END_S), stderr.text(AFTER_END_S)
         if stdout.is_alive():
             _end(process)  # something that it started keeps its output open
@@ -73,6 +74,18 @@ def run_program(arguments: Sequence[str], *, timeout_s: float, remedy: str) -> F
     if stdout.is_flooded:
         raise LatencyError(f"{arguments[0]} printed more than {MAX_OUTPUT >> 20} MiB and was ended.")
     return Finished(process.returncode, *printed)
+
+
+def _wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> None:
+    """Until the program's end. Raises subprocess.TimeoutExpired.
+
+    Popen's own wait with a limit looks in steps that double up to 50 ms, at every sample of every table.
+    """
+    waiter = threading.Thread(target=process.wait, daemon=True)
+    waiter.start()
+    waiter.join(timeout_s)
+    if waiter.is_alive():
+        raise subprocess.TimeoutExpired(process.args, timeout_s)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
