@@ -16,6 +16,7 @@ from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.inputs import image_digests
+from efficientformer.pipeline.run.settings import NetworkSettings
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
@@ -33,26 +34,38 @@ from efficientformer.training.metrics_log import MetricsLog
 
 
 def train_images(
-    workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: MetricsLog
+    workspace: Workspace,
+    network: nn.Module,
+    *,
+    title: str,
+    checkpoint: CheckpointFile,
+    log: MetricsLog,
+    settings: NetworkSettings | None = None,
+    splits: tuple[ImageSplit, ImageSplit] | None = None,
 ) -> nn.Module:
-    """Train a classifier on the run's images from its present weights. Validation scores are logged only."""
-    settings = workspace.settings.train
+    """Train a classifier on the run's images from its present weights. Scores on other images are logged only.
+
+    settings: of the training, by default those of `train`.
+    splits: the images to train on and those to score, by default all training images and the validation images.
+    """
+    settings = settings or workspace.settings.train
+    images, others = splits or (workspace.training_images, workspace.dataset.val)
     if isinstance(network, Network):  # wherever its weights are from
         network.set_drop_path_rate(settings.drop_path_rate)
     num_classes = len(workspace.dataset.classes)
     task = Classification(build_mixing(settings.mixup, settings.cutmix, num_classes, settings.label_smoothing))
-    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(workspace.training_images, settings.batch_size))
+    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.batch_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
         if epoch % settings.evaluate_every and epoch != settings.epochs:
             return {}
-        return {"val_top1": validate(workspace, network).top1}
+        return {"val_top1": scores_on(workspace, network, others).top1}
 
     return fit_images(
         workspace,
         network,
         FrozenBackbone(task, frozen_steps) if frozen_steps else task,
-        workspace.training_images,
+        images,
         settings,
         title=title,
         checkpoint=checkpoint,
@@ -66,10 +79,11 @@ def train_images(
 
 def validate(workspace: Workspace, network: nn.Module) -> Scores:
     """Scores on all validation images."""
-    return _scores(workspace, network, workspace.dataset.val)
+    return scores_on(workspace, network, workspace.dataset.val)
 
 
-def _scores(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Scores:
+def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Scores:
+    """Scores on these images."""
     transform = eval_transform(workspace.preprocessing)
     batches = eval_batches(images, transform, batch_size=250, workers=workspace.settings.workers)
     return evaluate(network, batches, len(workspace.dataset.classes))
@@ -133,7 +147,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
             num_steps=settings.slim.trial_epochs * steps,
             lr_warmup_steps=round(warmup_epochs * steps),
         )
-        return _scores(workspace, network, held_out).top1
+        return scores_on(workspace, network, held_out).top1
 
     known = chosen(workspace.settings, "resolution", "seed", "train", "slim.trial_epochs", "supernet.held_out")
     about = [subnet.architecture.to_json(), known, image_digests(workspace)]

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
 from efficientformer.pipeline.networks.trained import evaluate_network, export_network, train_network
-from efficientformer.pipeline.run.open_run import name_of_init
 from efficientformer.pipeline.run.plan import FINE_TUNE
-from efficientformer.pipeline.run.run_network import RunNetwork
+from efficientformer.pipeline.run.run_network import RunNetwork, name_of_init
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.records import file_digest
 

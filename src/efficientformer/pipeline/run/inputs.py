@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from efficientformer import __version__
+from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import RecordError
 from efficientformer.formats.run import DataRecord
 from efficientformer.pipeline.run.corrections import read_corrections
@@ -97,6 +98,18 @@ def _source(workspace: Workspace, _: RunNetwork | None) -> Digests:
     return {name: file_digest(weights) if weights.exists() else taken.get(name, MISSING)}
 
 
+def _parent(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    """The weights that the parent starts from. Once read, they do not have to be there any more."""
+    parent, name = workspace.settings.parent, "the weights of the parent"
+    if parent.init is None:
+        return {}
+    taken = (read_stamp(workspace.run_dir.stamp("supernet")) or {"inputs": {}})["inputs"]
+    file = parent.weights or parent.init
+    if file in ZOO:  # downloaded
+        return {name: file}
+    return {name: file_digest(Path(file)) if Path(file).is_file() else taken.get(name, MISSING)}
+
+
 def _table_device(workspace: Workspace, _: RunNetwork | None) -> Digests:
     """With --table.allow-foreign, a table from another device counts as up to date."""
     made = read_stamp(workspace.run_dir.stamp("table"))
@@ -137,6 +150,7 @@ CLASSES = Input(
 DEVICE = Input(lambda workspace, _: device_digests(workspace), DEVICE_SETTINGS, "device")
 TABLE_DEVICE = Input(_table_device, (*DEVICE_SETTINGS, "table.allow_foreign"), "device")
 TUNING_DEVICE = Input(_tuning_device, (*DEVICE_SETTINGS, "clock"), "device")
+PARENT = Input(_parent, ("parent.init", "parent.weights"), "source")
 SOURCE = Input(_source, ("supernet_from",), "source")
 START = Input(_start)
 METADATA = Input(_metadata, IMAGE_SETTINGS, "images")

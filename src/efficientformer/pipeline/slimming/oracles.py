@@ -40,7 +40,8 @@ def build_supernet(workspace: Workspace) -> Ancestor:
     seed_initial_weights(settings.seed)
     resolution, num_classes = settings.resolution, len(workspace.dataset.classes)
     if space.is_v2:
-        batch_norm = settings.supernet.batch_norm
+        # A parent has one batch norm for its one width.
+        batch_norm = settings.supernet.batch_norm if settings.parent.init is None else "shared"
         return SlimmableNetwork(space, resolution=resolution, num_classes=num_classes, batch_norm=batch_norm)
     return Supernet(space, resolution=resolution, num_classes=num_classes)
 
