@@ -14,9 +14,10 @@ from efficientformer.errors import ArchitectureError, UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
-from efficientformer.search.parent import inherit
-from efficientformer.search.scoring.accuracy import extract_network
-from efficientformer.search.scoring.channels import sort_ancestor
+from efficientformer.search.parent import inherit, prepare_to_cut
+from efficientformer.search.scoring.accuracy import absorb_network, extract_network
+from efficientformer.search.scoring.channels import channel_importances, sort_ancestor
+from efficientformer.search.scoring.hidden_means import hidden_means, keep_means
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.supernet import Supernet
@@ -105,3 +106,63 @@ def test_other_parents_and_spaces_are_refused():
     other = replace(stage, blocks=(*stage.blocks, AttnFFN(num_heads=2)))
     with pytest.raises(ArchitectureError, match="Stage 4 has blocks of one kind with different options"):
         space_below("below", parent.architecture.with_stage(3, other))
+
+
+def contracted(parent: Network) -> tuple[Ancestor, Subnet]:
+    """An ancestor with the means of the parent's hidden neurons, and its subnet with every MLP one ratio smaller."""
+    ancestor = ancestor_of(parent)
+    inherit(ancestor, parent)
+    largest = Subnet.largest(ancestor.space)
+    keep_means(ancestor, largest, hidden_means(largest_of(ancestor), [torch.randn(4, 3, RESOLUTION, RESOLUTION)]))
+    stages = parent.architecture.stages
+    moves = [Contract(s, b, x.mlp_ratio - 1) for s, stage in enumerate(stages) for b, x in enumerate(stage.blocks)]
+    return ancestor, largest.after(*moves)
+
+
+def make_the_last_neurons_constant(parent: Network) -> None:
+    """Those of the last ratio of every MLP."""
+    for stage, of_stage in zip(parent.stages, parent.architecture.stages, strict=True):
+        for block in stage.blocks:
+            mlp = block.mlp
+            for layer in [getattr(mlp, name) for name in ("fc1", "norm1", "mid", "mid_norm") if hasattr(mlp, name)]:
+                layer.weight[-of_stage.width :] = 0
+                layer.bias[-of_stage.width :].uniform_(0.5, 1)
+
+
+@pytest.mark.parametrize("name", ["efficientformer_l1", "efficientformerv2_s0"])
+@torch.no_grad()
+def test_folding_the_mean_of_constant_neurons_changes_nothing(name):
+    parent, images = trained(name), torch.randn(2, 3, RESOLUTION, RESOLUTION)
+    make_the_last_neurons_constant(parent)
+    ancestor, subnet = contracted(parent)
+    expected = parent(images)
+    assert torch.allclose(extract_network(ancestor, subnet).eval()(images), expected, atol=1e-4)
+    ancestor.hidden_means = nn.Module()
+    assert not torch.allclose(extract_network(ancestor, subnet).eval()(images), expected, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["efficientformer_l1", "efficientformerv2_s0"])
+@torch.no_grad()
+def test_what_was_trained_after_a_cut_comes_back_as_it_was(name):
+    ancestor, subnet = contracted(trained(name))
+    network = extract_network(ancestor, subnet).eval()
+    for parameter in network.parameters():
+        parameter.add_(0.01)
+    absorb_network(ancestor, subnet, network)
+    again = extract_network(ancestor, subnet).eval()
+    for (name, first), second in zip(network.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.allclose(first, second, atol=1e-6), name
+
+
+def test_channels_are_sorted_by_their_importance_to_the_parent_alone():
+    """The other kinds of block, which have learned nothing, have no say."""
+    parent = trained("efficientformer_l1")
+    ancestor = ancestor_of(parent)
+    inherit(ancestor, parent)
+    batches = [(torch.randn(8, 3, RESOLUTION, RESOLUTION), torch.arange(8) % CLASSES)]
+    prepare_to_cut(ancestor, batches)
+    found = channel_importances(largest_of(ancestor), batches)
+    rows = [*found.stem, *found.stages, *(hidden for stage in found.hidden for hidden in stage)]
+    for row in rows:
+        later = row.flip(0).cummax(0).values.flip(0)
+        assert torch.all(row >= 0.5 * later - 1e-6)
