@@ -15,7 +15,7 @@ from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.parent import inherit, prepare_to_cut
-from efficientformer.search.scoring.accuracy import absorb_network, extract_network
+from efficientformer.search.scoring.accuracy import absorb_network, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.channels import channel_importances, sort_ancestor
 from efficientformer.search.scoring.hidden_means import hidden_means, keep_means
 from efficientformer.search.subnet import Subnet
@@ -138,7 +138,7 @@ def test_folding_the_mean_of_constant_neurons_changes_nothing(name):
     expected = parent(images)
     assert torch.allclose(extract_network(ancestor, subnet).eval()(images), expected, atol=1e-4)
     ancestor.hidden_means = nn.Module()
-    assert not torch.allclose(extract_network(ancestor, subnet).eval()(images), expected, atol=0.1)
+    assert not torch.allclose(extract_network(ancestor, subnet).eval()(images), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["efficientformer_l1", "efficientformerv2_s0"])
@@ -161,8 +161,8 @@ def test_channels_are_sorted_by_their_importance_to_the_parent_alone():
     inherit(ancestor, parent)
     batches = [(torch.randn(8, 3, RESOLUTION, RESOLUTION), torch.arange(8) % CLASSES)]
     prepare_to_cut(ancestor, batches)
-    found = channel_importances(largest_of(ancestor), batches)
-    rows = [*found.stem, *found.stages, *(hidden for stage in found.hidden for hidden in stage)]
-    for row in rows:
-        later = row.flip(0).cummax(0).values.flip(0)
-        assert torch.all(row >= 0.5 * later - 1e-6)
+    network = largest_of(ancestor)
+    reestimate_batch_norm(network, [images for images, _ in batches])
+    found = channel_importances(network, batches)
+    for row in [*found.stem, *found.stages, *(hidden for stage in found.hidden for hidden in stage)]:
+        assert torch.all(row[1:] <= row[:-1] + 1e-3 * row.max())
