@@ -59,6 +59,7 @@ class RunDir:
         self.checked_unlabelled = root / "unlabelled.json"
         self.table = root / "table.json"
         self.table_partial = root / "table.partial.jsonl"
+        self.parent_weights = supernet / "parent.safetensors"
         self.supernet_metrics = supernet / "metrics.jsonl"
         self.supernet_checkpoint = supernet / "checkpoint.pt"
         self.supernet_weights = supernet / "weights.safetensors"

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
-from efficientformer.pipeline.phases.fine_tune import _initial
+from efficientformer.pipeline.networks.pretrained import pretrained_network
 from efficientformer.pipeline.run.open_run import fine_tune_request, open_run
 from efficientformer.pipeline.run.settings import Settings
 
@@ -76,7 +76,7 @@ def test_a_head_of_the_same_classes_is_kept_and_all_is_said(weights, tmp_path, c
         known = {"same": classes, "other": classes[::-1], "unknown": None}[order]
         path = weights(known)
         capsys.readouterr()
-        network, about = _initial(workspace, str(path), path)
+        network, about = pretrained_network(workspace, str(path), path)
     is_kept = order == "same"
     assert about == {"init_resolution": 96, "head": "kept" if is_kept else "new"}
     assert network.num_classes == len(classes) and network.resolution == workspace.settings.resolution
@@ -93,7 +93,7 @@ def test_a_network_for_other_channels_is_refused_before_it_is_trained(tmp_path):
         open_run(fine_tune_request(str(path), Settings(), tmp_path / "run", None)) as workspace,
         pytest.raises(UsageError, match="images of 1 channels, and those of a run have 3"),
     ):
-        _initial(workspace, str(path), path)
+        pretrained_network(workspace, str(path), path)
 
 
 def test_a_head_with_another_number_of_outputs_than_names_is_new(tmp_path):
@@ -103,5 +103,5 @@ def test_a_head_with_another_number_of_outputs_than_names_is_new(tmp_path):
     ) as workspace:
         names = json.dumps(list(workspace.dataset.classes))
         save_weights(Network(SMALL_V2, num_classes=3, resolution=32), path, {"classes": names})
-        network, about = _initial(workspace, str(path), path)
+        network, about = pretrained_network(workspace, str(path), path)
         assert about["head"] == "new" and network.num_classes == len(workspace.dataset.classes)

@@ -20,7 +20,8 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
 from efficientformer.models.weights_file import read_tensors
 from efficientformer.pipeline.networks import stand_alone
-from efficientformer.pipeline.phases import fine_tune, supernet
+from efficientformer.pipeline.networks.pretrained import pretrained_network
+from efficientformer.pipeline.phases import supernet
 from efficientformer.pipeline.run import fit_images
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import merge_given, resolve_settings
@@ -380,7 +381,7 @@ def test_branches_are_dropped_wherever_the_weights_are_from(started, tmp_path, m
         monkeypatch.setattr(
             stand_alone,
             "initial_network",
-            lambda run, _: fine_tune._initial(run, "weights.safetensors", tmp_path / "weights.safetensors")[0],
+            lambda run, _: pretrained_network(run, "weights.safetensors", tmp_path / "weights.safetensors")[0],
         )
     network = started("train", given).got.model
     last = len(drop_probabilities(network)) - 1

@@ -48,17 +48,21 @@ def find_space(file: Path, copies: Iterable[Path] = ()) -> SearchSpace:
     Raises UsageError for a file that cannot be used, or that is gone without a copy.
     """
     try:
-        if not file.exists():
-            for path in copies:
-                copy = read_record(path, SpaceCopy) if path.exists() else None
-                if copy is not None and copy["file"] == str(file):
-                    return SearchSpace.from_json(copy["space"])
-        return read_space(file)
+        return (None if file.exists() else copied_space(str(file), copies)) or read_space(file)
     except (RecordError, ArchitectureError) as error:
         raise UsageError(f"--space {error}") from error
 
 
-def space_copy(file: Path, space: SearchSpace) -> SpaceCopy:
+def copied_space(file: str, copies: Iterable[Path]) -> SearchSpace | None:
+    """The space of the first of the `copies` that was made of this file. Raises RecordError, ArchitectureError."""
+    for path in copies:
+        copy = read_record(path, SpaceCopy) if path.exists() else None
+        if copy is not None and copy["file"] == file:
+            return SearchSpace.from_json(copy["space"])
+    return None
+
+
+def space_copy(file: Path | str, space: SearchSpace) -> SpaceCopy:
     return {"file": str(file), "space": space.to_json()}
 
 

@@ -4,8 +4,19 @@ from dataclasses import replace
 from typing import Literal
 
 from efficientformer.arch.space import SearchSpace, StageSpace
-from efficientformer.arch.spec import DEFAULT_ACTIVATION, FFN, MB3D, MB4D, Activation, AttnFFN, Block, Strides
+from efficientformer.arch.spec import (
+    DEFAULT_ACTIVATION,
+    FFN,
+    MB3D,
+    MB4D,
+    Activation,
+    Architecture,
+    AttnFFN,
+    Block,
+    Strides,
+)
 from efficientformer.arch.zoo import Four, build_architecture
+from efficientformer.errors import ArchitectureError
 
 
 def v1_space(
@@ -103,3 +114,28 @@ SPACES: dict[SpaceName, SearchSpace] = {
     "v2_standard": V2_STANDARD,
     "v2_imagenet": V2_IMAGENET,
 }
+
+
+def space_below(name: str, architecture: Architecture, *, width_step: int = 16) -> SearchSpace:
+    """The space whose largest network is this one: what slimming a trained network may reach.
+
+    Stages narrow by `width_step` down to a quarter of their width, and MLPs contract one ratio at a time. A kind of
+    block that a stage does not have is not in its space, except that an AttnFFN may give up its attention. Raises
+    ArchitectureError where two blocks of a stage and kind differ in more than the MLP ratio.
+    """
+    stages = []
+    for index, stage in enumerate(architecture.stages):
+        widest = max(block.mlp_ratio for block in stage.blocks)
+        kinds = {replace(block, mlp_ratio=widest) for block in stage.blocks}
+        if any(isinstance(block, AttnFFN) for block in kinds):
+            kinds.add(FFN(mlp_ratio=widest))
+        blocks = sorted(kinds, key=lambda block: (not isinstance(block, MB3D | AttnFFN), str(block)))
+        if len({type(block) for block in blocks}) < len(blocks):
+            raise ArchitectureError(
+                f"Stage {index + 1} has blocks of one kind with different options, which no space has: {blocks}."
+            )
+        steps = (stage.width - max(16, stage.width // 4)) // width_step
+        low = stage.width - max(0, steps) * width_step
+        expansions = tuple(range(widest, 0, -1))
+        stages.append(StageSpace(low, stage.width, tuple(blocks), stage.blocks, width_step, expansions))
+    return SearchSpace(name, tuple(stages), architecture.stem_strides, architecture.activation)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.cli.printing import print_lines, print_rows
@@ -15,7 +17,13 @@ VISIBLE = 0.05
 """Smallest difference of two percentages that a table shows."""
 
 
-def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()) -> None:
+def design(
+    *,
+    init: str | None = None,
+    weights: Annotated[Path | None, Parameter(name="--weights")] = None,
+    options: RunOptions = RunOptions(),
+    settings: SettingsOption = Settings(),
+) -> None:
     """Design, train and export a network for every latency budget, and measure that the file is within it.
 
     Measures a latency table on this device, trains a supernet, slims it until every budget is met, trains, scores and
@@ -28,11 +36,19 @@ def design(*, options: RunOptions = RunOptions(), settings: SettingsOption = Set
         efficientformer design --data photos --budget 8ms --budget 4ms --threads 1 --run-dir runs/mine
         efficientformer design --data photos --budget 50% --preset standard --train.epochs 30 --json
         efficientformer design --data photos --budget 8ms --teacher large.onnx --unlabelled more-photos
+        efficientformer design --init efficientformerv2_s2 --data photos --budget 8ms --budget 4ms
+
+    Parameters
+    ----------
+    init
+        Trained network to slim, in place of a supernet: a published one, or a weights file. Preset transfer.
+    weights
+        File of the published network's weights, with any names of tensors; downloaded by default.
     """
     from efficientformer.pipeline import verbs
 
     try:
-        result = verbs.design(settings, **options.place)
+        result = verbs.design(settings, init=init, weights=weights, **options.place)
     except verbs.BrokenPromiseError as broken:
         _show(broken.result, options)
         raise

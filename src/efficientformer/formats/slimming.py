@@ -40,11 +40,23 @@ def _are_paths(paths: dict[str, float]) -> dict[str, float]:
     return paths
 
 
+class ParentAbout(TypedDict):
+    """The parent of a run: the network of --init, after fine-tuning."""
+
+    init: str
+    head: Literal["new", "kept"]
+    init_resolution: NotRequired[Any]
+    top1: Percent
+    """On held-out images."""
+
+
 class SupernetRecord(TypedDict):
     """`supernet/record.json`."""
 
-    epochs: Positive
-    num_steps: Positive
+    epochs: Count
+    num_steps: Count
+    parent: NotRequired[ParentAbout]
+    """The trained network that its weights are from."""
     alphas: NotRequired[
         Annotated[
             list[Annotated[list[Annotated[dict[str, Share], AfterValidator(_are_paths)]], Field(min_length=1)]],

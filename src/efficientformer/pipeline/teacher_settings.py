@@ -10,6 +10,10 @@ NONE = "none"
 """Turns off what a recipe or an earlier call asked for: a teacher, unlabelled photographs, another run's supernet."""
 
 
+PARENT_AS_TEACHER = "parent"
+"""The network of --init, after it was fine-tuned."""
+
+
 def _or_none(value: Any) -> Any:
     return None if value == NONE else value
 
@@ -21,8 +25,8 @@ class TeacherSettings(BaseModel):
     """What a network learns from in addition to labels."""
 
     teacher: OrNone = None
-    """Network to learn from: a name of timm's, FILE, NAME:FILE or none. FILE is weights of a run, ONNX or TorchScript;
-    NAME:FILE is weights of timm's network."""
+    """Network to learn from: a name of timm's, FILE, NAME:FILE, parent or none. FILE is weights of a run, ONNX or
+    TorchScript; NAME:FILE is weights of timm's network; parent is the network of design --init."""
     distillation: DistillationKind = "soft"
     """What the teacher gives. hard: its likeliest class, to a second head (the paper). soft: its logits. features:
     its logits and, in the first half of training, the maps of its four stages."""

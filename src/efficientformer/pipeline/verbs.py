@@ -18,8 +18,8 @@ from efficientformer.formats.run import Verification
 from efficientformer.formats.shortlist import PublishedRecord
 from efficientformer.formats.slimming import Trace
 from efficientformer.paths import usable_path
-from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request, open_run
-from efficientformer.pipeline.run.resolve_settings import with_given
+from efficientformer.pipeline.run.open_run import RunRequest, design_request, fine_tune_request, open_run
+from efficientformer.pipeline.run.resolve_settings import merge_given, with_given
 from efficientformer.pipeline.run.result import scores_of
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
@@ -28,6 +28,7 @@ from efficientformer.run_dir import RunDir
 
 Record = Any
 """The record of a phase, as JSON values."""
+WEIGHTS_WITHOUT_INIT = "--weights goes with --init NAME, the published network that they belong to."
 
 
 class BrokenPromiseError(BudgetError):
@@ -39,9 +40,20 @@ class BrokenPromiseError(BudgetError):
 
 
 def design(
-    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+    settings: Settings | None = None,
+    /,
+    *,
+    init: str | None = None,
+    weights: Path | None = None,
+    run_dir: Path | str | None = None,
+    config: Path | None = None,
+    **given: Any,
 ) -> list[dict[str, Any]]:
     """Design, train and export a network for every latency budget, and measure that the file is within it.
+
+    init: a trained network to slim in place of a supernet: a published one, such as "efficientformerv2_s0", or a file
+        of weights.
+    weights: a file of the published network's weights, with any names of tensors; downloaded by default.
 
     Returns an entry for each budget: the network's files, its accuracy, its predicted and measured latency. Raises
     BudgetError for a budget that no network of the search space meets, BrokenPromiseError if the last network for a
@@ -49,7 +61,13 @@ def design(
     """
     from efficientformer.pipeline.design import run_phases
 
-    result = _run(_request(settings, run_dir, config, given), run_phases, lambda _, made: made)
+    if init is None and weights is not None:
+        raise UsageError(WEIGHTS_WITHOUT_INIT)
+    if init is not None:
+        parent = {"init": init, **({} if weights is None else {"weights": str(weights)})}
+        given = merge_given(given, {"parent": parent})
+    request = _request(settings, run_dir, config, given)
+    result = _run(design_request(request.settings, request.run_dir, config), run_phases, lambda _, made: made)
     if broken := [entry["budget"] for entry in result if not entry["kept"]]:
         raise BrokenPromiseError(
             f"The promise for {', '.join(broken)} could not be kept. Measure on a quieter machine, leave more room "
@@ -132,7 +150,7 @@ def train(
     """
     request = _request(settings, run_dir, config, given)
     if init is None and weights is not None:
-        raise UsageError("--weights goes with --init NAME, the published network that they belong to.")
+        raise UsageError(WEIGHTS_WITHOUT_INIT)
     if init is None:
         from efficientformer.pipeline.phases import train as phase
 

@@ -18,12 +18,14 @@ from efficientformer.search.subnet import Subnet
 class Ancestor(nn.Module, ABC):
     """The weights of all networks of a space, for images of one resolution and a number of classes.
 
-    What extracts, scores and trains subnets asks for no more than this.
+    What extracts, scores and trains subnets asks for no more than this. `hidden_means` is empty, or has the means of
+    hidden neurons (`scoring.hidden_means`).
     """
 
     space: SearchSpace
     resolution: int | Grid
     num_classes: int
+    hidden_means: nn.Module
 
     @abstractmethod
     def source_name(self, name: str, subnet: Subnet, shape: torch.Size) -> str:

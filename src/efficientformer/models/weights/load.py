@@ -8,10 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from efficientformer.arch.parts import Grid
-from efficientformer.errors import RecordError
+from efficientformer.arch.spec import Architecture
+from efficientformer.arch.zoo import ZOO
+from efficientformer.errors import ArchitectureError, RecordError
 from efficientformer.formats.network import DescribedWeights
 from efficientformer.models.attention_bias import BiasedAttention, resize_attention_bias
 from efficientformer.models.network import Network, load_exactly
@@ -82,6 +85,40 @@ def read_about(path: Path) -> dict[str, Any]:
     if isinstance(size := about.get("resolution"), list):
         about["resolution"] = tuple(size)
     return about
+
+
+def architecture_of(path: Path) -> Architecture:
+    """The architecture of a weights file: of ours, what it says; of other people's, the published one that it fits.
+
+    Raises RecordError for a file that cannot be read, or whose network is unknown.
+    """
+    path = Path(path)
+    metadata = read_weights_metadata(path) if path.suffix == ".safetensors" else {}
+    if "architecture" in metadata:
+        try:
+            return Architecture.from_json(_value(path, metadata, "architecture"))
+        except ArchitectureError as error:
+            raise RecordError(f"{path} is damaged: {error} Copy or make it again.") from error
+    with naming(path):
+        shapes = _body_shapes(convert_state_dict(read_tensors(path)))
+        for architecture in ZOO.values():
+            with torch.device("meta"):
+                network = Network(architecture, num_classes=1)
+            if _body_shapes(network.state_dict()) == shapes:
+                return architecture
+    raise RecordError(
+        f"{path} does not say which network it belongs to, and fits none of {', '.join(ZOO)}. Build the network with "
+        "create_model, call load_weights and then save_weights."
+    )
+
+
+def _body_shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Shapes of what depends on neither classes nor resolution."""
+    return {
+        name: tensor.shape
+        for name, tensor in tensors.items()
+        if not name.startswith(HEADS) and not name.endswith("attention_bias")
+    }
 
 
 def _value(path: Path, metadata: Mapping[str, str], name: str) -> Any:

@@ -17,6 +17,7 @@ from efficientformer.models.network import Network
 from efficientformer.pipeline.networks.teaching import distilled, has_second_head
 from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
 from efficientformer.pipeline.run.inputs import image_digests, training_digests
+from efficientformer.pipeline.run.settings import NetworkSettings, TrainSettings
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
@@ -44,29 +45,41 @@ class TrainedImages:
 
 
 def train_images(
-    workspace: Workspace, network: nn.Module, *, title: str, checkpoint: CheckpointFile, log: MetricsLog
+    workspace: Workspace,
+    network: nn.Module,
+    *,
+    title: str,
+    checkpoint: CheckpointFile,
+    log: MetricsLog,
+    settings: NetworkSettings | None = None,
+    splits: tuple[ImageSplit, ImageSplit] | None = None,
 ) -> TrainedImages:
     """Train a classifier on the run's images from its present weights, by a teacher where the settings name one.
-    Validation scores are logged only.
 
-    Where epochs are judged (settings `train.patience` and `train.keep`), the images that score a search are held out.
+    settings: of the training, by default those of `train`. Where they judge epochs (`patience`, `keep`), the images
+        that score a search are held out.
+    splits: the images to train on and those to score, which judge epochs as well; by default all training images and
+        the validation images, whose scores are logged only.
     """
-    settings = workspace.settings.train
-    images, best = workspace.training_images, None
+    settings = settings or workspace.settings.train
+    images, others = splits or (workspace.training_images, workspace.dataset.val)
+    best = None
     if settings.judges_epochs:
-        images, held_out = search_splits(workspace)
-        best = _best_epoch(workspace, held_out)
+        images, held_out = splits or search_splits(workspace)
+        best = _best_epoch(workspace, settings, held_out)
     if isinstance(network, Network):  # wherever its weights are from
         network.set_drop_path_rate(settings.drop_path_rate)
-    mixing = mixing_of(images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
-    task = Classification(mixing)
-    taught = distilled(workspace, task)
+    task = Classification(mixing_of(images, settings, mixup=settings.mixup, cutmix=settings.cutmix))
+    taught, unlabelled = None, {}
+    if isinstance(settings, TrainSettings):
+        taught = distilled(workspace, task)
+        unlabelled = {"unlabelled": workspace.unlabelled_training_images, "unlabelled_share": settings.unlabelled_share}
     frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.batch_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
         if epoch % settings.evaluate_every and epoch != settings.epochs:
             return {}
-        return {"val_top1": validate(workspace, network).top1}
+        return {"val_top1": scores_on(workspace, network, others).top1}
 
     if taught is not None:
         assert isinstance(network, Network)
@@ -87,39 +100,41 @@ def train_images(
         ema_decay=settings.ema_decay,
         layer_decay=settings.layer_decay,
         lr_hold_steps=frozen_steps,
-        unlabelled=workspace.unlabelled_training_images,
-        unlabelled_share=settings.unlabelled_share,
+        **unlabelled,
     )
     if taught is not None:
         taught.detach(trained)
-    per_epoch = steps_per_epoch(images, settings.batch_size)
-    if best is None:
-        return TrainedImages(trained, {"num_steps": settings.epochs * per_epoch})
+    num_epochs = settings.epochs if best is None else best.last_epoch
+    about = {"num_steps": num_epochs * steps_per_epoch(images, settings.batch_size)}
+    return TrainedImages(trained, about if best is None else about | _kept_epoch(workspace, settings, best))
+
+
+def _kept_epoch(workspace: Workspace, settings: NetworkSettings, best: BestEpoch) -> dict[str, int]:
+    """Says and returns which epoch was the best, and which one's weights are kept."""
     kept = best.epoch if settings.keeps_best else best.last_epoch
     workspace.console.say(
         f"epoch {best.epoch} is the best of {best.last_epoch}, {best.score:.1f} % on held-out images; "
         f"the weights of epoch {kept} are kept"
     )
-    about = {"trained_epochs": best.last_epoch, "best_epoch": best.epoch, "kept_epoch": kept}
-    return TrainedImages(trained, {"num_steps": best.last_epoch * per_epoch, **about})
+    return {"trained_epochs": best.last_epoch, "best_epoch": best.epoch, "kept_epoch": kept}
 
 
-def _best_epoch(workspace: Workspace, held_out: ImageSplit) -> BestEpoch:
-    settings = workspace.settings.train
+def _best_epoch(workspace: Workspace, settings: NetworkSettings, held_out: ImageSplit) -> BestEpoch:
     name = "top1" if settings.balance == "none" else "balanced_accuracy"
 
     def judge(network: nn.Module) -> float:
-        return getattr(_scores(workspace, network, held_out), name)
+        return getattr(scores_on(workspace, network, held_out), name)
 
     return BestEpoch(judge, f"held_out_{name}", settings.patience, settings.keeps_best)
 
 
 def validate(workspace: Workspace, network: nn.Module) -> Scores:
     """Scores on all validation images."""
-    return _scores(workspace, network, workspace.dataset.val)
+    return scores_on(workspace, network, workspace.dataset.val)
 
 
-def _scores(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Scores:
+def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Scores:
+    """Scores on these images."""
     transform = eval_transform(workspace.preprocessing)
     batches = eval_batches(images, transform, batch_size=250, workers=workspace.settings.workers)
     return evaluate(network, batches, len(workspace.dataset.classes))
@@ -190,7 +205,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
             num_steps=settings.slim.trial_epochs * steps,
             lr_warmup_steps=round(warmup_epochs * steps),
         )
-        return _scores(workspace, network, held_out).top1
+        return scores_on(workspace, network, held_out).top1
 
     known = chosen(workspace.settings, "resolution", "seed", "train", "slim.trial_epochs", "supernet.held_out")
     known = {name: value for name, value in known.items() if name not in WITHOUT_TEACHER}

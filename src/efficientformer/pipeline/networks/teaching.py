@@ -6,7 +6,7 @@ from efficientformer.errors import EfficientFormerError
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.teacher_settings import TeacherSettings
+from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER, TeacherSettings
 from efficientformer.tasks.distillation import Distillation
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.teacher_files import open_teacher
@@ -16,7 +16,7 @@ from efficientformer.tasks.teachers import Teacher
 def run_teacher(workspace: Workspace) -> Teacher | None:
     """The teacher that the settings name. Raises UsageError for one of other classes or that cannot be had, RecordError
     for a file that cannot be used."""
-    text = workspace.settings.train.teacher
+    text = workspace.teacher
     return None if text is None else open_teacher(text, workspace.dataset.classes, workspace.preprocessing)
 
 
@@ -25,7 +25,8 @@ def require_teacher(workspace: Workspace) -> None:
     are trained by now: then neither is needed any more."""
     if workspace.settings.train.teacher is None or _all_are_trained(workspace):
         return
-    run_teacher(workspace)
+    if workspace.settings.train.teacher != PARENT_AS_TEACHER:  # which is there after phase `supernet`
+        run_teacher(workspace)
     workspace.console.say(f"teacher {workspace.settings.train.teacher}, {workspace.settings.train.distillation}")
     _ = workspace.unlabelled
 

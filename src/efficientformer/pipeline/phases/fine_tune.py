@@ -1,26 +1,13 @@
 """Phase `fine-tune`: train a published network, or one of another run, on the run's images; score and export it."""
 
-import warnings
 from pathlib import Path
-from typing import Any
 
-from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_text
-from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import UsageError
-from efficientformer.models.create import create_model
-from efficientformer.models.hub import published_weights
-from efficientformer.models.network import Network
-from efficientformer.models.weights.load import WeightsWarning, load_network, read_about
-from efficientformer.paths import usable_path
+from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
 from efficientformer.pipeline.networks.trained import evaluate_network, export_network, train_network
-from efficientformer.pipeline.run.open_run import name_of_init
 from efficientformer.pipeline.run.plan import FINE_TUNE
-from efficientformer.pipeline.run.run_network import RunNetwork
+from efficientformer.pipeline.run.run_network import RunNetwork, name_of_init
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.records import file_digest
-from efficientformer.training.loop import seed_initial_weights
-
-COLORS = 3
 
 
 def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetwork:
@@ -31,8 +18,8 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
 
     Raises UsageError if `init` is neither, RecordError if the weights cannot be read or do not fit.
     """
-    source = _source(init, weights)
-    network, about = _initial(workspace, init, source)
+    source = find_weights(init, weights)
+    network, about = pretrained_network(workspace, init, source)
     name = name_of_init(init)
     files, start = workspace.run_dir.network(name), {"the weights to start from": file_digest(source)}
     tuned = RunNetwork(name, name, network.architecture, files, {"init": name}, starts_from=start)
@@ -44,68 +31,3 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
     elif workspace.world.is_first:
         workspace.console.say("trained; run the same command without torchrun to score and export it")
     return tuned
-
-
-def _source(init: str, weights: Path | None) -> Path:
-    if init in ZOO:
-        return usable_path(weights, "--weights") if weights else published_weights(init)
-    if weights is not None:
-        raise UsageError(
-            f"--weights is the file of a published network's weights, but --init {init} is a file. Leave one out."
-        )
-    if not usable_path(init, "--init").is_file():
-        raise UsageError(
-            f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."
-        )
-    return Path(init)
-
-
-def _initial(workspace: Workspace, init: str, source: Path) -> tuple[Network, dict[str, Any]]:
-    """The network to train, and a part of its record: whether its head is new, and the resolution that its weights
-    were trained at. Both are said, and so is what of the file is not loaded."""
-    settings, say = workspace.settings, workspace.console.say
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", WeightsWarning)
-        seed_initial_weights(settings.seed)
-        if init in ZOO:
-            network, about = _published(workspace, init, source), {"head": "new"}
-        else:
-            network, about = _of_file(workspace, source)
-    for warning in caught:
-        say(str(warning.message))
-    say(f"{_resolution_line(init, about.get('init_resolution'), settings.resolution)}; the head is {about['head']}")
-    return network, about
-
-
-def _published(workspace: Workspace, name: str, source: Path) -> Network:
-    return create_model(
-        name,
-        pretrained=source,
-        with_head=False,
-        num_classes=len(workspace.dataset.classes),
-        resolution=workspace.settings.resolution,
-        drop_path_rate=workspace.settings.train.drop_path_rate,
-    )
-
-
-def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any]]:
-    settings, classes = workspace.settings, list(workspace.dataset.classes)
-    network, known_classes = load_network(source), read_about(source).get("classes")
-    if network.in_chans != COLORS:
-        raise UsageError(
-            f"--init {source} is a network for images of {network.in_chans} channels, and those of a run have {COLORS}."
-        )
-    fits = known_classes == classes and network.num_classes == len(classes)
-    about = {"init_resolution": network.resolution, "head": "kept" if fits else "new"}
-    if not fits:
-        network.reset_classifier(len(classes))
-    return network.set_resolution(settings.resolution), about
-
-
-def _resolution_line(init: str, trained_at: Any, resolution: Resolution) -> str:
-    size = f"{resolution_text(resolution)} px"
-    if trained_at is None:
-        return f"{size}; --resolution overrides it"
-    if grid_of_input(trained_at) == grid_of_input(resolution):
-        return f"{size}, as {init} was trained; --resolution overrides it"
-    return f"{size}; {init} was trained at {resolution_text(trained_at)} px"

@@ -1,18 +1,21 @@
 """Phase `supernet`: train weights and path logits of every MetaPath together (paper, section 4.2).
 
-In a space of EfficientFormerV2's blocks there are no paths: the supernet is a slimmable network.
+In a space of EfficientFormerV2's blocks there are no paths: the supernet is a slimmable network. With a parent, its
+weights are those of a trained network, which is fine-tuned.
 
 One supernet serves any number of devices: a run can take over the supernet of another run.
 """
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import steps_per_epoch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import UsageError
 from efficientformer.models.weights_file import write_weights_file
+from efficientformer.pipeline.networks.parent import fine_tuned_parent
 from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SUPERNET
@@ -24,6 +27,7 @@ from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.ancestor import Ancestor
+from efficientformer.search.parent import inherit
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable_task import SlimmableTask
 from efficientformer.search.supernet.supernet_task import SupernetTask
@@ -39,7 +43,7 @@ def run(workspace: Workspace) -> None:
 
     def make(fingerprint: str) -> None:
         if workspace.settings.supernet_from is None:
-            _train(workspace, fingerprint)
+            _keep(workspace, *(_train if workspace.settings.parent.init is None else _inherit)(workspace, fingerprint))
         elif workspace.world.is_first:
             _take_over(workspace, RunDir(Path(workspace.settings.supernet_from)))
 
@@ -71,7 +75,16 @@ def _take_over(workspace: Workspace, source: RunDir) -> None:
     workspace.console.say(f"taken from {source.root}")
 
 
-def _train(workspace: Workspace, fingerprint: str) -> None:
+def _inherit(workspace: Workspace, fingerprint: str) -> tuple[Ancestor, dict[str, Any]]:
+    """A supernet with the weights of the parent, and a part of its record."""
+    parent, about = fine_tuned_parent(workspace, fingerprint)
+    supernet = build_supernet(workspace).to(workspace.training_device)
+    inherit(supernet, parent)
+    return supernet, {"parent": about}
+
+
+def _train(workspace: Workspace, fingerprint: str) -> tuple[Ancestor, dict[str, Any]]:
+    """The trained supernet, and a part of its record."""
     settings, run_dir = workspace.settings.supernet, workspace.run_dir
     train, _ = search_splits(workspace)
     supernet = build_supernet(workspace)
@@ -86,20 +99,27 @@ def _train(workspace: Workspace, fingerprint: str) -> None:
         log=MetricsLog(run_dir.supernet_metrics),
         ema_decay=settings.ema_decay,
     )
+    assert isinstance(averaged, Ancestor)
+    paths = averaged.path_probabilities()
+    return averaged, {} if paths is None else {"alphas": paths}
+
+
+def _keep(workspace: Workspace, supernet: Ancestor, about: dict[str, Any]) -> None:
     if not workspace.world.is_first:
         return
-    assert isinstance(averaged, Ancestor)
-    write_weights_file(run_dir.supernet_weights, averaged.state_dict(), {})
-    top1 = accuracy_oracle(workspace, averaged).score(Subnet.largest(workspace.space)).top1
-    paths = averaged.path_probabilities()
+    run_dir, settings = workspace.run_dir, workspace.settings
+    training = settings.supernet if settings.parent.init is None else settings.parent
+    write_weights_file(run_dir.supernet_weights, supernet.state_dict(), {})
+    top1 = accuracy_oracle(workspace, supernet).score(Subnet.largest(workspace.space)).top1
+    train, _ = search_splits(workspace)
     write_record(
         run_dir.supernet_record,
         {
-            "epochs": settings.epochs,
-            "num_steps": settings.epochs * steps_per_epoch(train, settings.batch_size),
-            **({} if paths is None else {"alphas": paths}),
+            "epochs": training.epochs,
+            "num_steps": training.epochs * steps_per_epoch(train, training.batch_size),
+            **about,
             "held_out_top1": top1,
-            "settings": settings.model_dump(mode="json"),
+            "settings": training.model_dump(mode="json"),
             "provenance": provenance(),
         },
     )

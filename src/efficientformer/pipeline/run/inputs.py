@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from efficientformer import __version__
+from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import RecordError
 from efficientformer.formats.run import DataRecord
 from efficientformer.pipeline.run.corrections import read_corrections
@@ -102,7 +103,7 @@ def teacher(phase: str) -> Input:
     """The teacher of a training: of a file its content, else its name. Once used, it does not have to be there."""
 
     def read(workspace: Workspace, network: RunNetwork | None) -> Digests:
-        text = workspace.settings.train.teacher
+        text = workspace.teacher
         return _used(workspace, phase, network, "the teacher", None if text is None else _teacher_digest(text))
 
     return Input(read)
@@ -120,7 +121,7 @@ def unlabelled(phase: str) -> Input:
 
 def training_digests(workspace: Workspace) -> Digests:
     """All of what networks learn from: images, unlabelled images, a teacher."""
-    text, images = workspace.settings.train.teacher, workspace.unlabelled
+    text, images = workspace.teacher, workspace.unlabelled
     return {
         **image_digests(workspace),
         **({} if text is None else {"the teacher": _teacher_digest(text)}),
@@ -142,6 +143,18 @@ def _used(workspace: Workspace, phase: str, network: RunNetwork | None, name: st
     if now is None:
         return {} if before is None else {name: NOT_TAKEN}
     return {name: before if now == MISSING and before is not None else now}
+
+
+def _parent(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    """The weights that the parent starts from. Once read, they do not have to be there any more."""
+    parent, name = workspace.settings.parent, "the weights of the parent"
+    if parent.init is None:
+        return {}
+    taken = (read_stamp(workspace.run_dir.stamp("supernet")) or {"inputs": {}})["inputs"]
+    file = parent.weights or parent.init
+    if file in ZOO:  # downloaded
+        return {name: file}
+    return {name: file_digest(Path(file)) if Path(file).is_file() else taken.get(name, MISSING)}
 
 
 def _table_device(workspace: Workspace, _: RunNetwork | None) -> Digests:
@@ -184,6 +197,7 @@ CLASSES = Input(
 DEVICE = Input(lambda workspace, _: device_digests(workspace), DEVICE_SETTINGS, "device")
 TABLE_DEVICE = Input(_table_device, (*DEVICE_SETTINGS, "table.allow_foreign"), "device")
 TUNING_DEVICE = Input(_tuning_device, (*DEVICE_SETTINGS, "clock"), "device")
+PARENT = Input(_parent, ("parent.init", "parent.weights"), "source")
 SOURCE = Input(_source, ("supernet_from",), "source")
 START = Input(_start)
 METADATA = Input(_metadata, IMAGE_SETTINGS, "images")

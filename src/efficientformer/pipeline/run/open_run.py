@@ -27,7 +27,8 @@ from efficientformer.pipeline.run.resolve_settings import (
     with_present_names,
     with_texts,
 )
-from efficientformer.pipeline.run.settings import Settings, is_path
+from efficientformer.pipeline.run.run_network import name_of_init
+from efficientformer.pipeline.run.settings import BELOW_PARENT, Settings, is_path
 from efficientformer.pipeline.run.trust.programs import Programs, find_programs, shown_program
 from efficientformer.pipeline.run.trust.user_key import KeyUnusableError
 from efficientformer.pipeline.run.workspace import Workspace
@@ -47,6 +48,7 @@ class RunRequest:
     config: a YAML file with further settings, which those given override.
     base: settings of the verb, which all other given settings override.
     suffix: end of the default name of the run directory.
+    fine_tunes: whether the verb is `train --init`, which reads none of the settings of a search.
     """
 
     settings: Settings = Settings()
@@ -54,6 +56,7 @@ class RunRequest:
     config: Path | None = None
     base: Mapping[str, Any] | None = None
     suffix: str = ""
+    fine_tunes: bool = False
 
     def layers(self) -> "Layers":
         """The run directory, and the given values by where they come from. Raises UsageError."""
@@ -64,6 +67,10 @@ class RunRequest:
         for name in ("preset", "space"):
             if is_path(flags.get(name) or ""):
                 flags[name] = _absolute(flags[name], name)
+        if (parent := flags.get("parent", {})).get("init"):
+            for name in ("init", "weights"):
+                if parent.get(name) and parent[name] not in ZOO:
+                    parent[name] = _absolute(parent[name], name)
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
         if given.get("train"):
             given["train"] = _with_absolute_paths(given["train"])
@@ -125,7 +132,17 @@ def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, confi
     """The request of `train --init`: preset fine_tune, the resolution of a weights file, which the preset does not
     know, and a run directory of its own by default. Raises RecordError for a file that cannot be read."""
     base = {"preset": "fine_tune", **_resolution_of(init)}
-    return RunRequest(settings, run_dir, config, base=base, suffix=f"-{name_of_init(init)}")
+    return RunRequest(settings, run_dir, config, base=base, suffix=f"-{name_of_init(init)}", fine_tunes=True)
+
+
+def design_request(settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
+    """The request of `design`. With --init, by default the space is that below the parent, and recipe, resolution and
+    run directory are as for `train --init`. Raises as `fine_tune_request` does."""
+    init = settings.parent.init
+    if init is None:
+        return RunRequest(settings, run_dir, config)
+    base = {"preset": "transfer", "space": BELOW_PARENT, "train": {"init": "supernet"}, **_resolution_of(init)}
+    return RunRequest(settings, run_dir, config, base=base, suffix=f"-from-{name_of_init(init)}")
 
 
 def _resolution_of(init: str) -> dict[str, Resolution]:
@@ -135,14 +152,6 @@ def _resolution_of(init: str) -> dict[str, Resolution]:
 
     resolution = read_about(Path(init)).get("resolution")
     return {"resolution": resolution} if resolution else {}
-
-
-def name_of_init(init: str) -> str:
-    """Name of a network to fine-tune: its published name, or the name of the folder of its weights."""
-    if init in ZOO:
-        return init
-    path = Path(init)
-    return path.parent.name if path.stem == "weights" and path.parent.name else path.stem
 
 
 @contextlib.contextmanager
@@ -166,7 +175,7 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
         given = layers.merged(remembered)
         resolved, console = resolve_settings(given), RunConsole(quiet=not is_first)
         parse_budgets(resolved.budget)
-        for note in notes_on(resolved, layers.given, fine_tunes=request.base is not None):
+        for note in notes_on(resolved, layers.given, fine_tunes=request.fine_tunes):
             console.warn(note)
         console.warn_of_cores(cores_wanted(resolved, layers.given))
         before = directory.remembered_programs()
@@ -175,14 +184,22 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
             console.say(f"--supernet-from does not bring its device ({left}); this run uses --device {resolved.device}")
         workspace = Workspace(directory, resolved, console, programs)
         if is_first:
-            copy = space_copy(Path(resolved.space), workspace.space) if is_path(resolved.space) else None
-            if copy is not None and not Path(resolved.space).exists():
-                console.say(f"{shown_path(resolved.space)} is gone; the run uses its copy, {directory.space}")
+            file = space_source(resolved)
+            copy = space_copy(file, workspace.space) if file else None
+            if file and not Path(file).exists():
+                console.say(f"{shown_path(file)} is gone; the run uses its copy, {directory.space}")
             signed = _signed(programs, before, console)
             directory.remember_settings(given, resolved.model_dump(mode="json"), signed)
             if copy is not None:
                 write_record(directory.space, copy)
         yield workspace
+
+
+def space_source(settings: Settings) -> str | None:
+    """The file that the run has its space from: that of the space, or the weights of the parent; None for a name."""
+    if settings.space == BELOW_PARENT:
+        return None if settings.parent.init in ZOO else settings.parent.init
+    return settings.space if is_path(settings.space) else None
 
 
 def _signed(programs: Programs, before: Any, console: RunConsole) -> Any:

@@ -15,6 +15,7 @@ from efficientformer.pipeline.run.inputs import (
     IMAGE_SETTINGS,
     IMAGES,
     METADATA,
+    PARENT,
     SOURCE,
     START,
     TABLE_DEVICE,
@@ -25,7 +26,7 @@ from efficientformer.pipeline.run.inputs import (
     unlabelled,
 )
 from efficientformer.pipeline.run.phase import Phase
-from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, is_path
+from efficientformer.pipeline.run.settings import BELOW_PARENT, OF_METAPATHS, OF_SLIMMABLE, is_path, leaves
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
@@ -50,13 +51,18 @@ def _verification_facts(workspace: Workspace) -> Mapping[str, Any]:
 
 def _space(workspace: Workspace) -> Mapping[str, Any]:
     """Of a space from a file its content: neither its place nor its name makes a difference."""
-    if not is_path(workspace.settings.space):
+    if not is_path(workspace.settings.space) and workspace.settings.space != BELOW_PARENT:
         return {}
     return {"space": {name: value for name, value in workspace.space.to_json().items() if name != "name"}}
 
 
-def _of_the_other_kind(workspace: Workspace) -> frozenset[str]:
-    return frozenset(f"supernet.{name}" for name in (OF_METAPATHS if workspace.space.is_v2 else OF_SLIMMABLE))
+def _idle_of_supernet(workspace: Workspace) -> frozenset[str]:
+    """With a parent no supernet is trained, though images are held out as for one; without, none is fine-tuned. The
+    parent's file counts by its content."""
+    if workspace.settings.parent.init is not None:
+        return frozenset([*leaves("supernet"), "parent.init", "parent.weights"]) - {"supernet.held_out"}
+    of_other_kind = OF_METAPATHS if workspace.space.is_v2 else OF_SLIMMABLE
+    return frozenset([*leaves("parent"), *(f"supernet.{name}" for name in of_other_kind)])
 
 
 def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
@@ -91,11 +97,12 @@ TABLE = Phase(
 )
 SUPERNET = Phase(
     "supernet",
-    "trains all networks of the space together: MetaPaths by Gumbel-softmax, V2 as a sandwich",
-    settings=("space", "resolution", "seed", "supernet"),
-    idle=_of_the_other_kind,
+    "trains all networks of the space together: MetaPaths by Gumbel-softmax, V2 as a sandwich; or fine-tunes the "
+    "trained network of `--init` and takes over its weights",
+    settings=("space", "resolution", "seed", "supernet", "parent"),
+    idle=_idle_of_supernet,
     derived=_space,
-    reads=(IMAGES, SOURCE),
+    reads=(IMAGES, SOURCE, PARENT),
     writes=("supernet_weights", "supernet_record"),
     uses=("budget", "percentile", "slim.headroom", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
     is_shared=True,

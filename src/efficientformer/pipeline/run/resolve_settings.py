@@ -18,8 +18,8 @@ from efficientformer.arch.space_file import read_space
 from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
-from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, Settings, is_path
-from efficientformer.pipeline.teacher_settings import OF_TEACHER
+from efficientformer.pipeline.run.settings import BELOW_PARENT, OF_METAPATHS, OF_SLIMMABLE, Settings, is_path, leaves
+from efficientformer.pipeline.teacher_settings import OF_TEACHER, PARENT_AS_TEACHER
 from efficientformer.reading import shown_path
 
 Given = dict[str, Any]
@@ -74,6 +74,10 @@ def resolve_settings(given: Mapping[str, Any]) -> Settings:
             "--unlabelled photographs are learned from a teacher alone: name one with --teacher, or leave them out "
             "with --unlabelled none."
         )
+    if settings.train.teacher == PARENT_AS_TEACHER and settings.parent.init is None:
+        raise UsageError(
+            "--teacher parent is the network of --init, which is not given. Name a network, or use --teacher none."
+        )
     shortened = _shortened_schedules(settings, given)
     return check_settings(Settings, _merge(values, shortened)) if shortened else settings
 
@@ -87,7 +91,7 @@ def notes_on(settings: Settings, given: Mapping[str, Any], *, fine_tunes: bool =
     """
     recipe = check_settings(Settings, read_recipe(settings.preset))
     notes = []
-    for group in ("supernet", "train"):
+    for group in ("supernet", "parent", "train"):
         for name in SCHEDULE:
             before, now = getattr(getattr(recipe, group), name, 0.0), getattr(getattr(settings, group), name, 0.0)
             if _is_given(given, f"{group}.epochs") and not _is_given(given, f"{group}.{name}") and now != before:
@@ -133,11 +137,11 @@ def _shortened_schedules(settings: Settings, given: Mapping[str, Any]) -> Given:
     """
     recipe = check_settings(Settings, read_recipe(settings.preset))
     shortened: Given = {}
-    for group in ("supernet", "train"):
+    for group in ("supernet", "parent", "train"):
         now, planned, own = getattr(settings, group), getattr(recipe, group), given.get(group, {})
         parts = {name: getattr(now, name) for name in SCHEDULE if hasattr(now, name)}
         is_of_head = parts.get("frozen_epochs") == now.epochs and ("frozen_epochs" in own or "epochs" not in own)
-        if is_of_head or sum(parts.values()) < now.epochs:
+        if is_of_head or not now.epochs or sum(parts.values()) < now.epochs:
             continue
         if "epochs" in own:
             short = {name: value * now.epochs / planned.epochs for name, value in parts.items() if name not in own}
@@ -154,6 +158,8 @@ def _shortened_schedules(settings: Settings, given: Mapping[str, Any]) -> Given:
 
 def _is_v2(settings: Settings) -> bool | None:
     """Whether the space is of EfficientFormerV2; None for a file that cannot be read, as is said where it is used."""
+    if settings.space == BELOW_PARENT:
+        return None
     named = {str(name): space for name, space in SPACES.items()}.get(settings.space)
     try:
         return (named or read_space(Path(settings.space))).is_v2
@@ -168,6 +174,20 @@ def _draws_evenly(settings: Settings) -> bool:
 Idle = Callable[[Settings, bool], bool]
 NO_METAPATHS = "the supernet of an EfficientFormerV2 space has no paths: its steps train whole networks"
 IDLE: tuple[tuple[str, str, Idle], ...] = (
+    *(
+        (
+            name,
+            "design --init slims a trained network in place of a supernet",
+            lambda now, _: now.parent.init is not None,
+        )
+        for name in leaves("supernet")
+        if name != "supernet.held_out"
+    ),
+    *(
+        (name, "there is no parent: design --init names one", lambda now, _: now.parent.init is None)
+        for name in leaves("parent")
+        if name != "parent.init"
+    ),
     *(
         (f"supernet.{name}", "it is of EfficientFormerV2 spaces", lambda now, _: _is_v2(now) is False)
         for name in OF_SLIMMABLE

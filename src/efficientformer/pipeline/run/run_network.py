@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from efficientformer.arch.spec import Architecture
+from efficientformer.arch.zoo import ZOO
 from efficientformer.formats.slimming import Trace
 from efficientformer.pipeline.run.budget import Budget
 from efficientformer.reading import read_record
@@ -55,3 +57,11 @@ def read_found(run_dir: RunDir) -> list[FoundNetwork]:
         )
         for entry in read_record(run_dir.trace, Trace)["budgets"]
     ]
+
+
+def name_of_init(init: str) -> str:
+    """Name of a network to fine-tune: its published name, or the name of the folder of its weights."""
+    if init in ZOO:
+        return init
+    path = Path(init)
+    return path.parent.name if path.stem == "weights" and path.parent.name else path.stem

@@ -32,9 +32,13 @@ def is_path(value: str) -> bool:
     return Path(value).suffix in (".yaml", ".yml")
 
 
+BELOW_PARENT = "parent"
+"""The name of the space whose largest network is the parent."""
+
+
 def _space(value: str) -> str:
-    if value not in SPACES and not is_path(value):
-        names = ", ".join(SPACES)
+    if value not in (*SPACES, BELOW_PARENT) and not is_path(value):
+        names = ", ".join((*SPACES, BELOW_PARENT))
         raise ValueError(f"there is no space {value[:60]!r}; choose one of {names}, or give a file such as mine.yaml")
     return value
 
@@ -220,8 +224,8 @@ class LimitSettings(_Settings):
     """Most memory of a process that runs it, in MiB. It opens the file and runs it once."""
 
 
-class TrainSettings(TeacherSettings, OptimizerSettings):
-    """Training of the networks that were found."""
+class NetworkSettings(OptimizerSettings):
+    """Training of one network."""
 
     epochs: Positive = 10
     """Passes over the training images."""
@@ -233,8 +237,6 @@ class TrainSettings(TeacherSettings, OptimizerSettings):
     """Decay of the moving average; 0: off."""
     drop_path_rate: Share = 0.0
     """Probability of skipping the last block. It falls linearly towards the stem."""
-    init: Literal["scratch", "supernet"] = "scratch"
-    """Initial weights. scratch: new ones (the paper). supernet: the supernet's."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of a layer over the next. For weights that were trained before."""
     frozen_epochs: NotNegative = 0.0
@@ -255,6 +257,25 @@ class TrainSettings(TeacherSettings, OptimizerSettings):
     @property
     def keeps_best(self) -> bool:
         return self.judges_epochs and self.keep != "last"
+
+
+class TrainSettings(TeacherSettings, NetworkSettings):
+    """Training of the networks that were found."""
+
+    init: Literal["scratch", "supernet"] = "scratch"
+    """Initial weights. scratch: new ones (the paper). supernet: the supernet's."""
+
+
+class ParentSettings(NetworkSettings):
+    """Fine-tuning of the parent: the trained network that design --init starts from."""
+
+    init: str | None = None
+    """Trained network to slim. A published one, such as efficientformerv2_s0, or a weights.safetensors of a run;
+    by default there is none, and the supernet is trained from new weights."""
+    weights: str | None = None
+    """File of the published network's weights; downloaded by default."""
+    epochs: Annotated[int, Field(ge=0)] = 10
+    """Passes over the training images. 0: the parent is taken as it is; it must know the run's classes."""
 
 
 class ExportSettings(_Settings):
@@ -291,7 +312,7 @@ class Settings(DeviceOptions, _Settings):
     """Size of the network's input, in pixels. A side, or height x width such as 96x160."""
     space: SpaceSetting = "v2_quick"
     """Search space: a name or a YAML file. 'efficientformer space' lists the names, and prints a space to start from;
-    docs/spaces.md describes the file."""
+    docs/spaces.md describes the file. parent: all networks that the one of --init can be slimmed to."""
     budget: Texts = ("40%", "25%")
     """8ms, 800us or 40% of the largest. Repeatable. A share is of the largest network of the search space."""
     percentile: Percentile = "p50"
@@ -316,6 +337,7 @@ class Settings(DeviceOptions, _Settings):
     """Run directory whose supernet is taken over; none: train one here. Its settings hold where this run gives none,
     but not its device."""
     table: TableSettings = TableSettings()
+    parent: ParentSettings = ParentSettings()
     supernet: SupernetSettings = SupernetSettings()
     slim: SlimSettings = SlimSettings()
     limits: LimitSettings = LimitSettings()

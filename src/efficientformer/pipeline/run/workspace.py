@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.space_file import find_space
-from efficientformer.arch.spaces import SPACES
+from efficientformer.arch.space_file import copied_space, find_space
+from efficientformer.arch.spaces import SPACES, space_below
+from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.pipeline.run.budget import Budget, parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
-from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.run_network import name_of_init
+from efficientformer.pipeline.run.settings import BELOW_PARENT, Settings
 from efficientformer.pipeline.run.trust.programs import Programs
+from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER
 from efficientformer.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -44,10 +47,33 @@ class Workspace:
     @cached_property
     def space(self) -> SearchSpace:
         """The search space of the settings. Raises UsageError for a file that cannot be used."""
-        named = {str(name): space for name, space in SPACES.items()}.get(self.settings.space)
         source = self.settings.supernet_from
         copies = [self.run_dir.space, *([RunDir(Path(source)).space] if source else [])]
+        if self.settings.space == BELOW_PARENT:
+            return self._space_below_parent(copies)
+        named = {str(name): space for name, space in SPACES.items()}.get(self.settings.space)
         return named or find_space(Path(self.settings.space), copies)
+
+    def _space_below_parent(self, copies: list[Path]) -> SearchSpace:
+        init = self.settings.parent.init
+        if init is None:
+            raise UsageError(
+                f"--space {BELOW_PARENT} is below the network of --init (--parent.init), which is not given."
+            )
+        if init in ZOO:
+            return space_below(init, ZOO[init])
+        if not Path(init).exists() and (copy := copied_space(init, copies)):
+            return copy
+        from efficientformer.models.weights.load import architecture_of
+
+        return space_below(name_of_init(init), architecture_of(Path(init)))
+
+    @property
+    def teacher(self) -> str | None:
+        """The network that networks of the run learn from, as `tasks.teachers` opens it."""
+        if self.settings.train.teacher != PARENT_AS_TEACHER:
+            return self.settings.train.teacher
+        return str(self.run_dir.parent_weights)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:

@@ -23,8 +23,10 @@ from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.promise import promises
 from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
+from efficientformer.search.parent import prepare_to_cut
 from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy
 from efficientformer.search.scoring.channels import sort_ancestor
+from efficientformer.search.scoring.hidden_means import expect_means
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.training.loop import seed_initial_weights
@@ -40,7 +42,8 @@ def build_supernet(workspace: Workspace) -> Ancestor:
     seed_initial_weights(settings.seed)
     resolution, num_classes = settings.resolution, len(workspace.dataset.classes)
     if space.is_v2:
-        batch_norm = settings.supernet.batch_norm
+        # A parent has one batch norm for its one width.
+        batch_norm = settings.supernet.batch_norm if settings.parent.init is None else "shared"
         return SlimmableNetwork(space, resolution=resolution, num_classes=num_classes, batch_norm=batch_norm)
     return Supernet(space, resolution=resolution, num_classes=num_classes)
 
@@ -66,7 +69,11 @@ def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
         return kept
     supernet = _with_weights(workspace, read_tensors(run_dir.supernet_weights))
     train, _ = scoring_splits(workspace)
-    sort_ancestor(supernet, _batches(workspace, train, TRAINING_IMAGES, 128))
+    batches = _batches(workspace, train, TRAINING_IMAGES, 128)
+    if workspace.settings.parent.init is None:
+        sort_ancestor(supernet, batches)
+    else:
+        prepare_to_cut(supernet, batches)
     write_weights_file(run_dir.sorted_supernet, supernet.state_dict(), about)
     return read_tensors(run_dir.sorted_supernet)
 
@@ -83,6 +90,7 @@ def _with_weights(workspace: Workspace, weights: Mapping[str, Any]) -> Ancestor:
     # On the meta device: initializing weights that are about to be overwritten takes longer than loading them.
     with torch.device("meta"):
         supernet = build_supernet(workspace)
+        expect_means(supernet, weights)
     supernet.load_state_dict(weights, assign=True)
     return supernet.to(workspace.training_device)
 

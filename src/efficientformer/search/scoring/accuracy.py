@@ -15,6 +15,7 @@ from efficientformer.errors import TrainingError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor, prefix
+from efficientformer.search.scoring.hidden_means import folded
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.scoring.tally import Tally
@@ -26,7 +27,8 @@ Batch = tuple[Tensor, Tensor]
 def extract_network(ancestor: Ancestor, subnet: Subnet, first_cell: int = 0) -> Network:
     """The subnet as a separate network, with the ancestor's weights cut to its widths.
 
-    Channels last, and so should the images be: a third faster on CPUs. Cells before `first_cell` have no weights; use
+    Where the ancestor has means of hidden neurons, those of the ones that are cut are in the biases. Channels last, and
+    so should the images be: a third faster on CPUs. Cells before `first_cell` have no weights; use
     it when their outputs are known.
     """
     # Initializing weights that are about to be replaced takes longer than scoring some networks.
@@ -41,6 +43,8 @@ def extract_network(ancestor: Ancestor, subnet: Subnet, first_cell: int = 0) -> 
             cut = prefix(source[ancestor.source_name(name, subnet, tensor.shape)], tensor.shape)
             layout = torch.channels_last if cut.dim() == 4 else torch.contiguous_format
             state[name] = cut.clone(memory_format=layout)
+    for name, shift in folded(ancestor, subnet, state):
+        state[name] = state[name] + shift
     network.load_state_dict(state, strict=not unneeded, assign=True)
     for part in (*cells[first_cell:], network.norm, network.head):
         part.to(device)
@@ -50,8 +54,9 @@ def extract_network(ancestor: Ancestor, subnet: Subnet, first_cell: int = 0) -> 
 @torch.no_grad()
 def absorb_network(ancestor: Ancestor, subnet: Subnet, network: Network) -> None:
     """Inverse of `extract_network`: copy the weights of the subnet back into the ancestor."""
-    target = ancestor.state_dict()
-    for name, tensor in network.state_dict().items():
+    target, state = ancestor.state_dict(), network.state_dict()
+    state |= {name: state[name] - shift for name, shift in folded(ancestor, subnet, state)}
+    for name, tensor in state.items():
         prefix(target[ancestor.source_name(name, subnet, tensor.shape)], tensor.shape).copy_(tensor)
 
 

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from efficientformer.arch.spec import FFN, AttnFFN, Block
 from efficientformer.errors import UsageError
 from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import Batch, absorb_network, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.permutation import permute_hidden, permute_stage, permute_stem
+from efficientformer.search.subnet import Subnet
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class ChannelImportances:
     hidden: list[list[Tensor]]
 
 
-def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch]) -> None:
+def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None) -> None:
     """Reorder all channels of an ancestor in place, the most important first, so that narrow subnets keep these.
 
     Its subnets of the largest widths compute the same as before. Where several candidates share a place, as in a
@@ -44,20 +46,46 @@ def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch]) -> None:
 
     batches: images (B, C, H, W) and labels. Batch norm statistics for the measuring are estimated from them as well;
         the ancestor's own statistics are reordered and not replaced.
+    measured_on: a subnet of the largest widths that alone has learned something, such as a parent; by default channels
+        are measured on all kinds of block.
 
     Raises UsageError without images.
     """
-    subnets, measured = ancestor.widest(), []
-    for subnet in subnets:
-        network = extract_network(ancestor, subnet)
-        reestimate_batch_norm(network, [x_BCHW for x_BCHW, _ in batches])
-        measured.append(channel_importances(network, batches))
+    subnets = ancestor.widest()
+    measured = [_measured(ancestor, subnet, batches) for subnet in ([measured_on] if measured_on else subnets)]
     stem, stages = _sums([found.stem for found in measured]), _sums([found.stages for found in measured])
     # All of them before any goes back: they share the stem, the downsamples and the head.
     networks = [extract_network(ancestor, subnet) for subnet in subnets]
-    for subnet, network, found in zip(subnets, networks, measured, strict=True):
-        sort_channels(network, ChannelImportances(stem, stages, found.hidden))
+    for position, (subnet, network) in enumerate(zip(subnets, networks, strict=True)):
+        hidden = _hidden_like(subnet, measured_on, measured[0]) if measured_on else measured[position].hidden
+        sort_channels(network, ChannelImportances(stem, stages, hidden))
         absorb_network(ancestor, subnet, network)
+
+
+def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch]) -> ChannelImportances:
+    network = extract_network(ancestor, subnet)
+    reestimate_batch_norm(network, [x_BCHW for x_BCHW, _ in batches])
+    return channel_importances(network, batches)
+
+
+def _hidden_like(subnet: Subnet, measured_on: Subnet, found: ChannelImportances) -> list[list[Tensor]]:
+    """The importance of a subnet's hidden channels, by another with the same places. Those that it does not have, and
+    those of other kinds of block, are the least important."""
+    hidden = []
+    for stage, other, importances in zip(
+        subnet.architecture.stages, measured_on.architecture.stages, found.hidden, strict=True
+    ):
+        rows = [torch.full((stage.width * block.mlp_ratio,), -1.0) for block in stage.blocks]
+        for row, block, theirs, known in zip(rows, stage.blocks, other.blocks, importances, strict=True):
+            if _shares_mlp(block, theirs):
+                row[: len(known)] = known
+        hidden.append(rows)
+    return hidden
+
+
+def _shares_mlp(block: Block, other: Block) -> bool:
+    """Whether one ancestor has both blocks' MLPs in the same tensors: an FFN is part of an AttnFFN."""
+    return type(block) is type(other) or {type(block), type(other)} == {FFN, AttnFFN}
 
 
 def sort_channels(network: Network, importances: ChannelImportances) -> None:

@@ -55,6 +55,7 @@ class SlimmableNetwork(Network, Ancestor):
             layer_scale_init=layer_scale_init,
         )
         self.space = space
+        self.hidden_means = nn.Module()
         self.norms = nn.ModuleDict()
         if batch_norm == "switchable":
             for name, widths in _norm_widths(space, resolution, num_classes).items():

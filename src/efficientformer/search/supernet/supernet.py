@@ -71,6 +71,7 @@ class Supernet(Ancestor):
         build_paths: Callable[..., Sequence[MetaPath]] = metapaths,
     ) -> None:
         super().__init__()
+        self.hidden_means = nn.Module()
         self.space, self.resolution, self.num_classes = space, resolution, num_classes
         widths = widths or space.max_widths
         grids = stage_grids(space.stem_strides, resolution)

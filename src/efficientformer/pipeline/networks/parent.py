@@ -1,0 +1,56 @@
+"""The parent: a trained network, fine-tuned on the run's images, that all networks of the run are cut from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from efficientformer.errors import UsageError
+from efficientformer.models.network import Network
+from efficientformer.models.weights.load import save_weights
+from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
+from efficientformer.pipeline.networks.stand_alone import scores_on, train_images
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.held_out import search_splits
+from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.metrics_log import MetricsLog
+
+
+def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, dict[str, Any]]:
+    """The network of --init, fine-tuned by the settings of `parent` and kept in the run; and a part of its record.
+
+    It is trained on the images that a supernet would be, so that the held-out ones can score what is cut from it.
+    Raises UsageError for a parent that has to be fine-tuned and is not.
+    """
+    settings, run_dir = workspace.settings.parent, workspace.run_dir
+    assert settings.init is not None
+    source = find_weights(settings.init, None if settings.weights is None else Path(settings.weights))
+    network, about = pretrained_network(workspace, settings.init, source)
+    splits = search_splits(workspace)
+    if settings.epochs:
+        network = train_images(
+            workspace,
+            network,
+            title="fine-tuning the parent",
+            checkpoint=CheckpointFile(run_dir.supernet_checkpoint, fingerprint),
+            log=MetricsLog(run_dir.supernet_metrics),
+            settings=settings,
+            splits=splits,
+        ).network
+    elif problem := _unfit(workspace, network, about):
+        raise UsageError(f"--parent.epochs 0 takes {settings.init} as it is, but {problem}. Give it epochs.")
+    assert isinstance(network, Network)
+    network.preprocessing = workspace.preprocessing.to_json()
+    classes = json.dumps(list(workspace.dataset.classes), ensure_ascii=False)
+    if workspace.world.is_first:
+        save_weights(network.cpu(), run_dir.parent_weights, {"classes": classes})
+    top1 = scores_on(workspace, network.to(workspace.training_device), splits[1]).top1
+    workspace.console.say(f"the parent scores {top1:.1f} % on held-out images")
+    return network, {"init": settings.init, **about, "top1": top1}
+
+
+def _unfit(workspace: Workspace, network: Network, about: dict[str, Any]) -> str | None:
+    if about["head"] == "new":
+        return "its head was trained on other classes"
+    if network.preprocessing not in (None, workspace.preprocessing.to_json()):
+        return "its images were prepared otherwise"
+    return None
