@@ -35,9 +35,9 @@ def shown(capsys, *arguments: str) -> dict[str, str]:
 def test_help_shows_what_the_verb_reads_and_would_use(verb, preset, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     texts = shown(capsys, verb, "--preset", preset)
-    assert set(texts) & set(leaves()) == shown_settings(verb)
     settings = resolve_settings({"preset": preset})
-    for name in shown_settings(verb):
+    assert set(texts) & set(leaves()) == shown_settings(verb, settings)
+    for name in shown_settings(verb, settings):
         value = settings.latency_clock if name == "clock" else attrgetter(name)(settings)
         assert texts[name].endswith(f"[{in_words(value)}]") == (value is not None), name
 
@@ -46,6 +46,9 @@ def test_help_follows_the_arguments_in_front_of_it(capsys, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert shown(capsys, "train", "--init", "efficientformer_l1")["preset"].endswith("[fine_tune]")
     assert shown(capsys, "design", "--data", str(tmp_path))["preset"].endswith("[standard]")
+    of_parent = shown(capsys, "design", "--init", "efficientformer_l1")
+    assert of_parent["preset"].endswith("[transfer]") and of_parent["parent.epochs"].endswith("[20]")
+    assert "supernet.epochs" not in of_parent and "parent.epochs" not in shown(capsys, "design")
     (tmp_path / "mine.yaml").write_text("train: {epochs: 77}")
     assert shown(capsys, "train", "--preset", "mine.yaml")["train.epochs"].endswith("[77]")
     assert shown(capsys, "train", "--config", "mine.yaml")["train.epochs"].endswith("[77]")
@@ -68,7 +71,8 @@ def test_fine_tuning_has_a_run_directory_of_its_own(capsys, tmp_path, monkeypatc
 def test_every_setting_is_in_one_group_and_has_a_sentence(capsys):
     grouped = [name for names in GROUPS.values() for name in names]
     assert sorted([*grouped, "preset"]) == sorted(Settings.model_fields)
-    sentences = {name: text for verb in PHASES_OF_VERBS for name, text in shown(capsys, verb).items()}
+    commands = [*((verb,) for verb in PHASES_OF_VERBS), ("design", "--init", "efficientformer_l1")]
+    sentences = {name: text for command in commands for name, text in shown(capsys, *command).items()}
     assert set(leaves()) <= set(sentences)
     assert not [name for name in leaves() if len(sentences[name].partition("[")[0].split()) < 2]
 

@@ -78,10 +78,10 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     errors = TextConsole(stderr=True, soft_wrap=True)
     arguments = with_full_names(arguments)
-    if not arguments or set(arguments) & set(app.help_flags):
-        print_help(app, arguments)
-        return 0
     try:
+        if not arguments or set(arguments) & set(app.help_flags):
+            print_help(app, arguments)
+            return 0
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         cause = error.__cause__

@@ -22,7 +22,8 @@ from efficientformer.cli.options import SHORT_FLAGS, RunOptions
 from efficientformer.cli.printing import print_lines
 from efficientformer.errors import EfficientFormerError
 from efficientformer.pipeline.run import plan
-from efficientformer.pipeline.run.open_run import RunRequest, fine_tune_request
+from efficientformer.pipeline.run.open_run import RunRequest, design_request, fine_tune_request
+from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.pipeline.run.settings import Settings, leaves
 
 PHASES_OF_VERBS = {
@@ -38,6 +39,7 @@ GROUPS = {
         *("runtime", "threads", "clock", "device", "device_program", "device_cores", "litert_python"),
         *("table", "verify"),
     ),
+    "Parent": ("parent",),
     "Search": ("space", "supernet_from", "supernet", "slim", "baselines", "rank"),
     "Training": ("train", "seed", "workers", "training_threads", "training_processes", "training_device"),
     "Export": ("export",),
@@ -45,9 +47,14 @@ GROUPS = {
 FALLBACK_WIDTH, LARGEST_WIDTH, LEFT = 100, 120, 28
 
 
-def shown_settings(verb: str) -> set[str]:
-    """Dotted names of the settings that a verb of a run reads."""
-    return {"preset"}.union(*(phase.shown_settings for phase in PHASES_OF_VERBS[verb]))
+def shown_settings(verb: str, settings: Settings) -> set[str]:
+    """Dotted names of the settings that a verb of a run reads: of a supernet, or of the parent that takes its place."""
+    names = {"preset"}.union(*(phase.shown_settings for phase in PHASES_OF_VERBS[verb]))
+    if verb == "design":  # which has --init and --weights
+        names -= {"parent.init", "parent.weights"}
+    if settings.parent.init is None:
+        return names - set(leaves("parent")) | (names & {"parent.init", "parent.weights"})
+    return names - set(leaves("supernet")) | (names & {"supernet.held_out"})
 
 
 def print_help(app: App, arguments: Sequence[str]) -> None:
@@ -66,8 +73,11 @@ def _settings_used(app: App, tokens: Sequence[str]) -> Settings:
         _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         options = bound.arguments.get("options", RunOptions())
         settings, init = bound.arguments.get("settings", Settings()), bound.arguments.get("init")
-        if init is not None:
+        if init is not None and tokens[0] == "train":
             return fine_tune_request(init, settings, options.run_dir, options.config).resolved()
+        if init is not None:
+            parent = with_given(Settings, settings, {"parent": {"init": init}})
+            return design_request(parent, options.run_dir, options.config).resolved()
         return RunRequest(settings, options.run_dir, options.config).resolved()
     except (CycloptsError, EfficientFormerError):
         return RunRequest().resolved()
@@ -78,7 +88,7 @@ class _Help:
 
     def __init__(self, verb: str, settings: Settings | None, command: Callable[..., Any] | None) -> None:
         self._settings = settings
-        self._shown = shown_settings(verb) if settings is not None else set()
+        self._shown = shown_settings(verb, settings) if settings is not None else set()
         self._command = command
         self._width = min(LARGEST_WIDTH, shutil.get_terminal_size((FALLBACK_WIDTH, 24)).columns)
 

@@ -23,7 +23,7 @@ def run_teacher(workspace: Workspace) -> Teacher | None:
 def require_teacher(workspace: Workspace) -> None:
     """Raises what `run_teacher` raises, and DataError for unlabelled images that cannot be used, unless all networks
     are trained by now: then neither is needed any more."""
-    if workspace.settings.train.teacher is None or _all_are_trained(workspace):
+    if workspace.teacher is None or _all_are_trained(workspace):
         return
     if workspace.settings.train.teacher != PARENT_AS_TEACHER:  # which is there after phase `supernet`
         run_teacher(workspace)

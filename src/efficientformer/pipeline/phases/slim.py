@@ -52,6 +52,8 @@ def run(workspace: Workspace) -> None:
 
     SLIM.run(workspace, find)
     for network in read_found(workspace.run_dir):
+        if workspace.settings.parent.init and network.architecture == workspace.space.largest():
+            workspace.console.say(f"{network.budget.text}: the parent is within it as it is; nothing is slimmed")
         low, high = table.spread.interval_ms(network.predicted_ms)
         workspace.console.say(
             f"{network.budget.text} = {network.budget_ms:.3f} ms: {network.architecture}, "

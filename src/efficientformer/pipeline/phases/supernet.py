@@ -68,7 +68,14 @@ def _take_over(workspace: Workspace, source: RunDir) -> None:
             "--supernet-from none to train one here."
         )
     run_dir = workspace.run_dir
-    for name in ("supernet_weights", "supernet_record", "supernet_metrics", "sorted_supernet", "evaluations"):
+    for name in (
+        "parent_weights",
+        "supernet_weights",
+        "supernet_record",
+        "supernet_metrics",
+        "sorted_supernet",
+        "evaluations",
+    ):
         if (theirs_path := getattr(source, name)).exists():
             with atomic_path(getattr(run_dir, name)) as temporary:
                 shutil.copyfile(theirs_path, temporary)

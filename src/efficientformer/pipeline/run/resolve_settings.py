@@ -19,7 +19,7 @@ from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
 from efficientformer.pipeline.run.settings import BELOW_PARENT, OF_METAPATHS, OF_SLIMMABLE, Settings, is_path, leaves
-from efficientformer.pipeline.teacher_settings import OF_TEACHER, PARENT_AS_TEACHER
+from efficientformer.pipeline.teacher_settings import OF_TEACHER
 from efficientformer.reading import shown_path
 
 Given = dict[str, Any]
@@ -73,10 +73,6 @@ def resolve_settings(given: Mapping[str, Any]) -> Settings:
         raise UsageError(
             "--unlabelled photographs are learned from a teacher alone: name one with --teacher, or leave them out "
             "with --unlabelled none."
-        )
-    if settings.train.teacher == PARENT_AS_TEACHER and settings.parent.init is None:
-        raise UsageError(
-            "--teacher parent is the network of --init, which is not given. Name a network, or use --teacher none."
         )
     shortened = _shortened_schedules(settings, given)
     return check_settings(Settings, _merge(values, shortened)) if shortened else settings

@@ -70,9 +70,15 @@ class Workspace:
 
     @property
     def teacher(self) -> str | None:
-        """The network that networks of the run learn from, as `tasks.teachers` opens it."""
+        """The network that networks of the run learn from, as `tasks.teachers` opens it. Raises UsageError for the
+        parent of a run without one."""
         if self.settings.train.teacher != PARENT_AS_TEACHER:
             return self.settings.train.teacher
+        if self.settings.parent.init is None:
+            raise UsageError(
+                "--teacher parent is the network of design --init, which is not given. Name a network, or use "
+                "--teacher none."
+            )
         return str(self.run_dir.parent_weights)
 
     @property

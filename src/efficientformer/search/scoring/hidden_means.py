@@ -1,4 +1,4 @@
-"""What is cut of an MLP is replaced by its mean (Li et al., 2025): the mean of hidden neurons moves into the next bias.
+"""What is cut of an MLP is replaced by its mean, which moves into the next bias (arXiv 2507.12988).
 
 A neuron that hardly varies is then missed by nobody, and of one that does only the variation is lost. It is exact for
 constant neurons, also in front of batch norm, since the bias comes before it.
