@@ -76,7 +76,7 @@ def test_a_killed_table_goes_on_and_is_kept_from_other_devices(program, tmp_path
     table = read_record(run_dir / "table.json", Any)
     assert table["runtime"] == DESCRIPTION["runtime"] and table["clock"] == "wall"
     assert table["provenance"]["machine"] == DESCRIPTION["machine"]
-    assert table["error"]["kendall_tau"] > 0.9
+    assert table["error"]["mean_percent"] < 3
     capsys.readouterr()
 
     describe(program, machine={"cpu": "other scales", "cores": 1, "os": "none"})

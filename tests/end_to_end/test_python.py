@@ -13,7 +13,7 @@ from efficientformer.pipeline.run.open_run import RunRequest
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.reading import read_record
 
-IN_PIPELINE = {"analyze", "benchmark", "predict", "report"}
+IN_PIPELINE = {"analyze", "benchmark", "predict", "report", "shortlist"}
 OF_NO_RUN = {"space"}
 """In Python: `efficientformer.arch.spaces.SPACES`, and `read_space` for a file."""
 

@@ -71,7 +71,11 @@ def test_fine_tuning_has_a_run_directory_of_its_own(capsys, tmp_path, monkeypatc
 def test_every_setting_is_in_one_group_and_has_a_sentence(capsys):
     grouped = [name for names in GROUPS.values() for name in names]
     assert sorted([*grouped, "preset"]) == sorted(Settings.model_fields)
-    commands = [*((verb,) for verb in PHASES_OF_VERBS), ("design", "--init", "efficientformer_l1")]
+    commands = [
+        *((verb,) for verb in PHASES_OF_VERBS),
+        ("design", "--init", "efficientformer_l1"),
+        ("design", "--teacher", "levit_128"),
+    ]
     sentences = {name: text for command in commands for name, text in shown(capsys, *command).items()}
     assert set(leaves()) <= set(sentences)
     assert not [name for name in leaves() if len(sentences[name].partition("[")[0].split()) < 2]

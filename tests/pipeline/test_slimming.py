@@ -88,7 +88,7 @@ class Runs:
         monkeypatch.setitem(workspace_module.SPACES, "quick", SPACE)
         monkeypatch.setattr(cached_scorer, "load_supernet", lambda _: Supernet(1.0))
         monkeypatch.setattr(cached_scorer, "accuracy_oracle", lambda _, supernet: Oracle(supernet, self.tick))
-        monkeypatch.setattr(recovery, "search_splits", lambda _: (None, None))
+        monkeypatch.setattr(recovery, "search_splits", lambda _: (images.train, None))
         monkeypatch.setattr(recovery, "extract_network", lambda supernet, _: Supernet(supernet.weight.item()))
         monkeypatch.setattr(recovery, "fit_images", self._train)
         monkeypatch.setattr(recovery, "absorb_network", lambda supernet, _, net: supernet.weight.copy_(net.weight))

@@ -85,11 +85,15 @@ OTHER: dict[str, Any] = {
     "slim.objective": "mes",
     "slim.actions": "exchange",
     "supernet.held_out": 0.3,
+    **{f"{group}.balance": "sampling" for group in ("supernet", "train", "parent")},
+    **{f"{group}.keep": "best" for group in ("train", "parent")},
+    **{f"parent.{name}": value for name, value in (("augmentation", "strong"), ("precision", "bf16"))},
+    "parent.weights": "s0.pth",
     "train.teacher": "regnety_160.deit_in1k",
     "train.distillation": "hard",
     "train.distillation_weight": 0.4,
 }
-SKIPPED = {"supernet_from", "data"}
+SKIPPED = {"supernet_from", "data", "parent.init"}
 """Places; their content is compared."""
 
 

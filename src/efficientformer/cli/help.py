@@ -25,6 +25,7 @@ from efficientformer.pipeline.run import plan
 from efficientformer.pipeline.run.open_run import RunRequest, design_request, fine_tune_request
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.pipeline.run.settings import Settings, leaves
+from efficientformer.pipeline.teacher_settings import OF_TEACHER
 
 PHASES_OF_VERBS = {
     "design": (plan.TABLE, plan.SUPERNET, plan.SLIM, plan.TRAIN, plan.EVALUATE, plan.EXPORT, plan.VERIFY),
@@ -48,10 +49,13 @@ FALLBACK_WIDTH, LARGEST_WIDTH, LEFT = 100, 120, 28
 
 
 def shown_settings(verb: str, settings: Settings) -> set[str]:
-    """Dotted names of the settings that a verb of a run reads: of a supernet, or of the parent that takes its place."""
+    """Dotted names of the settings that a verb of a run reads: of a supernet, or of the parent that takes its place,
+    and of a teacher where there is one."""
     names = {"preset"}.union(*(phase.shown_settings for phase in PHASES_OF_VERBS[verb]))
     if verb == "design":  # which has --init and --weights
         names -= {"parent.init", "parent.weights"}
+    if settings.train.teacher is None:
+        names -= {f"train.{name}" for name in OF_TEACHER}
     if settings.parent.init is None:
         return names - set(leaves("parent")) | (names & {"parent.init", "parent.weights"})
     return names - set(leaves("supernet")) | (names & {"supernet.held_out"})

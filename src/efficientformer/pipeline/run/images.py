@@ -48,18 +48,18 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
     console.phase("data", text)
     if "val_fraction" in settings.model_fields_set and settings.data and not dataset.is_held_out:
         console.warn(f"val_fraction has no effect: validation images are those of {dataset.split_rule}")
-    _say_what_was_seen(dataset, settings, console)
+    _say_what_was_seen(dataset, console)
     return dataset
 
 
-def _say_what_was_seen(dataset: ImageDataset, settings: Settings, console: RunConsole) -> None:
+def _say_what_was_seen(dataset: ImageDataset, console: RunConsole) -> None:
     shown = ", ".join(dataset.classes[:_SHOWN_CLASSES])
     more = len(dataset.classes) - _SHOWN_CLASSES
     console.say(f"classes: {shown}{f' and {more} more' if more > 0 else ''}")
     if dataset.layout:
         rule = f"; {dataset.split_rule}" if dataset.is_held_out else ""
         console.say(f"{dataset.layout}{rule}")
-    if settings.train.balance == "none" and (uneven := _uneven(dataset)):
+    if uneven := _uneven(dataset):
         console.say(uneven)
     for note in dataset.notes:
         console.say(note)
