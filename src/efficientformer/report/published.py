@@ -8,8 +8,8 @@ from efficientformer.report.wording import ms
 def missing_words(record: PublishedRecord) -> str:
     """How to get the shortlist that this device does not have."""
     return (
-        "Best published network that fits: none is known on this device; "
-        f"'{record['command']}' measures about 50 in a few minutes."
+        "Best published network that fits: none is known on this device. To measure about 50 in a few minutes: "
+        f"{record['command']}"
     )
 
 
@@ -27,7 +27,7 @@ def best_words(row: PublishedRow, record: PublishedRecord) -> str:
     shortlist = record["shortlist"]
     words = f"none of {shortlist['num_networks'] if shortlist else 0} published networks fits"
     if shortlist and shortlist["resolution"] is None and "--resolution" in record["command"]:
-        words += f" at its own input size; '{record['command']}' measures them at that of this run"
+        words += f" at its own input size; to measure them at that of this run: {record['command']}"
     return words
 
 

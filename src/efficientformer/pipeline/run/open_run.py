@@ -69,7 +69,7 @@ class RunRequest:
                 flags[name] = _absolute(flags[name], name)
         if (parent := flags.get("parent", {})).get("init"):
             for name in ("init", "weights"):
-                if parent.get(name) and parent[name] not in ZOO:
+                if parent.get(name) and _is_file(parent[name]):
                     parent[name] = _absolute(parent[name], name)
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
         if given.get("train"):
@@ -235,6 +235,12 @@ def _with_absolute_paths(train: Given) -> Given:
     if train.get("unlabelled") not in (None, NONE):
         train = {**train, "unlabelled": _absolute(str(train["unlabelled"]), "unlabelled")}
     return train
+
+
+def _is_file(value: str) -> bool:
+    """Whether --init or --weights is a file, there or gone, instead of a name."""
+    path = Path(value).expanduser()
+    return value not in ZOO and (path.exists() or bool(path.suffix) or len(path.parts) > 1)
 
 
 def _absolute(path: str, name: str) -> str:

@@ -62,8 +62,12 @@ class Workspace:
             )
         if init in ZOO:
             return space_below(init, ZOO[init])
-        if not Path(init).exists() and (copy := copied_space(init, copies)):
-            return copy
+        if not Path(init).exists():
+            if copy := copied_space(init, copies):
+                return copy
+            raise UsageError(
+                f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."
+            )
         from efficientformer.models.weights.load import architecture_of
 
         return space_below(name_of_init(init), architecture_of(Path(init)))
