@@ -37,7 +37,7 @@ VERIFICATION_FORMAT = 2
 """1 was of a single session."""
 TRACE_FORMAT = 3
 """Of the journal and the trace of slimming. Since 2, targets have steps of their own, and budgets name weights."""
-WEIGHTS = ("supernet.held_out", "supernet.batch_norm", "parent.init")
+WEIGHTS = ("supernet.held_out", "supernet.batch_norm")
 SCORING = ("slim.images", "slim.bn_images", "slim.metric", *WEIGHTS)
 
 
