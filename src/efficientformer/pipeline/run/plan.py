@@ -98,7 +98,7 @@ TABLE = Phase(
 SUPERNET = Phase(
     "supernet",
     "trains all networks of the space together: MetaPaths by Gumbel-softmax, V2 as a sandwich; or fine-tunes the "
-    "trained network of `--init` and takes over its weights",
+    "network of `--init`",
     settings=("space", "resolution", "seed", "supernet", "parent"),
     idle=_idle_of_supernet,
     derived=_space,
