@@ -44,6 +44,7 @@ class NetworkFiles:
         self.evaluation = folder / "evaluation.json"
         self.onnx = folder / "model.onnx"
         self.export_record = folder / "export.json"
+        self.latency = folder / "latency.json"
 
 
 class RunDir:

@@ -45,6 +45,8 @@ def test_it_is_trained_scored_and_exported(tuned):
     folder = run_dir / "networks" / NAME
     assert said["init"] == NAME and said["top1"] == read_record(folder / "evaluation.json", Any)["top1"]
     assert said["epochs"] == 2 and read_record(folder / "export.json", Any)["max_abs_difference"] <= 1e-3
+    low, high = said["measured_interval_ms"]
+    assert 0 < low <= said["measured_ms"] <= high and (folder / "latency.json").exists()
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == ["across", "down", "flat"]
     assert session.get_inputs()[0].shape == [1, 3, 64, 64] and not (folder / "checkpoint.pt").exists()
@@ -53,7 +55,7 @@ def test_it_is_trained_scored_and_exported(tuned):
 def test_the_same_command_finds_it_done(tuned, program):
     _, _, arguments = tuned
     _, _, stderr = program("train", *arguments)
-    assert stderr.count("up to date") == 3, stderr
+    assert stderr.count("up to date") == 4, stderr
 
 
 def test_frozen_epochs_train_the_head_alone(program, photos, published, tmp_path):

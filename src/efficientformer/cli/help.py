@@ -29,8 +29,8 @@ from efficientformer.pipeline.teacher_settings import OF_TEACHER
 
 PHASES_OF_VERBS = {
     "design": (plan.TABLE, plan.SUPERNET, plan.SLIM, plan.TRAIN, plan.EVALUATE, plan.EXPORT, plan.VERIFY),
-    # With --init it also scores and exports.
-    "train": (plan.TRAIN, plan.EVALUATE, plan.EXPORT),
+    # With --init it also scores, exports and times.
+    "train": (plan.TRAIN, plan.EVALUATE, plan.EXPORT, plan.TIME),
     **{phase.name: (phase,) for phase in plan.PHASES if phase is not plan.TRAIN},
 }
 GROUPS = {

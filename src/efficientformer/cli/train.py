@@ -20,9 +20,9 @@ def train(
 
     Fine-tuning uses preset fine_tune (one epoch of the head alone, then learning rates that decrease towards the stem;
     a published network at 224 px, a file at the resolution that it was trained at), scores the network on the
-    validation images and writes it as ONNX. A head that was trained on the same classes is kept. After an interruption
-    the same command resumes, and repeats less than a minute. With --teacher, networks also learn what another network
-    answers for the same images.
+    validation images, writes it as ONNX and times the file. A head that was trained on the same classes is kept. After
+    an interruption the same command resumes, and repeats less than a minute. With --teacher, networks also learn what
+    another network answers for the same images.
 
     For example:
 

@@ -7,6 +7,7 @@ from typing import Any
 from efficientformer.arch.space_file import SpaceCopy
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import ArchitectureError, RecordError
+from efficientformer.formats.measurement import MeasurementValue
 from efficientformer.formats.network import (
     EVALUATION_MIB,
     ArchitectureFile,
@@ -41,6 +42,7 @@ NETWORK_RECORDS: dict[str, Any] = {
     "train_record": TrainRecord,
     "evaluation": Evaluation,
     "export_record": ExportRecord,
+    "latency": MeasurementValue,
 }
 """By name in `NetworkFiles`."""
 GIVE_ARCHITECTURE = "Give the architecture.json of a network."

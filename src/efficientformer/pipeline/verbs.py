@@ -143,7 +143,7 @@ def train(
     config: Path | None = None,
     **given: Any,
 ) -> Record:
-    """Train the networks that slimming found, or, with `init`, fine-tune, score and export a pretrained network.
+    """Train the networks that slimming found, or, with `init`, fine-tune, score, export and time a pretrained network.
 
     init: a published network, such as "efficientformer_l1", or a weights.safetensors of a run.
     weights: a file of the published network's weights, with any names of tensors; downloaded by default.
@@ -155,13 +155,16 @@ def train(
         from efficientformer.pipeline.phases import train as phase
 
         return _run(request, phase.run, _network_records("train_record"))
+    from efficientformer.pipeline.networks.timed import read_latency
     from efficientformer.pipeline.phases import fine_tune
 
     def read(run: Workspace, tuned: Any) -> Record:
         if run.world.size > 1:  # the same command without torchrun scores and exports it
             return None
         evaluation = read_record(tuned.files.evaluation, Evaluation, most_mib=EVALUATION_MIB)
-        return {**read_record(tuned.files.train_record, TrainRecord), **scores_of(evaluation)}
+        measured = read_latency(tuned.files)
+        latency = {"measured_ms": measured.p50_ms, "measured_interval_ms": list(measured.interval_ms)}
+        return {**read_record(tuned.files.train_record, TrainRecord), **scores_of(evaluation), **latency}
 
     request = fine_tune_request(init, request.settings, request.run_dir, config)
     return _run(request, lambda run: fine_tune.run(run, init, weights), read)

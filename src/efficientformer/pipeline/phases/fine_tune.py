@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
+from efficientformer.pipeline.networks.timed import time_network
 from efficientformer.pipeline.networks.trained import evaluate_network, export_network, train_network
 from efficientformer.pipeline.run.plan import FINE_TUNE
 from efficientformer.pipeline.run.run_network import RunNetwork, name_of_init
@@ -27,6 +28,7 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
     if workspace.world.size == 1:
         evaluate_network(workspace, tuned)
         export_network(workspace, tuned)
+        time_network(workspace, tuned)
         workspace.console.say(str(files.onnx))
     elif workspace.world.is_first:
         workspace.console.say("trained; run the same command without torchrun to score and export it")

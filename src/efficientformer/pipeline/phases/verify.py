@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from efficientformer.formats.network import ExportRecord
 from efficientformer.formats.run import Verification
 from efficientformer.latency.devices import open_restartable
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.repeated import Repeated
-from efficientformer.models.deploy.forms import DeployForms
-from efficientformer.models.deploy.fuse import fuse
-from efficientformer.models.weights.load import load_network
+from efficientformer.pipeline.networks.timed import open_exported
 from efficientformer.pipeline.run.corrections import correct
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import EXPORT, VERIFY
@@ -142,13 +139,5 @@ def promise_row(
 
 def _open_all(workspace: Workspace, runtime: Runtime, found: list[FoundNetwork]) -> dict[str, Prepared]:
     largest = prepare_untrained(workspace, workspace.space.largest(), runtime)
-    return {LARGEST: largest, **{network.budget.slug: _open(workspace, runtime, network) for network in found}}
-
-
-def _open(workspace: Workspace, runtime: Runtime, network: FoundNetwork) -> Prepared:
-    """The exported file, or, on a runtime that cannot open it, the same weights in the same deploy form."""
-    if network.files.onnx.suffix not in runtime.suffixes:
-        forms = DeployForms(**read_record(network.files.export_record, ExportRecord)["forms"])
-        deployed = fuse(load_network(network.files.weights), forms)
-        return runtime.prepare(deployed, workspace.input_shape)
-    return runtime.open(network.files.onnx, workspace.input_shape)
+    files = {network.budget.slug: network.files for network in found}
+    return {LARGEST: largest, **{slug: open_exported(workspace, runtime, theirs) for slug, theirs in files.items()}}

@@ -179,6 +179,17 @@ EXPORT = Phase(
     after=(TRAIN,),
     each_network=True,
 )
+TIME = Phase(
+    "time",
+    "measures the exported file of a fine-tuned network",
+    settings=("resolution", "runtime", "threads", "verify"),
+    derived=_clock,
+    reads=(network_file("onnx"), DEVICE),
+    writes=("latency",),
+    after=(EXPORT,),
+    uses=("clock",),
+    each_network=True,
+)
 VERIFY = Phase(
     "verify",
     "measures the exported files interleaved with the largest network; a broken promise sends slimming on",
