@@ -68,7 +68,7 @@ class Distillation(Task):
             network.set_distilled_training()
         if self._kind == "features":
             widths = zip(network.architecture.widths, self._teacher.map_widths(_strides(network)), strict=True)
-            network.add_module(ADAPTERS, nn.ModuleList(nn.Conv2d(own, theirs, 1) for own, theirs in widths).to(like))
+            network.add_module(ADAPTERS, nn.ModuleList(_adapter(own, theirs) for own, theirs in widths).to(like))
 
     @staticmethod
     def detach(network: nn.Module) -> None:
@@ -125,6 +125,15 @@ def map_loss(map_BCHW: Tensor, taught_BCHW: Tensor) -> Tensor:
     """Mean squared error as a share of the teacher's mean square: maps of all stages and networks count alike."""
     taught_BCHW = resized(taught_BCHW, (map_BCHW.shape[2], map_BCHW.shape[3]))
     return functional.mse_loss(map_BCHW, taught_BCHW) / taught_BCHW.square().mean().clamp(min=1e-12)
+
+
+def _adapter(width: int, taught_width: int) -> nn.Conv2d:
+    """From the student's channels to the teacher's; at first the identity of those that both have, which is where a
+    student that was cut from its teacher starts."""
+    adapter = nn.Conv2d(width, taught_width, 1)
+    nn.init.dirac_(adapter.weight)
+    nn.init.zeros_(adapter.bias)  # type: ignore[arg-type]
+    return adapter
 
 
 class _Student(nn.Module):

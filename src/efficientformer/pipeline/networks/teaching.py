@@ -6,7 +6,10 @@ from efficientformer.errors import EfficientFormerError
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.oracles import load_supernet
 from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER, TeacherSettings
+from efficientformer.search.scoring.accuracy import extract_network
+from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.distillation import Distillation
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.teacher_files import open_teacher
@@ -17,6 +20,9 @@ def run_teacher(workspace: Workspace) -> Teacher | None:
     """The teacher that the settings name. Raises UsageError for one of other classes or that cannot be had, RecordError
     for a file that cannot be used."""
     text = workspace.teacher
+    if text is not None and workspace.settings.train.teacher == PARENT_AS_TEACHER:
+        # As the supernet has it: with its channels in the order of those of the networks that are cut from it.
+        return Teacher(extract_network(load_supernet(workspace), Subnet.largest(workspace.space)))
     return None if text is None else open_teacher(text, workspace.dataset.classes, workspace.preprocessing)
 
 
