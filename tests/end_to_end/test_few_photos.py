@@ -69,17 +69,15 @@ def test_a_list_trains_the_same_network_as_its_folders(start, uneven, listed, tm
     assert records[0]["balanced_accuracy"] == left["balanced_accuracy"]
     assert (folders[0] / "metrics.jsonl").read_text() == (folders[1] / "metrics.jsonl").read_text()
     text = " ".join(capsys.readouterr().err.split())
-    assert "uneven classes: 'down' has 24 training images, 'flat' 5; --train.balance sampling or weights" in text
+    assert "uneven classes: 'down' has 24 training images, 'flat' 5; --train.balance and --supernet.balance" in text
     assert "skipped train/flat/broken.png" in text and "the list list.csv" in text
 
 
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
-def test_a_balance_trains_another_network(start, listed, tmp_path, balance, capsys):
+def test_a_balance_trains_another_network(start, listed, tmp_path, balance):
     _, plain, _ = train(start, listed, tmp_path / "plain")
-    capsys.readouterr()
     _, balanced, _ = train(start, listed, tmp_path / "balanced", balance=balance)
     assert not all(torch.equal(tensor, balanced[name]) for name, tensor in plain.items())
-    assert "uneven" not in capsys.readouterr().err
 
 
 def test_patience_keeps_the_best_epoch_by_held_out_images(start, listed, tmp_path):

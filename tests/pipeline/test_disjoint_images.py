@@ -166,13 +166,13 @@ def test_the_images_that_judge_epochs_are_neither_trained_on_nor_validated_on(re
     train, val = halves
     settings = workspace.settings.train.model_copy(update={"patience": 1, "evaluate_every": 1})
     judged = replace(workspace, settings=workspace.settings.model_copy(update={"train": settings}))
-    scores = stand_alone._scores
+    scores = stand_alone.scores_on
 
     def noted(workspace, network, images):
         with read.during("validating" if images is workspace.dataset.val else "judging"):
             return scores(workspace, network, images)
 
-    monkeypatch.setattr(stand_alone, "_scores", noted)
+    monkeypatch.setattr(stand_alone, "scores_on", noted)
     files = workspace.run_dir.network("8ms")
     network = create_model(SMALLEST.architecture, num_classes=2, resolution=16)
     checkpoint, log = CheckpointFile(files.checkpoint, "about"), MetricsLog(files.metrics)

@@ -10,7 +10,7 @@ from efficientformer.pipeline.run.resolve_settings import merge_given, preset_na
 def test_every_preset_is_valid(preset):
     settings = resolve_settings({"preset": preset})
     assert settings.preset == preset
-    assert settings.space in SPACES
+    assert settings.space in (*SPACES, BELOW_PARENT)
 
 
 def test_a_folder_of_images_takes_the_standard_preset_and_the_sample_the_quick_one():

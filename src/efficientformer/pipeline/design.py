@@ -18,13 +18,13 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
 
     Records of earlier runs in the run directory are used if their settings and inputs are the same.
     """
+    require_teacher(workspace)
+    table.run(workspace)
     if workspace.settings.data and workspace.settings.parent.init is None:
         workspace.console.say(
             "networks start from new weights; on photographs those of a published network usually do better: "
             "design --init efficientformerv2_s0"
         )
-    require_teacher(workspace)
-    table.run(workspace)
     require_reachable(workspace, load_table(workspace))
     supernet.run(workspace)
     for round_index in range(MAX_ROUNDS):

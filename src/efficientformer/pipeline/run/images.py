@@ -103,8 +103,8 @@ def _uneven(dataset: ImageDataset) -> str | None:
     if most <= _UNEVEN * fewest:
         return None
     return (
-        f"uneven classes: '{large}' has {most:,} training images, '{small}' {fewest:,}; --train.balance sampling or "
-        "weights trains for all classes alike (and --supernet.balance the supernet)"
+        f"uneven classes: '{large}' has {most:,} training images, '{small}' {fewest:,}; --train.balance and "
+        "--supernet.balance train for all classes alike"
     )
 
 
