@@ -4,6 +4,7 @@ from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import UsageError
 from efficientformer.latency.runtime import ACCELERATORS, RUNTIME_NAMES
 from efficientformer.pipeline.run.resolve_settings import merge_given, preset_names, read_yaml, resolve_settings
+from efficientformer.pipeline.run.settings import BELOW_PARENT
 
 
 @pytest.mark.parametrize("preset", preset_names())
