@@ -19,8 +19,6 @@ from typing import Any
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.data.loader import eval_batches
-from efficientformer.data.transforms import eval_transform
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
@@ -32,7 +30,7 @@ from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.measure import prepare_untrained
-from efficientformer.pipeline.slimming.oracles import in_mixed_order, load_supernet
+from efficientformer.pipeline.slimming.oracles import estimating_images, load_supernet
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
@@ -47,8 +45,8 @@ from shared import keep_outcome, measured, shared_run, side_by_side, top1_alone
 ALONE: dict[str, Any] = {"augmentation": "standard", "mixup": 0.2, "cutmix": 0.2, "ema_decay": 0.999, "lr": 2e-3}
 """The recipe from new weights, of the parent as well."""
 MACS = "65% of MACs"
-SHARE_OF_MACS, WARMUP, NUM_ESTIMATING = 0.65, 0.075, 512
-"""Share of the epochs of a training in which its rate grows; images that estimate batch norm."""
+SHARE_OF_MACS, WARMUP = 0.65, 0.075
+"""Of the parent's MACs; of the epochs of a training, those in which its rate grows."""
 
 
 def main() -> None:
@@ -206,12 +204,8 @@ def sister_row(run: RunDir, sister: RunDir) -> dict[str, Any]:
 
 def untrained_top1(workspace: Workspace, subnet: Subnet) -> float:
     """Validation top-1 of a cut of the parent, whose batch norm is estimated from training images."""
-    images, _ = search_splits(workspace)
-    step = max(1, len(images) // NUM_ESTIMATING)
-    picked = images.subset(in_mixed_order(list(range(0, len(images), step))[:NUM_ESTIMATING], 128))
     network = extract_network(load_supernet(workspace), subnet)
-    batches = eval_batches(picked, eval_transform(workspace.preprocessing), batch_size=128)
-    reestimate_batch_norm(network, (images_BCHW for images_BCHW, _ in batches))
+    reestimate_batch_norm(network, estimating_images(workspace))
     return scores_on(workspace, network, workspace.dataset.val).top1
 
 

@@ -21,11 +21,11 @@ from efficientformer.pipeline.run.settings import NetworkSettings, TrainSettings
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
-from efficientformer.pipeline.slimming.oracles import load_supernet
+from efficientformer.pipeline.slimming.oracles import estimating_images, load_supernet
 from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
 from efficientformer.reading import read_record
 from efficientformer.records import digest, write_record
-from efficientformer.search.scoring.accuracy import extract_network
+from efficientformer.search.scoring.accuracy import extract_network, reestimate_batch_norm
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.scores import Scores, evaluate
 from efficientformer.tasks.classification.task import Classification
@@ -141,9 +141,15 @@ def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> S
 
 
 def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
-    """The network of a subnet with new weights or the supernet's, by the setting train.init."""
+    """The network of a subnet with new weights or the supernet's, by the setting train.init.
+
+    With the supernet's, batch norm is estimated again: a moving average would keep statistics of the whole supernet for
+    a long time.
+    """
     if workspace.settings.train.init == "supernet":
-        return extract_network(load_supernet(workspace), subnet)
+        network = extract_network(load_supernet(workspace), subnet)
+        reestimate_batch_norm(network, estimating_images(workspace))
+        return network
     return new_network(workspace, subnet)
 
 

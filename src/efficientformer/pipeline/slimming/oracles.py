@@ -105,6 +105,12 @@ def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccurac
     return SupernetAccuracy(supernet, bn_batches, _batches(workspace, held_out, num_scoring, 250), settings.slim.metric)
 
 
+def estimating_images(workspace: Workspace) -> list[Tensor]:
+    """Batches of training images that batch norm is estimated from, as a search estimates it."""
+    train, _ = scoring_splits(workspace)
+    return [x_BCHW for x_BCHW, _ in _batches(workspace, train, TRAINING_IMAGES, 128)]
+
+
 def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) -> list[Batch]:
     """Batches of at most `most` images, `count` of them in all, with images of all classes in each."""
     picked = images.subset(in_mixed_order(_spread(len(images), count), most))

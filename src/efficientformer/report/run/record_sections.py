@@ -1,6 +1,7 @@
 """Sections with the evidence: path probabilities, latency table, training, evaluation, data, machine."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from efficientformer.report import wording
@@ -21,7 +22,9 @@ def supernet(run: Run) -> Content:
         return {"notes": [run.note("supernet")]}
     paths = record.get("alphas")  # a supernet of V2's blocks has none
     figure = None if paths is None else heatmaps.alphas(paths)
-    return {"figure": figure, "record": record, "rank": run.get("rank"), "notes": []}
+    # Of a file its name: a page is sent to others, and the place of the file means nothing to them.
+    parent = Path(record["parent"]["init"]).name if "parent" in record else None
+    return {"figure": figure, "record": record, "parent": parent, "rank": run.get("rank"), "notes": []}
 
 
 def latency_table(run: Run) -> Content:
