@@ -89,6 +89,12 @@ def test_branches_are_dropped_wherever_the_weights_are_from(started, tmp_path, m
     assert not torch.equal(network(x), network(x)), "some branch of some image is dropped"
 
 
+def test_a_network_of_the_supernet_starts_with_statistics_of_its_own(started):
+    """Those of a supernet that was not trained are zero and one."""
+    norm = started("train", {"train": {"init": "supernet"}}).got.model.stem.norm1
+    assert norm.running_mean.abs().max() > 0.01 and norm.momentum == 0.1
+
+
 def test_a_batch_larger_than_the_images_is_said(started, capsys):
     training = started("train", {"train": {"batch_size": 501}})
     assert training.steps == 1

@@ -111,6 +111,17 @@ def test_a_supernet_without_paths_says_what_importance_is(run_dir: Path) -> None
     assert "does not have the expected form" not in page.source and "spec-alphas" not in page.data
 
 
+def test_a_parent_is_shown_in_place_of_a_supernet(run_dir: Path) -> None:
+    record = read_record(run_dir / "supernet" / "record.json", Any)
+    del record["alphas"]
+    parent = {"init": "/home/somebody/large.safetensors", "head": "new", "top1": 88.8}
+    write_record(run_dir / "supernet" / "record.json", {**record, "parent": parent, "epochs": 7})
+    page = Page(render_report(run_dir))
+    for words in ("The parent is large.safetensors", "fine-tuned for 7 epochs with a new head", "88.8", ">parent</th>"):
+        assert words in page.source
+    assert "/home/somebody" not in page.source and "does not have the expected form" not in page.source
+
+
 def test_rank_correlation_is_shown_with_its_sample_size(run_dir: Path) -> None:
     assert "scores and the accuracies after training" not in render_report(run_dir).read_text(encoding="utf-8")
     start = read_record(run_dir / "slim" / "trace.json", Any)["start"]
