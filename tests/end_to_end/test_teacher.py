@@ -107,7 +107,7 @@ def test_a_killed_training_ends_with_the_same_bits(program, command, photos, ini
     assert all(torch.equal(tensor, files[1][name]) for name, tensor in files[0].items())
     assert not any("adapters" in name for name in files[0])
     _, stderr = train(program, init, photos, killed)
-    assert stderr.count("up to date") == 3, "both are remembered"
+    assert stderr.count("up to date") == 4, "both are remembered"
     _, stderr = train(program, init, photos, killed, "--unlabelled", "none")
     assert "the unlabelled images is no longer used" in stderr
 
