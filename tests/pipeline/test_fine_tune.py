@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
+from efficientformer.models.weights.timm_names import timm_state_dict
 from efficientformer.pipeline.networks.pretrained import pretrained_network
 from efficientformer.pipeline.run.open_run import fine_tune_request, open_run
 from efficientformer.pipeline.run.settings import Settings
@@ -105,3 +107,15 @@ def test_a_head_with_another_number_of_outputs_than_names_is_new(tmp_path):
         save_weights(Network(SMALL_V2, num_classes=3, resolution=32), path, {"classes": names})
         network, about = pretrained_network(workspace, str(path), path)
         assert about["head"] == "new" and network.num_classes == len(workspace.dataset.classes)
+
+
+def test_a_file_of_other_people_is_the_published_network_that_it_fits(tmp_path, capsys):
+    path = tmp_path / "theirs.pth"
+    theirs = create_model("efficientformerv2_s0", num_classes=7, resolution=64, has_distillation_head=True)
+    torch.save(timm_state_dict(theirs), path)
+    with open_run(fine_tune_request(str(path), Settings(resolution=32), tmp_path / "run", None)) as workspace:
+        network, about = pretrained_network(workspace, str(path), path)
+        assert about == {"head": "new"} and network.num_classes == len(workspace.dataset.classes)
+    assert network.architecture == theirs.architecture and network.resolution == 32
+    assert torch.equal(network.stem.conv1.weight, theirs.stem.conv1.weight)
+    assert "32 px; --resolution overrides it; the head is new" in " ".join(capsys.readouterr().err.split())

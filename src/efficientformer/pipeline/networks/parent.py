@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.errors import UsageError
+from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
-from efficientformer.models.weights.load import save_weights
+from efficientformer.models.weights.load import load_weights, save_weights
 from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
 from efficientformer.pipeline.networks.stand_alone import scores_on, train_images
 from efficientformer.pipeline.run.workspace import Workspace
@@ -25,6 +26,7 @@ def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, 
     assert settings.init is not None
     source = find_weights(settings.init, None if settings.weights is None else Path(settings.weights))
     network, about = pretrained_network(workspace, settings.init, source)
+    network = _with_one_head(network)
     splits = search_splits(workspace)
     if settings.epochs:
         network = train_images(
@@ -46,6 +48,16 @@ def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, 
     top1 = scores_on(workspace, network.to(workspace.training_device), splits[1]).top1
     workspace.console.say(f"the parent scores {top1:.1f} % on held-out images")
     return network, {"init": settings.init, **about, "top1": top1}
+
+
+def _with_one_head(network: Network) -> Network:
+    """The network, or, where a teacher left it with two heads, one that computes the same with their mean."""
+    if network.head_dist is None:
+        return network
+    merged = create_model(network.architecture, num_classes=network.num_classes, resolution=network.resolution)
+    load_weights(merged, network.state_dict())
+    merged.preprocessing = network.preprocessing
+    return merged
 
 
 def _unfit(workspace: Workspace, network: Network, about: dict[str, Any]) -> str | None:

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_text
+from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
-from efficientformer.models.weights.load import WeightsWarning, load_network, read_about
+from efficientformer.models.weights.load import WeightsWarning, architecture_of, load_network, read_about
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.training.loop import seed_initial_weights
@@ -21,7 +22,7 @@ COLORS = 3
 def find_weights(init: str, weights: Path | None) -> Path:
     """The file of a pretrained network's weights.
 
-    init: a name of `arch.zoo.ZOO`, or the path of a weights file of this package.
+    init: a name of `arch.zoo.ZOO`, or the path of a weights file: of this package, or of a published network.
     weights: a file of the published network's weights; by default they are downloaded.
 
     Raises UsageError if `init` is neither.
@@ -51,25 +52,26 @@ def pretrained_network(workspace: Workspace, init: str, source: Path) -> tuple[N
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", WeightsWarning)
         seed_initial_weights(settings.seed)
-        if init in ZOO:
-            network, about = _published(workspace, init, source), {"head": "new"}
-        else:
+        if init not in ZOO and read_about(source):
             network, about = _of_file(workspace, source)
+        else:
+            network, about = _published(workspace, init if init in ZOO else architecture_of(source), source)
     for warning in caught:
         say(str(warning.message))
     say(f"{_resolution_line(init, about.get('init_resolution'), settings.resolution)}; the head is {about['head']}")
     return network, about
 
 
-def _published(workspace: Workspace, name: str, source: Path) -> Network:
-    return create_model(
-        name,
+def _published(workspace: Workspace, architecture: Architecture | str, source: Path) -> tuple[Network, dict[str, Any]]:
+    network = create_model(
+        architecture,
         pretrained=source,
         with_head=False,
         num_classes=len(workspace.dataset.classes),
         resolution=workspace.settings.resolution,
         drop_path_rate=workspace.settings.train.drop_path_rate,
     )
+    return network, {"head": "new"}
 
 
 def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any]]:
