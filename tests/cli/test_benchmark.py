@@ -1,6 +1,4 @@
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -9,7 +7,9 @@ from onnx import TensorProto, helper
 
 from efficientformer.cli.app import run
 from efficientformer.pipeline import comparison
-from efficientformer.pipeline.run.console import ProgressUpdate, RunConsole
+from efficientformer.pipeline.run.console import RunConsole
+
+from .interrupted import finished_rounds, interrupting_after
 
 SMALL = ["mobilenetv2_035", "mobileone_s0", "--resolution", "32"]
 
@@ -100,24 +100,11 @@ def test_networks_of_several_origins_on_two_runtimes(tmp_path, capsys, monkeypat
 
 def test_an_interrupted_benchmark_goes_on_with_its_rounds_and_its_files(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rounds = 0
-
-    @contextlib.contextmanager
-    def interrupted(_: RunConsole, description: str) -> Iterator[ProgressUpdate]:
-        def update(*_: object) -> None:
-            nonlocal rounds
-            rounds += description == "measuring"
-            if rounds == 20:
-                raise KeyboardInterrupt
-
-        yield update
-
     with monkeypatch.context() as patched:
-        patched.setattr(RunConsole, "progress", interrupted)
+        patched.setattr(RunConsole, "progress", interrupting_after(20))
         assert run(["benchmark", *SMALL, "--out", "here"]) == 130
     assert "Run the same command again" in capsys.readouterr().err
-    (partial,) = Path("here").glob("rounds-*.partial.jsonl")
-    taken = [line for line in map(json.loads, partial.read_text().splitlines()) if isinstance(line, list)]
+    taken = finished_rounds(Path("here"))
     files = {path: path.stat().st_mtime_ns for path in Path("here/networks").iterdir()}
     assert len(taken) == 20 and len(files) == 4
 

@@ -1,8 +1,6 @@
 """The verb `shortlist` on a device of known latency: a file takes 0.05 ms and 1 ms for every MiB."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +9,11 @@ from efficientformer.analysis.shortlist.published_networks import PublishedNetwo
 from efficientformer.cli.app import run
 from efficientformer.errors import LatencyError
 from efficientformer.pipeline import comparison
-from efficientformer.pipeline.run.console import ProgressUpdate, RunConsole
+from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.shortlists import measure
 from efficientformer.pipeline.shortlists.kept import find_shortlist
+
+from .interrupted import finished_rounds, interrupting_after
 
 SCALE = f"command:sh {Path(__file__).parents[1] / 'end_to_end' / 'scale.sh'}"
 SLOW, FRONT, BEST = (
@@ -94,24 +94,11 @@ def test_the_front_and_the_best_within_each_budget(capsys, monkeypatch):
 @pytest.mark.usefixtures("few")
 def test_an_interrupted_shortlist_goes_on_with_its_rounds_and_its_files(capsys, monkeypatch):
     command = ["shortlist", "--resolution", "32", "--json"]
-    rounds = 0
-
-    @contextlib.contextmanager
-    def interrupted(_: RunConsole, description: str) -> Iterator[ProgressUpdate]:
-        def update(*_: object) -> None:
-            nonlocal rounds
-            rounds += description == "measuring"
-            if rounds == 7:
-                raise KeyboardInterrupt
-
-        yield update
-
     with monkeypatch.context() as patched:
-        patched.setattr(RunConsole, "progress", interrupted)
+        patched.setattr(RunConsole, "progress", interrupting_after(7))
         assert run(command) == 130
     assert "Run the same command again" in capsys.readouterr().err
-    (partial,) = Path("runs/shortlist").glob("rounds-*.partial.jsonl")
-    taken = [line for line in map(json.loads, partial.read_text().splitlines()) if isinstance(line, list)]
+    taken = finished_rounds(Path("runs/shortlist"))
     files = {path: path.stat().st_mtime_ns for path in Path("runs/shortlist/networks").iterdir()}
     assert len(taken) == 7 and len(files) == 6 and not Path("cache").exists()
 

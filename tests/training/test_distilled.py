@@ -27,14 +27,11 @@ from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.recipe import Recipe
 
 from ..models.small import SMALL, SMALL_V2
+from .kills import Killed, killing_after
 
 RECIPE = Recipe(num_steps=8, steps_per_epoch=4, peak_lr=0.01, seed=3, lr_warmup_steps=2, ema_decay=0.9)
 PREPROCESSING = Preprocessing(32)
 CLASSES = ("a", "b", "c", "d")
-
-
-class Killed(BaseException):
-    pass
 
 
 def split(count, labels, seed=0):
@@ -61,12 +58,7 @@ def network(architecture=SMALL_V2, seed=0):
 def train(folder, kind, *, kill_at=(), has_unlabelled=True, recipe=RECIPE, frozen=0, teacher=None):
     """Train to the end, killed once after each of the given steps."""
     torch.set_num_threads(1)
-    kills = set(kill_at)
-
-    def on_step(step, loss):
-        if step in kills:
-            kills.remove(step)
-            raise Killed
+    on_step = killing_after(kill_at)
 
     while True:
         student = network()

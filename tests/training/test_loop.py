@@ -22,6 +22,7 @@ from efficientformer.training.schedule import cosine_lr
 
 from ..models.small import SMALL_V2
 from .batches import batches_from
+from .kills import Killed, killing_after
 
 RECIPE = Recipe(num_steps=24, steps_per_epoch=8, peak_lr=0.01, seed=3, lr_warmup_steps=4, ema_decay=0.9)
 
@@ -34,10 +35,6 @@ class Noisy(Task):
         return nn.functional.cross_entropy(model(images_BCHW) + noise * progress, labels_B)
 
 
-class Killed(BaseException):
-    pass
-
-
 def make_model():
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2))
@@ -46,14 +43,9 @@ def make_model():
 
 def train(folder, *, kill_at=(), interval_s=0.0):
     """Train to the end, killed once after each of the given steps."""
-    kills = set(kill_at)
+    on_step = killing_after(kill_at)
     while True:
         checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=interval_s)
-
-        def on_step(step, loss):
-            if step in kills:
-                kills.remove(step)
-                raise Killed
 
         try:
             network = fit(
@@ -158,12 +150,7 @@ def test_frozen_steps_train_the_heads_alone_and_a_resumed_run_ends_alike(tmp_pat
     assert rates[:5] == [RECIPE.peak_lr] * 5 and rates[5] < RECIPE.peak_lr
 
     def tune(folder, num_steps, kill_at=()):
-        kills = set(kill_at)
-
-        def on_step(step, loss):
-            if step in kills:
-                kills.remove(step)
-                raise Killed
+        on_step = killing_after(kill_at)
 
         while True:
             torch.manual_seed(0)

@@ -13,6 +13,7 @@ from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import WeightsWarning, architecture_of, load_network, read_about
 from efficientformer.paths import usable_path
+from efficientformer.pipeline.run.run_network import unknown_init
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.training.loop import seed_initial_weights
 
@@ -34,9 +35,7 @@ def find_weights(init: str, weights: Path | None) -> Path:
             f"--weights is the file of a published network's weights, but --init {init} is a file. Leave one out."
         )
     if not usable_path(init, "--init").is_file():
-        raise UsageError(
-            f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."
-        )
+        raise unknown_init(init)
     return Path(init)
 
 

@@ -49,10 +49,11 @@ def supernet_digests(workspace: Workspace) -> Digests:
 
 def _digests(workspace: Workspace, paths: Iterable[Path]) -> Digests:
     """Digests of files by their paths in the run directory; `MISSING` for a file that is not there."""
-    return {
-        str(path.relative_to(workspace.run_dir.root)): file_digest(path) if path.is_file() else MISSING
-        for path in paths
-    }
+    return {str(path.relative_to(workspace.run_dir.root)): _digest_if_there(path) for path in paths}
+
+
+def _digest_if_there(path: Path) -> str:
+    return file_digest(path) if path.is_file() else MISSING
 
 
 def image_digests(workspace: Workspace) -> Digests:
@@ -133,7 +134,8 @@ def _teacher_digest(text: str) -> str:
     source = TeacherSource.parse(text)
     if source.file is None:
         return text
-    return digest([source.name, file_digest(source.file)]) if source.file.is_file() else MISSING
+    theirs = _digest_if_there(source.file)
+    return theirs if theirs == MISSING else digest([source.name, theirs])
 
 
 def _used(workspace: Workspace, phase: str, network: RunNetwork | None, name: str, now: str | None) -> Digests:
@@ -147,14 +149,11 @@ def _used(workspace: Workspace, phase: str, network: RunNetwork | None, name: st
 
 def _parent(workspace: Workspace, _: RunNetwork | None) -> Digests:
     """The weights that the parent starts from. Once read, they do not have to be there any more."""
-    parent, name = workspace.settings.parent, "the weights of the parent"
-    if parent.init is None:
-        return {}
-    taken = (read_stamp(workspace.run_dir.stamp("supernet")) or {"inputs": {}})["inputs"]
-    file = parent.weights or parent.init
-    if file in ZOO:  # downloaded
-        return {name: file}
-    return {name: file_digest(Path(file)) if Path(file).is_file() else taken.get(name, MISSING)}
+    parent = workspace.settings.parent
+    file = None if parent.init is None else parent.weights or parent.init
+    # Published weights are downloaded: the name stands for them.
+    now = file if file is None or file in ZOO else _digest_if_there(Path(file))
+    return _used(workspace, "supernet", None, "the weights of the parent", now)
 
 
 def _table_device(workspace: Workspace, _: RunNetwork | None) -> Digests:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
+from efficientformer.errors import UsageError
 from efficientformer.formats.slimming import Trace
 from efficientformer.pipeline.run.budget import Budget
 from efficientformer.reading import read_record
@@ -65,3 +66,10 @@ def name_of_init(init: str) -> str:
         return init
     path = Path(init)
     return path.parent.name if path.stem == "weights" and path.parent.name else path.stem
+
+
+def unknown_init(init: str) -> UsageError:
+    """The error for an --init that is nothing to start from."""
+    return UsageError(
+        f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."
+    )

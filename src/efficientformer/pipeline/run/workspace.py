@@ -15,7 +15,7 @@ from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.pipeline.run.budget import Budget, parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
-from efficientformer.pipeline.run.run_network import name_of_init
+from efficientformer.pipeline.run.run_network import name_of_init, unknown_init
 from efficientformer.pipeline.run.settings import BELOW_PARENT, Settings
 from efficientformer.pipeline.run.trust.programs import Programs
 from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER
@@ -65,9 +65,7 @@ class Workspace:
         if not Path(init).exists():
             if copy := copied_space(init, copies):
                 return copy
-            raise UsageError(
-                f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."
-            )
+            raise unknown_init(init)
         from efficientformer.models.weights.load import architecture_of
 
         return space_below(name_of_init(init), architecture_of(Path(init)))

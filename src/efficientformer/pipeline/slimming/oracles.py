@@ -68,8 +68,7 @@ def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
     if (kept := _kept_weights(run_dir.sorted_supernet, about)) is not None:
         return kept
     supernet = _with_weights(workspace, read_tensors(run_dir.supernet_weights))
-    train, _ = scoring_splits(workspace)
-    batches = _batches(workspace, train, TRAINING_IMAGES, 128)
+    batches = _training_batches(workspace, TRAINING_IMAGES)
     if workspace.settings.parent.init is None:
         sort_ancestor(supernet, batches)
     else:
@@ -98,17 +97,21 @@ def _with_weights(workspace: Workspace, weights: Mapping[str, Any]) -> Ancestor:
 def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccuracy:
     """Scores subnets on images that the supernet was not trained on."""
     settings = workspace.settings
-    train, held_out = scoring_splits(workspace)
+    _, held_out = scoring_splits(workspace)
     num_scoring = min(len(held_out), settings.slim.images)
     num_estimating = settings.slim.bn_images or (0 if num_scoring >= FEWEST_FOR_BATCH_NORM else TRAINING_IMAGES)
-    bn_batches = [x_BCHW for x_BCHW, _ in _batches(workspace, train, num_estimating, 128)] if num_estimating else []
+    bn_batches = estimating_images(workspace, num_estimating) if num_estimating else []
     return SupernetAccuracy(supernet, bn_batches, _batches(workspace, held_out, num_scoring, 250), settings.slim.metric)
 
 
-def estimating_images(workspace: Workspace) -> list[Tensor]:
-    """Batches of training images that batch norm is estimated from, as a search estimates it."""
+def estimating_images(workspace: Workspace, count: int = TRAINING_IMAGES) -> list[Tensor]:
+    """Batches of training images that batch norm is estimated from, `count` images in all."""
+    return [x_BCHW for x_BCHW, _ in _training_batches(workspace, count)]
+
+
+def _training_batches(workspace: Workspace, count: int) -> list[Batch]:
     train, _ = scoring_splits(workspace)
-    return [x_BCHW for x_BCHW, _ in _batches(workspace, train, TRAINING_IMAGES, 128)]
+    return _batches(workspace, train, count, 128)
 
 
 def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) -> list[Batch]:

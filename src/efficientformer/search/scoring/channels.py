@@ -20,6 +20,7 @@ from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import Batch, absorb_network, extract_network, reestimate_batch_norm
+from efficientformer.search.scoring.hooked import hooked
 from efficientformer.search.scoring.permutation import permute_hidden, permute_stage, permute_stem
 from efficientformer.search.subnet import Subnet
 
@@ -155,14 +156,8 @@ def _recording(network: Network) -> Iterator[list[tuple[Hashable, Tensor]]]:
             hooks.append(input_of(block.mlp.fc2, (index, place)))
             branches = [getattr(block, name) for name in ("token_mixer", "mlp") if hasattr(block, name)]
             hooks += [output_of(branch, index) for branch in branches]
-    was_training = network.training
-    try:
-        network.eval()
+    with hooked(network, hooks):
         yield recorded
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
 
 
 def _inside_stem(stem: Stem) -> list[nn.Module]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor, prefix
+from efficientformer.search.scoring.hooked import hooked
 from efficientformer.search.subnet import Subnet
 
 BIAS = ".mlp.fc2.bias"
@@ -33,15 +34,9 @@ def hidden_means(network: Network, batches: Iterable[Tensor]) -> dict[str, Tenso
         counts[name] += len(x_NC)
 
     hooks = [module.register_forward_pre_hook(partial(add, name)) for name, module in _biases(network).items()]
-    was_training = network.training
-    try:
-        network.eval()
+    with hooked(network, hooks):
         for x_BCHW in batches:
             network(x_BCHW.to(next(network.parameters()).device))
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
     return {name: (torch.stack(of_batches).sum(dim=0) / counts[name]).float() for name, of_batches in sums.items()}
 
 
