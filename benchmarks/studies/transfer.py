@@ -73,6 +73,7 @@ def main() -> None:
     if arguments.only == "slim":
         return
     short = round(arguments.share * arguments.epochs)
+    sorted_parent(run.root)  # before several processes want it
     calls = [("inherited", run.root, index, short) for index in range(len(arguments.budgets))]
     if arguments.only is None:
         sister = designed_sister(arguments, settings, run)
@@ -211,13 +212,27 @@ def untrained_top1(workspace: Workspace, subnet: Subnet) -> float:
 
 def trained_top1(kind: str, root: Path, index: int, epochs: int, seed: int) -> float:
     """Validation top-1 of a network of a run after training, from the parent's weights or from new ones; kept."""
-    alone = {"init": "scratch", "teacher": "none", **ALONE} if kind != "inherited" else {}
-    train = {"epochs": epochs, "lr_warmup_epochs": WARMUP * epochs, "evaluate_every": 5, **alone}
+    recipe = {"init": "scratch", "teacher": "none", **ALONE}
+    if kind == "inherited":
+        recipe = {"teacher": str(sorted_parent(root))}
+    train = {"epochs": epochs, "lr_warmup_epochs": WARMUP * epochs, "evaluate_every": 5, **recipe}
     workspace = shared_run(root, seed=seed, train=train)
     subnet = Subnet.from_json(read_record(workspace.run_dir.trace, Any)["budgets"][index])
     # The search has its own seed.
     source = shared_run(root, train=train) if kind == "inherited" else workspace
     return top1_alone(workspace, f"{kind} {index}", [kind, subnet.to_json()], lambda: initial_network(source, subnet))
+
+
+def sorted_parent(root: Path) -> Path:
+    """The parent as a file, with its channels in the order of those of the networks that were cut from it: as a
+    teacher it then belongs to no seed."""
+    path = root / "sorted_parent.safetensors"
+    if not path.exists():
+        workspace = shared_run(root)
+        network = extract_network(load_supernet(workspace), Subnet.largest(workspace.space))
+        network.preprocessing = workspace.preprocessing.to_json()
+        save_weights(network, path, {"classes": json.dumps(list(workspace.dataset.classes))})
+    return path
 
 
 def macs(workspace: Workspace, architecture: Architecture) -> int:
