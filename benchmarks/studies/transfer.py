@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", default=["71%", "50%"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--processes", type=int, default=1, help="networks trained at a time")
+    parser.add_argument("--no-sister", action="store_true", help="leave the sister out")
     parser.add_argument("--only", choices=("parent", "slim", "inherit"), help="stop after this step")
     arguments, settings = parse(parser)
     settings["data"] = arguments.data
@@ -76,10 +77,11 @@ def main() -> None:
     sorted_parent(run.root)  # before several processes want it
     calls = [("inherited", run.root, index, short) for index in range(len(arguments.budgets))]
     if arguments.only is None:
-        sister = designed_sister(arguments, settings, run)
         calls += [("alone", run.root, index, arguments.epochs) for index in range(len(arguments.budgets))]
-        calls += [("sister", sister.root, 0, arguments.epochs + short)]
-        rows["sister"] = sister_row(run, sister)
+        if not arguments.no_sister:
+            sister = designed_sister(arguments, settings, run)
+            calls += [("sister", sister.root, 0, arguments.epochs + short)]
+            rows["sister"] = sister_row(run, sister)
     trainings = [(*call, seed) for seed in arguments.seeds for call in calls]
     names = [*arguments.budgets, "sister"]
     for (kind, _, index, _, _), score in zip(
