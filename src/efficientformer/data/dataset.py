@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from efficientformer.errors import DataError, UsageError
+from efficientformer.formats.values import TaskName
 
 Channels = tuple[float, float, float]
 
@@ -86,6 +87,7 @@ class ImageDataset:
 
     digest: of the names, labels and contents, so that a changed set is noticed.
     split_rule: where the validation images come from, in words.
+    task: what the labels ask for.
     layout: how the folder was understood, in words.
     skipped: pictures and folders that were left out.
     notes: what was left out without a reason of its own, a line each.
@@ -100,6 +102,7 @@ class ImageDataset:
     val: ImageSplit
     digest: str
     split_rule: str
+    task: TaskName = "classification"
     layout: str = ""
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()

@@ -45,9 +45,9 @@ def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, 
     classes = json.dumps(list(workspace.dataset.classes), ensure_ascii=False)
     if workspace.world.is_first:
         save_weights(network.cpu(), run_dir.parent_weights, {"classes": classes})
-    top1 = scores_on(workspace, network.to(workspace.training_device), splits[1]).top1
-    workspace.console.say(f"the parent scores {top1:.1f} % on held-out images")
-    return network, {"init": settings.init, **about, "top1": top1}
+    score = scores_on(workspace, network.to(workspace.training_device), splits[1]).primary
+    workspace.console.say(f"the parent scores {score:.1f} % on held-out images")
+    return network, {"init": settings.init, **about, workspace.task.words.primary: score}
 
 
 def _with_one_head(network: Network) -> Network:

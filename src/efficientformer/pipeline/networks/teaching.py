@@ -51,7 +51,12 @@ def distilled(workspace: Workspace, task: Task) -> Distillation | None:
     if teacher is None:
         return None
     return Distillation(
-        task, teacher, settings.distillation, weight=settings.distillation_weight, temperature=settings.temperature
+        task,
+        teacher,
+        settings.distillation,
+        weight=settings.distillation_weight,
+        temperature=settings.temperature,
+        task_kind=workspace.task,
     )
 
 
