@@ -84,7 +84,7 @@ class Distillation(Task):
             delattr(network, ADAPTERS)
 
     def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
-        num_labelled = int((labels_B != UNLABELLED).sum())
+        num_labelled = int((labels_B.view(len(labels_B), -1)[:, 0] != UNLABELLED).sum())
         fading = max(0.0, 1 - progress / FADED_AT) if self._kind == "features" else 0.0
         student = _Student(model, images_BCHW[num_labelled:], has_maps=fading > 0)
         by_labels = self._task.loss(student, images_BCHW[:num_labelled], labels_B[:num_labelled], progress)

@@ -12,6 +12,7 @@ class TaskWords:
     """The names of a task and of its scores, all of which are percentages.
 
     name: in records and in the metadata of files.
+    labels: those of an image, as in "images with ...".
     title: of `primary`, for people.
     long_title: the same at the beginning of a sentence.
     of_class: the score of one class, in records.
@@ -24,6 +25,7 @@ class TaskWords:
     """
 
     name: TaskName
+    labels: str
     title: str
     long_title: str
     of_class: str
@@ -39,9 +41,20 @@ class TaskWords:
         """The score that networks are compared by, in records."""
         return PRIMARY[self.name]
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What can score the candidates of a search."""
+        return "likelihood", self.primary
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What files say of the task in addition to class names: nothing for classification, as files always did."""
+        return {} if self.name == CLASSIFICATION.name else {"task": self.name}
+
 
 CLASSIFICATION = TaskWords(
     "classification",
+    labels="one label each",
     title="top-1",
     long_title="Top-1 accuracy",
     of_class="top1",
@@ -52,7 +65,18 @@ CLASSIFICATION = TaskWords(
     has_confusions=True,
     is_share=True,
 )
-TASKS: tuple[TaskWords, ...] = (CLASSIFICATION,)
+MULTI_LABEL = TaskWords(
+    "multi_label",
+    labels="several labels or none",
+    title="mAP",
+    long_title="Mean average precision",
+    of_class="ap",
+    class_title="average precision",
+    balanced="mean_ap",
+    explained="mAP: the mean of the classes' average precision, the area under precision over recall as the images are "
+    "ranked by the score of the class; without a class that no image has.",
+)
+TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL)
 
 
 def task_words(name: str | None) -> TaskWords:

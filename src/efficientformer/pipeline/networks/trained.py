@@ -1,6 +1,5 @@
 """Train a network of a run and keep it in its folder, score it on validation images, export it."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from efficientformer.models.weights.load import load_network, save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
 from efficientformer.pipeline.networks.stand_alone import train_images
 from efficientformer.pipeline.networks.teaching import teacher_record
-from efficientformer.pipeline.run.inputs import export_metadata
+from efficientformer.pipeline.run.inputs import export_metadata, weights_metadata
 from efficientformer.pipeline.run.phase import Phase
 from efficientformer.pipeline.run.plan import EVALUATE, EXPORT
 from efficientformer.pipeline.run.run_network import RunNetwork
@@ -75,7 +74,7 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Ma
     """Write the weights, the architecture and the record of the training, which `about` is a part of."""
     files, settings, classes = network.files, workspace.settings.train, list(workspace.dataset.classes)
     trained.preprocessing = workspace.preprocessing.to_json()
-    save_weights(trained.cpu(), files.weights, {"classes": json.dumps(classes, ensure_ascii=False)})
+    save_weights(trained.cpu(), files.weights, weights_metadata(workspace))
     write_record(
         files.architecture,
         {
@@ -83,6 +82,7 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Ma
             "resolution": workspace.settings.resolution,
             "num_classes": len(classes),
             "classes": classes,
+            **workspace.task.words.metadata,
             "preprocessing": workspace.preprocessing.to_json(),
         },
     )

@@ -20,7 +20,7 @@ from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.stamps import read_stamp, replaced_output, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.held_out import require_enough_images, search_splits
+from efficientformer.pipeline.slimming.held_out import require_enough_images, require_metric, search_splits
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, build_supernet, require_reachable
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, write_record
@@ -37,6 +37,7 @@ from efficientformer.training.metrics_log import MetricsLog
 
 def run(workspace: Workspace) -> None:
     require_enough_images(workspace)
+    require_metric(workspace)
     run_dir = workspace.run_dir
     require_reachable(workspace, load_table(workspace))
 

@@ -12,6 +12,7 @@ from efficientformer.journal import Journal
 from efficientformer.pipeline.run.inputs import image_digests, supernet_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.held_out import require_metric
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet, supernet_weights
 from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
@@ -25,6 +26,7 @@ class CachedScorer:
     """The accuracy oracle of a run, with a journal. Scores of another supernet or of other images are discarded."""
 
     def __init__(self, workspace: Workspace) -> None:
+        require_metric(workspace)
         self._workspace = workspace
         self.metric: Metric = workspace.settings.slim.metric
         self.channels = workspace.settings.slim.channels

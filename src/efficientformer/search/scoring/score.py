@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Metric = Literal["likelihood", "top1"]
+Metric = Literal["likelihood", "top1", "mean_ap"]
 
 
 @dataclass(frozen=True)
 class Score:
     """Two accuracies in percent.
 
-    `primary` is the score that networks of the task are compared by, top-1 in classification. `likelihood` is the
+    `primary` is the score that networks of the task are compared by: top-1 or, of several labels an image, mean average
+    precision. `likelihood` is the
     geometric mean of the probabilities of the correct answers, at the network's best temperature. Top-1 extracts one
     bit per image: likelihood on 200 images ranks networks as well as top-1 on thousands (measured: docs/search.md).
     """
