@@ -249,7 +249,7 @@ def _unscored(val: ImageSplit, task: TaskName) -> tuple[str, ...]:
     if task == "classification" or not absent:
         return ()
     if len(absent) == len(val.classes):
-        raise DataError("No validation image has a label, so nothing could be scored. Add some.")
+        raise DataError("No usable validation image has a label, so nothing could be scored. Add some.")
     return (f"no validation image has {_named(absent)}: the scores leave out what has none",)
 
 

@@ -71,6 +71,8 @@ def read_image_list(path: Path) -> ListedSet:
             raise DataError(f"No training image of {shown_path(path)} has a label.")
         (only,) = train.classes
         raise DataError(f"Only one label in {shown_path(path)}: '{only}'. A classifier needs at least two.")
+    if val is not None and not val.classes:
+        raise DataError(f"No validation image of {shown_path(path)} has a label, so nothing could be scored.")
     notes = [f"{path.name} lists {repeated:,} images more than once: each counts once"] if repeated else []
     if splits["test"]:
         notes.append(f"{len(splits['test']):,} images of the split test: not used, since there are validation images")
