@@ -141,12 +141,16 @@ def test_a_part_of_every_class_is_held_out_and_none_is_lost(seed):
     assert holdout(split, 0.2, seed)[1].positions == held.positions != holdout(split, 0.2, seed + 1)[1].positions
 
 
-def test_the_last_image_of_a_class_is_not_held_out():
-    split = made([(0, 1), (0, 2), (0,), (0,)], 3)
-    rest, held = holdout(split, 0.5, 0)
+@pytest.mark.parametrize("seed", range(6))
+def test_shares_are_met_where_images_allow_and_the_last_image_of_a_class_stays(seed):
+    _, held = holdout(made([(0, 1)] * 10 + [(1,)] * 10, 2), 0.2, seed)
+    assert held.num_images_per_class() == [2, 4], "an image that stays for its rare class is not held out for another"
+    rest, _ = holdout(made([(0, 2), (0, 1), (1, 2)], 3), 0.5, seed)
+    assert all(rest.num_images_per_class()), "two classes are served by two images, which would be all of the third"
+    rest, held = holdout(made([(0, 1), (0, 2), (0,), (0,)], 3), 0.5, seed)
     assert {*held.labels} == {(0,)} and rest.num_images_per_class()[1:] == [1, 1]
     with pytest.raises(DataError, match="No image can be held out"):
-        holdout(made([(0,), (1,)], 2), 0.5, 0)
+        holdout(made([(0,), (1,)], 2), 0.5, seed)
 
 
 def test_balanced_epochs_draw_the_rarest_label_of_images_alike():
