@@ -1,6 +1,7 @@
 """Several labels an image: average precision and losses by hand, and against definitions of other people's."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,11 +12,15 @@ from torch.nn import functional
 
 from efficientformer.data.mixing import binary_weights, build_label_mixing
 from efficientformer.errors import DataError, TrainingError
+from efficientformer.formats.slimming import MetricName
+from efficientformer.formats.values import PRIMARY, TaskName
+from efficientformer.search.scoring.score import Metric
 from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.tasks.classification.prediction import READINGS
 from efficientformer.tasks.kinds import KINDS
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import average_precisions, label_scores
-from efficientformer.tasks.words import task_words, words_of
+from efficientformer.tasks.words import TASKS, task_words, words_of
 
 
 class Fixed(torch.nn.Module):
@@ -150,7 +155,10 @@ def test_weights_give_images_with_and_without_a_class_the_same_sum():
     assert torch.allclose(targets, torch.tensor([[[4.0, 0], [0, weights[1][1]]]]))
 
 
-def test_both_tasks_have_what_the_others_ask_for():
+def test_every_task_has_what_the_others_ask_for():
+    names = set(get_args(TaskName))
+    assert names == {*KINDS} == {*PRIMARY} == {*READINGS} == {words.name for words in TASKS}
     assert KINDS == {"classification": ONE_LABEL, "multi_label": LABEL_SETS}
+    assert {words.primary for words in TASKS} | {"likelihood"} == set(get_args(Metric)) == set(get_args(MetricName))
     for name, kind in KINDS.items():
         assert kind.words is task_words(name) and kind.words.primary in kind.words.metrics
