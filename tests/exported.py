@@ -22,6 +22,8 @@ def write_classifier(
     shape: Sequence[int | str] = (1, 3, 8, 8),
     num_outputs: int | None = None,
     softmax: bool = False,
+    sigmoid: bool = False,
+    task: str = "",
     more_inputs: Sequence[str] = (),
     more_outputs: Sequence[tuple[str, int]] = (),
     output: str = "logits",
@@ -41,10 +43,10 @@ def write_classifier(
         x = "cast"
     nodes += [
         helper.make_node("ReduceMean", [x, "axes"], ["means"], keepdims=0),
-        helper.make_node("MatMul", ["means", "weights"], ["scores" if softmax or rank != 2 else output]),
+        helper.make_node("MatMul", ["means", "weights"], ["scores" if softmax or sigmoid or rank != 2 else output]),
     ]
-    if softmax:
-        nodes.append(helper.make_node("Softmax", ["scores"], [output]))
+    if softmax or sigmoid:
+        nodes.append(helper.make_node("Softmax" if softmax else "Sigmoid", ["scores"], [output]))
     elif rank != 2:
         nodes.append(helper.make_node("Reshape", ["scores", "form"], [output]))
     kind = FLOAT16 if half else FLOAT
@@ -67,7 +69,8 @@ def write_classifier(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     about = {"resolution": 8, "mean": [0, 0, 0], "std": [1, 1, 1], "crop_ratio": 1}
     content = classes if isinstance(classes, str) else json.dumps(classes)
-    helper.set_model_props(model, {"classes": content, "preprocessing": json.dumps(about)})
+    props = {"classes": content, "preprocessing": json.dumps(about), **({"task": task} if task else {})}
+    helper.set_model_props(model, props)
     onnx.save_model(model, path)
     return path
 

@@ -13,9 +13,8 @@ likelihood and by top-1, each with its interval over networks, and the tau of la
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from efficientformer.search.subnet import Subnet
 from options import parse
 from shared import keep_outcome, share, shared_run, side_by_side
 
+METRICS: tuple[Metric, ...] = ("likelihood", "top1")
 PATHS: dict[str, dict[str, Any]] = {
     "paper: soft mixing, one width": {"sampling": "soft", "noise": "uniform", "elastic_width": "none"},
     "soft mixing, random widths": {"sampling": "soft", "noise": "uniform", "elastic_width": "random"},
@@ -69,7 +69,7 @@ def main() -> None:
         found = ranked(run_dir, given, arguments.seeds, arguments.processes)
         rows.append({"variant": name, "supernet": given["supernet"], **found})
         first = first or run_dir
-        by = ", ".join(f"{found[metric]['kendall_tau']:.2f} by {metric}" for metric in get_args(Metric))
+        by = ", ".join(f"{found[metric]['kendall_tau']:.2f} by {metric}" for metric in METRICS)
         sys.stdout.write(f"{name}: tau {by}, latency alone {found['top1']['latency_tau']:.2f}\n")
     assert first is not None
     what = "Kendall's tau between a supernet's scores of random networks and their top-1 trained alone"
@@ -92,9 +92,10 @@ def ranked(run_dir: RunDir, settings: dict[str, Any], seeds: list[int], processe
     table, scorer = load_table(workspace), CachedScorer(workspace)
     rows = []
     for subnet, top1s in zip(drawn, alone.tolist(), strict=True):
-        score, latency_ms = scorer.score(subnet), table.predict(subnet.architecture)
-        rows.append({"latency_ms": latency_ms, **asdict(score), "alone_top1": float(np.mean(top1s)), "by_seed": top1s})
-    taus = {metric: ranking([{**row, "supernet_accuracy": row[metric]} for row in rows]) for metric in get_args(Metric)}
+        latency_ms = table.predict(subnet.architecture)
+        scores = {metric: scorer.score(subnet).value(metric) for metric in METRICS}
+        rows.append({"latency_ms": latency_ms, **scores, "alone_top1": float(np.mean(top1s)), "by_seed": top1s})
+    taus = {metric: ranking([{**row, "supernet_accuracy": row[metric]} for row in rows]) for metric in METRICS}
     return {**taus, "held_out_top1": supernet["held_out_top1"], "networks": rows}
 
 

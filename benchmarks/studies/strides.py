@@ -106,7 +106,7 @@ def descend(workspace: Workspace, scorer: CachedScorer, stride: float, *, lazy: 
                 "latency_over_target": state.latency_ms / target_ms,
                 "accuracy": state.accuracy,
                 "polished_accuracy": best.accuracy,
-                "polished_top1": scorer.score(best.subnet).top1,
+                "polished_top1": scorer.score(best.subnet).primary,
                 "seconds": round(time.monotonic() - started, 1),
             }
         )

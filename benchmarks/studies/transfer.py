@@ -118,7 +118,7 @@ def trained_parent(root: Path, name: str, epochs: int, settings: dict[str, Any])
         given = Settings(**merge_given(settings, {"preset": "standard", "train": train}))
         with open_run(RunRequest(given, root)) as workspace:
             trained = _trained_from_new_weights(workspace, ZOO[name])
-            top1 = validate(workspace, trained).top1
+            top1 = validate(workspace, trained).primary
             trained.preprocessing = workspace.preprocessing.to_json()
             classes = {"classes": json.dumps(list(workspace.dataset.classes))}
             save_weights(trained.cpu(), root / "parent.safetensors", classes)
@@ -209,7 +209,7 @@ def untrained_top1(workspace: Workspace, subnet: Subnet) -> float:
     """Validation top-1 of a cut of the parent, whose batch norm is estimated from training images."""
     network = extract_network(load_supernet(workspace), subnet)
     reestimate_batch_norm(network, estimating_images(workspace))
-    return scores_on(workspace, network, workspace.dataset.val).top1
+    return scores_on(workspace, network, workspace.dataset.val).primary
 
 
 def trained_top1(kind: str, root: Path, index: int, epochs: int, seed: int) -> float:

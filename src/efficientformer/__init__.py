@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from efficientformer.pipeline.verbs import train as train
     from efficientformer.search.slim import slim as slim
     from efficientformer.search.supernet.supernet import Supernet as Supernet
-    from efficientformer.tasks.classification.scores import evaluate as evaluate
+    from efficientformer.tasks.kinds import evaluate as evaluate
     from efficientformer.training.loop import fit as fit
 
 

@@ -139,7 +139,6 @@ CSV = "path,label\ntrain/cat/0.png,cat\n"
         (CSV + "train/dog/0.png\n", "line 3: it has 1 cells, not 2"),
         (CSV + "train/dog/0.png,dog,wolf\n", "line 3: it has 3 cells, not 2"),
         (CSV + 'train/dog/0.png,"dog\n', "it is not CSV"),
-        (CSV + "train/dog/0.png,cat|dog\n", "line 3: an image has several labels"),
         (CSV + "a\0b.png,dog\n", "line 3: .* is not the name of a file"),
         (CSV + "train/dog/0.png,d\x1bog\n", "line 3: the label .* contains"),
         (CSV, "Only one label in"),
@@ -186,7 +185,6 @@ def test_a_list_that_cannot_be_used_is_one_line_with_its_place(pets, text, expec
             "line 3, cannot be used: it is not JSON",
         ),
         (".jsonl", '{"path": "train/cat/0.png", "label": "cat", "split": 1}', "line 1: the split must be"),
-        (".jsonl", '{"path": "train/cat/0.png", "label": ["cat", "dog"]}', "line 1: an image has several labels"),
         (".jsonl", '{"path": "x\\udce9.png", "label": "cat"}', "line 1: .* is not the name of a file"),
     ],
 )

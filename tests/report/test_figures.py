@@ -32,10 +32,12 @@ def test_the_plane_holds_path_networks_and_budgets(run_dir: Path) -> None:
     assert figure is not None
     trace = read_record(run_dir / "slim/trace.json", Any)
     assert len({row["step"] for row in values(figure.spec, "what")}) == len(trace["steps"]) + 1
-    networks = values(figure.spec, "top1_interval")
+    networks = values(figure.spec, "score_interval")
     assert [row["mark"] for row in networks] == ["circle", "square", "triangle-up"]
     for row in networks:
-        assert row["low_ms"] < row["latency_ms"] < row["high_ms"] and row["low_top1"] < row["top1"] < row["high_top1"]
+        assert (
+            row["low_ms"] < row["latency_ms"] < row["high_ms"] and row["low_score"] < row["score"] < row["high_score"]
+        )
     assert sorted(row["color"] for row in values(figure.spec, "label")) == sorted(row["color"] for row in networks)
 
 

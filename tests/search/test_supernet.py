@@ -299,7 +299,7 @@ def test_scored_images_may_be_normalized_by_their_own_statistics(supernet):
         with torch.no_grad():
             logits = torch.cat([network(x) for x, _ in held_out])
         assert oracle.score(subnet).likelihood == pytest.approx(likelihood(logits, labels), rel=1e-4)
-        assert oracle.score(subnet).top1 == pytest.approx(100 * float((logits.argmax(1) == labels).double().mean()))
+        assert oracle.score(subnet).primary == pytest.approx(100 * float((logits.argmax(1) == labels).double().mean()))
 
 
 def test_cells_before_the_first_one_needed_have_no_weights(supernet):
@@ -350,7 +350,7 @@ def test_a_score_is_top1_and_the_mean_probability_of_the_correct_class_at_the_be
     reestimate_batch_norm(network, [images])
     with torch.no_grad():
         logits = network(images)
-    assert score.top1 == pytest.approx(100 * float((logits.argmax(dim=1) == labels).double().mean()))
+    assert score.primary == pytest.approx(100 * float((logits.argmax(dim=1) == labels).double().mean()))
     assert score.likelihood == pytest.approx(likelihood(logits, labels), rel=1e-5)
 
 

@@ -30,7 +30,7 @@ def test_two_logits_by_hand():
     (3/4)^(3/4) (1/4)^(1/4)."""
     logits, labels = torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1])
     score = tallied((logits, labels)).score()
-    assert score.top1 == 75.0
+    assert score.primary == 75.0
     assert score.likelihood == pytest.approx(100 * 0.75**0.75 * 0.25**0.25, rel=1e-4)
 
 
@@ -44,7 +44,7 @@ def test_the_likelihood_is_that_of_the_best_temperature(num_classes, sharpness):
 
 def test_surer_networks_score_alike():
     scores = [tallied(batch(300, 10, sharpness)).score() for sharpness in SHARPNESS[[20, 24, 32]].tolist()]
-    assert scores[0].top1 == scores[1].top1 == scores[2].top1
+    assert scores[0].primary == scores[1].primary == scores[2].primary
     assert [score.likelihood for score in scores] == pytest.approx([scores[0].likelihood] * 3, rel=1e-3)
 
 
@@ -56,6 +56,6 @@ def test_batches_add_up_and_what_is_to_come_cannot_beat_the_bound():
         tally.add(*part)
         left -= len(part[1])
         bounds.append(tally.score(left))
-    assert bounds[-1].top1 == whole.top1 and math.isclose(bounds[-1].likelihood, whole.likelihood, rel_tol=1e-9)
+    assert bounds[-1].primary == whole.primary and math.isclose(bounds[-1].likelihood, whole.likelihood, rel_tol=1e-9)
     for earlier, later in pairwise(bounds):
-        assert earlier.top1 >= later.top1 and earlier.likelihood > later.likelihood
+        assert earlier.primary >= later.primary and earlier.likelihood > later.likelihood

@@ -13,13 +13,15 @@ from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import UsageError
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.task import Classification
-from efficientformer.tasks.distillation import ADAPTERS, Distillation, map_loss, soft_loss
+from efficientformer.tasks.distillation import ADAPTERS, Distillation, map_loss
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.teachers import Teacher
 
 from ..models.small import SMALL, SMALL_V2
 
+divergence = ONE_LABEL.divergence
 PLAIN = Classification(build_mixing(0.0, 0.0, 3, 0.0))
 
 
@@ -36,7 +38,7 @@ def batch():
 
 def test_equal_logits_have_no_loss_and_no_gradient():
     logits = torch.randn(4, 3, requires_grad=True)
-    loss = soft_loss(logits, logits.detach() + 7, 2.0)
+    loss = divergence(logits, logits.detach() + 7, 2.0)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert loss.item() == pytest.approx(0, abs=1e-6) and gradient.abs().max() < 1e-6
 
@@ -45,11 +47,11 @@ def test_the_soft_loss_is_the_divergence_by_hand():
     """Probabilities 3/4, 1/4 of the teacher, 1/2, 1/2 of the student; at temperature 2 of squared odds."""
     student = torch.zeros(1, 2, requires_grad=True)
     by_hand = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
-    loss = soft_loss(student, torch.tensor([[math.log(3.0), 0.0]]), 1.0)
+    loss = divergence(student, torch.tensor([[math.log(3.0), 0.0]]), 1.0)
     assert loss.item() == pytest.approx(by_hand)
     (gradient,) = torch.autograd.grad(loss, student)
     assert gradient[0].tolist() == pytest.approx([0.5 - 0.75, 0.5 - 0.25])
-    at_two = soft_loss(student, torch.tensor([[2 * math.log(3.0), 0.0]]), 2.0)
+    at_two = divergence(student, torch.tensor([[2 * math.log(3.0), 0.0]]), 2.0)
     assert at_two.item() == pytest.approx(4 * by_hand)
     # d/dz of T^2 KL is T (p - q): the gradient keeps its size.
     (gradient,) = torch.autograd.grad(at_two, student)
@@ -91,7 +93,7 @@ def test_soft_is_the_task_s_loss_and_the_divergence(batch):
     student.train()
     loss = task.loss(student, *batch, 0.0)
     logits = student(batch[0])
-    taught = soft_loss(logits, teacher(batch[0]), 3.0)
+    taught = divergence(logits, teacher(batch[0]), 3.0)
     by_hand = 0.1 * functional.cross_entropy(logits, batch[1]) + 0.9 * taught
     assert loss.item() == pytest.approx(by_hand.item(), abs=1e-5)
     assert task.logged()["teacher_loss"] == pytest.approx(taught.item(), abs=1e-5)
@@ -111,7 +113,7 @@ def test_maps_count_less_and_less_until_half_of_the_training(batch, architecture
         [map_loss(adapter(own), their) for adapter, own, their in zip(adapters, maps, theirs, strict=True)]
     )
     logits = student(batch[0])
-    by_hand = 0.5 * functional.cross_entropy(logits, batch[1]) + 0.5 * soft_loss(logits, teacher(batch[0]), 1.0)
+    by_hand = 0.5 * functional.cross_entropy(logits, batch[1]) + 0.5 * divergence(logits, teacher(batch[0]), 1.0)
     assert loss.item() == pytest.approx((by_hand + 0.5 * share * by_maps.mean()).item(), rel=1e-4)
     loss.backward()
     assert all((adapter.weight.grad is not None) == (share > 0) for adapter in adapters)
@@ -152,7 +154,7 @@ def test_images_without_labels_have_the_teacher_s_loss_alone(batch):
     loss = taught.loss(student, images, labels, 0.0)
     assert torch.equal(student.images, images), "one pass for all images"
     logits = student(images)
-    by_hand = 0.5 * functional.cross_entropy(logits[:4], labels[:4]) + 0.5 * soft_loss(logits, teacher(images), 1.0)
+    by_hand = 0.5 * functional.cross_entropy(logits[:4], labels[:4]) + 0.5 * divergence(logits, teacher(images), 1.0)
     assert loss.item() == pytest.approx(by_hand.item(), abs=1e-6)
 
 

@@ -12,6 +12,7 @@ from efficientformer.pipeline.run.settings import Settings
 from efficientformer.report.published import network_words
 from efficientformer.report.wording import confidence
 from efficientformer.run_dir import RunDir
+from efficientformer.tasks.words import words_of
 
 VISIBLE = 0.05
 """Smallest difference of two percentages that a table shows."""
@@ -65,8 +66,10 @@ def _print_summary(result: list[dict[str, Any]]) -> None:
     percents = [
         f"{confidence(percent)} %" for percent in sorted({entry.get("interval_percent", 95) for entry in result})
     ]
-    is_uneven = any(abs(entry.get("balanced_accuracy", entry["top1"]) - entry["top1"]) >= VISIBLE for entry in result)
-    accuracies = {"top1": "top-1"} | ({"balanced_accuracy": "balanced"} if is_uneven else {})
+    words = words_of(result[0])
+    scores = [(entry[words.primary], entry.get(words.balanced, entry[words.primary])) for entry in result]
+    is_uneven = any(abs(balanced - primary) >= VISIBLE for primary, balanced in scores)
+    accuracies = {words.primary: words.title} | ({words.balanced: "balanced"} if is_uneven else {})
     latencies = ("budget", "ms", "predicted", f"measured [{' or '.join(percents)}]", "kept")
     columns = (*latencies, *accuracies.values(), "params", "MACs")
     print_rows(columns, (_cells(entry, accuracies) for entry in result))

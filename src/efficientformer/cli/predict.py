@@ -29,6 +29,8 @@ def predict(
 ) -> None:
     """Classify images with an exported network: the five likeliest classes with their scores.
 
+    A network for several labels an image gives every label above 50 %.
+
     For example:
 
         efficientformer predict runs/photos/networks/8ms/model.onnx cat.jpg holiday/
@@ -67,4 +69,5 @@ def predict(
 
 def _scores(prediction: "Prediction") -> str:
     pairs = zip(prediction.classes, prediction.scores, strict=True)
-    return ", ".join(f"{shortened(name, LONGEST_NAME)} {score:.1f} %" for name, score in pairs)
+    shown = ", ".join(f"{shortened(name, LONGEST_NAME)} {score:.1f} %" for name, score in pairs)
+    return shown or "none of the labels"

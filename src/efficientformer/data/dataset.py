@@ -13,8 +13,11 @@ from typing import Any, Protocol
 from PIL import Image
 
 from efficientformer.errors import DataError, UsageError
+from efficientformer.formats.values import TaskName
 
 Channels = tuple[float, float, float]
+Label = int | tuple[int, ...]
+"""The number of an image's class; where images have several labels or none, the numbers of all its classes."""
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
@@ -45,7 +48,7 @@ class ImageSplit:
 
     source: ImageSource
     classes: tuple[str, ...]
-    labels: list[int]
+    labels: Sequence[Label]
     positions: list[int]
 
     def __len__(self) -> int:
@@ -67,9 +70,28 @@ class ImageSplit:
             self.source, self.classes, [self.labels[i] for i in indices], [self.positions[i] for i in indices]
         )
 
+    @property
+    def has_label_sets(self) -> bool:
+        """Whether images have several labels or none, instead of one each."""
+        return len(self.labels) > 0 and isinstance(self.labels[0], tuple)
+
     def num_images_per_class(self) -> list[int]:
-        counts = Counter(self.labels)
-        return [counts[label] for label in range(len(self.classes))]
+        counts = Counter(number for label in self.labels for number in classes_of(label))
+        return [counts[number] for number in range(len(self.classes))]
+
+    def groups(self) -> list[int]:
+        """A group of each image, for draws that treat groups alike: its class or, of several, the one with the fewest
+        images. Images without labels are one more group."""
+        counts, no_label = self.num_images_per_class(), len(self.classes)
+        return [
+            min(classes_of(label), key=lambda number: (counts[number], number), default=no_label)
+            for label in self.labels
+        ]
+
+
+def classes_of(label: Label) -> tuple[int, ...]:
+    """The numbers of the classes of an image."""
+    return (label,) if isinstance(label, int) else label
 
 
 @dataclass(frozen=True)
@@ -86,6 +108,7 @@ class ImageDataset:
 
     digest: of the names, labels and contents, so that a changed set is noticed.
     split_rule: where the validation images come from, in words.
+    task: what the labels ask for.
     layout: how the folder was understood, in words.
     skipped: pictures and folders that were left out.
     notes: what was left out without a reason of its own, a line each.
@@ -100,6 +123,7 @@ class ImageDataset:
     val: ImageSplit
     digest: str
     split_rule: str
+    task: TaskName = "classification"
     layout: str = ""
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
@@ -117,6 +141,7 @@ class ImageDataset:
         """The content of `data.json` without preprocessing and provenance."""
         return {
             "name": self.name,
+            "task": self.task,
             "classes": list(self.classes),
             "train": _counts(self.train),
             "val": _counts(self.val),
@@ -137,20 +162,56 @@ def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, 
 
     A hash of seed and name decides, so the choice is the same on every machine and adding an image to the set moves few
     others. Both sides keep the order of `split`. Raises DataError that names the classes with only one image,
-    UsageError for a fraction outside 0 to 1.
+    UsageError for a fraction outside 0 to 1. Of images with several labels see `_hold_out_label_sets`.
     """
     _require_fraction(fraction)
+    held_out = (_hold_out_label_sets if split.has_label_sets else _hold_out_of_classes)(split, fraction, seed)
+    everything = range(len(split))
+    return split.subset([i for i in everything if i not in held_out]), split.subset(sorted(held_out))
+
+
+def _hold_out_of_classes(split: ImageSplit, fraction: float, seed: int) -> set[int]:
     counts = zip(split.classes, split.num_images_per_class(), strict=True)
     refuse_small_classes({name: count for name, count in counts if count}, 2, TO_HOLD_OUT)
-    by_class: dict[int, list[int]] = {}
+    by_class: dict[Label, list[int]] = {}
     for index, label in enumerate(split.labels):
         by_class.setdefault(label, []).append(index)
     held_out: set[int] = set()
     for indices in by_class.values():
         drawn = sorted(indices, key=lambda index: _draw(seed, split.name(index)))
         held_out.update(drawn[: num_held_out(len(indices), fraction)])
-    everything = range(len(split))
-    return split.subset([i for i in everything if i not in held_out]), split.subset(sorted(held_out))
+    return held_out
+
+
+def _hold_out_label_sets(split: ImageSplit, fraction: float, seed: int) -> set[int]:
+    """Indices of `fraction` of each class and of the images without labels, as nearly as images of several classes
+    allow: rare classes first, since an image that is held out for one is held out for its others (Sechidis et al.,
+    2011). An image that is the last of one of its classes stays, so that every class can be learned.
+
+    Raises DataError where no image can be held out.
+    """
+    left = split.num_images_per_class()
+    to_leave = [left_of - num_held_out(left_of, fraction) for left_of in left]
+    members: dict[int, list[int]] = {number: [] for number in sorted(range(len(left)), key=left.__getitem__)}
+    without: list[int] = []
+    for index in sorted(range(len(split)), key=lambda index: _draw(seed, split.name(index))):
+        numbers = classes_of(split.labels[index])
+        for number in numbers:
+            members[number].append(index)
+        if not numbers:
+            without.append(index)
+    held_out, settled = set(without[: round(len(without) * fraction)]), set[int]()
+    for number, indices in members.items():
+        for index in indices:
+            numbers = classes_of(split.labels[index])
+            if index not in settled and left[number] > to_leave[number] and all(left[other] > 1 for other in numbers):
+                held_out.add(index)
+                for other in numbers:
+                    left[other] -= 1
+        settled.update(indices)
+    if not held_out:
+        raise DataError("No image can be held out: each is the only one of a class. Add images of the same labels.")
+    return held_out
 
 
 def _require_fraction(fraction: float) -> None:

@@ -14,6 +14,7 @@ from efficientformer.data.dataset import (
     UNLABELLED,
     ImageDataset,
     ImageSplit,
+    Label,
     SkippedFile,
     fewest_to_search,
     holdout,
@@ -26,6 +27,7 @@ from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage, ListedSet, Listing, list_images
 from efficientformer.data.walk import LeftOut, find_images, relative, shown
 from efficientformer.errors import DataError
+from efficientformer.formats.values import TaskName
 from efficientformer.records import file_digest
 
 
@@ -86,21 +88,22 @@ def load_image_folder(
     given = Path(path).expanduser()
     listed = read_image_list(given) if is_image_list(given) else _list_folder(given)
     listings, root = listed.listings, listed.train.root
-    _check_classes(listings)
+    _check_classes(listings, listed.task)
     classes = tuple(sorted(listed.train.classes))
     if listed.val is None:
-        counts = Counter(image.class_name for image in listed.train.images)
+        counts = Counter(name for image in listed.train.images for name in image.class_names)
         if min(counts.values()) < 2:
             refuse_small_classes(counts, fewest_to_search(val_fraction), f"{TO_SEARCH}, or 2 to fine-tune a network")
     files = list(dict.fromkeys(image.file for listing in listings for image in listing.images))
     contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
-    splits = [_usable_split(listing, classes, contents, max_pixels) for listing in listings]
+    splits = [_usable_split(listing, classes, contents, max_pixels, listed.task) for listing in listings]
     if listed.val is not None:
         train, val = splits
         split_rule = listed.split_rule
     else:
         train, val = holdout(splits[0], val_fraction, seed)
         split_rule = f"{val_fraction:.3g} of each class held out, seed {seed}"
+    unscored = _unscored(val, listed.task)
     left_out = LeftOut()
     for each in (listed.left_out, *(listing.left_out for listing in listings)):
         left_out.add(each)
@@ -111,10 +114,11 @@ def load_image_folder(
         val=val,
         digest=_digest(listings, contents),
         split_rule=split_rule,
+        task=listed.task,
         layout=listed.layout,
         skipped=_skipped(left_out, listings, contents),
         notes=(*listed.notes, *left_out.notes()),
-        warnings=_repeated(train, val),
+        warnings=(*unscored, *_repeated(train, val, listed.task)),
     )
 
 
@@ -146,7 +150,7 @@ def load_unlabelled(
     if not root.is_dir():
         raise DataError(f"--unlabelled {root} is not a folder. Give another, or none.")
     found = find_images(root)
-    listed = [ListedImage(relative(root, str(path)), shown(root, str(path)), "") for path in found.files]
+    listed = [ListedImage(relative(root, str(path)), shown(root, str(path)), ()) for path in found.files]
     files = [image.file for image in listed]
     contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
     usable = tuple(image for image in listed if contents[image.file].problem is None)
@@ -173,9 +177,9 @@ def _list_folder(root: Path) -> ListedSet:
     return ListedSet(name, train, val, layout.text, rule, layout.notes, layout.left_out)
 
 
-def _check_classes(listings: list[Listing]) -> None:
+def _check_classes(listings: list[Listing], task: TaskName) -> None:
     train = listings[0]
-    if len(train.classes) < 2:
+    if len(train.classes) < 2 and task == "classification":
         (only,) = train.classes
         raise DataError(
             f"Only one class in {train.folder}: '{only}'. A classifier needs at least two; "
@@ -192,6 +196,8 @@ def _check_classes(listings: list[Listing]) -> None:
             )
     for listing in listings[1:]:
         absent, unknown = train.classes - listing.classes, listing.classes - train.classes
+        if task == "multi_label":  # the classes without validation images are named, and are not scored
+            absent = set[str]()
         if absent or unknown:
             raise DataError(
                 f"The validation classes in {listing.folder} differ from the training classes."
@@ -202,18 +208,19 @@ def _check_classes(listings: list[Listing]) -> None:
 
 
 def _usable_split(
-    listing: Listing, classes: tuple[str, ...], contents: Mapping[str, Content], max_pixels: int
+    listing: Listing, classes: tuple[str, ...], contents: Mapping[str, Content], max_pixels: int, task: TaskName
 ) -> ImageSplit:
     images = tuple(image for image in listing.images if contents[image.file].problem is None)
-    lost = listing.classes - {image.class_name for image in images}
+    lost = listing.classes - {name for image in images for name in image.class_names}
     if lost:
-        example = next(image for image in listing.images if image.class_name in lost)
+        example = next(image for image in listing.images if lost & set(image.class_names))
         raise DataError(
             f"No usable image of class {_named(lost)} in {listing.folder}: none of its files can be decoded "
             f"({example.name}: {contents[example.file].problem}). Add images or remove the class."
         )
     label_of = {class_name: label for label, class_name in enumerate(classes)}
-    labels = [label_of[image.class_name] for image in images]
+    sets = [tuple(sorted(label_of[name] for name in image.class_names)) for image in images]
+    labels: list[Label] = [*sets] if task == "multi_label" else [only for (only,) in sets]
     source = FolderSource(listing.root, images, tuple(contents[image.file] for image in images), max_pixels)
     return ImageSplit(source, classes, labels, list(range(len(images))))
 
@@ -225,9 +232,25 @@ def _digest(listings: list[Listing], contents: Mapping[str, Content]) -> str:
         for image in listing.images:
             content = contents[image.file]
             is_used = content.problem is None
-            digest.update(f"{image.name}\0{content.digest}\0{image.class_name}\0{is_used}\n".encode())
+            digest.update(f"{image.name}\0{content.digest}\0{_joined(image)}\0{is_used}\n".encode())
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+def _joined(image: ListedImage) -> str:
+    """The classes of an image as one text: no name contains what is between them."""
+    return "\x1f".join(image.class_names)
+
+
+def _unscored(val: ImageSplit, task: TaskName) -> tuple[str, ...]:
+    """A warning of the classes that no validation image has. Raises DataError where no validation image has a label."""
+    counts = zip(val.classes, val.num_images_per_class(), strict=True)
+    absent = [name for name, count in counts if not count]
+    if task == "classification" or not absent:
+        return ()
+    if len(absent) == len(val.classes):
+        raise DataError("No usable validation image has a label, so nothing could be scored. Add some.")
+    return (f"no validation image has {_named(absent)}: the scores leave out what has none",)
 
 
 def _skipped(left_out: LeftOut, listings: list[Listing], contents: Mapping[str, Content]) -> tuple[SkippedFile, ...]:
@@ -238,9 +261,9 @@ def _skipped(left_out: LeftOut, listings: list[Listing], contents: Mapping[str, 
     return tuple(skipped[file] for file in sorted(skipped))
 
 
-def _repeated(train: ImageSplit, val: ImageSplit) -> tuple[str, ...]:
-    """Warnings about the same picture in several classes, and in training and validation."""
-    first: dict[str, tuple[int, str]] = {}
+def _repeated(train: ImageSplit, val: ImageSplit, task: TaskName) -> tuple[str, ...]:
+    """Warnings about the same picture with other labels, and in training and validation."""
+    first: dict[str, tuple[Label, str]] = {}
     otherwise_labeled, in_both = [], []
     for split in (train, val):
         source = split.source
@@ -254,7 +277,8 @@ def _repeated(train: ImageSplit, val: ImageSplit) -> tuple[str, ...]:
                 in_both.append(f"{name} is {other}")
     warnings = []
     if otherwise_labeled:
-        warnings.append(f"the same picture in two classes: {len(otherwise_labeled):,} ({otherwise_labeled[0]}, ...)")
+        where = "with different labels" if task == "multi_label" else "in two classes"
+        warnings.append(f"the same picture {where}: {len(otherwise_labeled):,} ({otherwise_labeled[0]}, ...)")
     if in_both:
         warnings.append(f"validation images that repeat others: {len(in_both):,} ({in_both[0]}, ...)")
     return tuple(warnings)

@@ -1,7 +1,8 @@
 """A list of labelled images in place of folders: CSV, JSON or JSON Lines with `path`, `label` and perhaps `split`.
 
-Paths are relative to the folder of the list. What is wrong with a list is one error that names its line: a training
-without the images that were meant would be worse than none.
+An image may have several labels (`cat|dog`, or an array). Then the list is of task `multi_label`, and an image without
+a label has none of them. Paths are relative to the folder of the list. What is wrong with a list is one error that
+names its line: a training without the images that were meant would be worse than none.
 """
 
 import csv
@@ -25,16 +26,26 @@ from efficientformer.reading import parse_json, read_text, shown_path
 _SUFFIXES = (".csv", ".json", ".jsonl")
 _NEEDED, _KNOWN = ("path", "label"), ("path", "label", "split")
 _MOST_MIB = 1024
+SEPARATOR = "|"
+"""Between labels of an image in one text."""
+SEVERAL = ", several labels an image"
 
 
 @dataclass(frozen=True)
 class _Row:
-    """An image of the list. place: where it stands, for messages; file: relative to the folder of the list."""
+    """An image of the list.
+
+    place: where it stands, for messages.
+    file: relative to the folder of the list.
+    labels: sorted.
+    says_several: whether the labels are several, or an array without any: such a row makes a list `multi_label`.
+    """
 
     place: str
     file: str
-    label: str
+    labels: tuple[str, ...]
     split: Role | None
+    says_several: bool = False
 
 
 def is_image_list(path: Path) -> bool:
@@ -46,16 +57,22 @@ def read_image_list(path: Path) -> ListedSet:
     """The images of a list, by the same order and names as those of folders. Nothing is decoded.
 
     Raises DataError that names the line for a file that is missing or lies outside the folder of the list, an unknown
-    column, an empty label, an unknown split, and an image that is listed twice with different labels or splits.
+    column, an empty label where no image has several, an unknown split, and an image that is listed twice with
+    different labels or splits.
     """
-    rows, repeated = _unique(list(_rows(path)), path)
+    rows, repeated = _unique(_rows(path), path)
+    has_several = any(row.says_several for row in rows)
     splits = _splits(rows, path)
     train, val = (_listing(path, split) if split else None for split in (splits["train"], splits["val"]))
     if train is None:
         raise DataError(f"{shown_path(path)} lists no training images: no row has the split train.")
-    if len(train.classes) < 2:
+    if len(train.classes) < (1 if has_several else 2):
+        if has_several:
+            raise DataError(f"No training image of {shown_path(path)} has a label.")
         (only,) = train.classes
         raise DataError(f"Only one label in {shown_path(path)}: '{only}'. A classifier needs at least two.")
+    if val is not None and not val.classes:
+        raise DataError(f"No validation image of {shown_path(path)} has a label, so nothing could be scored.")
     notes = [f"{path.name} lists {repeated:,} images more than once: each counts once"] if repeated else []
     if splits["test"]:
         notes.append(f"{len(splits['test']):,} images of the split test: not used, since there are validation images")
@@ -63,9 +80,11 @@ def read_image_list(path: Path) -> ListedSet:
         name=path.stem,
         train=train,
         val=val,
-        layout=f"the list {path.name}" + ("" if val else ", which gives no validation images"),
+        layout=f"the list {path.name}{SEVERAL if has_several else ''}"
+        + ("" if val else ", which gives no validation images"),
         split_rule=f"the column split of {path.name}",
         notes=tuple(notes),
+        task="multi_label" if has_several else "classification",
     )
 
 
@@ -86,9 +105,9 @@ def _splits(rows: list[_Row], path: Path) -> dict[Role, list[_Row]]:
 
 def _listing(path: Path, rows: list[_Row]) -> Listing:
     root = path.parent
-    images = [ListedImage(row.file, shown(root, f"{root}/{row.file}"), row.label) for row in rows]
-    images.sort(key=lambda image: (image.class_name, image.name, image.file))
-    return Listing(root, path, {row.label for row in rows}, images)
+    images = [ListedImage(row.file, shown(root, f"{root}/{row.file}"), row.labels) for row in rows]
+    images.sort(key=lambda image: (image.class_names, image.name, image.file))
+    return Listing(root, path, {label for row in rows for label in row.labels}, images)
 
 
 def _unique(rows: list[_Row], path: Path) -> tuple[list[_Row], int]:
@@ -101,7 +120,8 @@ def _unique(rows: list[_Row], path: Path) -> tuple[list[_Row], int]:
         known = first.setdefault(row.file, row)
         if known is row:
             continue
-        for what, here, there in (("label", row.label, known.label), ("split", row.split, known.split)):
+        labels = ("label", SEPARATOR.join(row.labels), SEPARATOR.join(known.labels))
+        for what, here, there in (labels, ("split", row.split, known.split)):
             if here != there:
                 raise DataError(
                     f"{row.place}: {shown_path(row.file)} has the {what} '{here}', but '{there}' in "
@@ -111,25 +131,31 @@ def _unique(rows: list[_Row], path: Path) -> tuple[list[_Row], int]:
     return list(first.values()), len(repeated)
 
 
-def _rows(path: Path) -> Iterator[_Row]:
+def _rows(path: Path) -> list[_Row]:
     name = shown_path(path)
     try:
         text = read_text(path, most_mib=_MOST_MIB, remedy="").rstrip().removeprefix("\ufeff")
     except RecordError as error:
         raise DataError(f"{str(error).rstrip()} A list of images is CSV, JSON or JSON Lines, in UTF-8.") from error
     read = {".csv": _of_csv, ".json": _of_json, ".jsonl": _of_json_lines}[path.suffix.lower()]
-    missing: list[str] = []
+    rows, missing = list[_Row](), list[str]()
     for where, fields in read(text, name):
         place = f"{name}, {where}"
-        row = _Row(
-            place, _file(path.parent, fields["path"], place), _label(fields["label"], place), _split(fields, place)
-        )
+        file, (labels, says_several) = _file(path.parent, fields["path"], place), _labels(fields["label"], place)
+        row = _Row(place, file, labels, _split(fields, place), says_several)
         if problem := _problem(path.parent / row.file):
             missing.append(f"{place}: {shown_path(row.file)}: {problem}")
-        yield row
+        rows.append(row)
+    empty = next((row for row in rows if not row.labels), None)
+    if empty is not None and not any(row.says_several for row in rows):
+        raise DataError(
+            f"{empty.place}: the label is empty or no text. An image of none of the classes is one of a list whose "
+            f"other images have several labels, such as cat{SEPARATOR}dog."
+        )
     if missing:
         more = f" {len(missing) - 1:,} more files cannot be used." if len(missing) > 1 else ""
         raise DataError(f"{missing[0]}. Paths are relative to the folder of the list.{more}")
+    return rows
 
 
 def _of_csv(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -217,14 +243,27 @@ def _file(root: Path, given: Any, place: str) -> str:
     return file
 
 
+def _labels(given: Any, place: str) -> tuple[tuple[str, ...], bool]:
+    """The labels of an image, sorted, and whether its row makes the list `multi_label`."""
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return (), False
+    parts = given if isinstance(given, list) else given.split(SEPARATOR) if isinstance(given, str) else [given]
+    labels = [_label(part, place) for part in parts]
+    if repeated := next((label for label in labels if labels.count(label) > 1), None):
+        raise DataError(f"{place}: the label '{repeated}' is given twice.")
+    return tuple(sorted(labels)), len(labels) != 1
+
+
 def _label(given: Any, place: str) -> str:
-    """The label as the name of a class: composed Unicode, as the names of folders are."""
+    """A label as the name of a class: composed Unicode, as the names of folders are."""
     is_number = isinstance(given, int) and not isinstance(given, bool)
     text = str(given) if is_number else given
-    if isinstance(given, list) or (isinstance(text, str) and "|" in text):
-        raise DataError(f"{place}: an image has several labels, and a classifier learns one. Give one to each image.")
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{place}: the label is empty or no text.")
+    if SEPARATOR in text:
+        raise DataError(
+            f"{place}: the label {shown_path(json.dumps(text))} contains {SEPARATOR}, which separates labels."
+        )
     if not _is_text(text) or any(unicodedata.category(letter) == "Cc" for letter in text.strip()):
         raise DataError(f"{place}: the label {shown_path(json.dumps(text))} contains what is no character of a text.")
     return unicodedata.normalize("NFC", text.strip())

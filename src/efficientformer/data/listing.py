@@ -6,16 +6,17 @@ from pathlib import Path
 from efficientformer.data.dataset import SkippedFile
 from efficientformer.data.walk import NOT_IN_A_CLASS, LeftOut, Walk, relative, shown
 from efficientformer.errors import DataError
+from efficientformer.formats.values import TaskName
 
 
 @dataclass(frozen=True)
 class ListedImage:
     """`file` is relative to the listed folder, as the operating system spells it; `name` is for people and records:
-    composed Unicode, forward slashes."""
+    composed Unicode, forward slashes. Of a folder an image has one class; of a list it may have several, or none."""
 
     file: str
     name: str
-    class_name: str
+    class_names: tuple[str, ...]
 
 
 @dataclass
@@ -41,6 +42,7 @@ class ListedSet:
     layout: how the folders or the list were understood, in words.
     split_rule: where the validation images come from, in words.
     left_out: what is in neither listing.
+    task: what the labels ask for.
     """
 
     name: str
@@ -50,6 +52,7 @@ class ListedSet:
     split_rule: str
     notes: tuple[str, ...] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
+    task: TaskName = "classification"
 
     @property
     def listings(self) -> list[Listing]:
@@ -71,7 +74,7 @@ def list_images(root: Path, folder: Path) -> Listing:
     if not listing.classes:
         why = f" {listing.left_out.in_words()}." if class_folders else ""
         raise DataError(f"{folder} holds no class folders. Sort its images into {folder.name}/<class>/.{why}")
-    listing.images.sort(key=lambda image: (image.class_name, image.name, image.file))
+    listing.images.sort(key=lambda image: (image.class_names, image.name, image.file))
     listing.left_out.skipped.sort(key=lambda skipped: skipped.file)
     return listing
 
@@ -91,6 +94,6 @@ def _list_class(listing: Listing, class_folder: Path) -> None:
     listing.classes.add(class_name)
     for path in paths:
         file = relative(listing.root, path)
-        listing.images.append(ListedImage(file, shown(listing.root, path), class_name))
+        listing.images.append(ListedImage(file, shown(listing.root, path), (class_name,)))
     if not paths:
         listing.empty[class_name] = walk.left_out.in_words()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.dataset import UNLABELLED, ImageSplit, Label, classes_of
 from efficientformer.data.transforms import Transform
 from efficientformer.errors import DataError, UsageError
 
@@ -41,29 +41,31 @@ def train_batches(
     part_of: Callable[[list[int]], list[int]] = list,
     is_balanced: bool = False,
 ) -> Generator[Batch, None, None]:
-    """Batches (x_BCHW float, y_B int64) without end, from step `start_step` on, in the order of steps.
+    """Batches (images (B, C, H, W) float, labels) without end, from step `start_step` on, in the order of steps.
 
-    `part_of` picks the images of a batch for this process, where several train together. With `is_balanced` an
-    epoch has equally many images of every class, see `_balanced_order`. Close the generator (or drop
-    it) to end the worker processes. The caller's random generators are left unchanged. Raises DataError when an image
-    can no longer be read.
+    Labels are the numbers (B,) of classes, int64; of images with several labels or none ones at their classes (B, K),
+    float. `part_of` picks the images of a batch for this process, where several train together. With `is_balanced` an
+    epoch has equally many images of every class, see `ImageSplit.groups` and `_balanced_order`. Close the generator (or
+    drop it) to end the worker processes. The caller's random generators are left unchanged. Raises DataError when an
+    image can no longer be read.
     """
     _check(split, batch_size)
-    order_of = partial(_balanced_order, split.labels) if is_balanced else partial(_order, len(split))
+    order_of = partial(_balanced_order, split.groups()) if is_balanced else partial(_order, len(split))
     keys = ((epoch, part_of(batch)) for epoch, batch in _train_keys(order_of, len(split), batch_size, seed, start_step))
     return _produce(_Batches(split, transform, seed), keys, workers)
 
 
 def with_unlabelled(labelled: Iterator[Batch], unlabelled: Iterator[Batch]) -> Generator[Batch, None, None]:
     """Batches of both streams, the unlabelled images after the others."""
-    for (x_BCHW, y_B), (more_BCHW, none_B) in zip(labelled, unlabelled, strict=True):
-        yield torch.cat([x_BCHW, more_BCHW]), torch.cat([y_B, none_B])
+    for (x_BCHW, labels), (more_BCHW, _) in zip(labelled, unlabelled, strict=True):
+        without = torch.full((len(more_BCHW), *labels.shape[1:]), UNLABELLED, dtype=labels.dtype)
+        yield torch.cat([x_BCHW, more_BCHW]), torch.cat([labels, without])
 
 
 def eval_batches(
     split: ImageSplit, transform: Transform, *, batch_size: int, workers: int = 0
 ) -> Generator[Batch, None, None]:
-    """Batches (x_BCHW float, y_B int64) of the whole split, in order, once; the last may be smaller."""
+    """Batches of the whole split, as those of `train_batches`, in order, once; the last may be smaller."""
     _check(split, batch_size)
     indices = list(range(len(split)))
     keys = [(0, indices[start : start + batch_size]) for start in range(0, len(split), batch_size)]
@@ -93,7 +95,17 @@ class _Batches:
                 images.append(self.transform(self.split.image(index)))
         except DataError as error:
             return error  # raised in a worker, it would arrive wrapped in a page of traceback
-        return torch.stack(images), torch.tensor([self.split.labels[index] for index in indices])
+        return torch.stack(images), _as_tensor(self.split, [self.split.labels[index] for index in indices])
+
+
+def _as_tensor(split: ImageSplit, labels: Sequence[Label]) -> Tensor:
+    if not split.has_label_sets:
+        return torch.tensor(labels)
+    marks_BK = torch.zeros(len(labels), len(split.classes))
+    for marks_K, label in zip(marks_BK, labels, strict=True):
+        for number in classes_of(label):
+            marks_K[number] = 1.0
+    return marks_BK
 
 
 def _produce(batches: _Batches, keys: Iterable[_Key], workers: int) -> Generator[Batch, None, None]:
@@ -142,24 +154,24 @@ def _order(num_images: int, generator: torch.Generator) -> list[int]:
     return torch.randperm(num_images, generator=generator).tolist()
 
 
-def _balanced_order(labels: Sequence[int], generator: torch.Generator) -> list[int]:
-    """As many draws as there are images, equally many of every class; random classes share the remainder.
+def _balanced_order(groups: Sequence[int], generator: torch.Generator) -> list[int]:
+    """As many draws as there are images, equally many of every group; random groups share the remainder.
 
-    Of a class all images are drawn equally often, but for one: those of a large class at most once.
+    Of a group all images are drawn equally often, but for one: those of a large group at most once.
     """
-    by_class: dict[int, list[int]] = {}
-    for index, label in enumerate(labels):
-        by_class.setdefault(label, []).append(index)
-    each, remainder = divmod(len(labels), len(by_class))
-    with_one_more = set(_order(len(by_class), generator)[:remainder])
+    by_group: dict[int, list[int]] = {}
+    for index, group in enumerate(groups):
+        by_group.setdefault(group, []).append(index)
+    each, remainder = divmod(len(groups), len(by_group))
+    with_one_more = set(_order(len(by_group), generator)[:remainder])
     drawn: list[int] = []
-    for position, label in enumerate(sorted(by_class)):
-        images, shuffled = by_class[label], list[int]()
+    for position, group in enumerate(sorted(by_group)):
+        images, shuffled = by_group[group], list[int]()
         for draw in range(each + (position in with_one_more)):
             repeat, place = divmod(draw, len(images))
             if place == 0:
                 shuffled = [images[i] for i in _order(len(images), generator)]
-            drawn.append(shuffled[place] + repeat * len(labels))
+            drawn.append(shuffled[place] + repeat * len(groups))
     return [drawn[i] for i in _order(len(drawn), generator)]
 
 

@@ -33,10 +33,7 @@ def build_mixing(
     classes in the cross-entropy itself would make label smoothing favor the rare ones. Raises UsageError for a negative
     alpha or a smoothing outside 0 to 1.
     """
-    if mixup < 0 or cutmix < 0:
-        raise UsageError(f"mixup and cutmix must not be negative, got {mixup} and {cutmix}.")
-    if not 0 <= label_smoothing < 1:
-        raise UsageError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}.")
+    _require_valid(mixup, cutmix, label_smoothing)
     mixers = _mixers(mixup, cutmix, num_classes)
     weights_K = None if weights is None else torch.tensor(weights)
 
@@ -52,6 +49,54 @@ def build_mixing(
         return x_BCHW, smoothed_BK * weights_B[:, None]
 
     return mix_batch
+
+
+def binary_weights(num_images_per_class: Sequence[int], num_images: int) -> list[tuple[float, float]]:
+    """By class, the weight of an image that has it and of one that does not: inverse to the numbers of such images,
+    with a mean of 1 over all images. A class that all images have, or none, has the weights 1."""
+    return [
+        (num_images / (2 * count), num_images / (2 * (num_images - count))) if 0 < count < num_images else (1.0, 1.0)
+        for count in num_images_per_class
+    ]
+
+
+def build_label_mixing(
+    mixup: float,
+    cutmix: float,
+    shares: Sequence[float],
+    label_smoothing: float,
+    weights: Sequence[tuple[float, float]] | None = None,
+) -> Mixing:
+    """The same for images of several labels: a function (x_BCHW, y_BK) -> (x_BCHW, targets_BK2), what counts for a
+    class and what counts against it, which sum to 1, or to a weight.
+
+    shares: of the images that have each class. `label_smoothing` is the part of every target that is replaced by them:
+        a network that knows nothing of an image still answers with the shares. With classes of equal size that exclude
+        one another, this is the smoothing of one label an image.
+    weights: by class, of what counts for it and against it.
+
+    Raises as `build_mixing` does.
+    """
+    _require_valid(mixup, cutmix, label_smoothing)
+    mixers = _mixers(mixup, cutmix, len(shares))
+    shares_K, weights_K2 = torch.tensor(shares), None if weights is None else torch.tensor(weights)
+
+    def mix_batch(x_BCHW: Tensor, y_BK: Tensor) -> tuple[Tensor, Tensor]:
+        if mixers:
+            choice = int(torch.randint(len(mixers), ())) if len(mixers) > 1 else 0
+            x_BCHW, y_BK = mixers[choice](x_BCHW, y_BK)
+        smoothed_BK = y_BK * (1 - label_smoothing) + label_smoothing * shares_K.to(y_BK)
+        targets_BK2 = torch.stack([smoothed_BK, 1 - smoothed_BK], dim=2)
+        return x_BCHW, targets_BK2 if weights_K2 is None else targets_BK2 * weights_K2.to(y_BK)
+
+    return mix_batch
+
+
+def _require_valid(mixup: float, cutmix: float, label_smoothing: float) -> None:
+    if mixup < 0 or cutmix < 0:
+        raise UsageError(f"mixup and cutmix must not be negative, got {mixup} and {cutmix}.")
+    if not 0 <= label_smoothing < 1:
+        raise UsageError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}.")
 
 
 def _mixers(mixup: float, cutmix: float, num_classes: int) -> list[Mixing]:

@@ -43,10 +43,10 @@ def is_channels_last(shape: Sequence[int | str | None]) -> bool:
     return len(shape) == 4 and shape[3] == COLORS and shape[1] != COLORS
 
 
-def ends_in_softmax(model: ModelProto, output: str) -> bool:
-    """Whether this output of the graph is made of probabilities already."""
+def last_operator(model: ModelProto, output: str) -> str | None:
+    """The operator that this output of the graph comes from, behind those that leave probabilities what they are."""
     makers = {name: node for node in model.graph.node for name in node.output}
     node = makers.get(output)
     while node is not None and node.op_type in PASSED_ON:
         node = makers.get(node.input[0])
-    return node is not None and node.op_type == "Softmax"
+    return None if node is None else node.op_type

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from efficientformer.arch.space_file import SpaceCopy
 from efficientformer.arch.spec import Architecture
@@ -20,6 +22,7 @@ from efficientformer.formats.run import DataRecord, ResultRow, Verification
 from efficientformer.formats.shortlist import PublishedRecord
 from efficientformer.formats.slimming import Baselines, RankRecord, SupernetRecord, Trace
 from efficientformer.formats.table import TableRecord
+from efficientformer.formats.values import has_score
 from efficientformer.reading import MADE_AGAIN, MOST_MIB, checked, read_record, shown_path
 from efficientformer.run_dir import SettingsRecord
 
@@ -34,7 +37,7 @@ RUN_RECORDS: dict[str, Any] = {
     "rank": RankRecord,
     "verification": Verification,
     "published": PublishedRecord,
-    "result": list[ResultRow],
+    "result": list[Annotated[ResultRow, AfterValidator(has_score)]],
 }
 """By name in `RunDir`."""
 NETWORK_RECORDS: dict[str, Any] = {

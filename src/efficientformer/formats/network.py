@@ -17,6 +17,8 @@ from efficientformer.formats.values import (
     Positive,
     Provenance,
     Resolutions,
+    TaskName,
+    has_score,
 )
 from efficientformer.reading import rule
 
@@ -43,6 +45,7 @@ class ArchitectureFile(TypedDict):
     num_classes: NumClasses
     classes: ClassNames
     preprocessing: NotRequired[PreprocessingRecord]
+    task: NotRequired[TaskName]
 
 
 class DescribedNetwork(TypedDict):
@@ -74,28 +77,41 @@ class TrainRecord(TypedDict):
 
 
 class ClassScore(TypedDict):
+    """top1, or ap of several labels an image: its average precision."""
+
     name: str
-    top1: Percent | None
+    top1: NotRequired[Percent | None]
+    ap: NotRequired[Percent | None]
     num_images: Count
 
 
 class Evaluation(TypedDict):
     """`evaluation.json`: scores on the validation images, in percent."""
 
-    top1: Percent
-    top5: Percent
+    top1: NotRequired[Percent]
+    top5: NotRequired[Percent]
     balanced_accuracy: NotRequired[Percent]
     """Mean of `top1` over the classes that have images."""
+    mean_ap: NotRequired[Percent]
+    """In place of the three, of several labels an image: the mean of `ap` over the classes that have images."""
     num_images: Positive
     per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
-    confusion: Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]
+    confusion: NotRequired[Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]]
     """Images by true class (rows) and predicted class; may be empty."""
     provenance: NotRequired[Provenance]
 
 
 @rule(Evaluation)
-def _is_square(record: Evaluation) -> None:
-    size, rows = len(record["per_class"]), record["confusion"]
+def _is_of_one_task(record: Evaluation) -> None:
+    if "mean_ap" not in record:
+        for name in ("top1", "top5", "confusion"):
+            if name not in record:
+                raise ValueError(f"{name} is missing")
+    of_class = "ap" if "mean_ap" in record else "top1"
+    for index, row in enumerate(record["per_class"]):
+        if of_class not in row:
+            raise ValueError(f"per_class.{index}.{of_class} is missing")
+    size, rows = len(record["per_class"]), record.get("confusion", [])
     if rows and (len(rows) != size or any(len(row) != size for row in rows)):
         raise ValueError(f"confusion must have {size} rows of {size} numbers, one for each of per_class")
 
@@ -141,7 +157,9 @@ class MetricsLine(LoggedStep):
     temperature: NotRequired[Number]
     teacher_loss: NotRequired[Number]
     val_top1: NotRequired[Percent]
+    val_mean_ap: NotRequired[Percent]
     held_out_top1: NotRequired[Percent]
+    held_out_mean_ap: NotRequired[Percent]
     held_out_balanced_accuracy: NotRequired[Percent]
 
 
@@ -164,6 +182,7 @@ class DescribedWeights(TypedDict):
     in_chans: Annotated[int, Field(ge=1, le=1024)] | None
     classes: ClassNames | None
     preprocessing: dict[str, Any] | None
+    task: TaskName | None
 
 
 class ExportedAbout(TypedDict):
@@ -171,6 +190,8 @@ class ExportedAbout(TypedDict):
 
     classes: Annotated[ClassNames, Field(min_length=1)]
     preprocessing: PreprocessingRecord
+    task: NotRequired[TaskName]
+    """Without it, classification; so in other files."""
 
 
 class HubEntry(TypedDict):
@@ -186,6 +207,10 @@ class HubConfig(TypedDict):
 class KeptScore(TypedDict):
     """A score of a network that was trained alone."""
 
-    top1: Percent
+    top1: NotRequired[Percent]
+    mean_ap: NotRequired[Percent]
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     title: NotRequired[str]
+
+
+rule(KeptScore)(has_score)

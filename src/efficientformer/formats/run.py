@@ -18,6 +18,7 @@ from efficientformer.formats.values import (
     Milliseconds,
     Percent,
     Provenance,
+    TaskName,
 )
 from efficientformer.reading import rule
 
@@ -36,6 +37,8 @@ class DataRecord(TypedDict):
     """`data.json`."""
 
     name: str
+    task: NotRequired[TaskName]
+    """Without it, classification."""
     classes: ClassNames
     train: SplitRecord
     val: SplitRecord
@@ -153,7 +156,8 @@ class SessionLine(TypedDict):
 class ResultRow(_Promise):
     """A network of `result.json`, which is a list of these."""
 
-    top1: Percent
+    top1: NotRequired[Percent]
+    mean_ap: NotRequired[Percent]
     balanced_accuracy: NotRequired[Percent]
     num_params: Count
     macs: Count

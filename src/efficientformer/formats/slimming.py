@@ -23,10 +23,11 @@ from efficientformer.formats.values import (
     Provenance,
     Share,
     check_origins,
+    has_score,
 )
 from efficientformer.reading import rule
 
-MetricName = Literal["likelihood", "top1"]
+MetricName = Literal["likelihood", "top1", "mean_ap"]
 Score = Annotated[float, Field(ge=-1e15, le=1e15)]
 """Percentage points per gain of the objective, such as a millisecond."""
 StageNumber = Annotated[int, Field(ge=1, le=NUM_STAGES)]
@@ -46,8 +47,9 @@ class ParentAbout(TypedDict):
     init: str
     head: Literal["new", "kept"]
     init_resolution: NotRequired[Any]
-    top1: Percent
-    """On held-out images."""
+    top1: NotRequired[Percent]
+    """On held-out images; so is mean_ap, of several labels an image."""
+    mean_ap: NotRequired[Percent]
 
 
 class SupernetRecord(TypedDict):
@@ -64,17 +66,29 @@ class SupernetRecord(TypedDict):
         ]
     ]
     """Probabilities of the paths of every MetaPath, stage by stage; without MetaPaths, none."""
-    held_out_top1: Percent
+    held_out_top1: NotRequired[Percent]
+    held_out_mean_ap: NotRequired[Percent]
     settings: dict[str, Any]
     provenance: NotRequired[Provenance]
+
+
+@rule(SupernetRecord)
+def _has_held_out_score(record: SupernetRecord) -> None:
+    has_score(record, "held_out_")
+    if "parent" in record:
+        has_score(record["parent"])
 
 
 class EvaluationLine(TypedDict):
     """A line of `slim/evaluations.jsonl`: the score of a subnet, by its digest."""
 
     subnet: str
-    top1: Percent
+    top1: NotRequired[Percent]
+    mean_ap: NotRequired[Percent]
     likelihood: Percent
+
+
+rule(EvaluationLine)(has_score)
 
 
 class StateRecord(TypedDict):
@@ -85,6 +99,7 @@ class StateRecord(TypedDict):
     latency_ms: Milliseconds
     accuracy: Percent
     top1: NotRequired[Percent]
+    mean_ap: NotRequired[Percent]
 
 
 class CandidateRecord(TypedDict):
@@ -132,7 +147,12 @@ State = Annotated[StateRecord, AfterValidator(check_origins)]
 
 
 class TrialRecord(StateRecord):
-    trial_top1: Percent
+    trial_top1: NotRequired[Percent]
+    trial_mean_ap: NotRequired[Percent]
+
+
+def _check_trial(trial: Any) -> Any:
+    return has_score(check_origins(trial), "trial_")
 
 
 class FoundRecord(TypedDict):
@@ -152,7 +172,7 @@ class FoundRecord(TypedDict):
     architecture: ArchitectureValue
     origins: Origins
     polish: list[State]
-    trials: list[Annotated[TrialRecord, AfterValidator(check_origins)]]
+    trials: list[Annotated[TrialRecord, AfterValidator(_check_trial)]]
 
 
 class CorrectionRecord(TypedDict):
@@ -254,8 +274,13 @@ class RankedRow(TypedDict):
     origins: Origins
     latency_ms: Milliseconds
     supernet_accuracy: Percent
-    alone_top1: Percent
+    alone_top1: NotRequired[Percent]
+    alone_mean_ap: NotRequired[Percent]
     seconds: Annotated[float, Field(ge=0, le=1e12)]
+
+
+def _check_ranked(row: Any) -> Any:
+    return has_score(row, "alone_")
 
 
 class RankRecord(TypedDict):
@@ -264,5 +289,5 @@ class RankRecord(TypedDict):
     kendall_tau: Tau
     interval: Annotated[list[Tau], Field(min_length=2, max_length=2)]
     latency_tau: Tau
-    networks: Annotated[list[RankedRow], Field(min_length=1)]
+    networks: Annotated[list[Annotated[RankedRow, AfterValidator(_check_ranked)]], Field(min_length=1)]
     provenance: NotRequired[Provenance]

@@ -1,7 +1,7 @@
 """Values that records are made of."""
 
 from pathlib import PurePath
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
@@ -29,6 +29,19 @@ Resolution = Annotated[int, Field(ge=1, le=MAX_RESOLUTION)]
 """Side of a square input, in pixels."""
 NumClasses = Annotated[int, Field(ge=1, le=MAX_CLASSES)]
 ClassNames = Annotated[list[str], Field(fail_fast=True, max_length=MAX_CLASSES)]
+TaskName = Literal["classification", "multi_label"]
+PRIMARY: dict[TaskName, str] = {"classification": "top1", "multi_label": "mean_ap"}
+"""By task, the score that networks are compared by, as records name it."""
+
+
+def has_score(content: Any, prefix: str = "") -> Any:
+    """Raise ValueError unless a record has the primary score of a task, by its name behind `prefix`."""
+    names = [prefix + name for name in PRIMARY.values()]
+    if not any(name in content for name in names):
+        raise ValueError(f"{names[0]} is missing")
+    return content
+
+
 Samples = Annotated[list[Milliseconds], Field(fail_fast=True)]
 
 

@@ -35,7 +35,8 @@ def predict(
     sheet: Path | str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Predictions:
-    """Classify images with an exported network: the five likeliest classes of each, with their scores.
+    """Classify images with an exported network: the five likeliest classes of each, with their scores; of a network for
+    several labels an image every label above 50 %.
 
     model: a model.onnx that `export` wrote.
     images: image files, or folders to search for images, as training does.
@@ -62,7 +63,8 @@ def predict(
         more = f" And {len(skipped) - MOST_NAMED:,} more." if len(skipped) > MOST_NAMED else ""
         raise DataError(f"None of the images could be read.{reasons}{more}")
     if predictor.gives_probabilities:
-        notes.append(f"{model} ends in a softmax: its outputs are taken as probabilities, as they are")
+        operator = predictor.reading.operator.lower()
+        notes.append(f"{model} ends in a {operator}: its outputs are taken as probabilities, as they are")
     if sheet is not None:
         missing = draw_contact_sheet(predictions, Path(sheet))
         notes.append(f"contact sheet: {sheet}{_without_fonts(missing)}")

@@ -11,6 +11,8 @@ from efficientformer.search.scoring.accuracy import Batch, absorb_network, extra
 from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.scoring.hidden_means import hidden_means, keep_means
 from efficientformer.search.subnet import Subnet
+from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.tasks.kind import TaskKind
 
 
 @torch.no_grad()
@@ -32,12 +34,13 @@ def inherit(ancestor: Ancestor, parent: Network) -> None:
     absorb_network(ancestor, largest, parent)
 
 
-def prepare_to_cut(ancestor: Ancestor, batches: Sequence[Batch]) -> None:
+def prepare_to_cut(ancestor: Ancestor, batches: Sequence[Batch], kind: TaskKind = ONE_LABEL) -> None:
     """Sort the channels of an ancestor that has a parent's weights by their importance to the parent, and measure the
     means of its hidden neurons, in place. The parent computes the same.
 
     batches: images (B, C, H, W) and labels; 250 to 1,000 images in all.
+    kind: what the labels are, and the loss.
     """
     parent = Subnet.largest(ancestor.space)
-    sort_ancestor(ancestor, batches, measured_on=parent)
+    sort_ancestor(ancestor, batches, measured_on=parent, kind=kind)
     keep_means(ancestor, parent, hidden_means(extract_network(ancestor, parent), [x_BCHW for x_BCHW, _ in batches]))

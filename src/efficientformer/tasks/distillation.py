@@ -16,6 +16,8 @@ from efficientformer.arch.parts import Grid
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.data.dataset import UNLABELLED
 from efficientformer.models.network import Network
+from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.tasks.kind import TaskKind
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.teacher_source import DistillationKind
 from efficientformer.tasks.teachers import Teacher, resized
@@ -36,6 +38,7 @@ class Distillation(Task):
     weight: of the teacher's loss; half and half is the paper's.
     temperature: divides the logits of both, in soft and features; the loss is multiplied by its square, so that the
         gradient keeps its size.
+    task_kind: what networks answer, and how answers are compared.
 
     Before training call `attach` with the network, after it `detach` with the network that is kept.
     """
@@ -48,8 +51,10 @@ class Distillation(Task):
         *,
         weight: float = 0.5,
         temperature: float = 1.0,
+        task_kind: TaskKind = ONE_LABEL,
     ) -> None:
         self._task, self._kind, self._weight, self._temperature = task, kind, weight, temperature
+        self._task_kind = task_kind
         self._teacher = Teacher(teacher) if isinstance(teacher, nn.Module) else teacher
         self._last_loss: Tensor | None = None
 
@@ -79,7 +84,7 @@ class Distillation(Task):
             delattr(network, ADAPTERS)
 
     def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
-        num_labelled = int((labels_B != UNLABELLED).sum())
+        num_labelled = int((labels_B.view(len(labels_B), -1)[:, 0] != UNLABELLED).sum())
         fading = max(0.0, 1 - progress / FADED_AT) if self._kind == "features" else 0.0
         student = _Student(model, images_BCHW[num_labelled:], has_maps=fading > 0)
         by_labels = self._task.loss(student, images_BCHW[:num_labelled], labels_B[:num_labelled], progress)
@@ -99,8 +104,8 @@ class Distillation(Task):
 
     def _logits_loss(self, logits_BK: Tensor, taught_BK: Tensor) -> Tensor:
         if self._kind == "hard":
-            return functional.cross_entropy(logits_BK, taught_BK.argmax(dim=1))
-        return soft_loss(logits_BK, taught_BK, self._temperature)
+            return self._task_kind.loss(logits_BK, self._task_kind.decisions(taught_BK))
+        return self._task_kind.divergence(logits_BK, taught_BK, self._temperature)
 
     def prepare(self, model: nn.Module, step: int) -> None:
         self._task.prepare(model, step)
@@ -111,14 +116,6 @@ class Distillation(Task):
     def logged(self) -> dict[str, float]:
         own = {} if self._last_loss is None else {"teacher_loss": self._last_loss.item()}
         return {**self._task.logged(), **own}
-
-
-def soft_loss(logits_BK: Tensor, taught_BK: Tensor, temperature: float) -> Tensor:
-    """Mean Kullback-Leibler divergence of the student's probabilities from the teacher's at a temperature, times its
-    square."""
-    student_BK, teacher_BK = (logits.div(temperature).log_softmax(dim=1) for logits in (logits_BK, taught_BK))
-    divergence = functional.kl_div(student_BK, teacher_BK, reduction="batchmean", log_target=True)
-    return temperature**2 * divergence
 
 
 def map_loss(map_BCHW: Tensor, taught_BCHW: Tensor) -> Tensor:

@@ -12,13 +12,15 @@ from efficientformer.arch.resolution import resolution_of
 from efficientformer.arch.zoo import ZOO
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import EfficientFormerError, RecordError, UsageError
+from efficientformer.formats.values import TaskName
 from efficientformer.models.create import create_model
 from efficientformer.models.weights.load import load_network, read_about, read_weights
 from efficientformer.models.weights_file import read_tensors, read_weights_metadata, reason_in_one_line
 from efficientformer.reading import parse_json
 from efficientformer.tasks.teacher_onnx import OnnxClassifier
 from efficientformer.tasks.teacher_source import ONNX, TORCHSCRIPT, WEIGHTS, TeacherSource
-from efficientformer.tasks.teachers import WITHOUT, Teacher, View, class_order, other_classes
+from efficientformer.tasks.teachers import WITHOUT, Teacher, View, class_order, other_classes, other_task
+from efficientformer.tasks.words import task_words
 
 KINDS = ", ".join((*WEIGHTS, *ONNX, *TORCHSCRIPT))
 CONTAINERS = ("state_dict", "model")
@@ -29,25 +31,37 @@ class Opened:
 
     classes: names of its classes, in its order; None where they are unknown.
     preprocessing: how its images are prepared; None for images as the student's.
+    task: what it was trained for; None where that is unknown.
     """
 
     def __init__(
-        self, module: nn.Module, classes: Sequence[str] | None = None, preprocessing: Preprocessing | None = None
+        self,
+        module: nn.Module,
+        classes: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+        task: TaskName | None = None,
     ) -> None:
-        self.module, self.classes, self.preprocessing = module, classes, preprocessing
+        self.module, self.classes, self.preprocessing, self.task = module, classes, preprocessing, task
 
 
-def open_teacher(text: str, classes: Sequence[str], preprocessing: Preprocessing) -> Teacher:
+def open_teacher(
+    text: str, classes: Sequence[str], preprocessing: Preprocessing, task: TaskName = "classification"
+) -> Teacher:
     """The teacher that a setting names, for images of these classes with this preprocessing.
 
     text: `NAME`, a network of timm's with its published weights; `NAME:FILE`, the same with the weights of a file; or
         `FILE`: weights that a run wrote, ONNX or TorchScript.
 
+    task: what the student's labels ask for. A teacher that is known to answer something else is refused.
+
     Classes are put into our order where both have names; else their number has to be the same. Raises UsageError for a
-    teacher of other classes and for weights that cannot be downloaded, RecordError for a file that cannot be used.
+    teacher of other classes or another task and for weights that cannot be downloaded, RecordError for a file that
+    cannot be used.
     """
     source = TeacherSource.parse(text)
     opened = _of_file(source.file) if source.name is None and source.file else _of_timm(source, len(classes))
+    if opened.task not in (None, task):
+        raise UsageError(other_task(text, task_words(opened.task), task_words(task)))
     order = class_order(text, opened.classes, classes)
     view = View(preprocessing, opened.preprocessing) if opened.preprocessing else None
     teacher = Teacher(opened.module, view=view, order=order, name=text)
@@ -72,7 +86,7 @@ def _of_file(path: Path) -> Opened:
             return _of_weights(path)
         case suffix if suffix in ONNX:
             module = OnnxClassifier(path)
-            return Opened(module, module.classes, module.preprocessing)
+            return Opened(module, module.classes, module.preprocessing, module.task)
         case suffix if suffix in TORCHSCRIPT:
             return Opened(_torchscript(path))
     raise UsageError(f"Teacher {path} is none of the files that can teach: {KINDS}.")
@@ -85,7 +99,8 @@ def _of_weights(path: Path) -> Opened:
             f"Teacher {path} does not say which network its weights are of. Name it: --teacher NAME:{path.name}, with "
             "a name of timm's."
         )
-    return Opened(load_network(path), about.get("classes"), _preprocessing(about.get("preprocessing")))
+    task = task_words(about.get("task")).name
+    return Opened(load_network(path), about.get("classes"), _preprocessing(about.get("preprocessing")), task)
 
 
 def _preprocessing(record: Mapping[str, Any] | None) -> Preprocessing | None:

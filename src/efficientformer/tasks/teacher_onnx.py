@@ -9,17 +9,27 @@ from torch import Tensor, nn
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError
 from efficientformer.exporting.files import in_one_line
-from efficientformer.tasks.classification.prediction import ImageInput, exported_about, gives_softmax, open_session
+from efficientformer.formats.values import TaskName
+from efficientformer.tasks.classification.prediction import (
+    ImageInput,
+    Reading,
+    exported_about,
+    open_session,
+    reading_of,
+)
 from efficientformer.tasks.teachers import resized
+from efficientformer.tasks.words import task_words
 
 SMALLEST = 1e-12
 """Of a probability whose logarithm is taken."""
 
 
 class OnnxClassifier(nn.Module):
-    """Images (B, 3, H, W) to logits (B, K). Of a file that ends in a softmax, logits are the logarithms of its scores.
+    """Images (B, 3, H, W) to logits (B, K). Of a file that ends in a softmax, logits are the logarithms of its scores,
+    of one that ends in a sigmoid those of their odds.
 
     classes: their names, from the metadata of a file that this package exported; else None.
+    task: what the file says that it was trained for, or its last operator; None where neither does.
     preprocessing: of its images; None for another file, which gets the student's images, at the size that it takes.
 
     Raises RecordError for a file that cannot be opened, is not fed with images, or has several outputs none of which
@@ -33,13 +43,17 @@ class OnnxClassifier(nn.Module):
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.classes: list[str] | None = None
         self.preprocessing: Preprocessing | None = None
+        self.task: TaskName | None = None
         if "classes" in metadata:
             about = exported_about(path, metadata)
             self.classes, self.preprocessing = about["classes"], Preprocessing.from_json(about["preprocessing"])
+            self.task = task_words(about.get("task")).name
         elif self._input.dtype == np.uint8:
             raise RecordError(f"Teacher {path} takes pixels, not normalized images. Export it for these.")
         self._output = self._scores_output()
-        self._has_softmax = gives_softmax(path, self._output)
+        self._reading = reading_of(path, self._output)
+        if self.task is None and self._reading is not None:
+            self.task = self._reading.task
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         if self.preprocessing is None and (grid := self._input.fixed_grid) is not None:
@@ -50,8 +64,15 @@ class OnnxClassifier(nn.Module):
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
         scores_BK = torch.from_numpy(np.concatenate([np.asarray(each, dtype=np.float32) for each in scores]))
-        logits_BK = scores_BK.clamp(min=SMALLEST).log() if self._has_softmax else scores_BK
-        return logits_BK.to(images_BCHW.device)
+        return self._logits(scores_BK).to(images_BCHW.device)
+
+    def _logits(self, scores_BK: Tensor) -> Tensor:
+        match self._reading:
+            case None:
+                return scores_BK
+            case Reading(task="multi_label"):
+                return scores_BK.double().logit(eps=SMALLEST).float()
+        return scores_BK.clamp(min=SMALLEST).log()
 
     def _fed(self, images_BCHW: np.ndarray) -> np.ndarray:
         """As pixels from 0 to 255 for a file that takes these."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
+from efficientformer.tasks.words import TaskWords
 
 WITHOUT = "or train without a teacher: --teacher none"
 
@@ -131,6 +132,13 @@ def other_classes(name: str, theirs: int, ours: int) -> str:
     return (
         f"Teacher {name} has {theirs} classes, and the images have {ours}. Fine-tune it on these images and give its "
         f"file, {WITHOUT}."
+    )
+
+
+def other_task(name: str, theirs: TaskWords, ours: TaskWords) -> str:
+    return (
+        f"Teacher {name} is for images with {theirs.labels}, and these have {ours.labels}. Fine-tune it on these "
+        f"images and give its file, {WITHOUT}."
     )
 
 

@@ -16,6 +16,7 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, RecordError
 from efficientformer.formats.network import DescribedWeights
+from efficientformer.formats.values import TaskName
 from efficientformer.models.attention_bias import BiasedAttention, resize_attention_bias
 from efficientformer.models.network import Network, load_exactly
 from efficientformer.models.weights.naming import HEADS, is_average, our_names
@@ -36,7 +37,8 @@ class WeightsWarning(UserWarning):
 class WeightsFile:
     """Tensors by our names, and what their file says of the network: nothing, in a file of other people's.
 
-    classes: names of the classes, or None where they are unknown. preprocessing: how images were prepared.
+    classes: names of the classes, or None where they are unknown. preprocessing: how images were prepared. task: what
+    it was trained for; None for classification.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class WeightsFile:
     in_chans: int | None = None
     classes: list[str] | None = None
     preprocessing: dict[str, Any] | None = None
+    task: TaskName | None = None
 
     @property
     def num_classes(self) -> int:

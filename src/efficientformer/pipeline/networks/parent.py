@@ -1,6 +1,5 @@
 """The parent: a trained network, fine-tuned on the run's images, that all networks of the run are cut from."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_weights, save_weights
 from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
 from efficientformer.pipeline.networks.stand_alone import scores_on, train_images
+from efficientformer.pipeline.run.inputs import weights_metadata
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.training.checkpoint import CheckpointFile
@@ -42,12 +42,11 @@ def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, 
         raise UsageError(f"--parent.epochs 0 takes {settings.init} as it is, but {problem}. Give it epochs.")
     assert isinstance(network, Network)
     network.preprocessing = workspace.preprocessing.to_json()
-    classes = json.dumps(list(workspace.dataset.classes), ensure_ascii=False)
     if workspace.world.is_first:
-        save_weights(network.cpu(), run_dir.parent_weights, {"classes": classes})
-    top1 = scores_on(workspace, network.to(workspace.training_device), splits[1]).top1
-    workspace.console.say(f"the parent scores {top1:.1f} % on held-out images")
-    return network, {"init": settings.init, **about, "top1": top1}
+        save_weights(network.cpu(), run_dir.parent_weights, weights_metadata(workspace))
+    score = scores_on(workspace, network.to(workspace.training_device), splits[1]).primary
+    workspace.console.say(f"the parent scores {score:.1f} % on held-out images")
+    return network, {"init": settings.init, **about, workspace.task.words.primary: score}
 
 
 def _with_one_head(network: Network) -> Network:

@@ -15,6 +15,7 @@ from efficientformer.models.weights.load import WeightsWarning, architecture_of,
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.run_network import unknown_init
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.tasks.words import task_words
 from efficientformer.training.loop import seed_initial_weights
 
 COLORS = 3
@@ -75,12 +76,13 @@ def _published(workspace: Workspace, architecture: Architecture | str, source: P
 
 def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any]]:
     settings, classes = workspace.settings, list(workspace.dataset.classes)
-    network, known_classes = load_network(source), read_about(source).get("classes")
+    network, known = load_network(source), read_about(source)
     if network.in_chans != COLORS:
         raise UsageError(
             f"--init {source} is a network for images of {network.in_chans} channels, and those of a run have {COLORS}."
         )
-    fits = known_classes == classes and network.num_classes == len(classes)
+    is_of_task = task_words(known.get("task")) == workspace.task.words
+    fits = known.get("classes") == classes and network.num_classes == len(classes) and is_of_task
     about = {"init_resolution": network.resolution, "head": "kept" if fits else "new"}
     if not fits:
         network.reset_classifier(len(classes))

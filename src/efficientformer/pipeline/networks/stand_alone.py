@@ -15,7 +15,7 @@ from efficientformer.formats.network import KeptScore
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.pipeline.networks.teaching import distilled, has_second_head
-from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
+from efficientformer.pipeline.run.fit_images import fit_images, loss_task
 from efficientformer.pipeline.run.inputs import image_digests, training_digests
 from efficientformer.pipeline.run.settings import NetworkSettings, TrainSettings
 from efficientformer.pipeline.run.stamps import chosen
@@ -27,9 +27,8 @@ from efficientformer.reading import read_record
 from efficientformer.records import digest, write_record
 from efficientformer.search.scoring.accuracy import extract_network, reestimate_batch_norm
 from efficientformer.search.subnet import Subnet
-from efficientformer.tasks.classification.scores import Scores, evaluate
-from efficientformer.tasks.classification.task import Classification
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
+from efficientformer.tasks.kind import Scores
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import seed_initial_weights
@@ -69,7 +68,7 @@ def train_images(
         best = _best_epoch(workspace, settings, held_out)
     if isinstance(network, Network):  # wherever its weights are from
         network.set_drop_path_rate(settings.drop_path_rate)
-    task = Classification(mixing_of(images, settings, mixup=settings.mixup, cutmix=settings.cutmix))
+    task = loss_task(workspace, images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
     taught, unlabelled = None, {}
     if isinstance(settings, TrainSettings):
         taught = distilled(workspace, task)
@@ -79,7 +78,7 @@ def train_images(
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
         if epoch % settings.evaluate_every and epoch != settings.epochs:
             return {}
-        return {"val_top1": scores_on(workspace, network, others).top1}
+        return {f"val_{workspace.task.words.primary}": scores_on(workspace, network, others).primary}
 
     if taught is not None:
         assert isinstance(network, Network)
@@ -120,7 +119,8 @@ def _kept_epoch(workspace: Workspace, settings: NetworkSettings, best: BestEpoch
 
 
 def _best_epoch(workspace: Workspace, settings: NetworkSettings, held_out: ImageSplit) -> BestEpoch:
-    name = "top1" if settings.balance == "none" else "balanced_accuracy"
+    words = workspace.task.words
+    name = words.primary if settings.balance == "none" else words.balanced
 
     def judge(network: nn.Module) -> float:
         return getattr(scores_on(workspace, network, held_out), name)
@@ -137,7 +137,7 @@ def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> S
     """Scores on these images."""
     transform = eval_transform(workspace.preprocessing)
     batches = eval_batches(images, transform, batch_size=250, workers=workspace.settings.workers)
-    return evaluate(network, batches, len(workspace.dataset.classes))
+    return workspace.task.evaluate(network, batches, len(workspace.dataset.classes))
 
 
 def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
@@ -172,24 +172,25 @@ def new_network(workspace: Workspace, subnet: Subnet, *, has_teacher: bool = Tru
 def stand_alone_score(
     workspace: Workspace, folder: Path, what: Any, build: Callable[[], nn.Module], *, title: str
 ) -> dict[str, float]:
-    """Validation top-1 (percent) of a network after training from the weights that `build` gives it, and the seconds.
+    """Validation score (percent) of a network after training from the weights that `build` gives it, and the seconds.
 
-    Kept in `folder` under a digest of `what` (which identifies the network), the images and the settings.
+    The score is the task's primary one, by its name in records. Kept in `folder` under a digest of `what` (which
+    identifies the network), the images and the settings.
     """
 
     def train(checkpoint: CheckpointFile, log: MetricsLog) -> float:
         trained = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
-        return validate(workspace, trained.network).top1
+        return validate(workspace, trained.network).primary
 
     judged = ("supernet.held_out",) if workspace.settings.train.judges_epochs else ()
     known = chosen(workspace.settings, "resolution", "seed", "train", *judged)
     idle = workspace.settings.train.idle
     about = [what, {name: value for name, value in known.items() if name not in idle}, training_digests(workspace)]
-    return _kept_score(folder, about, title, train)
+    return _kept_score(workspace, folder, about, title, train)
 
 
 def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str, float]:
-    """Top-1 (percent, on the images that score subnets) after a short training alone, from new weights; kept.
+    """The same score (percent, on the images that score subnets) after a short training alone, from new weights; kept.
 
     Validation images stay unseen, as in all of the search. There is no moving average, since the steps are too few.
     """
@@ -202,7 +203,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
         network = fit_images(
             workspace,
             new_network(workspace, subnet, has_teacher=False),
-            Classification(mixing_of(train, settings.train)),
+            loss_task(workspace, train, settings.train),
             train,
             settings.train,
             title=title,
@@ -211,28 +212,28 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
             num_steps=settings.slim.trial_epochs * steps,
             lr_warmup_steps=round(warmup_epochs * steps),
         )
-        return scores_on(workspace, network, held_out).top1
+        return scores_on(workspace, network, held_out).primary
 
     known = chosen(workspace.settings, "resolution", "seed", "train", "slim.trial_epochs", "supernet.held_out")
     known = {name: value for name, value in known.items() if name not in WITHOUT_TEACHER}
     about = [subnet.architecture.to_json(), known, image_digests(workspace)]
-    return _kept_score(workspace.run_dir.trials, about, title, train_briefly)
+    return _kept_score(workspace, workspace.run_dir.trials, about, title, train_briefly)
 
 
 def _kept_score(
-    folder: Path, about: Any, title: str, train: Callable[[CheckpointFile, MetricsLog], float]
+    workspace: Workspace, folder: Path, about: Any, title: str, train: Callable[[CheckpointFile, MetricsLog], float]
 ) -> dict[str, float]:
     """The score that `train` returns and its seconds, kept in a record of `folder`.
 
     A known network is not trained again, an interrupted training resumes, and several processes may share the folder.
     """
-    fingerprint = digest(about)
+    fingerprint, primary = digest(about), workspace.task.words.primary
     key = fingerprint[:16]
     record, checkpoint = folder / f"{key}.json", CheckpointFile(folder / f"{key}.pt", fingerprint)
     if not record.exists():
         started = time.monotonic()
-        top1 = train(checkpoint, MetricsLog(folder / f"{key}.metrics.jsonl"))
-        write_record(record, {"top1": top1, "seconds": time.monotonic() - started, "title": title})
+        score = train(checkpoint, MetricsLog(folder / f"{key}.metrics.jsonl"))
+        write_record(record, {primary: score, "seconds": time.monotonic() - started, "title": title})
     checkpoint.remove()
     kept = read_record(record, KeptScore)
-    return {"top1": kept["top1"], "seconds": kept["seconds"]}
+    return {primary: kept[primary], "seconds": kept["seconds"]}

@@ -23,7 +23,11 @@ def run_teacher(workspace: Workspace) -> Teacher | None:
     if text is not None and workspace.settings.train.teacher == PARENT_AS_TEACHER:
         # As the supernet has it: with its channels in the order of those of the networks that are cut from it.
         return Teacher(extract_network(load_supernet(workspace), Subnet.largest(workspace.space)))
-    return None if text is None else open_teacher(text, workspace.dataset.classes, workspace.preprocessing)
+    return (
+        None
+        if text is None
+        else open_teacher(text, workspace.dataset.classes, workspace.preprocessing, workspace.task.words.name)
+    )
 
 
 def require_teacher(workspace: Workspace) -> None:
@@ -51,7 +55,12 @@ def distilled(workspace: Workspace, task: Task) -> Distillation | None:
     if teacher is None:
         return None
     return Distillation(
-        task, teacher, settings.distillation, weight=settings.distillation_weight, temperature=settings.temperature
+        task,
+        teacher,
+        settings.distillation,
+        weight=settings.distillation_weight,
+        temperature=settings.temperature,
+        task_kind=workspace.task,
     )
 
 

@@ -1,6 +1,5 @@
 """Train a network of a run and keep it in its folder, score it on validation images, export it."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from efficientformer.models.weights.load import load_network, save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
 from efficientformer.pipeline.networks.stand_alone import train_images
 from efficientformer.pipeline.networks.teaching import teacher_record
-from efficientformer.pipeline.run.inputs import export_metadata
+from efficientformer.pipeline.run.inputs import export_metadata, weights_metadata
 from efficientformer.pipeline.run.phase import Phase
 from efficientformer.pipeline.run.plan import EVALUATE, EXPORT
 from efficientformer.pipeline.run.run_network import RunNetwork
@@ -27,7 +26,7 @@ from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.run_dir import NetworkFiles
-from efficientformer.tasks.classification.scores import evaluate
+from efficientformer.tasks.words import TaskWords
 from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
 from efficientformer.training.metrics_log import MetricsLog
 
@@ -75,7 +74,7 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Ma
     """Write the weights, the architecture and the record of the training, which `about` is a part of."""
     files, settings, classes = network.files, workspace.settings.train, list(workspace.dataset.classes)
     trained.preprocessing = workspace.preprocessing.to_json()
-    save_weights(trained.cpu(), files.weights, {"classes": json.dumps(classes, ensure_ascii=False)})
+    save_weights(trained.cpu(), files.weights, weights_metadata(workspace))
     write_record(
         files.architecture,
         {
@@ -83,6 +82,7 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Ma
             "resolution": workspace.settings.resolution,
             "num_classes": len(classes),
             "classes": classes,
+            **workspace.task.words.metadata,
             "preprocessing": workspace.preprocessing.to_json(),
         },
     )
@@ -101,11 +101,15 @@ def evaluate_network(workspace: Workspace, network: RunNetwork) -> None:
     """Phase `evaluate` of one network."""
     EVALUATE.run(workspace, lambda _: _evaluate(workspace, network.files), network)
     record = read_record(network.files.evaluation, Evaluation, most_mib=EVALUATION_MIB)
-    sizes = {row["num_images"] for row in record["per_class"]}
-    balanced = ""
-    if len(sizes) > 1 and "balanced_accuracy" in record:
-        balanced = f", balanced accuracy {record['balanced_accuracy']:.1f} %"
-    workspace.console.say(f"top-1 {record['top1']:.1f} %{balanced}, top-5 {record['top5']:.1f} %")
+    workspace.console.say(_summary(record, workspace.task.words))
+
+
+def _summary(record: Mapping[str, Any], words: TaskWords) -> str:
+    """The scores of an evaluation; the balanced one where classes have unequal numbers of images."""
+    is_even = len({row["num_images"] for row in record["per_class"]}) == 1
+    titles = {words.primary: words.title, **words.further}
+    shown = [name for name in titles if name in record and not (is_even and name == words.balanced != words.primary)]
+    return ", ".join(f"{titles[name]} {record[name]:.1f} %" for name in shown)
 
 
 def export_network(workspace: Workspace, network: RunNetwork) -> None:
@@ -126,7 +130,7 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
             scored += num_images
             progress(scored, len(dataset.val), "")
 
-        scores = evaluate(network, batches, len(dataset.classes), on_batch=count)
+        scores = workspace.task.evaluate(network, batches, len(dataset.classes), on_batch=count)
     write_record(files.evaluation, {**scores.to_record(list(dataset.classes)), "provenance": provenance()})
 
 

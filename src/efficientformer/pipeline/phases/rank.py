@@ -48,7 +48,7 @@ def run(workspace: Workspace) -> None:
 def _rank(workspace: Workspace, table: LatencyTable) -> None:
     drawn = drawn_subnets(workspace.space, workspace.settings.rank.networks, workspace.settings.seed)
     scorer = CachedScorer(workspace)
-    rows = []
+    primary, rows = scorer.primary, []
     for number, subnet in enumerate(drawn, start=1):
         alone = alone_score(workspace, subnet, f"network {number} of {len(drawn)}")
         latency_ms, accuracy = table.predict(subnet.architecture), scorer(subnet)
@@ -57,14 +57,16 @@ def _rank(workspace: Workspace, table: LatencyTable) -> None:
                 **subnet.to_json(),
                 "latency_ms": latency_ms,
                 "supernet_accuracy": accuracy,
-                "alone_top1": alone["top1"],
+                f"alone_{primary}": alone[primary],
                 "seconds": alone["seconds"],
             }
         )
         workspace.console.say(
-            f"{number} of {len(drawn)}: {subnet.architecture}: supernet {accuracy:.1f} %, alone {alone['top1']:.1f} %"
+            f"{number} of {len(drawn)}: {subnet.architecture}: supernet {accuracy:.1f} %, alone {alone[primary]:.1f} %"
         )
-    write_record(workspace.run_dir.rank, {**ranking(rows), "networks": rows, "provenance": provenance()})
+    write_record(
+        workspace.run_dir.rank, {**ranking(rows, f"alone_{primary}"), "networks": rows, "provenance": provenance()}
+    )
 
 
 def drawn_subnets(space: SearchSpace, count: int, seed: int) -> list[Subnet]:
@@ -86,7 +88,7 @@ def drawn_subnets(space: SearchSpace, count: int, seed: int) -> list[Subnet]:
 
 
 def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, float]:
-    """Validation top-1 and seconds of training the subnet alone, kept in the run."""
+    """Validation score and seconds of training the subnet alone, kept in the run."""
     what = subnet.to_json()
     if workspace.settings.train.init == "supernet":
         what |= supernet_digests(workspace)
@@ -95,10 +97,13 @@ def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, f
     )
 
 
-def ranking(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Kendall's tau with its 95 % interval over resampled networks, and the tau of latency alone."""
+def ranking(rows: list[dict[str, Any]], of_alone: str = "alone_top1") -> dict[str, Any]:
+    """Kendall's tau with its 95 % interval over resampled networks, and the tau of latency alone.
+
+    of_alone: the name of the score after training alone.
+    """
     alone, scores, latency_ms = (
-        np.array([row[name] for row in rows]) for name in ("alone_top1", "supernet_accuracy", "latency_ms")
+        np.array([row[name] for row in rows]) for name in (of_alone, "supernet_accuracy", "latency_ms")
     )
     rng = np.random.default_rng(0)
     resampled = [

@@ -142,7 +142,7 @@ def _polish(
 def _trials(
     workspace: Workspace, table: LatencyTable, scorer: CachedScorer, aim: Aim, limits: Limits
 ) -> list[tuple[State, float]]:
-    """The proposed network, then its contenders, each with its top-1 after a short training."""
+    """The proposed network, then its contenders, each with its score after a short training."""
 
     def accuracy(subnet: Subnet) -> float:
         aim.num_scored += 1
@@ -160,11 +160,11 @@ def _trials(
     trials = []
     for number, state in enumerate(states, start=1):
         title = f"{aim.budget.text}, trial {number} of {len(states)}"
-        trials.append((state, trial_score(workspace, state.subnet, title=title)["top1"]))
-    best, top1 = max(trials, key=lambda trial: trial[1])
+        trials.append((state, trial_score(workspace, state.subnet, title=title)[scorer.primary]))
+    best, score = max(trials, key=lambda trial: trial[1])
     workspace.console.say(
         f"{aim.budget.text}: after {len(trials)} short trainings the best network, {best.subnet.architecture}, has "
-        f"{top1:.1f} %; the one that slimming found has {trials[0][1]:.1f} %"
+        f"{score:.1f} %; the one that slimming found has {trials[0][1]:.1f} %"
     )
     return trials
 
@@ -193,7 +193,7 @@ def _trace_record(scorer: CachedScorer, descent: Descent, aims: list[Aim]) -> di
                 "accuracy": state.accuracy,
                 **state.subnet.to_json(),
                 "polish": [improved.to_record() for improved in proposal.polished[1:]],
-                "trials": [{**trial.to_record(), "trial_top1": top1} for trial, top1 in proposal.trials],
+                "trials": [{**trial.to_record(), f"trial_{scorer.primary}": score} for trial, score in proposal.trials],
             }
         )
     return {

@@ -12,16 +12,15 @@ from typing import Any
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import steps_per_epoch
-from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import UsageError
 from efficientformer.models.weights_file import write_weights_file
 from efficientformer.pipeline.networks.parent import fine_tuned_parent
-from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
+from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.stamps import read_stamp, replaced_output, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.held_out import require_enough_images, search_splits
+from efficientformer.pipeline.slimming.held_out import require_enough_images, require_metric, search_splits
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, build_supernet, require_reachable
 from efficientformer.provenance import provenance
 from efficientformer.records import atomic_path, write_record
@@ -38,6 +37,7 @@ from efficientformer.training.metrics_log import MetricsLog
 
 def run(workspace: Workspace) -> None:
     require_enough_images(workspace)
+    require_metric(workspace)
     run_dir = workspace.run_dir
     require_reachable(workspace, load_table(workspace))
 
@@ -117,7 +117,7 @@ def _keep(workspace: Workspace, supernet: Ancestor, about: dict[str, Any]) -> No
     run_dir, settings = workspace.run_dir, workspace.settings
     training = settings.supernet if settings.parent.init is None else settings.parent
     write_weights_file(run_dir.supernet_weights, supernet.state_dict(), {})
-    top1 = accuracy_oracle(workspace, supernet).score(Subnet.largest(workspace.space)).top1
+    score = accuracy_oracle(workspace, supernet).score(Subnet.largest(workspace.space)).primary
     train, _ = search_splits(workspace)
     write_record(
         run_dir.supernet_record,
@@ -125,27 +125,22 @@ def _keep(workspace: Workspace, supernet: Ancestor, about: dict[str, Any]) -> No
             "epochs": training.epochs,
             "num_steps": training.epochs * steps_per_epoch(train, training.batch_size),
             **about,
-            "held_out_top1": top1,
+            f"held_out_{workspace.task.words.primary}": score,
             "settings": training.model_dump(mode="json"),
             "provenance": provenance(),
         },
     )
-    workspace.console.say(f"the largest network scores {top1:.1f} % with the supernet's weights, on held-out images")
+    workspace.console.say(f"the largest network scores {score:.1f} % with the supernet's weights, on held-out images")
 
 
 def _task(workspace: Workspace, images: ImageSplit) -> Task:
     """The training loss of the space's kind of supernet; see `build_supernet`."""
-    settings = workspace.settings.supernet
-    mixup, cutmix = settings.mixup, settings.cutmix
-    mix, smoothing = mixing_of(images, settings, mixup=mixup, cutmix=cutmix), settings.label_smoothing
+    settings, kind = workspace.settings.supernet, workspace.task
+    by_settings = {"is_weighted": settings.balance == "weights", "mixup": settings.mixup, "cutmix": settings.cutmix}
     if workspace.space.is_v2:
-        return SlimmableTask(mix, networks=settings.networks, recompute=settings.recompute)
-    if settings.balance == "weights":
-        smoothing = 0.0  # the loss would not weight it
-    elif mixup or cutmix:
-        mix = build_mixing(mixup, cutmix, len(images.classes), 0.0)
-    else:
-        mix = None
+        mix = kind.mixing(images, settings.label_smoothing, **by_settings)
+        return SlimmableTask(mix, networks=settings.networks, recompute=settings.recompute, kind=kind)
+    mix, smoothing = kind.supernet_mixing(images, settings.label_smoothing, **by_settings)
     return SupernetTask(
         temperature=settings.temperature,
         noise=settings.noise,
@@ -155,4 +150,5 @@ def _task(workspace: Workspace, images: ImageSplit) -> Task:
         mix=mix,
         alpha_lr_scale=settings.alpha_lr / settings.lr,
         recompute=settings.recompute,
+        kind=kind,
     )

@@ -4,11 +4,12 @@ from efficientformer.latency.tables.build import build_table
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.plan import TABLE
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.held_out import require_enough_images
+from efficientformer.pipeline.slimming.held_out import require_enough_images, require_metric
 
 
 def run(workspace: Workspace) -> LatencyTable:
     require_enough_images(workspace)
+    require_metric(workspace)
     settings, run_dir = workspace.settings, workspace.run_dir
 
     def work(fingerprint: str) -> None:

@@ -8,7 +8,6 @@ from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
-from efficientformer.data.mixing import Mixing, build_mixing, class_weights
 from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
@@ -23,10 +22,15 @@ UNLABELLED_STREAM = 1
 """Makes the order and the augmentation of unlabelled images differ from those of the others."""
 
 
-def mixing_of(images: ImageSplit, settings: OptimizerSettings, *, mixup: float = 0.0, cutmix: float = 0.0) -> Mixing:
-    """The targets of a batch of these training images, by the settings' label smoothing and weights of classes."""
-    weights = class_weights(images.num_images_per_class()) if settings.balance == "weights" else None
-    return build_mixing(mixup, cutmix, len(images.classes), settings.label_smoothing, weights)
+def loss_task(workspace: Workspace, images: ImageSplit, settings: OptimizerSettings, **mixed: float) -> Task:
+    """The loss of a training on these images, by the settings' label smoothing and weights of classes.
+
+    mixed: the strengths `mixup` and `cutmix`, by default none.
+    """
+    is_weighted = settings.balance == "weights"
+    return workspace.task.task(
+        workspace.task.mixing(images, settings.label_smoothing, is_weighted=is_weighted, **mixed)
+    )
 
 
 def fit_images(

@@ -18,6 +18,7 @@ from efficientformer.reading import read_record
 from efficientformer.records import digest, file_digest
 from efficientformer.run_dir import RunDir
 from efficientformer.tasks.teacher_source import TeacherSource
+from efficientformer.tasks.words import task_words
 
 
 def file(name: str) -> Input:
@@ -83,11 +84,18 @@ def export_metadata(workspace: Workspace, network: RunNetwork) -> dict[str, str]
     """Metadata of an exported file."""
     return {
         "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
+        **task_words(workspace.dataset.task).metadata,
         "preprocessing": json.dumps(workspace.preprocessing.to_json()),
         "architecture": json.dumps(network.architecture.to_json()),
         **network.about,
         "producer": f"efficientformer {__version__}",
     }
+
+
+def weights_metadata(workspace: Workspace) -> dict[str, str]:
+    """Metadata of a weights file on the run's classes, each as JSON."""
+    classes, task = list(workspace.dataset.classes), task_words(workspace.dataset.task).metadata
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in {"classes": classes, **task}.items()}
 
 
 def _source(workspace: Workspace, _: RunNetwork | None) -> Digests:

@@ -93,7 +93,7 @@ TABLE = Phase(
     derived=_table_facts,
     reads=(CLASSES, TABLE_DEVICE),
     writes=("table",),
-    uses=("clock", "table.max_error"),
+    uses=("clock", "table.max_error", "slim.metric"),
 )
 SUPERNET = Phase(
     "supernet",

@@ -12,6 +12,7 @@ from efficientformer.formats.shortlist import PublishedFigures, PublishedRecord
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
+from efficientformer.tasks.words import words_of
 
 PROMISED = (
     *("budget", "slug", "budget_ms", "predicted_ms", "measured_p50_ms"),
@@ -21,8 +22,9 @@ PROMISED = (
 
 
 def scores_of(evaluation: Evaluation) -> dict[str, float]:
-    """The accuracies of a network that results show; records of earlier versions have top-1 alone."""
-    scores = {"top1": evaluation["top1"]}
+    """The scores of a network that results show; records of earlier versions have top-1 alone."""
+    primary = words_of(evaluation).primary
+    scores: dict[str, float] = {primary: evaluation[primary]}
     if "balanced_accuracy" in evaluation:
         scores["balanced_accuracy"] = evaluation["balanced_accuracy"]
     return scores

@@ -149,7 +149,7 @@ class SlimSettings(_Settings):
     metric: Metric = "likelihood"
     """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes, at the
     temperature that suits the candidate best. top1: accuracy, as in the paper; needs many more images for the same
-    precision."""
+    precision. mean_ap: of several labels an image, in place of top1."""
     channels: Literal["first", "important"] = "first"
     """Channels that a narrowed network keeps. first: those that training at several widths put first. important: those
     that change the loss most if left out, by gradients on training images; they are put first, once."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from efficientformer.data.image_folder import UnlabelledImages
     from efficientformer.data.transforms import Preprocessing
     from efficientformer.latency.runtime import Runtime
+    from efficientformer.tasks.kind import TaskKind
     from efficientformer.training.world import World
 
 
@@ -93,6 +94,13 @@ class Workspace:
         from efficientformer.pipeline.run.images import load_dataset
 
         return load_dataset(self.run_dir, self.settings, self.console, is_first=self.world.is_first)
+
+    @property
+    def task(self) -> "TaskKind":
+        """What the labels of the images ask for: losses, scores, and their names."""
+        from efficientformer.tasks.kinds import KINDS
+
+        return KINDS[self.dataset.task]
 
     @cached_property
     def training_images(self) -> "ImageSplit":

@@ -3,7 +3,6 @@
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
 
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from efficientformer.journal import Journal
 from efficientformer.pipeline.run.inputs import image_digests, supernet_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.slimming.held_out import require_metric
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet, supernet_weights
 from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
@@ -26,20 +26,22 @@ class CachedScorer:
     """The accuracy oracle of a run, with a journal. Scores of another supernet or of other images are discarded."""
 
     def __init__(self, workspace: Workspace) -> None:
+        require_metric(workspace)
         self._workspace = workspace
         self.metric: Metric = workspace.settings.slim.metric
         self.channels = workspace.settings.slim.channels
+        self.primary = workspace.task.words.primary
         self._made: SupernetAccuracy | None = None
         self._lock = threading.Lock()
         about = [
             chosen(workspace.settings, "slim.images", "slim.bn_images", "seed"),
             supernet_digests(workspace) | image_digests(workspace),
             __version__,
-            [field.name for field in fields(Score)],
+            [self.primary, "likelihood"],
             SHARPNESS.tolist(),
         ]
         self._journal = Journal(workspace.run_dir.evaluations, digest(about), EvaluationLine)
-        self._known = {line["subnet"]: Score(line["top1"], line["likelihood"]) for line in self._journal.lines}
+        self._known = {line["subnet"]: Score(line[self.primary], line["likelihood"]) for line in self._journal.lines}
         self._weights_name: str | None = None
         self._load_weights: Callable[[], Mapping[str, Tensor]] = self._supernet_weights
         self._loaded_name: str | None = None
@@ -55,7 +57,7 @@ class CachedScorer:
         return None if accuracy is None or accuracy < least_accuracy else accuracy
 
     def score(self, subnet: Subnet) -> Score:
-        """Top-1 and likelihood of a subnet."""
+        """The primary score and the likelihood of a subnet."""
         score = self._score_if(subnet, -math.inf)
         assert score is not None
         return score
@@ -69,7 +71,7 @@ class CachedScorer:
                 return None
             with self._lock:
                 self._known[key] = score
-                self._journal.add({"subnet": key, **asdict(score)})
+                self._journal.add({"subnet": key, self.primary: score.primary, "likelihood": score.likelihood})
         return self._known[key]
 
     def use_weights(self, name: str, load: Callable[[], Mapping[str, Tensor]]) -> None:

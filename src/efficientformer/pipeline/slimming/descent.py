@@ -236,8 +236,8 @@ class Descent:
         return ThreadPoolExecutor(self._workspace.settings.slim.workers)
 
     def _described(self, record: Record, subnet: Subnet) -> Record:
-        """The record with top-1, which is of interest under either metric."""
-        return {**record, "top1": self._scorer.score(subnet).top1}
+        """The record with the primary score, which is of interest under either metric."""
+        return {**record, self._workspace.task.words.primary: self._scorer.score(subnet).primary}
 
 
 def num_evaluations(steps: Sequence[Record]) -> int:

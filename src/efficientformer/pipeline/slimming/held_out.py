@@ -8,6 +8,7 @@ from efficientformer.data.dataset import (
     holdout,
     refuse_small_classes,
 )
+from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.workspace import Workspace
 
 
@@ -23,6 +24,14 @@ def scoring_splits(workspace: Workspace) -> tuple[ImageSplit, ImageSplit]:
 
 def _held_out(workspace: Workspace, images: ImageSplit) -> tuple[ImageSplit, ImageSplit]:
     return holdout(images, workspace.settings.supernet.held_out, workspace.settings.seed)
+
+
+def require_metric(workspace: Workspace) -> None:
+    """Raises UsageError for a metric of slimming that the task of the images does not have."""
+    words, metric = workspace.task.words, workspace.settings.slim.metric
+    if metric not in words.metrics:
+        choices = " or ".join(words.metrics)
+        raise UsageError(f"slim.metric {metric} is no score of images with {words.labels}: use {choices}.")
 
 
 def require_enough_images(workspace: Workspace) -> None:

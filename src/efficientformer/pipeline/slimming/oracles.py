@@ -70,9 +70,9 @@ def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
     supernet = _with_weights(workspace, read_tensors(run_dir.supernet_weights))
     batches = _training_batches(workspace, TRAINING_IMAGES)
     if workspace.settings.parent.init is None:
-        sort_ancestor(supernet, batches)
+        sort_ancestor(supernet, batches, kind=workspace.task)
     else:
-        prepare_to_cut(supernet, batches)
+        prepare_to_cut(supernet, batches, workspace.task)
     write_weights_file(run_dir.sorted_supernet, supernet.state_dict(), about)
     return read_tensors(run_dir.sorted_supernet)
 
@@ -101,7 +101,8 @@ def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccurac
     num_scoring = min(len(held_out), settings.slim.images)
     num_estimating = settings.slim.bn_images or (0 if num_scoring >= FEWEST_FOR_BATCH_NORM else TRAINING_IMAGES)
     bn_batches = estimating_images(workspace, num_estimating) if num_estimating else []
-    return SupernetAccuracy(supernet, bn_batches, _batches(workspace, held_out, num_scoring, 250), settings.slim.metric)
+    scoring = _batches(workspace, held_out, num_scoring, 250)
+    return SupernetAccuracy(supernet, bn_batches, scoring, settings.slim.metric, workspace.task)
 
 
 def estimating_images(workspace: Workspace, count: int = TRAINING_IMAGES) -> list[Tensor]:
@@ -121,7 +122,7 @@ def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) ->
     batch_size = math.ceil(len(picked) / math.ceil(len(picked) / most))
     transform, workers = eval_transform(workspace.preprocessing), workspace.settings.workers
     held = eval_batches(picked, transform, batch_size=batch_size, workers=workers)
-    return [(x_BCHW.to(memory_format=torch.channels_last), labels_B) for x_BCHW, labels_B in held]
+    return [(x_BCHW.to(memory_format=torch.channels_last), labels) for x_BCHW, labels in held]
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:

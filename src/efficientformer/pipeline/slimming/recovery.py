@@ -10,14 +10,13 @@ from pathlib import Path
 
 from efficientformer.errors import RecordError
 from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
-from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
+from efficientformer.pipeline.run.fit_images import fit_images, loss_task
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.records import digest
 from efficientformer.search.candidates import State
 from efficientformer.search.scoring.accuracy import absorb_network, extract_network
-from efficientformer.tasks.classification.task import Classification
 from efficientformer.training.checkpoint import CheckpointFile, remove_checkpoint
 from efficientformer.training.metrics_log import MetricsLog
 
@@ -67,7 +66,7 @@ class Recovery:
         fit_images(
             self._workspace,
             network,
-            Classification(mixing_of(train, training)),
+            loss_task(self._workspace, train, training),
             train,
             training,
             title=None,

@@ -17,6 +17,7 @@ from efficientformer.report.run.slimming_figures import (
     title_y,
 )
 from efficientformer.report.style import Figure, LegendEntry, finish, rounded, series_color, series_shape, to_svg, var
+from efficientformer.tasks.words import TaskWords
 
 LARGEST = "largest network: predicted latency, supernet accuracy"
 LARGEST_MEASURED = "largest network: measured latency, supernet accuracy"
@@ -37,7 +38,8 @@ def summary_figure(run_dir: Path) -> str:
 
 
 def plane(run: Run) -> Figure | None:
-    """Top-1 against latency: the slimming path with supernet accuracies, trained networks as measured, the budgets."""
+    """The task's score against latency: the slimming path with scores of the supernet, trained networks as measured,
+    the budgets."""
     import altair as alt
 
     path, networks, budgets = path_rows(run), _network_rows(run), budget_rows(run)
@@ -50,13 +52,13 @@ def plane(run: Run) -> Figure | None:
         legend.append(LegendEntry("latency budget, in the color of its network", var("muted"), "line", (5, 4)))
     if path:
         measured = _largest_measured(run)
-        layers += _path_layers(path, {**path[0], **measured}, budgets)
+        layers += _path_layers(path, {**path[0], **measured}, budgets, run.task)
         legend.append(LegendEntry("slimming path: predicted latency, supernet accuracy", var("muted"), "line"))
         legend.append(LegendEntry(LARGEST_MEASURED if measured else LARGEST, var("ink"), "ring"))
     if networks:
-        layers += _network_layers(networks, budgets)
+        layers += _network_layers(networks, budgets, run.task)
         legend += [LegendEntry(f"trained for {row['network']}", row["color"], row["mark"]) for row in networks]
-    return finish("plane", alt.layer(*layers), _plane_words(path, networks), 360, tuple(legend))
+    return finish("plane", alt.layer(*layers), _plane_words(path, networks, run.task), 360, tuple(legend))
 
 
 def _x(field: str) -> Any:
@@ -65,28 +67,29 @@ def _x(field: str) -> Any:
     return alt.X(f"{field}:Q").title("latency (ms)").scale(zero=False, nice=True, padding=12).axis(tickCount=10)
 
 
-def _y(field: str, budgets: Rows) -> Any:
+def _y(field: str, budgets: Rows, task: TaskWords) -> Any:
     import altair as alt
 
     return (
         alt.Y(f"{field}:Q")
-        .title("top-1 (%)")
+        .title(f"{task.title} (%)")
         .scale(zero=False, nice=True, padding=8)
         .axis(tickCount=6, titleY=title_y(budgets))
     )
 
 
-def _path_layers(path: Rows, largest: dict[str, Any], budgets: Rows) -> list[Any]:
+def _path_layers(path: Rows, largest: dict[str, Any], budgets: Rows, task: TaskWords) -> list[Any]:
     import altair as alt
 
     tooltip = [
         alt.Tooltip("what:N", title="slimming"),
         alt.Tooltip("latency_ms:Q", title="latency, ms", format=".3r"),
-        alt.Tooltip("top1:Q", title="top-1 %, supernet", format=".2f"),
+        alt.Tooltip("score:Q", title=f"{task.title} %, supernet", format=".2f"),
         alt.Tooltip("shape:N", title="network"),
     ]
-    base = alt.Chart(alt.Data(values=path)).encode(x=_x("latency_ms"), y=_y("top1", budgets))
-    start = alt.Chart(alt.Data(values=[largest])).encode(x=_x("latency_ms"), y=_y("top1", budgets), tooltip=tooltip)
+    place: dict[str, Any] = {"x": _x("latency_ms"), "y": _y("score", budgets, task)}
+    base = alt.Chart(alt.Data(values=path)).encode(**place)
+    start = alt.Chart(alt.Data(values=[largest])).encode(**place, tooltip=tooltip)
     return [
         base.mark_line(color=var("muted"), strokeWidth=1.2, opacity=0.7).encode(order="step:Q"),
         base.mark_circle(color=var("muted"), size=26, opacity=1).encode(tooltip=tooltip),
@@ -103,26 +106,27 @@ def _budget_layers(budgets: Rows) -> list[Any]:
     return [rule, *budget_labels(base, budgets, "label")]
 
 
-def _network_layers(networks: Rows, budgets: Rows) -> list[Any]:
+def _network_layers(networks: Rows, budgets: Rows, task: TaskWords) -> list[Any]:
     import altair as alt
 
+    y = _y("score", budgets, task)
     base = alt.Chart(alt.Data(values=networks)).encode(color=alt.Color("color:N").scale(None))
     tooltip = [
         alt.Tooltip("network:N", title="trained for"),
         alt.Tooltip("latency_ms:Q", title="measured p50, ms", format=".3r"),
         alt.Tooltip("interval:N", title="interval, ms"),
         alt.Tooltip("predicted_ms:Q", title="predicted, ms", format=".3r"),
-        alt.Tooltip("top1:Q", title="top-1 %", format=".2f"),
-        alt.Tooltip("top1_interval:N", title="95 % interval, %"),
+        alt.Tooltip("score:Q", title=f"{task.title} %", format=".2f"),
+        alt.Tooltip("score_interval:N", title="95 % interval, %"),
         alt.Tooltip("shape:N", title="network"),
     ]
     point = base.mark_point(filled=True, size=120, opacity=1, stroke=var("paper"), strokeWidth=1)
     return [
-        base.mark_rule(strokeWidth=2).encode(x=_x("low_ms"), x2="high_ms:Q", y=_y("top1", budgets)),
+        base.mark_rule(strokeWidth=2).encode(x=_x("low_ms"), x2="high_ms:Q", y=y),
         base.mark_rule(strokeWidth=1, opacity=0.8).encode(
-            x=_x("latency_ms"), y=_y("low_top1", budgets), y2="high_top1:Q"
+            x=_x("latency_ms"), y=_y("low_score", budgets, task), y2="high_score:Q"
         ),
-        point.encode(x=_x("latency_ms"), y=_y("top1", budgets), shape=alt.Shape("mark:N").scale(None), tooltip=tooltip),
+        point.encode(x=_x("latency_ms"), y=y, shape=alt.Shape("mark:N").scale(None), tooltip=tooltip),
     ]
 
 
@@ -140,7 +144,8 @@ def _network_rows(run: Run) -> Rows:
             continue
         low, high = measured.get("measured_interval_ms") or (measured["measured_ms"],) * 2
         percent = wording.confidence(measured.get("interval_percent") or 95)
-        low_top1, high_top1 = wilson(evaluation["top1"], evaluation["num_images"])
+        score = evaluation[run.task.primary]
+        low_score, high_score = score_interval(evaluation, run.task) or (score, score)
         rows.append(
             {
                 "network": network_title(network),
@@ -149,10 +154,12 @@ def _network_rows(run: Run) -> Rows:
                 "high_ms": rounded(high),
                 "interval": f"{wording.interval((low, high))} ({percent} %)",
                 "predicted_ms": rounded(measured.get("predicted_ms")),
-                "top1": rounded(evaluation["top1"]),
-                "low_top1": rounded(low_top1),
-                "high_top1": rounded(high_top1),
-                "top1_interval": wording.span(f"{low_top1:.1f}", f"{high_top1:.1f}"),
+                "score": rounded(score),
+                "low_score": rounded(low_score),
+                "high_score": rounded(high_score),
+                "score_interval": wording.span(f"{low_score:.1f}", f"{high_score:.1f}")
+                if low_score < high_score
+                else wording.ABSENT,
                 "shape": wording.shape(described["architecture"]) if described else wording.ABSENT,
                 "color": series_color(index),
                 "mark": series_shape(index),
@@ -168,8 +175,13 @@ def is_uneven(evaluation: Mapping[str, Any]) -> bool:
 
 def balanced_accuracy(evaluation: Mapping[str, Any]) -> float | None:
     """Mean top-1 of the classes that have images, also of a record without it; None where no class is known."""
-    recalls = [row["top1"] for row in evaluation.get("per_class", []) if row["top1"] is not None]
+    recalls = [row["top1"] for row in evaluation.get("per_class", []) if row.get("top1") is not None]
     return evaluation.get("balanced_accuracy", sum(recalls) / len(recalls) if recalls else None)
+
+
+def score_interval(evaluation: Mapping[str, Any], task: TaskWords) -> tuple[float, float] | None:
+    """95 % interval of the score of an evaluation, in percent; None for a score that is no share of the images."""
+    return wilson(evaluation[task.primary], evaluation["num_images"]) if task.is_share else None
 
 
 def wilson(top1: float, num_images: int, z: float = 1.96) -> tuple[float, float]:
@@ -183,15 +195,15 @@ def wilson(top1: float, num_images: int, z: float = 1.96) -> tuple[float, float]
     return max(0.0, scale * (center - spread)), min(100.0, scale * (center + spread))
 
 
-def _plane_words(path: Rows, networks: Rows) -> str:
-    words = ["Top-1 accuracy in percent against latency in milliseconds."]
+def _plane_words(path: Rows, networks: Rows, task: TaskWords) -> str:
+    words = [f"{task.long_title} in percent against latency in milliseconds."]
     if path:
         words.append(
-            f"The slimming path runs from {wording.ms(path[0]['latency_ms'])} ms at {path[0]['top1']:.1f} % "
-            f"to {wording.ms(path[-1]['latency_ms'])} ms at {path[-1]['top1']:.1f} %."
+            f"The slimming path runs from {wording.ms(path[0]['latency_ms'])} ms at {path[0]['score']:.1f} % "
+            f"to {wording.ms(path[-1]['latency_ms'])} ms at {path[-1]['score']:.1f} %."
         )
     for row in networks:
         words.append(
-            f"The network trained for {row['network']}: {wording.ms(row['latency_ms'])} ms, {row['top1']:.1f} %."
+            f"The network trained for {row['network']}: {wording.ms(row['latency_ms'])} ms, {row['score']:.1f} %."
         )
     return " ".join(words)

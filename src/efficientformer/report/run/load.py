@@ -11,6 +11,7 @@ from efficientformer.formats.network import MetricsLine
 from efficientformer.reading import read_lines
 from efficientformer.report.frame import Note
 from efficientformer.run_dir import NetworkFiles, RunDir, is_name
+from efficientformer.tasks.words import TaskWords, task_words
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,18 @@ class Run:
     def get(self, name: str) -> Any:
         return self.records.get(name)
 
+    @property
+    def task(self) -> TaskWords:
+        """The task of the networks, by the description of the images."""
+        return task_words((self.get("data") or {}).get("task"))
+
     def promises(self) -> list[dict[str, Any]]:
         """One row per budget, in the order given by the user, merged from slimming, verification and result."""
         rows: dict[str, dict[str, Any]] = {}
         found = (self.get("trace") or {}).get("budgets") or []
         sources = (
-            # The top-1 with the supernet's weights is not that of the trained network.
-            [{name: value for name, value in row.items() if name != "top1"} for row in found],
+            # The score with the supernet's weights is not that of the trained network.
+            [{name: value for name, value in row.items() if name != self.task.primary} for row in found],
             (self.get("verification") or {}).get("promises") or [],
             self.get("result") or [],
         )

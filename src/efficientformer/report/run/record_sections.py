@@ -7,9 +7,10 @@ from typing import Any
 from efficientformer.report import wording
 from efficientformer.report.frame import Note
 from efficientformer.report.run import heatmaps, latency_figures, training_figures
-from efficientformer.report.run.figures import balanced_accuracy, wilson
+from efficientformer.report.run.figures import balanced_accuracy, score_interval
 from efficientformer.report.run.load import NETWORK_RECORDS, RECORDS, NetworkRun, Run
 from efficientformer.report.run.slimming_figures import network_title
+from efficientformer.tasks.words import TaskWords
 
 Content = dict[str, Any]
 MAX_SKIPPED = 200
@@ -24,7 +25,10 @@ def supernet(run: Run) -> Content:
     figure = None if paths is None else heatmaps.alphas(paths)
     # Of a file its name: a page is sent to others, and the place of the file means nothing to them.
     parent = Path(record["parent"]["init"]).name if "parent" in record else None
-    return {"figure": figure, "record": record, "parent": parent, "rank": run.get("rank"), "notes": []}
+    primary = run.task.primary
+    scores = {"held_out": record[f"held_out_{primary}"], "of_parent": record.get("parent", {}).get(primary)}
+    shown = {"figure": figure, "record": record, "parent": parent, **scores, "title": run.task.title}
+    return {**shown, "rank": run.get("rank"), "notes": []}
 
 
 def latency_table(run: Run) -> Content:
@@ -47,11 +51,11 @@ def latency_table(run: Run) -> Content:
 
 def training(run: Run) -> Content:
     """Curves of supernet and networks, and one row per network."""
-    rows = []
+    rows, val = [], f"val_{run.task.primary}"
     for index, network in enumerate(run.networks):
         losses = [line["loss"] for line in network.metrics if "loss" in line]
-        tops = [line["val_top1"] for line in network.metrics if "val_top1" in line]
-        values = {"loss": losses[-1] if losses else None, "val_top1": tops[-1] if tops else None}
+        scores = [line[val] for line in network.metrics if val in line]
+        values = {"loss": losses[-1] if losses else None, "val_score": scores[-1] if scores else None}
         record = network.get("train") or {}
         rows.append({"title": network_title(network), "series": index, **values, "record": record})
     notes = [] if run.get("supernet") else [run.note("supernet")]
@@ -62,7 +66,8 @@ def training(run: Run) -> Content:
         "supernet_record": run.get("supernet"),
         "supernet_loss": next((row["loss"] for row in reversed(run.supernet_metrics) if "loss" in row), None),
         "loss": training_figures.network_curve(run.networks, "loss", "training loss"),
-        "val_top1": training_figures.network_curve(run.networks, "val_top1", "validation top-1 (%)"),
+        "val_score": training_figures.network_curve(run.networks, val, f"validation {run.task.title} (%)"),
+        "task": run.task,
         "rows": rows,
         "notes": notes,
     }
@@ -71,10 +76,11 @@ def training(run: Run) -> Content:
 def evaluation(run: Run) -> Content:
     """Accuracy by class and confusions of every evaluated network."""
     names = (run.get("data") or {}).get("classes")
-    networks = [_evaluated(index, network, names) for index, network in enumerate(run.networks)]
+    networks = [_evaluated(index, network, names, run.task) for index, network in enumerate(run.networks)]
     notes = run.network_notes("evaluation") if run.networks else [run.note("result")]
     return {
-        "classes": training_figures.class_accuracy(run.networks),
+        "task": run.task,
+        "classes": training_figures.class_accuracy(run.networks, run.task),
         "num_classes": max((len(network["record"]["per_class"]) for network in networks if network), default=0),
         "num_hardest": training_figures.NUM_HARDEST,
         "max_classes": heatmaps.MAX_CLASSES,
@@ -83,7 +89,7 @@ def evaluation(run: Run) -> Content:
     }
 
 
-def _evaluated(index: int, network: NetworkRun, names: list[str] | None) -> Content | None:
+def _evaluated(index: int, network: NetworkRun, names: list[str] | None, task: TaskWords) -> Content | None:
     record = network.get("evaluation")
     if record is None:
         return None
@@ -93,7 +99,8 @@ def _evaluated(index: int, network: NetworkRun, names: list[str] | None) -> Cont
         "title": network_title(network),
         "series": index,
         "record": record,
-        "interval": wilson(record["top1"], record["num_images"]),
+        "score": record[task.primary],
+        "interval": score_interval(record, task),
         "balanced": balanced_accuracy(record),
         "figure": heatmaps.confusion(network.slug, classes, matrix) if matrix else None,
         "confused": heatmaps.most_confused(classes, matrix) if matrix else [],

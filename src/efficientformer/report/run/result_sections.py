@@ -29,6 +29,7 @@ def headline(run: Run) -> Content:
     return {
         "sentence": promise_sentence(rows),
         "rows": rows,
+        "task": run.task,
         "name": data.get("name") or run.run_dir.name,
         "resolution": (data.get("preprocessing") or {}).get("resolution"),
         "measured_on": _measured_on(verification),
@@ -111,7 +112,7 @@ def slimming(run: Run) -> Content:
                 "saved_ms": taken["saved_ms"],
                 "drop": taken["drop"],
                 "latency_ms": step["latency_ms"],
-                "top1": step["top1"],
+                "score": step[run.task.primary],
                 "num_weighed": sum(row.get("last_score") is None for row in step["candidates"]),
                 "num_refused": sum(_is_refused(row) for row in step["candidates"]),
                 "budgets": [row["budget"] for row in trace.get("budgets") or [] if row.get("step") == step["step"]],
@@ -124,7 +125,8 @@ def slimming(run: Run) -> Content:
         "metric": wording.METRICS[trace["metric"]],
         "gain": wording.gain(trace.get("objective")),
         "polished": list(_polished(trace)),
-        "tried": list(_tried(trace)),
+        "tried": list(_tried(trace, f"trial_{run.task.primary}")),
+        "title": run.task.title,
         "corrections": [{"step": None, "limit_ms": None, **row} for row in trace.get("corrections") or []],
         "notes": [],
     }
@@ -142,11 +144,12 @@ def _polished(trace: Content) -> Iterator[Content]:
             yield {"budget": row["budget"], "before": before, "after": row["polish"][-1]}
 
 
-def _tried(trace: Content) -> Iterator[Content]:
+def _tried(trace: Content, score: str) -> Iterator[Content]:
     """Short trainings of each budget: their number, the best network, and the one that slimming found."""
     for row in trace.get("budgets") or []:
         if trials := row.get("trials"):
-            best = max(trials, key=lambda trial: trial["trial_top1"])
+            trials = [{**trial, "trial_score": trial[score]} for trial in trials]
+            best = max(trials, key=lambda trial: trial["trial_score"])
             yield {"budget": row["budget"], "number": len(trials), "best": best, "found": trials[0]}
 
 
@@ -220,7 +223,7 @@ def _promise_row(run: Run, promise: Content) -> Content:
         **{name: promise.get(name) for name in PROMISED},
         "measured_ms": measured,
         "limits": list(_limit_words(promise)),
-        "top1": promise.get("top1", evaluation.get("top1")),
+        "score": promise.get(run.task.primary, evaluation.get(run.task.primary)),
         **_costs(run, promise, network),
         **_file(run, network),
     }

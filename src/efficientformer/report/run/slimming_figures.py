@@ -18,7 +18,7 @@ ACTION_MARKS = {
 
 
 def slimming(run: Run) -> tuple[Figure, Figure] | None:
-    """Latency and held-out top-1 after every slimming step, with the action taken."""
+    """Latency and held-out score after every slimming step, with the action taken."""
     rows = path_rows(run)
     if not rows:
         return None
@@ -29,15 +29,16 @@ def slimming(run: Run) -> tuple[Figure, Figure] | None:
         if name in actions
     )
     budgets = [row for row in budget_rows(run) if row.get("step") is not None]
-    latency = _step_chart(rows, "latency_ms", "predicted latency (ms)", budgets, labeled=True)
-    accuracy = _step_chart(rows, "top1", "held-out top-1 of the supernet (%)", budgets, labeled=False)
+    title = run.task.title
+    latency = _step_chart(rows, "latency_ms", "predicted latency (ms)", budgets, title, labeled=True)
+    accuracy = _step_chart(rows, "score", f"held-out {title} of the supernet (%)", budgets, title, labeled=False)
     first, last = rows[0], rows[-1]
     steps = f"over {len(rows) - 1} slimming steps, from {{}} to {{}}."
     latency_words = "Predicted latency " + steps.format(
         f"{wording.ms(first['latency_ms'])} ms", f"{wording.ms(last['latency_ms'])} ms"
     )
-    accuracy_words = "Held-out top-1 " + steps.format(
-        f"{wording.percent(first['top1'])} %", f"{wording.percent(last['top1'])} %"
+    accuracy_words = f"Held-out {title} " + steps.format(
+        f"{wording.percent(first['score'])} %", f"{wording.percent(last['score'])} %"
     )
     return (
         finish("slimming-latency", latency, latency_words, 190, legend),
@@ -55,13 +56,13 @@ def path_rows(run: Run) -> Rows:
     trace = run.get("trace")
     if trace is None:
         return []
-    rows = [_path_row(0, "start", "the largest network", trace["start"], course=0)]
+    rows = [_path_row(0, "start", "the largest network", trace["start"], 0, run.task.primary)]
     course = 0
     for step, before in zip(trace["steps"], states_before(trace), strict=True):
         course += "after" in step
         candidate = step["candidates"][step["taken"]]
         words = f"step {step['step']}: {wording.action(candidate, before['architecture'], step['architecture'])}"
-        rows.append(_path_row(step["step"], candidate["action"], words, step, course))
+        rows.append(_path_row(step["step"], candidate["action"], words, step, course, run.task.primary))
     return rows
 
 
@@ -97,13 +98,13 @@ def budget_rows(run: Run) -> Rows:
     return rows
 
 
-def _path_row(step: int, action: str, words: str, point: dict[str, Any], course: int) -> dict[str, Any]:
+def _path_row(step: int, action: str, words: str, point: dict[str, Any], course: int, primary: str) -> dict[str, Any]:
     shape = wording.shape(point["architecture"])
-    values = {"latency_ms": rounded(point["latency_ms"]), "top1": rounded(point["top1"])}
+    values = {"latency_ms": rounded(point["latency_ms"]), "score": rounded(point[primary])}
     return {"step": step, "action": action, "what": words, **values, "shape": shape, "course": course}
 
 
-def _step_chart(rows: Rows, field: str, title: str, budgets: Rows, *, labeled: bool) -> Any:
+def _step_chart(rows: Rows, field: str, title: str, budgets: Rows, score_title: str, *, labeled: bool) -> Any:
     import altair as alt
 
     x = alt.X("step:Q").title("slimming step").scale(nice=False, padding=18).axis(tickMinStep=1, format="d")
@@ -119,7 +120,7 @@ def _step_chart(rows: Rows, field: str, title: str, budgets: Rows, *, labeled: b
             alt.Tooltip("step:Q"),
             alt.Tooltip("what:N", title="action"),
             alt.Tooltip("latency_ms:Q", title="predicted ms", format=".3r"),
-            alt.Tooltip("top1:Q", title="top-1 %", format=".2f"),
+            alt.Tooltip("score:Q", title=f"{score_title} %", format=".2f"),
         ],
     )
     layers = [

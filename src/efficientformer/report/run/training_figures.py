@@ -17,6 +17,7 @@ from efficientformer.report.style import (
     series_shape,
     var,
 )
+from efficientformer.tasks.words import CLASSIFICATION, TaskWords
 
 MAX_POINTS = 150
 NUM_HARDEST = 24
@@ -58,31 +59,31 @@ def network_curve(networks: Sequence[NetworkRun], field: str, title: str) -> Fig
     return finish(f"networks-{field}", _curve(rows, field, title, points=field != "loss"), words, 200, legend)
 
 
-def class_accuracy(networks: Sequence[NetworkRun]) -> Figure | None:
-    """Top-1 of every class, one mark per network; only the hardest classes when there are many."""
+def class_accuracy(networks: Sequence[NetworkRun], task: TaskWords = CLASSIFICATION) -> Figure | None:
+    """The score of every class, one mark per network; only the hardest classes when there are many."""
     import altair as alt
 
     rows = []
     for index, network in enumerate(networks):
         for place, row in enumerate((network.get("evaluation") or {}).get("per_class") or []):
             look = {"color": series_color(index), "mark": series_shape(index), "network": network_title(network)}
-            if row["top1"] is None:  # a class without images
+            if row[task.of_class] is None:  # a class without images
                 continue
-            values = {"top1": rounded(row["top1"]), "num_images": row["num_images"]}
+            values = {"score": rounded(row[task.of_class]), "num_images": row["num_images"]}
             rows.append({"place": place, "name": row["name"], **values, **look})
     if not rows:
         return None
     labels = unique_names(next(names for names in map(_class_names, networks) if names))
     by_place: dict[int, list[float]] = {}
     for row in rows:
-        by_place.setdefault(row["place"], []).append(row["top1"])
+        by_place.setdefault(row["place"], []).append(row["score"])
     hardest = sorted(by_place, key=lambda place: sum(by_place[place]) / len(by_place[place]))
     hardest = hardest if len(hardest) <= MAX_CLASSES else hardest[:NUM_HARDEST]
     rows = [{**row, "name": labels[row["place"]]} for row in rows if row["place"] in hardest]
-    lowest = min(99.0, *(row["top1"] for row in rows))
+    lowest = min(99.0, *(row["score"] for row in rows))
     x = (
-        alt.X("top1:Q")
-        .title("top-1 of the class (%)")
+        alt.X("score:Q")
+        .title(f"{task.class_title} of the class (%)")
         .scale(domain=[10 * ((lowest - 2) // 10), 100])
         .axis(grid=True, tickCount=6)
     )
@@ -91,7 +92,7 @@ def class_accuracy(networks: Sequence[NetworkRun]) -> Figure | None:
     tooltip = [
         alt.Tooltip("name:N", title="class"),
         alt.Tooltip("network:N", title="trained for"),
-        alt.Tooltip("top1:Q", title="top-1 %", format=".1f"),
+        alt.Tooltip("score:Q", title=f"{task.class_title} %", format=".1f"),
         alt.Tooltip("num_images:Q", title="images"),
     ]
     chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=44, opacity=1)
@@ -104,7 +105,8 @@ def class_accuracy(networks: Sequence[NetworkRun]) -> Figure | None:
         shape=alt.Shape("mark:N").scale(None),
         tooltip=tooltip,
     )
-    words = f"Top-1 of {len(hardest)} of {len(by_place)} classes; the hardest is {labels[hardest[0]]}."
+    what = task.class_title.capitalize()
+    words = f"{what} of {len(hardest)} of {len(by_place)} classes; the hardest is {labels[hardest[0]]}."
     return finish("classes", chart, words, 28 * len(hardest), network_legend(networks))
 
 

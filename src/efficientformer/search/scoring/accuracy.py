@@ -20,8 +20,11 @@ from efficientformer.search.scoring.kept_features import Features, KeptFeatures,
 from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.scoring.tally import Tally
 from efficientformer.search.subnet import Subnet
+from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.tasks.kind import TaskKind
 
 Batch = tuple[Tensor, Tensor]
+"""Images (B, C, H, W) and labels, as the loader gives them."""
 
 
 def extract_network(ancestor: Ancestor, subnet: Subnet, first_cell: int = 0) -> Network:
@@ -104,6 +107,7 @@ class SupernetAccuracy:
         `held_out` is normalized by its own statistics.
     held_out: (images, labels) that subnets are scored on.
     metric: the accuracy that a call returns and that `if_at_least` compares.
+    kind: what the labels are, and how networks are scored.
     """
 
     def __init__(
@@ -112,11 +116,12 @@ class SupernetAccuracy:
         bn_batches: Sequence[Tensor],
         held_out: Sequence[Batch],
         metric: Metric = "likelihood",
+        kind: TaskKind = ONE_LABEL,
     ) -> None:
-        self.supernet = supernet
+        self.supernet, self._kind = supernet, kind
         self._metric: Metric = metric
         self._images = Features([*bn_batches], [images_BCHW for images_BCHW, _ in held_out])
-        self._labels = [labels_B for _, labels_B in held_out]
+        self._labels = [labels for _, labels in held_out]
         self._kept = KeptFeatures(supernet, self._images.num_images)
 
     def __call__(self, subnet: Subnet) -> float:
@@ -154,8 +159,8 @@ class SupernetAccuracy:
                 normalize_by_batch(part)
                 estimating.append([])
         scoring: list[list[Tensor]] = [[] for _ in ends]
-        num_left, tally = sum(map(len, self._labels)), Tally()
-        for x, labels_B in zip(features.scoring, self._labels, strict=True):
+        num_left, tally = sum(map(len, self._labels)), Tally(self._kind)
+        for x, labels in zip(features.scoring, self._labels, strict=True):
             x = x.to(device)
             for part, kept in zip(parts, [*scoring, None], strict=True):
                 x = part(x)
@@ -166,8 +171,8 @@ class SupernetAccuracy:
             if not bool(logits_BK.isfinite().all()):
                 _require_finite(self.supernet)
                 return None if least_accuracy > 0 else Score(0.0, 0.0)
-            tally.add(logits_BK, labels_B)
-            num_left -= len(labels_B)
+            tally.add(logits_BK, labels)
+            num_left -= len(labels)
             if tally.score(num_left).value(self._metric) < least_accuracy:
                 return None
         outputs = zip(ends, estimating[1:-1], scoring, strict=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from efficientformer.arch.spec import FFN, AttnFFN, Block
 from efficientformer.errors import UsageError
@@ -23,6 +22,8 @@ from efficientformer.search.scoring.accuracy import Batch, absorb_network, extra
 from efficientformer.search.scoring.hooked import hooked
 from efficientformer.search.scoring.permutation import permute_hidden, permute_stage, permute_stem
 from efficientformer.search.subnet import Subnet
+from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.tasks.kind import TaskKind
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class ChannelImportances:
     hidden: list[list[Tensor]]
 
 
-def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None) -> None:
+def sort_ancestor(
+    ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None, kind: TaskKind = ONE_LABEL
+) -> None:
     """Reorder all channels of an ancestor in place, the most important first, so that narrow subnets keep these.
 
     Its subnets of the largest widths compute the same as before. Where several candidates share a place, as in a
@@ -49,11 +52,12 @@ def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch], measured_on: Sub
         the ancestor's own statistics are reordered and not replaced.
     measured_on: a subnet of the largest widths that alone has learned something, such as a parent; by default channels
         are measured on all kinds of block.
+    kind: what the labels are, and the loss.
 
     Raises UsageError without images.
     """
     subnets = ancestor.widest()
-    measured = [_measured(ancestor, subnet, batches) for subnet in ([measured_on] if measured_on else subnets)]
+    measured = [_measured(ancestor, subnet, batches, kind) for subnet in ([measured_on] if measured_on else subnets)]
     stem, stages = _sums([found.stem for found in measured]), _sums([found.stages for found in measured])
     # All of them before any goes back: they share the stem, the downsamples and the head.
     networks = [extract_network(ancestor, subnet) for subnet in subnets]
@@ -63,10 +67,10 @@ def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch], measured_on: Sub
         absorb_network(ancestor, subnet, network)
 
 
-def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch]) -> ChannelImportances:
+def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch], kind: TaskKind) -> ChannelImportances:
     network = extract_network(ancestor, subnet)
     reestimate_batch_norm(network, [x_BCHW for x_BCHW, _ in batches])
-    return channel_importances(network, batches)
+    return channel_importances(network, batches, kind)
 
 
 def _hidden_like(subnet: Subnet, measured_on: Subnet, found: ChannelImportances) -> list[list[Tensor]]:
@@ -102,20 +106,21 @@ def sort_channels(network: Network, importances: ChannelImportances) -> None:
             permute_hidden(network, index, position, _descending(hidden))
 
 
-def channel_importances(network: Network, batches: Iterable[Batch]) -> ChannelImportances:
+def channel_importances(network: Network, batches: Iterable[Batch], kind: TaskKind = ONE_LABEL) -> ChannelImportances:
     """The importance of every channel of a classifier, in evaluation mode. Raises UsageError without images.
 
     Batch norm uses its running statistics: estimate those of a supernet's network before.
 
     batches: images (B, C, H, W) and labels; 250 to 1,000 images in all.
+    kind: what the labels are, and the loss.
     """
     totals: dict[Hashable, Tensor] = {}
     num_images, device = 0, next(network.parameters()).device
     with _recording(network) as recorded, torch.enable_grad():
-        for x_BCHW, labels_B in batches:
+        for x_BCHW, labels in batches:
             recorded.clear()
             logits_BK = network(x_BCHW.to(device).detach().requires_grad_())
-            loss = functional.cross_entropy(logits_BK, labels_B.to(device), reduction="sum")
+            loss = kind.loss(logits_BK, kind.targets(labels.to(device)), reduction="sum")
             gradients = torch.autograd.grad(loss, [x for _, x in recorded])
             changes_BC = defaultdict[Hashable, list[Tensor]](list)
             for (channels, x), gradient in zip(recorded, gradients, strict=True):
@@ -123,7 +128,7 @@ def channel_importances(network: Network, batches: Iterable[Batch]) -> ChannelIm
             for channels, of_writers in changes_BC.items():
                 total_C = torch.stack(of_writers).sum(dim=0).abs().double().sum(dim=0)
                 totals[channels] = totals[channels] + total_C if channels in totals else total_C
-            num_images += len(labels_B)
+            num_images += len(labels)
     if not num_images:
         raise UsageError("The importance of channels is measured on images, and there are none.")
     means = {channels: (total_C / num_images).float() for channels, total_C in totals.items()}

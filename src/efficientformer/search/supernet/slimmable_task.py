@@ -3,12 +3,13 @@
 import random
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.data.mixing import Mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
+from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.tasks.kind import TaskKind
 from efficientformer.tasks.task import Task
 
 
@@ -22,21 +23,22 @@ class SlimmableTask(Task):
     mix: the targets of a batch, and mixup and cutmix; once for all networks of a step.
     networks: how many a step trains; four in the paper. Two are the largest and a random one, one is a random one.
     recompute: see `SlimmableNetwork.forward_at`.
+    kind: what the labels are, and the loss.
     """
 
-    def __init__(self, mix: Mixing, *, networks: int = 4, recompute: bool = False) -> None:
-        self._mix, self._networks, self._recompute = mix, networks, recompute
+    def __init__(self, mix: Mixing, *, networks: int = 4, recompute: bool = False, kind: TaskKind = ONE_LABEL) -> None:
+        self._mix, self._networks, self._recompute, self._kind = mix, networks, recompute, kind
 
     def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
         assert isinstance(model, SlimmableNetwork)
-        images_BCHW, targets_BK = self._mix(images_BCHW, labels_B)
+        images_BCHW, targets = self._mix(images_BCHW, labels_B)
         first, *others = self._drawn(model.space)
         logits_BK = model.forward_at(first, images_BCHW, self._recompute)
-        loss = functional.cross_entropy(logits_BK, targets_BK)
-        taught_BK = logits_BK.detach().softmax(dim=1)
+        loss = self._kind.loss(logits_BK, targets)
+        answers = self._kind.answers(logits_BK.detach())
         for subnet in others:
             logits_BK = model.forward_at(subnet, images_BCHW, self._recompute)
-            loss = loss + functional.cross_entropy(logits_BK, taught_BK)
+            loss = loss + self._kind.loss(logits_BK, answers)
         return loss / (1 + len(others))
 
     def _drawn(self, space: SearchSpace) -> list[Subnet]:

@@ -3,12 +3,13 @@
 import random
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from efficientformer.arch.space import Four, SearchSpace
 from efficientformer.data.mixing import Mixing as BatchMixing
 from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
 from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.tasks.kind import TaskKind
 from efficientformer.tasks.task import Task
 
 
@@ -20,9 +21,10 @@ class SupernetTask(Task):
     elastic_width: "none" trains the largest widths only, as the paper does. "random" uses random widths in every other
         step. "sandwich" (Yu and Huang, 2019) trains the largest, the smallest and random widths in every step, and the
         two narrower supernets learn from the outputs of the largest.
-    label_smoothing: of the cross-entropy.
-    mix: mixup and cutmix of a batch, without the smoothing of `label_smoothing`; None for none.
+    label_smoothing: of the loss.
+    mix: the targets of a batch, without the smoothing of `label_smoothing`; None for the labels.
     recompute: see `Supernet.forward`.
+    kind: what the labels are, and the loss.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class SupernetTask(Task):
         mix: BatchMixing | None = None,
         alpha_lr_scale: float = 1.0,
         recompute: bool = False,
+        kind: TaskKind = ONE_LABEL,
     ) -> None:
         self._first, self._last = temperature
         self._noise: Noise = noise
@@ -43,13 +46,13 @@ class SupernetTask(Task):
         self._elastic_width = elastic_width
         self._label_smoothing, self._mix = label_smoothing, mix
         self._alpha_lr_scale = alpha_lr_scale
-        self._recompute = recompute
+        self._recompute, self._kind = recompute, kind
         self._temperature = self._first
 
     def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
         assert isinstance(model, Supernet)
         self._temperature = self._first * (self._last / self._first) ** progress
-        targets = labels_B
+        targets = self._kind.targets(labels_B)
         if self._mix is not None:
             images_BCHW, targets = self._mix(images_BCHW, labels_B)
         mixing = Mixing(self._temperature, self._noise, self._sampling)
@@ -57,13 +60,13 @@ class SupernetTask(Task):
         if self._elastic_width == "random" and random.random() < 0.5:
             widths = _random_widths(model.space)
         logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
-        loss = functional.cross_entropy(logits_BK, targets, label_smoothing=self._label_smoothing)
+        loss = self._kind.loss(logits_BK, targets, label_smoothing=self._label_smoothing)
         if self._elastic_width != "sandwich":
             return loss
-        taught_BK = logits_BK.detach().softmax(dim=1)
+        answers = self._kind.answers(logits_BK.detach())
         for widths in (model.space.min_widths, _random_widths(model.space)):
             logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
-            loss = loss + functional.cross_entropy(logits_BK, taught_BK)
+            loss = loss + self._kind.loss(logits_BK, answers)
         return loss / 3
 
     def lr_scales(self) -> dict[str, float]:

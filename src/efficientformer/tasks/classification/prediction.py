@@ -1,10 +1,11 @@
 """Classify images with an exported file, which contains its class names and preprocessing.
 
 The file says what it is fed, as NCHW or NHWC: float32, float16 and float64 get normalized pixels, uint8 gets pixels
-from 0 to 255. Of its outputs, the one with a score for each class counts; those of a softmax are probabilities.
+from 0 to 255. Of its outputs, the one with a score for each class counts; those of a softmax, or of several labels an
+image of a sigmoid, are probabilities.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,9 +19,11 @@ from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.transforms import Preprocessing, center_crop, eval_transform
 from efficientformer.errors import DataError, LatencyError, RecordError
 from efficientformer.exporting.files import in_one_line, numpy_type
-from efficientformer.exporting.onnx_graph import ends_in_softmax, is_channels_last, read_graph
+from efficientformer.exporting.onnx_graph import is_channels_last, last_operator, read_graph
 from efficientformer.formats.network import ExportedAbout
+from efficientformer.formats.values import TaskName
 from efficientformer.reading import checked, parse_json, shown_path
+from efficientformer.tasks.words import task_words
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -32,15 +35,35 @@ KNOWN = tuple(ExportedAbout.__annotations__)
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one image, best first; scores are probabilities in percent."""
+    """The likeliest classes of one image or all of its labels, best first; scores are probabilities in percent.
+
+    kind: what they are, in JSON: `top5` or `labels`.
+    """
 
     file: str
     classes: tuple[str, ...]
     scores: tuple[float, ...]
+    kind: str = "top5"
 
     def to_json(self) -> dict[str, Any]:
         best = [{"class": name, "score": score} for name, score in zip(self.classes, self.scores, strict=True)]
-        return {"file": self.file, "top5": best}
+        return {"file": self.file, self.kind: best}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the scores of a task's files are read.
+
+    operator: one whose outputs are probabilities already.
+    probabilities: of logits (K).
+    shown: of probabilities (K), the classes of a prediction, best first. kind: see `Prediction`.
+    """
+
+    task: TaskName
+    operator: str
+    probabilities: Callable[[np.ndarray], np.ndarray]
+    shown: Callable[[np.ndarray], np.ndarray]
+    kind: str
 
 
 class Predictor:
@@ -60,7 +83,14 @@ class Predictor:
         self._input.check_size(self._preprocessing.grid)
         self._normalize = eval_transform(self._preprocessing)
         self._output = _scores_output(path, self._session, len(self.classes))
-        self.gives_probabilities = gives_softmax(path, self._output)
+        self.reading = READINGS[about.get("task", "classification")]
+        ending = reading_of(path, self._output)
+        self.gives_probabilities = ending is self.reading
+        if ending is not None and ending.operator == "Softmax" and not self.gives_probabilities:
+            raise RecordError(
+                f"{path} ends in a softmax, whose classes exclude one another, but is for images with "
+                f"{task_words(self.reading.task).labels}. Export it without one."
+            )
 
     def predict(self, image: Image.Image, file: str) -> Prediction:
         """Score one RGB image. Raises DataError for an image without a score, RecordError for a file that fails."""
@@ -75,9 +105,11 @@ class Predictor:
             )
         if not np.isfinite(scores_1K).all():
             raise DataError(f"{self._path.name} gives scores for it that are not finite")
-        scores_K = 100 * (scores_1K[0] if self.gives_probabilities else _softmax(scores_1K[0]))
-        best = np.argsort(-scores_K, kind="stable")[:5]
-        return Prediction(file, tuple(self.classes[i] for i in best), tuple(float(scores_K[i]) for i in best))
+        reading = self.reading
+        shares_K = scores_1K[0] if self.gives_probabilities else reading.probabilities(scores_1K[0])
+        scores_K, best = 100 * shares_K, reading.shown(shares_K)
+        names, scores = tuple(self.classes[i] for i in best), tuple(float(scores_K[i]) for i in best)
+        return Prediction(file, names, scores, reading.kind)
 
     def _pixels(self, image: Image.Image) -> np.ndarray:
         """The image in the file's size, CHW: from 0 to 255 for uint8, else normalized."""
@@ -158,7 +190,9 @@ def open_session(path: Path, threads: int | None = None) -> "onnxruntime.Inferen
 def exported_about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
     """Class names and preprocessing in the metadata of an exported file. Raises RecordError for one of others."""
     try:
-        return checked({name: _decoded(name, metadata[name]) for name in KNOWN if name in metadata}, ExportedAbout)
+        known = {name: metadata[name] for name in KNOWN if name in metadata}
+        values = {name: text if name == "task" else _decoded(name, text) for name, text in known.items()}
+        return checked(values, ExportedAbout)
     except ValueError as error:
         raise RecordError(
             f"{shown_path(path)} was not exported by 'efficientformer export': of its metadata, {error}."
@@ -199,17 +233,39 @@ def _mismatch(path: Path, given: str, num_classes: int) -> str:
     )
 
 
-def gives_softmax(path: Path, output: str) -> bool:
-    """Whether an output of a file is probabilities. Raises RecordError for a file that cannot be read."""
+def reading_of(path: Path, output: str) -> Reading | None:
+    """How an output of a file is read if it is probabilities; None for logits. Raises RecordError for a file that
+    cannot be read."""
     try:
-        return ends_in_softmax(read_graph(path, weights=False), output)
+        operator = last_operator(read_graph(path, weights=False), output)
     except LatencyError as error:
         raise RecordError(str(error)) from error
+    return next((reading for reading in READINGS.values() if reading.operator == operator), None)
 
 
 def _softmax(logits_K: np.ndarray) -> np.ndarray:
     exponents_K = np.exp(logits_K - logits_K.max())
     return exponents_K / exponents_K.sum()
+
+
+def _sigmoid(logits_K: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -logits_K))
+
+
+def _best_five(shares_K: np.ndarray) -> np.ndarray:
+    return np.argsort(-shares_K, kind="stable")[:5]
+
+
+def _above_half(shares_K: np.ndarray) -> np.ndarray:
+    order = np.argsort(-shares_K, kind="stable")
+    return order[shares_K[order] > 0.5]
+
+
+READINGS: dict[TaskName, Reading] = {
+    "classification": Reading("classification", "Softmax", _softmax, _best_five, "top5"),
+    "multi_label": Reading("multi_label", "Sigmoid", _sigmoid, _above_half, "labels"),
+}
+"""By task."""
 
 
 def _type_name(declared: str) -> str:

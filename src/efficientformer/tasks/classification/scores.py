@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from efficientformer.errors import TrainingError
+from efficientformer.tasks.finite_logits import finite_logits
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,10 @@ class Scores:
     top5: float
     num_images: int
     confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def primary(self) -> float:
+        return self.top1
 
     @property
     def balanced_accuracy(self) -> float:
@@ -50,20 +54,13 @@ def evaluate(
 ) -> Scores:
     """Score `model`, put into evaluation mode, on every batch. With fewer than five classes top-5 is 100 %.
 
-    Raises TrainingError for logits that are not finite: NaN would count as a vote for the first class.
+    Raises TrainingError for logits that are not finite.
     """
     model.eval()
-    device = next(model.parameters()).device
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     in_top5 = 0
     for images_BCHW, labels_B in batches:
-        logits_BK = model(images_BCHW.to(device)).float().cpu()
-        if num_lost := int((~logits_BK.isfinite()).any(dim=1).sum()):
-            raise TrainingError(
-                f"The network has no accuracy: its outputs are not finite for {num_lost} of {len(logits_BK)} images. "
-                "Its weights are damaged, or its training diverged: train it again, with a lower learning rate."
-            )
-        best_BK = logits_BK.topk(min(5, num_classes), dim=1).indices
+        best_BK = finite_logits(model, images_BCHW).topk(min(5, num_classes), dim=1).indices
         in_top5 += int((best_BK == labels_B[:, None]).sum())
         confusion += torch.bincount(labels_B * num_classes + best_BK[:, 0], minlength=num_classes**2).view_as(confusion)
         if on_batch is not None:

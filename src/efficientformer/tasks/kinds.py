@@ -1,0 +1,58 @@
+"""The tasks by name."""
+
+from collections.abc import Callable
+from typing import Literal, overload
+
+from torch import nn
+
+from efficientformer.formats.values import TaskName
+from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.tasks.classification.scores import Scores
+from efficientformer.tasks.kind import Batches, TaskKind
+from efficientformer.tasks.multi_label.kind import LABEL_SETS
+from efficientformer.tasks.multi_label.scores import LabelScores
+
+KINDS: dict[TaskName, TaskKind] = {"classification": ONE_LABEL, "multi_label": LABEL_SETS}
+OnBatch = Callable[[int], None]
+
+
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: Literal["classification"] = "classification",
+    on_batch: OnBatch | None = None,
+) -> Scores: ...
+
+
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: Literal["multi_label"],
+    on_batch: OnBatch | None = None,
+) -> LabelScores: ...
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: TaskName = "classification",
+    on_batch: OnBatch | None = None,
+) -> object:
+    """Scores of `model`, put into evaluation mode, on every batch.
+
+    batches: images (B, C, H, W) and labels: numbers (B,) of classes or, of task multi_label, ones at the classes of
+        each image (B, K).
+    task: of several labels an image multi_label.
+    on_batch: called with the number of images of each batch.
+
+    Raises TrainingError for logits that are not finite.
+    """
+    return KINDS[task].evaluate(model, batches, num_classes, on_batch=on_batch)

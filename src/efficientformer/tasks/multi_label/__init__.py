@@ -1,0 +1,1 @@
+"""Images of several classes or none: loss, scores."""

@@ -1,0 +1,89 @@
+"""What a task and its scores are called: in records, tables and pages. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from efficientformer.formats.values import PRIMARY, TaskName
+
+
+@dataclass(frozen=True)
+class TaskWords:
+    """The names of a task and of its scores, all of which are percentages.
+
+    name: in records and in the metadata of files.
+    labels: those of an image, as in "images with ...".
+    title: of `primary`, for people.
+    long_title: the same at the beginning of a sentence.
+    of_class: the score of one class, in records.
+    class_title: the same for people.
+    balanced: the score that judges networks where classes are balanced, in records.
+    further: titles of further scores, by their names in records.
+    explained: what tables of the scores do not say by themselves, in a sentence.
+    has_confusions: whether an image has one class, which another can be taken for.
+    is_share: whether `primary` is a share of the images, whose interval follows from their number.
+    """
+
+    name: TaskName
+    labels: str
+    title: str
+    long_title: str
+    of_class: str
+    class_title: str
+    balanced: str
+    further: Mapping[str, str] = field(default_factory=dict)
+    explained: str = ""
+    has_confusions: bool = False
+    is_share: bool = False
+
+    @property
+    def primary(self) -> str:
+        """The score that networks are compared by, in records."""
+        return PRIMARY[self.name]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What can score the candidates of a search."""
+        return "likelihood", self.primary
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What files say of the task in addition to class names: nothing for classification, as files always did."""
+        return {} if self.name == CLASSIFICATION.name else {"task": self.name}
+
+
+CLASSIFICATION = TaskWords(
+    "classification",
+    labels="one label each",
+    title="top-1",
+    long_title="Top-1 accuracy",
+    of_class="top1",
+    class_title="top-1",
+    balanced="balanced_accuracy",
+    further={"balanced_accuracy": "balanced accuracy", "top5": "top-5"},
+    explained="Balanced: the mean of the classes' top-1, in which a class of few images counts as much as one of many.",
+    has_confusions=True,
+    is_share=True,
+)
+MULTI_LABEL = TaskWords(
+    "multi_label",
+    labels="several labels or none",
+    title="mAP",
+    long_title="Mean average precision",
+    of_class="ap",
+    class_title="average precision",
+    balanced="mean_ap",
+    explained="mAP: the mean of the classes' average precision, the area under precision over recall as the images are "
+    "ranked by the score of the class; without a class that no image has.",
+)
+TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL)
+
+
+def task_words(name: str | None) -> TaskWords:
+    """The words of a task; records of earlier versions name none, and are of classification."""
+    return next((words for words in TASKS if words.name == name), CLASSIFICATION)
+
+
+def words_of(record: Mapping[str, Any]) -> TaskWords:
+    """The words of the task that a record with a primary score is of."""
+    return next((words for words in TASKS if words.primary in record), CLASSIFICATION)
