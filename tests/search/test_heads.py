@@ -206,6 +206,16 @@ def test_the_papers_set_takes_heads_from_the_least_important_block_and_a_stride_
     assert saving(3.0)[4, 1] == "blocks 1-2 of stage 4 keep 1 head"
 
 
+def test_heads_taken_again_are_another_action_to_a_lazy_step():
+    """The score of the first loss is none of the second."""
+    last_scores = {}
+    weigh = weigh_lazily(heads_ms, patient(lambda _: 50.0), last_scores)
+    for subnet in (LARGEST, LARGEST.after(PruneHeads(3, 0, 2))):
+        state = State(subnet, heads_ms(subnet.architecture), 50.0)
+        weigh(possible_actions(subnet, IMPORTANCES, TINY, "every"), state)
+    assert {("prune", 4, 0, None, 4), ("prune", 4, 0, None, 2), ("prune", 4, 1, None, 4)} <= last_scores.keys()
+
+
 def test_the_coarse_search_and_a_swap_leave_heads_alone():
     kinds = {type(move) for move in CoarseSpace.of(TINY).shrinks(TINY.largest())}
     assert kinds == {Drop, Swap}

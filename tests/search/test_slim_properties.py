@@ -311,27 +311,6 @@ def test_a_space_holds_its_own_networks_only():
         assert V2.holds(largest) and not V2.holds(other)
 
 
-def test_heads_taken_again_are_another_action_to_a_lazy_step():
-    """From 6 to 3 heads the first block costs more than any other action, from 3 to 1 nothing."""
-    largest, pruned = Subnet.largest(HEADS), Subnet.largest(HEADS).after(PruneHeads(2, 0, 3))
-    last_scores = {}
-
-    def accuracy(subnet):
-        return 50.0 if subnet in (largest, pruned) else 49.0
-
-    def latency(architecture):
-        return network_cost(architecture, RESOLUTION, NUM_CLASSES).macs / 1e6
-
-    importances, weigh = (
-        [[1.0] * depth for depth in HEADS.max_depths],
-        weigh_lazily(latency, patient(accuracy), last_scores),
-    )
-    for subnet in (largest, pruned):
-        state = State(subnet, latency(subnet.architecture), accuracy(subnet))
-        weigh(possible_actions(subnet, importances, HEADS, "every"), state)
-    assert {("prune", 3, 0, None, 6), ("prune", 3, 0, None, 3), ("prune", 3, 1, None, 6)} <= last_scores.keys()
-
-
 def test_a_block_contracted_again_is_another_action_to_a_lazy_step():
     """From 4 to 2 the first block costs more than any other action, from 2 to 1 nothing. A stride may contract it along
     with another, so its first score is no score of its second contraction."""
