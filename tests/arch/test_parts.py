@@ -31,10 +31,14 @@ def test_an_attnffn_is_its_attention_whatever_the_expansion_and_an_ffn_like_any_
     assert [part.expansion for part in halves[0]] == [0, 2] and halves[0][0].with_expansion(3) == halves[0][0]
 
 
-def test_a_group_leaves_out_widths_and_expansion_and_nothing_else():
+def test_a_group_leaves_out_widths_expansion_and_heads_and_nothing_else():
     (first,), (second,) = block_parts(MB3D(2), (7, 7), 64), block_parts(MB3D(3), (7, 7), 96)
     assert first.group == second.group and first.family != second.family
     assert first.with_expansion(3).family == second.family
+    (fewer,) = block_parts(MB3D(2, num_heads=4), (7, 7), 64)
+    assert fewer.group == first.group and first.with_heads(4) == fewer and fewer.num_heads == 4
+    ffn = Part("FFN", (7, 7), 8, 8, block=FFN())
+    assert ffn.num_heads == 0 and ffn.with_heads(4) == ffn
     assert len({Part("MB4D", (7, 7), 8, 8, block=MB4D()).group, Part("FFN", (7, 7), 8, 8, block=FFN()).group}) == 2
 
 

@@ -14,7 +14,7 @@ from efficientformer.arch.cost import network_cost
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.space_file import as_yaml, find_space, read_space, space_copy
 from efficientformer.arch.spaces import SPACES
-from efficientformer.arch.spec import FFN, MB3D, MB4D, AttnFFN
+from efficientformer.arch.spec import FFN, MB3D, MB4D, AttnFFN, with_heads
 from efficientformer.arch.stage_space import StageSpace
 from efficientformer.cli.app import run
 from efficientformer.errors import ArchitectureError, RecordError, UsageError
@@ -41,8 +41,9 @@ def written(folder: Path, content) -> Path:
 
 @st.composite
 def stage_spaces(draw, index: int, is_v2: bool) -> StageSpace:
-    heads = {"num_heads": draw(st.integers(1, 4)), "key_dim": draw(st.sampled_from([8, 16]))}
-    attention = AttnFFN(**heads, stride=draw(st.sampled_from([1, 2]))) if is_v2 else MB3D(**heads)
+    numbers = draw(st.sets(st.integers(1, 9), min_size=1, max_size=3).map(lambda found: sorted(found, reverse=True)))
+    options = {"num_heads": numbers[0], "key_dim": draw(st.sampled_from([8, 16]))}
+    attention = AttnFFN(**options, stride=draw(st.sampled_from([1, 2]))) if is_v2 else MB3D(**options)
     kinds = (attention, FFN() if is_v2 else MB4D()) if index >= 2 else (FFN() if is_v2 else MB4D(),)
     expansions = draw(st.sets(st.integers(1, 6), min_size=1, max_size=3).map(lambda found: sorted(found, reverse=True)))
     step, low = draw(st.sampled_from([8, 16, 24])), 8 * draw(st.integers(1, 6))
@@ -51,8 +52,9 @@ def stage_spaces(draw, index: int, is_v2: bool) -> StageSpace:
     attending = depth if index == 3 else draw(st.integers(0, depth))
     pick = draw(st.sampled_from(expansions))
     blocks = [kinds[-1]] * (depth - attending) + [kinds[0]] * attending
-    largest = tuple(type(block)(**{**vars(block), "mlp_ratio": pick}) for block in blocks)
-    return StageSpace(low, high, kinds, largest, step, tuple(expansions))
+    largest = [type(block)(**{**vars(block), "mlp_ratio": pick}) for block in blocks]
+    largest = tuple(with_heads(block, draw(st.sampled_from(numbers))) for block in largest)
+    return StageSpace(low, high, kinds, largest, step, tuple(expansions), tuple(numbers) if index >= 2 else ())
 
 
 @st.composite
@@ -100,6 +102,17 @@ def test_a_kind_in_largest_has_the_options_of_blocks(tmp_path):
     stage = read_space(written(tmp_path, SMALL)).stages[3]
     assert stage.largest == (MB3D(num_heads=2, mlp_ratio=4),) * 2 and stage.depth == 2
     assert read_space(written(tmp_path, SMALL)).stages[2].largest == (MB4D(), MB3D(num_heads=2))
+
+
+def test_heads_are_those_of_the_block_or_a_list(tmp_path):
+    """A list of one is the number of the block; none leaves the record of a space as it was."""
+    heads = (("stages", 3, "blocks", 0), "MB3D"), (("stages", 3, "heads"), [6, 3, 1])
+    stage = read_space(written(tmp_path, damaged(*heads))).stages[3]
+    assert stage.largest == (MB3D(num_heads=6),) * 2 and stage.heads == (6, 3, 1)
+    assert [block.num_heads for block in stage.candidates if isinstance(block, MB3D)] == [6, 3, 1] * 2
+    assert stage.to_json()["heads"] == [6, 3, 1] and stage.to_json()["blocks"][0] == {"kind": "MB3D"}
+    one = read_space(written(tmp_path, damaged(heads[0], (("stages", 3, "heads"), [2]))))
+    assert one == read_space(written(tmp_path, SMALL)) and "heads" not in one.stages[3].to_json()
 
 
 def damaged(*changes) -> dict:
@@ -153,6 +166,22 @@ V2 = [(("stages", index, "blocks"), ["FFN"]) for index in (2, 3)]
         (damaged((("stages", 2, "blocks"), ["MB5D"])), "stages.2.blocks: Unknown block kind 'MB5D'"),
         (damaged((("stages", 2, "largest"), ["AttnFFN"])), "stages.2.largest has a block that .* do not allow"),
         (damaged((("stages", 3, "expansions"), [2, 4])), "stages.3.expansions must be in descending order"),
+        (damaged((("stages", 3, "heads"), [2, 1])), "stages.3.blocks have no num_heads .* heads is the list of them"),
+        (damaged((("stages", 0, "heads"), [2, 1])), "stages.0.heads are of blocks with attention"),
+        (damaged((("stages", 3, "heads"), [])), "stages.3.heads has too few items"),
+        (damaged((("stages", 3, "heads"), [2, 0])), "stages.3.heads.1 must be greater than or equal to 1"),
+        (
+            damaged((("stages", 3, "blocks", 0), "MB3D"), (("stages", 3, "heads"), [1, 2])),
+            "stages.3.heads must be in desc",
+        ),
+        (
+            damaged(
+                (("stages", 2, "blocks", 0), "MB3D"),
+                (("stages", 2, "heads"), [4, 2]),
+                (("stages", 2, "largest"), ["MB4D", {"kind": "MB3D", "num_heads": 3}]),
+            ),
+            "stages.2.largest has a block that blocks, expansions and heads do not allow",
+        ),
         (
             damaged((("stages", 2, "largest"), None), (("stages", 2, "depth"), 1), *V2),
             "stages.2.blocks must be MB4D and",

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
+from efficientformer.arch.cost import network_cost
+from efficientformer.arch.moves import Contract, Drop, Narrow, PruneHeads, Swap
 from efficientformer.arch.parts import network_parts, stage_grids
 from efficientformer.arch.spaces import SPACES
 from efficientformer.arch.spec import MB3D, MB4D, Architecture, Stage
-from efficientformer.arch.zoo import L1, L3, L7, ZOO, build_architecture
+from efficientformer.arch.zoo import L1, L3, L7, V2_S0, ZOO, build_architecture
 from efficientformer.errors import ArchitectureError
 
 
@@ -82,6 +83,18 @@ def test_moves_return_smaller_values_and_leave_the_old_one():
         Swap(3, 2, MB4D()).apply(Swap(3, 1, MB3D()).apply(L1))
     with pytest.raises(ArchitectureError, match="only block"):
         Drop(1, 0).apply(Drop(1, 0).apply(L1))
+
+
+@pytest.mark.parametrize(("network", "stage", "block"), [(L1, 3, 3), (V2_S0, 2, 5), (V2_S0, 3, 2)])
+def test_heads_are_pruned_one_attention_at_a_time(network, stage, block):
+    pruned = PruneHeads(stage, block, 6).apply(network)
+    assert pruned.stages[stage].blocks[block].num_heads == 6
+    assert PruneHeads(stage, block, 8).apply(pruned) == network
+    assert Architecture.from_json(json.loads(json.dumps(pruned.to_json()))) == pruned
+    macs = [network_cost(net, 224, 10).macs for net in (network, pruned, PruneHeads(stage, block, 1).apply(network))]
+    assert macs[0] > macs[1] > macs[2]
+    with pytest.raises(ArchitectureError, match="Block 1 of stage 1 has no attention"):
+        PruneHeads(0, 0, 1).apply(network)
 
 
 @given(architectures(), st.integers(16, 80))

@@ -10,6 +10,7 @@ import pytest
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spaces import v1_space
 from efficientformer.cli.app import run
+from efficientformer.cli.table.show import block_title
 from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.fit import fit_table, plan_table
@@ -62,6 +63,16 @@ def test_show_takes_a_file_or_a_run_directory(folder, capsys, table):
     assert record["num_entries"] == len(table_of().entries) and record["error"]["num_networks"] == 8
     (maps,) = [block for block in record["stages"][2]["blocks"] if block["kind"] == "MB4D"]
     assert maps["widths"] == maps["fast_widths"] == [16, 32, 48, 64]
+
+
+def test_a_block_is_called_by_what_others_of_its_kind_have_not():
+    def titles(*options):
+        blocks = [{"kind": "MB3D", "expansion": expansion, "num_heads": heads} for expansion, heads in options]
+        return [block_title(block, [*blocks, {"kind": "MB4D", "expansion": 2, "num_heads": None}]) for block in blocks]
+
+    assert titles((4, 8)) == ["MB3D"] and titles((4, 8), (2, 8)) == ["MB3D, expansion 4", "MB3D, expansion 2"]
+    assert titles((None, 2), (None, 1)) == ["MB3D, 2 heads", "MB3D, 1 head"]
+    assert titles((4, 8), (2, 8), (2, 4))[2] == "MB3D, expansion 2, 4 heads"
 
 
 def test_check_passes_on_this_device_and_names_what_it_found(folder, capsys):

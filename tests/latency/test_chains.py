@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+import random
 from dataclasses import replace
 
 import pytest
@@ -13,21 +14,26 @@ from efficientformer.arch.spaces import (
     V2_IMAGENET,
     V2_QUICK,
     V2_STANDARD,
+    space_below,
     v1_space,
 )
-from efficientformer.arch.spec import MB3D, AttnFFN
+from efficientformer.arch.spec import MB3D, AttnFFN, num_heads_of, with_heads
 from efficientformer.arch.stage_space import StageSpace
+from efficientformer.arch.zoo import L1, V2_S0
 from efficientformer.latency.tables.chains import Formula, axis_knots, chain_name, knots
+from efficientformer.latency.tables.entries import Entry
 from efficientformer.latency.tables.formulas import table_formulas
+from efficientformer.latency.tables.interpolation import PartFigures
 
 from .synthetic import CALL_MS, chain_latency_ms, part_latency_ms
 
 V1_SETTINGS = [(QUICK, 28, 10), (STANDARD, (96, 128), 5), (IMAGENET, 224, 1000)]
 
 
-def only(index: int, *blocks, space: SearchSpace, expansions=(4,)) -> SearchSpace:
+def only(index: int, *blocks, space: SearchSpace, expansions=(4,), heads=()) -> SearchSpace:
     """The space with these kinds of block, and no others, in one stage."""
-    stage = StageSpace(16, 32, blocks, blocks[:1] * 2, expansions=expansions)
+    largest = tuple(with_heads(block, max(heads, default=num_heads_of(block))) for block in blocks[:1])
+    stage = StageSpace(16, 32, blocks, largest * 2, expansions=expansions, heads=heads)
     return replace(space, stages=(*space.stages[:index], stage, *space.stages[index + 1 :]))
 
 
@@ -40,6 +46,8 @@ SETTINGS = [
     (V2_IMAGENET, 224, 1000),
     (only(3, MB3D(2), space=QUICK, expansions=(4, 2)), 28, 10),
     (only(2, AttnFFN(), space=V2_QUICK, expansions=(4, 2)), 28, 10),
+    (only(3, MB3D(2), space=QUICK, expansions=(4, 2), heads=(6, 3, 1)), 28, 10),
+    (only(2, AttnFFN(), space=V2_QUICK, expansions=(4, 2), heads=(6, 4, 3, 1)), 28, 10),
 ]
 # Taken before spaces of EfficientFormerV2 had tables: those of EfficientFormer's blocks are measured as they were.
 DIGESTS = {
@@ -87,6 +95,36 @@ def test_few_chains_make_a_table_of_v2():
     for part, formula in formulas.items():  # attention takes one chain of its own, and so does a further expansion
         if part.kind == "MHSA" or (part.kind == "FFN" and part.expansion > 1):
             assert sum(part in chain for chain in formula.weights) == 1, part.key
+
+
+@pytest.mark.parametrize(("network", "most"), [(V2_S0, 12), (L1, 6)], ids=["v2_s0", "l1"])
+def test_few_chains_more_measure_heads(network, most):
+    """Of each stage that attends, two numbers of heads at three widths."""
+    space = space_below("below", network)
+    stages = tuple(replace(stage, heads=()) for stage in space.stages)
+    with_choice, without = (table_formulas(own, 224, 1000) for own in (space, replace(space, stages=stages)))
+    num_chains = [len({c for x in found.values() for c in x.weights}) for found in (without, with_choice)]
+    assert num_chains[1] - num_chains[0] == most <= 0.11 * num_chains[0]
+    more = with_choice.keys() - without.keys()
+    assert {part.num_heads for part in more} == {2, 4} and len(more) == most
+
+
+@pytest.mark.parametrize("name", ["v1", "v2"])
+def test_every_network_of_a_space_with_heads_is_predicted(name):
+    """From the parts alone, whose latency is a constant and a price per MAC."""
+    space = (
+        only(3, MB3D(2), space=QUICK, expansions=(4, 3, 2, 1), heads=(8, 6, 4, 2, 1))
+        if name == "v1"
+        else space_below("below V2-S0", V2_S0)
+    )
+    parts = table_formulas(space, 64, 10)
+    figures = PartFigures.latencies_ms({p: Entry(part_latency_ms(p), (0.0, 1.0), 2) for p in parts})
+    rng = random.Random(0)
+    for _ in range(30):
+        for part in network_parts(space.random(rng), 64, 10):
+            if part.num_heads:
+                assert figures.of(part) == pytest.approx(part_latency_ms(part), rel=1e-6), part.key
+            assert figures.covers(part)
 
 
 def test_no_attention_is_chained_without_an_ffn_behind_each():

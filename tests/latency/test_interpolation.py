@@ -79,6 +79,46 @@ def test_attention_is_interpolated_in_its_macs_and_other_options_are_others():
         assert not latencies.covers(block_part(other, GRID, 64))
 
 
+@pytest.mark.parametrize("block", [MB3D, MHSA])
+def test_heads_are_interpolated_by_what_they_save_at_few_widths_and_one_expansion(block):
+    """Exact where latency is a constant and a price per MAC, also of combinations that were not measured."""
+
+    def part(width, num_heads, expansion=0):
+        options = MHSA(num_heads, 16) if block is MHSA else MB3D(expansion, num_heads, 16)
+        return block_part(options, GRID, width)
+
+    def cost(measured):
+        return 0.1 + part_cost(measured).macs / 1e8
+
+    expansions = (1, 2, 4) if block is MB3D else (0,)
+    measured = [part(width, 8, expansion) for width in (64, 96, 128, 192) for expansion in expansions[::2]]
+    few = [part(width, number, expansions[0]) for width in (64, 192) for number in (4, 2)]
+    entries = {known: entry(cost(known)) for known in [*measured, *few]}
+    latencies = PartFigures.latencies_ms(entries)
+    for width in (64, 80, 96, 128, 160, 192):
+        for number in (8, 7, 6, 4, 3, 2):
+            for expansion in expansions:
+                asked = part(width, number, expansion)
+                assert latencies.of(asked) == pytest.approx(cost(asked)), asked.key
+    for outside in (part(128, 1, expansions[0]), part(128, 9, expansions[0]), part(56, 4, expansions[0])):
+        assert not latencies.covers(outside)
+    # A step at 128 channels is one at every number of heads.
+    steep = {known: entry(found.latency_ms + (known.width >= 128)) for known, found in entries.items()}
+    asked = part(128, 2, expansions[0])
+    assert PartFigures.latencies_ms(steep).of(asked) == pytest.approx(cost(asked) + 1)
+
+
+def test_each_number_of_heads_is_predicted_from_its_neighbors():
+    def mhsa(num_heads, width=64):
+        return block_part(MHSA(num_heads, 16), GRID, width)
+
+    macs = {number: part_cost(mhsa(number)).macs for number in (2, 4, 8)}
+    entries = {mhsa(8): entry(4.0), mhsa(4): entry(2.0), mhsa(2): entry(1.0), mhsa(8, 128): entry(9.0)}
+    errors = knot_errors(entries)["MHSA"]
+    expected = 1.0 + 3.0 * (macs[4] - macs[2]) / (macs[8] - macs[2])
+    assert errors.num_knots == 1 and errors.mean_ms == pytest.approx(abs(expected - 2.0))
+
+
 def test_each_expansion_is_predicted_from_its_neighbors():
     def ffn(expansion):
         return block_part(FFN(expansion), GRID, 64)

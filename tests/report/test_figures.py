@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -81,6 +82,13 @@ def test_block_latencies_of_v2_have_a_line_per_expansion_and_the_halves_of_an_at
     ffns = {("FFN", f"{wording.TIMES}{expansion}") for expansion in (1, 2, 4)}
     assert lines == [ffns, ffns, ffns | {("MHSA", "")}, ffns | {("MHSA", "")}]
     assert [entry.label for entry in block_legend(table)] == ["FFN", "MHSA", f"{wording.TIMES}4: expansion 4"]
+    stages = (*V2_QUICK.stages[:3], replace(V2_QUICK.stages[3], heads=(4, 2, 1)))
+    space = replace(V2_QUICK, name="heads", stages=stages)
+    for part in table_formulas(space, 28, 10):
+        entries[part.key] = {"latency_ms": 1.0}
+    panels = block_latencies({"space": space.to_json(), "resolution": 28, "entries": entries})
+    assert {row["line"] for row in values(panels[3][2].spec, "width") if row["kind"] == "MHSA"} == {"4h", "2h", "1h"}
+    assert block_legend({"space": space.to_json()})[-1].label == "4h: 4 heads"
     first = {"space": QUICK.to_json(), "resolution": 28, "entries": {}}
     assert [entry.label for entry in block_legend(first)] == ["MB4D", "MB3D"]
 

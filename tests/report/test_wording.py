@@ -2,7 +2,7 @@ from typing import get_args
 
 import pytest
 
-from efficientformer.arch.moves import Contract, Narrow
+from efficientformer.arch.moves import Contract, Narrow, PruneHeads
 from efficientformer.arch.parts import PART_BLOCKS
 from efficientformer.arch.spec import KINDS
 from efficientformer.arch.zoo import L1, V2_S0
@@ -52,6 +52,9 @@ def test_actions_in_words() -> None:
     assert wording.action(swap, None, None) == "stage 4: block 1 becomes MB4D"
     contract = {"action": "contract", "stage": 3, "block": 2, "into": "3"}
     assert wording.action(contract, None, None) == "stage 3: block 2 contracts to expansion 3"
+    prune = {"action": "prune", "stage": 3, "block": 2, "into": "4"}
+    assert wording.action(prune, None, None) == "stage 3: block 2 keeps 4 heads"
+    assert wording.action(prune | {"into": "1"}, None, None) == "stage 3: block 2 keeps 1 head"
 
 
 def test_every_action_baseline_and_kind_has_words() -> None:
@@ -65,6 +68,12 @@ def test_a_network_of_v2_has_its_expansions_in_words() -> None:
     assert wording.shape(L1.to_json()) == str(L1)
     assert wording.shape(V2_S0.to_json()) == f"{V2_S0}, expansions 44-44-433344-4334"
     assert wording.expansions(Contract(0, 1, 12).apply(V2_S0)).startswith("4,12-4,4-")
+
+
+def test_a_network_has_its_heads_in_words_where_they_are_not_those_of_the_published_ones() -> None:
+    pruned = PruneHeads(3, 3, 2).apply(V2_S0)
+    assert wording.network(pruned) == f"{V2_S0}, expansions 44-44-433344-4334, heads 88-82"
+    assert wording.heads(L1) == "" and wording.network(PruneHeads(3, 3, 2).apply(L1)) == f"{L1}, 2 heads"
 
 
 def test_a_step_is_of_its_objective() -> None:

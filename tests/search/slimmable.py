@@ -15,7 +15,8 @@ SPACE = v2_space(
     (2, 1, 2, 2),
     expansions=(3, 2, 1),
     stem_strides=(2, 1),
-    attention=AttnFFN(num_heads=2, key_dim=8, value_ratio=2),
+    attention=AttnFFN(num_heads=3, key_dim=8, value_ratio=2),
+    heads=(3, 2, 1),
 )
 RESOLUTION, CLASSES = 24, 5
 

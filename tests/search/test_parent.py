@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
+from efficientformer.arch.moves import Contract, Drop, Narrow, PruneHeads, Swap
 from efficientformer.arch.spaces import space_below
 from efficientformer.arch.spec import FFN, AttnFFN
 from efficientformer.arch.zoo import ZOO
@@ -71,8 +71,7 @@ def test_the_space_below_has_the_network_on_top_and_every_way_down(name):
     space = space_below("below", architecture)
     assert space.largest() == architecture
     moves = list(space.shrinks(architecture))
-    wanted = {Drop, Narrow, Contract, Swap}
-    assert {type(move) for move in moves} == wanted
+    assert {type(move) for move in moves} == {Drop, Narrow, Contract, PruneHeads, Swap}
     if space.is_v2:
         attending = [
             (s, b)
@@ -103,7 +102,7 @@ def test_other_parents_and_spaces_are_refused():
     with pytest.raises(UsageError, match="the largest network of the space is"):
         inherit(ancestor_of(trained("efficientformer_l1")), parent)
     stage = parent.architecture.stages[3]
-    other = replace(stage, blocks=(*stage.blocks, AttnFFN(num_heads=2)))
+    other = replace(stage, blocks=(*stage.blocks, AttnFFN(key_dim=16)))
     with pytest.raises(ArchitectureError, match="Stage 4 has blocks of one kind with different options"):
         space_below("below", parent.architecture.with_stage(3, other))
 
@@ -164,5 +163,7 @@ def test_channels_are_sorted_by_their_importance_to_the_parent_alone():
     network = largest_of(ancestor)
     reestimate_batch_norm(network, [images for images, _ in batches])
     found = channel_importances(network, batches)
-    for row in [*found.stem, *found.stages, *(hidden for stage in found.hidden for hidden in stage)]:
+    inside = [row for stage in (*found.hidden, found.heads[3][-1:]) for row in stage]
+    assert len(inside[-1]) == 8
+    for row in [*found.stem, *found.stages, *inside]:
         assert torch.all(row[1:] <= row[:-1] + 1e-3 * row.max())

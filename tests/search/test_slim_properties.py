@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efficientformer.arch.cost import network_cost
-from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
+from efficientformer.arch.moves import Contract, Drop, Narrow, PruneHeads, Swap
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spaces import SPACES, v1_space, v2_space
@@ -32,7 +32,8 @@ from efficientformer.search.weighing import (
 
 V1 = v1_space("random", (32, 48, 64, 48), (2, 1, 3, 2), 4)
 V2 = v2_space("random-v2", (16, 24, 32, 24), (2, 1, 2, 2), width_step=8, expansions=(4, 2, 1))
-ON_SPACES = st.sampled_from([V1, V2])
+HEADS = v2_space("random-heads", (16, 16, 32, 24), (1, 1, 2, 2), width_step=8, expansions=(2,), heads=(6, 3, 1))
+ON_SPACES = st.sampled_from([V1, V2, HEADS])
 RESOLUTION, NUM_CLASSES = 64, 10
 ACTION_SETS = st.sampled_from(["paper", "every", "exchange"])
 STRIDES = st.sampled_from([0.0, 0.05, 0.3])
@@ -74,7 +75,7 @@ class Problem:
     def part_ms(self, part) -> float:
         price = self._weights.setdefault(f"{part.kind} {part.grid}", self._rng.uniform(0.05, 1.0))
         expansion = 4 if part.block is None else part.expansion
-        return price * (1 + (part.width + part.in_width) * (1 + expansion) / 320)
+        return price * (1 + (part.width + part.in_width) * (1 + expansion + part.num_heads) / 320)
 
     def latency(self, architecture) -> float:
         return sum(map(self.part_ms, network_parts(architecture, RESOLUTION, NUM_CLASSES)))
@@ -301,6 +302,7 @@ def test_a_space_holds_its_own_networks_only():
     for other in (
         Narrow(0, -8).apply(largest),
         Contract(2, 0, 3).apply(largest),
+        PruneHeads(2, 0, 6).apply(largest),
         Swap(0, 0, V2.stages[3].blocks[0]).apply(largest),
         V1.largest(),
         v2_space("deep", (16, 24, 32, 24), (3, 1, 2, 2), width_step=8, expansions=(4, 2, 1)).largest(),

@@ -215,7 +215,10 @@ def test_switchable_batch_norm_has_one_set_for_every_number_of_channels():
     mlp = {norms[name] for name in norms if name.startswith("stages-2-blocks-1-mlp-norm1-")}
     assert mlp == {16, 32, 48, 64, 96} | {48 * 2}, "widths 16, 32 and 48 at expansions 1, 2 and 3, but for 144"
     assert {norms[name] for name in norms if name.startswith("norm-")} == {16, 32}
-    assert not [name for name in norms if "-q-" in name or "-v_local-" in name], "their channels are always as many"
+    assert {norms[name] for name in norms if name.startswith("stages-2-blocks-1-token_mixer-q-")} == {8, 16}
+    assert not [name for name in norms if "attn-q-" in name or "attn-v_local-" in name], (
+        "their heads are always as many"
+    )
     assert all(name.endswith(f"-{width}") for name, width in norms.items())
     x = images()
     for subnet in random_subnets(4):

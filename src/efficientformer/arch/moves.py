@@ -5,7 +5,7 @@ A move applies to an architecture and returns a new one. Stages and blocks are c
 
 from dataclasses import dataclass, replace
 
-from efficientformer.arch.spec import Architecture, Block
+from efficientformer.arch.spec import Architecture, Block, num_heads_of, with_heads
 from efficientformer.errors import ArchitectureError
 
 
@@ -51,6 +51,22 @@ class Contract:
 
 
 @dataclass(frozen=True)
+class PruneHeads:
+    """The attention of a block keeps `num_heads` heads, the first ones. Raises ArchitectureError for a block without
+    attention."""
+
+    stage: int
+    block: int
+    num_heads: int
+
+    def apply(self, architecture: Architecture) -> Architecture:
+        block = architecture.stages[self.stage].blocks[self.block]
+        if not num_heads_of(block):
+            raise ArchitectureError(f"Block {self.block + 1} of stage {self.stage + 1} has no attention: {block}.")
+        return _with_block(architecture, self.stage, self.block, with_heads(block, self.num_heads))
+
+
+@dataclass(frozen=True)
 class Narrow:
     """A stage loses `by` channels, or with a negative `by` gains channels. Raises ArchitectureError for a width that no
     stage can have."""
@@ -63,7 +79,7 @@ class Narrow:
         return architecture.with_stage(self.stage, replace(stage, width=stage.width - self.by))
 
 
-Move = Drop | Swap | Contract | Narrow
+Move = Drop | Swap | Contract | PruneHeads | Narrow
 
 
 def _with_block(architecture: Architecture, stage_index: int, block_index: int, block: Block) -> Architecture:

@@ -21,8 +21,10 @@ from efficientformer.arch.spec import (
     Stage,
     Strides,
     block_to_json,
+    num_heads_of,
     takes_tokens,
     value_of_kind,
+    with_heads,
 )
 from efficientformer.errors import ArchitectureError
 
@@ -67,6 +69,15 @@ class Part:
         return replace(self, block=replace(self.block, mlp_ratio=expansion))
 
     @property
+    def num_heads(self) -> int:
+        """Heads of a block's attention; 0 for any other part."""
+        return 0 if self.block is None else num_heads_of(self.block)
+
+    def with_heads(self, num_heads: int) -> "Part":
+        """The part with this number of heads; the part itself if it is no block with attention."""
+        return self if self.block is None else replace(self, block=with_heads(self.block, num_heads))
+
+    @property
     def family(self) -> str:
         """Everything but the widths."""
         options = ""
@@ -82,8 +93,8 @@ class Part:
 
     @property
     def group(self) -> str:
-        """Everything but the widths and the expansion: parts of one group can be interpolated."""
-        return self.with_expansion(1).family
+        """Everything but the widths, the expansion and the number of heads: parts of one group can be interpolated."""
+        return self.with_expansion(1).with_heads(1).family
 
     @property
     def key(self) -> str:

@@ -1,20 +1,20 @@
 """The search space: which architectures slimming may reach (paper, section 4.2; V2, section on joint search).
 
-A space is a value. Of every stage it states the widths, the kinds of block, their expansions (MLP ratios) and the
-blocks of the largest network; every other network of the space has some of these blocks, each of any of the kinds and
-expansions. The space answers how one of its networks gets smaller (`shrinks`).
+A space is a value. Of every stage it states the widths, the kinds of block, their expansions (MLP ratios) and numbers
+of heads, and the blocks of the largest network; every other network of the space has some of these blocks, each of any
+of the kinds, expansions and numbers of heads. The space answers how one of its networks gets smaller (`shrinks`).
 """
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, PruneHeads, Swap
 from efficientformer.arch.spec import (
     DEFAULT_ACTIVATION,
     FFN,
@@ -27,6 +27,8 @@ from efficientformer.arch.spec import (
     Block,
     Stage,
     Strides,
+    in_kind,
+    num_heads_of,
     require_few_weights,
     takes_tokens,
 )
@@ -85,12 +87,12 @@ class SearchSpace:
         return Architecture(tuple(stages), self.stem_strides, self.activation)
 
     def smallest(self) -> Architecture:
-        """One block of the cheapest kind and expansion in each stage, at the narrowest widths."""
+        """One block of the cheapest kind, expansion and number of heads in each stage, at the narrowest widths."""
         return self.network(Stage(stage.min_width, stage.candidates[-1:]) for stage in self.stages)
 
     def build(self, widths: Four, depths: Four, num_attending: int) -> Architecture:
         """The architecture in which `num_attending` blocks attend, the last ones that can; the others are of the
-        cheapest kind of their stage. All have the largest expansion.
+        cheapest kind of their stage. All have the largest expansion and the most heads.
 
         Blocks of a stage whose only kind attends count among them, and attend however small the number is.
         """
@@ -102,8 +104,8 @@ class SearchSpace:
         return self.network(reversed(stages))
 
     def random(self, rng: random.Random) -> Architecture:
-        """An architecture drawn uniformly over widths, depths, kinds and expansions; of kinds on tokens and on maps,
-        over the number of blocks on tokens, which are the last ones."""
+        """An architecture drawn uniformly over widths, depths, kinds, expansions and heads; of kinds on tokens and on
+        maps, over the number of blocks on tokens, which are the last ones."""
         widths = [rng.choice(stage.widths) for stage in self.stages]
         depths = [rng.randint(1, stage.depth) for stage in self.stages]
         num_on_tokens = 0
@@ -113,22 +115,21 @@ class SearchSpace:
             can_be = sum(depth for depth, _ in with_tokens)
             num_on_tokens = rng.randint(must_be, min(self.max_tokens, can_be))
         blocks = [stage.random_blocks(depth, rng) for stage, depth in zip(self.stages, depths, strict=True)]
-        return self.arranged(list(zip(widths, blocks, strict=True)), num_on_tokens)
+        drawn = self.arranged(list(zip(widths, blocks, strict=True)), num_on_tokens)
+        return self.network(
+            Stage(stage.width, allowed.random_heads(stage.blocks, rng))
+            for stage, allowed in zip(drawn.stages, self.stages, strict=True)
+        )
 
     def arranged(self, stages: Sequence[tuple[int, Sequence[Block]]], num_on_tokens: int) -> Architecture:
         """The network of stages of these widths and blocks. Where the space has blocks on tokens, the last
-        `num_on_tokens` blocks, if there are that many, become such blocks, and all others blocks on maps."""
+        `num_on_tokens` blocks, if there are that many, become such blocks, and all others blocks on maps. Those that
+        attended before keep their number of heads."""
         if self.max_tokens:
             widths, depths = (_four(values) for values in zip(*((w, len(blocks)) for w, blocks in stages), strict=True))
             like = self.build(widths, depths, min(max(0, num_on_tokens), self.max_tokens))
             stages = [
-                (
-                    width,
-                    [
-                        replace(kind, mlp_ratio=block.mlp_ratio)
-                        for kind, block in zip(kinds.blocks, blocks, strict=True)
-                    ],
-                )
+                (width, [in_kind(block, kind) for kind, block in zip(kinds.blocks, blocks, strict=True)])
                 for (width, blocks), kinds in zip(stages, like.stages, strict=True)
             ]
         return self.network(Stage(width, tuple(blocks)) for width, blocks in stages)
@@ -142,6 +143,11 @@ class SearchSpace:
     def has_expansions(self) -> bool:
         """Whether some block has a choice of expansions."""
         return any(len(stage.expansions) > 1 for stage in self.stages)
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether some block has a choice of numbers of heads."""
+        return any(stage.heads for stage in self.stages)
 
     @cached_property
     def max_tokens(self) -> int:
@@ -158,7 +164,8 @@ class SearchSpace:
 
     def shrinks(self, architecture: Architecture) -> Iterator[Move]:
         """Every move that makes a network of the space smaller by one step and leads to another: a block dropped,
-        swapped for the next cheaper kind or contracted to the next expansion, or a stage narrowed."""
+        swapped for the next cheaper kind, contracted to the next expansion or left with fewer heads, or a stage
+        narrowed."""
         for index, (stage, allowed) in enumerate(zip(architecture.stages, self.stages, strict=True)):
             if stage.depth > 1:
                 yield from (Drop(index, place) for place in range(stage.depth))
@@ -168,6 +175,9 @@ class SearchSpace:
             for place, block in enumerate(stage.blocks):
                 if smaller := allowed.contracted(block):
                     yield Contract(index, place, smaller.mlp_ratio)
+            for place, block in enumerate(stage.blocks):
+                if fewer := allowed.pruned(block):
+                    yield PruneHeads(index, place, num_heads_of(fewer))
             if stage.width > allowed.min_width:
                 yield Narrow(index, allowed.width_step)
 

@@ -14,6 +14,8 @@ from efficientformer.arch.spec import (
     AttnFFN,
     Block,
     Strides,
+    num_heads_of,
+    with_heads,
 )
 from efficientformer.arch.zoo import Four, build_architecture
 from efficientformer.errors import ArchitectureError
@@ -31,9 +33,11 @@ def v1_space(
     activation: Activation = DEFAULT_ACTIVATION,
     mb4d: MB4D = MB4D(),
     mb3d: MB3D = MB3D(),
+    heads: tuple[int, ...] = (),
 ) -> SearchSpace:
     """A space of EfficientFormer's blocks: MB4D, and in stages 3 and 4 MB3D too, of which the largest network has
-    `max_mb3d` at its end (paper, section 4.2)."""
+    `max_mb3d` at its end (paper, section 4.2). `heads` are those of an MB3D, by default its own number alone."""
+    mb3d = with_heads(mb3d, max(heads, default=mb3d.num_heads))
     top = build_architecture(max_widths, max_depths, max_mb3d, stem_strides=stem_strides, mb4d=mb4d, mb3d=mb3d)
     stages = [
         StageSpace(
@@ -43,6 +47,7 @@ def v1_space(
             stage.blocks,
             width_step=width_step,
             expansions=(mb4d.mlp_ratio,),
+            heads=heads if stage.num_on_tokens else (),
         )
         for low, stage in zip(min_widths, top.stages, strict=True)
     ]
@@ -60,16 +65,20 @@ def v2_space(
     stem_strides: Strides = (2, 2),
     activation: Activation = DEFAULT_ACTIVATION,
     attention: AttnFFN = AttnFFN(),
+    heads: tuple[int, ...] = (),
 ) -> SearchSpace:
     """A space of EfficientFormerV2's blocks: FFN, and in stages 3 and 4 AttnFFN too, in stage 3 with stride 2. In the
-    largest network every block of these stages attends (V2's supernet)."""
+    largest network every block of these stages attends (V2's supernet). `heads` are those of an AttnFFN, by default its
+    own number alone."""
+    attention = with_heads(attention, max(heads, default=attention.num_heads))
     stages = []
     for index, (low, high, depth) in enumerate(zip(min_widths, max_widths, max_depths, strict=True)):
         kinds: tuple[Block, ...] = (
             (replace(attention, stride=2 if index == 2 else 1), FFN()) if index >= 2 else (FFN(),)
         )
         top = replace(kinds[0], mlp_ratio=expansions[0])
-        stages.append(StageSpace(low, high, kinds, (top,) * depth, width_step=width_step, expansions=expansions))
+        of_stage = heads if index >= 2 else ()
+        stages.append(StageSpace(low, high, kinds, (top,) * depth, width_step, expansions, of_stage))
     return SearchSpace(name, tuple(stages), stem_strides, activation)
 
 
@@ -116,17 +125,23 @@ SPACES: dict[SpaceName, SearchSpace] = {
 }
 
 
+HEAD_STEPS = 4
+"""Numbers of heads that the space below a network offers: a quarter of them go at a time."""
+
+
 def space_below(name: str, architecture: Architecture, *, width_step: int = 16) -> SearchSpace:
     """The space whose largest network is this one: what slimming a trained network may reach.
 
-    Stages narrow by `width_step` down to a quarter of their width, and MLPs contract one ratio at a time. A kind of
-    block that a stage does not have is not in its space, except that an AttnFFN may give up its attention. Raises
-    ArchitectureError where two blocks of a stage and kind differ in more than the MLP ratio.
+    Stages narrow by `width_step` down to a quarter of their width, MLPs contract one ratio at a time, and attention
+    loses a quarter of its heads at a time, such as 8, 6, 4, 2. A kind of block that a stage does not have is not in its
+    space, except that an AttnFFN may give up its attention. Raises ArchitectureError where two blocks of a stage and
+    kind differ in more than the MLP ratio and the number of heads.
     """
     stages = []
     for index, stage in enumerate(architecture.stages):
         widest = max(block.mlp_ratio for block in stage.blocks)
-        kinds = {replace(block, mlp_ratio=widest) for block in stage.blocks}
+        heads = _heads_below({num_heads_of(block) for block in stage.blocks} - {0})
+        kinds = {with_heads(replace(block, mlp_ratio=widest), max(heads, default=0)) for block in stage.blocks}
         if any(isinstance(block, AttnFFN) for block in kinds):
             kinds.add(FFN(mlp_ratio=widest))
         blocks = sorted(kinds, key=lambda block: (not isinstance(block, MB3D | AttnFFN), str(block)))
@@ -137,5 +152,11 @@ def space_below(name: str, architecture: Architecture, *, width_step: int = 16) 
         steps = (stage.width - max(16, stage.width // 4)) // width_step
         low = stage.width - max(0, steps) * width_step
         expansions = tuple(range(widest, 0, -1))
-        stages.append(StageSpace(low, stage.width, tuple(blocks), stage.blocks, width_step, expansions))
+        stages.append(StageSpace(low, stage.width, tuple(blocks), stage.blocks, width_step, expansions, heads))
     return SearchSpace(name, tuple(stages), architecture.stem_strides, architecture.activation)
+
+
+def _heads_below(numbers: set[int]) -> tuple[int, ...]:
+    """These numbers of heads, and the largest of them less a quarter at a time, largest first."""
+    most = max(numbers, default=0)
+    return tuple(sorted(numbers | set(range(most, 0, -max(1, -(-most // HEAD_STEPS)))), reverse=True))

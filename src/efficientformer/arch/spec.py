@@ -143,6 +143,7 @@ class DownsampleAttention:
 Block = MB4D | MB3D | FFN | AttnFFN
 KINDS: dict[BlockKind, type[Block]] = {block.kind: block for block in get_args(Block)}
 Options = TypeVar("Options")
+AnyBlock = TypeVar("AnyBlock", bound=Block | MHSA)
 
 
 def takes_tokens(block: Block) -> bool:
@@ -154,6 +155,22 @@ def takes_tokens(block: Block) -> bool:
             return False
         case _:
             assert_never(block)
+
+
+def num_heads_of(block: Block | MHSA) -> int:
+    """Heads of a block's attention; 0 for a block without attention."""
+    return block.num_heads if isinstance(block, MB3D | AttnFFN | MHSA) else 0
+
+
+def with_heads(block: AnyBlock, num_heads: int) -> AnyBlock:
+    """The block with this number of heads; the block itself if it has no attention."""
+    return replace(block, num_heads=num_heads) if isinstance(block, MB3D | AttnFFN | MHSA) else block
+
+
+def in_kind(block: Block, kind: Block) -> Block:
+    """`kind` in place of `block`: with the MLP ratio of that and, if both attend, its number of heads."""
+    turned = replace(kind, mlp_ratio=block.mlp_ratio)
+    return with_heads(turned, num_heads_of(block) or num_heads_of(kind))
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class StateRecord(TypedDict):
 class CandidateRecord(TypedDict):
     """An action that a step considered; see `search.candidates`."""
 
-    action: Literal["identity", "swap", "contract", "narrow", "exchange"]
+    action: Literal["identity", "swap", "contract", "prune", "narrow", "exchange"]
     stage: StageNumber
     block: BlockNumber | None
     wider: StageNumber | None

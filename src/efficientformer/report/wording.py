@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from efficientformer.arch.resolution import grid_of_input
-from efficientformer.arch.spec import Architecture
+from efficientformer.arch.spec import Architecture, AttnFFN, num_heads_of
 
 EN_DASH, TIMES, MINUS = "\u2013", "\u00d7", "\u2212"
 ABSENT = EN_DASH
@@ -37,6 +37,7 @@ BASELINES = {
     "surrogate": "greedy slimming on the additive surrogate",
     "surrogate_optimum": "optimum of the additive surrogate",
 }
+DEFAULT_HEADS = AttnFFN.num_heads
 KINDS = {
     "MB4D": "pooling, on maps",
     "MB3D": "attention, on tokens",
@@ -47,6 +48,7 @@ ACTIONS = {
     "identity": "drop a block",
     "swap": "swap a block for a cheaper kind",
     "contract": "contract an MLP",
+    "prune": "take heads from an attention",
     "narrow": "narrow a stage",
     "exchange": "narrow a stage and widen another",
 }
@@ -153,6 +155,9 @@ def action(candidate: Mapping[str, Any], before: Mapping[str, Any] | None, after
         case "contract":
             several = "s" if "," in candidate["into"] or "-" in candidate["into"] else ""
             return f"stage {stage}: block {block} contracts to expansion{several} {candidate['into']}"
+        case "prune":
+            several = "" if candidate["into"] == "1" else "s"
+            return f"stage {stage}: block {block} keeps {candidate['into']} head{several}"
         case "narrow":
             return f"stage {stage}: narrowed{_change_of_width(stage, before, after)}"
         case "exchange":
@@ -222,15 +227,29 @@ def shape(architecture: Any) -> str:
 
 
 def network(architecture: Architecture) -> str:
-    """A network in one line; of EfficientFormerV2 with the expansions of its blocks, stage by stage."""
-    return f"{architecture}, expansions {expansions(architecture)}" if architecture.is_v2 else str(architecture)
+    """A network in one line; of EfficientFormerV2 with the expansions of its blocks, and where they differ with the
+    heads of those that attend, stage by stage."""
+    words = f"{architecture}, expansions {expansions(architecture)}" if architecture.is_v2 else str(architecture)
+    return f"{words}{heads(architecture)}"
 
 
 def expansions(architecture: Architecture) -> str:
     """`44-44-433344-4334`; stages are between dashes, blocks with expansions of two digits between commas."""
-    ratios = [[block.mlp_ratio for block in stage.blocks] for stage in architecture.stages]
-    between = "," if max(map(max, ratios)) > 9 else ""
-    return "-".join(between.join(map(str, stage)) for stage in ratios)
+    return _by_stage([[block.mlp_ratio for block in stage.blocks] for stage in architecture.stages])
+
+
+def heads(architecture: Architecture) -> str:
+    """`, heads 84-8` of the blocks that attend, stage by stage; empty where all have as many as the published ones."""
+    numbers = [[num_heads_of(block) for block in stage.blocks if num_heads_of(block)] for stage in architecture.stages]
+    found = {number for stage in numbers for number in stage}
+    if len(found) < 2:
+        return "" if found <= {DEFAULT_HEADS} else f", {found.pop()} heads"
+    return f", heads {_by_stage(list(filter(None, numbers)))}"
+
+
+def _by_stage(numbers: Sequence[Sequence[int]]) -> str:
+    between = "," if max(map(max, numbers)) > 9 else ""
+    return "-".join(between.join(map(str, stage)) for stage in numbers)
 
 
 def gain(objective: str | None) -> str:

@@ -8,20 +8,28 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, PruneHeads, Swap
 from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import num_heads_of
 from efficientformer.search.importance import Importances, stage_importances
 from efficientformer.search.subnet import Subnet
 
-ActionName = Literal["identity", "swap", "contract", "narrow", "exchange"]
+ActionName = Literal["identity", "swap", "contract", "prune", "narrow", "exchange"]
 ActionSet = Literal["paper", "every", "exchange"]
-"""What a step may choose from. paper: the least important block to drop, to swap and to contract, and the least
-important stage. every: any block, any stage. exchange: those, and narrowing one stage while widening another."""
+"""What a step may choose from. paper: the least important block to drop, to swap, to contract and to take heads from,
+and the least important stage. every: any block, any stage. exchange: those, and narrowing one stage while widening
+another."""
 IsEnough = Callable[[Subnet], bool]
 """Whether the result of an action saves enough; until it does, the action continues as long as it can."""
 Place = tuple[int, int]
 """A block: its stage and its position in that stage, both counted from 1."""
-NAMES: dict[type[Move], ActionName] = {Drop: "identity", Swap: "swap", Contract: "contract", Narrow: "narrow"}
+NAMES: dict[type[Move], ActionName] = {
+    Drop: "identity",
+    Swap: "swap",
+    Contract: "contract",
+    PruneHeads: "prune",
+    Narrow: "narrow",
+}
 
 
 def once(_: Subnet) -> bool:
@@ -39,7 +47,8 @@ class Action:
     result: the subnet after the action.
     wider: the stage that gains channels in an exchange, from 1.
     further: other blocks that are changed like `block` in the same action.
-    into: what the blocks become: a kind or an expansion; of several, each once, as in `MB3D, MB4D` and `1-3`.
+    into: what the blocks become: a kind, an expansion or a number of heads; of several, each once, as in `MB3D, MB4D`
+        and `1-3`.
     """
 
     name: ActionName
@@ -59,6 +68,9 @@ class Action:
             case "contract":
                 are_several = "s" if "," in str(self.into) or "-" in str(self.into) else ""
                 return f"{self._blocks} contract{'' if self.further else 's'} to expansion{are_several} {self.into}"
+            case "prune":
+                heads = "head" if self.into == "1" else "heads"
+                return f"{self._blocks} keep{'' if self.further else 's'} {self.into} {heads}"
             case "narrow":
                 return f"stage {self.stage} narrows to {self._width(self.stage)}"
             case "exchange":
@@ -139,7 +151,8 @@ def _action(
 ) -> Action:
     """The move `start`, then moves of the same kind, until that is enough.
 
-    After a contraction come those of the same block, then the least important others; a narrowed stage narrows further.
+    After a contraction or a loss of heads come those of the same block, then the least important others; a narrowed
+    stage narrows further.
     """
     result, places = subnet, list[Place]()
     move: Move | None = start
@@ -152,7 +165,7 @@ def _action(
         if is_enough(result):
             break
         ways = [way for way in space.shrinks(result.architecture) if type(way) is type(move)]
-        if isinstance(move, Narrow | Contract):
+        if isinstance(move, Narrow | Contract | PruneHeads):
             ways = [way for way in ways if _same_place(way, move)] or ([] if isinstance(move, Narrow) else ways)
         move = min(ways, key=lambda way: rank(way, result), default=None)
     first = places[0] if places else (start.stage + 1, None)
@@ -160,7 +173,7 @@ def _action(
     return Action(name, *first, result, further=tuple(places[1:]), into=into)
 
 
-def _origin(move: Drop | Swap | Contract, subnet: Subnet) -> Place:
+def _origin(move: Drop | Swap | Contract | PruneHeads, subnet: Subnet) -> Place:
     """The stage and the place in the supernet that a move changes, both counted from 0."""
     return move.stage, subnet.origins[move.stage][move.block]
 
@@ -170,13 +183,14 @@ def _same_place(move: Move, other: Move) -> bool:
 
 
 def _into(move: Move, places: Sequence[Place], result: Subnet) -> str | None:
-    """What the blocks at `places` have become; swaps and contractions leave every block where it is."""
-    if not isinstance(move, Swap | Contract):
+    """What the blocks at `places` have become; what is not dropped stays where it is."""
+    if not isinstance(move, Swap | Contract | PruneHeads):
         return None
     blocks = [result.architecture.stages[stage - 1].blocks[block - 1] for stage, block in places]
     if isinstance(move, Swap):
         return ", ".join(sorted({block.kind for block in blocks}))
-    return _ranges(sorted({block.mlp_ratio for block in blocks}))
+    numbers = map(num_heads_of, blocks) if isinstance(move, PruneHeads) else (block.mlp_ratio for block in blocks)
+    return _ranges(sorted(set(numbers)))
 
 
 def _exchanges(subnet: Subnet, space: SearchSpace) -> Iterator[Action]:

@@ -55,8 +55,8 @@ def shape(architecture: Architecture) -> tuple[int, ...]:
     stage attend.
 
     Attention has weights of its own, so a supernet trains it apart from the FFN that takes its place, as it trains a
-    block apart from its absence. Expansions are no part of the shape: like widths, they are first filters of the same
-    weights, trained together, and with them every network would have a shape of its own.
+    block apart from its absence. Expansions and heads are no part of the shape: like widths, they are first filters of
+    the same weights, trained together, and with them every network would have a shape of its own.
     """
     attending = [stage.num_attending for stage in architecture.stages] if architecture.is_v2 else []
     return (*architecture.depths, *attending)

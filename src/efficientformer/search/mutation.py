@@ -5,7 +5,7 @@ from collections.abc import Container
 from dataclasses import replace
 
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import takes_tokens
+from efficientformer.arch.spec import in_kind, num_heads_of, takes_tokens, with_heads
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import LatencyOracle
 
@@ -35,8 +35,8 @@ def new_mutant(
 
 
 def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
-    """Change one thing: a stage one width step wider or narrower, a block added or dropped, a block of another kind or
-    expansion.
+    """Change one thing: a stage one width step wider or narrower, a block added or dropped, a block of another kind,
+    expansion or number of heads.
 
     Of kinds on tokens and on maps, one block more or fewer works on tokens: the last ones do.
     """
@@ -44,14 +44,15 @@ def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
     stage, allowed, origins = subnet.architecture.stages[index], space.stages[index], subnet.origins[index]
     num_on_tokens = subnet.architecture.num_on_tokens
     width, blocks = stage.width, dict(zip(origins, stage.blocks, strict=True))
-    match rng.choice(("width", "block", "kind", "expansion")[: 4 if space.has_expansions else 3]):
+    further = [*(["expansion"] if space.has_expansions else []), *(["heads"] if space.has_heads else [])]
+    match rng.choice(["width", "block", "kind", *further]):
         case "width":
             wanted = stage.width + rng.choice((-1, 1)) * allowed.width_step
             width = min(allowed.max_width, max(allowed.min_width, wanted))
         case "block":
             place = rng.randrange(allowed.depth)
             if place not in blocks:
-                blocks[place] = allowed.random_blocks(1, rng)[0]
+                (blocks[place],) = allowed.random_heads(allowed.random_blocks(1, rng), rng)
             elif len(blocks) > 1:
                 del blocks[place]
         case "kind" if any(stage.has_tokens for stage in space.stages):
@@ -59,11 +60,15 @@ def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
         case "kind" if len(allowed.blocks) > 1:
             place = rng.choice(origins)
             others = [block for block in allowed.blocks if block.kind != blocks[place].kind]
-            blocks[place] = replace(rng.choice(others), mlp_ratio=blocks[place].mlp_ratio)
+            blocks[place] = in_kind(blocks[place], rng.choice(others))
         case "expansion" if len(allowed.expansions) > 1:
             place = rng.choice(origins)
             others = [ratio for ratio in allowed.expansions if ratio != blocks[place].mlp_ratio]
             blocks[place] = replace(blocks[place], mlp_ratio=rng.choice(others))
+        case "heads" if attending := [place for place in origins if len(allowed.heads_of(blocks[place])) > 1]:
+            place = rng.choice(attending)
+            others = [number for number in allowed.heads_of(blocks[place]) if number != num_heads_of(blocks[place])]
+            blocks[place] = with_heads(blocks[place], rng.choice(others))
     if len(allowed.blocks) == 1:
         # Its blocks on tokens come and go with the stage's depth, at no expense of another stage's.
         num_on_tokens += sum(map(takes_tokens, blocks.values())) - stage.num_on_tokens

@@ -14,14 +14,24 @@ from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import TaskKind
 
+READING_INSIDE = (
+    "mlp.fc2.weight",
+    "token_mixer.proj.weight",
+    "token_mixer.proj.conv.weight",
+    "talking_head1.weight",
+    "talking_head2.weight",
+)
+"""Tensors that read the hidden channels of a block or its heads."""
+
 
 @torch.no_grad()
 def inherit(ancestor: Ancestor, parent: Network) -> None:
     """Give an ancestor the weights of a trained network, the largest of its space, in place.
 
     As a subnet that network then computes what it computed. Whatever else the space has at a place (a wider MLP, the
-    attention or the kind of block that the parent does not have there) adds nothing: its layer scales and the weights
-    behind its hidden channels are zero. Raises UsageError if the network is not the largest of the space.
+    heads, the attention or the kind of block that the parent does not have there) adds nothing: its layer scales and
+    the weights behind its hidden channels and its heads are zero. Raises UsageError if the network is not the largest
+    of the space.
     """
     largest = Subnet.largest(ancestor.space)
     if parent.architecture != largest.architecture:
@@ -29,7 +39,7 @@ def inherit(ancestor: Ancestor, parent: Network) -> None:
             f"The parent is {parent.architecture}, and the largest network of the space is {largest.architecture}."
         )
     for name, parameter in ancestor.named_parameters():
-        if "layer_scale" in name or name.endswith("mlp.fc2.weight"):
+        if name.endswith(READING_INSIDE) or "layer_scale" in name:
             parameter.zero_()
     absorb_network(ancestor, largest, parent)
 

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from efficientformer.arch.spec import Architecture
+from efficientformer.arch.spec import Architecture, num_heads_of
 from efficientformer.search.actions import Action
 from efficientformer.search.candidates import Candidate, GivenUp, LeftOut, Refused, State, Weighed
 from efficientformer.search.objective import LATENCY, Objective
@@ -163,9 +163,11 @@ def _scores(before: State, candidates: Sequence[Mapping[str, Any]]) -> dict[Hash
 
 def _action_key(name: str, stage: int, block: int | None, wider: int | None, before: Subnet) -> Hashable:
     """Identifies an action across steps: a block is identified by the place that it fills. A swap is another one if the
-    block has become another kind since, a contraction if it has become another expansion."""
+    block has become another kind since, a contraction if it has become another expansion, a loss of heads if it has
+    fewer."""
     if block is None:
         return name, stage, None, wider
     place, held = before.origins[stage - 1][block - 1], before.architecture.stages[stage - 1].blocks[block - 1]
-    from_what = {"swap": (held.kind,), "contract": (held.mlp_ratio,)}.get(name, ())
+    of_block = {"swap": (held.kind,), "contract": (held.mlp_ratio,), "prune": (num_heads_of(held),)}
+    from_what = of_block.get(name, ())
     return name, stage, place, wider, *from_what

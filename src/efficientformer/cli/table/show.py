@@ -1,6 +1,6 @@
 """`table show`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,21 @@ def show(table: Path, *, json: JsonOption = False) -> None:
 def _print_stages(stages: Sequence[dict[str, Any]]) -> None:
     rows = []
     for stage in stages:
-        kinds = [block["kind"] for block in stage["blocks"]]
         for block in stage["blocks"]:
-            several = kinds.count(block["kind"]) > 1
-            kind = f"{block['kind']}, expansion {block['expansion']}" if several else block["kind"]
+            kind = block_title(block, stage["blocks"])
             for width, latency_ms in zip(block["widths"], block["latencies_ms"], strict=True):
                 slow = "" if width in block["fast_widths"] else "no faster than a wider one"
                 grid = "{}x{}".format(*stage["grid"])
                 rows.append((f"stage {stage['stage']}, {grid}", kind, f"{width}", f"{latency_ms:.4f}", slow))
     print_rows(("blocks", "kind", "width", "ms", ""), rows)
+
+
+def block_title(block: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> str:
+    """The kind of a block, with what distinguishes it from others of its kind: `MB3D, expansion 4, 8 heads`."""
+    alike = [other for other in blocks if other["kind"] == block["kind"]]
+    words = [block["kind"]]
+    if len({other["expansion"] for other in alike}) > 1:
+        words.append(f"expansion {block['expansion']}")
+    if len({other["num_heads"] for other in alike}) > 1:
+        words.append(f"{block['num_heads']} head{'s' if block['num_heads'] > 1 else ''}")
+    return ", ".join(words)

@@ -1,4 +1,4 @@
-"""Entries of a latency table: the latency of each part at the widths and expansions that were measured."""
+"""Entries of a latency table: the latency of each part at the widths, expansions and heads that were measured."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ from efficientformer.arch.parts import (
     stage_parts,
 )
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import NUM_STAGES, Architecture, Block, Stage, takes_tokens
+from efficientformer.arch.spec import NUM_STAGES, Architecture, Block, Stage, takes_tokens, with_heads
 from efficientformer.arch.stage_space import StageSpace
 from efficientformer.arch.zoo import Four
 from efficientformer.latency.tables.chains import Chain, Formula, axis_knots, knots
@@ -33,16 +33,19 @@ def table_formulas(
     """How each entry of the space's table, by part, follows from chain times.
 
     Widths and expansions are knots of the space: all of a stage's widths where they are few, else `knots` of them, and
-    the largest, the smallest and one expansion between. `chain_length` is the number of blocks in the longer chain of
-    each block.
+    the largest, the smallest and one expansion between. What fewer heads save is measured at `axis_knots` of heads and
+    widths alone, with the smallest expansion. `chain_length` is the number of blocks in the longer chain of each block.
     """
     largest = space.largest()
     blocks = tuple(_Blocks.of(_knot_blocks(stage), largest) for stage in space.stages)
     tables = _Formulas(largest, blocks, space.min_widths, resolution, num_classes, chain_length)
     formulas: dict[Part, Formula] = {}
     for index in range(NUM_STAGES):
-        for width in knots(space.widths(index)):
+        widths = knots(space.widths(index))
+        for width in widths:
             formulas |= tables.blocks(index, width)
+        for width in axis_knots(widths):
+            formulas |= tables.pruned(index, width, _with_fewer_heads(space.stages[index]))
     for index in range(NUM_STAGES - 1):
         for in_width in axis_knots(space.widths(index)):
             for width in axis_knots(space.widths(index + 1)):
@@ -80,6 +83,12 @@ def architecture_formulas(
 def _knot_blocks(stage: StageSpace) -> list[Block]:
     """The blocks of a stage at the expansions at which they are measured."""
     return [replace(block, mlp_ratio=ratio) for block in stage.blocks for ratio in axis_knots(stage.expansions[::-1])]
+
+
+def _with_fewer_heads(stage: StageSpace) -> list[Block]:
+    """The blocks that attend at the numbers of heads at which they are measured, except the largest."""
+    smallest = [replace(block, mlp_ratio=stage.expansions[-1]) for block in stage.blocks]
+    return [with_heads(block, number) for block in smallest for number in axis_knots(stage.heads_of(block)[::-1])[:-1]]
 
 
 def _on_tokens(blocks: Iterable[Block]) -> list[Block]:
@@ -170,6 +179,17 @@ class _Formulas:
             formulas[self.entry(index, width)] = stem
         return formulas
 
+    def pruned(self, index: int, width: int, blocks: Sequence[Block]) -> dict[Part, Formula]:
+        """Blocks with fewer heads than those of the stage that are chained otherwise."""
+        own, tokens = self.stage_blocks[index], _on_tokens(blocks)
+        maps = [block for block in blocks if block not in tokens]
+        formulas: dict[Part, Formula] = {}
+        if maps:
+            formulas |= self._alike((self.entry(index, width),), self.parts(index, width, [*own.on_maps[:1], *maps]))
+        if tokens:
+            formulas |= self._alike((), self.parts(index, width, [*own.on_tokens[:1], *tokens]))
+        return formulas
+
     def downsample(self, index: int, in_width: int, width: int) -> dict[Part, Formula]:
         """The downsample behind stage `index`."""
         part = replace(self.joints[index + 1], in_width=in_width, width=width)
@@ -217,7 +237,7 @@ class _Formulas:
         return cost - self.block(index + 1, next_width)
 
     def _alike(self, front: Chain, blocks: Sequence[list[Part]]) -> dict[Part, Formula]:
-        """The parts of all blocks on one layout, of which the first is the cheapest.
+        """The parts of all blocks on one layout, of which the first is the cheapest, or with as many heads as others.
 
         The cheapest costs what each further one adds. Every other part is the one new part of some block, and costs
         what a chain of such blocks takes beyond a chain of the cheapest: one more chain per part, and little noise.

@@ -1,17 +1,19 @@
-"""Latencies of parts between the widths and expansions that were measured, and how far off that is.
+"""Latencies of parts between the widths, expansions and heads that were measured, and how far off that is.
 
 Along one width, latency is interpolated linearly in the MACs of the part: a block costs a constant and a price per MAC,
 and its MACs grow with the square of its width. Where widths in and out vary apart, the cost is close to linear in each,
 and so is the interpolation. (Measured on blocks of the `standard` space at 96 px, every second width left out: errors
 of 1 to 4 % in MACs, 3 to 11 % in widths, 2 to 10 % for latency per channel.)
 
-At one width, the MACs of a block are linear in its expansion, and so is its latency.
+At one width, the MACs of a block are linear in its expansion, and so is its latency. What fewer heads save is linear in
+the MACs saved, whatever the expansion, and between widths in the width.
 """
 
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.parts import Part, PartKind
@@ -19,12 +21,12 @@ from efficientformer.latency.tables.entries import Entry, Widths, families
 
 Knots = Mapping[Widths, float]
 """A figure by widths in and out, of one family."""
-GroupKnots = Mapping[int, Knots]
-"""By expansion, of one group."""
+GroupKnots = Mapping[tuple[int, int], Knots]
+"""By expansion and number of heads, of one group."""
 
 
 class PartFigures:
-    """A figure of parts, such as latency: measured, or interpolated between widths and expansions."""
+    """A figure of parts, such as latency: measured, or interpolated between widths, expansions and heads."""
 
     def __init__(self, entries: Mapping[Part, Entry], figure: Callable[[Entry], float]) -> None:
         self._groups = _groups({part: figure(entry) for part, entry in entries.items()})
@@ -57,7 +59,7 @@ class PartFigures:
 
 @dataclass(frozen=True)
 class KnotErrors:
-    """How well measured parts of one kind are predicted from their neighbors in width or in expansion.
+    """How well measured parts of one kind are predicted from their neighbors in width, in expansion or in heads.
 
     The neighbors are twice as far apart as those of a part that was not measured, so actual errors are smaller.
     `noise_ms` is the mean half-width of the parts' own 95 % intervals: errors below it cannot be resolved. `latency_ms`
@@ -77,30 +79,40 @@ class KnotErrors:
 
 
 def knot_errors(entries: Mapping[Part, Entry]) -> dict[PartKind, KnotErrors]:
-    """By kind of part; kinds without a width or expansion between others are left out."""
+    """By kind of part; kinds without a width, expansion or number of heads between others are left out."""
     predictions: dict[PartKind, list[tuple[Entry, float]]] = defaultdict(list)
-    for members in families(entries).values():
-        for part, predicted_ms in _left_out({part: entry.latency_ms for part, entry in members.items()}):
-            predictions[part.kind].append((entries[part], predicted_ms))
     groups = _groups({part: entry.latency_ms for part, entry in entries.items()})
-    for part, entry in entries.items():
-        predicted_ms = _without_expansion(groups[part.group], part)
-        if predicted_ms is not None:
-            predictions[part.kind].append((entry, predicted_ms))
+    for members in families(entries).values():
+        first = next(iter(members))
+        if first.num_heads == _usual_heads(groups[first.group]):
+            for part, predicted_ms in _left_out({part: entry.latency_ms for part, entry in members.items()}):
+                predictions[part.kind].append((entries[part], predicted_ms))
+    for without in (_without_expansion, _without_heads):
+        for part, entry in entries.items():
+            predicted_ms = without(groups[part.group], part)
+            if predicted_ms is not None:
+                predictions[part.kind].append((entry, predicted_ms))
     return {kind: _summarize(pairs) for kind, pairs in predictions.items()}
 
 
-def _groups(values: Mapping[Part, float]) -> dict[str, dict[int, dict[Widths, float]]]:
-    """Values by group, expansion and widths."""
-    groups: dict[str, dict[int, dict[Widths, float]]] = defaultdict(lambda: defaultdict(dict))
+def _groups(values: Mapping[Part, float]) -> dict[str, dict[tuple[int, int], dict[Widths, float]]]:
+    """Values by group, by expansion and heads, and by widths."""
+    groups: dict[str, dict[tuple[int, int], dict[Widths, float]]] = defaultdict(lambda: defaultdict(dict))
     for part, value in values.items():
-        groups[part.group][part.expansion][part.in_width, part.width] = value
+        groups[part.group][part.expansion, part.num_heads][part.in_width, part.width] = value
     return groups
 
 
 def _without_expansion(knots: GroupKnots, part: Part) -> float | None:
     """The part's latency, interpolated from other expansions alone; None if it has the smallest or the largest."""
-    return interpolate_group({expansion: own for expansion, own in knots.items() if expansion != part.expansion}, part)
+    return interpolate_group({known: own for known, own in knots.items() if known[0] != part.expansion}, part)
+
+
+def _without_heads(knots: GroupKnots, part: Part) -> float | None:
+    """The part's latency, interpolated from other numbers of heads alone; None if it has the fewest or the usual."""
+    if part.num_heads == _usual_heads(knots):
+        return None
+    return interpolate_group({known: own for known, own in knots.items() if known[1] != part.num_heads}, part)
 
 
 def _left_out(latencies_ms: Mapping[Part, float]) -> Iterator[tuple[Part, float]]:
@@ -125,22 +137,66 @@ def _summarize(pairs: list[tuple[Entry, float]]) -> KnotErrors:
 
 
 def interpolate_group(knots: GroupKnots, part: Part) -> float | None:
-    """Milliseconds of the part from those of its group, or None outside of them: between widths at its own expansion
-    where that was measured at such widths, else between the two nearest expansions that were."""
-    own = interpolate(knots.get(part.expansion, {}), part)
+    """Milliseconds of the part from those of its group, or None outside of them.
+
+    With the usual number of heads, the one that was measured at most widths and expansions: between expansions. With
+    another one that was not measured at these widths and this expansion: less what that saves.
+    """
+    if not knots:
+        return None
+    measured = knots.get((part.expansion, part.num_heads), {}).get((part.in_width, part.width))
+    usual = _usual_heads(knots)
+    if measured is None and part.num_heads != usual:
+        whole, saved = _between_expansions(knots, part.with_heads(usual)), _saved_by_heads(knots, part, usual)
+        if whole is not None and saved is not None:
+            return whole - saved
+    return _between_expansions(knots, part) if measured is None else measured
+
+
+def _between_expansions(knots: GroupKnots, part: Part) -> float | None:
+    """From parts with as many heads: between widths at its own expansion where that was measured at such widths, else
+    between the two nearest expansions that were."""
+    own = interpolate(knots.get((part.expansion, part.num_heads), {}), part)
     if own is not None:
         return own
     values: dict[int, float] = {}
-    for expansion, at_widths in knots.items():
-        value = interpolate(at_widths, part.with_expansion(expansion))
+    for (expansion, num_heads), at_widths in knots.items():
+        value = interpolate(at_widths, part.with_expansion(expansion)) if num_heads == part.num_heads else None
         if value is not None:
             values[expansion] = value
     shares = _bracket(sorted(values), part.expansion)
     return sum(values[expansion] * share for expansion, share in shares) if shares else None
 
 
-def interpolate(knots: Knots, part: Part) -> float | None:
-    """Milliseconds of the part from those of its family at pairs of widths, or None outside of them."""
+def _usual_heads(knots: GroupKnots) -> int:
+    """The number of heads that was measured most often; of several, the largest."""
+    counts: dict[int, int] = defaultdict(int)
+    for (_, num_heads), at_widths in knots.items():
+        counts[num_heads] += len(at_widths)
+    return max(counts, key=lambda num_heads: (counts[num_heads], num_heads))
+
+
+def _saved_by_heads(knots: GroupKnots, part: Part, usual: int) -> float | None:
+    """What the part takes less than one with the usual number of heads, from parts that were measured with both."""
+    values = {usual: 0.0}
+    for number in {num_heads for _, num_heads in knots} - {usual}:
+        saved: dict[Widths, float] = {}
+        for (expansion, num_heads), few in knots.items():
+            many = knots.get((expansion, usual), {})
+            if num_heads == number:
+                saved |= {widths: many[widths] - value for widths, value in few.items() if widths in many}
+        value = interpolate(saved, part, in_macs=False)
+        if value is not None:
+            values[number] = value
+    shares = _bracket(sorted(values), part.num_heads, lambda num_heads: part_cost(part.with_heads(num_heads)).macs)
+    return sum(values[number] * share for number, share in shares) if shares else None
+
+
+def interpolate(knots: Knots, part: Part, *, in_macs: bool = True) -> float | None:
+    """Milliseconds of the part from those of its family at pairs of widths, or None outside of them.
+
+    in_macs: along one width, linear in the part's MACs, else in the width.
+    """
     if not knots:
         return None
     if _has_one_axis(knots):
@@ -149,7 +205,9 @@ def interpolate(knots: Knots, part: Part) -> float | None:
             return None
         corners = [
             ((knot if keeps_width else part.in_width, knot), share)
-            for knot, share in _bracket(sorted(width for _, width in knots), part.width, macs_of=part)
+            for knot, share in _bracket(
+                sorted(width for _, width in knots), part.width, partial(_macs, part) if in_macs else None
+            )
         ]
     else:
         rows = _bracket(sorted({first for first, _ in knots}), part.in_width)
@@ -165,16 +223,16 @@ def _has_one_axis(knots: Mapping[Widths, object]) -> bool:
     return all(a == b for a, b in knots) or len({a for a, _ in knots}) == 1
 
 
-def _bracket(axis: list[int], width: int, *, macs_of: Part | None = None) -> list[tuple[int, float]]:
-    """The widths around a width, or expansions around an expansion, with shares that sum to 1; empty outside. Shares
-    are linear in width, or in MACs."""
+def _bracket(axis: list[int], width: int, macs: Callable[[int], int] | None = None) -> list[tuple[int, float]]:
+    """The widths around a width, or expansions or heads around another, with shares that sum to 1; empty outside.
+    Shares are linear in the width, or in the MACs at a width."""
     if width in axis:
         return [(width, 1.0)]
     above = bisect_right(axis, width)
     if above in (0, len(axis)):
         return []
     low, high = axis[above - 1], axis[above]
-    at, start, end = (_macs(macs_of, value) if macs_of else value for value in (width, low, high))
+    at, start, end = (macs(value) if macs else value for value in (width, low, high))
     if start == end:
         at, start, end = width, low, high
     share = (at - start) / (end - start)

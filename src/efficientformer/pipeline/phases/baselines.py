@@ -127,9 +127,10 @@ class _Search:
 
     def other_objectives(self, budget_ms: float) -> dict[str, MakeRow]:
         """Slimming by latency alone, by size alone and by both (V2's MES), whichever slimming itself did not do; and in
-        a space with expansions without contracting any, which V2 calls coarse."""
+        a space with expansions or heads without touching these, which V2 calls coarse."""
         space, rivals = self.space, dict[str, MakeRow]()
-        if self.objective.is_latency and not space.has_expansions:
+        is_fine = space.has_expansions or space.has_heads
+        if self.objective.is_latency and not is_fine:
             return rivals
 
         def slimmed(price: Callable[[Architecture], float], **options: Any) -> MakeRow:
@@ -141,7 +142,7 @@ class _Search:
         if self.objective.name != "mes":
             mes = Objective.parse("mes", costs_at(self.table.resolution, self.table.num_classes))
             rivals["slim_by_mes"] = slimmed(self.latency, objective=mes)
-        if space.has_expansions:
+        if is_fine:
             rivals["coarse"] = slimmed(self.latency, space=CoarseSpace.of(space), objective=self.objective)
         return rivals
 

@@ -46,8 +46,8 @@ def errors_record(table: LatencyTable) -> dict[str, Any]:
 
 
 def stages_record(table: LatencyTable) -> list[dict[str, Any]]:
-    """Blocks by stage, kind and expansion: the widths that were measured, their milliseconds, and the widths that no
-    wider block beats."""
+    """Blocks by stage, kind, expansion and heads: the widths that were measured, their milliseconds, and the widths
+    that no wider block beats."""
     known, steps, stages = families(table.entries), find_steps(table.entries), []
     for index, grid in enumerate(stage_grids(table.space.stem_strides, table.resolution)):
         blocks = []
@@ -60,6 +60,7 @@ def stages_record(table: LatencyTable) -> list[dict[str, Any]]:
                         "family": family,
                         "kind": parts[0].kind,
                         "expansion": parts[0].expansion or None,
+                        "num_heads": parts[0].num_heads or None,
                         "widths": widths,
                         "latencies_ms": [members[part].latency_ms for part in parts],
                         "fast_widths": fast_widths(widths, steps, [family]),

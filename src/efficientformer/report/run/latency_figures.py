@@ -66,14 +66,17 @@ def block_latencies(table: dict[str, Any]) -> tuple[tuple[int, str, Figure], ...
 
 
 def _block_rows(entries: dict[str, Any], stage: StageSpace, grid: Grid, activation: Activation) -> list[dict[str, Any]]:
-    """One row per measured part of a stage's blocks, by kind, expansion and width."""
+    """One row per measured part of a stage's blocks, by kind, expansion, heads and width."""
     known = [part for part in _parts(stage, grid, activation) if part.key in entries]
-    num_lines = Counter(kind for kind, _ in {(part.kind, part.expansion) for part in known})
+    expansions = Counter(kind for kind, _ in {(part.kind, part.expansion) for part in known})
+    heads = Counter(kind for kind, _ in {(part.kind, part.num_heads) for part in known})
     rows = []
     for part in known:
         entry = entries[part.key]
         low, high = entry.get("interval_ms") or (entry["latency_ms"],) * 2
-        line = f"{wording.TIMES}{part.expansion}" if num_lines[part.kind] > 1 else ""
+        names = [f"{wording.TIMES}{part.expansion}"] if expansions[part.kind] > 1 else []
+        names += [f"{part.num_heads}h"] if heads[part.kind] > 1 else []
+        line = " ".join(names)
         values = {"latency_ms": rounded(entry["latency_ms"]), "low": rounded(low), "high": rounded(high)}
         rows.append({"kind": part.kind, "line": line, "width": part.width, **values})
     return rows
@@ -109,6 +112,8 @@ def block_legend(table: dict[str, Any]) -> tuple[LegendEntry, ...]:
     legend = [LegendEntry(kind, var(kind.lower()), KIND_MARKS[kind][0]) for kind in KIND_MARKS if kind in kinds]
     if any(len(stage.expansions) > 1 for stage in stages):
         legend.append(LegendEntry(f"{wording.TIMES}4: expansion 4", var("muted"), "line"))
+    if any(stage.heads for stage in stages):
+        legend.append(LegendEntry("4h: 4 heads", var("muted"), "line"))
     return tuple(legend)
 
 
@@ -211,7 +216,7 @@ def _block_chart(rows: list[dict[str, Any]]) -> Any:
 
     tooltip = [
         alt.Tooltip("kind:N"),
-        *([alt.Tooltip("line:N", title="expansion")] if any(row["line"] for row in rows) else []),
+        *([alt.Tooltip("line:N", title="expansion, heads")] if any(row["line"] for row in rows) else []),
         alt.Tooltip("width:Q"),
         alt.Tooltip("latency_ms:Q", title="ms", format=".3r"),
         alt.Tooltip("low:Q", title="from, ms", format=".3r"),

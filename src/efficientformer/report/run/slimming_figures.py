@@ -14,6 +14,7 @@ ACTION_MARKS = {
     "narrow": (var("series-2"), "triangle-up"),
     "exchange": (var("series-3"), "diamond"),
     "contract": (var("series-4"), "triangle-down"),
+    "prune": (var("series-5"), "cross"),
 }
 
 

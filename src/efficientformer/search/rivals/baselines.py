@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
-from efficientformer.arch.moves import Contract, Move
+from efficientformer.arch.moves import Contract, Move, PruneHeads
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture, Block, Stage
 from efficientformer.arch.stage_space import StageSpace
@@ -113,15 +113,15 @@ def _scaled_blocks(stage: Stage, allowed: StageSpace, depth: int) -> tuple[Block
 
 
 class CoarseSpace(SearchSpace):
-    """The same networks, but blocks keep their expansions on the way down: the search of EfficientFormer, by widths,
-    depths and number of blocks that attend, which EfficientFormerV2 calls coarse."""
+    """The same networks, but blocks keep their expansions and heads on the way down: the search of EfficientFormer, by
+    widths, depths and number of blocks that attend, which EfficientFormerV2 calls coarse."""
 
     @classmethod
     def of(cls, space: SearchSpace) -> "CoarseSpace":
         return cls(**{field.name: getattr(space, field.name) for field in fields(space)})
 
     def shrinks(self, architecture: Architecture) -> Iterator[Move]:
-        return (move for move in super().shrinks(architecture) if not isinstance(move, Contract))
+        return (move for move in super().shrinks(architecture) if not isinstance(move, Contract | PruneHeads))
 
 
 def slim_by(

@@ -5,11 +5,11 @@ Slimming is greedy, so its distance from the optimum is unknown. With additive a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from efficientformer.arch.moves import Contract, Drop, Move, Narrow, Swap
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, PruneHeads, Swap
 from efficientformer.arch.space import SearchSpace
-from efficientformer.arch.spec import Block, takes_tokens
+from efficientformer.arch.spec import Block, in_kind, num_heads_of, takes_tokens
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.weighing import AccuracyOracle
 
@@ -47,7 +47,7 @@ class AdditiveSurrogate:
 
 def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurrogate:
     """Evaluate the largest network and every single choice alone: each width, each dropped block, and for every block
-    each other kind and each other expansion. A block of another kind and expansion costs the sum of the two.
+    each other kind, expansion and number of heads. A block that differs in several of these costs their sum.
 
     Blocks on tokens cannot become blocks on maps one by one in any order. They are swapped from the first on, as in
     slimming, so the cost of such a swap is relative to those before.
@@ -70,7 +70,7 @@ def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurro
         allowed, places = space.stages[index], list[Mapping[Block, float]]()
         for place, top in enumerate(stage.blocks):
             kinds = by_turns.get((index, place)) or {
-                block.kind: cost(Swap(index, place, replace(block, mlp_ratio=top.mlp_ratio)))
+                block.kind: cost(Swap(index, place, in_kind(top, block)))
                 for block in allowed.blocks
                 if block.kind != top.kind and not takes_tokens(block)
             }
@@ -78,9 +78,16 @@ def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurro
                 ratio: cost(Contract(index, place, ratio)) for ratio in allowed.expansions if ratio != top.mlp_ratio
             }
             kinds, expansions = {top.kind: 0.0} | kinds, {top.mlp_ratio: 0.0} | expansions
+            attending = allowed.blocks[0]
+            swap = () if attending.kind == top.kind else (Swap(index, place, in_kind(top, attending)),)
+            heads = {
+                number: cost(*swap, PruneHeads(index, place, number)) - kinds[attending.kind]
+                for number in allowed.heads
+                if attending.kind in kinds and number != num_heads_of(in_kind(top, attending))
+            }
             places.append(
                 {
-                    block: kinds[block.kind] + expansions[block.mlp_ratio]
+                    block: kinds[block.kind] + expansions[block.mlp_ratio] + heads.get(num_heads_of(block), 0.0)
                     for block in allowed.candidates
                     if block != top and block.kind in kinds
                 }

@@ -1,26 +1,30 @@
-"""The importance of channels, and a supernet whose first channels matter most.
+"""The importance of channels and heads, and a supernet whose first ones matter most.
 
 A channel matters by the change of the loss if it was zero: to first order, the sum over its activations of activation
 times gradient, as a mean of absolute values over images (Molchanov et al., 2017). In a stage all that is written into
-the channel counts together: by the stem or downsample, and by every branch of every block.
+the channel counts together: by the stem or downsample, and by every branch of every block. So does all that a head
+writes: its values, and what talking heads pass on from it to others.
 """
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from efficientformer.arch.spec import FFN, AttnFFN, Block
+from efficientformer.arch.spec import FFN, AttnFFN, Block, num_heads_of
 from efficientformer.errors import UsageError
+from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import Batch, absorb_network, extract_network, reestimate_batch_norm
+from efficientformer.search.scoring.gates import gate_heads
 from efficientformer.search.scoring.hooked import hooked
-from efficientformer.search.scoring.permutation import permute_hidden, permute_stage, permute_stem
+from efficientformer.search.scoring.permutation import permute_heads, permute_hidden, permute_stage, permute_stem
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import TaskKind
@@ -28,22 +32,25 @@ from efficientformer.tasks.kind import TaskKind
 
 @dataclass(frozen=True)
 class ChannelImportances:
-    """Importances of all channels that widths cut.
+    """Importances of all channels that widths cut, and of all heads.
 
     stem: of the channels before the stem's last convolution, then, if it has three, of those after its first.
     stages: of the channels of every stage.
     hidden: of the hidden channels of every block, stage by stage.
+    heads: of the heads of every block, stage by stage; none without attention.
     """
 
     stem: list[Tensor]
     stages: list[Tensor]
     hidden: list[list[Tensor]]
+    heads: list[list[Tensor]]
 
 
 def sort_ancestor(
     ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None, kind: TaskKind = ONE_LABEL
 ) -> None:
-    """Reorder all channels of an ancestor in place, the most important first, so that narrow subnets keep these.
+    """Reorder all channels and heads of an ancestor in place, the most important first, so that narrow subnets keep
+    these.
 
     Its subnets of the largest widths compute the same as before. Where several candidates share a place, as in a
     MetaPath, the channels of a stage matter by the sum over networks that have them all.
@@ -62,8 +69,8 @@ def sort_ancestor(
     # All of them before any goes back: they share the stem, the downsamples and the head.
     networks = [extract_network(ancestor, subnet) for subnet in subnets]
     for position, (subnet, network) in enumerate(zip(subnets, networks, strict=True)):
-        hidden = _hidden_like(subnet, measured_on, measured[0]) if measured_on else measured[position].hidden
-        sort_channels(network, ChannelImportances(stem, stages, hidden))
+        own = _inside_like(subnet, measured_on, measured[0]) if measured_on else measured[position]
+        sort_channels(network, replace(own, stem=stem, stages=stages))
         absorb_network(ancestor, subnet, network)
 
 
@@ -73,19 +80,25 @@ def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch], kind
     return channel_importances(network, batches, kind)
 
 
-def _hidden_like(subnet: Subnet, measured_on: Subnet, found: ChannelImportances) -> list[list[Tensor]]:
-    """The importance of a subnet's hidden channels, by another with the same places. Those that it does not have, and
-    those of other kinds of block, are the least important."""
-    hidden = []
-    for stage, other, importances in zip(
-        subnet.architecture.stages, measured_on.architecture.stages, found.hidden, strict=True
-    ):
-        rows = [torch.full((stage.width * block.mlp_ratio,), -1.0) for block in stage.blocks]
-        for row, block, theirs, known in zip(rows, stage.blocks, other.blocks, importances, strict=True):
-            if _shares_mlp(block, theirs):
-                row[: len(known)] = known
-        hidden.append(rows)
-    return hidden
+def _inside_like(subnet: Subnet, measured_on: Subnet, found: ChannelImportances) -> ChannelImportances:
+    """The importance of a subnet's hidden channels and heads, by another with the same places. Those that it does not
+    have, and those of other kinds of block, are the least important."""
+    hidden, heads = list[list[Tensor]](), list[list[Tensor]]()
+    for index, stage in enumerate(subnet.architecture.stages):
+        others = measured_on.architecture.stages[index].blocks
+        shared = [_shares_mlp(block, other) for block, other in zip(stage.blocks, others, strict=True)]
+        sizes = [stage.width * block.mlp_ratio for block in stage.blocks]
+        hidden.append(list(map(_padded, found.hidden[index], shared, sizes)))
+        heads.append(list(map(_padded, found.heads[index], shared, map(num_heads_of, stage.blocks))))
+    return replace(found, hidden=hidden, heads=heads)
+
+
+def _padded(importance: Tensor, is_known: bool, size: int) -> Tensor:
+    """The importance of so many channels, of which the first may be known."""
+    row = torch.full((size,), -1.0)
+    known = importance[: size if is_known else 0]
+    row[: len(known)] = known
+    return row
 
 
 def _shares_mlp(block: Block, other: Block) -> bool:
@@ -94,20 +107,22 @@ def _shares_mlp(block: Block, other: Block) -> bool:
 
 
 def sort_channels(network: Network, importances: ChannelImportances) -> None:
-    """Reorder all channels of a network in place, the most important first. The network computes the same.
+    """Reorder all channels and heads of a network in place, the most important first. The network computes the same.
 
     An optimizer's moments are not reordered, so reorder before a training begins. Raises UsageError for a deploy form.
     """
     for position, of_stem in enumerate(importances.stem):
         permute_stem(network, _descending(of_stem), is_first=position == 1)
-    for index, (stage, blocks) in enumerate(zip(importances.stages, importances.hidden, strict=True)):
+    for index, stage in enumerate(importances.stages):
         permute_stage(network, index, _descending(stage))
-        for position, hidden in enumerate(blocks):
+        for position, hidden in enumerate(importances.hidden[index]):
             permute_hidden(network, index, position, _descending(hidden))
+        for position, heads in enumerate(importances.heads[index]):
+            permute_heads(network, index, position, _descending(heads))
 
 
 def channel_importances(network: Network, batches: Iterable[Batch], kind: TaskKind = ONE_LABEL) -> ChannelImportances:
-    """The importance of every channel of a classifier, in evaluation mode. Raises UsageError without images.
+    """The importance of every channel and head of a classifier, in evaluation mode. Raises UsageError without images.
 
     Batch norm uses its running statistics: estimate those of a supernet's network before.
 
@@ -137,14 +152,20 @@ def channel_importances(network: Network, batches: Iterable[Batch], kind: TaskKi
         [means["stem", position] for position in range(len(_inside_stem(network.stem)))],
         [means[index] for index in range(len(depths))],
         [[means[index, place] for place in range(depth)] for index, depth in enumerate(depths)],
+        [
+            [means.get((index, place, "heads"), torch.empty(0)) for place in range(depth)]
+            for index, depth in enumerate(depths)
+        ],
     )
 
 
 @contextmanager
 def _recording(network: Network) -> Iterator[list[tuple[Hashable, Tensor]]]:
-    """What each forward pass gives to channels: those of the stem, of a stage (its index) or of an MLP (stage, place).
+    """What each forward pass gives to channels: those of the stem, of a stage (its index) or of an MLP (stage, place);
+    and to heads (stage, place, "heads").
 
-    In evaluation mode. What is written into a stage's residual stream is recorded writer by writer.
+    In evaluation mode. What is written into a stage's residual stream is recorded writer by writer; of heads, gates
+    that multiply all that they write by 1.
     """
     recorded: list[tuple[Hashable, Tensor]] = []
 
@@ -161,8 +182,14 @@ def _recording(network: Network) -> Iterator[list[tuple[Hashable, Tensor]]]:
             hooks.append(input_of(block.mlp.fc2, (index, place)))
             branches = [getattr(block, name) for name in ("token_mixer", "mlp") if hasattr(block, name)]
             hooks += [output_of(branch, index) for branch in branches]
+            if isinstance(attention := getattr(block, "token_mixer", None), BiasedAttention):
+                hooks += gate_heads(attention, partial(_record, recorded, (index, place, "heads")))
     with hooked(network, hooks):
         yield recorded
+
+
+def _record(recorded: list[tuple[Hashable, Tensor]], channels: Hashable, x: Tensor) -> None:
+    recorded.append((channels, x))
 
 
 def _inside_stem(stem: Stem) -> list[nn.Module]:
@@ -176,8 +203,8 @@ def _sums(rows: Sequence[Sequence[Tensor]]) -> list[Tensor]:
 
 
 def _over_positions(x: Tensor) -> Tensor:
-    """Sums (B, C) of a map (B, C, H, W) or of tokens (B, N, C)."""
-    return x.sum(dim=(2, 3)) if x.dim() == 4 else x.sum(dim=1)
+    """Sums (B, C) of a map (B, C, H, W) or of tokens (B, N, C); gates (B, h) as they are."""
+    return x if x.dim() == 2 else x.sum(dim=(2, 3)) if x.dim() == 4 else x.sum(dim=1)
 
 
 def _descending(importance: Tensor) -> Tensor:

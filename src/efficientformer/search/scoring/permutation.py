@@ -1,7 +1,8 @@
-"""Channels in another order: the same network, whose first channels are others.
+"""Channels and heads in another order: the same network, whose first channels and heads are others.
 
-Channels are cut from the end, so their order decides what a narrower network keeps. All blocks of a stage add to one
-residual stream, whose channels take one permutation together; every hidden layer takes one of its own. Both are exact.
+Both are cut from the end, so their order decides what a narrower network keeps. All blocks of a stage add to one
+residual stream, whose channels take one permutation together; every hidden layer and every attention takes one of its
+own. All are exact.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,16 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from efficientformer.arch.spec import num_heads_of
 from efficientformer.errors import UsageError
+from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
 from efficientformer.models.map_attention import AttentionDownsample, MapAttention
 from efficientformer.models.network import Network
 from efficientformer.models.token_mixers import Attention
 
 Axis = tuple[str, Tensor, int]
-"""What a permutation reorders: a name, a tensor, and the axis of its channels."""
+"""What a permutation reorders: a name, a tensor, and the axis of its channels. Of a head it has a run of channels."""
 Order = Sequence[int] | Tensor
-"""Of every new position the channel that comes there, each channel once."""
+"""Of every new position the channel or head that comes there, each once."""
 
 
 def permute_stage(network: Network, stage: int, order: Order) -> None:
@@ -36,6 +39,15 @@ def permute_hidden(network: Network, stage: int, block: int, order: Order) -> No
     architecture = network.architecture.stages[stage]
     width = architecture.width * architecture.blocks[block].mlp_ratio
     _permute(hidden_axes(network.stages[stage].blocks[block].mlp), order, width)  # type: ignore[union-attr, index]
+
+
+def permute_heads(network: Network, stage: int, block: int, order: Order) -> None:
+    """Reorder the heads of a block's attention in place. The network computes the same. Raises as `permute_stage`, also
+    for any order of a block without attention."""
+    _require_trainable(network)
+    mixer = getattr(network.stages[stage].blocks[block], "token_mixer", None)  # type: ignore[union-attr, index]
+    axes = heads_axes(mixer) if isinstance(mixer, BiasedAttention) else []
+    _permute(axes, order, num_heads_of(network.architecture.stages[stage].blocks[block]))
 
 
 def permute_stem(network: Network, order: Order, *, is_first: bool = False) -> None:
@@ -78,6 +90,19 @@ def hidden_axes(mlp: nn.Module) -> list[Axis]:
     """What has the hidden channels of an MLP."""
     inner = [name for name in ("fc1", "norm1", "mid", "mid_norm") if hasattr(mlp, name)]
     return [*(axis for name in inner for axis in _out(name, getattr(mlp, name))), *_in("fc2", mlp.fc2)]  # type: ignore[arg-type]
+
+
+def heads_axes(attention: BiasedAttention) -> list[Axis]:
+    """What has the heads of an attention: each is a run of channels, in `qkv` its query, key and value."""
+    axes: list[Axis] = [("attention_bias", attention.attention_bias, 0)]
+    if isinstance(attention, Attention):
+        return [*axes, *_out("qkv", attention.qkv), *_in("proj", attention.proj)]
+    assert isinstance(attention, MapAttention)
+    for name in ("q", "k", "v", "v_local"):
+        axes += _conv_norm_out(name, getattr(attention, name))
+    for name in ("talking_head1", "talking_head2"):
+        axes += [*_out(name, getattr(attention, name)), *_in(name, getattr(attention, name))]
+    return [*axes, *_in("proj.conv", attention.proj.conv)]
 
 
 def stem_axes(stem: Stem, *, is_first: bool = False) -> list[Axis]:
@@ -154,7 +179,9 @@ def _permute(axes: Iterable[Axis], order: Order, width: int) -> None:
         raise UsageError(f"An order of these channels has each number from 0 to {width - 1} once.")
     # A tensor that several blocks share is reordered once.
     for tensor, axis in {(id(tensor), axis): (tensor, axis) for _, tensor, axis in axes}.values():
-        tensor.copy_(tensor.index_select(axis, index.to(tensor.device)))
+        run = tensor.shape[axis] // width
+        moved = (index[:, None] * run + torch.arange(run)).flatten()
+        tensor.copy_(tensor.index_select(axis, moved.to(tensor.device)))
 
 
 def _require_trainable(network: Network) -> None:

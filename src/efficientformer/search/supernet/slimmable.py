@@ -1,14 +1,13 @@
 """The slimmable network: all networks of a space in the largest one (V2, section on joint search; Yu et al., 2019).
 
-A smaller network is the largest with blocks dropped and every tensor cut to its first channels; an AttnFFN that became
-an FFN is the FFN that it holds. The blocks do not know about it: the cut tensors are passed to templates built from the
-same code, and gradients flow back through the cut.
+A smaller network is the largest with blocks dropped and every tensor cut to its first channels, which of attention are
+those of its first heads; an AttnFFN that became an FFN is the FFN that it holds. The blocks do not know about it: the
+cut tensors are passed to templates built from the same code, and gradients flow back through the cut.
 """
 
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -98,9 +97,9 @@ def _norm_widths(space: SearchSpace, resolution: int | Grid, num_classes: int) -
     """Every number of channels that each batch norm has in some network of the space, by its name in the largest."""
     widths, largest = defaultdict[str, set[int]](set), Subnet.largest(space)
     for index, stage in enumerate(space.stages):
-        for width, ratio in itertools.product(stage.widths, stage.expansions):
-            blocks = tuple(replace(stage.blocks[0], mlp_ratio=ratio) for _ in range(stage.depth))
-            architecture = largest.architecture.with_stage(index, Stage(width, blocks))
+        costliest_kind = [block for block in stage.candidates if block.kind == stage.blocks[0].kind]
+        for width, block in itertools.product(stage.widths, costliest_kind):
+            architecture = largest.architecture.with_stage(index, Stage(width, (block,) * stage.depth))
             for start, _, shapes in templates(Subnet(architecture, largest.origins), resolution, num_classes):
                 for name, shape in shapes.items():
                     norm, _, tensor = f"{start}{name}".rpartition(".")
