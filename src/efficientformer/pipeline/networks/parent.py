@@ -41,13 +41,18 @@ def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, 
     elif problem := _unfit(workspace, network, about):
         raise UsageError(f"--parent.epochs 0 takes {settings.init} as it is, but {problem}. Give it epochs.")
     assert isinstance(network, Network)
-    network.preprocessing = workspace.preprocessing.to_json()
-    classes = json.dumps(list(workspace.dataset.classes), ensure_ascii=False)
-    if workspace.world.is_first:
-        save_weights(network.cpu(), run_dir.parent_weights, {"classes": classes})
+    keep_parent(workspace, network)
     top1 = scores_on(workspace, network.to(workspace.training_device), splits[1]).top1
     workspace.console.say(f"the parent scores {top1:.1f} % on held-out images")
     return network, {"init": settings.init, **about, "top1": top1}
+
+
+def keep_parent(workspace: Workspace, network: Network) -> None:
+    """Write the parent's weights into the run."""
+    network.preprocessing = workspace.preprocessing.to_json()
+    classes = json.dumps(list(workspace.dataset.classes), ensure_ascii=False)
+    if workspace.world.is_first:
+        save_weights(network.cpu(), workspace.run_dir.parent_weights, {"classes": classes})
 
 
 def _with_one_head(network: Network) -> Network:

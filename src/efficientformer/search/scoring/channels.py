@@ -39,16 +39,18 @@ class ChannelImportances:
     hidden: list[list[Tensor]]
 
 
-def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None) -> None:
+def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None) -> list[list[int]]:
     """Reorder all channels of an ancestor in place, the most important first, so that narrow subnets keep these.
 
     Its subnets of the largest widths compute the same as before. Where several candidates share a place, as in a
-    MetaPath, the channels of a stage matter by the sum over networks that have them all.
+    MetaPath, the channels of a stage matter by the sum over networks that have them all. Returns the order of every
+    stage's channels, as `permute_stage` takes it.
 
     batches: images (B, C, H, W) and labels. Batch norm statistics for the measuring are estimated from them as well;
         the ancestor's own statistics are reordered and not replaced.
-    measured_on: a subnet of the largest widths that alone has learned something, such as a parent; by default channels
-        are measured on all kinds of block.
+    measured_on: a subnet that alone has learned something, such as a parent; by default channels are measured on all
+        kinds of block. It computes the same as before too: channels that it does not have stay behind its own, in the
+        order that they were in.
 
     Raises UsageError without images.
     """
@@ -57,10 +59,13 @@ def sort_ancestor(ancestor: Ancestor, batches: Sequence[Batch], measured_on: Sub
     stem, stages = _sums([found.stem for found in measured]), _sums([found.stages for found in measured])
     # All of them before any goes back: they share the stem, the downsamples and the head.
     networks = [extract_network(ancestor, subnet) for subnet in subnets]
+    stem = [_padded(known, conv.in_channels) for known, conv in zip(stem, _inside_stem(networks[0].stem), strict=True)]
+    stages = [_padded(known, width) for known, width in zip(stages, subnets[0].architecture.widths, strict=True)]
     for position, (subnet, network) in enumerate(zip(subnets, networks, strict=True)):
         hidden = _hidden_like(subnet, measured_on, measured[0]) if measured_on else measured[position].hidden
         sort_channels(network, ChannelImportances(stem, stages, hidden))
         absorb_network(ancestor, subnet, network)
+    return [_descending(stage).tolist() for stage in stages]
 
 
 def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch]) -> ChannelImportances:
@@ -70,18 +75,27 @@ def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch]) -> C
 
 
 def _hidden_like(subnet: Subnet, measured_on: Subnet, found: ChannelImportances) -> list[list[Tensor]]:
-    """The importance of a subnet's hidden channels, by another with the same places. Those that it does not have, and
-    those of other kinds of block, are the least important."""
+    """The importance of the hidden channels of a subnet that fills all places, by another. Those that the other does
+    not have, and those of other kinds of block, are the least important."""
     hidden = []
-    for stage, other, importances in zip(
-        subnet.architecture.stages, measured_on.architecture.stages, found.hidden, strict=True
-    ):
-        rows = [torch.full((stage.width * block.mlp_ratio,), -1.0) for block in stage.blocks]
-        for row, block, theirs, known in zip(rows, stage.blocks, other.blocks, importances, strict=True):
-            if _shares_mlp(block, theirs):
-                row[: len(known)] = known
+    for index, (stage, importances) in enumerate(zip(subnet.architecture.stages, found.hidden, strict=True)):
+        theirs = measured_on.architecture.stages[index].blocks
+        known = dict(zip(measured_on.origins[index], zip(theirs, importances, strict=True), strict=True))
+        rows = []
+        for place, block in enumerate(stage.blocks):
+            other, importance = known.get(place, (None, _NONE))
+            is_shared = other is not None and _shares_mlp(block, other)
+            rows.append(_padded(importance if is_shared else _NONE, stage.width * block.mlp_ratio))
         hidden.append(rows)
     return hidden
+
+
+_NONE = torch.empty(0)
+
+
+def _padded(importance: Tensor, width: int) -> Tensor:
+    """The importance of `width` channels: what is known of the first, and of the others less than of any."""
+    return torch.cat([importance, importance.new_full((width - len(importance),), -1.0)])
 
 
 def _shares_mlp(block: Block, other: Block) -> bool:
