@@ -174,7 +174,7 @@ def _recording(network: Network) -> Iterator[list[tuple[Hashable, Tensor]]]:
         yield recorded
 
 
-def _inside_stem(stem: Stem) -> list[nn.Module]:
+def _inside_stem(stem: Stem) -> list[nn.Conv2d]:
     """The convolutions of the stem that read channels of the stem, the last one first."""
     return [stem.conv2, *([] if stem.first is None else [stem.conv1])]
 
