@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from efficientformer.data.sample import load_sample
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
-from efficientformer.pipeline.networks import stand_alone
+from efficientformer.pipeline.networks import elastic, stand_alone
 from efficientformer.pipeline.networks.parent import fine_tuned_parent
 from efficientformer.pipeline.phases import slim, supernet
 from efficientformer.pipeline.run import fit_images, outputs
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import merge_given, resolve_settings
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming import recovery
+from efficientformer.pipeline.slimming import recovery, rounds
 from efficientformer.pipeline.slimming.oracles import build_supernet
 from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
@@ -64,7 +65,8 @@ def few_images():
 
 @pytest.fixture
 def started(few_images, monkeypatch, tmp_path):
-    """Starts a training with some settings: of the network, the supernet, the parent, a trial or a recovery."""
+    """Starts a training with some settings: of the network, the supernet, the parent, networks below it, a trial or a
+    recovery."""
 
     def stop(*arguments, **options):
         raise Reached(*arguments, **options)
@@ -78,13 +80,22 @@ def started(few_images, monkeypatch, tmp_path):
         workspace.__dict__["dataset"] = dataset
         checkpoint = CheckpointFile(tmp_path / "checkpoint.pt", "run")
         log, subnet = MetricsLog(tmp_path / "metrics.jsonl"), Subnet.largest(workspace.space)
-        monkeypatch.setattr(stand_alone, "load_supernet", lambda run: build_supernet(run))
+        monkeypatch.setattr(stand_alone, "load_supernet", lambda run, _: build_supernet(run))
         with pytest.raises(Reached) as reached:
             if kind == "supernet":
                 supernet._train(workspace, "run")
             elif kind == "parent":
                 save_weights(Network(SMALL, num_classes=7, resolution=16), tmp_path / "parent.safetensors")
                 fine_tuned_parent(workspace, "run")
+            elif kind == "elastic":
+                batch = torch.randn(4, 3, 16, 16), torch.arange(4)
+                monkeypatch.setattr(elastic, "importance_batches", lambda _: [batch])
+                elastic.train_elastically(workspace, build_supernet(workspace), "run")
+            elif kind == "round":
+                monkeypatch.setattr(rounds, "load_supernet", build_supernet)
+                monkeypatch.setattr(rounds, "estimating_images", lambda _: [torch.randn(4, 3, 16, 16)])
+                save_weights(Network(SMALL, num_classes=10, resolution=16), workspace.run_dir.parent_weights)
+                rounds.HalfWay(workspace, None, "run").train(Subnet.smallest(workspace.space))  # type: ignore[arg-type]
             elif kind == "trial":
                 stand_alone.trial_score(workspace, subnet, title="trial")
             elif kind == "recovery":

@@ -9,6 +9,7 @@ from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
+from efficientformer.tasks.distillation import Distillation
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
 
 BASE = {
@@ -36,7 +37,9 @@ class Training:
 
     @property
     def mixing(self):
-        task = self.got.task._task if isinstance(self.got.task, FrozenBackbone) else self.got.task
+        task = self.got.task
+        if isinstance(task, FrozenBackbone | Distillation):
+            task = task._task
         return task._mix if hasattr(task, "_mix") else task._mixing
 
     @property

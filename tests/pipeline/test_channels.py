@@ -29,6 +29,7 @@ from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.descent import Descent, descent_fingerprint
 from efficientformer.pipeline.slimming.oracles import build_supernet, load_supernet, supernet_weights
 from efficientformer.pipeline.slimming.recovery import Recovery
+from efficientformer.pipeline.slimming.versions import Versions
 from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.scoring.accuracy import SupernetAccuracy, extract_network
@@ -203,8 +204,8 @@ def descend(run: Run, share: float = 0.85, **slim: Any) -> tuple[Any, str]:
         {"slim": {"channels": "important", "actions": "paper", "polish": 0, "stride": 0.1, **slim}}
     )
     scorer, fingerprint = CachedScorer(workspace), descent_fingerprint(workspace)
-    recovery = Recovery(workspace, scorer, fingerprint) if slim.get("recover_every") else None
-    descent = Descent(workspace, Table(), scorer, fingerprint, recovery)  # type: ignore[arg-type]
+    versions = (Recovery if slim.get("recover_every") else Versions)(workspace, scorer, fingerprint)
+    descent = Descent(workspace, Table(), scorer, fingerprint, versions)  # type: ignore[arg-type]
     target_ms = share * Table().predict(workspace.space.largest())
     _, state = descent.first_within(target_ms, lambda net: True, progress=lambda *_: None)
     return state.to_record(), run.dir.slim_steps.read_text()

@@ -50,6 +50,19 @@ class Scorer:
         return SimpleNamespace(top1=50.0)
 
 
+class Versions:
+    """The supernet's weights alone, by default."""
+
+    def name_at(self, step, target_ms, num_shared) -> str | None:
+        return None
+
+    def use(self, name) -> None:
+        pass
+
+    def after(self, step, target_ms, state) -> State:
+        return state
+
+
 class Run:
     """What a descent needs of a workspace."""
 
@@ -86,7 +99,7 @@ class Run:
         return descent.first_within(target_ms, lambda net: True, progress=lambda *_: None)[1]
 
     def open(self) -> Descent:
-        return Descent(self._workspace, Table(), self.scorer, "about")  # type: ignore[arg-type]
+        return Descent(self._workspace, Table(), self.scorer, "about", Versions())  # type: ignore[arg-type]
 
 
 def test_settings_choose_how_a_step_weighs(tmp_path):
@@ -152,15 +165,12 @@ def test_without_paths_places_are_as_important_as_the_supernet_says(tmp_path):
     num_steps = len(run.descend())
     largest, asked = Subnet.largest(SPACE), []
 
-    class Recovery:
+    class Recovery(Versions):
         def name_at(self, step, target_ms, num_shared):
             return f"after {step}" if step else None
 
         def use(self, name):
             asked.append(name)
-
-        def after(self, step, target_ms, state):
-            return state
 
     class Recovered(Scorer):
         def __call__(self, subnet):

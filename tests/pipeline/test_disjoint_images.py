@@ -22,9 +22,10 @@ from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming import recovery
+from efficientformer.pipeline.slimming import recovery, rounds
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.recovery import Recovery
+from efficientformer.pipeline.slimming.rounds import HalfWay
 from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.candidates import State
@@ -66,7 +67,7 @@ def read(monkeypatch) -> Read:
         return fit_images
 
     monkeypatch.setattr(ImageSplit, "image", noted)
-    for module in (supernet, stand_alone, recovery):
+    for module in (supernet, stand_alone, recovery, rounds):
         monkeypatch.setattr(module, "fit_images", training(module.fit_images))
     monkeypatch.setattr(supernet, "load_table", lambda _: None)
     monkeypatch.setattr(supernet, "require_reachable", lambda *_: None)
@@ -88,6 +89,7 @@ def workspace(request, tmp_path) -> Workspace:
         "supernet": {"epochs": 1, "batch_size": 16, "held_out": HELD_OUT},
         "slim": {"bn_images": 0, "polish": 0, "trials": 2, "trial_epochs": 1, "recover_every": 1, "recover_steps": 3},
         "train": {"epochs": 1, "batch_size": 16, "ema_decay": 0.0},
+        "parent": {"round_epochs": 1, "batch_size": 16},
     }
     return Workspace(RunDir(tmp_path / "run"), resolve_settings(given), RunConsole(quiet=True))
 
@@ -128,6 +130,12 @@ def test_no_image_trains_the_search_and_scores_it_or_validates_what_it_finds(rea
     read.files.clear()
     Recovery(workspace, scorer, "about").after(1, None, State(SMALLEST, 1.0, 50.0))
     assert read.files["training"] and not read.files["training"] & (scored | val)
+    read.files.clear()
+    save_weights(create_model(SMALLEST.architecture, num_classes=2, resolution=16), workspace.run_dir.parent_weights)
+    with read.during("estimating"):
+        HalfWay(workspace, scorer, "about").train(SMALLEST)
+    assert read.files["training"] and read.files.keys() == {"training", "estimating"}
+    assert not (read.files["training"] | read.files["estimating"]) & (scored | val)
 
 
 def test_a_trained_network_is_scored_on_all_validation_images_and_on_no_other(read, workspace, halves):

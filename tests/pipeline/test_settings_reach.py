@@ -7,6 +7,7 @@ import torch
 
 from efficientformer.data.dataset import UNLABELLED
 from efficientformer.formats.slimming import SupernetRecord
+from efficientformer.models.network import Network
 from efficientformer.models.weights_file import read_tensors
 from efficientformer.pipeline.phases import supernet
 from efficientformer.pipeline.run import fit_images
@@ -101,6 +102,8 @@ SLIMMABLE = [
 JUDGING = ("patience", "keep")
 """Seen in the split of the images, which a parent has whether its epochs are judged or not."""
 OF_START = {"parent.init", "parent.weights", "parent.keep"}
+BELOW_PARENT = {f"parent.{kind}_{name}" for kind in ("round", "elastic") for name in ("epochs", "lr")}
+"""In `test_trainings_below_a_parent_have_its_settings`."""
 CASES = [
     *(("train", name, value, lambda it, seen=seen: seen(it, "train")) for name, value, seen in OPTIMIZER),
     *(("supernet", name, value, lambda it, seen=seen: seen(it, "supernet")) for name, value, seen in OPTIMIZER),
@@ -162,7 +165,7 @@ BALANCED = {"train.balance", "supernet.balance", "parent.balance"}
 
 def test_no_setting_of_a_training_is_left_out():
     cases = [*CASES, *(("supernet", *case) for case in SLIMMABLE)]
-    assert {f"{group}.{name}" for group, name, *_ in cases} | BALANCED | OF_START == {
+    assert {f"{group}.{name}" for group, name, *_ in cases} | BALANCED | OF_START | BELOW_PARENT == {
         *leaves("train"),
         *leaves("supernet"),
         *leaves("parent"),
@@ -178,6 +181,23 @@ def test_settings_of_the_run_reach_its_trainings(started, group):
     training = started(group, {"seed": 5, "resolution": 32, "training_threads": 1, "training_device": "cpu"})
     assert training.got.recipe.seed == 5 and batch(training)[0].shape[2:] == (32, 32)
     assert torch.get_num_threads() == 1 and next(training.got.model.parameters()).device.type == "cpu"
+
+
+@pytest.mark.parametrize("kind", ["round", "elastic"])
+def test_trainings_below_a_parent_have_its_settings(started, kind):
+    given = {"weight_decay": 0.3, "label_smoothing": 0.3, "augmentation": "standard", "precision": "bf16"}
+    given |= {"mixup": 0.8, "lr_warmup_epochs": 2.0, "ema_decay": 0.9, f"{kind}_epochs": 3, f"{kind}_lr": 0.07}
+    training = started(kind, {"space": "v2_quick", "parent": given})
+    recipe, task = training.got.recipe, training.got.task
+    assert recipe.weight_decay == 0.3 and recipe.precision == "bf16" and same_mixing(training, 0.8, 0.0, 0.3)
+    assert same_images(training, "parent", "standard") and len(batch(training)[1]) == 50
+    assert (recipe.num_steps, recipe.peak_lr, recipe.lr_warmup_steps) == (3 * training.steps, 0.07, 0)
+    assert recipe.ema_decay == 0.0 and recipe.layer_decay == 1.0
+    if kind == "round":
+        assert (task._kind, task._weight, task._temperature) == ("soft", 0.9, 1.0)
+        assert isinstance(task._teacher._module, Network)
+    else:
+        assert isinstance(task, SlimmableTask) and len(loss_calls(training)) == 4
 
 
 @pytest.mark.parametrize("kind", ["trial", "recovery"])

@@ -20,8 +20,9 @@ from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming import cached_scorer, recovery
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
-from efficientformer.pipeline.slimming.descent import Descent, descent_fingerprint
+from efficientformer.pipeline.slimming.descent import descent_fingerprint
 from efficientformer.pipeline.slimming.recovery import Recovery
+from efficientformer.pipeline.slimming.rounds import Rounds
 from efficientformer.reading import read_record
 from efficientformer.records import digest, write_record
 from efficientformer.run_dir import RunDir
@@ -135,9 +136,7 @@ class Runs:
         )
         self.ticks, self._last_tick = 0, killed_at
         scorer, fingerprint = CachedScorer(workspace), descent_fingerprint(workspace)
-        training = Recovery(workspace, scorer, fingerprint) if options["recover_every"] else None
-        descent = Descent(workspace, Table(), scorer, fingerprint, training)  # type: ignore[arg-type]
-        phase._find(workspace, Table(), scorer, descent)  # type: ignore[arg-type]
+        phase._find(workspace, Table(), scorer, Rounds(workspace, Table(), scorer, fingerprint))  # type: ignore[arg-type]
         return {
             name: value for name, value in read_record(workspace.run_dir.trace, dict).items() if name != "provenance"
         }

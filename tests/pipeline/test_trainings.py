@@ -31,12 +31,14 @@ def uneven(few_images):
 KINDS = [
     *((kind, "quick") for kind in ("train", "parent", "trial", "recovery", "supernet")),
     ("supernet", "v2_quick"),
+    ("round", "v2_quick"),
+    ("elastic", "v2_quick"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "space"), KINDS)
 def test_classes_are_balanced_in_every_training(started, uneven, kind, space):
-    group = {"trial": "train", "recovery": "supernet"}.get(kind, kind)
+    group = {"trial": "train", "recovery": "supernet", "round": "parent", "elastic": "parent"}.get(kind, kind)
     slim = {"recover_every": 1, "trials": 2, "polish": 0}
 
     def start(balance):

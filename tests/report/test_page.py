@@ -114,12 +114,34 @@ def test_a_supernet_without_paths_says_what_importance_is(run_dir: Path) -> None
 def test_a_parent_is_shown_in_place_of_a_supernet(run_dir: Path) -> None:
     record = read_record(run_dir / "supernet" / "record.json", Any)
     del record["alphas"]
-    parent = {"init": "/home/somebody/large.safetensors", "head": "new", "top1": 88.8}
+    parent = {"init": "/home/somebody/large.safetensors", "head": "new", "top1": 88.8, "elastic_epochs": 4}
     write_record(run_dir / "supernet" / "record.json", {**record, "parent": parent, "epochs": 7})
     page = Page(render_report(run_dir))
-    for words in ("The parent is large.safetensors", "fine-tuned for 7 epochs with a new head", "88.8", ">parent</th>"):
+    for words in (
+        "The parent is large.safetensors",
+        "fine-tuned for 7 epochs with a new head",
+        "88.8",
+        ">parent</th>",
+        "below it for 4 epochs",
+    ):
         assert words in page.source
     assert "/home/somebody" not in page.source and "does not have the expected form" not in page.source
+
+
+def test_a_training_between_two_rounds_is_shown(run_dir: Path) -> None:
+    path = run_dir / "slim" / "trace.json"
+    trace = read_record(path, Any)
+    assert "two rounds" not in render_report(run_dir).read_text(encoding="utf-8")
+    half = {**trace["steps"][0], "accuracy": 77.7, "top1": 78.9, "step": 1, "weights": "half", "epochs": 3}
+    for name in ("candidates", "taken"):
+        del half[name]
+    second = {**trace["steps"][1], "after": 1, "round": 2}
+    budget = {**trace["budgets"][-1], "weights": "half", "step": 2}
+    steps = [trace["steps"][0], second, *trace["steps"][2:]]
+    write_record(path, {**trace, "steps": steps, "round": half, "budgets": [*trace["budgets"][:-1], budget]})
+    source = render_report(run_dir).read_text(encoding="utf-8")
+    assert "Slimming went in two rounds: after step 1" in source and "for 3 epochs with the parent as teacher" in source
+    assert "to 78.9" in source and "(after step 1 and 3 epochs)" in source
 
 
 def test_rank_correlation_is_shown_with_its_sample_size(run_dir: Path) -> None:

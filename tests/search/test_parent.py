@@ -159,7 +159,7 @@ def test_channels_are_sorted_by_their_importance_to_the_parent_alone():
     ancestor = ancestor_of(parent)
     inherit(ancestor, parent)
     batches = [(torch.randn(8, 3, RESOLUTION, RESOLUTION), torch.arange(8) % CLASSES)]
-    prepare_to_cut(ancestor, batches)
+    prepare_to_cut(ancestor, batches, Subnet.largest(ancestor.space))
     network = largest_of(ancestor)
     reestimate_batch_norm(network, [images for images, _ in batches])
     found = channel_importances(network, batches)

@@ -50,6 +50,8 @@ class ParentAbout(TypedDict):
     top1: NotRequired[Percent]
     """On held-out images; so is mean_ap, of several labels an image."""
     mean_ap: NotRequired[Percent]
+    elastic_epochs: NotRequired[Count]
+    """In which smaller networks learned in its weights; without it, none."""
 
 
 class SupernetRecord(TypedDict):
@@ -129,6 +131,10 @@ class StepRecord(StateRecord):
     step: Positive
     candidates: Annotated[list[CandidateRecord], Field(min_length=1)]
     taken: Count
+    after: NotRequired[Count]
+    """In a trace, the number of the step that it follows, where that is not the one before it."""
+    round: NotRequired[Annotated[int, Field(ge=1, le=2)]]
+    """In a trace, of slimming in two rounds; without it, the first."""
 
 
 def _check_step(step: Any) -> Any:
@@ -175,6 +181,15 @@ class FoundRecord(TypedDict):
     trials: list[Annotated[TrialRecord, AfterValidator(_check_trial)]]
 
 
+class RoundRecord(StateRecord):
+    """The network at half of the latency after it was trained, from which the second round went on."""
+
+    step: Count
+    weights: str
+    """The name of the supernet's weights after that training."""
+    epochs: Count
+
+
 class CorrectionRecord(TypedDict):
     """A proposal that measured too slow."""
 
@@ -198,6 +213,8 @@ class Trace(TypedDict):
     steps: list[Annotated[StepRecord, AfterValidator(_check_step)]]
     budgets: list[Annotated[FoundRecord, AfterValidator(check_origins)]]
     corrections: list[CorrectionRecord]
+    round: NotRequired[Annotated[RoundRecord, AfterValidator(check_origins)]]
+    """Without it, there was one round."""
     num_evaluations: Count
     descent: NotRequired[str]
     """The fingerprint of the descent, which its recovered weights bear."""
@@ -206,9 +223,23 @@ class Trace(TypedDict):
 
 @rule(Trace)
 def _steps_exist(trace: Trace) -> None:
-    for index, row in enumerate(trace["budgets"]):
-        if row["step"] > len(trace["steps"]):
-            raise ValueError(f"budgets.{index}.step is {row['step']}, and there are {len(trace['steps'])} steps")
+    numbered = {f"budgets.{index}.step": row["step"] for index, row in enumerate(trace["budgets"])}
+    numbered |= {f"steps.{index}.after": row["after"] for index, row in enumerate(trace["steps"]) if "after" in row}
+    numbered |= {"round.step": trace["round"]["step"]} if "round" in trace else {}
+    for name, number in numbered.items():
+        if number > len(trace["steps"]):
+            raise ValueError(f"{name} is {number}, and there are {len(trace['steps'])} steps")
+
+
+def states_before(trace: Any) -> list[dict[str, Any]]:
+    """For each step of a trace the state that it starts from: the one before it, that after step `after`, or for the
+    first of a second round the network as it was trained."""
+    states, trained = [trace["start"], *trace["steps"]], trace.get("round")
+    numbers = [step.get("after", index) for index, step in enumerate(trace["steps"])]
+    return [
+        trained if trained and step.get("round") == 2 and number == trained["step"] else states[number]
+        for number, step in zip(numbers, trace["steps"], strict=True)
+    ]
 
 
 class RivalRow(StateRecord):

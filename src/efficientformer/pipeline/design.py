@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from efficientformer.pipeline.networks.elastic import require_elastic
 from efficientformer.pipeline.networks.teaching import require_teacher
 from efficientformer.pipeline.phases import evaluate, export, slim, supernet, table, train, verify
 from efficientformer.pipeline.report import write_report
@@ -19,6 +20,7 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
     Records of earlier runs in the run directory are used if their settings and inputs are the same.
     """
     require_teacher(workspace)
+    require_elastic(workspace)
     table.run(workspace)
     if workspace.settings.data and workspace.settings.parent.init is None:
         workspace.console.say(

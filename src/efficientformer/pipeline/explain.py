@@ -3,7 +3,7 @@
 from typing import Any
 
 from efficientformer.errors import UsageError
-from efficientformer.formats.slimming import CandidateRecord, Trace
+from efficientformer.formats.slimming import CandidateRecord, Trace, states_before
 from efficientformer.search.objective import Objective
 
 
@@ -17,8 +17,7 @@ def explain_step(trace: Trace, number: int) -> dict[str, Any]:
         has = f"steps 1 to {len(steps)}" if steps else "no steps"
         raise UsageError(f"There is no step {number}: the trace has {has}.")
     step = steps[number - 1]
-    # The first step that a budget has of its own starts from an earlier one.
-    before = [trace["start"], *steps][step.get("after", number - 1)]
+    before = states_before(trace)[number - 1]
     taken = step["candidates"][step["taken"]]
     others = [candidate for index, candidate in enumerate(step["candidates"]) if index != step["taken"]]
     unscored = [row for row in others if row["score"] is None]
@@ -27,11 +26,24 @@ def explain_step(trace: Trace, number: int) -> dict[str, Any]:
         "step": number,
         "metric": trace["metric"],
         "objective": trace.get("objective", "latency"),
-        "why": _why(taken, rivals, unscored, Objective.parse(trace.get("objective", "latency"))),
+        "why": _why(taken, rivals, unscored, Objective.parse(trace.get("objective", "latency")))
+        + _trained(trace, before),
         "before": {name: before[name] for name in ("latency_ms", "accuracy")},
         "after": {name: step[name] for name in ("latency_ms", "accuracy")},
         "candidates": [taken, *rivals, *sorted(unscored, key=_is_refused)],
     }
+
+
+def _trained(trace: Trace, before: Any) -> str:
+    """A sentence on the training between two rounds, where the step is the first after it."""
+    if before is not trace.get("round"):
+        return ""
+    number = before["step"]
+    reached = [trace["start"], *trace["steps"]][number]
+    return (
+        f" It is of the second round: the network after step {number} was trained for {before['epochs']} epochs, from "
+        f"{reached['accuracy']:.2f} to {before['accuracy']:.2f} % {trace['metric']}."
+    )
 
 
 def _why(

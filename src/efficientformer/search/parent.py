@@ -44,13 +44,17 @@ def inherit(ancestor: Ancestor, parent: Network) -> None:
     absorb_network(ancestor, largest, parent)
 
 
-def prepare_to_cut(ancestor: Ancestor, batches: Sequence[Batch], kind: TaskKind = ONE_LABEL) -> None:
-    """Sort the channels of an ancestor that has a parent's weights by their importance to the parent, and measure the
-    means of its hidden neurons, in place. The parent computes the same.
+def prepare_to_cut(
+    ancestor: Ancestor, batches: Sequence[Batch], trained: Subnet, kind: TaskKind = ONE_LABEL
+) -> list[list[int]]:
+    """Sort the channels and heads of an ancestor that has the weights of a trained network by their importance to it,
+    and measure the means of its hidden neurons, in place. The network computes the same. Returns the order of every
+    stage's channels.
 
     batches: images (B, C, H, W) and labels; 250 to 1,000 images in all.
+    trained: that network, such as the parent.
     kind: what the labels are, and the loss.
     """
-    parent = Subnet.largest(ancestor.space)
-    sort_ancestor(ancestor, batches, measured_on=parent, kind=kind)
-    keep_means(ancestor, parent, hidden_means(extract_network(ancestor, parent), [x_BCHW for x_BCHW, _ in batches]))
+    orders = sort_ancestor(ancestor, batches, measured_on=trained, kind=kind)
+    keep_means(ancestor, trained, hidden_means(extract_network(ancestor, trained), [x_BCHW for x_BCHW, _ in batches]))
+    return orders

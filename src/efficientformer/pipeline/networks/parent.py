@@ -41,12 +41,17 @@ def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, 
     elif problem := _unfit(workspace, network, about):
         raise UsageError(f"--parent.epochs 0 takes {settings.init} as it is, but {problem}. Give it epochs.")
     assert isinstance(network, Network)
-    network.preprocessing = workspace.preprocessing.to_json()
-    if workspace.world.is_first:
-        save_weights(network.cpu(), run_dir.parent_weights, weights_metadata(workspace))
+    keep_parent(workspace, network)
     score = scores_on(workspace, network.to(workspace.training_device), splits[1]).primary
     workspace.console.say(f"the parent scores {score:.1f} % on held-out images")
     return network, {"init": settings.init, **about, workspace.task.words.primary: score}
+
+
+def keep_parent(workspace: Workspace, network: Network) -> None:
+    """Write the parent's weights into the run."""
+    network.preprocessing = workspace.preprocessing.to_json()
+    if workspace.world.is_first:
+        save_weights(network.cpu(), workspace.run_dir.parent_weights, weights_metadata(workspace))
 
 
 def _with_one_head(network: Network) -> Network:

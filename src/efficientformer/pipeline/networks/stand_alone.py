@@ -52,6 +52,7 @@ def train_images(
     log: MetricsLog,
     settings: NetworkSettings | None = None,
     splits: tuple[ImageSplit, ImageSplit] | None = None,
+    version: str | None = None,
 ) -> TrainedImages:
     """Train a classifier on the run's images from its present weights, by a teacher where the settings name one.
 
@@ -59,6 +60,7 @@ def train_images(
         that score a search are held out.
     splits: the images to train on and those to score, which judge epochs as well; by default all training images and
         the validation images, whose scores are logged only.
+    version: of the supernet's weights, that the network was cut from.
     """
     settings = settings or workspace.settings.train
     images, others = splits or (workspace.training_images, workspace.dataset.val)
@@ -71,7 +73,7 @@ def train_images(
     task = loss_task(workspace, images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
     taught, unlabelled = None, {}
     if isinstance(settings, TrainSettings):
-        taught = distilled(workspace, task)
+        taught = distilled(workspace, task, version)
         unlabelled = {"unlabelled": workspace.unlabelled_training_images, "unlabelled_share": settings.unlabelled_share}
     frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.batch_size))
 
@@ -140,14 +142,14 @@ def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> S
     return workspace.task.evaluate(network, batches, len(workspace.dataset.classes))
 
 
-def initial_network(workspace: Workspace, subnet: Subnet) -> Network:
-    """The network of a subnet with new weights or the supernet's, by the setting train.init.
+def initial_network(workspace: Workspace, subnet: Subnet, version: str | None = None) -> Network:
+    """The network of a subnet with new weights or the supernet's, by the setting train.init; see `load_supernet`.
 
     With the supernet's, batch norm is estimated again: a moving average would keep statistics of the whole supernet for
     a long time.
     """
     if workspace.settings.train.init == "supernet":
-        network = extract_network(load_supernet(workspace), subnet)
+        network = extract_network(load_supernet(workspace, version), subnet)
         reestimate_batch_norm(network, estimating_images(workspace))
         return network
     return new_network(workspace, subnet)

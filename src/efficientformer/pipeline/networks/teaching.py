@@ -6,23 +6,23 @@ from efficientformer.errors import EfficientFormerError
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.oracles import load_supernet
+from efficientformer.pipeline.slimming.oracles import load_parent
 from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER, TeacherSettings
-from efficientformer.search.scoring.accuracy import extract_network
-from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.distillation import Distillation
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.teacher_files import open_teacher
 from efficientformer.tasks.teachers import Teacher
 
 
-def run_teacher(workspace: Workspace) -> Teacher | None:
+def run_teacher(workspace: Workspace, version: str | None = None) -> Teacher | None:
     """The teacher that the settings name. Raises UsageError for one of other classes or that cannot be had, RecordError
-    for a file that cannot be used."""
+    for a file that cannot be used.
+
+    version: of the supernet's weights, that its student was cut from.
+    """
     text = workspace.teacher
     if text is not None and workspace.settings.train.teacher == PARENT_AS_TEACHER:
-        # As the supernet has it: with its channels in the order of those of the networks that are cut from it.
-        return Teacher(extract_network(load_supernet(workspace), Subnet.largest(workspace.space)))
+        return Teacher(load_parent(workspace, version))
     return (
         None
         if text is None
@@ -49,9 +49,9 @@ def _all_are_trained(workspace: Workspace) -> bool:
     return all(TRAIN.problem(workspace, network) is None for network in networks)
 
 
-def distilled(workspace: Workspace, task: Task) -> Distillation | None:
-    """`task` with the run's teacher, or None without one."""
-    teacher, settings = run_teacher(workspace), workspace.settings.train
+def distilled(workspace: Workspace, task: Task, version: str | None = None) -> Distillation | None:
+    """`task` with the run's teacher, or None without one. `version` as of `run_teacher`."""
+    teacher, settings = run_teacher(workspace, version), workspace.settings.train
     if teacher is None:
         return None
     return Distillation(

@@ -59,6 +59,7 @@ def train_network(
             title=f"training {network.title}",
             checkpoint=CheckpointFile(files.checkpoint, fingerprint),
             log=MetricsLog(files.metrics),
+            version=network.version,
         )
         assert isinstance(trained.network, Network)
         if workspace.world.is_first:

@@ -23,7 +23,7 @@ from efficientformer.pipeline.run.plan import BASELINES, SLIM
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.importances import place_importances
-from efficientformer.pipeline.slimming.recovery import Recovery
+from efficientformer.pipeline.slimming.versions import Versions
 from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
@@ -185,10 +185,10 @@ def _compare(workspace: Workspace, table: LatencyTable) -> None:
         slim, costs = workspace.settings.slim, costs_at(table.resolution, table.num_classes)
         objective = Objective.parse(slim.objective, costs)
         search = _Search(workspace.space, table, importances, slim.actions, objective, scorer, progress, set())
-        recovery, surrogates = Recovery(workspace, scorer, trace.get("descent", "")), {}
+        versions, surrogates = Versions(workspace, scorer, trace.get("descent", "")), {}
         for entry in trace["budgets"]:
             weights = entry.get("weights")
-            recovery.use(weights)
+            versions.use(weights)
             if weights not in surrogates:
                 surrogates[weights] = fit_surrogate(workspace.space, search.accuracy)
             surrogate = surrogates[weights]

@@ -22,11 +22,12 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.aim import Aim, Proposal
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.confirm import Confirmation
-from efficientformer.pipeline.slimming.descent import Descent, descent_fingerprint, num_evaluations
+from efficientformer.pipeline.slimming.descent import descent_fingerprint, num_evaluations
 from efficientformer.pipeline.slimming.limits import Limits
 from efficientformer.pipeline.slimming.oracles import require_reachable
 from efficientformer.pipeline.slimming.promise import promises
-from efficientformer.pipeline.slimming.recovery import Recovery
+from efficientformer.pipeline.slimming.rounds import Rounds
+from efficientformer.pipeline.slimming.versions import Versions
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
 from efficientformer.search.candidates import State
@@ -45,10 +46,8 @@ def run(workspace: Workspace) -> None:
 
     def find(_: str) -> None:
         scorer, fingerprint = CachedScorer(workspace), descent_fingerprint(workspace)
-        recovery = Recovery(workspace, scorer, fingerprint) if workspace.settings.slim.recover_every else None
-        if recovery is not None:
-            recovery.remove_others()
-        _find(workspace, table, scorer, Descent(workspace, table, scorer, fingerprint, recovery))
+        Versions(workspace, scorer, fingerprint).remove_others()
+        _find(workspace, table, scorer, Rounds(workspace, table, scorer, fingerprint))
 
     SLIM.run(workspace, find)
     for network in read_found(workspace.run_dir):
@@ -61,7 +60,7 @@ def run(workspace: Workspace) -> None:
         )
 
 
-def _find(workspace: Workspace, table: LatencyTable, scorer: CachedScorer, descent: Descent) -> None:
+def _find(workspace: Workspace, table: LatencyTable, scorer: CachedScorer, rounds: Rounds) -> None:
     corrections, limits = read_corrections(workspace), Limits(workspace)
     limits.check_reachable(workspace.space.smallest())
     aims = []
@@ -78,22 +77,23 @@ def _find(workspace: Workspace, table: LatencyTable, scorer: CachedScorer, desce
                 "Measure on a quieter machine or ask for a larger budget."
             )
         if missing := [aim for aim in waiting if aim.proposal is None]:
-            _search(workspace, table, scorer, descent, limits, missing)
+            _search(workspace, table, scorer, rounds, limits, missing)
         confirmation.confirm(waiting)
-    write_record(workspace.run_dir.trace, _trace_record(scorer, descent, aims))
+    write_record(workspace.run_dir.trace, _trace_record(scorer, rounds, aims))
 
 
 def _search(
     workspace: Workspace,
     table: LatencyTable,
     scorer: CachedScorer,
-    descent: Descent,
+    rounds: Rounds,
     limits: Limits,
     aims: Sequence[Aim],
 ) -> None:
-    """Propose a network for each aim: where the descent meets it, polished, or the best of the trials."""
+    """Propose a network for each aim: where its descent meets it, polished, or the best of the trials."""
+    descents = [rounds.towards(aim.budget_ms) for aim in aims]
     with workspace.console.progress("slimming") as progress:
-        for aim in aims:
+        for aim, descent in zip(aims, descents, strict=True):
             place, state = descent.first_within(
                 aim.target_ms,
                 lambda net, aim=aim: aim.allows(limits.predicted(net)),
@@ -102,13 +102,13 @@ def _search(
             aim.proposal = Proposal(place, [state])
     with workspace.console.progress("polishing") as progress:
         for aim in aims:
-            descent.use_weights_at(aim.proposed.place)
+            rounds.use_weights_at(aim.proposed.place)
             met = aim.proposed.polished[-1]
             improvements = _polish(workspace, table, scorer, aim, met, limits, progress)
             aim.proposal = replace(aim.proposed, polished=[met, *improvements])
     if workspace.settings.slim.trials:
         for aim in aims:
-            descent.use_weights_at(aim.proposed.place)
+            rounds.use_weights_at(aim.proposed.place)
             aim.proposal = replace(aim.proposed, trials=_trials(workspace, table, scorer, aim, limits))
 
 
@@ -174,8 +174,8 @@ def _allowed_latency(table: LatencyTable, aim: Aim, limits: Limits) -> LatencyOr
     return lambda net: table.predict(net) if aim.allows(limits.predicted(net)) else math.inf
 
 
-def _trace_record(scorer: CachedScorer, descent: Descent, aims: list[Aim]) -> dict[str, Any]:
-    steps, numbers = descent.steps_to([place for aim in aims for place in aim.places])
+def _trace_record(scorer: CachedScorer, rounds: Rounds, aims: list[Aim]) -> dict[str, Any]:
+    steps, numbers = rounds.steps_to([place for aim in aims for place in aim.places])
     budgets = []
     for aim in aims:
         proposal, state = aim.proposed, aim.proposed.state
@@ -187,9 +187,9 @@ def _trace_record(scorer: CachedScorer, descent: Descent, aims: list[Aim]) -> di
                 "budget_ms": aim.budget_ms,
                 "target_ms": aim.target_ms,
                 "step": numbers[proposal.place],
-                "weights": descent.recovered_at(proposal.place),
+                "weights": rounds.version_at(proposal.place),
                 "predicted_ms": state.latency_ms,
-                "predicted_interval_ms": list(descent.predicted_interval_ms(state.latency_ms)),
+                "predicted_interval_ms": list(rounds.first.predicted_interval_ms(state.latency_ms)),
                 "accuracy": state.accuracy,
                 **state.subnet.to_json(),
                 "polish": [improved.to_record() for improved in proposal.polished[1:]],
@@ -198,11 +198,12 @@ def _trace_record(scorer: CachedScorer, descent: Descent, aims: list[Aim]) -> di
         )
     return {
         "metric": scorer.metric,
-        "objective": descent.objective.name,
+        "objective": rounds.first.objective.name,
         "channels": scorer.channels,
-        "descent": descent.fingerprint,
-        "start": descent.start_record,
+        "descent": rounds.fingerprint,
+        "start": rounds.first.start_record,
         "steps": steps,
+        **rounds.round_record(numbers),
         "budgets": budgets,
         "corrections": [{**row, "step": numbers[place]} for aim in aims for place, row in aim.corrections],
         "num_evaluations": num_evaluations(steps) + sum(aim.num_scored for aim in aims),

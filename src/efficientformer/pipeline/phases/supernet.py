@@ -14,6 +14,7 @@ from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import steps_per_epoch
 from efficientformer.errors import UsageError
 from efficientformer.models.weights_file import write_weights_file
+from efficientformer.pipeline.networks.elastic import require_elastic, train_elastically
 from efficientformer.pipeline.networks.parent import fine_tuned_parent
 from efficientformer.pipeline.run.fit_images import fit_images
 from efficientformer.pipeline.run.outputs import load_table
@@ -38,6 +39,7 @@ from efficientformer.training.metrics_log import MetricsLog
 def run(workspace: Workspace) -> None:
     require_enough_images(workspace)
     require_metric(workspace)
+    require_elastic(workspace)
     run_dir = workspace.run_dir
     require_reachable(workspace, load_table(workspace))
 
@@ -50,6 +52,7 @@ def run(workspace: Workspace) -> None:
     SUPERNET.run(workspace, make)
     if workspace.world.is_first:
         remove_checkpoint(run_dir.supernet_checkpoint)
+        remove_checkpoint(run_dir.elastic_checkpoint)
 
 
 def _take_over(workspace: Workspace, source: RunDir) -> None:
@@ -73,6 +76,7 @@ def _take_over(workspace: Workspace, source: RunDir) -> None:
         "supernet_weights",
         "supernet_record",
         "supernet_metrics",
+        "elastic_metrics",
         "sorted_supernet",
         "evaluations",
     ):
@@ -87,6 +91,9 @@ def _inherit(workspace: Workspace, fingerprint: str) -> tuple[Ancestor, dict[str
     parent, about = fine_tuned_parent(workspace, fingerprint)
     supernet = build_supernet(workspace).to(workspace.training_device)
     inherit(supernet, parent)
+    if workspace.settings.parent.is_elastic:
+        supernet = train_elastically(workspace, supernet, fingerprint)
+        about |= {"elastic_epochs": workspace.settings.parent.elastic_epochs}
     return supernet, {"parent": about}
 
 

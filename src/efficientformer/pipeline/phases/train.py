@@ -24,4 +24,4 @@ def run(workspace: Workspace) -> None:
 
 def train_found(workspace: Workspace, network: RunNetwork) -> None:
     subnet, init = Subnet(network.architecture, network.origins), workspace.settings.train.init
-    train_network(workspace, TRAIN, network, lambda: initial_network(workspace, subnet), init=init)
+    train_network(workspace, TRAIN, network, lambda: initial_network(workspace, subnet, network.version), init=init)

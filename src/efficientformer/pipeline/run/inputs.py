@@ -48,6 +48,11 @@ def supernet_digests(workspace: Workspace) -> Digests:
     }
 
 
+def version_digests(workspace: Workspace, version: str) -> Digests:
+    """The weights of the supernet after a training on the way down, by their name."""
+    return _digests(workspace, [workspace.run_dir.recovered(version)])
+
+
 def _digests(workspace: Workspace, paths: Iterable[Path]) -> Digests:
     """Digests of files by their paths in the run directory; `MISSING` for a file that is not there."""
     return {str(path.relative_to(workspace.run_dir.root)): _digest_if_there(path) for path in paths}

@@ -1,7 +1,7 @@
 """Outputs of earlier phases, checked before use: the latency table, and the networks that slimming found."""
 
 from efficientformer.latency.tables.table import LatencyTable
-from efficientformer.pipeline.run.inputs import supernet_digests
+from efficientformer.pipeline.run.inputs import supernet_digests, version_digests
 from efficientformer.pipeline.run.phase import ANYWHERE
 from efficientformer.pipeline.run.plan import SLIM, TABLE
 from efficientformer.pipeline.run.run_network import FoundNetwork, RunNetwork, read_found
@@ -40,6 +40,7 @@ def run_network(workspace: Workspace, found: FoundNetwork) -> RunNetwork:
     starts_from = {"the architecture": digest(found.architecture.to_json())}
     if workspace.settings.train.init == "supernet":
         starts_from |= supernet_digests(workspace)
+        starts_from |= {} if found.version is None else version_digests(workspace, found.version)
         starts_from |= {"the blocks of the supernet": digest([list(stage) for stage in found.origins])}
     return RunNetwork(
         name=found.budget.slug,
@@ -49,4 +50,5 @@ def run_network(workspace: Workspace, found: FoundNetwork) -> RunNetwork:
         about={"budget": found.budget.text},
         origins=found.origins,
         starts_from=starts_from,
+        version=found.version if workspace.settings.train.init == "supernet" else None,
     )

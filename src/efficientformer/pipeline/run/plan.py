@@ -39,6 +39,12 @@ TRACE_FORMAT = 3
 """Of the journal and the trace of slimming. Since 2, targets have steps of their own, and budgets name weights."""
 WEIGHTS = ("supernet.held_out", "supernet.batch_norm")
 SCORING = ("slim.images", "slim.bn_images", "slim.metric", *WEIGHTS)
+ROUND = (
+    *("parent.round_epochs", "parent.round_lr", "parent.batch_size", "parent.weight_decay", "parent.label_smoothing"),
+    *("parent.augmentation", "parent.balance", "parent.precision", "parent.mixup", "parent.cutmix"),
+    "supernet.held_out",
+)
+"""Of the training between two rounds of slimming."""
 
 
 def _clock(workspace: Workspace) -> Mapping[str, Any]:
@@ -59,10 +65,19 @@ def _space(workspace: Workspace) -> Mapping[str, Any]:
 def _idle_of_supernet(workspace: Workspace) -> frozenset[str]:
     """With a parent no supernet is trained, though images are held out as for one; without, none is fine-tuned. The
     parent's file counts by its content."""
-    if workspace.settings.parent.init is not None:
-        return frozenset([*leaves("supernet"), "parent.init", "parent.weights"]) - {"supernet.held_out"}
+    parent = workspace.settings.parent
+    if parent.init is not None:
+        of_parent = ["parent.init", "parent.weights", "parent.round_epochs", "parent.round_lr"]
+        of_parent += [] if parent.elastic_epochs else ["parent.elastic_lr"]
+        return frozenset([*leaves("supernet"), *of_parent]) - {"supernet.held_out"}
     of_other_kind = OF_METAPATHS if workspace.space.is_v2 else OF_SLIMMABLE
     return frozenset([*leaves("parent"), *(f"supernet.{name}" for name in of_other_kind)])
+
+
+def _idle_of_slim(workspace: Workspace) -> frozenset[str]:
+    if workspace.settings.parent.init is None:
+        return frozenset(ROUND)
+    return frozenset() if workspace.settings.parent.has_rounds else frozenset(ROUND) - {"parent.round_epochs"}
 
 
 def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
@@ -111,7 +126,8 @@ SLIM = Phase(
     "slim",
     "takes the action that costs the least accuracy per millisecond until each budget is met, and measures the "
     "networks it finds before they are trained",
-    settings=("budget", "percentile", "limits", "device", "slim"),
+    settings=("budget", "percentile", "limits", "device", "slim", *ROUND),
+    idle=_idle_of_slim,
     derived=_trace_facts,
     reads=(file("table"), file("supernet_weights"), IMAGES, CORRECTIONS),
     writes=("trace",),

@@ -193,6 +193,21 @@ IDLE: tuple[tuple[str, str, Idle], ...] = (
     ("supernet.temperature", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
     ("slim.recover_steps", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
     ("slim.recover_lr", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
+    (
+        "parent.round_lr",
+        "parent.round_epochs is 0",
+        lambda now, _: now.parent.init is not None and not now.parent.round_epochs,
+    ),
+    (
+        "parent.elastic_lr",
+        "parent.elastic_epochs is 0",
+        lambda now, _: now.parent.init is not None and not now.parent.elastic_epochs,
+    ),
+    (
+        "slim.channels",
+        "with parent.elastic_epochs the important ones come first",
+        lambda now, _: now.parent.is_elastic and now.slim.channels == "first",
+    ),
     ("slim.trials", "one network is compared with none; ask for 2 or more", lambda now, _: now.slim.trials == 1),
     ("slim.trial_epochs", "slim.trials is 0", lambda now, _: not now.slim.trials),
     ("train.init", "train --init names what to start from", lambda _, fine_tunes: fine_tunes),

@@ -22,6 +22,7 @@ class RunNetwork:
     about: further metadata of the exported file.
     origins: for every block the supernet block that it comes from, stage by stage; empty for a pretrained network.
     starts_from: digests, by name, of the inputs of its training.
+    version: the name of the weights of the supernet that it starts from; None: as the supernet was trained, or none.
     """
 
     name: str
@@ -31,11 +32,15 @@ class RunNetwork:
     about: Mapping[str, str]
     origins: tuple[tuple[int, ...], ...] = ()
     starts_from: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
 
 
 @dataclass(frozen=True)
 class FoundNetwork:
-    """A network that slimming found for one budget."""
+    """A network that slimming found for one budget.
+
+    version: the name of the weights of the supernet that scored it; None: as the supernet was trained.
+    """
 
     budget: Budget
     budget_ms: float
@@ -43,6 +48,7 @@ class FoundNetwork:
     architecture: Architecture
     origins: tuple[tuple[int, ...], ...]
     files: NetworkFiles
+    version: str | None = None
 
 
 def read_found(run_dir: RunDir) -> list[FoundNetwork]:
@@ -55,6 +61,7 @@ def read_found(run_dir: RunDir) -> list[FoundNetwork]:
             architecture=Architecture.from_json(entry["architecture"]),
             origins=tuple(map(tuple, entry["origins"])),
             files=run_dir.network(entry["slug"]),
+            version=entry.get("weights"),
         )
         for entry in read_record(run_dir.trace, Trace)["budgets"]
     ]

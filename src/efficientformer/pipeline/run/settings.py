@@ -13,6 +13,7 @@ from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
+from efficientformer.pipeline.parent_settings import TrainingsBelowParent
 from efficientformer.pipeline.teacher_settings import TeacherSettings
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.objective import Objective
@@ -266,12 +267,9 @@ class TrainSettings(TeacherSettings, NetworkSettings):
     """Initial weights. scratch: new ones (the paper). supernet: the supernet's."""
 
 
-class ParentSettings(NetworkSettings):
+class ParentSettings(TrainingsBelowParent, NetworkSettings):
     """Fine-tuning of the parent: the trained network that design --init starts from."""
 
-    init: str | None = None
-    """Trained network to slim. A published one, such as efficientformerv2_s0, or a weights.safetensors of a run;
-    by default there is none, and the supernet is trained from new weights."""
     weights: str | None = None
     """File of the published network's weights; downloaded by default."""
     epochs: Annotated[int, Field(ge=0)] = 10
@@ -370,6 +368,12 @@ class Settings(DeviceOptions, _Settings):
                 "slim.channels 'important' needs supernet.batch_norm 'shared': a switchable batch norm was trained for "
                 "the first channels"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_train_once(self) -> Self:
+        if self.slim.recover_every and self.parent.has_rounds:
+            raise ValueError("slim.recover_every trains between all steps: it needs parent.round_epochs 0")
         return self
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from efficientformer import __version__
@@ -19,12 +20,12 @@ from efficientformer.journal import Journal
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.inputs import file_digests, image_digests, supernet_digests
-from efficientformer.pipeline.run.plan import TRACE_FORMAT
+from efficientformer.pipeline.run.plan import ROUND, TRACE_FORMAT
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
 from efficientformer.pipeline.slimming.importances import place_importances
-from efficientformer.pipeline.slimming.recovery import Recovery
+from efficientformer.pipeline.slimming.versions import Versions
 from efficientformer.records import digest
 from efficientformer.search.candidates import State
 from efficientformer.search.importance import Importances
@@ -38,10 +39,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """A state of a descent: the number of steps to it, and the target whose own steps lead there; None without any."""
+    """A state of a descent: the number of steps to it, and the target whose own steps lead there; None without any.
+
+    round: the number of the descent, from 1.
+    """
 
     step: int
     target_ms: float | None = None
+    round: int = 1
 
 
 @dataclass
@@ -59,14 +64,21 @@ def descent_fingerprint(workspace: Workspace) -> str:
     recovery = ("slim.recover_every", "slim.recover_steps", "slim.recover_lr")
     steps = ("slim.actions", "slim.objective", "slim.stride", "slim.lazy")
     scoring = ("slim.images", "slim.bn_images", "slim.metric")
+    rounds = ROUND if workspace.settings.parent.has_rounds else ()
     inputs = file_digests(workspace, "table") | supernet_digests(workspace) | image_digests(workspace)
-    return digest([chosen(workspace.settings, *scoring, *steps, *recovery, "seed"), inputs, __version__, TRACE_FORMAT])
+    inputs |= file_digests(workspace, "parent_weights") if rounds else {}  # which teaches
+    settings = chosen(workspace.settings, *scoring, *steps, *recovery, *rounds, "seed")
+    return digest([settings, inputs, __version__, TRACE_FORMAT])
 
 
 class Descent:
     """The states of one descent: the start, then every step. Each is computed on demand and written to a journal.
 
-    A journal with another `fingerprint` is discarded. With `recovery`, weights are trained between the steps.
+    fingerprint: a journal with another one is discarded.
+    versions: the weights that score the steps; they may be trained between them.
+    start: by default the largest network of the space.
+    journal: its file, by default that of the first descent of a run.
+    round: the number of the descent.
     """
 
     def __init__(
@@ -75,18 +87,23 @@ class Descent:
         table: LatencyTable,
         scorer: CachedScorer,
         fingerprint: str,
-        recovery: Recovery | None = None,
+        versions: Versions,
+        *,
+        start: Subnet | None = None,
+        journal: Path | None = None,
+        round: int = 1,
     ) -> None:
-        self._workspace, self._table, self._scorer, self._recovery = workspace, table, scorer, recovery
-        self._journal: Journal[Any] = Journal(workspace.run_dir.slim_steps, fingerprint, StepRecord, first=StateRecord)
-        self.fingerprint = fingerprint
+        self._workspace, self._table, self._scorer, self._versions = workspace, table, scorer, versions
+        self._start, self._round = start, round
+        path = journal or workspace.run_dir.slim_steps
+        self._journal: Journal[Any] = Journal(path, fingerprint, StepRecord, first=StateRecord)
         self._courses: dict[float | None, _Course] = {}
 
     @property
     def start_record(self) -> Record:
         if not self._journal.lines:
-            subnet = Subnet.largest(self._workspace.space)
-            self._use_weights(None)
+            subnet = self._start or Subnet.largest(self._workspace.space)
+            self.use_weights_at(Place(0))
             state = State(subnet, self._table.predict(subnet.architecture), self._scorer(subnet))
             self._journal.add(self._described(state.to_record(), subnet))
         return self._journal.lines[0]
@@ -115,7 +132,7 @@ class Descent:
             record = course.records[step]
             saved, wanted = (start["latency_ms"] - ms for ms in (record["latency_ms"], latency_ms))
             progress(round(1000 * min(saved, wanted)), round(1000 * wanted), f"microseconds saved, step {step}")
-        return Place(step, course.target_ms), State.from_record(record)
+        return Place(step, course.target_ms, self._round), State.from_record(record)
 
     def steps_to(self, places: Sequence[Place]) -> tuple[list[Record], dict[Place, int]]:
         """The steps that lead to these places, numbered from 1, and the number of each place.
@@ -137,18 +154,12 @@ class Descent:
 
     def recovered_at(self, place: Place) -> str | None:
         """The name of the weights that score at this place; None: the supernet's."""
-        if self._recovery is None:
-            return None
         num_shared = 0 if place.target_ms is None else self._course_of(place).num_shared
-        return self._recovery.name_at(place.step, place.target_ms, num_shared)
+        return self._versions.name_at(place.step, place.target_ms, num_shared)
 
     def use_weights_at(self, place: Place) -> None:
         """Score with the weights that the descent had at this place."""
-        self._use_weights(self.recovered_at(place))
-
-    def _use_weights(self, name: str | None) -> None:
-        if self._recovery is not None:
-            self._recovery.use(name)
+        self._versions.use(self.recovered_at(place))
 
     def _ends_at(self, target_ms: float, latency_ms: float) -> bool:
         """Whether a stride from `latency_ms` on depends on the target."""
@@ -190,13 +201,13 @@ class Descent:
 
     def _steps(self, course: _Course) -> Iterator[Step]:
         """The steps after the last one of the course."""
-        settings, recovery = self._workspace.settings.slim, self._recovery
+        settings = self._workspace.settings.slim
 
         def least_saving(latency_ms: float) -> float:
             return stride_ms(settings.stride, latency_ms, course.target_ms or 0.0)
 
         def recovered(state: State) -> State:
-            return state if recovery is None else recovery.after(len(course.records), course.target_ms, state)
+            return self._versions.after(len(course.records), course.target_ms, state)
 
         return slim(
             State.from_record(course.records[-1]),
@@ -211,7 +222,7 @@ class Descent:
     @cached_property
     def _importances(self) -> Importances:
         """By the supernet as it was trained, whichever weights score the steps."""
-        self._use_weights(None)
+        self._versions.use(None)
         return place_importances(self._workspace, self._scorer)
 
     def _weighing(self, course: _Course) -> Weigh:

@@ -14,6 +14,8 @@ from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import BudgetError, RecordError
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.models.network import Network
+from efficientformer.models.weights.load import load_network
 from efficientformer.models.weights_file import read_tensors, read_weights_metadata, write_weights_file
 from efficientformer.pipeline.run.inputs import image_digests, supernet_digests
 from efficientformer.pipeline.run.plan import SUPERNET
@@ -21,12 +23,15 @@ from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.promise import promises
+from efficientformer.reading import checked, parse_json
 from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.parent import prepare_to_cut
-from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy
+from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy, extract_network
 from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.scoring.hidden_means import expect_means
+from efficientformer.search.scoring.permutation import permute_stage
+from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.training.loop import seed_initial_weights
@@ -34,6 +39,8 @@ from efficientformer.training.loop import seed_initial_weights
 FEWEST_FOR_BATCH_NORM, TRAINING_IMAGES = 50, 512
 """Fewer scoring images than this estimate batch norm too badly: this number of training images replaces them. By the
 same number the importance of channels is measured."""
+ORDERS = "orders"
+"""Of the channels of every stage, compared with those of the supernet, in the metadata of a version's file."""
 
 
 def build_supernet(workspace: Workspace) -> Ancestor:
@@ -48,10 +55,41 @@ def build_supernet(workspace: Workspace) -> Ancestor:
     return Supernet(space, resolution=resolution, num_classes=num_classes)
 
 
-def load_supernet(workspace: Workspace) -> Ancestor:
-    """The trained supernet of this run, from which every subnet is cut."""
+def load_supernet(workspace: Workspace, version: str | None = None) -> Ancestor:
+    """The trained supernet of this run, from which every subnet is cut.
+
+    version: a name of weights that slimming trained on its way; by default the supernet as it was trained.
+
+    Raises RecordError where that version is gone.
+    """
     SUPERNET.require(workspace)
-    return _with_weights(workspace, supernet_weights(workspace))
+    if version is None:
+        return _with_weights(workspace, supernet_weights(workspace))
+    return _with_weights(workspace, read_tensors(_version_file(workspace, version)))
+
+
+def load_parent(workspace: Workspace, version: str | None = None) -> Network:
+    """The parent of this run, with its channels in the order of those of the networks cut from that version."""
+    largest = Subnet.largest(workspace.space)
+    if workspace.settings.parent.is_elastic:  # it was sorted before smaller networks were trained in its weights
+        parent = load_network(workspace.run_dir.parent_weights)
+    else:
+        parent = extract_network(load_supernet(workspace), largest)
+    if version is not None:
+        about = read_weights_metadata(_version_file(workspace, version))
+        for stage, order in enumerate(checked(parse_json(about.get(ORDERS, "[]")), list[list[int]])):
+            permute_stage(parent, stage, order)
+    return parent
+
+
+def _version_file(workspace: Workspace, version: str) -> Path:
+    path = workspace.run_dir.recovered(version)
+    if not path.exists():
+        raise RecordError(
+            f"{path}, the weights after a step of slimming, is missing. Delete {workspace.run_dir.trace} and run "
+            "'efficientformer slim' to make it again."
+        )
+    return path
 
 
 def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
@@ -61,18 +99,18 @@ def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
     could change places between two scores.
     """
     run_dir = workspace.run_dir
-    if workspace.settings.slim.channels == "first":
+    if workspace.settings.slim.channels == "first" or workspace.settings.parent.is_elastic:
         return read_tensors(run_dir.supernet_weights)
     inputs = supernet_digests(workspace) | image_digests(workspace)
     about = {"of": digest([inputs, chosen(workspace.settings, "seed", "supernet.held_out"), __version__])}
     if (kept := _kept_weights(run_dir.sorted_supernet, about)) is not None:
         return kept
     supernet = _with_weights(workspace, read_tensors(run_dir.supernet_weights))
-    batches = _training_batches(workspace, TRAINING_IMAGES)
+    batches = importance_batches(workspace)
     if workspace.settings.parent.init is None:
         sort_ancestor(supernet, batches, kind=workspace.task)
     else:
-        prepare_to_cut(supernet, batches, workspace.task)
+        prepare_to_cut(supernet, batches, Subnet.largest(workspace.space), workspace.task)
     write_weights_file(run_dir.sorted_supernet, supernet.state_dict(), about)
     return read_tensors(run_dir.sorted_supernet)
 
@@ -108,6 +146,11 @@ def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccurac
 def estimating_images(workspace: Workspace, count: int = TRAINING_IMAGES) -> list[Tensor]:
     """Batches of training images that batch norm is estimated from, `count` images in all."""
     return [x_BCHW for x_BCHW, _ in _training_batches(workspace, count)]
+
+
+def importance_batches(workspace: Workspace) -> list[Batch]:
+    """Batches of training images, with labels, that the importance of channels is measured on."""
+    return _training_batches(workspace, TRAINING_IMAGES)
 
 
 def _training_batches(workspace: Workspace, count: int) -> list[Batch]:

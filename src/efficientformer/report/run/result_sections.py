@@ -8,6 +8,7 @@ from urllib.parse import quote
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.spec import Architecture
+from efficientformer.formats.slimming import states_before
 from efficientformer.report import wording
 from efficientformer.report.drawing import draw_architecture, draw_promise
 from efficientformer.report.frame import Note
@@ -101,14 +102,18 @@ def slimming(run: Run) -> Content:
     trace = run.get("trace")
     if trace is None:
         return {"notes": [run.note("trace")]}
+
+    def trained(before: Content) -> str:
+        return f" and {before['epochs']} epochs" if before is trace.get("round") else ""
+
     rows = []
-    for step, before in zip(trace["steps"], slimming_figures.states_before(trace), strict=True):
+    for step, before in zip(trace["steps"], states_before(trace), strict=True):
         taken = step["candidates"][step["taken"]]
         rows.append(
             {
                 "step": step["step"],
                 "action": wording.action(taken, before["architecture"], step["architecture"])
-                + (f" (after step {step['after']})" if "after" in step else ""),
+                + (f" (after step {step['after']}" + trained(before) + ")" if "after" in step else ""),
                 "saved_ms": taken["saved_ms"],
                 "drop": taken["drop"],
                 "latency_ms": step["latency_ms"],
@@ -124,6 +129,7 @@ def slimming(run: Run) -> Content:
         "num_evaluations": trace.get("num_evaluations"),
         "metric": wording.METRICS[trace["metric"]],
         "gain": wording.gain(trace.get("objective")),
+        "round": _round(trace),
         "polished": list(_polished(trace)),
         "tried": list(_tried(trace, f"trial_{run.task.primary}")),
         "title": run.task.title,
@@ -136,11 +142,24 @@ def _is_refused(candidate: Content) -> bool:
     return all(candidate.get(name) is None for name in ("score", "below", "last_score"))
 
 
+def _round(trace: Content) -> Content | None:
+    """The training between two rounds: the network before and after it, and the budgets of the second."""
+    trained = trace.get("round")
+    if trained is None:
+        return None
+    budgets = [row["budget"] for row in trace.get("budgets") or [] if row.get("weights") == trained["weights"]]
+    before = [trace["start"], *trace["steps"]][trained["step"]]
+    return {"budgets": wording.join(budgets), "before": before, "after": trained}
+
+
 def _polished(trace: Content) -> Iterator[Content]:
     """Budgets whose network was replaced by polishing."""
     for row in trace.get("budgets") or []:
         if row.get("polish"):
-            before = trace["steps"][row["step"] - 1] if row["step"] else trace["start"]
+            before = [trace["start"], *trace["steps"]][row["step"]]
+            trained = trace.get("round")
+            if trained and (row.get("weights"), row["step"]) == (trained["weights"], trained["step"]):
+                before = trained
             yield {"budget": row["budget"], "before": before, "after": row["polish"][-1]}
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from efficientformer.formats.slimming import states_before
 from efficientformer.report import wording
 from efficientformer.report.run.load import NetworkRun, Run
 from efficientformer.report.style import Figure, LegendEntry, finish, rounded, series_color, var
@@ -65,13 +66,6 @@ def path_rows(run: Run) -> Rows:
         words = f"step {step['step']}: {wording.action(candidate, before['architecture'], step['architecture'])}"
         rows.append(_path_row(step["step"], candidate["action"], words, step, course, run.task.primary))
     return rows
-
-
-def states_before(trace: dict[str, Any]) -> Rows:
-    """For each step the state that it starts from: the one before it, or, for the first step of a budget's own, the
-    state after step `after`."""
-    states = [trace["start"], *trace["steps"]]
-    return [states[step.get("after", index)] for index, step in enumerate(trace["steps"])]
 
 
 def budget_rows(run: Run) -> Rows:

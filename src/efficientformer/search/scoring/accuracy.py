@@ -15,7 +15,7 @@ from efficientformer.errors import TrainingError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor, prefix
-from efficientformer.search.scoring.hidden_means import folded
+from efficientformer.search.scoring.hidden_means import expect_means, folded
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.scoring.tally import Tally
@@ -135,6 +135,7 @@ class SupernetAccuracy:
 
     def use_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Score with other weights of the supernet from now on."""
+        expect_means(self.supernet, weights)
         self.supernet.load_state_dict(weights)
         self._kept.clear()
 

@@ -48,17 +48,19 @@ class ChannelImportances:
 
 def sort_ancestor(
     ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None, kind: TaskKind = ONE_LABEL
-) -> None:
+) -> list[list[int]]:
     """Reorder all channels and heads of an ancestor in place, the most important first, so that narrow subnets keep
     these.
 
     Its subnets of the largest widths compute the same as before. Where several candidates share a place, as in a
-    MetaPath, the channels of a stage matter by the sum over networks that have them all.
+    MetaPath, the channels of a stage matter by the sum over networks that have them all. Returns the order of every
+    stage's channels, as `permute_stage` takes it.
 
     batches: images (B, C, H, W) and labels. Batch norm statistics for the measuring are estimated from them as well;
         the ancestor's own statistics are reordered and not replaced.
-    measured_on: a subnet of the largest widths that alone has learned something, such as a parent; by default channels
-        are measured on all kinds of block.
+    measured_on: a subnet that alone has learned something, such as a parent; by default channels are measured on all
+        kinds of block. It computes the same as before too: channels that it does not have stay behind its own, in the
+        order that they were in.
     kind: what the labels are, and the loss.
 
     Raises UsageError without images.
@@ -68,10 +70,13 @@ def sort_ancestor(
     stem, stages = _sums([found.stem for found in measured]), _sums([found.stages for found in measured])
     # All of them before any goes back: they share the stem, the downsamples and the head.
     networks = [extract_network(ancestor, subnet) for subnet in subnets]
+    stem = [_padded(known, conv.in_channels) for known, conv in zip(stem, _inside_stem(networks[0].stem), strict=True)]
+    stages = [_padded(known, width) for known, width in zip(stages, subnets[0].architecture.widths, strict=True)]
     for position, (subnet, network) in enumerate(zip(subnets, networks, strict=True)):
         own = _inside_like(subnet, measured_on, measured[0]) if measured_on else measured[position]
         sort_channels(network, replace(own, stem=stem, stages=stages))
         absorb_network(ancestor, subnet, network)
+    return [_descending(stage).tolist() for stage in stages]
 
 
 def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch], kind: TaskKind) -> ChannelImportances:
@@ -81,24 +86,29 @@ def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch], kind
 
 
 def _inside_like(subnet: Subnet, measured_on: Subnet, found: ChannelImportances) -> ChannelImportances:
-    """The importance of a subnet's hidden channels and heads, by another with the same places. Those that it does not
-    have, and those of other kinds of block, are the least important."""
+    """The importance of the hidden channels and heads of a subnet that fills all places, by another. Those that the
+    other does not have, and those of other kinds of block, are the least important."""
     hidden, heads = list[list[Tensor]](), list[list[Tensor]]()
     for index, stage in enumerate(subnet.architecture.stages):
         others = measured_on.architecture.stages[index].blocks
-        shared = [_shares_mlp(block, other) for block, other in zip(stage.blocks, others, strict=True)]
-        sizes = [stage.width * block.mlp_ratio for block in stage.blocks]
-        hidden.append(list(map(_padded, found.hidden[index], shared, sizes)))
-        heads.append(list(map(_padded, found.heads[index], shared, map(num_heads_of, stage.blocks))))
+        known = dict(zip(measured_on.origins[index], range(len(others)), strict=True))
+        hidden.append([])
+        heads.append([])
+        for place, block in enumerate(stage.blocks):
+            at, of_hidden, of_heads = known.get(place), _NONE, _NONE
+            if at is not None and _shares_mlp(block, others[at]):
+                of_hidden, of_heads = found.hidden[index][at], found.heads[index][at]
+            hidden[-1].append(_padded(of_hidden, stage.width * block.mlp_ratio))
+            heads[-1].append(_padded(of_heads, num_heads_of(block)))
     return replace(found, hidden=hidden, heads=heads)
 
 
-def _padded(importance: Tensor, is_known: bool, size: int) -> Tensor:
-    """The importance of so many channels, of which the first may be known."""
-    row = torch.full((size,), -1.0)
-    known = importance[: size if is_known else 0]
-    row[: len(known)] = known
-    return row
+_NONE = torch.empty(0)
+
+
+def _padded(importance: Tensor, width: int) -> Tensor:
+    """The importance of `width` channels: what is known of the first, and of the others less than of any."""
+    return torch.cat([importance, importance.new_full((width - len(importance),), -1.0)])
 
 
 def _shares_mlp(block: Block, other: Block) -> bool:
@@ -192,7 +202,7 @@ def _record(recorded: list[tuple[Hashable, Tensor]], channels: Hashable, x: Tens
     recorded.append((channels, x))
 
 
-def _inside_stem(stem: Stem) -> list[nn.Module]:
+def _inside_stem(stem: Stem) -> list[nn.Conv2d]:
     """The convolutions of the stem that read channels of the stem, the last one first."""
     return [stem.conv2, *([] if stem.first is None else [stem.conv1])]
 

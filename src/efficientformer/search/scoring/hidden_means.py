@@ -43,22 +43,24 @@ def hidden_means(network: Network, batches: Iterable[Tensor]) -> dict[str, Tenso
 def keep_means(ancestor: Ancestor, subnet: Subnet, means: Mapping[str, Tensor]) -> None:
     """Have the ancestor fold the means of hidden neurons that are cut.
 
-    subnet: what they were measured on. Hidden neurons that it does not have count as zero.
+    subnet: what they were measured on. Hidden neurons that it does not have keep the means that they had, at first
+        zero.
     """
+    known = dict(ancestor.hidden_means.named_buffers())
     for name, mean in means.items():
         source = ancestor.source_name(name, subnet, mean.shape)
         width = ancestor.get_parameter(source.removesuffix("bias") + "weight").shape[1]
-        padded = torch.zeros(width, device=mean.device)
-        padded[: len(mean)] = mean
-        ancestor.hidden_means.register_buffer(_buffer(source), padded)
+        before = known.get(_buffer(source), torch.zeros(width, device=mean.device))
+        ancestor.hidden_means.register_buffer(_buffer(source), torch.cat([mean, before[len(mean) :]]))
 
 
 def expect_means(ancestor: Ancestor, weights: Mapping[str, Tensor]) -> None:
-    """Make room for the means that a file of the ancestor's weights has, before it is loaded."""
+    """Make room for the means that weights of the ancestor have, and for no others, before they are loaded."""
+    ancestor.hidden_means, device = nn.Module(), next(ancestor.parameters()).device
     for name, tensor in weights.items():
         group, _, buffer = name.partition(".")
         if group == "hidden_means":
-            ancestor.hidden_means.register_buffer(buffer, torch.empty_like(tensor))
+            ancestor.hidden_means.register_buffer(buffer, torch.empty_like(tensor, device=device))
 
 
 def folded(ancestor: Ancestor, subnet: Subnet, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -22,6 +22,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part
 from efficientformer.models.stage import build_block
 from efficientformer.search.ancestor import Ancestor, prefix
+from efficientformer.search.scoring.hidden_means import folded
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.mixing import BatchNormForm
 
@@ -74,16 +75,18 @@ class SlimmableNetwork(Network, Ancestor):
         return [Subnet(self.architecture, Subnet.largest(self.space).origins)]
 
     def forward_at(self, subnet: Subnet, x_BCHW: Tensor, recompute: bool = False) -> Tensor:
-        """Images to logits (B, num_classes) of a subnet.
+        """Images to logits (B, num_classes) of a subnet, with the means of hidden neurons where there are any.
 
         With `recompute`, activations inside each part are not kept but recomputed in the backward pass.
         """
         mine = dict(self.named_parameters()) | dict(self.named_buffers())
         for start, template, shapes in templates(subnet, self.resolution, self.num_classes):
             cut = {
-                name: prefix(mine[self.source_name(start + name, subnet, shape)], shape)
+                start + name: prefix(mine[self.source_name(start + name, subnet, shape)], shape)
                 for name, shape in shapes.items()
             }
+            cut |= {name: cut[name] + shift for name, shift in folded(self, subnet, cut)}
+            cut = {name.removeprefix(start): tensor for name, tensor in cut.items()}
             x_BCHW = _recomputed(template, cut, x_BCHW) if recompute else _called(template, cut, x_BCHW, self.training)
         return x_BCHW
 
