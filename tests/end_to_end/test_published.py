@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from efficientformer.pipeline.shortlists.kept import keep_shortlist
+from efficientformer.analysis.shortlist.kept import keep_shortlist
 from efficientformer.reading import read_record
 from tests.analysis.made_shortlist import made_record, made_row
 

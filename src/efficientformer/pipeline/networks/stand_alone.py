@@ -72,7 +72,7 @@ def train_images(
     task = Classification(mixing_of(images, settings, mixup=settings.mixup, cutmix=settings.cutmix))
     taught, unlabelled = None, {}
     if isinstance(settings, TrainSettings):
-        taught = distilled(workspace, task)
+        taught = distilled(workspace, task, network)
         unlabelled = {"unlabelled": workspace.unlabelled_training_images, "unlabelled_share": settings.unlabelled_share}
     frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.batch_size))
 
@@ -81,8 +81,7 @@ def train_images(
             return {}
         return {"val_top1": scores_on(workspace, network, others).top1}
 
-    if taught is not None:
-        assert isinstance(network, Network)
+    if taught is not None and isinstance(network, Network):
         seed_initial_weights(workspace.settings.seed)
         taught.attach(network.to(workspace.training_device))
     task = taught or task

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from torch import nn
+
 from efficientformer.errors import EfficientFormerError
+from efficientformer.models.network import Network
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
 from efficientformer.pipeline.run.workspace import Workspace
@@ -45,14 +48,22 @@ def _all_are_trained(workspace: Workspace) -> bool:
     return all(TRAIN.problem(workspace, network) is None for network in networks)
 
 
-def distilled(workspace: Workspace, task: Task) -> Distillation | None:
-    """`task` with the run's teacher, or None without one."""
-    teacher, settings = run_teacher(workspace), workspace.settings.train
+def distilled(workspace: Workspace, task: Task, network: nn.Module) -> Distillation | None:
+    """`task` with the run's teacher, or None without one.
+
+    A network of timm has neither a second head nor maps to compare: it learns the teacher's logits, as is said.
+    """
+    settings, kind = workspace.settings.train, workspace.settings.train.distillation
+    if isinstance(network, Network) or workspace.teacher is None:
+        teacher = run_teacher(workspace)
+    else:
+        teacher = open_teacher(workspace.teacher, workspace.dataset.classes, workspace.preprocessing)
+        if kind != "soft":
+            workspace.console.say(f"distillation soft in place of {kind}, for which a network of timm has no parts")
+            kind = "soft"
     if teacher is None:
         return None
-    return Distillation(
-        task, teacher, settings.distillation, weight=settings.distillation_weight, temperature=settings.temperature
-    )
+    return Distillation(task, teacher, kind, weight=settings.distillation_weight, temperature=settings.temperature)
 
 
 def has_second_head(settings: TeacherSettings) -> bool:

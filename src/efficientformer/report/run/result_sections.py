@@ -11,7 +11,7 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.report import wording
 from efficientformer.report.drawing import draw_architecture, draw_promise
 from efficientformer.report.frame import Note
-from efficientformer.report.published import published_lines
+from efficientformer.report.published import is_better, published_lines, reference_words
 from efficientformer.report.run import figures, slimming_figures
 from efficientformer.report.run.load import NetworkRun, Run
 
@@ -27,7 +27,7 @@ def headline(run: Run) -> Content:
     notes = [run.note(name) for name in ("verification", "result") if run.get(name) is None]
     notes += run.network_notes("export")
     return {
-        "sentence": promise_sentence(rows),
+        "sentence": " ".join([promise_sentence(rows), *better_references(rows)]),
         "rows": rows,
         "name": data.get("name") or run.run_dir.name,
         "resolution": (data.get("preprocessing") or {}).get("resolution"),
@@ -39,6 +39,7 @@ def headline(run: Run) -> Content:
         "largest": verification.get("largest"),
         "percentile": next((row["percentile"] for row in rows if row["percentile"]), "p50"),
         "time": _newest_time(run),
+        "references": other_references(rows),
         "published": published_lines(run.get("published")) if run.get("published") else [],
         "notes": notes,
     }
@@ -71,6 +72,24 @@ def promise_sentence(rows: list[Content]) -> str:
     if len(rows) == 1:
         return f"The promise was not kept: {rest}."
     return f"{len(checked) - len(missed)} of {len(rows)} latency promises were kept; {rest}."
+
+
+def better_references(rows: list[Content]) -> list[str]:
+    """A sentence for each budget at which the fine-tuned published network is more accurate than the one found."""
+    return [_compared(row) for row in rows if _is_compared(row) and is_better(row["reference"], row["top1"])]
+
+
+def other_references(rows: list[Content]) -> list[str]:
+    """The same for the budgets at which it is not."""
+    return [_compared(row) for row in rows if _is_compared(row) and not is_better(row["reference"], row["top1"])]
+
+
+def _is_compared(row: Content) -> bool:
+    return bool(row.get("reference")) and row["top1"] is not None
+
+
+def _compared(row: Content) -> str:
+    return f"For {row['title']} {reference_words(row['reference'], row['top1'])}."
 
 
 def _missed_words(missed: list[Content]) -> list[str]:
@@ -221,6 +240,7 @@ def _promise_row(run: Run, promise: Content) -> Content:
         "measured_ms": measured,
         "limits": list(_limit_words(promise)),
         "top1": promise.get("top1", evaluation.get("top1")),
+        "reference": promise.get("reference"),
         **_costs(run, promise, network),
         **_file(run, network),
     }
