@@ -16,8 +16,10 @@ from tests.latency.synthetic import measurement_of
 from efficientformer.analysis.shortlist.kept import keep_shortlist
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.reference import ReferencesRecord
+from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
+from efficientformer.models.weights.timm_names import timm_state_dict
 from efficientformer.pipeline import design
 from efficientformer.pipeline.networks.published import load_classifier, published_classifier
 from efficientformer.pipeline.phases import reference
@@ -70,7 +72,8 @@ def opened(run, weights):
 
 
 def keep(run, *rows, **changes: Any):
-    return keep_shortlist(made_record(list(rows), machine=run.machine, runtime=RUNTIME, resolution=[16, 16], **changes))
+    about = {"machine": run.machine, "runtime": RUNTIME, "resolution": [16, 16], **changes}
+    return keep_shortlist(made_record(list(rows), **about))
 
 
 def named(name: str, p50_ms: float, top1: float) -> Any:
@@ -140,6 +143,7 @@ def test_the_best_one_within_each_budget_is_tuned_scored_and_exported_once(run, 
     (logits,) = session.run(None, {"images": x.numpy()})
     assert torch.allclose(load_classifier(files.weights).eval()(x), torch.from_numpy(logits), atol=1e-4)
     assert read_record(files.evaluation, Any)["num_images"] == 8 and not files.checkpoint.exists()
+    require_exported(workspace)
 
     # Once tuned, neither the shortlist nor the weights are needed.
     weights.unlink()
@@ -316,3 +320,18 @@ def test_the_recipe_of_the_run_reaches_a_reference(run, opened):
     reference.run(workspace)
     trained = load_file(run.dir.reference(NAME).weights)
     assert {name for name in start if not torch.equal(start[name], trained[name])} == {"head.weight", "head.bias"}
+
+
+def test_a_network_of_this_package_is_tuned_as_train_init_does(run, opened, tmp_path):
+    name = "efficientformerv2_s0.snap_dist_in1k"
+    start = create_model("efficientformerv2_s0", num_classes=5, resolution=32)
+    torch.save(timm_state_dict(start), tmp_path / "s0.pth")
+    keep(run, named(name, 1.5, 76.0), resolution=[32, 32])
+    given = {"reference": "best", "reference_weights": str(tmp_path / "s0.pth"), "export": {"autotune": False}}
+    reference.run(opened(resolution=32, train={**TRAIN, "epochs": 1, "batch_size": 8}, **given))
+    files = run.dir.reference(name)
+    trained = load_classifier(files.weights)
+    assert isinstance(trained, Network) and trained.num_classes == 2 and trained.resolution == 32
+    assert chosen(run) == [name] and files.architecture.exists()
+    assert (trained.stem.conv1.weight - start.stem.conv1.weight).abs().max() < 0.1  # one step away
+    assert "forms" in read_record(files.export_record, Any)
