@@ -28,7 +28,7 @@ REMEDY = "Restore it, or choose another --run-dir."
 """For a settings record that cannot be used."""
 MAX_NAME_BYTES = 200
 """Names of files may have 255 bytes on most systems; endings are appended."""
-FOLDERS = ("supernet", "slim", "rank", "networks", "stamps")
+FOLDERS = ("supernet", "slim", "rank", "networks", "references", "stamps")
 
 
 class NetworkFiles:
@@ -80,6 +80,7 @@ class RunDir:
         self.rank = rank / "rank.json"
         self.rank_trained = rank / "trained"
         self.networks = root / "networks"
+        self.references = root / "references" / "chosen.json"
         self.verification = root / "verification.json"
         self.verified_sessions = root / "verification.sessions.jsonl"
         self.published = root / "published.json"
@@ -102,6 +103,10 @@ class RunDir:
     def network(self, slug: str) -> NetworkFiles:
         """The folder of a network. Raises RecordError for a name that could lead out of the directory."""
         return NetworkFiles(self.networks / _checked(slug, "network"))
+
+    def reference(self, name: str) -> NetworkFiles:
+        """The folder of a published network that is fine-tuned for comparison. Raises as `network` does."""
+        return NetworkFiles(self.references.with_name(_checked(name, "network")))
 
     def stamp(self, phase: str) -> Path:
         """The stamp of a phase. Raises as `network` does, whose name may be a part of it."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from efficientformer.analysis.shortlist.kept import find_shortlist
 from efficientformer.analysis.shortlist.published_networks import PublishedNetwork
 from efficientformer.cli.app import run
 from efficientformer.errors import LatencyError
 from efficientformer.pipeline import comparison
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.shortlists import measure
-from efficientformer.pipeline.shortlists.kept import find_shortlist
 
 from .interrupted import finished_rounds, interrupting_after
 

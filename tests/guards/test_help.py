@@ -75,6 +75,7 @@ def test_every_setting_is_in_one_group_and_has_a_sentence(capsys):
         *((verb,) for verb in PHASES_OF_VERBS),
         ("design", "--init", "efficientformer_l1"),
         ("design", "--teacher", "levit_128"),
+        ("design", "--reference", "best"),
     ]
     sentences = {name: text for command in commands for name, text in shown(capsys, *command).items()}
     assert set(leaves()) <= set(sentences)

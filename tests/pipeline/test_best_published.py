@@ -6,12 +6,12 @@ from typing import Any, cast
 import pytest
 from tests.analysis.made_shortlist import made_record, made_row
 
+from efficientformer.analysis.shortlist.kept import find_shortlist, keep_shortlist
 from efficientformer.formats.run import Verification
 from efficientformer.formats.shortlist import PublishedRecord
 from efficientformer.pipeline.phases import verify
 from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.shortlists.best_published import shortlist_command, show_best_published
-from efficientformer.pipeline.shortlists.kept import find_shortlist, keep_shortlist
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 

@@ -89,6 +89,8 @@ OTHER: dict[str, Any] = {
     **{f"{group}.keep": "best" for group in ("train", "parent")},
     **{f"parent.{name}": value for name, value in (("augmentation", "strong"), ("precision", "bf16"))},
     "parent.weights": "s0.pth",
+    "reference": "test_vit",  # the phases of it are its own
+    "reference_weights": "s0.pth",
     "train.teacher": "regnety_160.deit_in1k",
     "train.distillation": "hard",
     "train.distillation_weight": 0.4,

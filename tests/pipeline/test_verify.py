@@ -5,7 +5,7 @@ from tests.latency.synthetic import measurement_of
 
 from efficientformer.arch.spaces import QUICK
 from efficientformer.latency.timing.repeated import Repeated
-from efficientformer.pipeline.phases.verify import promise_row
+from efficientformer.pipeline.phases.verify import promise_row, reference_row
 from efficientformer.pipeline.run.budget import parse_budget
 from efficientformer.pipeline.run.run_network import FoundNetwork
 from efficientformer.pipeline.slimming.measure import LARGEST
@@ -50,3 +50,18 @@ def test_a_limit_that_is_exceeded_breaks_the_promise(tmp_path):
     assert row("8ms", 7.0, tmp_path, {"params_m": (5.0, 5.0)})["kept"]
     broken = row("8ms", 7.0, tmp_path, {"params_m": (5.0, 5.1)})
     assert not broken["kept"] and broken["limits"] == {"params_m": {"most": 5.0, "measured": 5.1}}
+
+
+@pytest.mark.parametrize(("text", "speed"), [("8ms", 1.0), ("40%", 3.0)])
+@pytest.mark.parametrize(("measured_ms", "kept"), [(7.8, True), (7.9, False), (8.3, False)])
+def test_a_reference_is_held_against_its_budget_as_the_network_found_is(text, speed, measured_ms, kept):
+    """A share is of the largest network in the same session, however fast the machine is."""
+    chosen = {"budget": text, "slug": "slug", "name": "levit_128", "reason": None}
+    measured = {
+        "reference levit_128": Repeated([measurement_of([measured_ms * own * speed] * 8) for own in SPREAD]),
+        LARGEST: Repeated([measurement_of([20.0 * speed] * 8) for _ in SPREAD]),
+    }
+    found = reference_row(chosen, Promise(parse_budget(text), 0.02), measured)
+    assert found["kept"] is kept and found["name"] == "levit_128" and found["sessions"] == 6
+    assert found["budget_ms"] == pytest.approx(8.0 * speed)
+    assert found["measured_interval_ms"] == pytest.approx([0.98 * measured_ms * speed, 1.02 * measured_ms * speed])

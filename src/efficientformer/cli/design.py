@@ -1,6 +1,6 @@
 """Verb `design`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.cli.printing import print_lines, print_rows
 from efficientformer.pipeline.run.settings import Settings
-from efficientformer.report.published import network_words
+from efficientformer.report.published import network_words, reference_words
 from efficientformer.report.wording import confidence
 from efficientformer.run_dir import RunDir
 from efficientformer.tasks.words import words_of
@@ -37,7 +37,7 @@ def design(
         efficientformer design --data photos --budget 8ms --budget 4ms --threads 1 --run-dir runs/mine
         efficientformer design --data photos --budget 50% --preset standard --train.epochs 30 --json
         efficientformer design --data photos --budget 8ms --teacher large.onnx --unlabelled more-photos
-        efficientformer design --init efficientformerv2_s2 --data photos --budget 8ms --budget 4ms
+        efficientformer design --init efficientformerv2_s2 --data photos --budget 8ms --budget 4ms --reference best
 
     Parameters
     ----------
@@ -63,8 +63,9 @@ def _show(result: list[dict[str, Any]], options: RunOptions) -> None:
 
 
 def _print_summary(result: list[dict[str, Any]]) -> None:
+    measured = [network for entry in result for network in (entry, entry.get("reference")) if network]
     percents = [
-        f"{confidence(percent)} %" for percent in sorted({entry.get("interval_percent", 95) for entry in result})
+        f"{confidence(percent)} %" for percent in sorted({network.get("interval_percent", 95) for network in measured})
     ]
     words = words_of(result[0])
     scores = [(entry[words.primary], entry.get(words.balanced, entry[words.primary])) for entry in result]
@@ -72,25 +73,38 @@ def _print_summary(result: list[dict[str, Any]]) -> None:
     accuracies = {words.primary: words.title} | ({words.balanced: "balanced"} if is_uneven else {})
     latencies = ("budget", "ms", "predicted", f"measured [{' or '.join(percents)}]", "kept")
     columns = (*latencies, *accuracies.values(), "params", "MACs")
-    print_rows(columns, (_cells(entry, accuracies) for entry in result))
+    has_names = any(entry.get("reference") for entry in result)
+    print_rows(columns, (row for entry in result for row in _rows(entry, accuracies)), wide=has_names)
     print_lines(
         f"{entry['budget']}: best published network that fits: {network_words(entry['published'])}"
         for entry in result
         if entry.get("published")
     )
+    print_lines(
+        f"{entry['budget']}: {reference_words(entry['reference'], entry[words.primary], words)}"
+        if entry["reference"]
+        else f"{entry['budget']}: no published network was fine-tuned, since none fits"
+        for entry in result
+        if "reference" in entry
+    )
     files = [f"{entry['budget']}: {entry['onnx']}" for entry in result]
     print_lines([*files, f"Report: {RunDir.of_network_file(Path(result[0]['onnx'])).report}"])
 
 
-def _cells(entry: dict[str, Any], accuracies: Iterable[str]) -> list[str]:
-    low, high = entry["measured_interval_ms"]
+def _rows(entry: dict[str, Any], accuracies: Iterable[str]) -> Iterator[list[str]]:
+    """The network of a budget, and beneath it the published one that it is compared with."""
+    budget = [entry["budget"], f"{entry['budget_ms']:.3f}", f"{entry['predicted_ms']:.3f}"]
+    yield [*budget, *_cells(entry, accuracies)]
+    if reference := entry.get("reference"):
+        yield [f"  {reference['name']}", "", "-", *_cells(reference, accuracies)]
+
+
+def _cells(network: dict[str, Any], accuracies: Iterable[str]) -> list[str]:
+    low, high = network["measured_interval_ms"]
     return [
-        entry["budget"],
-        f"{entry['budget_ms']:.3f}",
-        f"{entry['predicted_ms']:.3f}",
-        f"{entry['measured_ms']:.3f} [{low:.3f}, {high:.3f}]",
-        "yes" if entry["kept"] else "NO",
-        *(f"{entry[name]:.1f}%" if name in entry else "-" for name in accuracies),
-        f"{entry['num_params'] / 1e6:.2f}M",
-        f"{entry['macs'] / 1e6:.0f}M",
+        f"{network['measured_ms']:.3f} [{low:.3f}, {high:.3f}]",
+        "yes" if network["kept"] else "NO",
+        *(f"{network[name]:.1f}%" if name in network else "-" for name in accuracies),
+        f"{network['num_params'] / 1e6:.2f}M",
+        "-" if network["macs"] is None else f"{network['macs'] / 1e6:.0f}M",
     ]

@@ -28,7 +28,10 @@ from efficientformer.pipeline.run.settings import Settings, leaves
 from efficientformer.pipeline.teacher_settings import OF_TEACHER
 
 PHASES_OF_VERBS = {
-    "design": (plan.TABLE, plan.SUPERNET, plan.SLIM, plan.TRAIN, plan.EVALUATE, plan.EXPORT, plan.VERIFY),
+    "design": (
+        *(plan.TABLE, plan.SUPERNET, plan.SLIM, plan.TRAIN, plan.EVALUATE, plan.EXPORT),
+        *(plan.REFERENCE, plan.VERIFY),
+    ),
     # With --init it also scores, exports and times.
     "train": (plan.TRAIN, plan.EVALUATE, plan.EXPORT, plan.TIME),
     **{phase.name: (phase,) for phase in plan.PHASES if phase is not plan.TRAIN},
@@ -42,7 +45,10 @@ GROUPS = {
     ),
     "Parent": ("parent",),
     "Search": ("space", "supernet_from", "supernet", "slim", "baselines", "rank"),
-    "Training": ("train", "seed", "workers", "training_threads", "training_processes", "training_device"),
+    "Training": (
+        *("train", "seed", "workers", "training_threads", "training_processes", "training_device"),
+        *("reference", "reference_weights"),
+    ),
     "Export": ("export",),
 }
 FALLBACK_WIDTH, LARGEST_WIDTH, LEFT = 100, 120, 28
@@ -54,6 +60,8 @@ def shown_settings(verb: str, settings: Settings) -> set[str]:
     names = {"preset"}.union(*(phase.shown_settings for phase in PHASES_OF_VERBS[verb]))
     if verb == "design":  # which has --init and --weights
         names -= {"parent.init", "parent.weights"}
+    if settings.reference is None:
+        names -= {"reference_weights"}
     if settings.train.teacher is None:
         names -= {f"train.{name}" for name in OF_TEACHER}
     if settings.parent.init is None:

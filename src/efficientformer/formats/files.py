@@ -18,6 +18,7 @@ from efficientformer.formats.network import (
     ExportRecord,
     TrainRecord,
 )
+from efficientformer.formats.reference import ReferencesRecord
 from efficientformer.formats.run import DataRecord, ResultRow, Verification
 from efficientformer.formats.shortlist import PublishedRecord
 from efficientformer.formats.slimming import Baselines, RankRecord, SupernetRecord, Trace
@@ -35,6 +36,7 @@ RUN_RECORDS: dict[str, Any] = {
     "trace": Trace,
     "baselines": Baselines,
     "rank": RankRecord,
+    "references": ReferencesRecord,
     "verification": Verification,
     "published": PublishedRecord,
     "result": list[Annotated[ResultRow, AfterValidator(has_score)]],

@@ -136,8 +136,12 @@ class ExportRecord(TypedDict):
     bytes: Count
     max_abs_difference: Annotated[float, Field(ge=0, le=1e12)]
     tolerance: Annotated[float, Field(ge=0, le=1e12)]
-    forms: FormsRecord
+    forms: NotRequired[FormsRecord]
     compared: NotRequired[list[ComparedForms]]
+    deploy_form: NotRequired[str]
+    """Of a network of timm, which has no `forms`; its costs follow from the file."""
+    num_params: NotRequired[Count]
+    macs: NotRequired[Count | None]
     metadata: dict[str, str]
     provenance: NotRequired[Provenance]
 

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from efficientformer.formats.measurement import MeasurementValue
 from efficientformer.formats.network import PreprocessingRecord
+from efficientformer.formats.reference import ReferenceMeasured, ReferenceResult
 from efficientformer.formats.shortlist import PublishedFigures
 from efficientformer.formats.values import (
     MOST_MS,
@@ -126,6 +127,7 @@ class Verification(TypedDict):
     interval_of: NotRequired[str]
     largest: LargestMeasured
     promises: list[PromiseRow]
+    references: NotRequired[list[ReferenceMeasured]]
     measurements: NotRequired[dict[str, dict[str, Any]]]
     """See `latency.timing.repeated.Repeated`, and `Measurement` for records of one session."""
     rounds: Count
@@ -165,3 +167,5 @@ class ResultRow(_Promise):
     onnx: str
     published: NotRequired[PublishedFigures | None]
     """The best published network within the budget, None if no network is; absent without a shortlist."""
+    reference: NotRequired[ReferenceResult | None]
+    """The published network that was fine-tuned for the budget, None if none fits; absent unless one was asked for."""

@@ -4,7 +4,8 @@ from typing import Any
 
 from efficientformer.pipeline.networks.elastic import require_elastic
 from efficientformer.pipeline.networks.teaching import require_teacher
-from efficientformer.pipeline.phases import evaluate, export, slim, supernet, table, train, verify
+from efficientformer.pipeline.phases import evaluate, export, reference, slim, supernet, table, train, verify
+from efficientformer.pipeline.references.require import require_best, require_reference
 from efficientformer.pipeline.report import write_report
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.result import collect_result
@@ -21,19 +22,23 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
     """
     require_teacher(workspace)
     require_elastic(workspace)
+    require_reference(workspace)
     table.run(workspace)
     if workspace.settings.data and workspace.settings.parent.init is None:
         workspace.console.say(
             "networks start from new weights; on photographs those of a published network usually do better: "
             "design --init efficientformerv2_s0"
         )
-    require_reachable(workspace, load_table(workspace))
+    measured = load_table(workspace)
+    require_reachable(workspace, measured)
+    require_best(workspace, measured.largest.measured_ms)
     supernet.run(workspace)
     for round_index in range(MAX_ROUNDS):
         slim.run(workspace)
         train.run(workspace)
         evaluate.run(workspace)
         export.run(workspace)
+        reference.run(workspace)
         if verify.run(workspace) or round_index == MAX_ROUNDS - 1:
             break
         verify.correct_broken(workspace)

@@ -163,7 +163,7 @@ def _published(name: str) -> nn.Module:
 def _with_weights(name: str, file: Path, num_classes: int) -> nn.Module:
     import timm
 
-    tensors = _state_dict(read_tensors(file))
+    tensors = state_dict_of(read_tensors(file))
     probe: Any = timm.create_model(name, num_classes=num_classes)
     classifier = probe.pretrained_cfg.get("classifier", "")
     head = classifier if isinstance(classifier, str) else classifier[0]
@@ -177,7 +177,7 @@ def _with_weights(name: str, file: Path, num_classes: int) -> nn.Module:
     return probe
 
 
-def _state_dict(content: dict[str, Any]) -> dict[str, Any]:
+def state_dict_of(content: dict[str, Any]) -> dict[str, Any]:
     for container in CONTAINERS:
         if isinstance(content.get(container), Mapping):
             return dict(content[container])

@@ -96,41 +96,56 @@ def _build_from_weights(path: str, resolution: Resolution | None) -> BuiltNetwor
 
 
 def _fused(network: Network, input_shape: tuple[int, int, int, int], weights: str) -> BuiltNetwork:
-    return BuiltNetwork(fuse(network), input_shape, _num_params(network), "fused", weights)
+    return BuiltNetwork(fuse(network), input_shape, num_params(network), "fused", weights)
 
 
 def _build_timm(name: str, resolution: Resolution | None) -> BuiltNetwork:
     import timm
-    from timm.utils.model import reparameterize_model
 
     about = timm.get_pretrained_cfg(name, allow_unregistered=True)
     channels, height, width = about.input_size if about else (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION)
     own = (1, channels, height, width)
     shape = own if resolution is None else (1, channels, *grid_of_input(resolution))
     # Without pretrained weights, the tag of a name only sets the input size and the number of classes.
-    model = _create_timm(name, resolution if shape != own else None)
+    model = create_timm(name, resolution if shape != own else None)
     randomize(model, shape)
+    model, form = timm_deploy_form(model, shape)
+    return BuiltNetwork(model, shape, num_params(model), form, "random")
+
+
+@torch.no_grad()
+def timm_deploy_form(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[nn.Module, str]:
+    """A network of timm in evaluation mode as one would deploy it, without gradients, and in words how it was made.
+
+    It is re-parameterized by timm where that is supported and does not change the output; else it is `model`.
+    """
+    from timm.utils.model import reparameterize_model
+
     deployed = reparameterize_model(model).eval()
-    x = torch.from_numpy(input_sample(shape))
+    x = torch.from_numpy(input_sample(input_shape))
     before, after = first_tensor(model(x)), first_tensor(deployed(x))
     form = "as in timm"
     if _kinds(deployed) != _kinds(model):
         exact = bool((before - after).abs().max() <= EXACT * before.std())
         form = "re-parameterized by timm" if exact else "as in timm: re-parameterization changes its output"
         model = deployed if exact else model
-    model.requires_grad_(False)
-    return BuiltNetwork(model, shape, _num_params(model), form, "random")
+    return model.requires_grad_(False), form
 
 
-def _create_timm(name: str, img_size: Resolution | None) -> nn.Module:
+def create_timm(name: str, img_size: Resolution | None, **options: Any) -> nn.Module:
+    """A network of timm in evaluation mode, for images of `img_size`, or of its own size.
+
+    options: further arguments of `timm.create_model`, which by default draws random weights. Raises anything that it
+    raises.
+    """
     import timm
 
     if img_size is not None:
         try:
-            return timm.create_model(name, pretrained=False, exportable=True, img_size=img_size).eval()
+            return timm.create_model(name, exportable=True, img_size=img_size, **options).eval()
         except TypeError:  # Networks without position embeddings have no such argument.
             pass
-    return timm.create_model(name, pretrained=False, exportable=True).eval()
+    return timm.create_model(name, exportable=True, **options).eval()
 
 
 _BUILDERS: dict[str, Callable[[str, Resolution | None], BuiltNetwork]] = {
@@ -148,7 +163,7 @@ def _kinds(module: nn.Module) -> list[type]:
     return [type(part) for part in module.modules()]
 
 
-def _num_params(module: nn.Module) -> int:
+def num_params(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 

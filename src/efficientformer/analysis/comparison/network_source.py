@@ -13,6 +13,7 @@ from efficientformer.paths import usable_path
 Kind = Literal["zoo", "timm", "onnx", "weights"]
 TIMM_PREFIX = "timm:"
 NUM_SUGGESTIONS = 3
+GIVE_ANY = "Give a name of ours or of timm (timm.list_models()), an .onnx file or a run directory."
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,23 @@ def find_sources(names: Sequence[str]) -> list[NetworkSource]:
     sources = [source for name in names for source in _find(name)]
     unique = {(source.kind, source.target): source for source in sources}.values()
     return _with_distinct_names(list(unique))
+
+
+def published_source(name: str, title: str | None = None) -> NetworkSource:
+    """What to build for a published network, by its name with or without a tag: this package's network, in the form
+    that it exports, where it has the architecture, else timm's."""
+    architecture = name.partition(".")[0]
+    if architecture in ZOO:
+        return NetworkSource(name, title or name, "zoo", architecture)
+    return NetworkSource(name, title or name, "timm", name)
+
+
+def require_published(name: str) -> NetworkSource:
+    """The same. Raises UsageError for a name that is neither ours nor timm's, with similar names."""
+    source, remedy = published_source(name), "Give a name of ours or of timm (timm.list_models())."
+    if name.startswith(TIMM_PREFIX):
+        raise UsageError(f"There is no published network {name!r}. Leave out {TIMM_PREFIX!r}.")
+    return source if source.kind == "zoo" else _timm(name, remedy)
 
 
 def _find(name: str) -> list[NetworkSource]:
@@ -65,23 +83,22 @@ def _in_folder(folder: Path) -> list[NetworkSource]:
     )
 
 
-def _timm(given: str) -> NetworkSource:
+def _timm(given: str, remedy: str = GIVE_ANY) -> NetworkSource:
     import timm
 
     name = given.removeprefix(TIMM_PREFIX)
     if not timm.is_model(name):
-        raise UsageError(f"There is no network {given!r}{_suggestion(name, timm.list_models())}")
+        raise UsageError(f"There is no network {given!r}{_suggestion(name, timm.list_models(), remedy)}")
     base, _, tag = name.partition(".")
     tagged = timm.list_pretrained(f"{base}.*") if tag else []
     if tag and name not in tagged:
-        raise UsageError(f"timm has no weights {name!r}{_suggestion(name, tagged)}")
+        raise UsageError(f"timm has no weights {name!r}{_suggestion(name, tagged, remedy)}")
     return NetworkSource(given, given, "timm", name)
 
 
-def _suggestion(name: str, known: Sequence[str]) -> str:
+def _suggestion(name: str, known: Sequence[str], remedy: str) -> str:
     near = difflib.get_close_matches(name, [*ZOO, *known], NUM_SUGGESTIONS, cutoff=0.6)
-    also = " Give a name of ours or of timm (timm.list_models()), an .onnx file or a run directory."
-    return f"; similar names are {', '.join(dict.fromkeys(near))}.{also}" if near else f".{also}"
+    return f"; similar names are {', '.join(dict.fromkeys(near))}. {remedy}" if near else f". {remedy}"
 
 
 def _with_distinct_names(sources: list[NetworkSource]) -> list[NetworkSource]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import yaml
 
-from efficientformer.analysis.comparison.network_source import NetworkSource
+from efficientformer.analysis.comparison.network_source import NetworkSource, published_source
 from efficientformer.analysis.comparison.published import PublishedTop1, timm_top1
-from efficientformer.arch.zoo import ZOO
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,7 @@ class PublishedNetwork:
     @property
     def source(self) -> NetworkSource:
         """What to build: this package's network, in the form that it exports, where it has the architecture."""
-        architecture = self.name.partition(".")[0]
-        if architecture in ZOO:
-            return NetworkSource(self.name, self.title, "zoo", architecture)
-        return NetworkSource(self.name, self.title, "timm", self.name)
+        return published_source(self.name, self.title)
 
 
 def published_networks() -> list[PublishedNetwork]:

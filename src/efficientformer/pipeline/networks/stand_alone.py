@@ -73,7 +73,7 @@ def train_images(
     task = loss_task(workspace, images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
     taught, unlabelled = None, {}
     if isinstance(settings, TrainSettings):
-        taught = distilled(workspace, task, version)
+        taught = distilled(workspace, task, network, version)
         unlabelled = {"unlabelled": workspace.unlabelled_training_images, "unlabelled_share": settings.unlabelled_share}
     frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.batch_size))
 
@@ -82,8 +82,7 @@ def train_images(
             return {}
         return {f"val_{workspace.task.words.primary}": scores_on(workspace, network, others).primary}
 
-    if taught is not None:
-        assert isinstance(network, Network)
+    if taught is not None and isinstance(network, Network):
         seed_initial_weights(workspace.settings.seed)
         taught.attach(network.to(workspace.training_device))
     task = taught or task

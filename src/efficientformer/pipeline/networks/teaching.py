@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from torch import nn
+
 from efficientformer.errors import EfficientFormerError
+from efficientformer.models.network import Network
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
 from efficientformer.pipeline.run.workspace import Workspace
@@ -23,11 +26,7 @@ def run_teacher(workspace: Workspace, version: str | None = None) -> Teacher | N
     text = workspace.teacher
     if text is not None and workspace.settings.train.teacher == PARENT_AS_TEACHER:
         return Teacher(load_parent(workspace, version))
-    return (
-        None
-        if text is None
-        else open_teacher(text, workspace.dataset.classes, workspace.preprocessing, workspace.task.words.name)
-    )
+    return None if text is None else _opened(workspace, text)
 
 
 def require_teacher(workspace: Workspace) -> None:
@@ -49,19 +48,33 @@ def _all_are_trained(workspace: Workspace) -> bool:
     return all(TRAIN.problem(workspace, network) is None for network in networks)
 
 
-def distilled(workspace: Workspace, task: Task, version: str | None = None) -> Distillation | None:
-    """`task` with the run's teacher, or None without one. `version` as of `run_teacher`."""
-    teacher, settings = run_teacher(workspace, version), workspace.settings.train
+def distilled(workspace: Workspace, task: Task, network: nn.Module, version: str | None = None) -> Distillation | None:
+    """`task` with the run's teacher, or None without one. `version` as of `run_teacher`.
+
+    A network of timm has neither a second head nor maps to compare: it learns the teacher's logits, as is said.
+    """
+    settings, kind = workspace.settings.train, workspace.settings.train.distillation
+    if isinstance(network, Network) or workspace.teacher is None:
+        teacher = run_teacher(workspace, version)
+    else:
+        teacher = _opened(workspace, workspace.teacher)
+        if kind != "soft":
+            workspace.console.say(f"distillation soft in place of {kind}, for which a network of timm has no parts")
+            kind = "soft"
     if teacher is None:
         return None
     return Distillation(
         task,
         teacher,
-        settings.distillation,
+        kind,
         weight=settings.distillation_weight,
         temperature=settings.temperature,
         task_kind=workspace.task,
     )
+
+
+def _opened(workspace: Workspace, text: str) -> Teacher:
+    return open_teacher(text, workspace.dataset.classes, workspace.preprocessing, workspace.task.words.name)
 
 
 def has_second_head(settings: TeacherSettings) -> bool:

@@ -8,7 +8,8 @@ from efficientformer.latency.timing.measure_networks import Subject, measure_net
 from efficientformer.latency.timing.measurement import Measurement
 from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse import fuse
-from efficientformer.models.weights.load import load_network
+from efficientformer.models.network import Network
+from efficientformer.pipeline.networks.published import deployed_timm, load_classifier
 from efficientformer.pipeline.run.plan import TIME
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
@@ -20,8 +21,11 @@ from efficientformer.run_dir import NetworkFiles
 def open_exported(workspace: Workspace, runtime: Runtime, files: NetworkFiles) -> Prepared:
     """The exported file, or, on a runtime that cannot open it, the same weights in the same deploy form."""
     if files.onnx.suffix not in runtime.suffixes:
-        forms = DeployForms(**read_record(files.export_record, ExportRecord)["forms"])
-        deployed = fuse(load_network(files.weights), forms)
+        network, record = load_classifier(files.weights), read_record(files.export_record, ExportRecord)
+        if "forms" in record and isinstance(network, Network):
+            deployed = fuse(network, DeployForms(**record["forms"]))
+        else:
+            deployed, _ = deployed_timm(network, workspace.input_shape)
         return runtime.prepare(deployed, workspace.input_shape)
     return runtime.open(files.onnx, workspace.input_shape)
 

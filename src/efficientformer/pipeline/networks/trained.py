@@ -1,10 +1,14 @@
 """Train a network of a run and keep it in its folder, score it on validation images, export it."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
+from efficientformer.analysis.comparison.graph_cost import graph_cost
 from efficientformer.data.loader import eval_batches
 from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import EfficientFormerError
@@ -13,8 +17,9 @@ from efficientformer.exporting.parity import onnx_parity
 from efficientformer.formats.network import EVALUATION_MIB, Evaluation
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
-from efficientformer.models.weights.load import load_network, save_weights
+from efficientformer.models.weights.load import save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
+from efficientformer.pipeline.networks.published import deployed_timm, load_classifier, save_timm
 from efficientformer.pipeline.networks.stand_alone import train_images
 from efficientformer.pipeline.networks.teaching import teacher_record
 from efficientformer.pipeline.run.inputs import export_metadata, weights_metadata
@@ -38,7 +43,7 @@ def train_network(
     workspace: Workspace,
     phase: Phase,
     network: RunNetwork,
-    initial: Callable[[], Network],
+    initial: Callable[[], nn.Module],
     *,
     init: str,
     about: Mapping[str, Any] = MappingProxyType({}),
@@ -61,7 +66,6 @@ def train_network(
             log=MetricsLog(files.metrics),
             version=network.version,
         )
-        assert isinstance(trained.network, Network)
         if workspace.world.is_first:
             seconds = time.monotonic() - started
             _keep(workspace, network, trained.network, {**trained.about, "init": init, **about, "seconds": seconds})
@@ -71,22 +75,25 @@ def train_network(
         remove_checkpoint(files.checkpoint)
 
 
-def _keep(workspace: Workspace, network: RunNetwork, trained: Network, about: Mapping[str, Any]) -> None:
+def _keep(workspace: Workspace, network: RunNetwork, trained: nn.Module, about: Mapping[str, Any]) -> None:
     """Write the weights, the architecture and the record of the training, which `about` is a part of."""
     files, settings, classes = network.files, workspace.settings.train, list(workspace.dataset.classes)
-    trained.preprocessing = workspace.preprocessing.to_json()
-    save_weights(trained.cpu(), files.weights, weights_metadata(workspace))
-    write_record(
-        files.architecture,
-        {
-            "architecture": network.architecture.to_json(),
+    described, preprocessing = weights_metadata(workspace), workspace.preprocessing.to_json()
+    if isinstance(trained, Network):
+        trained.preprocessing = preprocessing
+        save_weights(trained.cpu(), files.weights, described)
+        record = {
+            "architecture": trained.architecture.to_json(),
             "resolution": workspace.settings.resolution,
             "num_classes": len(classes),
             "classes": classes,
             **workspace.task.words.metadata,
-            "preprocessing": workspace.preprocessing.to_json(),
-        },
-    )
+            "preprocessing": preprocessing,
+        }
+        write_record(files.architecture, record)
+    else:
+        described = {**described, "preprocessing": json.dumps(preprocessing)}
+        save_timm(trained.cpu(), network.title, files.weights, workspace.settings.resolution, described)
     write_record(
         files.train_record,
         {
@@ -120,7 +127,7 @@ def export_network(workspace: Workspace, network: RunNetwork) -> None:
 
 def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     dataset = workspace.dataset
-    network = load_network(files.weights).to(workspace.training_device)
+    network = load_classifier(files.weights).to(workspace.training_device)
     transform = eval_transform(workspace.preprocessing)
     batches = eval_batches(dataset.val, transform, batch_size=250, workers=workspace.settings.workers)
     scored = 0
@@ -137,11 +144,17 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
 
 def _export(workspace: Workspace, network: RunNetwork) -> None:
     files, input_shape = network.files, workspace.input_shape
-    trained = load_network(files.weights).eval()
+    trained = load_classifier(files.weights).eval()
     metadata = export_metadata(workspace, network)
-    forms, tuning = fastest_forms(workspace, trained)
+    if isinstance(trained, Network):
+        forms, tuning = fastest_forms(workspace, trained)
+        deployed = fuse(trained, forms)
+    else:
+        deployed, tuning = deployed_timm(trained, input_shape)
     dynamic_batch = workspace.settings.export.dynamic_batch
-    export_onnx(fuse(trained, forms), input_shape, files.onnx, metadata, dynamic_batch=dynamic_batch)
+    export_onnx(deployed, input_shape, files.onnx, metadata, dynamic_batch=dynamic_batch)
+    if network.architecture is None:
+        tuning = {**tuning, "macs": graph_cost(files.onnx, input_shape).macs}
     difference = onnx_parity(trained, files.onnx, input_shape)
     if not difference <= TOLERANCE:
         files.onnx.unlink()

@@ -23,5 +23,6 @@ def run(workspace: Workspace) -> None:
 
 
 def train_found(workspace: Workspace, network: RunNetwork) -> None:
+    assert network.architecture is not None
     subnet, init = Subnet(network.architecture, network.origins), workspace.settings.train.init
     train_network(workspace, TRAIN, network, lambda: initial_network(workspace, subnet, network.version), init=init)

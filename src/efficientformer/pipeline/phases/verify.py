@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from efficientformer.formats.reference import ChosenReference
 from efficientformer.formats.run import Verification
 from efficientformer.latency.devices import open_restartable
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.repeated import Repeated
 from efficientformer.pipeline.networks.timed import open_exported
+from efficientformer.pipeline.references.reference import require_exported
 from efficientformer.pipeline.run.corrections import correct
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import EXPORT, VERIFY
-from efficientformer.pipeline.run.run_network import FoundNetwork, read_found
+from efficientformer.pipeline.run.run_network import FoundNetwork, read_found, read_references, reference_names
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.shortlists.best_published import show_best_published
 from efficientformer.pipeline.slimming.limits import UNITS, Limits
@@ -24,6 +26,7 @@ from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import file_digest, write_record
 from efficientformer.report.wording import confidence
+from efficientformer.run_dir import NetworkFiles
 
 INTERVAL_OF = "the median over processes, from one value of each session"
 
@@ -32,6 +35,7 @@ def run(workspace: Workspace) -> bool:
     """Returns whether every promise is kept. After a broken one, the next command adds sessions to those so far."""
     for network in run_networks(workspace):
         EXPORT.require(workspace, network)
+    require_exported(workspace)
     VERIFY.run(workspace, lambda _: _verify(workspace, read_found(workspace.run_dir)))
     record = read_record(workspace.run_dir.verification, Verification)
     promises = record["promises"]
@@ -70,22 +74,29 @@ def correct_broken(workspace: Workspace) -> None:
 
 def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
     by_slug = {promise.budget.slug: promise for promise in promises(workspace)}
-    settings, files = workspace.settings, {network.budget.slug: network.files.onnx for network in found}
+    settings, references = workspace.settings, read_references(workspace.run_dir)
+    networks = {network.budget.slug: network.files for network in found}
+    networks |= {_key(name): workspace.run_dir.reference(name) for name in reference_names(references)}
     runtime = open_restartable(workspace.device_options, settings.runtime, settings.threads)
     sessions = Sessions(
         workspace,
         runtime,
-        lambda runtime: _open_all(workspace, runtime, found),
-        {slug: file_digest(path) for slug, path in files.items()},
+        lambda runtime: _open_all(workspace, runtime, networks),
+        {name: file_digest(files.onnx) for name, files in networks.items()},
     )
     sessions.measure(by_slug)
     limits = Limits(workspace)
-    measured = {slug: sessions.repeated(slug) for slug in files}
+    measured = {name: sessions.repeated(name) for name in networks}
     rows = []
     for network in found:
         slug, taken = network.budget.slug, limits.measured(network.architecture, network.files.onnx)
         allowed = {name: (limits.most[name], value) for name, value in taken.items()}
         rows.append(promise_row(network, by_slug[slug], measured[slug], allowed))
+    compared = [
+        reference_row(row, by_slug[row["slug"]], measured[_key(name)])
+        for row in references
+        if (name := row["name"]) and row["slug"] in by_slug
+    ]
     largest = max((pair[LARGEST] for pair in measured.values()), key=lambda repeated: len(repeated.sessions))
     write_record(
         workspace.run_dir.verification,
@@ -96,9 +107,10 @@ def _verify(workspace: Workspace, found: list[FoundNetwork]) -> None:
             "interval_of": INTERVAL_OF,
             "largest": {"p50_ms": largest.p50_ms, "interval_ms": list(largest.interval_ms)},
             "promises": rows,
+            **({"references": compared} if compared else {}),
             "measurements": {
                 LARGEST: largest.to_json(),
-                **{slug: pair[slug].to_json() for slug, pair in measured.items()},
+                **{name: pair[name].to_json() for name, pair in measured.items()},
             },
             "rounds": settings.verify.rounds,
             "provenance": provenance(runtime.machine()),
@@ -137,7 +149,30 @@ def promise_row(
     }
 
 
-def _open_all(workspace: Workspace, runtime: Runtime, found: list[FoundNetwork]) -> dict[str, Prepared]:
+def _key(name: str) -> str:
+    """The name of a reference among measured networks, of which those of the run have that of their budget."""
+    return f"reference {name}"
+
+
+def reference_row(row: ChosenReference, promise: Promise, measured: Mapping[str, Repeated]) -> dict[str, Any]:
+    """The record of a reference, whose latency breaks no promise."""
+    assert row["name"] is not None
+    own, largest = measured[key := _key(row["name"])], measured[LARGEST]
+    budget_ms = promise.limit_ms(largest.at(promise.percentile)[0])
+    latency = measured_ms, interval_ms = latency_with_largest(measured, key, promise)
+    return {
+        "name": row["name"],
+        "budget": row["budget"],
+        "slug": row["slug"],
+        "budget_ms": budget_ms,
+        "measured_ms": measured_ms,
+        "measured_interval_ms": list(interval_ms),
+        "interval_percent": round(own.percent, 2),
+        "sessions": len(own.sessions),
+        "kept": promise.verdict(latency, budget_ms) == "kept",
+    }
+
+
+def _open_all(workspace: Workspace, runtime: Runtime, networks: Mapping[str, NetworkFiles]) -> dict[str, Prepared]:
     largest = prepare_untrained(workspace, workspace.space.largest(), runtime)
-    files = {network.budget.slug: network.files for network in found}
-    return {LARGEST: largest, **{slug: open_exported(workspace, runtime, theirs) for slug, theirs in files.items()}}
+    return {LARGEST: largest, **{name: open_exported(workspace, runtime, files) for name, files in networks.items()}}

@@ -5,12 +5,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from efficientformer import __version__
+from efficientformer.analysis.shortlist.kept import find_shortlist
+from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import RecordError
 from efficientformer.formats.run import DataRecord
+from efficientformer.formats.shortlist import ShortlistRecord
 from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.phase import Digests, Input
-from efficientformer.pipeline.run.run_network import RunNetwork, read_found
+from efficientformer.pipeline.run.run_network import RunNetwork, read_found, read_references, reference_names
+from efficientformer.pipeline.run.settings import BEST
 from efficientformer.pipeline.run.stamps import MISSING, NOT_TAKEN, read_stamp
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.provenance import FINGERPRINT
@@ -19,6 +23,9 @@ from efficientformer.records import digest, file_digest
 from efficientformer.run_dir import RunDir
 from efficientformer.tasks.teacher_source import TeacherSource
 from efficientformer.tasks.words import task_words
+
+USUAL_GRID = (224, 224)
+"""The input size at which a shortlist of networks at their own sizes is one of networks at a common size."""
 
 
 def file(name: str) -> Input:
@@ -66,6 +73,16 @@ def image_digests(workspace: Workspace) -> Digests:
     return _image_digests(workspace.dataset.digest, workspace.dataset.split_rule)
 
 
+def kept_shortlist(workspace: Workspace) -> ShortlistRecord | None:
+    """The last shortlist of the run's device at the run's input size, or None.
+
+    Raises RecordError for a damaged one, EfficientFormerError for a user without a home folder.
+    """
+    settings, runtime, grid = workspace.settings, workspace.runtime, grid_of_input(workspace.settings.resolution)
+    kept = find_shortlist(runtime.machine(), runtime.describe(), settings.threads, settings.latency_clock, grid)
+    return kept if kept is None or kept["resolution"] is not None or grid == USUAL_GRID else None
+
+
 def recorded_image_digests(run_dir: RunDir) -> Digests:
     """The same of the images that the run read last, from its records; empty before."""
     try:
@@ -91,7 +108,7 @@ def export_metadata(workspace: Workspace, network: RunNetwork) -> dict[str, str]
         "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
         **task_words(workspace.dataset.task).metadata,
         "preprocessing": json.dumps(workspace.preprocessing.to_json()),
-        "architecture": json.dumps(network.architecture.to_json()),
+        **({} if network.architecture is None else {"architecture": json.dumps(network.architecture.to_json())}),
         **network.about,
         "producer": f"efficientformer {__version__}",
     }
@@ -200,6 +217,26 @@ def _found(workspace: Workspace, _: RunNetwork | None) -> Digests:
     return {"what was found": digest([[net.budget.text, net.budget_ms, net.predicted_ms] for net in found])}
 
 
+def _found_budgets(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    found = read_found(workspace.run_dir)
+    return {"the budgets": digest([[network.budget.text, network.budget_ms] for network in found])}
+
+
+def _shortlist(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    """The shortlist that references are chosen from. Once used, it does not have to be there."""
+    if workspace.settings.reference != BEST:
+        return {}
+    kept = kept_shortlist(workspace)
+    return _used(workspace, "reference", None, "the shortlist", MISSING if kept is None else digest(kept["networks"]))
+
+
+def _references(workspace: Workspace, _: RunNetwork | None) -> Digests:
+    rows, run_dir = read_references(workspace.run_dir), workspace.run_dir
+    files = _digests(workspace, [run_dir.reference(name).onnx for name in reference_names(rows)])
+    now = digest([[[row["slug"], row["name"]] for row in rows], files]) if files else None
+    return _used(workspace, "verify", None, "the references", now)
+
+
 IMAGE_SETTINGS = ("data", "val_fraction", "seed", "max_pixels")
 DEVICE_SETTINGS = ("device", "device_program", "device_cores", "litert_python", "runtime", "threads")
 IMAGES = Input(lambda workspace, _: image_digests(workspace), IMAGE_SETTINGS, "images")
@@ -215,4 +252,7 @@ START = Input(_start)
 METADATA = Input(_metadata, IMAGE_SETTINGS, "images")
 EXPORTED_FILES = Input(_exported_files)
 FOUND = Input(_found)
+FOUND_BUDGETS = Input(_found_budgets)
+SHORTLIST = Input(_shortlist, kind="device")
+REFERENCES = Input(_references)
 CORRECTIONS = Input(lambda workspace, _: {"the scale after verification": digest(read_corrections(workspace))})

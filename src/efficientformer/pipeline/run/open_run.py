@@ -74,6 +74,8 @@ class RunRequest:
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
         if given.get("train"):
             given["train"] = _with_absolute_paths(given["train"])
+        if given.get("reference_weights") not in (None, NONE):
+            given["reference_weights"] = _absolute(given["reference_weights"], "reference_weights")
         supernet_from = given.get("supernet_from")
         if supernet_from == NONE:
             supernet_from = given["supernet_from"] = None

@@ -12,10 +12,13 @@ from efficientformer.pipeline.run.inputs import (
     DEVICE_SETTINGS,
     EXPORTED_FILES,
     FOUND,
+    FOUND_BUDGETS,
     IMAGE_SETTINGS,
     IMAGES,
     METADATA,
     PARENT,
+    REFERENCES,
+    SHORTLIST,
     SOURCE,
     START,
     TABLE_DEVICE,
@@ -206,12 +209,29 @@ TIME = Phase(
     uses=("clock",),
     each_network=True,
 )
+REFERENCE = Phase(
+    "reference",
+    "chooses the published network that a budget's network is compared with; one that is named is measured",
+    settings=("reference", "percentile", "resolution", "runtime", "threads"),
+    derived=_clock,
+    reads=(FOUND_BUDGETS, SHORTLIST, DEVICE),
+    writes=("references",),
+    after=(SLIM,),
+    uses=("budget", "clock", "reference_weights", "space", *IMAGE_SETTINGS),
+)
+TUNE_REFERENCE = replace(
+    FINE_TUNE,
+    does="trains a published network as the networks of the run are trained",
+    writes=("weights", "train_record"),
+    idle=lambda workspace: _idle_training(workspace) | {"train.init"},
+)
+"""Its stamps are those of fine-tuning, of a network called `reference NAME`."""
 VERIFY = Phase(
     "verify",
     "measures the exported files interleaved with the largest network; a broken promise sends slimming on",
     settings=("budget", "percentile", "limits", "device", "runtime", "threads", "verify", "resolution"),
     derived=_verification_facts,
-    reads=(EXPORTED_FILES, DEVICE, FOUND),
+    reads=(EXPORTED_FILES, REFERENCES, DEVICE, FOUND),
     writes=("verification",),
     after=(EXPORT,),
     uses=("space", "clock", *IMAGE_SETTINGS),

@@ -232,6 +232,7 @@ IDLE: tuple[tuple[str, str, Idle], ...] = (
         "there is no train.unlabelled",
         lambda now, _: bool(now.train.teacher) and not now.train.unlabelled,
     ),
+    ("reference_weights", "there is no reference", lambda now, _: now.reference is None),
     ("val_fraction", "the shipped images have validation images of their own", lambda now, _: now.data is None),
     ("runtime", "a command has a runtime of its own", lambda now, _: now.device.startswith("command:")),
     (

@@ -1,4 +1,4 @@
-"""A network of a run and its folder: one that slimming found for a budget, or one to fine-tune."""
+"""A network of a run and its folder: one that slimming found for a budget, or a published one to fine-tune."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from pathlib import Path
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
+from efficientformer.formats.reference import ChosenReference, ReferencesRecord
 from efficientformer.formats.slimming import Trace
 from efficientformer.pipeline.run.budget import Budget
 from efficientformer.reading import read_record
@@ -19,6 +20,7 @@ class RunNetwork:
 
     name: of its folder.
     title: its name in messages.
+    architecture: None for a network of timm.
     about: further metadata of the exported file.
     origins: for every block the supernet block that it comes from, stage by stage; empty for a pretrained network.
     starts_from: digests, by name, of the inputs of its training.
@@ -27,7 +29,7 @@ class RunNetwork:
 
     name: str
     title: str
-    architecture: Architecture
+    architecture: Architecture | None
     files: NetworkFiles
     about: Mapping[str, str]
     origins: tuple[tuple[int, ...], ...] = ()
@@ -65,6 +67,16 @@ def read_found(run_dir: RunDir) -> list[FoundNetwork]:
         )
         for entry in read_record(run_dir.trace, Trace)["budgets"]
     ]
+
+
+def read_references(run_dir: RunDir) -> list[ChosenReference]:
+    """The published network that each budget's network is compared with; nothing in a run without references."""
+    return read_record(run_dir.references, ReferencesRecord)["rows"] if run_dir.references.exists() else []
+
+
+def reference_names(rows: list[ChosenReference]) -> list[str]:
+    """The networks, each once, in the order of the budgets."""
+    return list(dict.fromkeys(row["name"] for row in rows if row["name"] is not None))
 
 
 def name_of_init(init: str) -> str:

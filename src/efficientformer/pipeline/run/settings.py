@@ -14,7 +14,7 @@ from efficientformer.latency.devices import DeviceOptions, counts_own_time, reso
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
 from efficientformer.pipeline.parent_settings import TrainingsBelowParent
-from efficientformer.pipeline.teacher_settings import TeacherSettings
+from efficientformer.pipeline.teacher_settings import OrNone, TeacherSettings
 from efficientformer.search.actions import ActionSet
 from efficientformer.search.objective import Objective
 from efficientformer.search.scoring.score import Metric
@@ -33,6 +33,8 @@ def is_path(value: str) -> bool:
     return Path(value).suffix in (".yaml", ".yml")
 
 
+BEST = "best"
+"""The reference that is, for each budget, the most accurate published network within it on this device."""
 BELOW_PARENT = "parent"
 """The name of the space whose largest network is the parent."""
 
@@ -161,7 +163,7 @@ class SlimSettings(_Settings):
     """What an action gains. latency: milliseconds saved. mes: Mobile Efficiency Score (V2). Or weights of the relative
     savings, such as latency=1,params=0.5; of latency, params, file and memory."""
     stride: Share = 0.0
-    """Smallest saving of a step, a share of latency. Steps to a budget never overshoot it. 0: one block or 16
+    """Least saving of a step, a share of latency. Steps to a budget never overshoot it. 0: one block or 16
     channels per step (the paper)."""
     lazy: bool = False
     """Skip actions that cost more before. More than the best of the step costs now."""
@@ -331,8 +333,13 @@ class Settings(DeviceOptions, _Settings):
     """Networks trained at a time. Each in a process with its share of the threads: small ones leave threads idle."""
     training_device: str = "auto"
     """Training on auto, cpu, cuda or mps."""
+    reference: OrNone = None
+    """Published network to compare with: best or NAME. It is fine-tuned as the networks found are trained. best: the
+    most accurate within each budget, by the shortlist of this device. none: no comparison."""
+    reference_weights: OrNone = None
+    """File of its weights, or a folder with NAME.safetensors. Downloaded by default."""
     supernet_from: str | None = None
-    """Run directory whose supernet is taken over; none: train one here. Its settings hold where this run gives none,
+    """Run directory whose supernet is taken over. none: train one here. Its settings hold where this run gives none,
     but not its device."""
     table: TableSettings = TableSettings()
     parent: ParentSettings = ParentSettings()

@@ -8,6 +8,7 @@ import shlex
 from typing import Any, cast
 
 from efficientformer.analysis.shortlist.front import best_that_fits, is_measured
+from efficientformer.analysis.shortlist.kept import find_shortlist
 from efficientformer.arch.resolution import grid_of_input, resolution_text
 from efficientformer.errors import EfficientFormerError
 from efficientformer.formats.run import Verification
@@ -15,7 +16,6 @@ from efficientformer.formats.shortlist import PublishedFigures, PublishedRecord,
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.shortlists.kept import find_shortlist
 from efficientformer.pipeline.shortlists.settings import ShortlistSettings
 from efficientformer.records import write_record
 from efficientformer.report.published import published_lines

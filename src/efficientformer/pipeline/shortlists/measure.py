@@ -10,6 +10,7 @@ from typing import Any
 
 from efficientformer.analysis.comparison.published import sources as published_sources
 from efficientformer.analysis.shortlist.front import best_that_fits, front
+from efficientformer.analysis.shortlist.kept import keep_shortlist
 from efficientformer.analysis.shortlist.published_networks import list_sources, published_networks
 from efficientformer.analysis.shortlist.record import shortlist_rows
 from efficientformer.arch.resolution import grid_of_input
@@ -29,7 +30,6 @@ from efficientformer.pipeline.comparison import (
 from efficientformer.pipeline.run.budget import Budget, parse_budget
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import with_given
-from efficientformer.pipeline.shortlists.kept import keep_shortlist
 from efficientformer.pipeline.shortlists.settings import OUT, ROUNDS, ShortlistSettings
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
@@ -45,8 +45,8 @@ def shortlist(settings: ShortlistSettings | None = None, *, out: Path | str = OU
     settings, given: `ShortlistSettings`, or its fields by name, which win.
     out: folder of shortlist.json and the exported networks.
 
-    The record is also kept for later runs on the same device (see `shortlists.kept`). Raises UsageError for a request
-    that cannot be carried out, LatencyError when nothing can be measured.
+    The record is also kept for later runs on the same device (see `analysis.shortlist.kept`). Raises UsageError for a
+    request that cannot be carried out, LatencyError when nothing can be measured.
     """
     started = time.monotonic()
     settings, out, console = with_given(ShortlistSettings, settings, given), usable_path(out, "--out"), RunConsole()

@@ -12,9 +12,10 @@ from efficientformer.formats.slimming import states_before
 from efficientformer.report import wording
 from efficientformer.report.drawing import draw_architecture, draw_promise
 from efficientformer.report.frame import Note
-from efficientformer.report.published import published_lines
+from efficientformer.report.published import is_better, published_lines, reference_words
 from efficientformer.report.run import figures, slimming_figures
 from efficientformer.report.run.load import NetworkRun, Run
+from efficientformer.tasks.words import TaskWords
 
 Content = dict[str, Any]
 PROMISED = ("budget_ms", "predicted_ms", "measured_interval_ms", "interval_percent", "kept")
@@ -28,7 +29,7 @@ def headline(run: Run) -> Content:
     notes = [run.note(name) for name in ("verification", "result") if run.get(name) is None]
     notes += run.network_notes("export")
     return {
-        "sentence": promise_sentence(rows),
+        "sentence": " ".join([promise_sentence(rows), *better_references(rows, run.task)]),
         "rows": rows,
         "task": run.task,
         "name": data.get("name") or run.run_dir.name,
@@ -41,6 +42,7 @@ def headline(run: Run) -> Content:
         "largest": verification.get("largest"),
         "percentile": next((row["percentile"] for row in rows if row["percentile"]), "p50"),
         "time": _newest_time(run),
+        "references": other_references(rows, run.task),
         "published": published_lines(run.get("published")) if run.get("published") else [],
         "notes": notes,
     }
@@ -73,6 +75,28 @@ def promise_sentence(rows: list[Content]) -> str:
     if len(rows) == 1:
         return f"The promise was not kept: {rest}."
     return f"{len(checked) - len(missed)} of {len(rows)} latency promises were kept; {rest}."
+
+
+def better_references(rows: list[Content], task: TaskWords) -> list[str]:
+    """A sentence for each budget at which the fine-tuned published network is more accurate than the one found."""
+    return [_compared(row, task) for row in rows if _is_compared(row) and _is_behind(row, task)]
+
+
+def other_references(rows: list[Content], task: TaskWords) -> list[str]:
+    """The same for the budgets at which it is not."""
+    return [_compared(row, task) for row in rows if _is_compared(row) and not _is_behind(row, task)]
+
+
+def _is_compared(row: Content) -> bool:
+    return bool(row.get("reference")) and row["score"] is not None
+
+
+def _is_behind(row: Content, task: TaskWords) -> bool:
+    return is_better(row["reference"], row["score"], task)
+
+
+def _compared(row: Content, task: TaskWords) -> str:
+    return f"For {row['title']} {reference_words(row['reference'], row['score'], task)}."
 
 
 def _missed_words(missed: list[Content]) -> list[str]:
@@ -243,6 +267,7 @@ def _promise_row(run: Run, promise: Content) -> Content:
         "measured_ms": measured,
         "limits": list(_limit_words(promise)),
         "score": promise.get(run.task.primary, evaluation.get(run.task.primary)),
+        "reference": promise.get("reference"),
         **_costs(run, promise, network),
         **_file(run, network),
     }
