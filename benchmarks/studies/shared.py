@@ -77,9 +77,12 @@ def side_by_side(processes: int, work: Callable[..., Any], calls: Sequence[tuple
 
 
 def keep_outcome(study: str, what: str, run_dir: RunDir, *conditions: str, **found: Any) -> Path:
-    """Keep a record of the study, named after the run's images: of their folder it has the name, not the path."""
+    """Keep a record of the study, named after the run's images. Of their folder and of a parent's file it has the name,
+    not the path."""
     given = run_dir.given_settings()
     data = Path(given["data"]).name
+    if "init" in given.get("parent", {}):
+        given["parent"] = {**given["parent"], "init": Path(given["parent"]["init"]).name}
     record = {"what": what, "settings": given | {"data": data}, **found}
     space = shared_run(run_dir.root).space
     return keep(study, slug(data), {**compacted(record, space), "provenance": provenance()}, *conditions)
