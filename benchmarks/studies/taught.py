@@ -105,7 +105,7 @@ def fine_tuned_reference(workspace: Workspace) -> dict[str, float]:
         ).network.eval()
         scripted: Any = torch.jit.trace(trained, torch.zeros(workspace.input_shape))
         scripted.save(str(root / "teacher.pt"))
-        write_record(path, {"top1": validate(workspace, trained).top1})
+        write_record(path, {"top1": validate(workspace, trained).primary})
     return read_record(path, Any)
 
 
