@@ -73,7 +73,7 @@ def main() -> None:
     show(rows)
     if arguments.only == "slim":
         return
-    short = round(arguments.share * arguments.epochs)
+    short = int(arguments.share * arguments.epochs)
     sorted_parent(run.root)  # before several processes want it
     calls = [("inherited", run.root, index, short) for index in range(len(arguments.budgets))]
     if arguments.only is None:
