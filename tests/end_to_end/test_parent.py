@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import time
 from typing import Any
 
 import pytest
@@ -53,6 +55,14 @@ def slimmed(parent, photos, tmp_path_factory):
     return run_dir, *answer(*arguments), arguments
 
 
+def with_its_table(slimmed, run_dir):
+    """A new run that need not measure its table: it has that of the whole run, which is of the same settings."""
+    for name in ("table.json", "stamps/table.json"):
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(slimmed[0] / name, run_dir / name)
+    return run_dir
+
+
 def test_networks_within_the_budgets_are_cut_from_the_parent(slimmed, parent):
     run_dir, entries, said, _ = slimmed
     assert [entry["kept"] for entry in entries] == [True, True]
@@ -95,11 +105,12 @@ def test_every_phase_by_itself_ends_where_design_ends(slimmed, parent, program, 
 
 
 def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(slimmed, parent, command, photos, tmp_path):
+    with_its_table(slimmed, tmp_path)
     arguments = ("design", "--init", parent, "--data", photos, "--run-dir", tmp_path, *SHORT, *BUDGETS)
     for marker in ("supernet/checkpoint.pt", "slim/steps.jsonl", "networks/80pct/checkpoint.pt"):
         process = command(*arguments)
         while process.poll() is None and not (tmp_path / marker).exists():
-            pass
+            time.sleep(0.01)
         process.kill()
         process.communicate()
     process = command(*arguments)
@@ -122,16 +133,20 @@ def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(slimmed, parent, co
         (("--init", "PARENT", "--space", "quick", *SHORT, *BUDGETS), "the largest network of the space is"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(arguments, says, parent, program, photos, tmp_path):
+def test_what_cannot_be_is_refused_in_one_line(arguments, says, slimmed, parent, program, photos, tmp_path):
     corrupt = tmp_path / "corrupt.safetensors"
     corrupt.write_bytes(parent.read_bytes()[:-100])
     files = {"PARENT": parent, "CORRUPT": corrupt}
     words = [files.get(word, word) for word in arguments]
+    if "1%" in arguments:  # all others are refused before anything is measured
+        with_its_table(slimmed, tmp_path / "run")
     code, _, stderr = program("design", "--data", photos, "--run-dir", tmp_path / "run", *words)
     assert code != 0 and says in stderr.splitlines()[-1], stderr
+    assert (tmp_path / "run" / "table.json").exists() == ("1%" in arguments)
 
 
-def test_a_parent_within_the_budget_is_fine_tuned_and_not_slimmed(parent, program, photos, tmp_path):
+def test_a_parent_within_the_budget_is_fine_tuned_and_not_slimmed(slimmed, parent, program, photos, tmp_path):
+    with_its_table(slimmed, tmp_path)
     arguments = ("--init", parent, "--data", photos, "--run-dir", tmp_path, *SHORT, "--budget", "0.9ms")
     code, _, stderr = program("design", *arguments)
     assert code == 0 and "0.9ms: the parent is within it as it is; nothing is slimmed" in stderr, stderr

@@ -15,6 +15,7 @@ from efficientformer.pipeline.slimming.descent import Descent
 from efficientformer.records import write_record
 from efficientformer.search.candidates import State
 from efficientformer.search.subnet import Subnet
+from efficientformer.tasks.classification.kind import ONE_LABEL
 
 SPACE = v1_space("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
 SUPERNET = {"epochs": 1, "num_steps": 1, "held_out_top1": 50.0, "settings": {}}
@@ -47,7 +48,7 @@ class Scorer:
         return accuracy if accuracy >= least_accuracy else None
 
     def score(self, subnet) -> Any:
-        return SimpleNamespace(top1=50.0)
+        return SimpleNamespace(primary=50.0)
 
 
 class Versions:
@@ -73,6 +74,7 @@ class Run:
         self._workspace: Any = SimpleNamespace(
             settings=Settings(slim=SlimSettings(**{"actions": "every", **slim})),
             space=SPACE,
+            task=ONE_LABEL,
             run_dir=SimpleNamespace(slim_steps=self.journal, supernet_record=folder / "supernet.json"),
         )
 

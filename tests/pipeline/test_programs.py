@@ -298,6 +298,8 @@ FREE_TEXT_THAT_STARTS_NOTHING = {
     "parent.weights": "a file of weights, which is not unpickled",
     "train.teacher": "the name of a network, or a file of one; docs/teachers.md says what TorchScript can do",
     "train.unlabelled": "a folder of images",
+    "reference": "the name of a published network",
+    "reference_weights": "a file of weights, which is not unpickled, or a folder of them",
     "training_device": "a name of PyTorch's",
     "budget": "parsed as a number and a unit",
     "device_cores": "checked to be a hexadecimal mask",

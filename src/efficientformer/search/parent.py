@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+from efficientformer.arch.space import SearchSpace
+from efficientformer.arch.spec import Architecture
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
@@ -33,15 +35,18 @@ def inherit(ancestor: Ancestor, parent: Network) -> None:
     the weights behind its hidden channels and its heads are zero. Raises UsageError if the network is not the largest
     of the space.
     """
+    require_largest(ancestor.space, parent.architecture)
     largest = Subnet.largest(ancestor.space)
-    if parent.architecture != largest.architecture:
-        raise UsageError(
-            f"The parent is {parent.architecture}, and the largest network of the space is {largest.architecture}."
-        )
     for name, parameter in ancestor.named_parameters():
         if name.endswith(READING_INSIDE) or "layer_scale" in name:
             parameter.zero_()
     absorb_network(ancestor, largest, parent)
+
+
+def require_largest(space: SearchSpace, parent: Architecture) -> None:
+    """Raises UsageError for a parent that is not the largest network of its space."""
+    if parent != space.largest():
+        raise UsageError(f"The parent is {parent}, and the largest network of the space is {space.largest()}.")
 
 
 def prepare_to_cut(

@@ -3,17 +3,36 @@
 from pathlib import Path
 from typing import Any
 
+from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
-from efficientformer.models.weights.load import load_weights, save_weights
-from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
+from efficientformer.models.weights.load import architecture_of, load_weights, read_about, save_weights
+from efficientformer.pipeline.networks.pretrained import find_weights, keeps_head, pretrained_network
 from efficientformer.pipeline.networks.stand_alone import scores_on, train_images
 from efficientformer.pipeline.run.inputs import weights_metadata
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
+from efficientformer.search.parent import require_largest
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import MetricsLog
+
+NEW_HEAD = "its head was trained on other classes"
+
+
+def require_parent(workspace: Workspace) -> None:
+    """Raises what `fine_tuned_parent` and `inherit` raise for a parent that cannot be slimmed as the settings say.
+
+    Before anything is measured. Once its weights are in the run the parent is not needed.
+    """
+    settings = workspace.settings.parent
+    if settings.init is None or workspace.run_dir.supernet_weights.exists():
+        return
+    source = find_weights(settings.init, None if settings.weights is None else Path(settings.weights))
+    require_largest(workspace.space, ZOO[settings.init] if settings.init in ZOO else architecture_of(source))
+    known = {} if settings.init in ZOO else read_about(source)
+    if not settings.epochs and not keeps_head(workspace, known):
+        raise _unfit(settings.init, NEW_HEAD)
 
 
 def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, dict[str, Any]]:
@@ -38,8 +57,10 @@ def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, 
             settings=settings,
             splits=splits,
         ).network
-    elif problem := _unfit(workspace, network, about):
-        raise UsageError(f"--parent.epochs 0 takes {settings.init} as it is, but {problem}. Give it epochs.")
+    elif about["head"] == "new":
+        raise _unfit(settings.init, NEW_HEAD)
+    elif network.preprocessing not in (None, workspace.preprocessing.to_json()):
+        raise _unfit(settings.init, "its images were prepared otherwise")
     assert isinstance(network, Network)
     keep_parent(workspace, network)
     score = scores_on(workspace, network.to(workspace.training_device), splits[1]).primary
@@ -64,9 +85,5 @@ def _with_one_head(network: Network) -> Network:
     return merged
 
 
-def _unfit(workspace: Workspace, network: Network, about: dict[str, Any]) -> str | None:
-    if about["head"] == "new":
-        return "its head was trained on other classes"
-    if network.preprocessing not in (None, workspace.preprocessing.to_json()):
-        return "its images were prepared otherwise"
-    return None
+def _unfit(init: str, problem: str) -> UsageError:
+    return UsageError(f"--parent.epochs 0 takes {init} as it is, but {problem}. Give it epochs.")

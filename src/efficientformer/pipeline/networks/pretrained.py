@@ -1,6 +1,7 @@
 """The weights of a pretrained network to start from: their file, and the network that they give a run's classes."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,17 @@ def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any
         raise UsageError(
             f"--init {source} is a network for images of {network.in_chans} channels, and those of a run have {COLORS}."
         )
-    is_of_task = task_words(known.get("task")) == workspace.task.words
-    fits = known.get("classes") == classes and network.num_classes == len(classes) and is_of_task
+    fits = keeps_head(workspace, known) and network.num_classes == len(classes)
     about = {"init_resolution": network.resolution, "head": "kept" if fits else "new"}
     if not fits:
         network.reset_classifier(len(classes))
     return network.set_resolution(settings.resolution), about
+
+
+def keeps_head(workspace: Workspace, known: Mapping[str, Any]) -> bool:
+    """Whether a network was trained on the run's classes and task, by what its file says of it (`read_about`)."""
+    is_of_task = task_words(known.get("task")) == workspace.task.words
+    return is_of_task and known.get("classes") == list(workspace.dataset.classes)
 
 
 def _resolution_line(init: str, trained_at: Any, resolution: Resolution) -> str:
