@@ -15,7 +15,7 @@ from efficientformer.models.weights_file import content_digest
 from efficientformer.training.world import World, join_world
 
 SCRIPT = '''
-import json, sys
+import atexit, json, sys
 from pathlib import Path
 import torch
 from torch import nn
@@ -28,7 +28,10 @@ from efficientformer.tasks.task import Task
 from efficientformer.training.world import join_world
 
 torch.set_num_threads(1)
-root, world = Path(sys.argv[1]), join_world()
+root = Path(sys.argv[1])
+# Registered before the world is joined, so it runs after the world was left.
+atexit.register(lambda: (root / f"left-{world.rank}").write_text(str(not torch.distributed.is_initialized())))
+world = join_world()
 recipe = Recipe(num_steps=12, steps_per_epoch=6, peak_lr=0.01, seed=3, ema_decay=0.9)
 drawn = []
 
@@ -167,6 +170,10 @@ def weights(root: Path, name: str) -> list[dict[str, torch.Tensor]]:
 def seen(root: Path, name: str) -> list[dict]:
     """By rank."""
     return [json.loads(path.read_text()) for path in sorted((root / name).glob("seen-*.json"))]
+
+
+def test_processes_leave_their_world_before_they_end(together):
+    assert [(together / f"left-{rank}").read_text() for rank in range(2)] == ["True", "True"]
 
 
 def test_two_processes_end_with_the_weights_of_one(alone, together):

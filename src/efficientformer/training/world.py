@@ -5,6 +5,7 @@ gradients are averaged. Each process draws its own paths, widths and mixing, as 
 Batch norm sees the part of its own process, as in the paper's recipe. Only the first process writes.
 """
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -109,6 +110,11 @@ class World:
         return self.gather(answer)[0]
 
 
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def _start_text(start: tuple[int, str] | None) -> str:
     return "the beginning" if start is None else f"step {start[0]} (weights {start[1][:8]})"
 
@@ -128,6 +134,8 @@ def join_world() -> World:
         if torch.cuda.is_available():
             torch.cuda.set_device(local_rank)
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        # Else its threads may still run while the interpreter ends, which then aborts, now and then.
+        atexit.register(_leave)
     return World(
         rank=dist.get_rank(),
         size=size,
