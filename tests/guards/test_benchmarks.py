@@ -41,6 +41,12 @@ def test_the_pages_are_what_the_records_say():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_record_names_no_folder_of_the_machine_that_made_it(path):
+    absolute = re.findall(r"""(?:^|[\s"'=])(/(?:home|root|tmp|work|Users|mnt|var|data)/[^\s"']*)""", path.read_text())
+    assert not absolute
+
+
 def test_the_page_is_short():
     assert len((BENCHMARKS / "README.md").read_text(encoding="utf-8").splitlines()) <= 80
 
