@@ -1,7 +1,7 @@
 """A network designed for new photographs from a trained parent, beside one designed from new weights.
 
-    python benchmarks/studies/new_photos.py --parent parent.safetensors --data pets --work runs/pets --seeds 0 1 -- \\
-        resolution=96 epochs=20
+    python benchmarks/studies/new_photos.py --parent parent.safetensors --data pets --work runs/pets --epochs 20 \\
+        --seeds 0 1 -- resolution=96
 
 Both are whole designs for the same latency, which is a share of the parent's, with every seed. The one from new weights
 trains its supernet for the epochs that the parent is fine-tuned for, and its network for as many as the other's. Both

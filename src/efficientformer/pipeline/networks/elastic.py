@@ -6,7 +6,7 @@ It is the training of EfficientFormerV2's supernet, the sandwich, which starts f
 from efficientformer.data.loader import steps_per_epoch
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.networks.parent import keep_parent
-from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import importance_batches
@@ -35,21 +35,14 @@ def train_elastically(workspace: Workspace, ancestor: Ancestor, fingerprint: str
     Its channels are sorted before, and the parent is kept in the run with its channels in the same order.
     """
     settings, run_dir, parent = workspace.settings.parent, workspace.run_dir, Subnet.largest(workspace.space)
-    kind = workspace.task
-    prepare_to_cut(ancestor, importance_batches(workspace), parent, kind)
+    prepare_to_cut(ancestor, importance_batches(workspace), parent, workspace.task)
     keep_parent(workspace, extract_network(ancestor, parent))
     train, _ = search_splits(workspace)
-    mixing = kind.mixing(
-        train,
-        settings.label_smoothing,
-        is_weighted=settings.balance == "weights",
-        mixup=settings.mixup,
-        cutmix=settings.cutmix,
-    )
+    mixing = mixing_of(workspace, train, settings, mixup=settings.mixup, cutmix=settings.cutmix)
     fit_images(
         workspace,
         ancestor,
-        SlimmableTask(mixing, kind=kind),
+        SlimmableTask(mixing, kind=workspace.task),
         train,
         settings,
         title="elastic fine-tuning",

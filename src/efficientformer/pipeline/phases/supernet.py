@@ -16,7 +16,7 @@ from efficientformer.errors import UsageError
 from efficientformer.models.weights_file import write_weights_file
 from efficientformer.pipeline.networks.elastic import require_elastic, train_elastically
 from efficientformer.pipeline.networks.parent import fine_tuned_parent
-from efficientformer.pipeline.run.fit_images import fit_images
+from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.stamps import read_stamp, replaced_output, stamp_changes
@@ -143,11 +143,13 @@ def _keep(workspace: Workspace, supernet: Ancestor, about: dict[str, Any]) -> No
 def _task(workspace: Workspace, images: ImageSplit) -> Task:
     """The training loss of the space's kind of supernet; see `build_supernet`."""
     settings, kind = workspace.settings.supernet, workspace.task
-    by_settings = {"is_weighted": settings.balance == "weights", "mixup": settings.mixup, "cutmix": settings.cutmix}
+    mixed = {"mixup": settings.mixup, "cutmix": settings.cutmix}
     if workspace.space.is_v2:
-        mix = kind.mixing(images, settings.label_smoothing, **by_settings)
+        mix = mixing_of(workspace, images, settings, **mixed)
         return SlimmableTask(mix, networks=settings.networks, recompute=settings.recompute, kind=kind)
-    mix, smoothing = kind.supernet_mixing(images, settings.label_smoothing, **by_settings)
+    mix, smoothing = kind.supernet_mixing(
+        images, settings.label_smoothing, is_weighted=settings.balance == "weights", **mixed
+    )
     return SupernetTask(
         temperature=settings.temperature,
         noise=settings.noise,

@@ -8,6 +8,7 @@ from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
+from efficientformer.data.mixing import Mixing
 from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
@@ -22,15 +23,18 @@ UNLABELLED_STREAM = 1
 """Makes the order and the augmentation of unlabelled images differ from those of the others."""
 
 
-def loss_task(workspace: Workspace, images: ImageSplit, settings: OptimizerSettings, **mixed: float) -> Task:
-    """The loss of a training on these images, by the settings' label smoothing and weights of classes.
+def mixing_of(workspace: Workspace, images: ImageSplit, settings: OptimizerSettings, **mixed: float) -> Mixing:
+    """The targets of a training on these images, by the settings' label smoothing and weights of classes.
 
     mixed: the strengths `mixup` and `cutmix`, by default none.
     """
     is_weighted = settings.balance == "weights"
-    return workspace.task.task(
-        workspace.task.mixing(images, settings.label_smoothing, is_weighted=is_weighted, **mixed)
-    )
+    return workspace.task.mixing(images, settings.label_smoothing, is_weighted=is_weighted, **mixed)
+
+
+def loss_task(workspace: Workspace, images: ImageSplit, settings: OptimizerSettings, **mixed: float) -> Task:
+    """The loss of a training on these images, against the targets of `mixing_of`."""
+    return workspace.task.task(mixing_of(workspace, images, settings, **mixed))
 
 
 def fit_images(
