@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from efficientformer.data import content
-from efficientformer.data.image_folder import load_image_folder
+from efficientformer.data.image_folder import load_image_folder, load_unlabelled
 from efficientformer.errors import DataError, UsageError
 
 EIGHT = tuple(f"{index}.png" for index in range(8))
@@ -202,3 +202,20 @@ def test_a_class_too_small_to_split_is_named(pets, write_images):
 def test_an_impossible_fraction(pets):
     with pytest.raises(UsageError, match="between 0 and 1"):
         load_image_folder(pets, val_fraction=1.0)
+
+
+def test_validation_images_are_left_out_of_unlabelled_ones_under_any_name(tmp_path, write_images):
+    train, val = tmp_path / "pets" / "train", tmp_path / "pets" / "val"
+    for class_name in ("puppy", "cat"):  # names of other lengths have other colors
+        write_images(train / class_name, *(f"{index}.png" for index in range(6)))
+        (val / class_name).mkdir(parents=True)
+        for index in range(3):
+            (train / class_name / f"{index}.png").rename(val / class_name / f"{index}.png")
+    dataset = load_image_folder(tmp_path / "pets")
+    whole = load_unlabelled(tmp_path / "pets", validation=dataset.val)
+    assert (len(whole.images), whole.num_validation) == (6, 6)
+    (tmp_path / "more").mkdir()
+    (val / "cat" / "0.png").rename(tmp_path / "more" / "other name.png")
+    with pytest.raises(DataError, match="no picture but validation images"):
+        load_unlabelled(tmp_path / "more", validation=dataset.val)
+    assert len(load_unlabelled(tmp_path / "more").images) == 1

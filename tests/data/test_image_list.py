@@ -216,3 +216,12 @@ def test_a_folder_may_be_called_like_a_list(tmp_path, write_images):
     for class_name in ("dog", "cat"):
         write_images(tmp_path / "pets.csv" / class_name, *SIX)
     assert load_image_folder(tmp_path / "pets.csv").classes == ("cat", "dog")
+
+
+def test_labels_that_look_joined_are_named(pets):
+    def notes(label):
+        rows = [row | {"label": row["label"].replace("cat", label)} for row in rows_of(pets)]
+        return load_image_folder(write(pets, rows, ".json")).notes
+
+    assert "'dog;small' is one label; several labels of an image are separated by |" in notes("dog;small")
+    assert notes("cat, Felis catus") == ()

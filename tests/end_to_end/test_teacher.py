@@ -90,7 +90,7 @@ def test_both_heads_are_kept_and_merged_at_export(program, photos, init, teacher
 def test_a_killed_training_ends_with_the_same_bits(program, command, photos, init, teacher, tmp_path):
     more = tmp_path / "more"
     more.mkdir()
-    for index, path in enumerate(sorted((photos / "val").rglob("*.png"))):
+    for index, path in enumerate(sorted((photos / "train" / "down").glob("*.png"))):
         shutil.copyfile(path, more / f"{index}.png")
     arguments = ("--teacher", teacher / "weights.safetensors", "--distillation", "features", "--unlabelled", more)
     said, _ = train(program, init, photos, tmp_path / "whole", *arguments)

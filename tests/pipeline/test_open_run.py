@@ -5,7 +5,7 @@ import pytest
 from efficientformer.arch.space_file import as_yaml
 from efficientformer.arch.spaces import QUICK
 from efficientformer.errors import UsageError
-from efficientformer.pipeline.run.open_run import RunRequest, open_run
+from efficientformer.pipeline.run.open_run import RunRequest, design_request, open_run
 from efficientformer.pipeline.run.settings import Settings
 
 
@@ -99,3 +99,23 @@ def test_an_edited_space_is_read_anew_by_the_next_command(tmp_path):
         open_run(RunRequest(run_dir=tmp_path / "run")),
     ):
         pass
+
+
+def test_a_parent_in_a_config_is_one_of_the_command_line(config, tmp_path):
+    (tmp_path / "large.pth").touch()
+    config.write_text(config.read_text() + "parent: {init: efficientformerv2_s0, weights: large.pth}\n")
+    settings = design_request(Settings(), tmp_path / "run", config).resolved()
+    assert (settings.preset, settings.space, settings.train.init) == ("transfer", "parent", "supernet")
+    assert settings.parent.weights == str((tmp_path / "large.pth").resolve())
+
+
+def test_another_parent_does_not_get_the_weights_of_the_one_before(photos, tmp_path):
+    def parent(**given):
+        settings = Settings.model_validate({"data": str(photos), "parent": given})
+        with open_run(design_request(settings, tmp_path / "run", None)) as workspace:
+            return workspace.settings.parent
+
+    (tmp_path / "own.pth").touch()
+    parent(init="efficientformerv2_s0", weights=str(tmp_path / "own.pth"))
+    assert parent(init="efficientformerv2_s0").weights == str(tmp_path / "own.pth"), "the run remembers them"
+    assert parent(init="efficientformerv2_s1").weights is None

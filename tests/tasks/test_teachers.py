@@ -196,14 +196,14 @@ def broken(tmp_path):
         ("resnet18:seven.pth", "does not fit resnet18"),
         ("resnet18:nothing.pth", "do not exist"),
         ("no_such_network", "neither a file .* nor a network of timm"),
-        (
-            "regnety_160.deit_in1k",
-            r"could not be downloaded.*no route to host\).*regnety_160.deit_in1k:FILE.*--teacher none",
-        ),
+        ("regnety_160.deit_in1k", "has 1000 classes, and the images have 3"),  # and nothing is downloaded
+        ("regnety_160.no_tag", r"could not be downloaded.*no route to host\).*no_tag:FILE.*--teacher none"),
+        ("./folder", "is a folder. Give a file in it"),
     ],
 )
 def test_a_wrong_teacher_is_one_line(tmp_path, monkeypatch, text, says):
     broken(tmp_path)
+    (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     if not Path(text.partition(":")[2] or text).suffix.startswith((".on", ".p", ".s")):
         monkeypatch.setattr(timm, "create_model", published)

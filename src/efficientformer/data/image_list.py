@@ -10,9 +10,10 @@ import io
 import json
 import os
 import posixpath
+import re
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ def read_image_list(path: Path) -> ListedSet:
     if val is not None and not val.classes:
         raise DataError(f"No validation image of {shown_path(path)} has a label, so nothing could be scored.")
     notes = [f"{path.name} lists {repeated:,} images more than once: each counts once"] if repeated else []
+    if not has_several and (joined := _joined(train.classes)):
+        notes.append(f"'{joined}' is one label; several labels of an image are separated by {SEPARATOR}")
     if splits["test"]:
         notes.append(f"{len(splits['test']):,} images of the split test: not used, since there are validation images")
     return ListedSet(
@@ -86,6 +89,12 @@ def read_image_list(path: Path) -> ListedSet:
         notes=tuple(notes),
         task="multi_label" if has_several else "classification",
     )
+
+
+def _joined(labels: Set[str]) -> str | None:
+    """A label that looks like several: others are parts of it, between semicolons or commas."""
+    parts = {label: {part.strip() for part in re.split("[;,]", label)} - {label} for label in labels}
+    return next((label for label in sorted(labels) if parts[label] & labels), None)
 
 
 def _splits(rows: list[_Row], path: Path) -> dict[Role, list[_Row]]:

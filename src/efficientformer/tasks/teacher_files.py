@@ -24,6 +24,7 @@ from efficientformer.tasks.words import task_words
 
 KINDS = ", ".join((*WEIGHTS, *ONNX, *TORCHSCRIPT))
 CONTAINERS = ("state_dict", "model")
+HUB_NAMES = ("hf-hub:", "hf_hub:")
 
 
 class Opened:
@@ -79,6 +80,8 @@ def open_teacher(
 
 
 def _of_file(path: Path) -> Opened:
+    if path.is_dir():
+        raise UsageError(f"Teacher {path} is a folder. Give a file in it, {WITHOUT}.")
     if not path.is_file():
         raise UsageError(f"Teacher {path} does not exist. Give the path of an existing file, {WITHOUT}.")
     match path.suffix.lower():
@@ -133,24 +136,26 @@ def _of_timm(source: TeacherSource, num_classes: int) -> Opened:
     name, file = source.name or "", source.file
     if file is not None and not file.is_file():
         raise UsageError(f"The weights {file} of teacher {name} do not exist. Give the path of an existing file.")
-    if not name.startswith(("hf-hub:", "hf_hub:")) and not timm.is_model(name) and name not in ZOO:
+    if not name.startswith(HUB_NAMES) and not timm.is_model(name) and name not in ZOO:
         raise UsageError(
             f"Teacher {name} is neither a file ({KINDS}) nor a network of timm, such as regnety_160.deit_in1k."
         )
     if file is not None and name in ZOO:
         weights = read_weights(file)
-        _require(name, weights.num_classes, num_classes)
+        _require(str(source), weights.num_classes, num_classes)
         network = create_model(name, pretrained=file)
         return Opened(network, weights.classes, _preprocessing(network.preprocessing))
-    module: Any = _published(name) if file is None else _with_weights(name, file, num_classes)
+    module: Any = _published(name, num_classes) if file is None else _with_weights(name, file, num_classes)
     config = resolve_model_data_config(module)
     preprocessing = Preprocessing(resolution_of(list(config["input_size"][1:])), config["mean"], config["std"])
     return Opened(module, _class_names(module) if file is None else _named_in(file), preprocessing)
 
 
-def _published(name: str) -> nn.Module:
+def _published(name: str, num_classes: int) -> nn.Module:
     import timm
 
+    if known := _published_classes(name):  # before they are downloaded
+        _require(name, known, num_classes)
     try:
         return timm.create_model(name, pretrained=True)
     except Exception as error:  # the libraries between here and the hub raise many kinds
@@ -158,6 +163,17 @@ def _published(name: str) -> nn.Module:
             f"The weights of teacher {name} could not be downloaded and are not in the local cache "
             f"({reason_in_one_line(error)}). Offline, give a file of them, --teacher {name}:FILE, {WITHOUT}."
         ) from error
+
+
+def _published_classes(name: str) -> int | None:
+    """Number of classes of published weights by timm's list; None for others."""
+    import timm
+
+    try:
+        config = None if name.startswith(HUB_NAMES) else timm.get_pretrained_cfg(name)
+    except RuntimeError:  # an unknown tag
+        return None
+    return config.num_classes if config is not None else None
 
 
 def _with_weights(name: str, file: Path, num_classes: int) -> nn.Module:

@@ -1,14 +1,14 @@
 """The parent: a trained network, fine-tuned on the run's images, that all networks of the run are cut from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
-from efficientformer.models.weights.load import architecture_of, load_weights, read_about, save_weights
-from efficientformer.pipeline.networks.pretrained import find_weights, keeps_head, pretrained_network
+from efficientformer.models.weights.load import load_weights, save_weights
+from efficientformer.pipeline.networks.pretrained import find_weights, open_pretrained, pretrained_network
 from efficientformer.pipeline.networks.stand_alone import scores_on, train_images
 from efficientformer.pipeline.run.inputs import weights_metadata
 from efficientformer.pipeline.run.workspace import Workspace
@@ -16,8 +16,6 @@ from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.search.parent import require_largest
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import MetricsLog
-
-NEW_HEAD = "its head was trained on other classes"
 
 
 def require_parent(workspace: Workspace) -> None:
@@ -29,10 +27,10 @@ def require_parent(workspace: Workspace) -> None:
     if settings.init is None or workspace.run_dir.supernet_weights.exists():
         return
     source = find_weights(settings.init, None if settings.weights is None else Path(settings.weights))
-    require_largest(workspace.space, ZOO[settings.init] if settings.init in ZOO else architecture_of(source))
-    known = {} if settings.init in ZOO else read_about(source)
-    if not settings.epochs and not keeps_head(workspace, known):
-        raise _unfit(settings.init, NEW_HEAD)
+    network, about, _ = open_pretrained(workspace, settings.init, source)
+    require_largest(workspace.space, network.architecture)
+    if not settings.epochs:
+        _require_as_it_is(workspace, settings.init, network, about)
 
 
 def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, dict[str, Any]]:
@@ -57,10 +55,8 @@ def fine_tuned_parent(workspace: Workspace, fingerprint: str) -> tuple[Network, 
             settings=settings,
             splits=splits,
         ).network
-    elif about["head"] == "new":
-        raise _unfit(settings.init, NEW_HEAD)
-    elif network.preprocessing not in (None, workspace.preprocessing.to_json()):
-        raise _unfit(settings.init, "its images were prepared otherwise")
+    else:
+        _require_as_it_is(workspace, settings.init, network, about)
     assert isinstance(network, Network)
     keep_parent(workspace, network)
     score = scores_on(workspace, network.to(workspace.training_device), splits[1]).primary
@@ -85,5 +81,12 @@ def _with_one_head(network: Network) -> Network:
     return merged
 
 
-def _unfit(init: str, problem: str) -> UsageError:
-    return UsageError(f"--parent.epochs 0 takes {init} as it is, but {problem}. Give it epochs.")
+def _require_as_it_is(workspace: Workspace, init: str, network: Network, about: Mapping[str, Any]) -> None:
+    """Raises UsageError for a parent that has to be fine-tuned."""
+    problem = None
+    if about["head"] == "new":
+        problem = "its head was trained on other classes"
+    elif network.preprocessing not in (None, workspace.preprocessing.to_json()):
+        problem = "its images were prepared otherwise"
+    if problem:
+        raise UsageError(f"--parent.epochs 0 takes {init} as it is, but {problem}. Give it epochs.")

@@ -49,18 +49,24 @@ def pretrained_network(workspace: Workspace, init: str, source: Path) -> tuple[N
 
     Raises UsageError for a network of other images, RecordError if the weights cannot be read or do not fit.
     """
-    settings, say = workspace.settings, workspace.console.say
+    network, about, messages = open_pretrained(workspace, init, source)
+    for message in messages:
+        workspace.console.say(message)
+    size = _resolution_line(init, about.get("init_resolution"), workspace.settings.resolution)
+    workspace.console.say(f"{size}; the head is {about['head']}")
+    return network, about
+
+
+def open_pretrained(workspace: Workspace, init: str, source: Path) -> tuple[Network, dict[str, Any], list[str]]:
+    """The same, and what there is to say of the file; nothing is said."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", WeightsWarning)
-        seed_initial_weights(settings.seed)
+        seed_initial_weights(workspace.settings.seed)
         if init not in ZOO and read_about(source):
             network, about = _of_file(workspace, source)
         else:
             network, about = _published(workspace, init if init in ZOO else architecture_of(source), source)
-    for warning in caught:
-        say(str(warning.message))
-    say(f"{_resolution_line(init, about.get('init_resolution'), settings.resolution)}; the head is {about['head']}")
-    return network, about
+    return network, about, [str(warning.message) for warning in caught]
 
 
 def _published(workspace: Workspace, architecture: Architecture | str, source: Path) -> tuple[Network, dict[str, Any]]:

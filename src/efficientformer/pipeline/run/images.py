@@ -76,7 +76,7 @@ def _say_what_was_seen(dataset: ImageDataset, console: RunConsole) -> None:
 
 
 def load_unlabelled_images(
-    run_dir: RunDir, settings: Settings, console: RunConsole, *, is_first: bool = True
+    run_dir: RunDir, settings: Settings, console: RunConsole, validation: ImageSplit, *, is_first: bool = True
 ) -> UnlabelledImages | None:
     """The photographs of the setting train.unlabelled, None without it; what is left out is counted."""
     if settings.train.unlabelled is None:
@@ -84,12 +84,15 @@ def load_unlabelled_images(
     with console.progress("checking unlabelled images") as progress:
         found = load_unlabelled(
             Path(settings.train.unlabelled),
+            validation=validation,
             max_pixels=settings.max_pixels,
             record=run_dir.checked_unlabelled,
             is_first=is_first,
             progress=lambda done, total: progress(done, total, ""),
         )
     console.say(f"{len(found.images):,} unlabelled images")
+    if found.num_validation:
+        console.say(f"left out {found.num_validation:,} more, which are validation images")
     if found.skipped:
         first = found.skipped[0]
         console.warn(f"skipped {len(found.skipped):,} of the unlabelled images ({first.file}: {first.reason}, ...)")

@@ -61,18 +61,18 @@ class RunRequest:
     def layers(self) -> "Layers":
         """The run directory, and the given values by where they come from. Raises UsageError."""
         flags = self.settings.model_dump(exclude_unset=True, mode="json")
-        for name in ("data", "supernet_from"):
-            if flags.get(name) and (name, flags[name]) != ("supernet_from", NONE):
-                flags[name] = _absolute(flags[name], name)
         for name in ("preset", "space"):
             if is_path(flags.get(name) or ""):
                 flags[name] = _absolute(flags[name], name)
-        if (parent := flags.get("parent", {})).get("init"):
-            for name in ("init", "weights"):
-                if parent.get(name) and _is_file(parent[name]):
-                    parent[name] = _absolute(parent[name], name)
         given = merge_given(read_yaml(self.config) if self.config else {}, flags)
-        if given.get("train"):
+        for name in ("data", "supernet_from"):
+            if given.get(name) and (name, given[name]) != ("supernet_from", NONE):
+                given[name] = _absolute(given[name], name)
+        if isinstance(parent := given.get("parent"), dict):
+            files = {name: parent[name] for name in ("init", "weights") if isinstance(parent.get(name), str)}
+            absolute = {name: _absolute(path, name) for name, path in files.items() if _is_file(path)}
+            given["parent"] = parent | absolute
+        if isinstance(given.get("train"), dict):
             given["train"] = _with_absolute_paths(given["train"])
         if given.get("reference_weights") not in (None, NONE):
             given["reference_weights"] = _absolute(given["reference_weights"], "reference_weights")
@@ -113,6 +113,9 @@ class Layers:
 
     def merged(self, remembered: Given) -> Given:
         """All given values. A supernet from another run never brings a device, by itself or by a recipe of its own."""
+        init, before = _init_of(self.given), _init_of(remembered)
+        if init not in (None, before) and remembered.get("parent", {}).get("weights"):  # which are of another network
+            remembered = merge_given(remembered, {"parent": {"weights": None}})
         brought, own = _without_device(self.brought), merge_given(remembered, self.given)
         if is_path(str(brought.get("preset") or "")) and not own.get("preset"):
             brought |= {name: field.default for name, field in DeviceOptions.model_fields.items()}
@@ -140,11 +143,17 @@ def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, confi
 def design_request(settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
     """The request of `design`. With --init, by default the space is that below the parent, and recipe, resolution and
     run directory are as for `train --init`. Raises as `fine_tune_request` does."""
-    init = settings.parent.init
+    init = settings.parent.init or (_init_of(read_yaml(config)) if config else None)
     if init is None:
         return RunRequest(settings, run_dir, config)
     base = {"preset": "transfer", "space": BELOW_PARENT, "train": {"init": "supernet"}, **_resolution_of(init)}
     return RunRequest(settings, run_dir, config, base=base, suffix=f"-from-{name_of_init(init)}")
+
+
+def _init_of(given: Given) -> str | None:
+    parent = given.get("parent")
+    init = parent.get("init") if isinstance(parent, dict) else None
+    return init if isinstance(init, str) else None
 
 
 def _resolution_of(init: str) -> dict[str, Resolution]:

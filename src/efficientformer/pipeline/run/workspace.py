@@ -117,10 +117,16 @@ class Workspace:
 
     @cached_property
     def unlabelled(self) -> "UnlabelledImages | None":
-        """The photographs of the setting train.unlabelled. Raises DataError for a folder without any."""
+        """The photographs of the setting train.unlabelled, but for validation images. Raises DataError for a folder
+        without any."""
         from efficientformer.pipeline.run.images import load_unlabelled_images
 
-        return load_unlabelled_images(self.run_dir, self.settings, self.console, is_first=self.world.is_first)
+        if self.settings.train.unlabelled is None:
+            return None
+        validation = self.dataset.val
+        return load_unlabelled_images(
+            self.run_dir, self.settings, self.console, validation, is_first=self.world.is_first
+        )
 
     @cached_property
     def world(self) -> "World":
