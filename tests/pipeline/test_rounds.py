@@ -197,6 +197,11 @@ def test_the_trace_leads_to_every_network_and_shows_the_training(new_run, capsys
     assert "slimming goes in two rounds" in said and "is trained for 1 epochs before" in said and "% before" in said
 
 
+def test_a_parent_within_the_budget_stays_as_it_is_also_where_a_smaller_network_scores_better(new_run):
+    (entry,) = new_run().slim("1000ms", slim={"polish": 40})["budgets"]
+    assert Subnet.from_json(entry).architecture == SPACE.largest() and entry["step"] == 0 and not entry["polish"]
+
+
 def test_without_training_the_second_round_is_plain_slimming_with_channels_sorted_again(new_run, monkeypatch):
     monkeypatch.setattr(rounds, "fit_images", lambda *_, **__: None)
     run = new_run()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import trial_score
@@ -51,13 +52,17 @@ def run(workspace: Workspace) -> None:
 
     SLIM.run(workspace, find)
     for network in read_found(workspace.run_dir):
-        if workspace.settings.parent.init and network.architecture == workspace.space.largest():
+        if _is_parent(workspace, network.architecture):
             workspace.console.say(f"{network.budget.text}: the parent is within it as it is; nothing is slimmed")
         low, high = table.spread.interval_ms(network.predicted_ms)
         workspace.console.say(
             f"{network.budget.text} = {network.budget_ms:.3f} ms: {network.architecture}, "
             f"predicted {network.predicted_ms:.3f} ms [{low:.3f}, {high:.3f}]"
         )
+
+
+def _is_parent(workspace: Workspace, architecture: Architecture | None) -> bool:
+    return workspace.settings.parent.init is not None and architecture == workspace.space.largest()
 
 
 def _find(workspace: Workspace, table: LatencyTable, scorer: CachedScorer, rounds: Rounds) -> None:
@@ -90,7 +95,8 @@ def _search(
     limits: Limits,
     aims: Sequence[Aim],
 ) -> None:
-    """Propose a network for each aim: where its descent meets it, polished, or the best of the trials."""
+    """Propose a network for each aim: where its descent meets it, polished, or the best of the trials. A parent that
+    meets it stays as it is."""
     descents = [rounds.towards(aim.budget_ms) for aim in aims]
     with workspace.console.progress("slimming") as progress:
         for aim, descent in zip(aims, descents, strict=True):
@@ -100,14 +106,15 @@ def _search(
                 progress=progress,
             )
             aim.proposal = Proposal(place, [state])
+    slimmed = [aim for aim in aims if not _is_parent(workspace, aim.proposed.state.subnet.architecture)]
     with workspace.console.progress("polishing") as progress:
-        for aim in aims:
+        for aim in slimmed:
             rounds.use_weights_at(aim.proposed.place)
             met = aim.proposed.polished[-1]
             improvements = _polish(workspace, table, scorer, aim, met, limits, progress)
             aim.proposal = replace(aim.proposed, polished=[met, *improvements])
     if workspace.settings.slim.trials:
-        for aim in aims:
+        for aim in slimmed:
             rounds.use_weights_at(aim.proposed.place)
             aim.proposal = replace(aim.proposed, trials=_trials(workspace, table, scorer, aim, limits))
 
