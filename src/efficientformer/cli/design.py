@@ -29,7 +29,7 @@ def design(
 
     Measures a latency table on this device, trains a supernet, slims it until every budget is met, trains, scores and
     exports the networks, measures the exported files and writes report.html. After an interruption the same command
-    resumes.
+    resumes. Settings of a parent and of a teacher: --help after --init, --teacher.
 
     For example:
 

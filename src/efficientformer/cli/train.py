@@ -22,7 +22,7 @@ def train(
     a published network at 224 px, a file at the resolution that it was trained at), scores the network on the
     validation images, writes it as ONNX and times the file. A head that was trained on the same classes is kept. After
     an interruption the same command resumes, and repeats less than a minute. With --teacher, networks also learn what
-    another network answers for the same images.
+    another network answers for the same images; --teacher FILE --help shows its settings, such as --distillation.
 
     For example:
 

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -70,7 +71,8 @@ def read_archive(path: Path) -> Any:
     """Content of a file that `torch.save` wrote. Of a damaged file it raises anything."""
     _refuse_pipe(path)
     # Official checkpoints also contain their command line, in a class of plain values.
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of what is refused anyway: an error says why
         content = torch.load(path, map_location="cpu", weights_only=True)
     with Path(path).open("rb") as file:
         is_archive = file.read(len(_ARCHIVE)) == _ARCHIVE  # before PyTorch 1.6 it was a plain pickle
@@ -160,5 +162,5 @@ def reason_in_one_line(error: Exception) -> str:
     lines = [" ".join(line.split()) for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()]
     telling = [line for line in lines if re.search(r"WeightsUnpickler error: |^Trying to load ", line)]
     reason = (telling or [line for line in lines if line] or [""])[0].removeprefix("WeightsUnpickler error: ")
-    reason = re.split(r"\. (?:Please|Check|This file can|In PyTorch)", reason)[0].rstrip(".")
+    reason = re.split(r"\. (?:Please|Check|This file can|This is an internal|In PyTorch)", reason)[0].rstrip(".")
     return reason[:300] or type(error).__name__

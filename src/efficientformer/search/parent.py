@@ -47,8 +47,8 @@ def require_largest(space: SearchSpace, parent: Architecture) -> None:
     """Raises UsageError for a parent that is not the largest network of its space."""
     if parent != space.largest():
         raise UsageError(
-            f"The parent is {parent}, and the largest network of the space is {space.largest()}. Use --space parent, the "
-            "space below it."
+            f"The parent is {parent}, and the largest network of the space is {space.largest()}. Use --space parent, "
+            "which is below it."
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_text
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import UsageError
+from efficientformer.errors import RecordError, UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
@@ -31,7 +31,7 @@ def find_weights(init: str, weights: Path | None) -> Path:
     Raises UsageError if `init` is neither.
     """
     if init in ZOO:
-        return usable_path(weights, "--weights") if weights else published_weights(init)
+        return usable_path(weights, "--weights") if weights else _downloaded(init)
     if weights is not None:
         raise UsageError(
             f"--weights is the file of a published network's weights, but --init {init} is a file. Leave one out."
@@ -39,6 +39,13 @@ def find_weights(init: str, weights: Path | None) -> Path:
     if not usable_path(init, "--init").is_file():
         raise unknown_init(init)
     return Path(init)
+
+
+def _downloaded(init: str) -> Path:
+    try:
+        return published_weights(init)
+    except RecordError as error:
+        raise RecordError(f"{str(error).removesuffix('.')}: --weights FILE.") from error
 
 
 def pretrained_network(workspace: Workspace, init: str, source: Path) -> tuple[Network, dict[str, Any]]:

@@ -19,6 +19,8 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
 
     Raises UsageError if `init` is neither, RecordError if the weights cannot be read or do not fit.
     """
+    if workspace.teacher is not None:
+        workspace.console.say(f"teacher {workspace.settings.train.teacher}, {workspace.settings.train.distillation}")
     source = find_weights(init, weights)
     network, about = pretrained_network(workspace, init, source)
     name = name_of_init(init)

@@ -137,7 +137,11 @@ def _keep(workspace: Workspace, supernet: Ancestor, about: dict[str, Any]) -> No
             "provenance": provenance(),
         },
     )
-    workspace.console.say(f"the largest network scores {score:.1f} % with the supernet's weights, on held-out images")
+    if settings.parent.init is None:
+        text = f"the largest network scores {score:.1f} % with the supernet's weights, on held-out images"
+    else:
+        text = f"scored as candidates are, with batch norm estimated again, the largest network has {score:.1f} %"
+    workspace.console.say(text)
 
 
 def _task(workspace: Workspace, images: ImageSplit) -> Task:

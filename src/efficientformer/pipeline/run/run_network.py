@@ -90,5 +90,6 @@ def name_of_init(init: str) -> str:
 def unknown_init(init: str) -> UsageError:
     """The error for an --init that is nothing to start from."""
     return UsageError(
-        f"--init {init} is neither a file of weights nor a published network; those are {', '.join(ZOO)}."
+        f"--init {init} is neither a file of weights{' that exists' if Path(init).suffix else ''} nor a published "
+        f"network; those are {', '.join(ZOO)}."
     )
