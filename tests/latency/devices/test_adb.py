@@ -189,7 +189,7 @@ def test_a_phone_that_goes_while_it_measures_is_told_from_a_program_that_fails(p
 @pytest.mark.slow
 def test_a_table_goes_on_after_the_phone_was_lost(phone, smallest_space, tmp_path):
     partial = tmp_path / "partial.jsonl"
-    arguments = dict(resolution=32, num_classes=10, clock="wall", rounds=2, num_networks=2, chain_length=2)
+    arguments = dict(resolution=32, num_classes=10, clock="wall", rounds=2, num_networks=4, chain_length=2)
 
     def lose(done, total, text):
         if text == "round 1 of 2":

@@ -155,7 +155,7 @@ def test_a_table_goes_on_after_the_device_was_lost(program, smallest_space, tmp_
     losing = f"'--model' in arguments and __import__('os').path.exists({str(lost)!r}) and sys.exit('a loose cable')"
     device = program(f"{losing}\n{answering(BY_SIZE)}")
     arguments = dict(
-        resolution=32, num_classes=10, runtime=device, clock="wall", rounds=2, num_networks=2, chain_length=2
+        resolution=32, num_classes=10, runtime=device, clock="wall", rounds=2, num_networks=4, chain_length=2
     )
 
     def lose(done, total, text):
