@@ -5,6 +5,8 @@ import os
 # pytest runs as many processes as CI has cores. With more threads than cores, PyTorch's threads mostly wait in a loop
 # for one another. Processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Several would be processes that import PyTorch for seconds, and compile a few networks.
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 import pytest
 import torch

@@ -3,9 +3,9 @@
 import contextlib
 import io
 import json
-import signal
-import subprocess
-import sys
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from efficientformer.cli.app import run
+from efficientformer.latency.tables.build import build_table
+from efficientformer.latency.timing import timer
 
 SCALE = f"command:sh {Path(__file__).with_name('scale.sh')}"
 """A device of known latency: runs on it are compared step by step, and no busy machine changes where they end."""
@@ -47,20 +49,51 @@ def photos(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def command():
-    """The installed program in a process of its own."""
+PROGRAM = """
+import os, signal, sys
+for number, path in enumerate(printed, start=1):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test runner in the background ignores Ctrl-C
+from efficientformer.cli.app import main
+main(arguments)
+"""
 
-    def start(*arguments: str) -> subprocess.Popen:
-        program = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
-        return subprocess.Popen(
-            [*program, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # A test runner in the background ignores Ctrl-C, and so would every child.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
+
+class Started:
+    """The program in a process of its own, as subprocess.Popen knows it."""
+
+    def __init__(self, fork: Callable[..., Any], folder: Path, arguments: list[str]) -> None:
+        self._printed = [folder / "stdout", folder / "stderr"]
+        self._process = fork(target=exec, args=(PROGRAM, {"arguments": arguments, "printed": self._printed}))
+        self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self) -> tuple[str, ...]:
+        self._process.join()
+        return tuple(path.read_text(encoding="utf-8") if path.exists() else "" for path in self._printed)
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory) -> Callable[..., Started]:
+    """Starts the program in a process of its own, forked from one that has imported what takes seconds and did no
+    more."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["efficientformer.pipeline.design", "torch._dynamo", "torch.onnx", "timm"])
+
+    def start(*arguments: Any) -> Started:
+        return Started(context.Process, tmp_path_factory.mktemp("printed"), [*map(str, arguments)])
 
     return start
 
@@ -85,8 +118,24 @@ def answer(*arguments: str | Path) -> tuple[Any, str]:
     return json.loads(stdout.getvalue()), stderr.getvalue()
 
 
+@contextlib.contextmanager
+def few_samples() -> Iterator[None]:
+    """Tables of few networks, and warm-ups of few samples: a device of known latency is the same at every time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(build_table.__kwdefaults__, "num_networks", 8)
+        patch.setattr(timer, "WARMUP_RUNS", 1)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_samples_in_this_process():
+    with few_samples():
+        yield
+
+
 @pytest.fixture(scope="session")
 def designed(photos, tmp_path_factory) -> tuple[Path, list, str]:
     """A finished tiny run: its directory, the JSON it printed, and what it said."""
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    return run_dir, *answer("design", "--data", photos, "--run-dir", run_dir, *TINY)
+    with few_samples():
+        return run_dir, *answer("design", "--data", photos, "--run-dir", run_dir, *TINY)

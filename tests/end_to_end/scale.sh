@@ -18,4 +18,5 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-wc -c <"$model" | awk '{ printf "{\"latency_ms\": %.6f}\n", 0.05 + $1 / 1048576 }'
+nanoseconds=$((50000 + $(wc -c <"$model") * 1000000 / 1048576))
+printf '{"latency_ms": %d.%06d}\n' $((nanoseconds / 1000000)) $((nanoseconds % 1000000))

@@ -4,7 +4,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ from efficientformer.pipeline.run.stamps import accept_output
 from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 
-from .conftest import SMALL, TINY
+from .conftest import SMALL, SPACE, TINY, Started
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +40,7 @@ def without_times(content):
     return [without_times(value) for value in content] if isinstance(content, list) else content
 
 
-def wait_until(is_so: Callable[[], bool], process: subprocess.Popen):
+def wait_until(is_so: Callable[[], bool], process: Started):
     """Or until the process ended."""
     while not is_so() and process.poll() is None:
         time.sleep(0.02)
@@ -53,8 +52,8 @@ def num_lines(path: Path) -> int:
 
 def test_a_run_on_this_machine_keeps_its_promises(command, photos, tmp_path):
     """Large budgets and much headroom, so that no noise of a busy machine leaves them out of reach."""
-    promises = ("--budget", "75%", "--slim.headroom", "0.1", "--limits.memory-mib", "500", "--table.max-error", "100")
-    promises += ("--table.rounds", "4")
+    promises = ("--budget", "85%", "--slim.headroom", "0.1", "--limits.memory-mib", "500", "--table.max-error", "100")
+    promises += ("--table.rounds", "4", "--space", str(SPACE))
     process = command("design", "--data", photos, "--run-dir", tmp_path, "--json", *SMALL, *promises)
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
@@ -310,7 +309,7 @@ def test_two_processes_do_not_share_a_run_directory(command, photos, tmp_path):
     assert second.returncode == 2 and "Another efficientformer process" in stderr
 
 
-def test_kill_9_at_random_moments_of_each_phase_changes_nothing(command, photos, tmp_path, designed):
+def test_kill_9_at_random_moments_of_each_phase_changes_nothing(command, program, photos, tmp_path, designed):
     """With the same table, a run killed again and again ends with the records of the one that was not."""
     whole = designed[0]
     killed = tmp_path / "killed"
@@ -326,9 +325,8 @@ def test_kill_9_at_random_moments_of_each_phase_changes_nothing(command, photos,
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL, f"it ended before it could be killed in {begun}"
-    process = command(*arguments)
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    code, _, stderr = program(*arguments)
+    assert code == 0, stderr
     names = ["supernet/record.json", "supernet/metrics.jsonl", "slim/steps.jsonl"]
     for slug in ("60pct", "40pct"):
         names += [f"networks/{slug}/{file}" for file in ("architecture.json", "metrics.jsonl", "evaluation.json")]

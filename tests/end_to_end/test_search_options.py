@@ -115,24 +115,41 @@ def test_a_short_training_decides_between_the_network_found_and_others_as_slow(d
     assert code == 0 and kept and kept == {path: path.read_text() for path in kept}, stderr
 
 
+EACH_VERB = """
+import contextlib, json, os, sys
+from pathlib import Path
+from efficientformer.cli.app import run
+folder, rank, codes = Path(sys.argv[1]), os.environ["RANK"], []
+for number, verb in enumerate(json.loads(sys.argv[2])):
+    with (folder / f"out-{number}-{rank}").open("w") as out, (folder / f"err-{number}-{rank}").open("w") as err:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            codes.append(run(verb))
+(folder / f"codes-{rank}").write_text(json.dumps(codes))
+"""
+
+
 def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, tmp_path):
     run_dir = tmp_path / "shared"
     shutil.copytree(designed[0], run_dir)
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    program = [sys.executable, "-c", "from efficientformer.cli.app import main; main()"]
-
-    def run_together(*arguments):
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        command = [*start, *program, *arguments, "--run-dir", str(run_dir)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-
-    done = run_together("supernet", "--supernet.epochs", "1", "--json")
+    (tmp_path / "each_verb.py").write_text(EACH_VERB)
+    verbs = [["supernet", "--supernet.epochs", "1", "--json"], ["supernet"], ["slim"]]
+    arguments = [str(tmp_path), json.dumps([[*verb, "--run-dir", str(run_dir)] for verb in verbs])]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*start, str(tmp_path / "each_verb.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("the largest network scores") == 1, "one process speaks"
-    assert json.loads(done.stdout) == read_record(run_dir / "supernet" / "record.json", Any)
-    assert run_together("supernet").stderr.count("up to date") == 1
-    refused = run_together("slim")
-    assert refused.returncode != 0 and "can share the verbs supernet and train" in refused.stderr
+
+    def printed(name: str) -> list[str]:
+        return [(tmp_path / f"{name}-{rank}").read_text() for rank in range(2)]
+
+    assert [json.loads(codes)[:2] for codes in printed("codes")] == [[0, 0], [0, 0]], printed("err-0")
+    assert [text.count("the largest network scores") for text in printed("err-0")] == [1, 0], "one process speaks"
+    first, second = printed("out-0")
+    assert json.loads(first) == read_record(run_dir / "supernet" / "record.json", Any) and second == ""
+    assert [text.count("up to date") for text in printed("err-1")] == [1, 0]
+    assert all(json.loads(codes)[2] != 0 for codes in printed("codes"))
+    assert "can share the verbs supernet and train" in "".join(printed("err-2"))
 
 
 def test_a_supernet_serves_a_second_device(designed, program, tmp_path):

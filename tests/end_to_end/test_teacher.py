@@ -21,11 +21,12 @@ from efficientformer.models.weights.load import load_network, save_weights
 from efficientformer.reading import read_record
 
 from ..models.small import SMALL_V2
+from .conftest import answer
 
 pytestmark = pytest.mark.slow
 
 SHORT = [
-    *("--resolution", "32", "--train.epochs", "2", "--train.batch-size", "24", "--workers", "0", "--json"),
+    *("--resolution", "32", "--train.epochs", "2", "--train.batch-size", "24", "--workers", "0"),
     *("--train.lr-warmup-epochs", "0", "--train.frozen-epochs", "0", "--training-threads", "1"),
     *("--export.no-autotune",),
 ]
@@ -48,17 +49,16 @@ def init(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def teacher(command, photos, init, tmp_path_factory):
+def teacher(photos, init, tmp_path_factory):
     """The ONNX file of a network that a run trained."""
     run_dir = tmp_path_factory.mktemp("runs") / "teacher"
-    process = command("train", "--init", init, "--data", photos, "--run-dir", run_dir, *SHORT)
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr
+    answer("train", "--init", init, "--data", photos, "--run-dir", run_dir, *SHORT)
     return run_dir / "networks" / "small0"
 
 
 def train(program, init, photos, run_dir, *more):
-    code, stdout, stderr = program("train", "--init", init, "--data", photos, "--run-dir", run_dir, *SHORT, *more)
+    arguments = ("train", "--init", init, "--data", photos, "--run-dir", run_dir, *SHORT, *more)
+    code, stdout, stderr = program(*arguments, "--json")
     assert code == 0, stderr
     return json.loads(stdout), stderr
 

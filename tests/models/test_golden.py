@@ -85,7 +85,8 @@ def test_probe(name, resolution, golden, official_name):
     assert network.head_dist is not None
     with torch.no_grad():
         logits = network(image)
-        last = network.forward_maps(image)[-1]
+        maps = network.forward_maps(image)
+        last = maps[-1]
         if network.architecture.is_v2:
             mean_token = network.norm(last).mean((2, 3))
         else:
@@ -96,7 +97,7 @@ def test_probe(name, resolution, golden, official_name):
         assert network.head(mean_token)[0, :4].tolist() == pytest.approx(expected["cls_head_first4"], abs=2e-5)
         assert network.head_dist(mean_token)[0, :4].tolist() == pytest.approx(expected["dist_head_first4"], abs=2e-5)
         assert mean_std(network.stem(image)) == pytest.approx(expected["stem_mean_std"], abs=2e-5)
-        for stage_map, figures in zip(network.forward_maps(image), expected["stage_mean_std"], strict=True):
+        for stage_map, figures in zip(maps, expected["stage_mean_std"], strict=True):
             assert mean_std(stage_map) == pytest.approx(figures, abs=2e-5)
         assert (fuse(network)(image) - logits).abs().max() <= 1e-5
 
@@ -110,11 +111,19 @@ def test_official_names_are_the_golden_ones(name, golden, official_name):
     assert hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest() == golden[name]["key_sha256"]["official"]
 
 
+COUNTED = ("224", "288")
+"""Where maps have even and odd sides. Our formulas are compared with modules of any size in test_cost_property.py."""
+
+
 @pytest.mark.parametrize("name", ZOO)
 def test_parameters_and_macs(name, golden):
     figures = golden[name]
     assert network_cost(ZOO[name], 224, 1000).num_params == figures["params_one_head"]
     for resolution, expected in figures["params_macs_by_resolution"].items():
+        cost = network_cost(ZOO[name], int(resolution), 1000, has_distillation_head=True)
+        assert (cost.num_params, cost.macs) == (expected["params"], expected["macs"])
+        if resolution not in COUNTED:
+            continue
         with torch.device("meta"):
             network = create_model(name, resolution=int(resolution), has_distillation_head=True).eval()
             image = torch.empty(1, 3, int(resolution), int(resolution))
@@ -122,5 +131,3 @@ def test_parameters_and_macs(name, golden):
             network(image)
         counted = (sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)
         assert counted == (expected["params"], expected["macs"])
-        cost = network_cost(ZOO[name], int(resolution), 1000, has_distillation_head=True)
-        assert (cost.num_params, cost.macs) == counted

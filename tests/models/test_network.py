@@ -21,7 +21,7 @@ def test_equals_timm(name, randomize):
     theirs = randomize(timm.create_model(name)).eval()
     ours = create_model(name, has_distillation_head=True).eval()
     load_weights(ours, theirs.state_dict())
-    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(images)
         assert expected.std() > 0.1
