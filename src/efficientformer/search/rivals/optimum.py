@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from efficientformer.arch.parts import Grid, Part, block_parts, joints, stage_grids, stage_parts
+from efficientformer.arch.parts import Grid, Part, block_parts, entries, head_parts, stage_grids, stage_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import NUM_STAGES, Block, Stage, takes_tokens
 from efficientformer.errors import BudgetError
@@ -149,7 +149,7 @@ class _Graph:
     def _layout(self, index: int, node: _Node) -> int:
         """Latency of a stage's changes of layout."""
         block = next(block for block in self._space.stages[index].blocks if takes_tokens(block) == node.on_tokens)
-        parts = stage_parts(Stage(node.width, (block,)), self._grids[index], is_last=index == NUM_STAGES - 1)
+        parts = stage_parts(Stage(node.width, (block,)), self._grids[index], gives_tokens=index == NUM_STAGES - 1)
         return sum(self._units(part) for part in parts if part.block is None)
 
     def _links(self, index: int, before: int | None, width: int) -> list[Part]:
@@ -159,7 +159,8 @@ class _Graph:
         stages[index] = replace(stages[index], width=width)
         if before is not None:
             stages[index - 1] = replace(stages[index - 1], width=before)
-        return joints(self._space.network(stages), self._resolution, self._num_classes)
+        network = self._space.network(stages)
+        return [*entries(network, self._resolution), *head_parts(network, self._resolution, self._num_classes)]
 
     def _units(self, part: Part) -> int:
         """Latency of a part; one far beyond the budget counts as twice the budget."""

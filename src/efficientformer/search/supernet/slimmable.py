@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from efficientformer.arch.parts import Grid, joints, stage_grids
+from efficientformer.arch.parts import Grid, entries, head_parts, stage_grids
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Activation, Block, Stage
 from efficientformer.models.network import Network
@@ -120,9 +120,9 @@ def templates(
 ) -> Iterator[tuple[str, nn.Module, dict[str, torch.Size]]]:
     """The parts of a subnet in order: what the names of their tensors start with in its network, and the template."""
     architecture = subnet.architecture
-    *entries, head = joints(architecture, resolution, num_classes)
-    grids = stage_grids(architecture.stem_strides, resolution)
-    for index, (entry, stage, grid) in enumerate(zip(entries, architecture.stages, grids, strict=True)):
+    (head,) = head_parts(architecture, resolution, num_classes)
+    grids, starts = stage_grids(architecture.stem_strides, resolution), entries(architecture, resolution)
+    for index, (entry, stage, grid) in enumerate(zip(starts, architecture.stages, grids, strict=True)):
         yield f"stages.{index}.downsample." if index else "stem.", *_template(build_part, entry)
         for place, block in enumerate(stage.blocks):
             options = stage.width, block, grid, architecture.activation
