@@ -1,6 +1,7 @@
 """The tasks by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, overload
 
 from torch import nn
@@ -14,6 +15,12 @@ from efficientformer.tasks.multi_label.scores import LabelScores
 
 KINDS: dict[TaskName, TaskKind] = {"classification": ONE_LABEL, "multi_label": LABEL_SETS}
 OnBatch = Callable[[int], None]
+
+
+def find_kind(path: Path) -> TaskKind:
+    """The task that reads the images at a path. The set that it loads says which task they are for: a list may turn out
+    to have several labels an image."""
+    return next((kind for kind in KINDS.values() if kind.is_at(path)), ONE_LABEL)
 
 
 @overload
