@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 
 from efficientformer.data.formats import NEEDS_HEIF, extension_of, formats_to_try, is_heif, why_not_read
@@ -23,6 +23,8 @@ from efficientformer.errors import DataError
 _LARGE = 30_000_000
 _one_large_picture = threading.Lock()
 
+# Orientations of EXIF that swap width and height.
+_TURNED = (5, 6, 7, 8)
 # White of modes with more than 8 bits: the possible values, smallest first.
 _WHITE = {"I": (65535.0,), "F": (1.0, 255.0)}
 
@@ -56,6 +58,18 @@ def read_image(path: Path, *, at_least: int | None = None, max_pixels: int | Non
     except DataError:
         raise
     except Exception as error:  # Pillow's readers fail on broken files in too many ways to list
+        raise DataError(_reason(error)) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, upright, as its file says. Raises DataError as `read_image` does."""
+    try:
+        with path.open("rb") as stream, _open(stream, path) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            return (image.height, image.width) if turned else image.size
+    except DataError:
+        raise
+    except Exception as error:  # as in `read_image`
         raise DataError(_reason(error)) from error
 
 

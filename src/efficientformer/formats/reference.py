@@ -48,6 +48,7 @@ class ReferenceResult(_Measured):
     top5: NotRequired[Percent]
     balanced_accuracy: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
     """In place of the three, of several labels an image."""
     num_images: Positive
     num_params: Count

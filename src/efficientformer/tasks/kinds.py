@@ -12,8 +12,14 @@ from efficientformer.tasks.classification.scores import Scores
 from efficientformer.tasks.kind import Batches, TaskKind
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import LabelScores
+from efficientformer.tasks.semantic.kind import SEMANTIC_KIND
+from efficientformer.tasks.semantic.scores import SemanticScores
 
-KINDS: dict[TaskName, TaskKind] = {"classification": ONE_LABEL, "multi_label": LABEL_SETS}
+KINDS: dict[TaskName, TaskKind] = {
+    "classification": ONE_LABEL,
+    "multi_label": LABEL_SETS,
+    "semantic": SEMANTIC_KIND,
+}
 OnBatch = Callable[[int], None]
 
 
@@ -45,6 +51,17 @@ def evaluate(
 ) -> LabelScores: ...
 
 
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: Literal["semantic"],
+    on_batch: OnBatch | None = None,
+) -> SemanticScores: ...
+
+
 def evaluate(
     model: nn.Module,
     batches: Batches,
@@ -55,9 +72,9 @@ def evaluate(
 ) -> object:
     """Scores of `model`, put into evaluation mode, on every batch.
 
-    batches: images (B, C, H, W) and labels: numbers (B,) of classes or, of task multi_label, ones at the classes of
-        each image (B, K).
-    task: of several labels an image multi_label.
+    batches: images (B, C, H, W) and labels: numbers (B,) of classes; of task multi_label, ones at the classes of each
+        image (B, K); of task semantic, the number of the class of each pixel (B, H, W), 255 for none.
+    task: of several labels an image multi_label, of masks semantic.
     on_batch: called with the number of images of each batch.
 
     Raises TrainingError for logits that are not finite.
