@@ -111,8 +111,11 @@ class StateRecord(TypedDict):
 class CandidateRecord(TypedDict):
     """An action that a step considered; see `search.candidates`."""
 
-    action: Literal["identity", "swap", "contract", "prune", "narrow", "exchange"]
-    stage: StageNumber
+    action: Literal[
+        "identity", "swap", "contract", "prune", "narrow", "narrow_fpn", "narrow_head", "shorten_head", "exchange"
+    ]
+    stage: StageNumber | None
+    """None for an action on a dense head."""
     block: BlockNumber | None
     wider: StageNumber | None
     further: list[list[Index]]
