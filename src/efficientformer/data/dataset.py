@@ -16,8 +16,20 @@ from efficientformer.errors import DataError, UsageError
 from efficientformer.formats.values import TaskName
 
 Channels = tuple[float, float, float]
-Label = int | tuple[int, ...]
-"""The number of an image's class; where images have several labels or none, the numbers of all its classes."""
+
+
+class Annotation(Protocol):
+    """What an image shows, with the place of each: see `boxes.objects.Objects`."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The numbers of its classes, each once."""
+        ...
+
+
+Label = int | tuple[int, ...] | Annotation
+"""The number of an image's class; where images have several labels or none, the numbers of all its classes; of a
+detection its objects."""
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
@@ -73,7 +85,7 @@ class ImageSplit:
     @property
     def has_label_sets(self) -> bool:
         """Whether images have several labels or none, instead of one each."""
-        return len(self.labels) > 0 and isinstance(self.labels[0], tuple)
+        return len(self.labels) > 0 and not isinstance(self.labels[0], int)
 
     def num_images_per_class(self) -> list[int]:
         counts = Counter(number for label in self.labels for number in classes_of(label))
@@ -91,7 +103,9 @@ class ImageSplit:
 
 def classes_of(label: Label) -> tuple[int, ...]:
     """The numbers of the classes of an image."""
-    return (label,) if isinstance(label, int) else label
+    if isinstance(label, int):
+        return (label,)
+    return label if isinstance(label, tuple) else label.classes
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,7 @@ class ImageDataset:
     warnings: what is odd about the images, a line each.
     native_resolution: side of the images if all are squares of the same known size, else None.
     mean, std: of pixels from 0 to 1.
+    category_ids: of a detection, what its annotations call the classes.
     """
 
     name: str
@@ -131,6 +146,7 @@ class ImageDataset:
     native_resolution: int | None = None
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
+    category_ids: tuple[int, ...] = ()
 
     @property
     def is_held_out(self) -> bool:
