@@ -1,24 +1,31 @@
 import argparse
 import json
 import os
+import warnings
+from dataclasses import replace
 
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from efficientformer.arch.moves import Narrow
 from efficientformer.arch.spec import MB3D
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.weights.load import (
+    WeightsWarning,
     convert_state_dict,
+    load_backbone,
     load_network,
     load_weights,
     save_weights,
 )
 from efficientformer.models.weights_file import read_weights_metadata
+
+from .small_dense import DENSE, every_dense
 
 SMALL = build_architecture((8, 16, 24, 32), (1, 1, 3, 2), 4, stem_strides=(2, 1), mb3d=MB3D(2, 2, 8, 2))
 
@@ -203,3 +210,59 @@ def test_a_metadata_entry_that_is_no_object_of_texts_is_refused(tmp_path, entry)
     save_file({"weight": torch.zeros(2)}, path, {"efficientformer": entry})
     with pytest.raises(RecordError, match="not a readable weights file"):
         read_weights_metadata(path)
+
+
+@every_dense
+def test_a_dense_network_is_rebuilt_from_its_file(tmp_path, dense, randomize):
+    network = randomize(create_model(dense, num_classes=3, resolution=(32, 48))).eval()
+    save_weights(network, tmp_path / "weights.safetensors")
+    again = load_network(tmp_path / "weights.safetensors").eval()
+    assert (again.architecture, again.num_classes, again.resolution) == (dense, 3, (32, 48))
+    images = torch.randn(2, 3, 32, 48)
+    assert torch.equal(again(images), network(images))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same = create_model(dense, pretrained=tmp_path / "weights.safetensors").eval()
+    assert torch.equal(same(images), network(images))
+
+
+@every_dense
+def test_a_classifiers_weights_become_a_dense_networks_backbone(tmp_path, dense, randomize):
+    classifier = randomize(create_model(replace(dense, head=None), num_classes=5, resolution=32))
+    save_weights(classifier, tmp_path / "weights.safetensors")
+    with pytest.warns(WeightsWarning, match=r"another head, .* left out: (norm|head)\."):
+        network = create_model(dense, num_classes=3, resolution=64, pretrained=tmp_path / "weights.safetensors").eval()
+    images = torch.randn(1, 3, 32, 32)
+    for map_, expected in zip(network.forward_maps(images), classifier.eval().forward_maps(images), strict=True):
+        # Tables were resized to 64 pixels and back.
+        assert map_.shape == expected.shape
+    exact = create_model(dense, num_classes=3, resolution=32)
+    left_out = load_backbone(exact, tmp_path / "weights.safetensors")
+    assert set(left_out) == {name for name in classifier.state_dict() if name.startswith(("norm.", "head."))}
+    for map_, expected in zip(exact.eval().forward_maps(images), classifier.forward_maps(images), strict=True):
+        assert torch.equal(map_, expected)
+
+
+@every_dense
+def test_of_a_dense_head_with_other_classes_all_but_these_is_taken(tmp_path, dense, randomize):
+    source = randomize(create_model(dense, num_classes=5, resolution=32))
+    network = create_model(dense, num_classes=3, resolution=32)
+    new = network.head.classes.weight.clone()
+    assert load_backbone(network, source.state_dict()) == ["head.classes.weight", "head.classes.bias"]
+    assert torch.equal(network.head.classes.weight, new)
+    assert torch.equal(network.head.fpn.outputs[0].weight, source.head.fpn.outputs[0].weight)
+    wider = create_model(replace(dense, head=replace(dense.head, width=32)), num_classes=5, resolution=32)
+    assert "head.fpn.outputs.0.weight" in load_backbone(wider, source.state_dict())
+    narrow = create_model(Narrow(1, 8).apply(dense), num_classes=5, resolution=32)
+    with pytest.raises(RecordError, match=r"stages\.1"):
+        load_backbone(narrow, source.state_dict())
+
+
+def test_a_dense_networks_backbone_starts_a_classifier(tmp_path, randomize):
+    source = randomize(create_model(DENSE[0], num_classes=5, resolution=32))
+    save_weights(source, tmp_path / "weights.safetensors")
+    with pytest.warns(WeightsWarning, match="another head"):
+        network = create_model(replace(DENSE[0], head=None), num_classes=5, pretrained=tmp_path / "weights.safetensors")
+    images = torch.randn(1, 3, 32, 32)
+    last = network.eval().forward_maps(images)[-1]
+    assert torch.equal(last, source.eval().forward_maps(images)[-1]) and network(images).shape == (1, 5)

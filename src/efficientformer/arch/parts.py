@@ -7,6 +7,7 @@ carries all that its cost depends on: kind, grid, widths and options.
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from efficientformer.arch.kinds import value_of_kind
 from efficientformer.arch.spec import (
     DEFAULT_ACTIVATION,
     FFN,
@@ -23,7 +24,6 @@ from efficientformer.arch.spec import (
     block_to_json,
     num_heads_of,
     takes_tokens,
-    value_of_kind,
     with_heads,
 )
 from efficientformer.errors import ArchitectureError

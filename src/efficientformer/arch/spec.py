@@ -6,14 +6,16 @@ AttnFFN, all of them on maps. Neither resolution nor number of classes belongs t
 of them.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypeVar, assert_never, get_args
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from efficientformer.arch.dense import DenseHead, dense_from_json, dense_to_json
+from efficientformer.arch.kinds import kind_to_json, require_option, value_of_kind
 from efficientformer.errors import ArchitectureError
 from efficientformer.reading import checked
 
@@ -36,12 +38,7 @@ class _Options:
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_OPTION:
-                name = f"{type(self).__name__}.{field.name}"
-                raise ArchitectureError(
-                    f"{name} must be a positive integer up to {MAX_OPTION}, not {str(value)[:60]!r}."
-                )
+            require_option(f"{type(self).__name__}.{field.name}", getattr(self, field.name), MAX_OPTION)
 
 
 class _Attending(_Options):
@@ -142,7 +139,6 @@ class DownsampleAttention:
 
 Block = MB4D | MB3D | FFN | AttnFFN
 KINDS: dict[BlockKind, type[Block]] = {block.kind: block for block in get_args(Block)}
-Options = TypeVar("Options")
 AnyBlock = TypeVar("AnyBlock", bound=Block | MHSA)
 
 
@@ -214,7 +210,7 @@ class Stage:
 @dataclass(frozen=True)
 class Architecture:
     """Four stages behind a stem of two or three 3x3 convolutions with the given strides, with one activation in all
-    blocks.
+    blocks, and the head of a dense task or, with None, that of a classifier.
 
     The family follows from the blocks. In EfficientFormerV2 (`is_v2`) the stem has the blocks' activation instead of
     ReLU, the downsample between stages 3 and 4 attends (V2's dual-path attention downsampling), and the head normalizes
@@ -225,6 +221,7 @@ class Architecture:
     stages: tuple[Stage, ...]
     stem_strides: Strides = (2, 2)
     activation: Activation = DEFAULT_ACTIVATION
+    head: DenseHead | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
@@ -238,6 +235,8 @@ class Architecture:
             raise ArchitectureError(f"The stem has two or three strides of 1 or 2, not {self.stem_strides!r}.")
         if len({isinstance(block, FFN | AttnFFN) for stage in self.stages for block in stage.blocks}) > 1:
             raise ArchitectureError("A network has blocks MB4D and MB3D, or FFN and AttnFFN, but not both.")
+        if self.head is not None and not isinstance(self.head, DenseHead):
+            raise ArchitectureError(f"head must be a SemanticFpn, a OneStage or None, not {str(self.head)[:60]!r}.")
         if any(stage.num_on_tokens for stage in self.stages[:2]):
             raise ArchitectureError("MB3D blocks are allowed in the last two stages only.")
         if self.stages[2].num_on_tokens and self.stages[3].num_on_tokens < self.stages[3].depth:
@@ -263,11 +262,17 @@ class Architecture:
     def is_v2(self) -> bool:
         return self.stages[0].is_v2
 
+    @property
+    def ends_in_tokens(self) -> bool:
+        """Whether the last stage gives tokens, as a classifier's head of the first family takes them."""
+        return not self.is_v2 and self.head is None
+
     def __str__(self) -> str:
         widths, depths = ("-".join(map(str, values)) for values in (self.widths, self.depths))
         attending = AttnFFN if self.is_v2 else MB3D
         other = "" if self.activation == DEFAULT_ACTIVATION else f", {self.activation}"
-        return f"widths {widths}, depths {depths}, {self.num_attending} {attending.kind}{other}"
+        head = "" if self.head is None else f", {self.head}"
+        return f"widths {widths}, depths {depths}, {self.num_attending} {attending.kind}{other}{head}"
 
     def with_stage(self, index: int, stage: Stage) -> "Architecture":
         return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))
@@ -276,7 +281,8 @@ class Architecture:
         """Plain JSON value; options at their default are left out."""
         stages = [{"width": s.width, "blocks": [block_to_json(b) for b in s.blocks]} for s in self.stages]
         content: dict[str, Any] = {"stem_strides": list(self.stem_strides), "stages": stages}
-        return content if self.activation == DEFAULT_ACTIVATION else content | {"activation": self.activation}
+        content |= {} if self.activation == DEFAULT_ACTIVATION else {"activation": self.activation}
+        return content if self.head is None else content | {"head": dense_to_json(self.head)}
 
     @classmethod
     def from_json(cls, content: Any) -> "Architecture":
@@ -294,7 +300,13 @@ class Architecture:
                 raise ArchitectureError(f"Not an architecture: stages.{index}: {error}") from error
         strides = record["stem_strides"]
         activation = record.get("activation", DEFAULT_ACTIVATION)
-        architecture = cls(tuple(stages), tuple(strides), activation)
+        head = None
+        if (described := record.get("head")) is not None:
+            try:
+                head = dense_from_json(described)
+            except ArchitectureError as error:
+                raise ArchitectureError(f"Not an architecture: head: {error}") from error
+        architecture = cls(tuple(stages), tuple(strides), activation, head)
         require_few_weights(architecture.stages)
         return architecture
 
@@ -311,28 +323,17 @@ class ArchitectureRecord(TypedDict):
     stem_strides: Annotated[list[int], Field(min_length=STRIDE_COUNTS[0], max_length=STRIDE_COUNTS[1])]
     stages: Annotated[list[StageRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
     activation: NotRequired[Activation]
+    head: NotRequired[dict[str, Any] | None]
+    """The head of a dense task, with its "kind" as a block has one."""
 
 
 def block_to_json(block: Block | MHSA) -> dict[str, Any]:
-    options = {k: v for k, v in asdict(block).items() if v != getattr(type(block), k)}
-    return {"kind": block.kind, **options}
+    return kind_to_json(block)
 
 
 def block_from_json(content: Any) -> Block:
     """Inverse of `block_to_json`. Raises ArchitectureError."""
     return value_of_kind(content, KINDS)
-
-
-def value_of_kind(content: Any, kinds: Mapping[Any, type[Options]]) -> Options:
-    """What `block_to_json` wrote, as one of these kinds. Raises ArchitectureError."""
-    options = dict(content) if isinstance(content, dict) else {}
-    kind = options.pop("kind", None)
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ArchitectureError(f"Unknown block kind {str(kind)[:60]!r}; the kinds are {', '.join(kinds)}.")
-    known = {field.name for field in fields(kinds[kind])}  # type: ignore[arg-type]
-    if unknown := set(options) - known:
-        raise ArchitectureError(f"{kind} has no option {str(sorted(unknown))[:200]}; its options are {sorted(known)}.")
-    return kinds[kind](**options)
 
 
 def require_few_weights(stages: Iterable[Stage]) -> None:

@@ -8,7 +8,14 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, UsageError
 from efficientformer.models.hub import PUBLISHED_PREPROCESSING, published_weights
 from efficientformer.models.network import Network
-from efficientformer.models.weights.load import WeightsFile, load_converted, read_weights, warn_of_weights
+from efficientformer.models.weights.load import (
+    WeightsFile,
+    listed,
+    load_backbone,
+    load_converted,
+    read_weights,
+    warn_of_weights,
+)
 from efficientformer.models.weights_file import naming
 
 
@@ -27,7 +34,8 @@ def create_model(
         Attention bias tables are resized to the network's resolution.
     revision: version of the published weights.
     with_head: None loads the heads if they have the network's number of classes, and otherwise warns that they are new.
-        True refuses weights whose heads do not fit, False keeps new heads.
+        True refuses weights whose heads do not fit, False keeps new heads. Of weights of a network with another kind of
+        head stem and stages are loaded.
     options: keyword arguments of `Network`.
 
     Raises ArchitectureError for an unknown name, UsageError for options that `Network` refuses, RecordError for
@@ -48,18 +56,32 @@ def create_model(
     path = published_weights(name, revision=revision) if pretrained is True and name else Path(str(pretrained))
     weights = read_weights(path)
     network = Network(architecture, **{**_described(weights), **options})
-    fits = network.num_classes == weights.num_classes
-    if with_head is None and network.num_classes and not fits:
-        warn_of_weights(
-            f"The head is new: the network has {network.num_classes} classes, {path} has {weights.num_classes}."
-        )
     with naming(path):
-        load_converted(network, weights.tensors, with_head=fits if with_head is None else with_head, resize_bias=True)
+        if with_head is not True and (architecture.head is not None or weights.is_dense):
+            _load_dense(network, weights, warns=with_head is None)
+        else:
+            _load_classifier(network, weights, with_head)
     preprocessing = weights.preprocessing or (PUBLISHED_PREPROCESSING if name is not None else None)
     if preprocessing is not None:
         side = network.resolution
         network.preprocessing = {**preprocessing, "resolution": side if isinstance(side, int) else list(side)}
     return network
+
+
+def _load_classifier(network: Network, weights: WeightsFile, with_head: bool | None) -> None:
+    fits = network.num_classes == weights.num_classes
+    if with_head is None and network.num_classes and not fits:
+        warn_of_weights(
+            f"The head is new: the network has {network.num_classes} classes, {weights.path} has {weights.num_classes}."
+        )
+    load_converted(network, weights.tensors, with_head=fits if with_head is None else with_head, resize_bias=True)
+
+
+def _load_dense(network: Network, weights: WeightsFile, *, warns: bool) -> None:
+    """Where the network or the one of the weights has a dense head."""
+    left_out = load_backbone(network, weights.tensors)
+    if warns and left_out:
+        warn_of_weights(f"{weights.path} has another head, so these of its tensors are left out: {listed(left_out)}.")
 
 
 def _described(weights: WeightsFile) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from efficientformer.models.heads.fpn import output_norms
 from efficientformer.models.network import Network
 
 
@@ -19,9 +20,7 @@ class FeatureMaps(nn.Module):
         self.network = network
         self.widths = network.architecture.widths
         self.strides = tuple(info["reduction"] for info in network.feature_info)
-        if has_norms is None:
-            has_norms = not network.architecture.is_v2
-        self.norms = nn.ModuleList(nn.GroupNorm(1, width) if has_norms else nn.Identity() for width in self.widths)
+        self.norms = output_norms(network.architecture, has_norms=has_norms)
 
     def forward(self, x_BCHW: Tensor) -> list[Tensor]:
         maps = self.network.forward_maps(x_BCHW)

@@ -1,4 +1,5 @@
-"""The network of an architecture: stem, four stages, and a linear head on average-pooled features (paper, figure 3).
+"""The network of an architecture: stem, four stages, and a linear head on average-pooled features (paper, figure 3), or
+the head of a dense task on the maps of all stages.
 
 Most methods have timm's names and meaning, so that code that uses timm's networks can use these.
 """
@@ -7,6 +8,7 @@ import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,16 +22,18 @@ from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.network import WeightsAbout
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
+from efficientformer.models.heads.build import build_head
+from efficientformer.models.heads.fpn import output_norms
 from efficientformer.models.hub import OnHub
 from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.stage import Stage, build_downsample, drop_path_ramp
-from efficientformer.models.weights_file import naming
+from efficientformer.models.weights_file import naming, require_fit
 from efficientformer.reading import checked, parse_json, shown_path
 
 
 class Network(OnHub, nn.Module):
-    """Images (B, in_chans, H, W) of any size to logits (B, K).
+    """Images (B, in_chans, H, W) of any size to logits (B, K), or to the one output of the architecture's dense head.
 
     num_classes: K; with 0 there is no head, and the network returns features (B, C).
     resolution: side of the images, or height and width, that the attention bias tables are for.
@@ -64,6 +68,8 @@ class Network(OnHub, nn.Module):
             )
         if not 0 <= drop_path_rate < 1:
             raise UsageError(f"drop_path_rate must be at least 0 and below 1, not {drop_path_rate}.")
+        if has_distillation_head and architecture.head is not None:
+            raise UsageError(f"A second head is for classifiers; the architecture has a {architecture.head}.")
         _require_positive(resolution)
         self.architecture = architecture
         self.preprocessing: dict[str, Any] | None = None
@@ -81,17 +87,18 @@ class Network(OnHub, nn.Module):
                     stage,
                     grid,
                     downsample=build_downsample(architecture, index, grids[index - 1]),
-                    gives_tokens=index == NUM_STAGES - 1 and not is_v2,
+                    gives_tokens=index == NUM_STAGES - 1 and architecture.ends_in_tokens,
                     drop_paths=drop_paths[index],
                     layer_scale_init=layer_scale_init,
                     activation=architecture.activation,
                 )
             )
         self.num_features = self.head_hidden_size = widths[-1]
-        self.norm = nn.BatchNorm2d(widths[-1]) if is_v2 else nn.LayerNorm(widths[-1])
-        self.head = _linear(widths[-1], num_classes)
+        self.norm = _final_norm(architecture)
+        self.output_norms: nn.ModuleList | None = None
+        self.head = self._new_head()
         self.head_dist: nn.Module | None = _linear(widths[-1], num_classes) if has_distillation_head else None
-        self.pooled_dims = [2, 3] if is_v2 else [1]
+        self.pooled_dims = [1] if architecture.ends_in_tokens else [2, 3]
         self.distilled_training = False
 
     @classmethod
@@ -120,8 +127,18 @@ class Network(OnHub, nn.Module):
                 "create_model and call load_weights."
             ) from error
         with naming(path):
-            load_exactly(network, tensors)
+            network.load_exactly(tensors)
         return network
+
+    def load_exactly(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load tensors that have the network's own names. Raises RecordError that lists what does not fit."""
+        self.require_fit(tensors)
+        self.load_state_dict(tensors)
+
+    def require_fit(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raise RecordError that lists what does not fit of tensors that have the network's own names."""
+        described = f"{self.architecture} with {self.num_classes} classes at resolution {self.resolution}"
+        require_fit(self.state_dict(), tensors, described)
 
     def about(self) -> dict[str, str]:
         """Metadata for a weights file, from which `of` rebuilds this network. Raises UsageError for a deploy form."""
@@ -138,20 +155,30 @@ class Network(OnHub, nn.Module):
         }
 
     def forward(self, x_BCHW: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.output_norms is not None:
+            return self.head(self.forward_normed_maps(x_BCHW), grid_of(x_BCHW))
         return self.forward_head(self.forward_features(x_BCHW))
 
     def forward_features(self, x_BCHW: Tensor) -> Tensor:
-        """Normalized features before pooling: tokens (B, N, C), or in V2 a map (B, C, H, W)."""
+        """Normalized features before pooling: tokens (B, N, C), or in V2 a map (B, C, H, W).
+
+        Before a dense head they are the map that leaves the last stage.
+        """
         x = self.stem(x_BCHW)
         for stage in self.stages:
             x = stage(x)
         return self.norm(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits from the output of `forward_features`, or with `pre_logits` its mean (B, C)."""
+        """Logits from the output of `forward_features`, or with `pre_logits` its mean (B, C).
+
+        Raises UsageError for logits of a dense head, which reads the maps of several stages.
+        """
         mean_BC = x.mean(dim=self.pooled_dims)
         if pre_logits:
             return mean_BC
+        if self.output_norms is not None:
+            raise UsageError("A dense head reads the maps of several stages: call the network, not forward_head.")
         logits_BK = self.head(mean_BC)
         if self.head_dist is None:
             return logits_BK
@@ -169,6 +196,14 @@ class Network(OnHub, nn.Module):
             maps.append(unflatten(x, grid) if stage.gives_tokens else x)
         return maps
 
+    def forward_normed_maps(self, x_BCHW: Tensor) -> list[Tensor]:
+        """The maps (B, C, H, W) that the dense head reads: those of `forward_maps`, each behind its norm."""
+        maps = self.forward_maps(x_BCHW)
+        if self.output_norms is not None:
+            for index, norm in enumerate(self.output_norms):
+                maps[index] = norm(maps[index])
+        return maps
+
     def forward_intermediates(
         self,
         x: Tensor,
@@ -178,7 +213,8 @@ class Network(OnHub, nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Maps (B, C, H, W) of the stages `indices`, all by default; `norm` normalizes that of the last stage.
+        """Maps (B, C, H, W) of the stages `indices`, all by default; `norm` normalizes that of the last stage, or
+        all of them as a dense head reads them.
 
         Returns a pair of the last stage's features, as `forward_features` returns them, and the maps, or with
         `intermediates_only` the maps alone. `stop_early` has no effect on the result. Raises UsageError for an
@@ -188,10 +224,13 @@ class Network(OnHub, nn.Module):
             raise UsageError(f"Only output_fmt='NCHW' is supported, not {output_fmt!r}.")
         maps = self.forward_maps(x)
         last = self._normalized(maps[-1])
-        chosen = [last if norm and index == NUM_STAGES - 1 else maps[index] for index in self._stages_of(indices)]
+        normed = [*maps[: NUM_STAGES - 1], last]
+        if self.output_norms is not None:
+            normed = [norm_(map_) for norm_, map_ in zip(self.output_norms, maps, strict=True)]
+        chosen = [(normed if norm else maps)[index] for index in self._stages_of(indices)]
         if intermediates_only:
             return chosen
-        return (last if self.architecture.is_v2 else flatten(last)), chosen
+        return (flatten(last) if self.architecture.ends_in_tokens else last), chosen
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
@@ -219,14 +258,23 @@ class Network(OnHub, nn.Module):
         return self.head if self.head_dist is None else (self.head, self.head_dist)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """New heads for `num_classes` classes; with 0 the network returns features (B, C)."""
+        """New heads for `num_classes` classes; with 0 the network returns features (B, C).
+
+        A dense head has the options of the architecture. Raises UsageError for one behind fewer than all stages.
+        """
+        if self.architecture.head is not None and num_classes and len(self.stages) < NUM_STAGES:
+            raise UsageError("A dense head reads all four stages, and this network was pruned to fewer.")
         self.num_classes, like = num_classes, next(self.parameters())
-        self.head = _linear(self.num_features, num_classes).to(like).train(self.training)
+        self.head = self._new_head()
+        for part in (self.head, self.output_norms):
+            if part is not None:
+                part.to(like).train(self.training)
         if self.head_dist is not None:
             self.head_dist = _linear(self.num_features, num_classes).to(like).train(self.training)
 
     def freeze_backbone(self, enable: bool = True) -> None:
-        """Train the heads alone: everything before them keeps its weights and batch norm statistics."""
+        """Train the heads alone, of a dense task with the norms in front: everything before keeps its weights and batch
+        norm statistics."""
         self.is_backbone_frozen = enable
         for part in (self.stem, self.stages, self.norm):
             part.requires_grad_(not enable)
@@ -286,8 +334,16 @@ class Network(OnHub, nn.Module):
             raise UsageError(f"There is no stage {beyond[0]}; the network has {count}, counted from 0.")
         return [index % count for index in indices]
 
+    def _new_head(self) -> nn.Module:
+        """A head for `num_classes` classes, and behind it the norms of the maps that a dense one reads."""
+        self.output_norms = None
+        if self.architecture.head is None or not self.num_classes:
+            return _linear(self.num_features, self.num_classes)
+        self.output_norms = output_norms(self.architecture, first_stage=self.architecture.head.first_stage)
+        return build_head(self.architecture, self.num_classes)
+
     def _normalized(self, last_BCHW: Tensor) -> Tensor:
-        if len(self.stages) < NUM_STAGES or isinstance(self.norm, nn.BatchNorm2d):
+        if len(self.stages) < NUM_STAGES or not isinstance(self.norm, nn.LayerNorm):
             return self.norm(last_BCHW)
         return self.norm(last_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
@@ -297,36 +353,20 @@ def at_resolution(network: Network, resolution: int | Grid) -> Network:
     return copy.deepcopy(network).set_resolution(resolution)
 
 
-def load_exactly(network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Load tensors that have the network's own names. Raises RecordError that lists what does not fit."""
-    require_fit(network, tensors)
-    network.load_state_dict(tensors)
-
-
-def require_fit(network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Raise RecordError that lists what does not fit of tensors that have the network's own names."""
-    expected = network.state_dict()
-    problems = [f"{name} is missing" for name in expected if name not in tensors]
-    problems += [f"{name} is unknown" for name in tensors if name not in expected]
-    for name in expected.keys() & tensors.keys():
-        if expected[name].shape != tensors[name].shape:
-            problems.append(f"{name} is {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}")
-    if problems:
-        listed = "; ".join(sorted(problems)[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
-        raise RecordError(
-            f"The weights do not fit {network.architecture} with {network.num_classes} classes at resolution "
-            f"{network.resolution}: {listed}. Create the network that they were made for and change its resolution "
-            "with at_resolution, or call load_weights with resize_bias=True, which resizes attention_bias, or "
-            "with_head=False, which leaves out the classifier."
-        )
-
-
 def _require_weights(architecture: Architecture, resolution: int | Grid, tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError for a network with more parameters than the tensors: it is not built only to be refused."""
-    described = network_cost(architecture, resolution, 1).num_params
+    # A dense head has more parameters than that of a classifier with one class.
+    described = network_cost(replace(architecture, head=None), resolution, 1).num_params
     given = sum(value.numel() for value in tensors.values() if isinstance(value, Tensor))
     if described > given:
         raise ValueError(f"its architecture has {described} parameters and its tensors {given} numbers")
+
+
+def _final_norm(architecture: Architecture) -> nn.Module:
+    """What normalizes the features of a classifier; before a dense head every map has a norm of its own."""
+    if architecture.head is not None:
+        return nn.Identity()
+    return (nn.BatchNorm2d if architecture.is_v2 else nn.LayerNorm)(architecture.widths[-1])
 
 
 def _linear(width: int, num_classes: int) -> nn.Module:

@@ -21,7 +21,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, RecordError, UsageError
 from efficientformer.formats.files import read_described
 from efficientformer.models.hub import PUBLISHED_PREPROCESSING
-from efficientformer.models.network import Network, require_fit
+from efficientformer.models.network import Network
 from efficientformer.models.weights.load import (
     HEADS,
     convert_state_dict,
@@ -102,7 +102,7 @@ def _convert(
         state_dict.clear()
         state_dict.update(tensors)
     if strict:
-        require_fit(network, state_dict)
+        network.require_fit(state_dict)
 
 
 def _create(variant: str, architecture: Architecture, pretrained: bool, options: dict[str, Any]) -> Any:

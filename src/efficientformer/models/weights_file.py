@@ -133,6 +133,23 @@ def content_digest(content: Any) -> str:
     return digest.hexdigest()
 
 
+def require_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], network: str) -> None:
+    """Raise RecordError that lists what of the tensors does not fit a network: `own` are its tensors, `network` words
+    for it."""
+    problems = [f"{name} is missing" for name in own if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in own]
+    for name in own.keys() & tensors.keys():
+        if own[name].shape != tensors[name].shape:
+            problems.append(f"{name} is {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}")
+    if problems:
+        listed = "; ".join(sorted(problems)[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
+        raise RecordError(
+            f"The weights do not fit {network}: {listed}. Create the network that they were made for and change its "
+            "resolution with at_resolution, or call load_weights with resize_bias=True, which resizes attention_bias, "
+            "or with_head=False, which leaves out the head."
+        )
+
+
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Name the file in errors about its content."""

@@ -18,8 +18,8 @@ from efficientformer.errors import ArchitectureError, RecordError
 from efficientformer.formats.network import DescribedWeights
 from efficientformer.formats.values import TaskName
 from efficientformer.models.attention_bias import BiasedAttention, resize_attention_bias
-from efficientformer.models.network import Network, load_exactly
-from efficientformer.models.weights.naming import HEADS, is_average, our_names
+from efficientformer.models.network import Network
+from efficientformer.models.weights.naming import CLASSES, HEADS, NOT_BACKBONE, is_average, our_names
 from efficientformer.models.weights_file import naming, read_tensors, read_weights_metadata, write_weights_file
 from efficientformer.reading import checked, parse_json, read_record
 
@@ -52,8 +52,13 @@ class WeightsFile:
     @property
     def num_classes(self) -> int:
         """Classes of its head; 0 without one."""
-        head = self.tensors.get("head.weight")
+        head = self.tensors.get("head.classes.weight" if self.is_dense else "head.weight")
         return 0 if head is None else len(head)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether its head is that of a dense task."""
+        return "head.classes.weight" in self.tensors
 
 
 def read_weights(path: Path) -> WeightsFile:
@@ -174,7 +179,29 @@ def load_converted(network: Network, tensors: dict[str, Tensor], *, with_head: b
         tensors = with_one_head(tensors)
     if resize_bias:
         tensors = with_resized_bias(network, tensors)
-    load_exactly(network, tensors)
+    network.load_exactly(tensors)
+
+
+def load_backbone(network: Network, source: Path | str | Mapping[str, Any]) -> list[str]:
+    """Load a file or a state dict of a network with another head: its stem and stages, bias tables resized.
+
+    Head and norms in front of it are taken too where all of them fit, or all but what has one output a class: of a head
+    with the same options. Returns the names, as this package has them, of what is not taken. Raises RecordError for a
+    stem or stages that do not fit; the network is then unchanged.
+    """
+    if not isinstance(source, Mapping):
+        with naming(Path(source)):
+            return load_backbone(network, read_tensors(Path(source)))
+    tensors, own = convert_state_dict(source), network.state_dict()
+    tensors = tensors if network.head_dist is not None else with_one_head(tensors)
+    theirs, ours = ({name: of[name].shape for name in of if name.startswith(NOT_BACKBONE)} for of in (tensors, own))
+    differing = [name for name in theirs if theirs[name] != ours.get(name)]
+    is_same_head = theirs.keys() == ours.keys() and all(name.startswith(CLASSES) for name in differing)
+    left_out = differing if is_same_head else list(theirs)
+    taken = {name: tensor for name, tensor in tensors.items() if name not in left_out}
+    kept = {name: tensor for name, tensor in own.items() if name.startswith(NOT_BACKBONE)}
+    network.load_exactly(kept | with_resized_bias(network, taken))
+    return left_out
 
 
 def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -187,7 +214,7 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     tensors = {str(name): tensor for name, tensor in _unpacked(state_dict).items()}
     names = our_names(tensors)
     if left_out := [name for name in tensors if name not in names and not name.endswith(NO_WEIGHTS)]:
-        warn_of_weights(f"Left out of the weights, since they are outside of the network: {_listed(left_out)}.")
+        warn_of_weights(f"Left out of the weights, since they are outside of the network: {listed(left_out)}.")
     if averages := sorted({name.split(".")[0] for name in names if is_average(name.split(".")[0])}):
         warn_of_weights(f"The weights loaded are a moving average, {averages[0]}.")
     if unknown := [theirs for theirs in names if not isinstance(tensors[theirs], Tensor)]:
@@ -215,7 +242,7 @@ def _has_tensors(content: Mapping[str, Any]) -> bool:
     return any(isinstance(value, Tensor | Mapping) for value in content.values())
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 

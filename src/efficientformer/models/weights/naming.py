@@ -102,6 +102,10 @@ MARKERS: tuple[tuple[str, Rules], ...] = (
 PREFIX = r"^((?:[^.]+\.)*?)"
 """Names of modules around the network, such as `_orig_mod.`, `module.` or `model.backbone.`."""
 HEADS = ("head.", "head_dist.")
+NOT_BACKBONE = (*HEADS, "norm.", "output_norms.")
+"""A head, and the norms in front of it."""
+CLASSES = ("head.weight", "head.bias", "head_dist.", "head.classes.")
+"""What of a head has one output a class."""
 
 BLOCK = re.compile(r"^(stages\.\d\.blocks\.)(\d+)(\..*)$")
 
