@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import generalized_box_iou, nms, sigmoid_focal_loss
 
-from efficientformer.data.boxes.joint import IGNORED, PADDING, padded
+from efficientformer.data.boxes.joint import FRAME, IGNORED, padded
 from efficientformer.models.heads.one_stage import points
 from efficientformer.tasks.detection.assignment import BACKGROUND, NOT_JUDGED, assign, grid_of_frames
 from efficientformer.tasks.detection.cells import cells_of
@@ -21,7 +21,7 @@ NUM_CLASSES = 3
 
 def labels(*images):
     """Labels of images of `GRID`, from rows (class, x1, y1, x2, y2)."""
-    frame = [PADDING, 0, 0, GRID[1], GRID[0]]
+    frame = [FRAME, 0, 0, GRID[1], GRID[0]]
     return padded([torch.tensor([frame, *rows], dtype=torch.float32) for rows in images])
 
 
@@ -104,7 +104,7 @@ def test_cells_in_crowds_are_not_judged_unless_they_have_a_box():
 
 def test_the_frame_is_the_first_row():
     assert grid_of_frames(labels([])) == GRID
-    for wrong in (torch.zeros(1, 0, 5), torch.ones(1, 2, 5), torch.tensor([[[PADDING, 0, 0, 0, 0]]])):
+    for wrong in (torch.zeros(1, 0, 5), torch.ones(1, 2, 5), torch.tensor([[[FRAME, 0, 0, 0, 0]]])):
         with pytest.raises(ValueError, match="the first row of boxes must be the frame"):
             grid_of_frames(wrong)
 

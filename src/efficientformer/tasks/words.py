@@ -76,7 +76,26 @@ MULTI_LABEL = TaskWords(
     explained="mAP: the mean of the classes' average precision, the area under precision over recall as the images are "
     "ranked by the score of the class; without a class that no image has.",
 )
-TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL)
+DETECTION = TaskWords(
+    "detection",
+    labels="boxes around their objects",
+    title="box AP",
+    long_title="Average precision of boxes",
+    of_class="ap",
+    class_title="average precision",
+    balanced="box_ap",
+    further={
+        "ap50": "AP50",
+        "ap75": "AP75",
+        "ap_small": "AP of small objects",
+        "ap_medium": "AP of medium objects",
+        "ap_large": "AP of large objects",
+    },
+    explained="Box AP: the mean over the classes, and over the overlap that counts as found (intersection over union from "
+    "50 to 95 %), of the area under precision over recall. AP50 and AP75: at one overlap. Small objects have less than "
+    "32 x 32 pixels of the network's input, large ones more than 96 x 96.",
+)
+TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION)
 
 
 def task_words(name: str | None) -> TaskWords:

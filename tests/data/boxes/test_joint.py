@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from efficientformer.data.boxes.joint import IGNORED, PADDING, eval_boxes_transform, padded, train_boxes_transform
+from efficientformer.data.boxes.joint import (
+    FRAME,
+    IGNORED,
+    PADDING,
+    eval_boxes_transform,
+    padded,
+    train_boxes_transform,
+)
 from efficientformer.data.boxes.objects import Instance, Objects, area_of
 from efficientformer.data.boxes.placement import fitted, placed
 from efficientformer.data.transforms import Preprocessing
@@ -41,7 +48,7 @@ def red(x_CHW):
 def test_evaluation_fits_the_picture_into_the_middle_and_back():
     x_CHW, rows = eval_boxes_transform(GREY)(picture(), objects(BOX))
     # 120 x 80 to 64 x 43 pixels, 2 rows above.
-    assert x_CHW.shape == (3, 48, 64) and rows[0].tolist() == [PADDING, 0, 0, 64, 48]
+    assert x_CHW.shape == (3, 48, 64) and rows[0].tolist() == [FRAME, 0, 0, 64, 48]
     scale_x, scale_y = 64 / 120, 43 / 80
     expected = [30 * scale_x, 12 * scale_y + 2, 66 * scale_x, 48 * scale_y + 2]
     assert rows[1].tolist() == [2, *[pytest.approx(value, abs=1e-4) for value in expected]]
@@ -69,7 +76,7 @@ def test_boxes_move_with_the_picture(augmentation):
     for seed in range(40):
         random.seed(seed)
         x_CHW, rows = transform(picture(), objects(BOX))
-        assert rows[0].tolist() == [PADDING, 0, 0, 64, 48] and x_CHW.shape == (3, 48, 64)
+        assert rows[0].tolist() == [FRAME, 0, 0, 64, 48] and x_CHW.shape == (3, 48, 64)
         if len(rows) == 1 or rows[1, 0] != 2:
             ignored += 1
             assert len(rows) == 1 or rows[1, 0] == IGNORED - 2
@@ -109,9 +116,11 @@ def test_crowds_are_ignored_and_a_smaller_picture_has_smaller_boxes():
 
 
 def test_batches_are_padded():
-    frame = torch.tensor([[PADDING, 0, 0, 8, 8]])
+    frame = torch.tensor([[FRAME, 0, 0, 8, 8]])
     batch = padded([torch.cat([frame, torch.ones(2, 5)]), frame])
-    assert batch.shape == (2, 3, 5) and batch[1, :, 0].tolist() == [PADDING] * 3 and not batch[1, 1:, 1:].any()
+    assert (
+        batch.shape == (2, 3, 5) and batch[1, :, 0].tolist() == [FRAME, PADDING, PADDING] and not batch[1, 1:, 1:].any()
+    )
 
 
 def test_a_picture_that_fits_is_not_resampled():

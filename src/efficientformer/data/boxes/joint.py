@@ -18,8 +18,8 @@ from efficientformer.data.boxes.objects import Objects
 from efficientformer.data.boxes.placement import Placement, fitted, fitting_scale, placed, scaled
 from efficientformer.data.transforms import Normalize, Preprocessing
 
-PADDING, IGNORED = -1.0, -2.0
-"""In place of a class: PADDING in rows that fill up a batch, and in the first row of every image, whose box is the
+PADDING, FRAME, IGNORED = -1.0, -2.0, -3.0
+"""In place of a class: PADDING in rows that fill up a batch; FRAME in the first row of every image, whose box is the
 whole input; IGNORED minus the number of the class for crowds and for objects that are hardly in the picture, which
 are neither learned nor scored."""
 LEAST_VISIBLE, LEAST_PIXELS = 0.3, 2.0
@@ -120,7 +120,7 @@ def _rows(objects: Objects, placement: Placement, size: tuple[int, int], grid: G
     """The frame of the input, and the objects that it shows. Of an object that is cut at the border the box is what is
     left of it; with less than `LEAST_VISIBLE` left, it is ignored."""
     high, wide = grid
-    frame_15 = np.array([[PADDING, 0, 0, wide, high]], dtype=np.float32)
+    frame_15 = np.array([[FRAME, 0, 0, wide, high]], dtype=np.float32)
     instances = objects.instances
     if not instances:
         return torch.from_numpy(frame_15)
