@@ -77,12 +77,13 @@ class TrainRecord(TypedDict):
 
 
 class ClassScore(TypedDict):
-    """top1, or ap of several labels an image: its average precision."""
+    """top1, or ap of several labels an image and of a detection: its average precision."""
 
     name: str
     top1: NotRequired[Percent | None]
     ap: NotRequired[Percent | None]
     num_images: Count
+    num_boxes: NotRequired[Count]
 
 
 class Evaluation(TypedDict):
@@ -94,6 +95,13 @@ class Evaluation(TypedDict):
     """Mean of `top1` over the classes that have images."""
     mean_ap: NotRequired[Percent]
     """In place of the three, of several labels an image: the mean of `ap` over the classes that have images."""
+    box_ap: NotRequired[Percent]
+    """In place of the three, of a detection: the mean of `ap` over the classes that have boxes."""
+    ap50: NotRequired[Percent]
+    ap75: NotRequired[Percent]
+    ap_small: NotRequired[Percent]
+    ap_medium: NotRequired[Percent]
+    ap_large: NotRequired[Percent]
     num_images: Positive
     per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
     confusion: NotRequired[Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]]
@@ -103,11 +111,12 @@ class Evaluation(TypedDict):
 
 @rule(Evaluation)
 def _is_of_one_task(record: Evaluation) -> None:
-    if "mean_ap" not in record:
+    is_of_precision = "mean_ap" in record or "box_ap" in record
+    if not is_of_precision:
         for name in ("top1", "top5", "confusion"):
             if name not in record:
                 raise ValueError(f"{name} is missing")
-    of_class = "ap" if "mean_ap" in record else "top1"
+    of_class = "ap" if is_of_precision else "top1"
     for index, row in enumerate(record["per_class"]):
         if of_class not in row:
             raise ValueError(f"per_class.{index}.{of_class} is missing")
@@ -162,8 +171,10 @@ class MetricsLine(LoggedStep):
     teacher_loss: NotRequired[Number]
     val_top1: NotRequired[Percent]
     val_mean_ap: NotRequired[Percent]
+    val_box_ap: NotRequired[Percent]
     held_out_top1: NotRequired[Percent]
     held_out_mean_ap: NotRequired[Percent]
+    held_out_box_ap: NotRequired[Percent]
     held_out_balanced_accuracy: NotRequired[Percent]
 
 
@@ -213,6 +224,7 @@ class KeptScore(TypedDict):
 
     top1: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
+    box_ap: NotRequired[Percent]
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     title: NotRequired[str]
 

@@ -49,6 +49,8 @@ class ReferenceResult(_Measured):
     balanced_accuracy: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
     """In place of the three, of several labels an image."""
+    box_ap: NotRequired[Percent]
+    """In place of the three, of a detection."""
     num_images: Positive
     num_params: Count
     macs: Count | None

@@ -1,6 +1,7 @@
 """The tasks by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, overload
 
 from torch import nn
@@ -8,12 +9,19 @@ from torch import nn
 from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.scores import Scores
+from efficientformer.tasks.detection.kind import BOXES
 from efficientformer.tasks.kind import Batches, TaskKind
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import LabelScores
 
-KINDS: dict[TaskName, TaskKind] = {"classification": ONE_LABEL, "multi_label": LABEL_SETS}
+KINDS: dict[TaskName, TaskKind] = {"classification": ONE_LABEL, "multi_label": LABEL_SETS, "detection": BOXES}
 OnBatch = Callable[[int], None]
+
+
+def find_kind(path: Path) -> TaskKind:
+    """The task that reads the images at a path. The set that it loads says which task they are for: a list may turn out
+    to have several labels an image."""
+    return next((kind for kind in KINDS.values() if kind.is_at(path)), ONE_LABEL)
 
 
 @overload

@@ -91,8 +91,8 @@ DETECTION = TaskWords(
         "ap_medium": "AP of medium objects",
         "ap_large": "AP of large objects",
     },
-    explained="Box AP: the mean over the classes, and over the overlap that counts as found (intersection over union from "
-    "50 to 95 %), of the area under precision over recall. AP50 and AP75: at one overlap. Small objects have less than "
+    explained="Box AP: the area under precision over recall, its mean over the classes and over the overlaps that count "
+    "as found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than "
     "32 x 32 pixels of the network's input, large ones more than 96 x 96.",
 )
 TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION)

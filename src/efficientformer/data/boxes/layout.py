@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efficientformer.data.boxes.yolo import YoloFolders, find_yolo
+from efficientformer.data.boxes.yolo import YoloFolders, find_yolo, has_yolo
 from efficientformer.data.layout import Role, role_of
 from efficientformer.data.walk import Walk, shown
 from efficientformer.errors import DataError
@@ -34,6 +34,16 @@ class CocoLayout:
     train: CocoPart
     val: CocoPart | None
     notes: tuple[str, ...]
+
+
+def holds_boxes(path: Path) -> bool:
+    """Whether there are annotations of boxes, by the names of files and, of JSON, by the names in it."""
+    if path.is_file():
+        return path.suffix.lower() == ".json" and _looks_like_coco(path)
+    try:
+        return path.is_dir() and bool(_coco_parts(path) or has_yolo(path))
+    except DataError:  # it cannot be entered, which reading it says
+        return False
 
 
 def find_boxes(given: Path) -> CocoLayout | tuple[Path, YoloFolders]:

@@ -31,18 +31,26 @@ class YoloFolders:
     text: str
 
 
+def has_yolo(root: Path) -> bool:
+    """Whether there are names of classes, with `images/` and `labels/` where no YAML file says where they are."""
+    has_folders = (root / IMAGES).is_dir() and (root / LABELS).is_dir()
+    return _is_file(root, YAML_NAMES) or (has_folders and _is_file(root, LIST_NAMES))
+
+
 def find_yolo(root: Path) -> YoloFolders | None:
     """What `data.yaml` says, or `classes.txt` with `images/` and `labels/`; None where there is neither.
 
     Raises DataError for a file that says nothing usable.
     """
-    for name in YAML_NAMES:
-        if (root / name).is_file():
-            return _of_yaml(root, name)
-    for name in LIST_NAMES:
-        if (root / name).is_file() and (root / IMAGES).is_dir() and (root / LABELS).is_dir():
-            return _of_list(root, name)
-    return None
+    if not has_yolo(root):
+        return None
+    names = YAML_NAMES if _is_file(root, YAML_NAMES) else LIST_NAMES
+    name = next(name for name in names if (root / name).is_file())
+    return _of_yaml(root, name) if names is YAML_NAMES else _of_list(root, name)
+
+
+def _is_file(root: Path, names: Sequence[str]) -> bool:
+    return any((root / name).is_file() for name in names)
 
 
 def _of_list(root: Path, name: str) -> YoloFolders:

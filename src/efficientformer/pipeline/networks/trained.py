@@ -9,8 +9,6 @@ from typing import Any
 from torch import nn
 
 from efficientformer.analysis.comparison.graph_cost import graph_cost
-from efficientformer.data.loader import eval_batches
-from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import EfficientFormerError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_parity
@@ -20,7 +18,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
 from efficientformer.pipeline.networks.published import deployed_timm, load_classifier, save_timm
-from efficientformer.pipeline.networks.stand_alone import train_images
+from efficientformer.pipeline.networks.stand_alone import scored_batches, train_images
 from efficientformer.pipeline.networks.teaching import teacher_record
 from efficientformer.pipeline.run.inputs import export_metadata, weights_metadata
 from efficientformer.pipeline.run.phase import Phase
@@ -128,8 +126,7 @@ def export_network(workspace: Workspace, network: RunNetwork) -> None:
 def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     dataset = workspace.dataset
     network = load_classifier(files.weights).to(workspace.training_device)
-    transform = eval_transform(workspace.preprocessing)
-    batches = eval_batches(dataset.val, transform, batch_size=250, workers=workspace.settings.workers)
+    batches = scored_batches(workspace, dataset.val)
     scored = 0
     with workspace.console.progress("evaluating") as progress:
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from efficientformer.arch.resolution import Resolution, grid_of_input
 from efficientformer.data.dataset import ImageDataset, ImageSplit
-from efficientformer.data.image_folder import UnlabelledImages, load_image_folder, load_unlabelled
+from efficientformer.data.image_folder import UnlabelledImages, load_unlabelled
 from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import Preprocessing
@@ -17,6 +17,7 @@ from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
+from efficientformer.tasks.kinds import find_kind
 
 _SHOWN_CLASSES = 10
 _SHOWN_REASONS = 20
@@ -33,8 +34,9 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
         dataset = load_sample()
     else:
         with console.progress("checking images") as progress:
-            dataset = load_image_folder(
-                Path(settings.data),
+            path = Path(settings.data)
+            dataset = find_kind(path).load(
+                path,
                 val_fraction=settings.val_fraction,
                 seed=settings.seed,
                 max_pixels=settings.max_pixels,

@@ -1,18 +1,27 @@
 """Images with boxes around their objects: the one-stage loss, average precision, likelihood by the loss of an image."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.augmentation import Augmentation
+from efficientformer.data.boxes.joint import eval_boxes_transform, train_boxes_transform
+from efficientformer.data.boxes.layout import holds_boxes
+from efficientformer.data.boxes.load import load_boxes
+from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.mixing import Mixing
+from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
 from efficientformer.tasks.detection.assignment import assign
 from efficientformer.tasks.detection.loss import Dense, at_factors, of_answers, of_boxes, parts_of_loss, split
+from efficientformer.tasks.detection.precision import require_scoring
 from efficientformer.tasks.detection.scores import BoxCount, BoxScores, evaluate
 from efficientformer.tasks.detection.task import Detection
+from efficientformer.tasks.detection.view import BoxView
 from efficientformer.tasks.kind import Batches, Reduction
 from efficientformer.tasks.words import DETECTION
 
@@ -28,6 +37,20 @@ class Boxes:
     """
 
     words = DETECTION
+    eval_batch_size = 32
+
+    def is_at(self, path: Path) -> bool:
+        return holds_boxes(path)
+
+    def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
+        require_scoring()
+        return load_boxes(path, **options)
+
+    def train_view(self, preprocessing: Preprocessing, augmentation: Augmentation) -> BoxView:
+        return BoxView(train_boxes_transform(preprocessing, augmentation))
+
+    def eval_view(self, preprocessing: Preprocessing) -> BoxView:
+        return BoxView(eval_boxes_transform(preprocessing))
 
     def task(self, mixing: Mixing) -> Detection:
         return Detection()
