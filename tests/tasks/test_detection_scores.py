@@ -94,6 +94,21 @@ def test_what_is_found_in_a_crowd_of_its_class_is_no_mistake():
         assert count.scores().num_boxes == (1, 0)
 
 
+def test_areas_are_those_of_pictures_at_their_own_size():
+    """A picture of 256 x 128 pixels lies in the input at a quarter of its size: 20 x 20 pixels there are 80 x 80, which
+    is no small object, and a box that reaches into the ground below the picture ends at its border."""
+    outputs = nothing(1)
+    found(outputs, 0, (1, 3), (0, 16, 20, 60), 0)
+    rows = [[FRAME, 0, 0, SIDE, SIDE, 256], [FRAME, 0.25, 0.25, 0, 16, 128], [0, 0, 16, 20, 48, 6400]]
+    count = BoxCount()
+    count.add(outputs, torch.tensor([rows]))
+    scores = count.scores().precisions
+    assert (scores.ap_small, scores.ap_medium) == (None, 100.0) and scores.box_ap == 100.0
+    count = BoxCount()
+    count.add(outputs, torch.tensor([[rows[0][:5], rows[2][:5]]]))
+    assert count.scores().precisions.ap_medium is None and count.scores().precisions.ap_small == 50.0
+
+
 def test_nothing_to_find_and_nothing_found():
     count = BoxCount()
     count.add(nothing(1), labels([]))

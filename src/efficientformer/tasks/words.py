@@ -91,9 +91,9 @@ DETECTION = TaskWords(
         "ap_medium": "AP of medium objects",
         "ap_large": "AP of large objects",
     },
-    explained="Box AP: the area under precision over recall, its mean over the classes and over the overlaps that count "
-    "as found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than "
-    "32 x 32 pixels of the network's input, large ones more than 96 x 96.",
+    explained="Box AP: the area under precision over recall, its mean over the classes and over overlaps that count as "
+    "found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than 32 x 32 "
+    "pixels of the image at its own size, large ones more than 96 x 96.",
 )
 TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION)
 

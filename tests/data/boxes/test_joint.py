@@ -15,10 +15,11 @@ from efficientformer.data.boxes.joint import (
     PADDING,
     eval_boxes_transform,
     padded,
+    score_boxes_transform,
     train_boxes_transform,
 )
 from efficientformer.data.boxes.objects import Instance, Objects, area_of
-from efficientformer.data.boxes.placement import fitted, placed
+from efficientformer.data.boxes.placement import Placement, fitted, placed
 from efficientformer.data.transforms import Preprocessing
 
 GREY = Preprocessing((48, 64), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -113,6 +114,14 @@ def test_crowds_are_ignored_and_a_smaller_picture_has_smaller_boxes():
     assert rows[1, 0] == IGNORED - 2
     _, halved = eval_boxes_transform(GREY)(picture().resize((60, 40)), objects(BOX, is_crowd=True))
     assert torch.allclose(halved, rows, atol=1e-4)
+
+
+def test_scores_are_of_the_picture_at_its_own_size():
+    x_CHW, rows = score_boxes_transform(GREY)(picture().resize((60, 40)), objects(BOX))
+    frame, where, only = rows.tolist()
+    assert frame == [FRAME, 0, 0, 64, 48, 120] and (where[0], where[5]) == (FRAME, 80) and only[5] == area_of(BOX)
+    back = Placement(*where[1:5]).to_picture(np.array([only[1:5]]), (120, 80))
+    assert back == pytest.approx(np.array([BOX]), abs=1e-4) and x_CHW.shape == (3, 48, 64)
 
 
 def test_batches_are_padded():

@@ -54,6 +54,13 @@ def eval_boxes_transform(preprocessing: Preprocessing) -> JointTransform:
     return _Fitted(preprocessing)
 
 
+def score_boxes_transform(preprocessing: Preprocessing) -> JointTransform:
+    """The same, with what scores of the picture at its own size need: its placement as a second row (FRAME, scale_x,
+    scale_y, left, top), and a sixth number of every row: of objects the area in the picture's pixels, of the first two
+    rows its width and height."""
+    return _Scored(preprocessing)
+
+
 def train_boxes_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> JointTransform:
     """The training counterpart: zoomed in or out and placed anywhere, mirrored, its colors changed."""
     return _Augmented(preprocessing, STRENGTHS[augmentation])
@@ -68,6 +75,16 @@ class _Fitted:
         placement = fitted(image.size, self._grid)
         x_CHW = self._normalize(placed(image, placement, self._grid, self._color))
         return x_CHW, _rows(objects, placement, image.size, self._grid)
+
+
+class _Scored(_Fitted):
+    def __call__(self, image: Image.Image, objects: Objects) -> tuple[Tensor, Tensor]:
+        x_CHW, rows_N5 = super().__call__(image, objects)
+        whole = fitted((objects.width, objects.height), self._grid)
+        placement_15 = rows_N5.new_tensor([[FRAME, whole.scale_x, whole.scale_y, whole.left, whole.top]])
+        areas = [objects.width, objects.height, *(instance.area for instance in objects.instances)]
+        rows_N5 = torch.cat([rows_N5[:1], placement_15, rows_N5[1:]])
+        return x_CHW, torch.cat([rows_N5, torch.tensor(areas, dtype=rows_N5.dtype)[:, None]], dim=1)
 
 
 class _Augmented:
@@ -140,8 +157,8 @@ def _rows(objects: Objects, placement: Placement, size: tuple[int, int], grid: G
 
 
 def padded(rows: Sequence[Tensor]) -> Tensor:
-    """Boxes of a batch (B, N, 5): the rows of every image, and `PADDING` behind them."""
-    boxes_BN5 = torch.zeros(len(rows), max(map(len, rows)), 5)
+    """Boxes of a batch (B, N, 5 or 6): the rows of every image, and `PADDING` behind them."""
+    boxes_BN5 = torch.zeros(len(rows), max(map(len, rows)), rows[0].shape[1])
     boxes_BN5[:, :, 0] = PADDING
     for boxes_N5, of_image in zip(boxes_BN5, rows, strict=True):
         boxes_N5[: len(of_image)] = of_image

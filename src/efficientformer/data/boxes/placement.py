@@ -21,18 +21,17 @@ class Placement:
 
     scale_x: float
     scale_y: float
-    left: int
-    top: int
+    left: float
+    top: float
 
     def to_input(self, boxes_N4: np.ndarray) -> np.ndarray:
         """Boxes (x1, y1, x2, y2) of the picture as boxes of the input."""
         return boxes_N4 * self._scales + self._shifts
 
-    def to_picture(self, boxes_N4: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def to_picture(self, boxes_N4: np.ndarray, size: tuple[float, float]) -> np.ndarray:
         """Boxes of the input as boxes of the picture of this width and height, cut at its border."""
         width, height = size
-        boxes_N4 = (boxes_N4 - self._shifts) / self._scales
-        return np.clip(boxes_N4, 0, np.array([width, height, width, height]))
+        return np.clip((boxes_N4 - self._shifts) / self._scales, 0, np.array([width, height, width, height]))
 
     @property
     def _scales(self) -> np.ndarray:

@@ -31,7 +31,7 @@ class Assigned:
 
 def grid_of_frames(boxes_BN5: Tensor) -> Grid:
     """Height and width of the input, from the first row of the labels."""
-    number, *corner, width, height = boxes_BN5[0, 0].tolist() if boxes_BN5.shape[1] else [0.0] * 5
+    number, *corner, width, height = boxes_BN5[0, 0, :5].tolist() if boxes_BN5.shape[1] else [0.0] * 5
     if (number, *corner) != (FRAME, 0, 0) or min(width, height) < 1:
         raise ValueError("the first row of boxes must be the frame of the input")
     return int(height), int(width)

@@ -2,25 +2,30 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
 from efficientformer.data.boxes.joint import IGNORED
+from efficientformer.data.boxes.placement import Placement
 from efficientformer.errors import DataError
 from efficientformer.tasks.detection.assignment import grid_of_frames
-from efficientformer.tasks.detection.decoding import Detections, decode
+from efficientformer.tasks.detection.decoding import decode
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring
 from efficientformer.tasks.finite_logits import finite_logits
+
+NUM_WITH_AREAS = 6
+"""Numbers of a row of labels that score pictures at their own size."""
 
 
 @dataclass(frozen=True)
 class BoxScores:
     """Average precisions in percent, of all boxes and by class, None for what no image shows.
 
-    num_boxes, num_images_per_class: of each class. Sizes of objects are those in the input of the network.
+    num_boxes, num_images_per_class: of each class.
     """
 
     precisions: Precisions
@@ -65,18 +70,23 @@ class BoxCount:
         return len(self._images)
 
     def add(self, outputs_BAD: Tensor, boxes_BN5: Tensor) -> None:
-        """Outputs of a batch, float32 on the CPU, and its labels, as the loader gives them."""
-        grid = grid_of_frames(boxes_BN5)
-        for detections, boxes_N5 in zip(decode(outputs_BAD, grid), boxes_BN5, strict=True):
-            self.add_image(detections, boxes_N5, grid, outputs_BAD.shape[2] - 5)
+        """Outputs of a batch, float32 on the CPU, and its labels, as the loader gives them. Labels with areas are
+        scored in pixels of the pictures at their own size."""
+        grid, num_classes = grid_of_frames(boxes_BN5), outputs_BAD.shape[2] - 5
+        for detections, rows in zip(decode(outputs_BAD, grid), boxes_BN5, strict=True):
+            to_picture, rows_N6 = _in_picture(rows)
+            boxes_N4 = to_picture(detections.boxes.double().numpy())
+            self.add_image(boxes_N4, detections.scores, detections.classes, rows_N6, num_classes)
 
-    def add_image(self, detections: Detections, boxes_N5: Tensor, grid: Grid, num_classes: int) -> None:
+    def add_image(
+        self, boxes_N4: np.ndarray, scores_N: Tensor, classes_N: Tensor, rows_N6: np.ndarray, num_classes: int
+    ) -> None:
+        """What was found in an image, and rows (class, x1, y1, x2, y2, area) of its objects, in the same pixels."""
         image_id, self._num_classes = len(self._images) + 1, num_classes
-        self._images.append({"id": image_id, "height": grid[0], "width": grid[1]})
-        for number, *box in boxes_N5[1:].tolist():
-            if number >= 0 or number <= IGNORED:
-                self._objects.append(_object(len(self._objects) + 1, image_id, number, box))
-        columns = detections.boxes.tolist(), detections.scores.tolist(), detections.classes.tolist()
+        self._images.append({"id": image_id})
+        for number, *box, area in rows_N6.tolist():
+            self._objects.append(_object(len(self._objects) + 1, image_id, number, box, area))
+        columns = boxes_N4.tolist(), scores_N.tolist(), classes_N.tolist()
         for box, score, number in zip(*columns, strict=True):
             found = {"image_id": image_id, "category_id": number, "bbox": xywh(box), "score": score}
             self._detections.append(found)
@@ -97,15 +107,29 @@ class BoxCount:
         )
 
 
-def _object(object_id: int, image_id: int, number: float, box: list[float]) -> dict[str, Any]:
-    x, y, width, height = xywh(box)
+def _in_picture(rows: Tensor) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """What makes boxes of the picture from those of the input, and rows (class, x1, y1, x2, y2, area) of its objects.
+    Where labels do not say how the picture lies in the input, the input is the picture."""
+    rows_NX = rows.double().numpy()
+    is_object_N = (rows_NX[:, 0] >= 0) | (rows_NX[:, 0] <= IGNORED)
+    objects_MX = rows_NX[is_object_N]
+    if rows.shape[1] == NUM_WITH_AREAS:
+        placement, size, areas_M = Placement(*rows_NX[1, 1:5]), rows_NX[:2, 5], objects_MX[:, 5]
+    else:
+        sides_M2 = objects_MX[:, 3:5] - objects_MX[:, 1:3]
+        placement, size, areas_M = Placement(1.0, 1.0, 0, 0), rows_NX[0, 3:5], sides_M2.prod(axis=1)
+    to_picture = partial(placement.to_picture, size=(size[0], size[1]))
+    return to_picture, np.concatenate([objects_MX[:, :1], to_picture(objects_MX[:, 1:5]), areas_M[:, None]], axis=1)
+
+
+def _object(object_id: int, image_id: int, number: float, box: list[float], area: float) -> dict[str, Any]:
     is_crowd = number < 0
     return {
         "id": object_id,
         "image_id": image_id,
         "category_id": int(IGNORED - number if is_crowd else number),
-        "bbox": [x, y, width, height],
-        "area": width * height,
+        "bbox": xywh(box),
+        "area": area,
         "iscrowd": int(is_crowd),
     }
 
