@@ -151,6 +151,7 @@ class ImageDataset:
     warnings: what is odd about the images, a line each.
     native_resolution: side of the images if all are squares of the same known size, else None.
     mean, std: of pixels from 0 to 1.
+    category_ids: of a detection, what its annotations call the classes.
     """
 
     name: str
@@ -167,6 +168,7 @@ class ImageDataset:
     native_resolution: int | None = None
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
+    category_ids: tuple[int, ...] = ()
 
     @property
     def is_held_out(self) -> bool:

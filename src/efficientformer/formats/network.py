@@ -78,7 +78,7 @@ class TrainRecord(TypedDict):
 
 
 class ClassScore(TypedDict):
-    """top1, or ap of several labels an image: its average precision; of masks iou."""
+    """top1, or ap of several labels an image and of a detection: its average precision; of masks iou."""
 
     name: str
     iou: NotRequired[Percent | None]
@@ -88,6 +88,7 @@ class ClassScore(TypedDict):
     top1: NotRequired[Percent | None]
     ap: NotRequired[Percent | None]
     num_images: Count
+    num_boxes: NotRequired[Count]
 
 
 class Evaluation(TypedDict):
@@ -103,6 +104,13 @@ class Evaluation(TypedDict):
     """In place of the three, of masks: the mean of `iou`, which a class has if a pixel is of it or taken for it."""
     mean_accuracy: NotRequired[Percent]
     pixel_accuracy: NotRequired[Percent]
+    box_ap: NotRequired[Percent]
+    """In place of the three, of a detection: the mean of `ap` over the classes that have boxes."""
+    ap50: NotRequired[Percent]
+    ap75: NotRequired[Percent]
+    ap_small: NotRequired[Percent]
+    ap_medium: NotRequired[Percent]
+    ap_large: NotRequired[Percent]
     num_images: Positive
     per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
     confusion: NotRequired[Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]]
@@ -112,7 +120,7 @@ class Evaluation(TypedDict):
 
 @rule(Evaluation)
 def _is_of_one_task(record: Evaluation) -> None:
-    needed = {"mean_ap": "ap", "miou": "iou"}
+    needed = {"mean_ap": "ap", "box_ap": "ap", "miou": "iou"}
     of_class = next((of_class for primary, of_class in needed.items() if primary in record), "top1")
     if of_class == "top1":
         for name in ("top1", "top5", "confusion"):
@@ -176,6 +184,8 @@ class MetricsLine(LoggedStep):
     held_out_top1: NotRequired[Percent]
     held_out_mean_ap: NotRequired[Percent]
     held_out_miou: NotRequired[Percent]
+    val_box_ap: NotRequired[Percent]
+    held_out_box_ap: NotRequired[Percent]
     held_out_balanced_accuracy: NotRequired[Percent]
 
 
@@ -226,6 +236,7 @@ class KeptScore(TypedDict):
     top1: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
     miou: NotRequired[Percent]
+    box_ap: NotRequired[Percent]
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     title: NotRequired[str]
 

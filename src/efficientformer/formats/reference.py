@@ -50,6 +50,8 @@ class ReferenceResult(_Measured):
     mean_ap: NotRequired[Percent]
     miou: NotRequired[Percent]
     """In place of the three, of several labels an image."""
+    box_ap: NotRequired[Percent]
+    """In place of the three, of a detection."""
     num_images: Positive
     num_params: Count
     macs: Count | None

@@ -6,9 +6,11 @@ from typing import Literal, overload
 
 from torch import nn
 
+from efficientformer.errors import UsageError
 from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.scores import Scores
+from efficientformer.tasks.detection.kind import BOXES
 from efficientformer.tasks.kind import Batches, TaskKind
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import LabelScores
@@ -18,6 +20,7 @@ from efficientformer.tasks.semantic.scores import SemanticScores
 KINDS: dict[TaskName, TaskKind] = {
     "classification": ONE_LABEL,
     "multi_label": LABEL_SETS,
+    "detection": BOXES,
     "semantic": SEMANTIC_KIND,
 }
 OnBatch = Callable[[int], None]
@@ -25,8 +28,11 @@ OnBatch = Callable[[int], None]
 
 def find_kind(path: Path) -> TaskKind:
     """The task that reads the images at a path. The set that it loads says which task they are for: a list may turn out
-    to have several labels an image."""
-    return next((kind for kind in KINDS.values() if kind.is_at(path)), ONE_LABEL)
+    to have several labels an image. Raises UsageError where labels of several tasks lie at the path."""
+    found = [name for name, kind in KINDS.items() if kind.is_at(path)]
+    if len(found) > 1:
+        raise UsageError(f"{path} has labels of several tasks. Choose one with --task {' or --task '.join(found)}.")
+    return KINDS[found[0]] if found else ONE_LABEL
 
 
 @overload

@@ -43,7 +43,7 @@ class TaskWords:
 
     @property
     def is_dense(self) -> bool:
-        """Whether labels lie in the images: these are neither mixed nor balanced by classes."""
+        """Whether labels lie in the images, as masks and boxes do."""
         return self.name in DENSE_TASKS
 
     @property
@@ -94,7 +94,26 @@ SEMANTIC = TaskWords(
     "among those that are either, over all images at their own size; without ignored pixels, and without a class that "
     "no pixel is of or taken for.",
 )
-TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, SEMANTIC)
+DETECTION = TaskWords(
+    "detection",
+    labels="boxes around their objects",
+    title="box AP",
+    long_title="Average precision of boxes",
+    of_class="ap",
+    class_title="average precision",
+    balanced="box_ap",
+    further={
+        "ap50": "AP50",
+        "ap75": "AP75",
+        "ap_small": "AP of small objects",
+        "ap_medium": "AP of medium objects",
+        "ap_large": "AP of large objects",
+    },
+    explained="Box AP: the area under precision over recall, its mean over the classes and over overlaps that count as "
+    "found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than 32 x 32 "
+    "pixels of the image at its own size, large ones more than 96 x 96.",
+)
+TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION, SEMANTIC)
 
 
 def task_words(name: str | None) -> TaskWords:
