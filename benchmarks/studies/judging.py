@@ -24,7 +24,6 @@ from torch import Tensor
 from compact import expanded
 from efficientformer.arch.spaces import QUICK
 from efficientformer.data.loader import eval_batches
-from efficientformer.data.transforms import eval_transform
 from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
 from efficientformer.reading import read_record
@@ -107,12 +106,11 @@ def scores_of(
     workspace = shared_run(root)
     supernet = load_supernet(workspace)
     train, held_out = scoring_splits(workspace)
-    transform, spread = eval_transform(workspace.preprocessing), np.linspace(0, len(train) - 1, NUM_BN_IMAGES)
+    view, spread = workspace.task.eval_view(workspace.preprocessing), np.linspace(0, len(train) - 1, NUM_BN_IMAGES)
     bn_batches = [
-        images
-        for images, _ in eval_batches(train.subset(spread.round().astype(int).tolist()), transform, batch_size=128)
+        images for images, _ in eval_batches(train.subset(spread.round().astype(int).tolist()), view, batch_size=128)
     ]
-    scoring = list(eval_batches(held_out, transform, batch_size=250))
+    scoring = list(eval_batches(held_out, view, batch_size=250))
     return {
         key: [image_scores(supernet, subnet, bn_batches, scoring) for subnet, _ in networks]
         for key, networks in groups.items()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from efficientformer.data.loader import train_batches
+from efficientformer.data.loader import View, train_batches
 from efficientformer.data.mixing import build_mixing, class_weights
 
 
@@ -19,7 +19,9 @@ class Draws:
 
 
 def draws(split, steps, start_step=0, **options):
-    batches = train_batches(split, Draws(), batch_size=4, seed=3, start_step=start_step, is_balanced=True, **options)
+    batches = train_batches(
+        split, View(Draws()), batch_size=4, seed=3, start_step=start_step, is_balanced=True, **options
+    )
     return [next(batches) for _ in range(steps)]
 
 

@@ -13,6 +13,7 @@ from efficientformer.data.loader import eval_batches, train_batches, with_unlabe
 from efficientformer.data.memory import MemorySource, hold_in_memory
 from efficientformer.data.transforms import Preprocessing, eval_transform
 from efficientformer.errors import DataError
+from efficientformer.tasks.multi_label.view import LabelSetView
 
 LABELS = [("cat",), ("dog",), ("cat", "dog"), (), ("cat", "red"), ("red",), ("dog",), ("cat", "dog", "red"), ()]
 
@@ -156,19 +157,19 @@ def test_shares_are_met_where_images_allow_and_the_last_image_of_a_class_stays(s
 def test_balanced_epochs_draw_the_rarest_label_of_images_alike():
     split = made([(0,)] * 20 + [(0, 1)] * 3 + [()] * 7, 2)
     assert Counter(split.groups()) == {0: 20, 1: 3, 2: 7}
-    transform = eval_transform(Preprocessing(8))
-    batches = train_batches(split, transform, batch_size=10, seed=0, is_balanced=True)
+    view = LabelSetView(eval_transform(Preprocessing(8)))
+    batches = train_batches(split, view, batch_size=10, seed=0, is_balanced=True)
     marks = torch.cat([next(batches)[1] for _ in range(3)])
     assert marks.sum(dim=0).tolist() == [20.0, 10.0], "ten images of each group"
 
 
 def test_batches_have_ones_at_the_classes_of_images(pictures):
     dataset = load_image_folder(write(pictures))
-    split, transform = hold_in_memory(dataset.train, 8), eval_transform(Preprocessing(8))
-    _, marks = next(eval_batches(split, transform, batch_size=len(split)))
+    split, view = hold_in_memory(dataset.train, 8), LabelSetView(eval_transform(Preprocessing(8)))
+    _, marks = next(eval_batches(split, view, batch_size=len(split)))
     assert marks.dtype == torch.float32
     assert [tuple(row.nonzero()[:, 0].tolist()) for row in marks] == list(split.labels)
     more = made([UNLABELLED] * 2, 0)
-    labelled, unlabelled = (train_batches(each, transform, batch_size=2, seed=0) for each in (split, more))
+    labelled, unlabelled = (train_batches(each, view, batch_size=2, seed=0) for each in (split, more))
     images, both = next(with_unlabelled(labelled, unlabelled))
     assert len(images) == 4 and both.shape == (4, 3) and (both[2:] == UNLABELLED).all() and (both[:2] >= 0).all()

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from efficientformer.data.image_folder import load_image_folder
-from efficientformer.data.loader import eval_batches, mix, steps_per_epoch, train_batches
+from efficientformer.data.loader import View, eval_batches, mix, steps_per_epoch, train_batches
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 from efficientformer.errors import DataError, UsageError
 
 PREPROCESSING = Preprocessing(8, crop_ratio=1.0)
-LIGHT = train_transform(PREPROCESSING, "light")
-EVAL = eval_transform(PREPROCESSING)
+LIGHT = View(train_transform(PREPROCESSING, "light"))
+EVAL = View(eval_transform(PREPROCESSING))
 
 
 def take(batches, count):
@@ -39,22 +39,22 @@ def global_states():
 
 @pytest.mark.parametrize("augmentation", ["light", "standard", "strong"])
 def test_a_step_depends_on_seed_and_number_alone(make_split, augmentation):
-    split, transform = make_split([9, 9]), train_transform(PREPROCESSING, augmentation)
-    whole = take(train_batches(split, transform, batch_size=4, seed=7), 11)
+    split, view = make_split([9, 9]), View(train_transform(PREPROCESSING, augmentation))
+    whole = take(train_batches(split, view, batch_size=4, seed=7), 11)
     torch.manual_seed(99)
     random.seed(99)
     np.random.seed(99)
     for start in (1, 4, 6):
-        resumed = take(train_batches(split, transform, batch_size=4, seed=7, start_step=start), 11 - start)
+        resumed = take(train_batches(split, view, batch_size=4, seed=7, start_step=start), 11 - start)
         assert same(resumed, whole[start:])
-    assert not same(take(train_batches(split, transform, batch_size=4, seed=8), 11), whole)
+    assert not same(take(train_batches(split, view, batch_size=4, seed=8), 11), whole)
 
 
 @pytest.mark.parametrize("augmentation", ["light", "strong"])
 def test_workers_change_nothing(make_split, augmentation):
-    split, transform = make_split([9, 9]), train_transform(PREPROCESSING, augmentation)
-    here = take(train_batches(split, transform, batch_size=4, seed=7, start_step=2), 9)
-    there = take(train_batches(split, transform, batch_size=4, seed=7, start_step=2, workers=2), 9)
+    split, view = make_split([9, 9]), View(train_transform(PREPROCESSING, augmentation))
+    here = take(train_batches(split, view, batch_size=4, seed=7, start_step=2), 9)
+    there = take(train_batches(split, view, batch_size=4, seed=7, start_step=2, workers=2), 9)
     assert same(here, there)
     assert same(
         take(eval_batches(split, EVAL, batch_size=5), 9), take(eval_batches(split, EVAL, batch_size=5, workers=2), 9)
@@ -63,14 +63,14 @@ def test_workers_change_nothing(make_split, augmentation):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_callers_generators_are_untouched(make_split, workers):
-    split, transform = make_split([9, 9]), train_transform(PREPROCESSING, "strong")
+    split, view = make_split([9, 9]), View(train_transform(PREPROCESSING, "strong"))
     before = global_states()
-    batches = train_batches(split, transform, batch_size=4, seed=0, workers=workers)
+    batches = train_batches(split, view, batch_size=4, seed=0, workers=workers)
     for _ in range(6):
         next(batches)
         assert global_states() == before
     batches.close()
-    list(eval_batches(split, transform, batch_size=4, workers=workers))
+    list(eval_batches(split, view, batch_size=4, workers=workers))
     assert global_states() == before
 
 
@@ -81,7 +81,7 @@ def test_the_callers_generators_are_untouched_after_an_error(make_split):
 
     before = global_states()
     with pytest.raises(RuntimeError):
-        next(train_batches(make_split([4]), failing, batch_size=2, seed=0))
+        next(train_batches(make_split([4]), View(failing), batch_size=2, seed=0))
     assert global_states() == before
 
 
@@ -89,9 +89,9 @@ def test_the_callers_generators_are_untouched_after_an_error(make_split):
 @given(num_images=st.integers(1, 25), batch_size=st.integers(1, 30), seed=st.integers(0, 50))
 def test_an_epoch_shows_each_image_at_most_once(make_split, num_images, batch_size, seed):
     split = make_split([1] * num_images, side=1)  # every image its own class, so labels tell them apart
-    transform = eval_transform(Preprocessing(1))
+    view = View(eval_transform(Preprocessing(1)))
     steps = steps_per_epoch(split, batch_size)
-    batches = take(train_batches(split, transform, batch_size=batch_size, seed=seed), 2 * steps)
+    batches = take(train_batches(split, view, batch_size=batch_size, seed=seed), 2 * steps)
     for epoch in (batches[:steps], batches[steps:]):
         labels = torch.cat([y_B for _, y_B in epoch]).tolist()
         assert len(set(labels)) == len(labels) == steps * min(batch_size, num_images)
@@ -120,7 +120,7 @@ def test_evaluation_is_in_order_whole_and_once(make_split):
     batches = list(eval_batches(split, EVAL, batch_size=3))
     assert [len(y_B) for _, y_B in batches] == [3, 3, 1]
     assert torch.cat([y_B for _, y_B in batches]).tolist() == split.labels
-    expected = torch.stack([EVAL(split.image(index)) for index in range(7)])
+    expected = torch.stack([EVAL.example(split.image(index), 0)[0] for index in range(7)])
     assert torch.equal(torch.cat([x_BCHW for x_BCHW, _ in batches]), expected)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.image_folder import load_image_folder
-from efficientformer.data.loader import eval_batches
+from efficientformer.data.loader import View, eval_batches
 from efficientformer.data.transforms import Preprocessing, eval_transform
 from efficientformer.models.create import create_model
 from efficientformer.models.weights.load import load_network, save_weights
@@ -76,7 +76,7 @@ def test_both_heads_are_kept_and_merged_at_export(program, photos, init, teacher
     dataset = load_image_folder(photos)
     network = load_network(folder / "weights.safetensors").eval()
     right = [0, 0]
-    for x, y in eval_batches(dataset.val, eval_transform(Preprocessing(32)), batch_size=1):
+    for x, y in eval_batches(dataset.val, View(eval_transform(Preprocessing(32))), batch_size=1):
         ours, theirs = network(x), session.run(None, {"images": x.numpy()})[0]
         assert np.allclose(ours.detach().numpy(), theirs, atol=1e-3)
         right[0] += int(ours.argmax()) == int(y)

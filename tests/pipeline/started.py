@@ -6,7 +6,6 @@ import torch
 
 from efficientformer.data.loader import train_batches
 from efficientformer.data.mixing import build_mixing
-from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.tasks.distillation import Distillation
@@ -56,8 +55,8 @@ def same_images(training, group, augmentation):
     images = training.workspace.training_images
     if group in ("supernet", "parent"):
         images, _ = search_splits(training.workspace)
-    transform = train_transform(training.workspace.preprocessing, augmentation)
-    expected = next(train_batches(images, transform, batch_size=50, seed=training.got.recipe.seed))
+    view = training.workspace.task.train_view(training.workspace.preprocessing, augmentation)
+    expected = next(train_batches(images, view, batch_size=50, seed=training.got.recipe.seed))
     return torch.equal(batch(training)[0], expected[0])
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
-from efficientformer.data.loader import eval_batches, train_batches, with_unlabelled
+from efficientformer.data.loader import View, eval_batches, train_batches, with_unlabelled
 from efficientformer.data.memory import MemorySource
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.sample import load_sample
@@ -43,11 +43,11 @@ LABELLED, WITHOUT = split(24, [*range(4)] * 6), split(10, [UNLABELLED] * 10, see
 
 
 def batches(step, *, has_unlabelled):
-    transform = train_transform(PREPROCESSING, "light")
-    labelled = train_batches(LABELLED, transform, batch_size=6, seed=0, start_step=step)
+    view = View(train_transform(PREPROCESSING, "light"))
+    labelled = train_batches(LABELLED, view, batch_size=6, seed=0, start_step=step)
     if not has_unlabelled:
         return labelled
-    return with_unlabelled(labelled, train_batches(WITHOUT, transform, batch_size=4, seed=1, start_step=step))
+    return with_unlabelled(labelled, train_batches(WITHOUT, view, batch_size=4, seed=1, start_step=step))
 
 
 def network(architecture=SMALL_V2, seed=0):
@@ -144,7 +144,7 @@ def test_a_student_of_a_good_teacher_is_better_where_labels_are_few(tmp_path):
     """Five labels a class of the shipped images, and the others without labels: 57.7 and 67.0 % with more steps."""
     sample = load_sample()
     preprocessing, labels = Preprocessing.for_dataset(sample, 16), np.array(sample.train.labels)
-    transform = train_transform(preprocessing, "light")
+    view = View(train_transform(preprocessing, "light"))
     few = sample.train.subset([int(i) for label in range(10) for i in np.flatnonzero(labels == label)[:5]])
     others = ImageSplit(sample.train.source, (), [UNLABELLED] * len(labels), sample.train.positions)
 
@@ -154,10 +154,10 @@ def test_a_student_of_a_good_teacher_is_better_where_labels_are_few(tmp_path):
         network, task = Network(SMALL_V2, num_classes=10, resolution=16), Classification(build_mixing(0, 0, 10, 0.1))
 
         def batches_of(step):
-            labelled = train_batches(images, transform, batch_size=50, seed=1, start_step=step)
+            labelled = train_batches(images, view, batch_size=50, seed=1, start_step=step)
             if teacher is None:
                 return labelled
-            return with_unlabelled(labelled, train_batches(others, transform, batch_size=50, seed=2, start_step=step))
+            return with_unlabelled(labelled, train_batches(others, view, batch_size=50, seed=2, start_step=step))
 
         recipe = Recipe(num_steps=steps, steps_per_epoch=10**6, peak_lr=3e-3, seed=1, lr_warmup_steps=10)
         checkpoint = CheckpointFile(tmp_path / f"{name}.pt", "run", interval_s=1e9)
@@ -172,7 +172,7 @@ def test_a_student_of_a_good_teacher_is_better_where_labels_are_few(tmp_path):
         )
 
     def top1(network):
-        return evaluate(network, eval_batches(sample.val, eval_transform(preprocessing), batch_size=250), 10).top1
+        return evaluate(network, eval_batches(sample.val, View(eval_transform(preprocessing)), batch_size=250), 10).top1
 
     teacher = trained("teacher", sample.train, 120)
     alone, taught = top1(trained("alone", few, 40)), top1(trained("taught", few, 40, teacher))

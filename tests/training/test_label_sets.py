@@ -7,7 +7,7 @@ import torch
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
 from efficientformer.data.loader import eval_batches, train_batches, with_unlabelled
 from efficientformer.data.memory import MemorySource
-from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
+from efficientformer.data.transforms import Preprocessing
 from efficientformer.models.network import Network
 from efficientformer.tasks.distillation import Distillation
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
@@ -45,15 +45,15 @@ def network(architecture=SMALL_V2, seed=0):
 
 
 def score(model):
-    return LABEL_SETS.evaluate(model, eval_batches(VAL, eval_transform(PREPROCESSING), batch_size=30), 2).primary
+    return LABEL_SETS.evaluate(model, eval_batches(VAL, LABEL_SETS.eval_view(PREPROCESSING), batch_size=30), 2).primary
 
 
 def batches(step, *, taught):
-    transform = train_transform(PREPROCESSING, "light")
-    labelled = train_batches(TRAIN, transform, batch_size=8, seed=0, start_step=step, is_balanced=True)
+    view = LABEL_SETS.train_view(PREPROCESSING, "light")
+    labelled = train_batches(TRAIN, view, batch_size=8, seed=0, start_step=step, is_balanced=True)
     if not taught:
         return labelled
-    return with_unlabelled(labelled, train_batches(WITHOUT, transform, batch_size=4, seed=1, start_step=step))
+    return with_unlabelled(labelled, train_batches(WITHOUT, view, batch_size=4, seed=1, start_step=step))
 
 
 def train(folder, *, num_steps=6, kill_at=(), taught: str | None = None):

@@ -8,16 +8,35 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
+from typing_extensions import TypedDict
 
+from efficientformer.data.images import Progress
 from efficientformer.errors import DataError, UsageError
 from efficientformer.formats.values import TaskName
 
 Channels = tuple[float, float, float]
-Label = int | tuple[int, ...]
-"""The number of an image's class; where images have several labels or none, the numbers of all its classes."""
+
+
+class DenseLabel(Protocol):
+    """A label that lies in the image, such as a mask or boxes, and is resized, cropped and mirrored with it."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The numbers of the classes in the image, in ascending order."""
+        ...
+
+    def held(self, width: int, height: int) -> "DenseLabel":
+        """The same label in memory, of the image at this size, which may be smaller than it was."""
+        ...
+
+
+Label = int | tuple[int, ...] | DenseLabel
+"""The number of an image's class; where images have several labels or none, the numbers of all its classes; of dense
+tasks what lies in the image."""
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
@@ -71,9 +90,9 @@ class ImageSplit:
         )
 
     @property
-    def has_label_sets(self) -> bool:
-        """Whether images have several labels or none, instead of one each."""
-        return len(self.labels) > 0 and isinstance(self.labels[0], tuple)
+    def has_one_class_each(self) -> bool:
+        """Whether labels are the numbers of classes, instead of sets of them."""
+        return len(self.labels) == 0 or isinstance(self.labels[0], int)
 
     def num_images_per_class(self) -> list[int]:
         counts = Counter(number for label in self.labels for number in classes_of(label))
@@ -91,7 +110,24 @@ class ImageSplit:
 
 def classes_of(label: Label) -> tuple[int, ...]:
     """The numbers of the classes of an image."""
-    return (label,) if isinstance(label, int) else label
+    if isinstance(label, int):
+        return () if label == UNLABELLED else (label,)
+    return label if isinstance(label, tuple) else label.classes
+
+
+class LoadOptions(TypedDict, total=False):
+    """How a set of images is loaded, whatever its task; see `image_folder.load_image_folder`.
+
+    skip_bad: leave out images whose label cannot be used, where a task would refuse the set.
+    """
+
+    val_fraction: float
+    seed: int
+    max_pixels: int
+    progress: Progress | None
+    record: Path | None
+    is_first: bool
+    skip_bad: bool
 
 
 @dataclass(frozen=True)
@@ -115,6 +151,7 @@ class ImageDataset:
     warnings: what is odd about the images, a line each.
     native_resolution: side of the images if all are squares of the same known size, else None.
     mean, std: of pixels from 0 to 1.
+    category_ids: of a detection, what its annotations call the classes.
     """
 
     name: str
@@ -131,6 +168,7 @@ class ImageDataset:
     native_resolution: int | None = None
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
+    category_ids: tuple[int, ...] = ()
 
     @property
     def is_held_out(self) -> bool:
@@ -162,10 +200,10 @@ def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, 
 
     A hash of seed and name decides, so the choice is the same on every machine and adding an image to the set moves few
     others. Both sides keep the order of `split`. Raises DataError that names the classes with only one image,
-    UsageError for a fraction outside 0 to 1. Of images with several labels see `_hold_out_label_sets`.
+    UsageError for a fraction outside 0 to 1. Of images with several classes see `_hold_out_label_sets`.
     """
     _require_fraction(fraction)
-    held_out = (_hold_out_label_sets if split.has_label_sets else _hold_out_of_classes)(split, fraction, seed)
+    held_out = (_hold_out_of_classes if split.has_one_class_each else _hold_out_label_sets)(split, fraction, seed)
     everything = range(len(split))
     return split.subset([i for i in everything if i not in held_out]), split.subset(sorted(held_out))
 

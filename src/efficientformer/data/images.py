@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 
 from efficientformer.data.formats import NEEDS_HEIF, extension_of, formats_to_try, is_heif, why_not_read
@@ -25,6 +25,8 @@ _one_large_picture = threading.Lock()
 
 # White of modes with more than 8 bits: the possible values, smallest first.
 _WHITE = {"I": (65535.0,), "F": (1.0, 255.0)}
+# Orientations of EXIF by which a picture lies on its side.
+_TURNED = (5, 6, 7, 8)
 
 Progress = Callable[[int, int], None]
 _Item = TypeVar("_Item")
@@ -56,6 +58,23 @@ def read_image(path: Path, *, at_least: int | None = None, max_pixels: int | Non
     except DataError:
         raise
     except Exception as error:  # Pillow's readers fail on broken files in too many ways to list
+        raise DataError(_reason(error)) from error
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, upright as its EXIF data say, from the beginning of its file.
+
+    Raises DataError as `read_image` does.
+    """
+    try:
+        _silence_pillow()
+        with path.open("rb") as stream, _open(stream, path) as image:
+            width, height = image.size
+            is_turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            return (height, width) if is_turned else (width, height)
+    except DataError:
+        raise
+    except Exception as error:  # as in `read_image`
         raise DataError(_reason(error)) from error
 
 

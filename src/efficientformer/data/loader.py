@@ -15,14 +15,34 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from efficientformer.data.dataset import UNLABELLED, ImageSplit, Label, classes_of
+from efficientformer.data.dataset import UNLABELLED, ImageSplit, Label
 from efficientformer.data.transforms import Transform
 from efficientformer.errors import DataError, UsageError
 
 Batch = tuple[Tensor, Tensor]
+
+
+class View:
+    """What a network is given of images and their labels: tensors. Of this one a label is the number of a class.
+
+    Labels that lie in the images are transformed with them, in `example` of another view. Of images without a label it
+    gets `UNLABELLED`, and what becomes of that does not matter.
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        self._transform = transform
+
+    def example(self, image: Image.Image, label: Label) -> tuple[Tensor, Any]:
+        """The image (C, H, W), and what `labels` makes a part of a batch of. May draw from the global generators."""
+        return self._transform(image), label
+
+    def labels(self, labels: Sequence[Any], num_classes: int) -> Tensor:
+        """The labels of a batch (B, ...), of those that `example` returned."""
+        return torch.tensor(labels)
 
 
 def steps_per_epoch(split: ImageSplit, batch_size: int) -> int:
@@ -32,7 +52,7 @@ def steps_per_epoch(split: ImageSplit, batch_size: int) -> int:
 
 def train_batches(
     split: ImageSplit,
-    transform: Transform,
+    view: View,
     *,
     batch_size: int,
     seed: int,
@@ -43,16 +63,15 @@ def train_batches(
 ) -> Generator[Batch, None, None]:
     """Batches (images (B, C, H, W) float, labels) without end, from step `start_step` on, in the order of steps.
 
-    Labels are the numbers (B,) of classes, int64; of images with several labels or none ones at their classes (B, K),
-    float. `part_of` picks the images of a batch for this process, where several train together. With `is_balanced` an
-    epoch has equally many images of every class, see `ImageSplit.groups` and `_balanced_order`. Close the generator (or
-    drop it) to end the worker processes. The caller's random generators are left unchanged. Raises DataError when an
-    image can no longer be read.
+    Labels are what the view makes of them, by default the numbers (B,) of classes, int64. `part_of` picks the images of
+    a batch for this process, where several train together. With `is_balanced` an epoch has equally many images of every
+    class, see `ImageSplit.groups` and `_balanced_order`. Close the generator (or drop it) to end the worker processes.
+    The caller's random generators are left unchanged. Raises DataError when an image can no longer be read.
     """
     _check(split, batch_size)
     order_of = partial(_balanced_order, split.groups()) if is_balanced else partial(_order, len(split))
     keys = ((epoch, part_of(batch)) for epoch, batch in _train_keys(order_of, len(split), batch_size, seed, start_step))
-    return _produce(_Batches(split, transform, seed), keys, workers)
+    return _produce(_Batches(split, view, seed), keys, workers)
 
 
 def with_unlabelled(labelled: Iterator[Batch], unlabelled: Iterator[Batch]) -> Generator[Batch, None, None]:
@@ -62,14 +81,12 @@ def with_unlabelled(labelled: Iterator[Batch], unlabelled: Iterator[Batch]) -> G
         yield torch.cat([x_BCHW, more_BCHW]), torch.cat([labels, without])
 
 
-def eval_batches(
-    split: ImageSplit, transform: Transform, *, batch_size: int, workers: int = 0
-) -> Generator[Batch, None, None]:
+def eval_batches(split: ImageSplit, view: View, *, batch_size: int, workers: int = 0) -> Generator[Batch, None, None]:
     """Batches of the whole split, as those of `train_batches`, in order, once; the last may be smaller."""
     _check(split, batch_size)
     indices = list(range(len(split)))
     keys = [(0, indices[start : start + batch_size]) for start in range(0, len(split), batch_size)]
-    return _produce(_Batches(split, transform, seed=0), keys, workers)
+    return _produce(_Batches(split, view, seed=0), keys, workers)
 
 
 # An epoch, and the draws of one batch: a draw below the number of images is that image, and its further draws in the
@@ -82,30 +99,22 @@ class _Batches:
     """Whole batches by key, in this process or in a worker."""
 
     split: ImageSplit
-    transform: Transform
+    view: View
     seed: int
 
     def __getitem__(self, key: _Key) -> Batch | DataError:
         epoch, draws = key
         indices = [draw % len(self.split) for draw in draws]
-        images = []
+        images, labels = list[Tensor](), list[Any]()
         try:
             for index, draw in zip(indices, draws, strict=True):
                 _seed_generators(mix(self.seed, epoch, draw))
-                images.append(self.transform(self.split.image(index)))
+                image, label = self.view.example(self.split.image(index), self.split.labels[index])
+                images.append(image)
+                labels.append(label)
         except DataError as error:
             return error  # raised in a worker, it would arrive wrapped in a page of traceback
-        return torch.stack(images), _as_tensor(self.split, [self.split.labels[index] for index in indices])
-
-
-def _as_tensor(split: ImageSplit, labels: Sequence[Label]) -> Tensor:
-    if not split.has_label_sets:
-        return torch.tensor(labels)
-    marks_BK = torch.zeros(len(labels), len(split.classes))
-    for marks_K, label in zip(marks_BK, labels, strict=True):
-        for number in classes_of(label):
-            marks_K[number] = 1.0
-    return marks_BK
+        return torch.stack(images), self.view.labels(labels, len(self.split.classes))
 
 
 def _produce(batches: _Batches, keys: Iterable[_Key], workers: int) -> Generator[Batch, None, None]:

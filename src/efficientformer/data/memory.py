@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.dataset import ImageSplit, Label
 from efficientformer.data.images import Progress, map_in_threads
 
 # Photos are rarely square; 4 to 3 is usual.
@@ -30,7 +30,8 @@ class MemorySource:
 def hold_in_memory(
     split: ImageSplit, shorter_side: int, *, max_bytes: int = 2 * 2**30, progress: Progress | None = None
 ) -> ImageSplit:
-    """The same images and names, decoded once and shrunk so that the shorter side has `shorter_side` pixels at most.
+    """The same images and names, decoded once and shrunk so that the shorter side has `shorter_side` pixels at most;
+    labels that lie in the images with them.
 
     With twice the training resolution, random crops down to a quarter of the area stay sharp. A split that would take
     more than about `max_bytes` is returned unchanged. Raises DataError when an image cannot be read.
@@ -48,4 +49,9 @@ def hold_in_memory(
 
     indices = range(len(split))
     pixels = list(map_in_threads(shrunk, indices, progress))
-    return ImageSplit(MemorySource([split.name(i) for i in indices], pixels), split.classes, split.labels, [*indices])
+    labels = [_held(label, *image.shape[1::-1]) for label, image in zip(split.labels, pixels, strict=True)]
+    return ImageSplit(MemorySource([split.name(i) for i in indices], pixels), split.classes, labels, [*indices])
+
+
+def _held(label: Label, width: int, height: int) -> Label:
+    return label if isinstance(label, int | tuple) else label.held(width, height)

@@ -48,7 +48,10 @@ class ReferenceResult(_Measured):
     top5: NotRequired[Percent]
     balanced_accuracy: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
     """In place of the three, of several labels an image."""
+    box_ap: NotRequired[Percent]
+    """In place of the three, of a detection."""
     num_images: Positive
     num_params: Count
     macs: Count | None

@@ -56,7 +56,7 @@ ACTIONS = {
     "shorten_head": "shorten the head's branches",
 }
 OBJECTIVES = {"latency": "millisecond saved", "mes": "point of Mobile Efficiency Score gained"}
-METRICS = {"likelihood": "likelihood", "top1": "top-1", "mean_ap": "mAP"}
+METRICS = {"likelihood": "likelihood", "top1": "top-1", "mean_ap": "mAP", "box_ap": "box AP", "miou": "mIoU"}
 LIMITS = {"params_m": "M parameters", "macs_m": "M MACs", "file_mib": "MiB of file", "memory_mib": "MiB of memory"}
 
 

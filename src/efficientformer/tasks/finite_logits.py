@@ -6,12 +6,12 @@ from efficientformer.errors import TrainingError
 
 
 def finite_logits(model: nn.Module, images_BCHW: Tensor) -> Tensor:
-    """Logits (B, K) of images, float32 on the CPU. Raises TrainingError for logits that are not finite: NaN would count
-    as a vote for the first class."""
-    logits_BK: Tensor = model(images_BCHW.to(next(model.parameters()).device)).float().cpu()
-    if num_lost := int((~logits_BK.isfinite()).any(dim=1).sum()):
+    """Logits (B, ...) of images, float32 on the CPU. Raises TrainingError for logits that are not finite: NaN would
+    count as a vote for the first class."""
+    logits: Tensor = model(images_BCHW.to(next(model.parameters()).device)).float().cpu()
+    if num_lost := int((~logits.isfinite()).flatten(1).any(dim=1).sum()):
         raise TrainingError(
-            f"The network has no accuracy: its outputs are not finite for {num_lost} of {len(logits_BK)} images. "
+            f"The network has no accuracy: its outputs are not finite for {num_lost} of {len(logits)} images. "
             "Its weights are damaged, or its training diverged: train it again, with a lower learning rate."
         )
-    return logits_BK
+    return logits

@@ -1,12 +1,16 @@
 """A task as a value: what the labels of an image are, what a network loses by them, and how it is scored."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, Unpack
 
 from torch import Tensor, nn
 
-from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.augmentation import Augmentation
+from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
+from efficientformer.data.loader import View
 from efficientformer.data.mixing import Mixing
+from efficientformer.data.transforms import Preprocessing
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.words import TaskWords
 
@@ -47,6 +51,32 @@ class TaskKind(Protocol):
 
     @property
     def words(self) -> TaskWords: ...
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Images that are scored at a time."""
+        ...
+
+    def is_at(self, path: Path) -> bool:
+        """Whether labels of this task lie at a path, as its names show. Where no task says so, classification reads
+        it."""
+        ...
+
+    def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
+        """The images at a path with their labels. Raises DataError for what cannot be used as such a set."""
+        ...
+
+    def train_view(self, preprocessing: Preprocessing, augmentation: Augmentation) -> View:
+        """Images and labels to train with, drawn anew for every epoch."""
+        ...
+
+    def eval_view(self, preprocessing: Preprocessing) -> View:
+        """Images and labels that score a search, at the size of the network's input. Draws nothing."""
+        ...
+
+    def score_view(self, preprocessing: Preprocessing) -> View:
+        """Images and labels of an evaluation: those of `eval_view`, but what lies in images at their own size."""
+        ...
 
     def task(self, mixing: Mixing) -> Task:
         """The loss of a network's training, against the targets that `mixing` makes."""

@@ -1,19 +1,38 @@
 """The tasks by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, overload
 
 from torch import nn
 
+from efficientformer.errors import UsageError
 from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.scores import Scores
+from efficientformer.tasks.detection.kind import BOXES
 from efficientformer.tasks.kind import Batches, TaskKind
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import LabelScores
+from efficientformer.tasks.semantic.kind import SEMANTIC_KIND
+from efficientformer.tasks.semantic.scores import SemanticScores
 
-KINDS: dict[TaskName, TaskKind] = {"classification": ONE_LABEL, "multi_label": LABEL_SETS}
+KINDS: dict[TaskName, TaskKind] = {
+    "classification": ONE_LABEL,
+    "multi_label": LABEL_SETS,
+    "detection": BOXES,
+    "semantic": SEMANTIC_KIND,
+}
 OnBatch = Callable[[int], None]
+
+
+def find_kind(path: Path) -> TaskKind:
+    """The task that reads the images at a path. The set that it loads says which task they are for: a list may turn out
+    to have several labels an image. Raises UsageError where labels of several tasks lie at the path."""
+    found = [name for name, kind in KINDS.items() if kind.is_at(path)]
+    if len(found) > 1:
+        raise UsageError(f"{path} has labels of several tasks. Choose one with --task {' or --task '.join(found)}.")
+    return KINDS[found[0]] if found else ONE_LABEL
 
 
 @overload
@@ -38,6 +57,17 @@ def evaluate(
 ) -> LabelScores: ...
 
 
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: Literal["semantic"],
+    on_batch: OnBatch | None = None,
+) -> SemanticScores: ...
+
+
 def evaluate(
     model: nn.Module,
     batches: Batches,
@@ -48,9 +78,9 @@ def evaluate(
 ) -> object:
     """Scores of `model`, put into evaluation mode, on every batch.
 
-    batches: images (B, C, H, W) and labels: numbers (B,) of classes or, of task multi_label, ones at the classes of
-        each image (B, K).
-    task: of several labels an image multi_label.
+    batches: images (B, C, H, W) and labels: numbers (B,) of classes; of task multi_label, ones at the classes of each
+        image (B, K); of task semantic, the number of the class of each pixel (B, H, W), 255 for none.
+    task: of several labels an image multi_label, of masks semantic.
     on_batch: called with the number of images of each batch.
 
     Raises TrainingError for logits that are not finite.

@@ -1,7 +1,7 @@
 """Train networks alone, without the supernet, by the run's settings of `train` (paper, section 5)."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,7 @@ from typing import Any
 from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import eval_batches, steps_per_epoch
-from efficientformer.data.transforms import eval_transform
+from efficientformer.data.loader import Batch, eval_batches, steps_per_epoch
 from efficientformer.formats.network import KeptScore
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
@@ -28,7 +27,7 @@ from efficientformer.records import digest, write_record
 from efficientformer.search.scoring.accuracy import extract_network, reestimate_batch_norm
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
-from efficientformer.tasks.kind import Scores
+from efficientformer.tasks.kind import Scores, TaskKind
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import seed_initial_weights
@@ -136,9 +135,14 @@ def validate(workspace: Workspace, network: nn.Module) -> Scores:
 
 def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Scores:
     """Scores on these images."""
-    transform = eval_transform(workspace.preprocessing)
-    batches = eval_batches(images, transform, batch_size=250, workers=workspace.settings.workers)
-    return workspace.task.evaluate(network, batches, len(workspace.dataset.classes))
+    task = workspace.task
+    return task.evaluate(network, scored_batches(workspace, images, task), len(workspace.dataset.classes))
+
+
+def scored_batches(workspace: Workspace, images: ImageSplit, task: TaskKind) -> Generator[Batch, None, None]:
+    """Batches of images and labels as the task scores them."""
+    view, workers = task.score_view(workspace.preprocessing), workspace.settings.workers
+    return eval_batches(images, view, batch_size=task.eval_batch_size, workers=workers)
 
 
 def initial_network(workspace: Workspace, subnet: Subnet, version: str | None = None) -> Network:

@@ -9,8 +9,6 @@ from typing import Any
 from torch import nn
 
 from efficientformer.analysis.comparison.graph_cost import graph_cost
-from efficientformer.data.loader import eval_batches
-from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import EfficientFormerError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_parity
@@ -20,7 +18,8 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
 from efficientformer.pipeline.networks.published import deployed_timm, load_classifier, save_timm
-from efficientformer.pipeline.networks.stand_alone import train_images
+from efficientformer.pipeline.networks.scoring import scoring_kind
+from efficientformer.pipeline.networks.stand_alone import scored_batches, train_images
 from efficientformer.pipeline.networks.teaching import teacher_record
 from efficientformer.pipeline.run.inputs import export_metadata, weights_metadata
 from efficientformer.pipeline.run.phase import Phase
@@ -128,8 +127,8 @@ def export_network(workspace: Workspace, network: RunNetwork) -> None:
 def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     dataset = workspace.dataset
     network = load_classifier(files.weights).to(workspace.training_device)
-    transform = eval_transform(workspace.preprocessing)
-    batches = eval_batches(dataset.val, transform, batch_size=250, workers=workspace.settings.workers)
+    task = scoring_kind(workspace.task, workspace.settings, workspace.preprocessing.grid)
+    batches = scored_batches(workspace, dataset.val, task)
     scored = 0
     with workspace.console.progress("evaluating") as progress:
 
@@ -138,7 +137,7 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
             scored += num_images
             progress(scored, len(dataset.val), "")
 
-        scores = workspace.task.evaluate(network, batches, len(dataset.classes), on_batch=count)
+        scores = task.evaluate(network, batches, len(dataset.classes), on_batch=count)
     write_record(files.evaluation, {**scores.to_record(list(dataset.classes)), "provenance": provenance()})
 
 

@@ -9,7 +9,6 @@ from torch import nn
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
 from efficientformer.data.mixing import Mixing
-from efficientformer.data.transforms import train_transform
 from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.task import Task
@@ -79,13 +78,13 @@ def fit_images(
     }
     recipe = Recipe(steps_per_epoch=per_epoch, seed=seed, **(by_settings | recipe_options))
     checkpoint.say = workspace.console.warn
-    transform = train_transform(workspace.preprocessing, settings.augmentation)
+    view = workspace.task.train_view(workspace.preprocessing, settings.augmentation)
 
     is_balanced = settings.balance == "sampling"
 
     def stream(split: ImageSplit, step: int, **options: Any) -> Batches:
         options = {"batch_size": settings.batch_size, "seed": seed, "workers": workspace.settings.workers, **options}
-        return train_batches(split, transform, start_step=step, part_of=workspace.world.part_of, **options)
+        return train_batches(split, view, start_step=step, part_of=workspace.world.part_of, **options)
 
     def batches_from(step: int) -> Batches:
         if unlabelled is None:

@@ -10,7 +10,9 @@ from typing import Any
 from efficientformer.arch.resolution import Resolution
 from efficientformer.arch.space_file import space_copy
 from efficientformer.arch.zoo import ZOO
+from efficientformer.data.masks.layout import is_mask_folder
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.formats.values import TaskName
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.budget import parse_budgets
@@ -135,9 +137,20 @@ class Layers:
 
 def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
     """The request of `train --init`: preset fine_tune, the resolution of a weights file, which the preset does not
-    know, and a run directory of its own by default. Raises RecordError for a file that cannot be read."""
-    base = {"preset": "fine_tune", **_resolution_of(init)}
-    return RunRequest(settings, run_dir, config, base=base, suffix=f"-{name_of_init(init)}", fine_tunes=True)
+    know, and a run directory of its own by default. For masks the preset is segment, and the resolution its own unless
+    the weights are for masks as well. Raises RecordError for a file that cannot be read."""
+    request = RunRequest(settings, run_dir, config, suffix=f"-{name_of_init(init)}", fine_tunes=True)
+    is_semantic = _is_semantic(request)
+    own = _resolution_of(init, "semantic" if is_semantic else None)
+    return replace(request, base={"preset": "segment" if is_semantic else "fine_tune", **own})
+
+
+def _is_semantic(request: RunRequest) -> bool:
+    """Whether a run is on images with masks, by what is given and remembered."""
+    layers = request.layers()
+    given = layers.merged(_remembered(layers.directory))
+    task, data = given.get("task", "auto"), given.get("data")
+    return task == "semantic" or (task == "auto" and bool(data) and is_mask_folder(Path(data)))
 
 
 def design_request(settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
@@ -156,12 +169,14 @@ def _init_of(given: Given) -> str | None:
     return init if isinstance(init, str) else None
 
 
-def _resolution_of(init: str) -> dict[str, Resolution]:
+def _resolution_of(init: str, task: TaskName | None = None) -> dict[str, Resolution]:
+    """The resolution of a weights file that says it; with a task, if it is for that task."""
     if init in ZOO or not Path(init).is_file():
         return {}
     from efficientformer.models.weights.load import read_about  # PyTorch, which the help of other verbs does not need
 
-    resolution = read_about(Path(init)).get("resolution")
+    about = read_about(Path(init))
+    resolution = about.get("resolution") if task in (None, about.get("task")) else None
     return {"resolution": resolution} if resolution else {}
 
 

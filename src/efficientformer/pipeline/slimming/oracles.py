@@ -11,7 +11,6 @@ from torch import Tensor
 from efficientformer import __version__
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import eval_batches
-from efficientformer.data.transforms import eval_transform
 from efficientformer.errors import BudgetError, RecordError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.models.network import Network
@@ -139,7 +138,7 @@ def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccurac
     num_scoring = min(len(held_out), settings.slim.images)
     num_estimating = settings.slim.bn_images or (0 if num_scoring >= FEWEST_FOR_BATCH_NORM else TRAINING_IMAGES)
     bn_batches = estimating_images(workspace, num_estimating) if num_estimating else []
-    scoring = _batches(workspace, held_out, num_scoring, 250)
+    scoring = _batches(workspace, held_out, num_scoring, workspace.task.eval_batch_size)
     return SupernetAccuracy(supernet, bn_batches, scoring, settings.slim.metric, workspace.task)
 
 
@@ -163,8 +162,8 @@ def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) ->
     picked = images.subset(in_mixed_order(_spread(len(images), count), most))
     # Statistics are averaged over batches, so no batch may be much smaller than the others.
     batch_size = math.ceil(len(picked) / math.ceil(len(picked) / most))
-    transform, workers = eval_transform(workspace.preprocessing), workspace.settings.workers
-    held = eval_batches(picked, transform, batch_size=batch_size, workers=workers)
+    view, workers = workspace.task.eval_view(workspace.preprocessing), workspace.settings.workers
+    held = eval_batches(picked, view, batch_size=batch_size, workers=workers)
     return [(x_BCHW.to(memory_format=torch.channels_last), labels) for x_BCHW, labels in held]
 
 

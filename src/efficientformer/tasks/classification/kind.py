@@ -1,13 +1,19 @@
 """Images of one class each: cross-entropy, top-1, and the likelihood of the correct class."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.augmentation import Augmentation
+from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
+from efficientformer.data.image_folder import load_image_folder
+from efficientformer.data.loader import View
 from efficientformer.data.mixing import Mixing, build_mixing, class_weights
+from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 from efficientformer.tasks.classification.scores import Scores, evaluate
 from efficientformer.tasks.classification.task import Classification
 from efficientformer.tasks.kind import Batches, Reduction
@@ -21,6 +27,22 @@ class OneLabel:
     """The `TaskKind` of classification. Labels are the numbers (B,) of classes; so are the decisions of a network."""
 
     words = CLASSIFICATION
+    eval_batch_size = 250
+
+    def is_at(self, path: Path) -> bool:
+        return False  # read by default
+
+    def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
+        return load_image_folder(path, **options)
+
+    def train_view(self, preprocessing: Preprocessing, augmentation: Augmentation) -> View:
+        return View(train_transform(preprocessing, augmentation))
+
+    def eval_view(self, preprocessing: Preprocessing) -> View:
+        return View(eval_transform(preprocessing))
+
+    def score_view(self, preprocessing: Preprocessing) -> View:
+        return self.eval_view(preprocessing)
 
     def task(self, mixing: Mixing) -> Classification:
         return Classification(mixing)

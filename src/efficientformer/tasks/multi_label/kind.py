@@ -1,16 +1,22 @@
 """Images of several classes or none: binary cross-entropy, mean average precision, likelihood of all answers."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from efficientformer.data.dataset import ImageSplit
+from efficientformer.data.augmentation import Augmentation
+from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
+from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.mixing import Mixing, binary_weights, build_label_mixing
+from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 from efficientformer.tasks.kind import Batches, Reduction
 from efficientformer.tasks.multi_label.scores import LabelScores, evaluate, label_scores
 from efficientformer.tasks.multi_label.task import MultiLabel, binary_losses
+from efficientformer.tasks.multi_label.view import LabelSetView
 from efficientformer.tasks.words import MULTI_LABEL
 
 MOST_NUMBERS = 2**20
@@ -23,6 +29,22 @@ class LabelSets:
     classes' losses."""
 
     words = MULTI_LABEL
+    eval_batch_size = 250
+
+    def is_at(self, path: Path) -> bool:
+        return False  # read by default
+
+    def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
+        return load_image_folder(path, **options)
+
+    def train_view(self, preprocessing: Preprocessing, augmentation: Augmentation) -> LabelSetView:
+        return LabelSetView(train_transform(preprocessing, augmentation))
+
+    def eval_view(self, preprocessing: Preprocessing) -> LabelSetView:
+        return LabelSetView(eval_transform(preprocessing))
+
+    def score_view(self, preprocessing: Preprocessing) -> LabelSetView:
+        return self.eval_view(preprocessing)
 
     def task(self, mixing: Mixing) -> MultiLabel:
         return MultiLabel(mixing)
