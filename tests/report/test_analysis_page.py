@@ -13,6 +13,8 @@ from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.report.analysis.page import PAGE_NAME, RECORD_NAME, render_analysis
 
+pytestmark = pytest.mark.usefixtures("checked_charts")
+
 HOSTILE = "<script>alert(1)</script>"
 
 

@@ -11,6 +11,8 @@ from efficientformer.records import write_record
 from efficientformer.report.benchmark.findings import findings, headline, pareto_front, usable
 from efficientformer.report.benchmark.page import render_benchmark
 
+pytestmark = pytest.mark.usefixtures("checked_charts")
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "<img src=x onerror=alert(1)>"
 

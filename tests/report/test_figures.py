@@ -20,6 +20,8 @@ from efficientformer.report.run.slimming_figures import slimming
 from efficientformer.report.run.training_figures import MAX_POINTS, class_accuracy, network_curve, supernet_curve
 from efficientformer.report.style import COLORS, finish, rounded
 
+pytestmark = pytest.mark.usefixtures("checked_charts")
+
 
 def values(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
     """Every row of every layer that has `field`."""

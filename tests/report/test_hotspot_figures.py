@@ -6,6 +6,8 @@ import pytest
 from efficientformer.report.analysis.hotspot_figures import hotspots_figure
 from efficientformer.report.style import to_svg
 
+pytestmark = pytest.mark.usefixtures("checked_charts")
+
 
 def row(model, runtime="onnxruntime", total_ms=10.0, unassigned_ms=0.5, **classes):
     about = {"model": model, "title": model.title(), "runtime": runtime, "source": "a profiler <b>"}

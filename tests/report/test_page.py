@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import pytest
 
 from efficientformer.arch.spaces import IMAGENET
@@ -55,27 +54,6 @@ class Page(HTMLParser):
 
     def notes(self) -> list[str]:
         return [str(attributes) for attributes in self.all("p") if attributes.get("class") == "note"]
-
-
-def test_every_chart_is_what_the_schema_of_vega_lite_allows(
-    run_dir: Path, v2_run_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    to_dict, whole, open_charts = alt.TopLevelMixin.to_dict, [], []
-
-    def checking(chart: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """A part of a chart is not valid by itself."""
-        if not open_charts:
-            whole.append(chart)
-        open_charts.append(chart)
-        try:
-            return to_dict(chart, *arguments, **{**options, "validate": len(open_charts) == 1})
-        finally:
-            open_charts.pop()
-
-    monkeypatch.setattr(alt.TopLevelMixin, "to_dict", checking)
-    for folder in (run_dir, v2_run_dir):
-        render_report(folder)
-    assert len(whole) > 20
 
 
 def test_a_full_run_fills_every_section(run_dir: Path) -> None:
