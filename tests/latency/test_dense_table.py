@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,8 +39,10 @@ def test_entries_of_a_head_are_its_parts_alone(space, resolution):
         )
     for network in (space.smallest(), space.largest()):
         assert set(network_parts(network, resolution, 5)) <= formulas.keys()
-    # A head adds few chains to those of the classifiers' space.
     chains = {chain for formula in formulas.values() for chain in formula.weights}
+    for chain in chains:
+        assert all(before.width == after.in_width for before, after in pairwise(chain)), chain
+    # A head adds few chains to those of the classifiers' space.
     without = table_formulas(replace(space, head=None), resolution, 5)
     assert len(chains) - len({chain for formula in without.values() for chain in formula.weights}) <= 31
 
