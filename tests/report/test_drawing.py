@@ -1,7 +1,9 @@
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
+from efficientformer.arch.dense import OneStage, SemanticFpn
 from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
 from efficientformer.arch.spaces import IMAGENET, QUICK, V2_QUICK
 from efficientformer.arch.spec import FFN, MB4D, Architecture
@@ -29,6 +31,13 @@ def test_flatten_stands_where_tokens_begin() -> None:
     words = [text.text for text in parse(draw_architecture(L1, None, 224, 10, "L1")).iter("text")]
     assert words.count("flatten") == 1 and words.count("unflatten") == 0
     assert words[words.index("flatten") + 1 :].index("MB3D") == 0
+
+
+@pytest.mark.parametrize("head", [SemanticFpn(), OneStage()], ids=["semantic", "boxes"])
+def test_a_dense_head_is_one_slab_behind_the_last_stage(head: SemanticFpn | OneStage) -> None:
+    words = [text.text for text in parse(draw_architecture(replace(L1, head=head), None, 224, 10, "L1")).iter("text")]
+    assert words.count("head") == 1 and words.count("unflatten") == 1
+    assert [word for word in words if word and "level" in word] == []
 
 
 def test_what_slimming_took_is_a_ghost() -> None:
