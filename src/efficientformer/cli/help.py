@@ -37,7 +37,7 @@ PHASES_OF_VERBS = {
     **{phase.name: (phase,) for phase in plan.PHASES if phase is not plan.TRAIN},
 }
 GROUPS = {
-    "Images": ("data", "val_fraction", "max_pixels", "resolution"),
+    "Images": ("data", "task", "skip_bad", "val_fraction", "max_pixels", "resolution"),
     "Budget": ("budget", "percentile", "limits"),
     "Device": (
         *("runtime", "threads", "clock", "device", "device_program", "device_cores", "litert_python"),
@@ -47,7 +47,7 @@ GROUPS = {
     "Search": ("space", "supernet_from", "supernet", "slim", "baselines", "rank"),
     "Training": (
         *("train", "seed", "workers", "training_threads", "training_processes", "training_device"),
-        *("reference", "reference_weights"),
+        *("semantic", "detection", "reference", "reference_weights"),
     ),
     "Export": ("export",),
 }

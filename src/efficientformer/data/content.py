@@ -9,7 +9,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from efficientformer.errors import DataError, RecordError
 from efficientformer.reading import read_record
 from efficientformer.records import file_digest, write_text
 
+Check = Callable[[str], tuple[int, ...]]
+"""Decodes a file, named relative to the root, and returns its facts. Raises DataError with the reason."""
 FileState = tuple[int, ...]
 """Size, times of modification and of change in nanoseconds, and number on the disk."""
 
 # Enough pixels for the check to run the whole decoder; large JPEG files are decoded at a fraction of their size.
-_CHECK_AT_LEAST = 64
+CHECK_AT_LEAST = 64
 # Clocks of file systems are that coarse: two seconds on FAT.
 _MOMENT_NS = 2 * 10**9
 _SAVE_EVERY_S = 300.0
@@ -39,12 +41,14 @@ class Content:
     """A checked file. `problem` is the reason why it cannot be decoded; `digest` is empty if it cannot be read.
 
     checked_ns: when the check began.
+    facts: what else the check found, such as the values of a mask.
     """
 
     state: FileState
     checked_ns: int
     digest: str
     problem: str | None
+    facts: tuple[int, ...] = ()
 
     def is_of(self, state: FileState) -> bool:
         return self.state == state and _changed_ns(state) + _MOMENT_NS < self.checked_ns
@@ -69,6 +73,8 @@ def check_files(
     record: Path | None = None,
     is_first: bool = True,
     progress: Progress | None = None,
+    check: Check | None = None,
+    checks: str = "",
 ) -> dict[str, Content]:
     """The content of every file, by its name relative to `root`.
 
@@ -76,12 +82,14 @@ def check_files(
         without it, or if it is damaged, everything is checked.
     is_first: of the processes that share a record, one writes it.
     progress: called with the number of files that were checked now, and of those to check.
+    check: of a file; by default it is decoded as an image, which has no facts. checks: names another check.
     """
     about = {
         "root": str(root.resolve()),
         "max_pixels": max_pixels,
         "pillow": PIL.__version__,
         "formats": formats_to_try(""),
+        **({"checks": checks} if checks else {}),
     }
     earlier = _read(record, about)
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
@@ -92,9 +100,9 @@ def check_files(
         return contents
     written_to = record if is_first else None
     saved = time.monotonic()
-    check = functools.partial(_check, root, earlier, max_pixels)
+    check_one = functools.partial(_check, root, earlier, check or functools.partial(_decode, root, max_pixels))
     try:
-        for file, content in zip(to_check, map_in_threads(check, to_check, progress), strict=True):
+        for file, content in zip(to_check, map_in_threads(check_one, to_check, progress), strict=True):
             contents[file] = content
             if time.monotonic() - saved > _SAVE_EVERY_S:
                 _write(written_to, about, contents)
@@ -116,7 +124,12 @@ def _still_valid(root: Path, earlier: dict[str, Content], files: Sequence[str]) 
     return valid
 
 
-def _check(root: Path, earlier: dict[str, Content], max_pixels: int, file: str) -> Content:
+def _decode(root: Path, max_pixels: int, file: str) -> tuple[int, ...]:
+    read_image(root / file, at_least=CHECK_AT_LEAST, max_pixels=max_pixels)
+    return ()
+
+
+def _check(root: Path, earlier: dict[str, Content], check: Check, file: str) -> Content:
     path, began = root / file, time.time_ns()
     try:
         state = file_state(path)
@@ -125,12 +138,11 @@ def _check(root: Path, earlier: dict[str, Content], max_pixels: int, file: str) 
         return Content((0, 0, 0, 0), 0, "", error.strerror or str(error))
     known = earlier.get(file)
     if known is not None and known.digest == digest:
-        return Content(state, began, digest, known.problem)
+        return Content(state, began, digest, known.problem, known.facts)
     try:
-        read_image(path, at_least=_CHECK_AT_LEAST, max_pixels=max_pixels)
+        return Content(state, began, digest, None, check(file))
     except DataError as error:
         return Content(state, began, digest, str(error))
-    return Content(state, began, digest, None)
 
 
 def _read(record: Path | None, about: dict[str, Any]) -> dict[str, Content]:
@@ -145,18 +157,20 @@ def _read(record: Path | None, about: dict[str, Any]) -> dict[str, Content]:
         return {}
 
 
-def _content(size: int, modified: int, changed: int, inode: int, checked: int, digest: str, problem: Any) -> Content:
-    is_valid = all(type(number) is int for number in (size, modified, changed, inode, checked))
+def _content(
+    size: int, modified: int, changed: int, inode: int, checked: int, digest: str, problem: Any, *facts: int
+) -> Content:
+    is_valid = all(type(number) is int for number in (size, modified, changed, inode, checked, *facts))
     if not is_valid or not isinstance(digest, str) or not isinstance(problem, str | None):
         raise ValueError("not a record of checked images")
-    return Content((size, modified, changed, inode), checked, digest, problem)
+    return Content((size, modified, changed, inode), checked, digest, problem, facts)
 
 
 def _write(record: Path | None, about: dict[str, Any], contents: dict[str, Content]) -> None:
     if record is None:
         return
     images = {
-        file: [*content.state, content.checked_ns, content.digest, content.problem]
+        file: [*content.state, content.checked_ns, content.digest, content.problem, *content.facts]
         for file, content in contents.items()
     }
     write_text(record, json.dumps({"about": about, "images": images}, ensure_ascii=False) + "\n")

@@ -116,7 +116,10 @@ def classes_of(label: Label) -> tuple[int, ...]:
 
 
 class LoadOptions(TypedDict, total=False):
-    """How a set of images is loaded, whatever its task; see `image_folder.load_image_folder`."""
+    """How a set of images is loaded, whatever its task; see `image_folder.load_image_folder`.
+
+    skip_bad: leave out images whose label cannot be used, where a task would refuse the set.
+    """
 
     val_fraction: float
     seed: int
@@ -124,6 +127,7 @@ class LoadOptions(TypedDict, total=False):
     progress: Progress | None
     record: Path | None
     is_first: bool
+    skip_bad: bool
 
 
 @dataclass(frozen=True)

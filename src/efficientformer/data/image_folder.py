@@ -71,6 +71,7 @@ def load_image_folder(
     progress: Progress | None = None,
     record: Path | None = None,
     is_first: bool = True,
+    skip_bad: bool = False,
 ) -> ImageDataset:
     """Load training and validation images of folders (`find_layout`) or of a list (`read_image_list`), or hold out a
     part of the images of each class.
@@ -81,6 +82,7 @@ def load_image_folder(
     progress: called with the number of files that were checked, and of those to check.
     record: a file that keeps the checks. Files that were not changed are neither read nor decoded again.
     is_first: of the processes that share the record, one writes it.
+    skip_bad: without effect here: a list that names a missing file is refused, a damaged image is left out.
 
     Files that cannot be decoded are left out and named in `skipped`. Raises DataError when the folder or list cannot
     be used as a data set.

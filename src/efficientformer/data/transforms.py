@@ -20,6 +20,7 @@ from efficientformer.arch.resolution import Resolution, grid_of_input, resolutio
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Channels, ImageDataset
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.formats.values import DENSE_TASKS
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -28,12 +29,14 @@ Transform = Callable[[Image.Image], Tensor]
 class Preprocessing:
     """How pixels become numbers. `resolution` is the side of a square or (H, W); `mean` and `std` are those of pixels
     from 0 to 1; `crop_ratio` is the part that evaluation keeps of the side that limits the crop: of a square the
-    shorter one. Raises UsageError for impossible values."""
+    shorter one. `is_stretched` images are resized as a whole instead, their aspect given up. Raises UsageError for
+    impossible values."""
 
     resolution: Resolution
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
     crop_ratio: float = 0.95
+    is_stretched: bool = False
 
     def __post_init__(self) -> None:
         if min(self.grid) < 1:
@@ -51,15 +54,20 @@ class Preprocessing:
     @classmethod
     def for_dataset(cls, dataset: ImageDataset, resolution: Resolution | None = None) -> "Preprocessing":
         """For a data set with a native resolution: that, uncropped, unless `resolution` replaces it. For any other:
-        `resolution` and a center crop. Raises UsageError when there is neither."""
+        `resolution` and a center crop, or for masks the whole image, stretched. For boxes it is the whole image too,
+        which keeps its aspect, see `boxes.placement`. Raises UsageError when there is neither."""
         chosen = resolution or dataset.native_resolution
         if chosen is None:
             raise UsageError(f"The images of {dataset.name} have no common size: give a resolution, for example 160.")
+        if dataset.task in DENSE_TASKS:
+            return cls(chosen, dataset.mean, dataset.std, crop_ratio=1.0, is_stretched=dataset.task == "semantic")
         crop_ratio = cls.crop_ratio if dataset.native_resolution is None else 1.0
         return cls(chosen, dataset.mean, dataset.std, crop_ratio)
 
     def to_json(self) -> dict[str, Any]:
         content = asdict(self)
+        if not self.is_stretched:  # as it always was
+            del content["is_stretched"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
 
     @classmethod
@@ -71,6 +79,7 @@ class Preprocessing:
                 mean=tuple(map(float, content["mean"])),  # type: ignore[arg-type]
                 std=tuple(map(float, content["std"])),  # type: ignore[arg-type]
                 crop_ratio=float(content["crop_ratio"]),
+                is_stretched=content.get("is_stretched", False) is True,
             )
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise RecordError(f"Not a preprocessing record: {error}.") from error
@@ -124,7 +133,15 @@ class EvalTransform:
         self._normalize = Normalize(preprocessing)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        return self._normalize(center_crop(image, self._preprocessing))
+        return self._normalize(fitted(image, self._preprocessing))
+
+
+def fitted(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """What evaluation sees of an image, at the size of the input: the whole of it, or its center."""
+    if preprocessing.is_stretched:
+        height, width = preprocessing.grid
+        return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
+    return center_crop(image, preprocessing)
 
 
 def center_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:

@@ -35,6 +35,7 @@ class PreprocessingRecord(TypedDict):
     mean: Channels
     std: Deviations
     crop_ratio: Annotated[float, Field(gt=0, le=1)]
+    is_stretched: NotRequired[Literal[True]]
 
 
 class ArchitectureFile(TypedDict):
@@ -77,9 +78,13 @@ class TrainRecord(TypedDict):
 
 
 class ClassScore(TypedDict):
-    """top1, or ap of several labels an image and of a detection: its average precision."""
+    """top1, or ap of several labels an image and of a detection: its average precision; of masks iou."""
 
     name: str
+    iou: NotRequired[Percent | None]
+    accuracy: NotRequired[Percent | None]
+    """Share of the pixels of the class that are right."""
+    num_pixels: NotRequired[Count]
     top1: NotRequired[Percent | None]
     ap: NotRequired[Percent | None]
     num_images: Count
@@ -95,6 +100,10 @@ class Evaluation(TypedDict):
     """Mean of `top1` over the classes that have images."""
     mean_ap: NotRequired[Percent]
     """In place of the three, of several labels an image: the mean of `ap` over the classes that have images."""
+    miou: NotRequired[Percent]
+    """In place of the three, of masks: the mean of `iou`, which a class has if a pixel is of it or taken for it."""
+    mean_accuracy: NotRequired[Percent]
+    pixel_accuracy: NotRequired[Percent]
     box_ap: NotRequired[Percent]
     """In place of the three, of a detection: the mean of `ap` over the classes that have boxes."""
     ap50: NotRequired[Percent]
@@ -105,18 +114,18 @@ class Evaluation(TypedDict):
     num_images: Positive
     per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
     confusion: NotRequired[Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]]
-    """Images by true class (rows) and predicted class; may be empty."""
+    """Images, of masks pixels, by true class (rows) and predicted class; may be empty."""
     provenance: NotRequired[Provenance]
 
 
 @rule(Evaluation)
 def _is_of_one_task(record: Evaluation) -> None:
-    is_of_precision = "mean_ap" in record or "box_ap" in record
-    if not is_of_precision:
+    needed = {"mean_ap": "ap", "miou": "iou", "box_ap": "ap"}
+    of_class = next((of_class for primary, of_class in needed.items() if primary in record), "top1")
+    if of_class == "top1":
         for name in ("top1", "top5", "confusion"):
             if name not in record:
                 raise ValueError(f"{name} is missing")
-    of_class = "ap" if is_of_precision else "top1"
     for index, row in enumerate(record["per_class"]):
         if of_class not in row:
             raise ValueError(f"per_class.{index}.{of_class} is missing")
@@ -171,9 +180,11 @@ class MetricsLine(LoggedStep):
     teacher_loss: NotRequired[Number]
     val_top1: NotRequired[Percent]
     val_mean_ap: NotRequired[Percent]
-    val_box_ap: NotRequired[Percent]
+    val_miou: NotRequired[Percent]
     held_out_top1: NotRequired[Percent]
     held_out_mean_ap: NotRequired[Percent]
+    held_out_miou: NotRequired[Percent]
+    val_box_ap: NotRequired[Percent]
     held_out_box_ap: NotRequired[Percent]
     held_out_balanced_accuracy: NotRequired[Percent]
 
@@ -224,6 +235,7 @@ class KeptScore(TypedDict):
 
     top1: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
     box_ap: NotRequired[Percent]
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     title: NotRequired[str]

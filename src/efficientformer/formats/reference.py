@@ -48,6 +48,7 @@ class ReferenceResult(_Measured):
     top5: NotRequired[Percent]
     balanced_accuracy: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
     """In place of the three, of several labels an image."""
     box_ap: NotRequired[Percent]
     """In place of the three, of a detection."""

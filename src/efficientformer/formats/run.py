@@ -160,6 +160,7 @@ class ResultRow(_Promise):
 
     top1: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
     box_ap: NotRequired[Percent]
     balanced_accuracy: NotRequired[Percent]
     num_params: Count

@@ -27,7 +27,7 @@ from efficientformer.formats.values import (
 )
 from efficientformer.reading import rule
 
-MetricName = Literal["likelihood", "top1", "mean_ap", "box_ap"]
+MetricName = Literal["likelihood", "top1", "mean_ap", "miou", "box_ap"]
 Score = Annotated[float, Field(ge=-1e15, le=1e15)]
 """Percentage points per gain of the objective, such as a millisecond."""
 StageNumber = Annotated[int, Field(ge=1, le=NUM_STAGES)]
@@ -50,6 +50,7 @@ class ParentAbout(TypedDict):
     top1: NotRequired[Percent]
     """On held-out images; so are mean_ap, of several labels an image, and box_ap, of a detection."""
     mean_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
     box_ap: NotRequired[Percent]
     elastic_epochs: NotRequired[Count]
     """In which smaller networks learned in its weights; without it, none."""
@@ -71,6 +72,7 @@ class SupernetRecord(TypedDict):
     """Probabilities of the paths of every MetaPath, stage by stage; without MetaPaths, none."""
     held_out_top1: NotRequired[Percent]
     held_out_mean_ap: NotRequired[Percent]
+    held_out_miou: NotRequired[Percent]
     held_out_box_ap: NotRequired[Percent]
     settings: dict[str, Any]
     provenance: NotRequired[Provenance]
@@ -89,6 +91,7 @@ class EvaluationLine(TypedDict):
     subnet: str
     top1: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
     box_ap: NotRequired[Percent]
     likelihood: Percent
 
@@ -105,6 +108,7 @@ class StateRecord(TypedDict):
     accuracy: Percent
     top1: NotRequired[Percent]
     mean_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
     box_ap: NotRequired[Percent]
 
 
@@ -159,6 +163,7 @@ State = Annotated[StateRecord, AfterValidator(check_origins)]
 class TrialRecord(StateRecord):
     trial_top1: NotRequired[Percent]
     trial_mean_ap: NotRequired[Percent]
+    trial_miou: NotRequired[Percent]
     trial_box_ap: NotRequired[Percent]
 
 
@@ -312,6 +317,7 @@ class RankedRow(TypedDict):
     supernet_accuracy: Percent
     alone_top1: NotRequired[Percent]
     alone_mean_ap: NotRequired[Percent]
+    alone_miou: NotRequired[Percent]
     alone_box_ap: NotRequired[Percent]
     seconds: Annotated[float, Field(ge=0, le=1e12)]
 

@@ -53,7 +53,7 @@ ACTIONS = {
     "exchange": "narrow a stage and widen another",
 }
 OBJECTIVES = {"latency": "millisecond saved", "mes": "point of Mobile Efficiency Score gained"}
-METRICS = {"likelihood": "likelihood", "top1": "top-1", "mean_ap": "mAP", "box_ap": "box AP"}
+METRICS = {"likelihood": "likelihood", "top1": "top-1", "mean_ap": "mAP", "miou": "mIoU", "box_ap": "box AP"}
 LIMITS = {"params_m": "M parameters", "macs_m": "M MACs", "file_mib": "MiB of file", "memory_mib": "MiB of memory"}
 
 

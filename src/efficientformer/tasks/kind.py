@@ -71,7 +71,11 @@ class TaskKind(Protocol):
         ...
 
     def eval_view(self, preprocessing: Preprocessing) -> View:
-        """Images and labels to score. Draws nothing."""
+        """Images and labels that score a search, at the size of the network's input. Draws nothing."""
+        ...
+
+    def score_view(self, preprocessing: Preprocessing) -> View:
+        """Images and labels of an evaluation: those of `eval_view`, but what lies in images at their own size."""
         ...
 
     def task(self, mixing: Mixing) -> Task:

@@ -10,11 +10,19 @@ from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.scores import Scores
 from efficientformer.tasks.detection.kind import BOXES
+from efficientformer.tasks.detection.scores import BoxScores
 from efficientformer.tasks.kind import Batches, TaskKind
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import LabelScores
+from efficientformer.tasks.semantic.kind import SEMANTIC_KIND
+from efficientformer.tasks.semantic.scores import SemanticScores
 
-KINDS: dict[TaskName, TaskKind] = {"classification": ONE_LABEL, "multi_label": LABEL_SETS, "detection": BOXES}
+KINDS: dict[TaskName, TaskKind] = {
+    "classification": ONE_LABEL,
+    "multi_label": LABEL_SETS,
+    "semantic": SEMANTIC_KIND,
+    "detection": BOXES,
+}
 OnBatch = Callable[[int], None]
 
 
@@ -46,6 +54,28 @@ def evaluate(
 ) -> LabelScores: ...
 
 
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: Literal["semantic"],
+    on_batch: OnBatch | None = None,
+) -> SemanticScores: ...
+
+
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: Literal["detection"],
+    on_batch: OnBatch | None = None,
+) -> BoxScores: ...
+
+
 def evaluate(
     model: nn.Module,
     batches: Batches,
@@ -56,9 +86,10 @@ def evaluate(
 ) -> object:
     """Scores of `model`, put into evaluation mode, on every batch.
 
-    batches: images (B, C, H, W) and labels: numbers (B,) of classes or, of task multi_label, ones at the classes of
-        each image (B, K).
-    task: of several labels an image multi_label.
+    batches: images (B, C, H, W) and labels: numbers (B,) of classes; of task multi_label, ones at the classes of each
+        image (B, K); of task semantic, the number of the class of each pixel (B, H, W), 255 for none;
+        of task detection, boxes as `data.boxes.joint` has them (B, N, 5).
+    task: of several labels an image multi_label, of masks semantic, of boxes detection.
     on_batch: called with the number of images of each batch.
 
     Raises TrainingError for logits that are not finite.

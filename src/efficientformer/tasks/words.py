@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from efficientformer.formats.values import PRIMARY, TaskName
+from efficientformer.formats.values import DENSE_TASKS, PRIMARY, TaskName
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class TaskWords:
         return PRIMARY[self.name]
 
     @property
+    def is_dense(self) -> bool:
+        """Whether labels lie in the images: these are neither mixed nor balanced by classes."""
+        return self.name in DENSE_TASKS
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """What can score the candidates of a search."""
         return "likelihood", self.primary
@@ -76,6 +81,19 @@ MULTI_LABEL = TaskWords(
     explained="mAP: the mean of the classes' average precision, the area under precision over recall as the images are "
     "ranked by the score of the class; without a class that no image has.",
 )
+SEMANTIC = TaskWords(
+    "semantic",
+    labels="a class for every pixel",
+    title="mIoU",
+    long_title="Mean IoU",
+    of_class="iou",
+    class_title="IoU",
+    balanced="miou",
+    further={"mean_accuracy": "mean accuracy", "pixel_accuracy": "pixel accuracy"},
+    explained="mIoU: the mean of the classes' IoU, the share of the pixels that are both of a class and taken for it "
+    "among those that are either, over all images at their own size; without ignored pixels, and without a class that "
+    "no pixel is of or taken for.",
+)
 DETECTION = TaskWords(
     "detection",
     labels="boxes around their objects",
@@ -95,7 +113,7 @@ DETECTION = TaskWords(
     "found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than 32 x 32 "
     "pixels of the image at its own size, large ones more than 96 x 96.",
 )
-TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION)
+TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, SEMANTIC, DETECTION)
 
 
 def task_words(name: str | None) -> TaskWords:

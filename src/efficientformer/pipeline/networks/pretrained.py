@@ -14,6 +14,7 @@ from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import WeightsWarning, architecture_of, load_network, read_about
 from efficientformer.paths import usable_path
+from efficientformer.pipeline.networks.dense_head import with_task_head
 from efficientformer.pipeline.run.run_network import unknown_init
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.words import task_words
@@ -64,8 +65,10 @@ def pretrained_network(workspace: Workspace, init: str, source: Path) -> tuple[N
 
 
 def _published(workspace: Workspace, architecture: Architecture | str, source: Path) -> tuple[Network, dict[str, Any]]:
+    if isinstance(architecture, str) and workspace.task.words.is_dense:
+        architecture = ZOO[architecture]
     network = create_model(
-        architecture,
+        with_task_head(workspace, architecture) if isinstance(architecture, Architecture) else architecture,
         pretrained=source,
         with_head=False,
         num_classes=len(workspace.dataset.classes),
@@ -82,6 +85,9 @@ def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any
         raise UsageError(
             f"--init {source} is a network for images of {network.in_chans} channels, and those of a run have {COLORS}."
         )
+    if with_task_head(workspace, network.architecture) != network.architecture:
+        backbone, about = _published(workspace, network.architecture, source)
+        return backbone, {"init_resolution": network.resolution, **about}
     fits = keeps_head(workspace, known) and network.num_classes == len(classes)
     about = {"init_resolution": network.resolution, "head": "kept" if fits else "new"}
     if not fits:

@@ -141,7 +141,7 @@ def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> S
 def scored_batches(workspace: Workspace, images: ImageSplit) -> Generator[Batch, None, None]:
     """Batches of images and labels as the task scores them."""
     task, workers = workspace.task, workspace.settings.workers
-    view = task.eval_view(workspace.preprocessing)
+    view = task.score_view(workspace.preprocessing)
     return eval_batches(images, view, batch_size=task.eval_batch_size, workers=workers)
 
 

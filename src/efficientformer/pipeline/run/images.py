@@ -9,7 +9,7 @@ from efficientformer.data.image_folder import UnlabelledImages, load_unlabelled
 from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import Preprocessing
-from efficientformer.errors import RecordError
+from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.run import DataRecord
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.settings import Settings
@@ -17,7 +17,8 @@ from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
-from efficientformer.tasks.kinds import find_kind
+from efficientformer.tasks.kinds import KINDS, find_kind
+from efficientformer.tasks.words import task_words
 
 _SHOWN_CLASSES = 10
 _SHOWN_REASONS = 20
@@ -33,10 +34,12 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
     if settings.data is None:
         dataset = load_sample()
     else:
+        path = Path(settings.data)
+        kind = find_kind(path) if settings.task == "auto" else KINDS[settings.task]
         with console.progress("checking images") as progress:
-            path = Path(settings.data)
-            dataset = find_kind(path).load(
+            dataset = kind.load(
                 path,
+                skip_bad=settings.skip_bad,
                 val_fraction=settings.val_fraction,
                 seed=settings.seed,
                 max_pixels=settings.max_pixels,
@@ -44,6 +47,7 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
                 is_first=is_first,
                 progress=lambda done, total: progress(done, total, ""),
             )
+    _require_task(dataset, settings)
     if is_first:
         _write_record(run_dir, dataset, settings.resolution)
     text = f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} + {len(dataset.val)} images"
@@ -52,6 +56,16 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
         console.warn(f"val_fraction has no effect: validation images are those of {dataset.split_rule}")
     _say_what_was_seen(dataset, console)
     return dataset
+
+
+def _require_task(dataset: ImageDataset, settings: Settings) -> None:
+    """Raises UsageError for images that are not labelled for the task that is asked for."""
+    if settings.task not in ("auto", dataset.task):
+        what = f"--data {settings.data} has" if settings.data else "The shipped images have"
+        raise UsageError(
+            f"--task {settings.task} is for images with {task_words(settings.task).labels}. {what} "
+            f"{task_words(dataset.task).labels}: give other images, or leave out --task."
+        )
 
 
 def _say_what_was_seen(dataset: ImageDataset, console: RunConsole) -> None:
@@ -99,7 +113,9 @@ def load_unlabelled_images(
 
 
 def _uneven(dataset: ImageDataset) -> str | None:
-    """A line on classes of very unequal size; None where they are of about the same."""
+    """A line on classes of very unequal size; None where they are of about the same, and for a dense task."""
+    if task_words(dataset.task).is_dense:
+        return None
     counts = sorted(zip(dataset.train.num_images_per_class(), dataset.classes, strict=True))
     (fewest, small), (most, large) = counts[0], counts[-1]
     if most <= _UNEVEN * fewest:

@@ -237,7 +237,7 @@ def _references(workspace: Workspace, _: RunNetwork | None) -> Digests:
     return _used(workspace, "verify", None, "the references", now)
 
 
-IMAGE_SETTINGS = ("data", "val_fraction", "seed", "max_pixels")
+IMAGE_SETTINGS = ("data", "task", "skip_bad", "val_fraction", "seed", "max_pixels")
 DEVICE_SETTINGS = ("device", "device_program", "device_cores", "litert_python", "runtime", "threads")
 IMAGES = Input(lambda workspace, _: image_digests(workspace), IMAGE_SETTINGS, "images")
 CLASSES = Input(

@@ -10,7 +10,10 @@ from typing import Any
 from efficientformer.arch.resolution import Resolution
 from efficientformer.arch.space_file import space_copy
 from efficientformer.arch.zoo import ZOO
+from efficientformer.data.boxes.layout import holds_boxes
+from efficientformer.data.masks.layout import is_mask_folder
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.formats.values import DENSE_TASKS, TaskName
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.budget import parse_budgets
@@ -37,6 +40,9 @@ from efficientformer.reading import shown_path
 from efficientformer.records import write_record
 from efficientformer.run_dir import REMEDY, RunDir
 from efficientformer.tasks.teacher_source import TeacherSource
+
+_DENSE_PRESETS: dict[TaskName, str] = {"semantic": "segment", "detection": "detect"}
+"""By task, the preset of `train --init`."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +138,24 @@ class Layers:
 
 def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
     """The request of `train --init`: preset fine_tune, the resolution of a weights file, which the preset does not
-    know, and a run directory of its own by default. Raises RecordError for a file that cannot be read."""
-    base = {"preset": "fine_tune", **_resolution_of(init)}
-    return RunRequest(settings, run_dir, config, base=base, suffix=f"-{name_of_init(init)}", fine_tunes=True)
+    know, and a run directory of its own by default. For masks the preset is segment and for boxes detect, with a
+    resolution of their own unless the weights are for the same task. Raises RecordError for a file that cannot be
+    read."""
+    request = RunRequest(settings, run_dir, config, suffix=f"-{name_of_init(init)}", fine_tunes=True)
+    task = _dense_task(request)
+    return replace(
+        request, base={"preset": _DENSE_PRESETS[task] if task else "fine_tune", **_resolution_of(init, task)}
+    )
+
+
+def _dense_task(request: RunRequest) -> TaskName | None:
+    """The dense task of a run, if it has one, by what is given and remembered."""
+    layers = request.layers()
+    given = layers.merged(_remembered(layers.directory))
+    task, data = given.get("task", "auto"), given.get("data")
+    if task != "auto" or not data:
+        return next((dense for dense in DENSE_TASKS if dense == task), None)
+    return "semantic" if is_mask_folder(Path(data)) else "detection" if holds_boxes(Path(data)) else None
 
 
 def design_request(settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
@@ -147,12 +168,14 @@ def design_request(settings: Settings, run_dir: Path | None, config: Path | None
     return RunRequest(settings, run_dir, config, base=base, suffix=f"-from-{name_of_init(init)}")
 
 
-def _resolution_of(init: str) -> dict[str, Resolution]:
+def _resolution_of(init: str, task: TaskName | None = None) -> dict[str, Resolution]:
+    """The resolution of a weights file that says it; with a task, if it is for that task."""
     if init in ZOO or not Path(init).is_file():
         return {}
     from efficientformer.models.weights.load import read_about  # PyTorch, which the help of other verbs does not need
 
-    resolution = read_about(Path(init)).get("resolution")
+    about = read_about(Path(init))
+    resolution = about.get("resolution") if task in (None, about.get("task")) else None
     return {"resolution": resolution} if resolution else {}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from efficientformer.latency.tables.table import FORMAT
@@ -36,6 +37,11 @@ from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
 
 TRAINING_MACHINE = ("workers", "training_threads", "training_device")
 TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
+OF_HEADS: dict[str, tuple[str, ...]] = {
+    "semantic": ("semantic.fpn_width", "semantic.width"),
+    "detection": ("detection.fpn_width", "detection.width", "detection.depth"),
+}
+"""By task, the settings of the head that a network without one gets."""
 VERIFICATION_FORMAT = 2
 """1 was of a single session."""
 TRACE_FORMAT = 3
@@ -101,6 +107,17 @@ def _judging_facts(workspace: Workspace) -> Mapping[str, Any]:
     """The share of the training images that scores epochs, where a setting asks for it."""
     settings = workspace.settings
     return {"supernet.held_out": settings.supernet.held_out} if settings.train.judges_epochs else {}
+
+
+def _fine_tuning_facts(workspace: Workspace) -> Mapping[str, Any]:
+    """And for a dense task the head of a network that has none."""
+    of_head = chosen(workspace.settings, *OF_HEADS.get(workspace.dataset.task, ()))
+    return {**_judging_facts(workspace), **of_head}
+
+
+def _evaluation_facts(workspace: Workspace) -> Mapping[str, Any]:
+    """Of masks how an image is scored."""
+    return chosen(workspace.settings, "semantic.sliding") if workspace.dataset.task == "semantic" else {}
 
 
 TABLE = Phase(
@@ -176,16 +193,19 @@ FINE_TUNE = replace(
     name="fine-tune",
     does="trains a pretrained network on the run's images",
     after=(),
+    derived=_fine_tuning_facts,
     reads=(IMAGES, START, teacher("fine-tune"), unlabelled("fine-tune")),
+    uses=(*TRAIN.uses, *chain.from_iterable(OF_HEADS.values())),
 )
 EVALUATE = Phase(
     "evaluate",
     "scores every trained network on the validation images: top-1, top-5, per class, confusion matrix",
     settings=("resolution",),
+    derived=_evaluation_facts,
     reads=(IMAGES, network_file("weights")),
     writes=("evaluation",),
     after=(TRAIN,),
-    uses=TRAINING_MACHINE,
+    uses=(*TRAINING_MACHINE, "semantic.sliding"),
     each_network=True,
 )
 EXPORT = Phase(

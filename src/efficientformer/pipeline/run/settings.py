@@ -8,11 +8,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from efficientformer.arch.resolution import Resolution, resolution_of
 from efficientformer.arch.spaces import SPACES
 from efficientformer.data.augmentation import Augmentation, Balance
-from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
+from efficientformer.pipeline.image_settings import DetectionSettings, ImageSettings, SemanticSettings
 from efficientformer.pipeline.parent_settings import TrainingsBelowParent
 from efficientformer.pipeline.teacher_settings import OrNone, TeacherSettings
 from efficientformer.search.actions import ActionSet
@@ -152,7 +152,7 @@ class SlimSettings(_Settings):
     metric: Metric = "likelihood"
     """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes, at the
     temperature that suits the candidate best. top1: accuracy, as in the paper; needs many more images for the same
-    precision. mean_ap: of several labels an image, in place of top1."""
+    precision. mean_ap, miou, box_ap: of several labels an image, masks and boxes, in place of top1."""
     channels: Literal["first", "important"] = "first"
     """Channels that a narrowed network keeps. first: those that training at several widths put first. important: those
     that change the loss most if left out, by gradients on training images; they are put first, once."""
@@ -294,20 +294,13 @@ class VerifySettings(_Settings):
     """Timing rounds over the exported files."""
 
 
-class Settings(DeviceOptions, _Settings):
+class Settings(ImageSettings, DeviceOptions, _Settings):
     """One run, complete."""
 
     preset: str = "quick"
-    """quick, standard, imagenet, fine_tune or a file. quick suits images of 28 to 64 px, standard 96 to 160
-    px; imagenet is the paper's space at 224 px, fine_tune is for train --init. A file is YAML with settings."""
-    data: str | None = None
-    """Folder or list of images; else a shipped sample. A list is CSV or JSON with path, label and perhaps split;
-    the sample is a part of Fashion-MNIST."""
-    val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    """Share of images for validation. Where the folder gives no split."""
-    max_pixels: Positive = MAX_PIXELS
-    """Largest image that is read, in pixels. JPEG files beyond it are decoded at a reduced size, other files are
-    skipped: a small file may claim billions of pixels."""
+    """quick, standard, imagenet, fine_tune, segment, detect or a file. quick suits images of 28 to 64 px, standard 96
+    to 160 px; imagenet is the paper's space at 224 px; fine_tune, segment and detect are for train --init. A file is
+    YAML with settings."""
     resolution: InputSize = 28
     """Size of the network's input, in pixels. A side, or height x width such as 96x160."""
     space: SpaceSetting = "v2_quick"
@@ -349,6 +342,8 @@ class Settings(DeviceOptions, _Settings):
     baselines: BaselineSettings = BaselineSettings()
     rank: RankSettings = RankSettings()
     train: TrainSettings = TrainSettings()
+    semantic: SemanticSettings = SemanticSettings()
+    detection: DetectionSettings = DetectionSettings()
     export: ExportSettings = ExportSettings()
     verify: VerifySettings = VerifySettings()
 
@@ -393,4 +388,4 @@ def leaves(name: str = "") -> list[str]:
     if not name:
         return [leaf for field in Settings.model_fields for leaf in leaves(field)]
     group = Settings.model_fields[name].default if "." not in name else None
-    return [f"{name}.{field}" for field in type(group).model_fields] if isinstance(group, _Settings) else [name]
+    return [f"{name}.{field}" for field in type(group).model_fields] if isinstance(group, BaseModel) else [name]

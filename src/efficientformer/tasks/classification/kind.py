@@ -41,6 +41,9 @@ class OneLabel:
     def eval_view(self, preprocessing: Preprocessing) -> View:
         return View(eval_transform(preprocessing))
 
+    def score_view(self, preprocessing: Preprocessing) -> View:
+        return self.eval_view(preprocessing)
+
     def task(self, mixing: Mixing) -> Classification:
         return Classification(mixing)
 

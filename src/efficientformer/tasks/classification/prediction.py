@@ -16,7 +16,7 @@ from PIL import Image
 from efficientformer.arch.parts import Grid
 from efficientformer.data.images import read_image
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.transforms import Preprocessing, center_crop, eval_transform
+from efficientformer.data.transforms import Preprocessing, eval_transform, fitted
 from efficientformer.errors import DataError, LatencyError, RecordError
 from efficientformer.exporting.files import in_one_line, numpy_type
 from efficientformer.exporting.onnx_graph import is_channels_last, last_operator, read_graph
@@ -114,7 +114,7 @@ class Predictor:
     def _pixels(self, image: Image.Image) -> np.ndarray:
         """The image in the file's size, CHW: from 0 to 255 for uint8, else normalized."""
         if self._input.dtype == np.uint8:
-            return np.asarray(center_crop(image, self._preprocessing)).transpose(2, 0, 1)
+            return np.asarray(fitted(image, self._preprocessing)).transpose(2, 0, 1)
         return self._normalize(image).numpy()
 
     def predict_files(

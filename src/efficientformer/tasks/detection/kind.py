@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from efficientformer.data.augmentation import Augmentation
-from efficientformer.data.boxes.joint import eval_boxes_transform, train_boxes_transform
+from efficientformer.data.boxes.joint import eval_boxes_transform, score_boxes_transform, train_boxes_transform
 from efficientformer.data.boxes.layout import holds_boxes
 from efficientformer.data.boxes.load import load_boxes
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
@@ -51,6 +51,9 @@ class Boxes:
 
     def eval_view(self, preprocessing: Preprocessing) -> BoxView:
         return BoxView(eval_boxes_transform(preprocessing))
+
+    def score_view(self, preprocessing: Preprocessing) -> BoxView:
+        return BoxView(score_boxes_transform(preprocessing))
 
     def task(self, mixing: Mixing) -> Detection:
         return Detection()

@@ -43,6 +43,9 @@ class LabelSets:
     def eval_view(self, preprocessing: Preprocessing) -> LabelSetView:
         return LabelSetView(eval_transform(preprocessing))
 
+    def score_view(self, preprocessing: Preprocessing) -> LabelSetView:
+        return self.eval_view(preprocessing)
+
     def task(self, mixing: Mixing) -> MultiLabel:
         return MultiLabel(mixing)
 

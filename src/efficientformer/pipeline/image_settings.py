@@ -1,0 +1,51 @@
+"""Settings of a run's images. The first sentence of a docstring is the help of its flag."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from efficientformer.data.limits import MAX_PIXELS
+from efficientformer.formats.values import TaskName
+
+Side = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+
+
+class ImageSettings(BaseModel):
+    """The images of a run, and what is asked of them."""
+
+    data: str | None = None
+    """Folder or list of images; else a shipped sample. A list is CSV or JSON with path, label and perhaps split;
+    the sample is a part of Fashion-MNIST."""
+    task: Literal["auto"] | TaskName = "auto"
+    """What is asked of an image. auto: by the data. classification: a class; multi_label: several or none; semantic: a
+    class for every pixel, from masks (docs/segmentation.md). detection: boxes around objects (docs/detection.md)."""
+    skip_bad: bool = False
+    """Leave out images, masks and boxes that cannot be used. They are named and counted."""
+    val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    """Share of images for validation. Where the folder gives no split."""
+    max_pixels: Annotated[int, Field(gt=0)] = MAX_PIXELS
+    """Largest image that is read, in pixels. JPEG files beyond it are decoded at a reduced size, other files are
+    skipped: a small file may claim billions of pixels."""
+
+
+class SemanticSettings(BaseModel, extra="forbid", frozen=True):
+    """A class for every pixel."""
+
+    fpn_width: Side = 256
+    """Channels of the feature pyramid behind a pretrained backbone."""
+    width: Side = 128
+    """Channels of the head behind the pyramid."""
+    sliding: bool = False
+    """Score windows of the input's size that slide over the image. The image then keeps its aspect, and covers the
+    input; windows overlap by a third, and their logits are averaged."""
+
+
+class DetectionSettings(BaseModel, extra="forbid", frozen=True):
+    """Boxes around objects, by a one-stage head."""
+
+    fpn_width: Side = 96
+    """Channels of the feature pyramid behind a pretrained backbone."""
+    width: Side = 96
+    """Channels of the two branches of the head."""
+    depth: Annotated[int, Field(ge=1, le=8)] = 2
+    """Convolutions of a branch."""

@@ -1,0 +1,157 @@
+"""Scores of a network that gives every pixel a class, from one confusion matrix over all images."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from efficientformer.data.masks.mask import IGNORED
+from efficientformer.data.masks.view import PADDING
+from efficientformer.errors import DataError
+from efficientformer.tasks.finite_logits import finite_logits
+
+
+@dataclass(frozen=True)
+class SemanticScores:
+    """Scores in percent. `confusion[t][p]` counts pixels of class t that are taken for p, ignored ones left out.
+
+    num_images_per_class: images with pixels of the class.
+
+    The IoU of a class is the share of the pixels that are both of the class and taken for it among those that are
+    either. A class that no pixel is of and none is taken for has none, and the mean leaves it out (as mmsegmentation
+    does). Raises DataError for scores of images without a labelled pixel.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    num_images_per_class: tuple[int, ...]
+    num_images: int
+
+    @property
+    def num_pixels(self) -> tuple[int, ...]:
+        return tuple(map(sum, self.confusion))
+
+    @property
+    def ious(self) -> tuple[float | None, ...]:
+        taken = [sum(column) for column in zip(*self.confusion, strict=True)]
+        rights = [row[index] for index, row in enumerate(self.confusion)]
+        return tuple(
+            _percent(right, own + other - right)
+            for right, own, other in zip(rights, self.num_pixels, taken, strict=True)
+        )
+
+    @property
+    def accuracies(self) -> tuple[float | None, ...]:
+        return tuple(_percent(row[index], sum(row)) for index, row in enumerate(self.confusion))
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU of the classes."""
+        return _mean(self.ious)
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean, over the classes with pixels, of the share of their pixels that are right."""
+        return _mean(self.accuracies)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of all pixels that are right."""
+        right = sum(row[index] for index, row in enumerate(self.confusion))
+        return _mean((_percent(right, sum(self.num_pixels)),))
+
+    @property
+    def primary(self) -> float:
+        return self.miou
+
+    def to_record(self, classes: list[str]) -> dict[str, Any]:
+        rows = zip(classes, self.ious, self.accuracies, self.num_images_per_class, self.num_pixels, strict=True)
+        return {
+            "miou": self.miou,
+            "mean_accuracy": self.mean_accuracy,
+            "pixel_accuracy": self.pixel_accuracy,
+            "num_images": self.num_images,
+            "per_class": [
+                {"name": name, "iou": iou, "accuracy": accuracy, "num_images": images, "num_pixels": pixels}
+                for name, iou, accuracy, images, pixels in rows
+            ],
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return 100 * part / whole if whole else None
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    if not known:
+        raise DataError("None of the pixels that score has a class, so there is no IoU. Add images with labels.")
+    return sum(known) / len(known)
+
+
+class Confusion:
+    """Pixels by class and by the class that they are taken for, added up image by image."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._counts_KK = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self._num_images_K = torch.zeros(num_classes, dtype=torch.int64)
+        self._num_images = 0
+
+    def add(self, taken_HW: Tensor, mask_HW: Tensor) -> None:
+        """taken_HW: numbers of classes. mask_HW: those that are right, or `IGNORED`; both on the CPU."""
+        num_classes = len(self._counts_KK)
+        is_scored_HW = mask_HW != IGNORED
+        right_N, taken_N = mask_HW[is_scored_HW].long(), taken_HW[is_scored_HW].long()
+        counts = torch.bincount(right_N * num_classes + taken_N, minlength=num_classes**2)
+        counts_KK = counts.view(num_classes, num_classes)
+        self._counts_KK += counts_KK
+        self._num_images_K += counts_KK.sum(dim=1) > 0
+        self._num_images += 1
+
+    @property
+    def num_images(self) -> int:
+        return self._num_images
+
+    def scores(self) -> SemanticScores:
+        confusion = tuple(tuple(row) for row in self._counts_KK.tolist())
+        return SemanticScores(confusion, tuple(self._num_images_K.tolist()), self._num_images)
+
+
+def own_part(mask_HW: Tensor) -> Tensor:
+    """A mask of a batch without its padding, which is below and to the right."""
+    is_own_HW = mask_HW != PADDING
+    return mask_HW[: int(is_own_HW.any(dim=1).sum()), : int(is_own_HW.any(dim=0).sum())]
+
+
+def taken_classes(logits_KHW: Tensor, height: int, width: int) -> Tensor:
+    """The likeliest class of every pixel (height, width): logits of another size are brought to it, bilinearly."""
+    if logits_KHW.shape[1:] != (height, width):
+        logits_1KHW = functional.interpolate(logits_KHW[None], size=(height, width), mode="bilinear")
+        logits_KHW = logits_1KHW[0]
+    return logits_KHW.argmax(dim=0)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    num_classes: int,
+    *,
+    on_batch: Callable[[int], None] | None = None,
+) -> SemanticScores:
+    """Score `model`, put into evaluation mode, on every batch, at the size of the masks.
+
+    Raises TrainingError for logits that are not finite, and DataError where no pixel has a class.
+    """
+    model.eval()
+    confusion = Confusion(num_classes)
+    for images_BCHW, masks_BHW in batches:
+        for logits_KHW, mask_HW in zip(finite_logits(model, images_BCHW), masks_BHW, strict=True):
+            own_HW = own_part(mask_HW)
+            confusion.add(taken_classes(logits_KHW, *own_HW.shape), own_HW)
+        if on_batch is not None:
+            on_batch(len(images_BCHW))
+    return confusion.scores()
