@@ -15,6 +15,8 @@ MOST_CANDIDATES, MOST_DETECTIONS, OVERLAP = 1000, 100, 0.6
 """Of an image: the best cells and classes that are compared, the best boxes that are kept, and the intersection over
 union with a better box of the same class beyond which a box is dropped."""
 NO_CLASS = -1.0
+DETECTIONS, NUMBERS = "detections", 6
+"""The output of an exported detector, and the numbers of its rows."""
 
 
 @dataclass(frozen=True)

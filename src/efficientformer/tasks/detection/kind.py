@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.boxes.joint import eval_boxes_transform, score_boxes_transform, train_boxes_transform
 from efficientformer.data.boxes.layout import holds_boxes
@@ -17,6 +18,7 @@ from efficientformer.data.mixing import Mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
 from efficientformer.tasks.detection.assignment import assign
+from efficientformer.tasks.detection.decoding import DETECTIONS, Detector
 from efficientformer.tasks.detection.loss import Dense, at_factors, of_answers, of_boxes, parts_of_loss, split
 from efficientformer.tasks.detection.precision import require_scoring
 from efficientformer.tasks.detection.scores import BoxCount, BoxScores, evaluate
@@ -100,6 +102,9 @@ class Boxes:
 
     def losses_at(self, factors: Tensor, logits_BK: Tensor, labels: Tensor) -> Tensor:
         return at_factors(factors, logits_BK, _dense(logits_BK, labels))
+
+    def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
+        return Detector(network, grid), DETECTIONS
 
     def count(self) -> BoxCount:
         return BoxCount()
