@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from efficientformer.arch.cost import part_cost
-from efficientformer.arch.parts import Part, block_parts, head_part, network_parts, stem_part
+from efficientformer.arch.dense import OneStage, SemanticFpn
+from efficientformer.arch.parts import Part, block_parts, head_part, head_parts, network_parts, stem_part
 from efficientformer.arch.spaces import IMAGENET, QUICK, STANDARD, V2_STANDARD
 from efficientformer.arch.spec import FFN, MB3D, MB4D, MHSA, AttnFFN
 from efficientformer.arch.zoo import ZOO
@@ -13,6 +15,8 @@ NETWORKS = [
     *((space.largest(), resolution) for space, resolution in ((QUICK, 28), (STANDARD, (96, 128)), (IMAGENET, 224))),
     (V2_STANDARD.largest(), 96),
     *((ZOO[name], 224) for name in ("efficientformerv2_s0", "efficientformerv2_l")),
+    (replace(QUICK.largest(), head=SemanticFpn(32, 24)), (70, 40)),
+    (replace(ZOO["efficientformerv2_s0"], head=OneStage()), 96),
 ]
 
 
@@ -45,6 +49,7 @@ def test_a_group_leaves_out_widths_expansion_and_heads_and_nothing_else():
 BLOCK = Part("MB3D", (7, 7), 64, 64, block=MB3D(num_heads=4)).to_json()
 STEM = stem_part((2, 2), 224, 32).to_json()
 HEAD = head_part((7, 7), 64, 10).to_json()
+BOXES = head_parts(replace(QUICK.largest(), head=OneStage()), 64, 10)[-1].to_json()
 
 
 @pytest.mark.parametrize(
@@ -72,6 +77,10 @@ HEAD = head_part((7, 7), 64, 10).to_json()
         ({**STEM, "strides": [2, 0, 2]}, "positive integers"),
         ({**STEM, "activation": "silu"}, "Unknown activation 'silu'"),
         ({**HEAD, "block": {"kind": "MB4D"}}, "head has no block"),
+        ({**HEAD, "level": {"number": 1}}, "head has no level"),
+        ({**BOXES, "level": None}, "box_level needs level"),
+        ({**BOXES, "num_classes": None}, "box_level needs num_classes"),
+        ({**BOXES, "level": {"number": 1, "depth": 99}}, "Not a level of a dense head: depth"),
     ],
 )
 def test_what_is_no_part_is_refused_with_the_reason(content, message):

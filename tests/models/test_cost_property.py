@@ -1,5 +1,7 @@
 """Analytic costs equal those of the module, for any architecture of the family."""
 
+from dataclasses import replace
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from efficientformer.arch.cost import Cost, network_cost, part_cost
-from efficientformer.arch.parts import network_parts
+from efficientformer.arch.dense import OneStage, SemanticFpn
+from efficientformer.arch.parts import head_parts, network_parts
 from efficientformer.arch.spec import FFN, MB3D, MB4D, Architecture, AttnFFN, Stage
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.models.create import create_model
@@ -49,6 +52,8 @@ def v1_architectures(draw) -> Architecture:
 
 
 ARCHITECTURES = st.one_of(v1_architectures(), V2)
+WIDTHS = st.integers(1, 4).map(lambda n: 8 * n)
+HEADS = st.one_of(st.builds(SemanticFpn, WIDTHS, WIDTHS), st.builds(OneStage, WIDTHS, WIDTHS, st.integers(1, 3)))
 
 
 class ActivationCounter(TorchDispatchMode):
@@ -94,3 +99,19 @@ def test_part_cost_is_that_of_the_module(architecture, resolution):
         with torch.device("meta"):
             module = build_part(part)
         assert counted(module, part_input_shape(part)) == part_cost(part)
+
+
+@settings(max_examples=6, deadline=None)
+@given(ARCHITECTURES, HEADS, st.tuples(SIDES, SIDES), st.integers(1, 9))
+def test_dense_heads_cost_what_their_modules_do(architecture, head, resolution, num_classes):
+    dense = replace(architecture, head=head)
+    with torch.device("meta"):
+        network = create_model(dense, num_classes=num_classes, resolution=resolution)
+    assert counted(network, (1, 3, *resolution)) == network_cost(dense, resolution, num_classes)
+    for part in head_parts(dense, resolution, num_classes):
+        with torch.device("meta"):
+            module = build_part(part)
+        cost = counted(module, part_input_shape(part))
+        # Levels share their branches: the first has their parameters.
+        is_shared = part.kind == "box_level" and part.level.number > 0
+        assert (replace(cost, num_params=1) if is_shared else cost) == part_cost(part), part.key

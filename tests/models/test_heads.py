@@ -53,7 +53,7 @@ def test_points_are_the_centers_of_the_cells():
 def test_an_object_moves_the_outputs_of_the_cells_that_see_it():
     """Cells are in the order of the points: a change in one corner reaches the cells there, in both levels."""
     network = Network(DENSE[3], num_classes=2, resolution=96).eval()
-    nn.init.normal_(network.head.classes.weight)
+    nn.init.normal_(network.head.branches.classes.weight)
     images = torch.zeros(1, 3, 96, 96)
     changed = images.clone()
     changed[:, :, 64:, :32] = 3.0
@@ -158,4 +158,4 @@ def test_classifiers_have_the_tensors_they_had(small):
 
 def test_the_prior_is_a_hundredth():
     head = Network(DENSE[1], num_classes=3, resolution=32).head
-    assert head.classes.bias.tolist() == pytest.approx([-math.log(99)] * 3)
+    assert head.branches.classes.bias.tolist() == pytest.approx([-math.log(99)] * 3)

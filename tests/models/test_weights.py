@@ -247,9 +247,10 @@ def test_a_classifiers_weights_become_a_dense_networks_backbone(tmp_path, dense,
 def test_of_a_dense_head_with_other_classes_all_but_these_is_taken(tmp_path, dense, randomize):
     source = randomize(create_model(dense, num_classes=5, resolution=32))
     network = create_model(dense, num_classes=3, resolution=32)
-    new = network.head.classes.weight.clone()
-    assert load_backbone(network, source.state_dict()) == ["head.classes.weight", "head.classes.bias"]
-    assert torch.equal(network.head.classes.weight, new)
+    layer = "head.classes" if dense.head.kind == "semantic_fpn" else "head.branches.classes"
+    new = network.get_submodule(layer).weight.clone()
+    assert load_backbone(network, source.state_dict()) == [f"{layer}.weight", f"{layer}.bias"]
+    assert torch.equal(network.get_submodule(layer).weight, new)
     assert torch.equal(network.head.fpn.outputs[0].weight, source.head.fpn.outputs[0].weight)
     wider = create_model(replace(dense, head=replace(dense.head, width=32)), num_classes=5, resolution=32)
     assert "head.fpn.outputs.0.weight" in load_backbone(wider, source.state_dict())

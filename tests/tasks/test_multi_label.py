@@ -13,7 +13,7 @@ from torch.nn import functional
 from efficientformer.data.mixing import binary_weights, build_label_mixing
 from efficientformer.errors import DataError, TrainingError
 from efficientformer.formats.slimming import MetricName
-from efficientformer.formats.values import PRIMARY, TaskName
+from efficientformer.formats.values import DENSE_TASKS, PRIMARY, TaskName
 from efficientformer.search.scoring.score import Metric
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.prediction import READINGS
@@ -157,8 +157,9 @@ def test_weights_give_images_with_and_without_a_class_the_same_sum():
 
 def test_every_task_has_what_the_others_ask_for():
     names = set(get_args(TaskName))
-    assert names == {*KINDS} == {*PRIMARY} == {*READINGS} == {words.name for words in TASKS}
-    assert KINDS == {"classification": ONE_LABEL, "multi_label": LABEL_SETS}
+    assert names == {*KINDS} == {*PRIMARY} == {*READINGS, *DENSE_TASKS} == {words.name for words in TASKS}
+    assert KINDS["classification"] is ONE_LABEL and KINDS["multi_label"] is LABEL_SETS
+    assert not {*READINGS} & {*DENSE_TASKS} and {words.name for words in TASKS if words.is_dense} == {*DENSE_TASKS}
     assert {words.primary for words in TASKS} | {"likelihood"} == set(get_args(Metric)) == set(get_args(MetricName))
     for name, kind in KINDS.items():
         assert kind.words is task_words(name) and kind.words.primary in kind.words.metrics

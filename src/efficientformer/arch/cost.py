@@ -5,7 +5,7 @@ are not counted, as in the paper's tables. Activations are the outputs of those 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from efficientformer.arch.parts import Grid, Part, network_parts, strided
@@ -52,6 +52,20 @@ def part_cost(part: Part) -> Cost:
             return Cost(part.width * part.num_classes, num_params, part.num_classes)
         case "flatten" | "unflatten":
             return Cost()
+        case "fpn_level":
+            assert part.level is not None
+            norm = Cost(0, 2 * part.in_width if part.level.is_normed else 0)
+            lateral = _conv_cost(part.in_width, part.width, 1, part.grid)
+            return norm + lateral + _conv_cost(part.width, part.width, 3, part.grid)
+        case "fpn_further":
+            return _conv_cost(part.in_width, part.width, 3, strided(part.grid))
+        case "semantic_level":
+            return _semantic_level_cost(part)
+        case "semantic_classes":
+            assert part.num_classes is not None
+            return _conv_cost(part.width, part.num_classes, 1, part.grid)
+        case "box_level":
+            return _box_level_cost(part)
         case _:
             assert_never(part.kind)
 
@@ -84,6 +98,35 @@ def _conv_bn_cost(in_width: int, width: int, kernel: int, out_grid: Grid) -> Cos
     """A depth-wise convolution has an `in_width` of 1."""
     weights, positions = in_width * width * kernel * kernel, out_grid[0] * out_grid[1]
     return Cost(weights * positions, weights + width + 2 * width, width * positions)
+
+
+def _conv_cost(in_width: int, width: int, kernel: int, out_grid: Grid) -> Cost:
+    """Without a batch norm."""
+    return _conv_bn_cost(in_width, width, kernel, out_grid) + Cost(0, -2 * width)
+
+
+def _semantic_level_cost(part: Part) -> Cost:
+    """Each convolution works on the map that the one before was enlarged to."""
+    assert part.level is not None and part.level.out_grid is not None
+    grids = [part.level.out_grid]
+    while len(grids) <= part.level.number:
+        grids.append(strided(grids[-1]))
+    total, in_width = Cost(), part.in_width
+    for grid in reversed(grids[min(1, part.level.number) :]):
+        total += _conv_bn_cost(in_width, part.width, 3, grid)
+        in_width = part.width
+    return total
+
+
+def _box_level_cost(part: Part) -> Cost:
+    """All levels share the convolutions: their parameters are counted at the first. Each has a scale of its own."""
+    assert part.level is not None and part.num_classes is not None
+    total, in_width = Cost(), part.in_width
+    for _ in range(part.level.depth):
+        total += _conv_bn_cost(in_width, part.width, 3, part.grid) + _conv_bn_cost(in_width, part.width, 3, part.grid)
+        in_width = part.width
+    total += _conv_cost(in_width, 5, 3, part.grid) + _conv_cost(in_width, part.num_classes, 3, part.grid)
+    return replace(total, num_params=1 + (total.num_params if part.level.number == 0 else 0))
 
 
 def _stem_cost(part: Part) -> Cost:

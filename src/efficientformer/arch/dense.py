@@ -6,10 +6,14 @@ head and stages alike.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, get_args
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from efficientformer.arch.kinds import kind_to_json, require_option, value_of_kind
 from efficientformer.errors import ArchitectureError
+from efficientformer.reading import checked
 
 MAX_HEAD_WIDTH, MAX_TOWER = 1024, 8
 WIDTH_STEP = 8
@@ -63,6 +67,54 @@ class OneStage(_Head):
 
     def __str__(self) -> str:
         return f"one-stage head {self.fpn_width}-{self.width}, {self.depth} deep"
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the cost of a part of a dense head depends on besides widths, grid and classes.
+
+    number: its level of the pyramid, from 0 for the finest. out_grid: the size of another map; of an fpn_level that of
+    the coarser level that it adds, if it is not the coarsest; of a semantic_level that of the finest level; of
+    semantic_classes that of the image. depth: convolutions of a branch of a box_level. is_normed: whether an fpn_level
+    normalizes the map of its stage.
+    """
+
+    number: int = 0
+    out_grid: tuple[int, int] | None = None
+    depth: int = 0
+    is_normed: bool = False
+
+    def __str__(self) -> str:
+        words = [f"level={self.number}"]
+        words += [] if self.out_grid is None else [f"out={self.out_grid[0]}x{self.out_grid[1]}"]
+        words += [f"depth={self.depth}"] if self.depth else []
+        return ",".join([*words, "normed"] if self.is_normed else words)
+
+    def to_json(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"number": self.number}
+        content |= {} if self.out_grid is None else {"out_grid": list(self.out_grid)}
+        content |= {"depth": self.depth} if self.depth else {}
+        return content | ({"is_normed": True} if self.is_normed else {})
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Level":
+        """Inverse of `to_json`. Raises ArchitectureError."""
+        try:
+            record = checked(content, LevelRecord)
+        except ValueError as error:
+            raise ArchitectureError(f"Not a level of a dense head: {error}.") from error
+        grid = record.get("out_grid")
+        out_grid = None if grid is None else (grid[0], grid[1])
+        return cls(record["number"], out_grid, record.get("depth", 0), record.get("is_normed", False))
+
+
+class LevelRecord(TypedDict):
+    number: Annotated[int, Field(ge=0, le=8)]
+    out_grid: NotRequired[
+        Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(min_length=2, max_length=2)] | None
+    ]
+    depth: NotRequired[Annotated[int, Field(ge=1, le=MAX_TOWER)]]
+    is_normed: NotRequired[bool]
 
 
 DenseHead = SemanticFpn | OneStage

@@ -79,7 +79,22 @@ class Narrow:
         return architecture.with_stage(self.stage, replace(stage, width=stage.width - self.by))
 
 
-Move = Drop | Swap | Contract | PruneHeads | Narrow
+@dataclass(frozen=True)
+class NarrowHead:
+    """An `option` of the dense head, such as its width, becomes `to`. Raises ArchitectureError for an architecture
+    whose head has no such option."""
+
+    option: str
+    to: int
+
+    def apply(self, architecture: Architecture) -> Architecture:
+        head = architecture.head
+        if head is None or not hasattr(head, self.option):
+            raise ArchitectureError(f"The head has no option {self.option}: {head or 'it is that of a classifier'}.")
+        return replace(architecture, head=replace(head, **{self.option: self.to}))
+
+
+Move = Drop | Swap | Contract | PruneHeads | Narrow | NarrowHead
 
 
 def _with_block(architecture: Architecture, stage_index: int, block_index: int, block: Block) -> Architecture:

@@ -5,8 +5,9 @@ carries all that its cost depends on: kind, grid, widths and options.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, assert_never, get_args
 
+from efficientformer.arch.dense import DenseHead, Level, OneStage, SemanticFpn
 from efficientformer.arch.kinds import value_of_kind
 from efficientformer.arch.spec import (
     DEFAULT_ACTIVATION,
@@ -14,6 +15,7 @@ from efficientformer.arch.spec import (
     MB3D,
     MB4D,
     MHSA,
+    NUM_STAGES,
     STRIDE_COUNTS,
     Activation,
     Architecture,
@@ -34,8 +36,12 @@ PartBlock = MB4D | MB3D | FFN | MHSA
 PartBlockKind = Literal["MB4D", "MB3D", "FFN", "MHSA"]
 PART_BLOCKS: dict[str, type[PartBlock]] = {block.kind: block for block in get_args(PartBlock)}
 HeadKind = Literal["head", "map_head"]
+DensePartKind = Literal["fpn_level", "fpn_further", "semantic_level", "semantic_classes", "box_level"]
 MAX_SIZE = 100_000
-PartKind = Literal[PartBlockKind, HeadKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"]
+PartKind = Literal[
+    PartBlockKind, HeadKind, DensePartKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"
+]
+_WITH_CLASSES = (*get_args(HeadKind), "semantic_classes", "box_level")
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class Part:
     """One part of a network.
 
     kind: stem, MB4D, MB3D, flatten, unflatten, downsample or head; in EfficientFormerV2 also FFN, MHSA,
-    attention_downsample and map_head. An AttnFFN is two parts, MHSA and FFN, as in V2's lookup table. `grid` is the
+    attention_downsample and map_head; in a dense head fpn_level, fpn_further, semantic_level, semantic_classes and
+    box_level, which have a `level`. An AttnFFN is two parts, MHSA and FFN, as in V2's lookup table. `grid` is the
     (height, width) of the map that comes in; tokens have the grid of the map they came from. `in_width` and `width`
     count channels going in and coming out. Blocks have a `block`, a stem has `strides`, heads have `num_classes`.
     """
@@ -56,6 +63,7 @@ class Part:
     strides: Strides | None = None
     num_classes: int | None = None
     activation: Activation = DEFAULT_ACTIVATION
+    level: Level | None = None
 
     @property
     def expansion(self) -> int:
@@ -87,6 +95,7 @@ class Part:
             options = f",strides={'x'.join(map(str, self.strides))}"
         elif self.num_classes is not None:
             options = f",num_classes={self.num_classes}"
+        options += "" if self.level is None else f",{self.level}"
         usual = "relu" if self.kind == "stem" else DEFAULT_ACTIVATION
         options += "" if self.activation == usual else f",activation={self.activation}"
         return f"{self.kind}@{self.grid[0]}x{self.grid[1]}{options}"
@@ -113,18 +122,19 @@ class Part:
             content["activation"] = self.activation
         if self.num_classes is not None:
             content["num_classes"] = self.num_classes
-        return content
+        return content if self.level is None else content | {"level": self.level.to_json()}
 
     @classmethod
     def from_json(cls, content: Any) -> "Part":
         """Inverse of `to_json`. Raises ArchitectureError that names what does not belong."""
         try:
             options = dict(content)
-            block, strides = options.pop("block", None), options.pop("strides", None)
+            block, strides, level = (options.pop(name, None) for name in ("block", "strides", "level"))
             part = cls(
                 grid=_two_sizes(options.pop("grid")),
                 block=None if block is None else value_of_kind(block, PART_BLOCKS),
                 strides=None if strides is None else tuple(strides),
+                level=None if level is None else Level.from_json(level),
                 **options,
             )
         except ArchitectureError:
@@ -158,7 +168,8 @@ class Part:
         needed = {
             "block": self.kind in get_args(PartBlockKind),
             "strides": self.kind == "stem",
-            "num_classes": self.kind in get_args(HeadKind),
+            "num_classes": self.kind in _WITH_CLASSES,
+            "level": self.kind in get_args(DensePartKind),
         }
         for name, is_needed in needed.items():
             if (getattr(self, name) is not None) != is_needed:
@@ -219,31 +230,91 @@ def head_part(grid: Grid, width: int, num_classes: int, *, on_maps: bool = False
 def network_parts(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
     """Every part of the network in the order in which an image passes through it."""
     grids = stage_grids(architecture.stem_strides, resolution)
-    *entries, head = joints(architecture, resolution, num_classes)
     parts = []
-    for index, (entry, stage, grid) in enumerate(zip(entries, architecture.stages, grids, strict=True)):
-        is_last = index == len(grids) - 1
-        parts += [entry, *stage_parts(stage, grid, is_last=is_last, activation=architecture.activation)]
-    return [*parts, head]
+    for index, (entry, stage) in enumerate(zip(entries(architecture, resolution), architecture.stages, strict=True)):
+        gives_tokens = index == NUM_STAGES - 1 and architecture.ends_in_tokens
+        parts += [
+            entry,
+            *stage_parts(stage, grids[index], gives_tokens=gives_tokens, activation=architecture.activation),
+        ]
+    return [*parts, *head_parts(architecture, resolution, num_classes)]
 
 
-def joints(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
-    """The parts around the stages: the stem, the three downsamples and the head."""
+def entries(architecture: Architecture, resolution: int | Grid) -> list[Part]:
+    """The parts in front of the stages: the stem and the three downsamples."""
     grids, widths = stage_grids(architecture.stem_strides, resolution), architecture.widths
     is_v2, activation, last = architecture.is_v2, architecture.activation, len(grids) - 1
-    stem = stem_part(architecture.stem_strides, resolution, widths[0], activation=activation if is_v2 else "relu")
+    stem = stem_part(architecture.stem_strides, resolution, widths[0], activation=architecture.head_activation)
     downsamples = [
         downsample_part(
             grids[index - 1], widths[index - 1], widths[index], attends=is_v2 and index == last, activation=activation
         )
         for index in range(1, len(grids))
     ]
-    return [stem, *downsamples, head_part(grids[-1], widths[-1], num_classes, on_maps=is_v2)]
+    return [stem, *downsamples]
 
 
-def stage_parts(stage: Stage, grid: Grid, *, is_last: bool, activation: Activation = DEFAULT_ACTIVATION) -> list[Part]:
-    """The stage's blocks and its changes of layout. Stages pass maps on; the last passes tokens to the head, but in V2
-    a map."""
+def head_parts(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
+    """The parts behind the stages: a classifier's head, or those of a dense head by level."""
+    grids, widths, head = stage_grids(architecture.stem_strides, resolution), architecture.widths, architecture.head
+    if head is None:
+        return [head_part(grids[-1], widths[-1], num_classes, on_maps=architecture.is_v2)]
+    pyramid, activation = _pyramid_parts(architecture, head, grids), architecture.head_activation
+    match head:
+        case SemanticFpn():
+            levels = [
+                Part(
+                    "semantic_level",
+                    grid,
+                    head.fpn_width,
+                    head.width,
+                    activation=activation,
+                    level=Level(number, grids[0]),
+                )
+                for number, grid in enumerate(grids)
+            ]
+            image = (resolution, resolution) if isinstance(resolution, int) else resolution
+            options = {"num_classes": num_classes, "level": Level(out_grid=image)}
+            return [*pyramid, *levels, Part("semantic_classes", grids[0], head.width, head.width, **options)]
+        case OneStage():
+            further = Part("fpn_further", grids[-1], head.fpn_width, head.fpn_width, level=Level(len(pyramid)))
+            levels = [
+                Part(
+                    "box_level",
+                    grid,
+                    head.fpn_width,
+                    head.width,
+                    num_classes=num_classes,
+                    activation=activation,
+                    level=Level(number, depth=head.depth),
+                )
+                for number, grid in enumerate([*grids[head.first_stage :], strided(grids[-1])])
+            ]
+            return [*pyramid, further, *levels]
+        case _:
+            assert_never(head)
+
+
+def _pyramid_parts(architecture: Architecture, head: DenseHead, grids: list[Grid]) -> list[Part]:
+    """Of every level, finest first, the convolutions before and behind the sum with the coarser one."""
+    coarser = [*grids[1:], None]
+    return [
+        Part(
+            "fpn_level",
+            grids[stage],
+            architecture.widths[stage],
+            head.fpn_width,
+            level=Level(number, coarser[stage], is_normed=not architecture.is_v2),
+        )
+        for number, stage in enumerate(range(head.first_stage, NUM_STAGES))
+    ]
+
+
+def stage_parts(
+    stage: Stage, grid: Grid, *, gives_tokens: bool, activation: Activation = DEFAULT_ACTIVATION
+) -> list[Part]:
+    """The stage's blocks and its changes of layout. Stages pass maps on; the last of the first family passes tokens to
+    a classifier's head."""
     if stage.is_v2:
         blocks = (block_parts(block, grid, stage.width, activation=activation) for block in stage.blocks)
         return [part for parts in blocks for part in parts]
@@ -253,8 +324,8 @@ def stage_parts(stage: Stage, grid: Grid, *, is_last: bool, activation: Activati
             parts.append(Part("flatten", grid, stage.width, stage.width))
         parts += block_parts(block, grid, stage.width, activation=activation)
         are_tokens = takes_tokens(block)
-    if are_tokens and not is_last:
+    if are_tokens and not gives_tokens:
         parts.append(Part("unflatten", grid, stage.width, stage.width))
-    if not are_tokens and is_last:
+    if not are_tokens and gives_tokens:
         parts.append(Part("flatten", grid, stage.width, stage.width))
     return parts

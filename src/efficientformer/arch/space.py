@@ -14,7 +14,9 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from efficientformer.arch.moves import Contract, Drop, Move, Narrow, PruneHeads, Swap
+from efficientformer.arch.dense import DenseHead
+from efficientformer.arch.head_space import HeadSpace, HeadSpaceRecord
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, NarrowHead, PruneHeads, Swap
 from efficientformer.arch.spec import (
     DEFAULT_ACTIVATION,
     FFN,
@@ -40,13 +42,14 @@ from efficientformer.reading import checked
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Four stages behind a stem with the given strides, and the activation of all networks. Named spaces are in
-    `spaces`."""
+    """Four stages behind a stem with the given strides, the activation of all networks, and what the head of a dense
+    task may be; None for classifiers. Named spaces are in `spaces`."""
 
     name: str
     stages: tuple[StageSpace, ...]
     stem_strides: Strides = (2, 2)
     activation: Activation = DEFAULT_ACTIVATION
+    head: HeadSpace | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
@@ -82,13 +85,17 @@ class SearchSpace:
     def largest(self) -> Architecture:
         return self.network(Stage(stage.max_width, stage.largest) for stage in self.stages)
 
-    def network(self, stages: Iterable[Stage]) -> Architecture:
-        """The architecture of these stages, with the stem and the activation of the space."""
-        return Architecture(tuple(stages), self.stem_strides, self.activation)
+    def network(self, stages: Iterable[Stage], head: DenseHead | None = None) -> Architecture:
+        """The architecture of these stages, with the stem and the activation of the space. The head of a dense task is
+        the largest unless another is given."""
+        head = self.head.largest() if head is None and self.head is not None else head
+        return Architecture(tuple(stages), self.stem_strides, self.activation, head)
 
     def smallest(self) -> Architecture:
-        """One block of the cheapest kind, expansion and number of heads in each stage, at the narrowest widths."""
-        return self.network(Stage(stage.min_width, stage.candidates[-1:]) for stage in self.stages)
+        """One block of the cheapest kind, expansion and number of heads in each stage, at the narrowest widths, and
+        the smallest head."""
+        stages = (Stage(stage.min_width, stage.candidates[-1:]) for stage in self.stages)
+        return self.network(stages, self.head and self.head.smallest())
 
     def build(self, widths: Four, depths: Four, num_attending: int) -> Architecture:
         """The architecture in which `num_attending` blocks attend, the last ones that can; the others are of the
@@ -105,7 +112,7 @@ class SearchSpace:
 
     def random(self, rng: random.Random) -> Architecture:
         """An architecture drawn uniformly over widths, depths, kinds, expansions and heads; of kinds on tokens and on
-        maps, over the number of blocks on tokens, which are the last ones."""
+        maps, over the number of blocks on tokens, which are the last ones; and over the choices for a dense head."""
         widths = [rng.choice(stage.widths) for stage in self.stages]
         depths = [rng.randint(1, stage.depth) for stage in self.stages]
         num_on_tokens = 0
@@ -116,15 +123,20 @@ class SearchSpace:
             num_on_tokens = rng.randint(must_be, min(self.max_tokens, can_be))
         blocks = [stage.random_blocks(depth, rng) for stage, depth in zip(self.stages, depths, strict=True)]
         drawn = self.arranged(list(zip(widths, blocks, strict=True)), num_on_tokens)
-        return self.network(
+        stages = [
             Stage(stage.width, allowed.random_heads(stage.blocks, rng))
             for stage, allowed in zip(drawn.stages, self.stages, strict=True)
-        )
+        ]
+        return self.network(stages, self.head and self.head.random(rng))
 
-    def arranged(self, stages: Sequence[tuple[int, Sequence[Block]]], num_on_tokens: int) -> Architecture:
-        """The network of stages of these widths and blocks. Where the space has blocks on tokens, the last
-        `num_on_tokens` blocks, if there are that many, become such blocks, and all others blocks on maps. Those that
-        attended before keep their number of heads."""
+    def arranged(
+        self, stages: Sequence[tuple[int, Sequence[Block]]], num_on_tokens: int, head: DenseHead | None = None
+    ) -> Architecture:
+        """The network of stages of these widths and blocks, and of the head as `network` has it.
+
+        Where the space has blocks on tokens, the last `num_on_tokens` blocks, if there are that many, become such
+        blocks, and all others blocks on maps. Those that attended before keep their number of heads.
+        """
         if self.max_tokens:
             widths, depths = (_four(values) for values in zip(*((w, len(blocks)) for w, blocks in stages), strict=True))
             like = self.build(widths, depths, min(max(0, num_on_tokens), self.max_tokens))
@@ -132,7 +144,7 @@ class SearchSpace:
                 (width, [in_kind(block, kind) for kind, block in zip(kinds.blocks, blocks, strict=True)])
                 for (width, blocks), kinds in zip(stages, like.stages, strict=True)
             ]
-        return self.network(Stage(width, tuple(blocks)) for width, blocks in stages)
+        return self.network((Stage(width, tuple(blocks)) for width, blocks in stages), head)
 
     @cached_property
     def is_v2(self) -> bool:
@@ -159,13 +171,14 @@ class SearchSpace:
         return (
             (architecture.stem_strides, architecture.activation) == (self.stem_strides, self.activation)
             and architecture.num_on_tokens <= self.max_tokens
+            and (architecture.head is None if self.head is None else self.head.holds(architecture.head))
             and all(allowed.holds(stage) for stage, allowed in zip(architecture.stages, self.stages, strict=True))
         )
 
     def shrinks(self, architecture: Architecture) -> Iterator[Move]:
         """Every move that makes a network of the space smaller by one step and leads to another: a block dropped,
-        swapped for the next cheaper kind, contracted to the next expansion or left with fewer heads, or a stage
-        narrowed."""
+        swapped for the next cheaper kind, contracted to the next expansion or left with fewer heads, a stage
+        narrowed, or an option of a dense head made smaller."""
         for index, (stage, allowed) in enumerate(zip(architecture.stages, self.stages, strict=True)):
             if stage.depth > 1:
                 yield from (Drop(index, place) for place in range(stage.depth))
@@ -180,12 +193,15 @@ class SearchSpace:
                     yield PruneHeads(index, place, num_heads_of(fewer))
             if stage.width > allowed.min_width:
                 yield Narrow(index, allowed.width_step)
+        if self.head is not None and architecture.head is not None:
+            yield from (NarrowHead(option, to) for option, to in self.head.shrinks(architecture.head))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value, as in a space's file; what is at its default is left out."""
         stages = [stage.to_json() for stage in self.stages]
         content: dict[str, Any] = {"name": self.name, "stem_strides": list(self.stem_strides), "stages": stages}
-        return content if self.activation == DEFAULT_ACTIVATION else content | {"activation": self.activation}
+        content |= {} if self.activation == DEFAULT_ACTIVATION else {"activation": self.activation}
+        return content if self.head is None else content | {"head": self.head.to_json()}
 
     @classmethod
     def from_json(cls, content: Any) -> "SearchSpace":
@@ -202,8 +218,14 @@ class SearchSpace:
                 raise ArchitectureError(f"Not a search space: stages.{index}.{error}") from error
         strides = record.get("stem_strides", [2, 2])
         activation = record.get("activation", DEFAULT_ACTIVATION)
+        head = None
+        if (described := record.get("head")) is not None:
+            try:
+                head = HeadSpace.from_json(described)
+            except ArchitectureError as error:
+                raise ArchitectureError(f"Not a search space: head.{error}") from error
         try:
-            space = cls(record["name"], tuple(stages), tuple(strides), activation)
+            space = cls(record["name"], tuple(stages), tuple(strides), activation, head)
             require_few_weights(stage.costliest for stage in stages)
         except ArchitectureError as error:
             raise ArchitectureError(f"Not a search space: {error}") from error
@@ -221,6 +243,7 @@ class SpaceRecord(TypedDict):
     ]
     stages: Annotated[list[StageSpaceRecord], Field(min_length=NUM_STAGES, max_length=NUM_STAGES)]
     activation: NotRequired[Activation]
+    head: NotRequired[HeadSpaceRecord | None]
 
 
 def _four(values: Iterable[int]) -> Four:

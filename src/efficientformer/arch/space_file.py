@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from typing_extensions import TypedDict
 
+from efficientformer.arch.head_space import HeadSpaceRecord
 from efficientformer.arch.space import SearchSpace, SpaceRecord
 from efficientformer.arch.spaces import SPACES
 from efficientformer.arch.stage_space import StageSpaceRecord
@@ -97,6 +98,8 @@ def _require_known(content: Mapping[str, Any]) -> None:
     for index, stage in enumerate(stages if isinstance(stages, list) else []):
         if isinstance(stage, dict):
             _require_fields(stage, StageSpaceRecord.__annotations__, f"stages.{index}.")
+    if isinstance(head := content.get("head"), dict):
+        _require_fields(head, HeadSpaceRecord.__annotations__, "head.")
 
 
 def _require_fields(content: Mapping[Any, Any], known: Iterable[str], prefix: str) -> None:

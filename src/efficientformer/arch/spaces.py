@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
+from efficientformer.arch.head_space import HeadSpace
 from efficientformer.arch.space import SearchSpace, StageSpace
 from efficientformer.arch.spec import (
     DEFAULT_ACTIVATION,
@@ -153,7 +154,8 @@ def space_below(name: str, architecture: Architecture, *, width_step: int = 16) 
         low = stage.width - max(0, steps) * width_step
         expansions = tuple(range(widest, 0, -1))
         stages.append(StageSpace(low, stage.width, tuple(blocks), stage.blocks, width_step, expansions, heads))
-    return SearchSpace(name, tuple(stages), architecture.stem_strides, architecture.activation)
+    head = None if architecture.head is None else HeadSpace.of(architecture.head)
+    return SearchSpace(name, tuple(stages), architecture.stem_strides, architecture.activation, head)
 
 
 def _heads_below(numbers: set[int]) -> tuple[int, ...]:

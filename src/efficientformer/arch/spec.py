@@ -267,6 +267,11 @@ class Architecture:
         """Whether the last stage gives tokens, as a classifier's head of the first family takes them."""
         return not self.is_v2 and self.head is None
 
+    @property
+    def head_activation(self) -> Activation:
+        """That of the stem and of a dense head: ReLU, and in V2 that of the blocks."""
+        return self.activation if self.is_v2 else "relu"
+
     def __str__(self) -> str:
         widths, depths = ("-".join(map(str, values)) for values in (self.widths, self.depths))
         attending = AttnFFN if self.is_v2 else MB3D

@@ -23,10 +23,10 @@ from efficientformer.errors import DataError
 _LARGE = 30_000_000
 _one_large_picture = threading.Lock()
 
-# Orientations of EXIF that swap width and height.
-_TURNED = (5, 6, 7, 8)
 # White of modes with more than 8 bits: the possible values, smallest first.
 _WHITE = {"I": (65535.0,), "F": (1.0, 255.0)}
+# Orientations of EXIF by which a picture lies on its side.
+_TURNED = (5, 6, 7, 8)
 
 Progress = Callable[[int, int], None]
 _Item = TypeVar("_Item")
@@ -61,13 +61,17 @@ def read_image(path: Path, *, at_least: int | None = None, max_pixels: int | Non
         raise DataError(_reason(error)) from error
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, upright, as its file says. Raises DataError as `read_image` does."""
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, upright as its EXIF data say, from the beginning of its file.
+
+    Raises DataError as `read_image` does.
+    """
     try:
         _silence_pillow()
         with path.open("rb") as stream, _open(stream, path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-            return (image.height, image.width) if turned else image.size
+            width, height = image.size
+            is_turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            return (height, width) if is_turned else (width, height)
     except DataError:
         raise
     except Exception as error:  # as in `read_image`

@@ -120,7 +120,7 @@ class Evaluation(TypedDict):
 
 @rule(Evaluation)
 def _is_of_one_task(record: Evaluation) -> None:
-    needed = {"mean_ap": "ap", "miou": "iou", "box_ap": "ap"}
+    needed = {"mean_ap": "ap", "box_ap": "ap", "miou": "iou"}
     of_class = next((of_class for primary, of_class in needed.items() if primary in record), "top1")
     if of_class == "top1":
         for name in ("top1", "top5", "confusion"):

@@ -27,7 +27,7 @@ from efficientformer.formats.values import (
 )
 from efficientformer.reading import rule
 
-MetricName = Literal["likelihood", "top1", "mean_ap", "miou", "box_ap"]
+MetricName = Literal["likelihood", "top1", "mean_ap", "box_ap", "miou"]
 Score = Annotated[float, Field(ge=-1e15, le=1e15)]
 """Percentage points per gain of the objective, such as a millisecond."""
 StageNumber = Annotated[int, Field(ge=1, le=NUM_STAGES)]
@@ -115,8 +115,11 @@ class StateRecord(TypedDict):
 class CandidateRecord(TypedDict):
     """An action that a step considered; see `search.candidates`."""
 
-    action: Literal["identity", "swap", "contract", "prune", "narrow", "exchange"]
-    stage: StageNumber
+    action: Literal[
+        "identity", "swap", "contract", "prune", "narrow", "narrow_fpn", "narrow_head", "shorten_head", "exchange"
+    ]
+    stage: StageNumber | None
+    """None for an action on a dense head."""
     block: BlockNumber | None
     wider: StageNumber | None
     further: list[list[Index]]

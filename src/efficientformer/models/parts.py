@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from efficientformer.arch.parts import Grid, Part
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, MHSA, Activation
 from efficientformer.models.embed import Downsample, Stem
+from efficientformer.models.heads.one_stage import further_level
+from efficientformer.models.heads.parts import BoxLevel, FpnLevel, SemanticClasses, SemanticLevelPart
 from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import Flatten, Unflatten
 from efficientformer.models.map_attention import AttentionDownsample, MapAttention
@@ -87,6 +89,16 @@ def build_part(part: Part) -> nn.Module:
         case "map_head":
             assert part.num_classes is not None
             return MapHead(part.width, part.num_classes)
+        case "fpn_level":
+            return FpnLevel(part)
+        case "fpn_further":
+            return further_level(part.width)
+        case "semantic_level":
+            return SemanticLevelPart(part)
+        case "semantic_classes":
+            return SemanticClasses(part)
+        case "box_level":
+            return BoxLevel(part)
         case _:
             assert_never(part.kind)
 
@@ -97,7 +109,5 @@ def part_input_shape(part: Part, batch_size: int = 1) -> tuple[int, ...]:
     match part.kind:
         case "MB3D" | "unflatten" | "head":
             return batch_size, height * width, part.in_width
-        case "stem" | "MB4D" | "FFN" | "MHSA" | "flatten" | "downsample" | "attention_downsample" | "map_head":
-            return batch_size, part.in_width, height, width
         case _:
-            assert_never(part.kind)
+            return batch_size, part.in_width, height, width

@@ -1,4 +1,4 @@
-"""The verb `predict`: classes and scores of images, from an exported network."""
+"""The verb `predict`: what an exported network sees in images: classes, masks or boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,9 +7,11 @@ from pathlib import Path
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.walk import find_images, reason_of
 from efficientformer.errors import DataError, UsageError
+from efficientformer.formats.values import DENSE_TASKS
 from efficientformer.paths import usable_path
+from efficientformer.pipeline.exported.predict_dense import DensePrediction, predict_dense
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
-from efficientformer.tasks.classification.prediction import Prediction, Predictor
+from efficientformer.tasks.classification.prediction import Prediction, Predictor, exported_task
 
 Skipped = list[tuple[Path, str]]
 
@@ -23,7 +25,7 @@ class Predictions:
     notes: what was left out of the folders without a reason of its own, and how the predictions were made, a line each.
     """
 
-    predictions: list[Prediction]
+    predictions: list[Prediction] | list[DensePrediction]
     skipped: Skipped
     notes: list[str] = field(default_factory=list)
 
@@ -33,14 +35,16 @@ def predict(
     images: Path | str | Sequence[Path | str],
     *,
     sheet: Path | str | None = None,
+    draw: Path | str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Predictions:
     """Classify images with an exported network: the five likeliest classes of each, with their scores; of a network for
-    several labels an image every label above 50 %.
+    several labels an image every label above 50 %; of one for masks the class of every pixel, of a detector boxes.
 
     model: a model.onnx that `export` wrote.
     images: image files, or folders to search for images, as training does.
-    sheet: a PNG file to draw an annotated contact sheet into.
+    sheet: a PNG file to draw an annotated contact sheet into, of classes of whole images.
+    draw: a folder for a drawing of each image with the masks or boxes that were found.
     max_pixels: larger images are skipped, or decoded at a reduced size if they are JPEG files.
 
     Raises UsageError for a model that does not exist, RecordError for one without class names, DataError if no image
@@ -54,14 +58,24 @@ def predict(
             f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx."
         )
     paths = [Path(path) for path in ([images] if isinstance(images, Path | str) else images)]
+    task = exported_task(model)
+    is_dense = task in DENSE_TASKS
+    if is_dense and sheet is not None:
+        raise UsageError(f"--sheet is of classes of whole images, and {model} is for {task}: use --draw FOLDER.")
+    if not is_dense and draw is not None:
+        raise UsageError(f"--draw is of masks and boxes, and {model} is for {task}: use --sheet FILE.")
     files, skipped, notes = _find(paths)
+    if is_dense:
+        folder = None if draw is None else Path(draw)
+        predictions, unreadable, missing = predict_dense(model, task, files, draw=folder, max_pixels=max_pixels)
+        _require_some(predictions, skipped + unreadable)
+        if folder is not None:
+            notes.append(f"drawings: {folder}{_without_fonts(missing)}")
+        return Predictions(predictions, skipped + unreadable, notes)
     predictor = Predictor(model)
     predictions, unreadable = predictor.predict_files(files, max_pixels)
     skipped += unreadable
-    if not predictions:
-        reasons = "".join(f" Skipped {file}: {reason}." for file, reason in skipped[:MOST_NAMED])
-        more = f" And {len(skipped) - MOST_NAMED:,} more." if len(skipped) > MOST_NAMED else ""
-        raise DataError(f"None of the images could be read.{reasons}{more}")
+    _require_some(predictions, skipped)
     if predictor.gives_probabilities:
         operator = predictor.reading.operator.lower()
         notes.append(f"{model} ends in a {operator}: its outputs are taken as probabilities, as they are")
@@ -69,6 +83,13 @@ def predict(
         missing = draw_contact_sheet(predictions, Path(sheet))
         notes.append(f"contact sheet: {sheet}{_without_fonts(missing)}")
     return Predictions(predictions, skipped, notes)
+
+
+def _require_some(predictions: Sequence[Prediction | DensePrediction], skipped: Skipped) -> None:
+    if not predictions:
+        reasons = "".join(f" Skipped {file}: {reason}." for file, reason in skipped[:MOST_NAMED])
+        more = f" And {len(skipped) - MOST_NAMED:,} more." if len(skipped) > MOST_NAMED else ""
+        raise DataError(f"None of the images could be read.{reasons}{more}")
 
 
 def _find(paths: Sequence[Path]) -> tuple[list[Path], Skipped, list[str]]:

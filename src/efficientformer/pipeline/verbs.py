@@ -171,11 +171,25 @@ def train(
 
 
 def evaluate(
-    settings: Settings | None = None, /, *, run_dir: Path | str | None = None, config: Path | None = None, **given: Any
+    settings: Settings | None = None,
+    /,
+    *,
+    model: Path | str | None = None,
+    run_dir: Path | str | None = None,
+    config: Path | None = None,
+    **given: Any,
 ) -> list[Record]:
-    """Score the trained networks on the validation images; a record for each network."""
+    """Score the trained networks on the validation images; a record for each network.
+
+    model: an exported file, which is scored in ONNX Runtime in place of the networks.
+    """
     from efficientformer.pipeline.phases import evaluate as phase
 
+    if model is not None:
+        from efficientformer.pipeline.exported.evaluate_file import evaluate_file
+
+        request = _request(settings, run_dir, config, given)
+        return [evaluate_file(model, request.settings, run_dir=request.run_dir, config=config)]
     return _run(_request(settings, run_dir, config, given), phase.run, _network_records("evaluation"))
 
 

@@ -51,9 +51,12 @@ ACTIONS = {
     "prune": "take heads from an attention",
     "narrow": "narrow a stage",
     "exchange": "narrow a stage and widen another",
+    "narrow_fpn": "narrow the head's pyramid",
+    "narrow_head": "narrow the head",
+    "shorten_head": "shorten the head's branches",
 }
 OBJECTIVES = {"latency": "millisecond saved", "mes": "point of Mobile Efficiency Score gained"}
-METRICS = {"likelihood": "likelihood", "top1": "top-1", "mean_ap": "mAP", "miou": "mIoU", "box_ap": "box AP"}
+METRICS = {"likelihood": "likelihood", "top1": "top-1", "mean_ap": "mAP", "box_ap": "box AP", "miou": "mIoU"}
 LIMITS = {"params_m": "M parameters", "macs_m": "M MACs", "file_mib": "MiB of file", "memory_mib": "MiB of memory"}
 
 
@@ -160,6 +163,8 @@ def action(candidate: Mapping[str, Any], before: Mapping[str, Any] | None, after
             return f"stage {stage}: block {block} keeps {candidate['into']} head{several}"
         case "narrow":
             return f"stage {stage}: narrowed{_change_of_width(stage, before, after)}"
+        case "narrow_fpn" | "narrow_head" | "shorten_head":
+            return str(candidate["text"])
         case "exchange":
             narrowed, widened = (_change_of_width(index, before, after) for index in (stage, candidate["wider"]))
             return f"stage {stage}: narrowed{narrowed}; stage {candidate['wider']}: widened{widened}"

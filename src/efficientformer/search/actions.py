@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from efficientformer.arch.moves import Contract, Drop, Move, Narrow, PruneHeads, Swap
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, NarrowHead, PruneHeads, Swap
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import num_heads_of
 from efficientformer.search.importance import Importances, stage_importances
 from efficientformer.search.subnet import Subnet
 
-ActionName = Literal["identity", "swap", "contract", "prune", "narrow", "exchange"]
+ActionName = Literal[
+    "identity", "swap", "contract", "prune", "narrow", "narrow_fpn", "narrow_head", "shorten_head", "exchange"
+]
 ActionSet = Literal["paper", "every", "exchange"]
 """What a step may choose from. paper: the least important block to drop, to swap, to contract and to take heads from,
-and the least important stage. every: any block, any stage. exchange: those, and narrowing one stage while widening
-another."""
+the least important stage, and any option of a dense head. every: any block, any stage. exchange: those, and narrowing
+one stage while widening another."""
 IsEnough = Callable[[Subnet], bool]
 """Whether the result of an action saves enough; until it does, the action continues as long as it can."""
 Place = tuple[int, int]
@@ -30,6 +32,8 @@ NAMES: dict[type[Move], ActionName] = {
     PruneHeads: "prune",
     Narrow: "narrow",
 }
+OF_HEADS: dict[str, ActionName] = {"fpn_width": "narrow_fpn", "width": "narrow_head", "depth": "shorten_head"}
+"""By the option of a dense head."""
 
 
 def once(_: Subnet) -> bool:
@@ -42,17 +46,17 @@ class Action:
     """A way to make the network faster.
 
     name: the kind of action.
-    stage: the stage that it changes, from 1; in an exchange, the stage that loses channels.
+    stage: the stage that it changes, from 1; in an exchange, the stage that loses channels; None for a dense head.
     block: position of the changed block in its stage, from 1; None for changes of width.
     result: the subnet after the action.
     wider: the stage that gains channels in an exchange, from 1.
     further: other blocks that are changed like `block` in the same action.
     into: what the blocks become: a kind, an expansion or a number of heads; of several, each once, as in `MB3D, MB4D`
-        and `1-3`.
+        and `1-3`. Of a dense head, what the option becomes.
     """
 
     name: ActionName
-    stage: int
+    stage: int | None
     block: int | None
     result: Subnet
     wider: int | None = None
@@ -73,6 +77,12 @@ class Action:
                 return f"{self._blocks} keep{'' if self.further else 's'} {self.into} {heads}"
             case "narrow":
                 return f"stage {self.stage} narrows to {self._width(self.stage)}"
+            case "narrow_fpn":
+                return f"the head's pyramid narrows to {self.into}"
+            case "narrow_head":
+                return f"the head narrows to {self.into}"
+            case "shorten_head":
+                return f"the head's branches shorten to {self.into}"
             case "exchange":
                 assert self.wider is not None
                 narrowed, widened = self._width(self.stage), self._width(self.wider)
@@ -85,14 +95,15 @@ class Action:
     @property
     def _blocks(self) -> str:
         """`block 1 of stage 2, blocks 4-6, 9 of stage 3`."""
-        assert self.block is not None
+        assert self.stage is not None and self.block is not None
         words = []
         for stage, places in groupby(sorted([(self.stage, self.block), *self.further]), key=lambda place: place[0]):
             blocks = [block for _, block in places]
             words.append(f"block{'s' if len(blocks) > 1 else ''} {_ranges(blocks)} of stage {stage}")
         return ", ".join(words)
 
-    def _width(self, stage: int) -> int:
+    def _width(self, stage: int | None) -> int:
+        assert stage is not None
         return self.result.architecture.stages[stage - 1].width
 
 
@@ -126,6 +137,8 @@ def possible_actions(
     stages = stage_importances(importances, subnet)
 
     def rank(move: Move, of: Subnet = subnet) -> float:
+        if isinstance(move, NarrowHead):
+            return 0.0
         if isinstance(move, Narrow):
             return stages[move.stage]
         stage, origin = _origin(move, of)
@@ -138,6 +151,8 @@ def possible_actions(
         if action_set == "paper":
             starts = sorted(starts, key=rank)[:1]
         actions += [_action(name, subnet, start, space, rank, is_enough) for start in starts]
+    of_head = [move for move in moves if isinstance(move, NarrowHead)]
+    actions += [_action(OF_HEADS[move.option], subnet, move, space, rank, is_enough) for move in of_head]
     return [*actions, *_exchanges(subnet, space)] if action_set == "exchange" else actions
 
 
@@ -152,12 +167,12 @@ def _action(
     """The move `start`, then moves of the same kind, until that is enough.
 
     After a contraction or a loss of heads come those of the same block, then the least important others; a narrowed
-    stage narrows further.
+    stage and an option of a dense head get smaller still.
     """
     result, places = subnet, list[Place]()
     move: Move | None = start
     while move is not None:
-        if not isinstance(move, Narrow):
+        if not isinstance(move, Narrow | NarrowHead):
             stage, origin = _origin(move, result)
             place = stage + 1, subnet.origins[stage].index(origin) + 1
             places += [] if place in places else [place]
@@ -165,9 +180,12 @@ def _action(
         if is_enough(result):
             break
         ways = [way for way in space.shrinks(result.architecture) if type(way) is type(move)]
-        if isinstance(move, Narrow | Contract | PruneHeads):
-            ways = [way for way in ways if _same_place(way, move)] or ([] if isinstance(move, Narrow) else ways)
+        if not isinstance(move, Drop | Swap):
+            here = [way for way in ways if _same_place(way, move)]
+            ways = here if isinstance(move, Narrow | NarrowHead) else here or ways
         move = min(ways, key=lambda way: rank(way, result), default=None)
+    if isinstance(start, NarrowHead):
+        return Action(name, None, None, result, into=str(getattr(result.architecture.head, start.option)))
     first = places[0] if places else (start.stage + 1, None)
     into = _into(start, places, result)
     return Action(name, *first, result, further=tuple(places[1:]), into=into)
@@ -179,7 +197,7 @@ def _origin(move: Drop | Swap | Contract | PruneHeads, subnet: Subnet) -> Place:
 
 
 def _same_place(move: Move, other: Move) -> bool:
-    return (move.stage, getattr(move, "block", None)) == (other.stage, getattr(other, "block", None))
+    return all(getattr(move, name, None) == getattr(other, name, None) for name in ("stage", "block", "option"))
 
 
 def _into(move: Move, places: Sequence[Place], result: Subnet) -> str | None:

@@ -36,15 +36,16 @@ def new_mutant(
 
 def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
     """Change one thing: a stage one width step wider or narrower, a block added or dropped, a block of another kind,
-    expansion or number of heads.
+    expansion or number of heads, or an option of a dense head.
 
     Of kinds on tokens and on maps, one block more or fewer works on tokens: the last ones do.
     """
     index = rng.randrange(len(space.stages))
     stage, allowed, origins = subnet.architecture.stages[index], space.stages[index], subnet.origins[index]
-    num_on_tokens = subnet.architecture.num_on_tokens
+    num_on_tokens, head = subnet.architecture.num_on_tokens, subnet.architecture.head
     width, blocks = stage.width, dict(zip(origins, stage.blocks, strict=True))
     further = [*(["expansion"] if space.has_expansions else []), *(["heads"] if space.has_heads else [])]
+    further += ["dense head"] if space.head is not None and space.head.has_choice else []
     match rng.choice(["width", "block", "kind", *further]):
         case "width":
             wanted = stage.width + rng.choice((-1, 1)) * allowed.width_step
@@ -69,6 +70,8 @@ def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
             place = rng.choice(attending)
             others = [number for number in allowed.heads_of(blocks[place]) if number != num_heads_of(blocks[place])]
             blocks[place] = with_heads(blocks[place], rng.choice(others))
+        case "dense head" if space.head is not None and head is not None:
+            head = space.head.mutant(head, rng)
     if len(allowed.blocks) == 1:
         # Its blocks on tokens come and go with the stage's depth, at no expense of another stage's.
         num_on_tokens += sum(map(takes_tokens, blocks.values())) - stage.num_on_tokens
@@ -76,4 +79,4 @@ def mutant(subnet: Subnet, space: SearchSpace, rng: random.Random) -> Subnet:
     stages = [(stage.width, stage.blocks) for stage in subnet.architecture.stages]
     stages[index] = (width, tuple(blocks[place] for place in places))
     kept = (*subnet.origins[:index], places, *subnet.origins[index + 1 :])
-    return Subnet(space.arranged(stages, num_on_tokens), kept)
+    return Subnet(space.arranged(stages, num_on_tokens, head), kept)

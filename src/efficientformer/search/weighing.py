@@ -161,11 +161,11 @@ def _scores(before: State, candidates: Sequence[Mapping[str, Any]]) -> dict[Hash
     return scores
 
 
-def _action_key(name: str, stage: int, block: int | None, wider: int | None, before: Subnet) -> Hashable:
+def _action_key(name: str, stage: int | None, block: int | None, wider: int | None, before: Subnet) -> Hashable:
     """Identifies an action across steps: a block is identified by the place that it fills. A swap is another one if the
     block has become another kind since, a contraction if it has become another expansion, a loss of heads if it has
     fewer."""
-    if block is None:
+    if stage is None or block is None:
         return name, stage, None, wider
     place, held = before.origins[stage - 1][block - 1], before.architecture.stages[stage - 1].blocks[block - 1]
     of_block = {"swap": (held.kind,), "contract": (held.mlp_ratio,), "prune": (num_heads_of(held),)}

@@ -6,6 +6,7 @@ from typing import Literal, overload
 
 from torch import nn
 
+from efficientformer.errors import UsageError
 from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.scores import Scores
@@ -20,16 +21,19 @@ from efficientformer.tasks.semantic.scores import SemanticScores
 KINDS: dict[TaskName, TaskKind] = {
     "classification": ONE_LABEL,
     "multi_label": LABEL_SETS,
-    "semantic": SEMANTIC_KIND,
     "detection": BOXES,
+    "semantic": SEMANTIC_KIND,
 }
 OnBatch = Callable[[int], None]
 
 
 def find_kind(path: Path) -> TaskKind:
     """The task that reads the images at a path. The set that it loads says which task they are for: a list may turn out
-    to have several labels an image."""
-    return next((kind for kind in KINDS.values() if kind.is_at(path)), ONE_LABEL)
+    to have several labels an image. Raises UsageError where labels of several tasks lie at the path."""
+    found = [name for name, kind in KINDS.items() if kind.is_at(path)]
+    if len(found) > 1:
+        raise UsageError(f"{path} has labels of several tasks. Choose one with --task {' or --task '.join(found)}.")
+    return KINDS[found[0]] if found else ONE_LABEL
 
 
 @overload

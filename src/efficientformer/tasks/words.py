@@ -43,7 +43,7 @@ class TaskWords:
 
     @property
     def is_dense(self) -> bool:
-        """Whether labels lie in the images: these are neither mixed nor balanced by classes."""
+        """Whether labels lie in the images, as masks and boxes do."""
         return self.name in DENSE_TASKS
 
     @property
@@ -113,7 +113,7 @@ DETECTION = TaskWords(
     "found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than 32 x 32 "
     "pixels of the image at its own size, large ones more than 96 x 96.",
 )
-TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, SEMANTIC, DETECTION)
+TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION, SEMANTIC)
 
 
 def task_words(name: str | None) -> TaskWords:

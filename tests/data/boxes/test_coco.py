@@ -9,7 +9,7 @@ from efficientformer.data.boxes.coco import inside, read_coco
 from efficientformer.data.boxes.load import load_boxes
 from efficientformer.data.boxes.problems import Problems
 from efficientformer.data.boxes.run_lengths import run_lengths
-from efficientformer.data.images import image_size, read_image
+from efficientformer.data.images import read_image, read_size
 from efficientformer.errors import DataError
 
 from .made_boxes import BOXES, SIZE, content, write_coco
@@ -123,7 +123,7 @@ def test_a_picture_that_is_turned_is_compared_as_it_is_seen(tmp_path):
     Image.new("RGB", SIZE).save(root / "train2017" / "a1.png", exif=exif)
     with pytest.raises(DataError, match=r"width and height are 40 and 30, but the file has 30 x 40 pixels .its EXIF"):
         load_boxes(root)
-    assert image_size(root / "train2017" / "a1.png") == read_image(root / "train2017" / "a1.png").size == (30, 40)
+    assert read_size(root / "train2017" / "a1.png") == read_image(root / "train2017" / "a1.png").size == (30, 40)
 
 
 def test_every_problem_is_named_up_to_ten(tmp_path):

@@ -15,7 +15,7 @@ from efficientformer.data.boxes.yolo import YoloFolders, label_file, read_labels
 from efficientformer.data.content import Content, check_files
 from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile, holdout
 from efficientformer.data.image_folder import FolderSource
-from efficientformer.data.images import Progress, image_size, map_in_threads
+from efficientformer.data.images import Progress, map_in_threads, read_size
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage
 from efficientformer.data.walk import find_images, relative, shown
@@ -74,7 +74,7 @@ def load_boxes(
     files = list(dict.fromkeys(file for part in found.parts for file in part.objects))
     contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
     usable = [file for file in files if contents[file].problem is None]
-    sizes = dict(zip(usable, map_in_threads(lambda file: image_size(root / file), usable, None), strict=True))
+    sizes = dict(zip(usable, map_in_threads(lambda file: read_size(root / file), usable, None), strict=True))
     splits = [_split(found, part, contents, sizes, max_pixels, problems) for part in found.parts]
     bad = problems.settle()
     for split, part in zip(splits, found.parts, strict=True):

@@ -8,7 +8,7 @@ from typing import Unpack
 from efficientformer.data.content import CHECK_AT_LEAST, Content, check_files
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions, SkippedFile, holdout
 from efficientformer.data.image_folder import FolderSource
-from efficientformer.data.images import image_size, read_image
+from efficientformer.data.images import read_image, read_size
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage
 from efficientformer.data.masks.class_list import read_class_list
@@ -87,7 +87,7 @@ def _checked(folders: MaskFolders, pairs: list[MaskPair], options: LoadOptions) 
         if file in masks:
             return mask_facts(root / file)
         read_image(root / file, at_least=CHECK_AT_LEAST, max_pixels=max_pixels)
-        return image_size(root / file)
+        return read_size(root / file)
 
     return check_files(
         root,

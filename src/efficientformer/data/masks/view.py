@@ -24,6 +24,8 @@ from efficientformer.errors import UsageError
 
 SCALES: dict[str, tuple[float, float]] = {"light": (0.75, 1.5), "standard": (0.5, 2.0)}
 """Least and greatest random scale by augmentation."""
+MOST_INPUTS = 16
+"""Sides of the input that the side of a covering image has at most."""
 PADDING = -1
 """Beside masks that are smaller than others of a batch."""
 
@@ -54,6 +56,23 @@ class FullSizeMaskView(MaskView):
         height, width = (max(mask_HW.shape[side] for mask_HW in labels) for side in (0, 1))
         beside = [(0, width - mask_HW.shape[1], 0, height - mask_HW.shape[0]) for mask_HW in labels]
         return torch.stack([pad(mask_HW, sides, value=PADDING) for mask_HW, sides in zip(labels, beside, strict=True)])
+
+
+class CoveringMaskView(FullSizeMaskView):
+    """Masks as they are, and images that keep their aspect and cover the input: larger than it on one side."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__(preprocessing)
+        self._normalize = Normalize(preprocessing)
+
+    def example(self, image: Image.Image, label: Any) -> tuple[Tensor, Tensor]:
+        height, width = self._grid
+        scale = max(height / image.height, width / image.width)
+        # Beyond sixteen inputs the image is squeezed: a long thin one would take gigabytes.
+        sides = zip(image.size, (width, height), strict=True)
+        size = tuple(min(max(round(own * scale), side), MOST_INPUTS * side) for own, side in sides)
+        seen = image if image.size == size else image.resize((size[0], size[1]), Image.Resampling.BICUBIC)
+        return self._normalize(seen), _tensor(_mask(image, label))
 
 
 class TrainMaskView(MaskView):

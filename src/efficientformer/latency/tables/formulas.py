@@ -10,12 +10,14 @@ from functools import cached_property
 from itertools import chain, pairwise
 
 from efficientformer.arch.cost import part_cost
+from efficientformer.arch.dense import DenseHead
 from efficientformer.arch.parts import (
     Grid,
     Part,
     block_parts,
     downsample_part,
-    joints,
+    entries,
+    head_parts,
     network_parts,
     stage_grids,
     stage_parts,
@@ -53,6 +55,9 @@ def table_formulas(
     for index in (2, 3):
         for width in axis_knots(space.widths(index)):
             formulas |= tables.borders(index, width)
+    widths = [axis_knots(space.widths(index)) for index in range(NUM_STAGES)]
+    for head in _knot_heads(space):
+        formulas |= replace(tables, architecture=replace(largest, head=head)).dense_head(widths)
     return formulas
 
 
@@ -76,6 +81,7 @@ def architecture_formulas(
         formulas |= tables.blocks(index, width) | tables.borders(index, width)
     for index, (in_width, width) in enumerate(pairwise(widths)):
         formulas |= tables.downsample(index, in_width, width)
+    formulas |= tables.dense_head([[width] for width in widths])
     ordered = network_parts(architecture, resolution, num_classes)
     return {part: formulas[part] for part in ordered if part in parts}
 
@@ -83,6 +89,17 @@ def architecture_formulas(
 def _knot_blocks(stage: StageSpace) -> list[Block]:
     """The blocks of a stage at the expansions at which they are measured."""
     return [replace(block, mlp_ratio=ratio) for block in stage.blocks for ratio in axis_knots(stage.expansions[::-1])]
+
+
+def _knot_heads(space: SearchSpace) -> list[DenseHead]:
+    """The dense heads at the widths at which they are measured, of every depth."""
+    if space.head is None:
+        return []
+    return [
+        head
+        for head in space.head.every()
+        if head.fpn_width in axis_knots(space.head.fpn_width[::-1]) and head.width in axis_knots(space.head.width[::-1])
+    ]
 
 
 def _with_fewer_heads(stage: StageSpace) -> list[Block]:
@@ -140,13 +157,17 @@ class _Formulas:
         return stage_grids(self.architecture.stem_strides, self.resolution)
 
     @cached_property
-    def joints(self) -> list[Part]:
-        return joints(self.architecture, self.resolution, self.num_classes)
+    def entries(self) -> list[Part]:
+        return entries(self.architecture, self.resolution)
+
+    @cached_property
+    def head(self) -> list[Part]:
+        return head_parts(self.architecture, self.resolution, self.num_classes)
 
     def entry(self, index: int, width: int) -> Part:
         """The convolution in front of the stage's maps: the stem, or a cheap downsample."""
         if index == 0:
-            return replace(self.joints[0], width=width)
+            return replace(self.entries[0], width=width)
         return downsample_part(self.grids[index - 1], self.entry_widths[index - 1], width)
 
     def parts(self, index: int, width: int, blocks: Sequence[Block]) -> list[list[Part]]:
@@ -192,31 +213,62 @@ class _Formulas:
 
     def downsample(self, index: int, in_width: int, width: int) -> dict[Part, Formula]:
         """The downsample behind stage `index`."""
-        part = replace(self.joints[index + 1], in_width=in_width, width=width)
+        part = replace(self.entries[index + 1], in_width=in_width, width=width)
         before, after = self.maps(index, in_width), self.on_maps(index + 1, width)
         cost = Formula.time(*before, part, after) - Formula.time(*before) - self.block(index + 1, width)
         return {part: cost}
 
     def borders(self, index: int, width: int) -> dict[Part, Formula]:
-        """What stands behind the maps of a stage: changes of layout, if it has any, and the head."""
+        """What stands behind the maps of a stage: changes of layout, if it has any, and a classifier's head."""
         formulas: dict[Part, Formula] = {}
         if layouts := self._layouts(index, width):
             flatten, *back = layouts
             formulas[flatten] = self._flatten(index, width, flatten)
             formulas |= {part: self._unflatten(index, width, flatten, part) for part in back}
-        if index == NUM_STAGES - 1:
-            maps, head = self.maps(index, width), replace(self.joints[-1], in_width=width, width=width)
+        if index == NUM_STAGES - 1 and self.architecture.head is None:
+            maps, head = self.maps(index, width), replace(self.head[0], in_width=width, width=width)
             cost = Formula.time(*maps, *formulas, head) - Formula.time(*maps)
             for formula in formulas.values():
                 cost -= formula
             formulas[head] = cost
         return formulas
 
+    def dense_head(self, widths: Sequence[Sequence[int]]) -> dict[Part, Formula]:
+        """The parts of a dense head: what each adds to a chain that ends in the map that it reads.
+
+        widths: by stage, those at which the pyramid is measured, narrowest first. What is behind it is measured on
+            levels of the narrowest.
+        """
+        if self.architecture.head is None:
+            return {}
+        formulas: dict[Part, Formula] = {}
+        pyramid = [part for part in self.head if part.kind == "fpn_level"]
+        behind, fronts = self.head[len(pyramid) :], list[Chain]()
+        for index, level in enumerate(pyramid, start=self.architecture.head.first_stage):
+            for width in widths[index]:
+                part = replace(level, in_width=width)
+                formulas[part] = _added(self.maps(index, width), part)
+            fronts.append((*self.maps(index, widths[index][0]), replace(level, in_width=widths[index][0])))
+        for part in behind:
+            match part.kind:
+                case "fpn_further":
+                    front = fronts[-1]
+                    fronts.append((*front, part))
+                case "semantic_classes":
+                    front = (*fronts[0], behind[0])
+                case _:
+                    assert part.level is not None
+                    front = fronts[part.level.number]
+            formulas[part] = _added(front, part)
+        return formulas
+
     def _layouts(self, index: int, width: int) -> list[Part]:
         """Flatten and unflatten, as far as a stage has them with blocks on maps and on tokens."""
         own = self.stage_blocks[index]
         parts = stage_parts(
-            Stage(width, own.on_maps[:1] + own.on_tokens[:1]), self.grids[index], is_last=index == NUM_STAGES - 1
+            Stage(width, own.on_maps[:1] + own.on_tokens[:1]),
+            self.grids[index],
+            gives_tokens=index == NUM_STAGES - 1 and self.architecture.ends_in_tokens,
         )
         return [part for part in parts if part.block is None]
 
@@ -228,7 +280,11 @@ class _Formulas:
         return longer - Formula.time(*maps)
 
     def _unflatten(self, index: int, width: int, flatten: Part, part: Part) -> Formula:
-        """Before the downsample behind the stage."""
+        """Before the downsample behind the stage, or behind the last the level of the pyramid."""
+        if index == NUM_STAGES - 1:
+            tokens = (*self.maps(index, width), flatten, *self.on_tokens(index, width))
+            level = replace(next(p for p in reversed(self.head) if p.kind == "fpn_level"), in_width=width)
+            return Formula.time(*tokens, part, level) - Formula.time(*tokens) - _added(self.maps(index, width), level)
         next_width = self.entry_widths[index + 1]
         ((down, down_cost),) = self.downsample(index, width, next_width).items()
         tokens = (*self.maps(index, width), flatten, *self.on_tokens(index, width))
@@ -260,3 +316,8 @@ class _Formulas:
         """The time that each block after the first adds to a chain."""
         longer = Formula.time(*front, *(block,) * self.chain_length)
         return (longer - Formula.time(*front, block)) * (1 / (self.chain_length - 1))
+
+
+def _added(front: Chain, part: Part) -> Formula:
+    """What a part takes behind a chain."""
+    return Formula.time(*front, part) - Formula.time(*front)

@@ -29,12 +29,16 @@ class Fpn(nn.Module):
         for index, lateral in enumerate(self.laterals):
             levels.append(lateral(maps[index]))
         for index in range(len(levels) - 2, -1, -1):
-            coarser_BCHW = interpolate(levels[index + 1], size=grid_of(levels[index]), mode="nearest")
-            levels[index] = levels[index] + coarser_BCHW
+            levels[index] = add_coarser(levels[index], levels[index + 1])
         pyramid: list[Tensor] = []
         for index, output in enumerate(self.outputs):
             pyramid.append(output(levels[index]))
         return pyramid
+
+
+def add_coarser(level_BCHW: Tensor, coarser_BCHW: Tensor) -> Tensor:
+    """A level plus the next coarser one, of which each cell takes the nearest."""
+    return level_BCHW + interpolate(coarser_BCHW, size=grid_of(level_BCHW), mode="nearest")
 
 
 def output_norms(architecture: Architecture, *, first_stage: int = 0, has_norms: bool | None = None) -> nn.ModuleList:

@@ -35,31 +35,48 @@ class OneStageHead(nn.Module):
         self, head: OneStage, widths: Sequence[int], num_classes: int, activation: Activation, strides: Sequence[int]
     ) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[activation]
-        self.strides = tuple(strides)
+        self.strides = list(strides)
         self.fpn = Fpn(widths[head.first_stage :], head.fpn_width)
-        self.further = nn.Conv2d(head.fpn_width, head.fpn_width, 3, stride=2, padding=1)
-        self.box_tower, self.class_tower = _tower(head), _tower(head)
-        self.boxes = predictor(head.width, NUM_SIDES + 1, 3)
-        self.classes = predictor(head.width, num_classes, 3, bias=-math.log((1 - PRIOR) / PRIOR))
+        self.further = further_level(head.fpn_width)
+        self.branches = BoxBranches(head, num_classes, activation)
         self.scales = nn.Parameter(torch.ones(len(self.strides)))
 
     def forward(self, maps: list[Tensor], grid: Grid) -> Tensor:
         """The outputs do not depend on `grid`, the size of the image."""
         pyramid: list[Tensor] = self.fpn(maps[1:])
         pyramid.append(self.further(pyramid[-1]))
+        return torch.cat(self.branches(pyramid, self.scales, self.strides), dim=1)
+
+
+def further_level(width: int) -> nn.Conv2d:
+    """From the coarsest level of the pyramid to one of half its size."""
+    return nn.Conv2d(width, width, 3, stride=2, padding=1)
+
+
+class BoxBranches(nn.Module):
+    """The two branches that all levels share: one for box and centerness, one for the classes."""
+
+    def __init__(self, head: OneStage, num_classes: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.box_tower, self.class_tower = _tower(head), _tower(head)
+        self.boxes = predictor(head.width, NUM_SIDES + 1, 3)
+        self.classes = predictor(head.width, num_classes, 3, bias=-math.log((1 - PRIOR) / PRIOR))
+
+    def forward(self, pyramid: list[Tensor], scales: Tensor, strides: list[int]) -> list[Tensor]:
+        """Levels (B, C, H, W) to their outputs (B, H * W, D)."""
         box_maps, class_maps = pyramid, pyramid
         for layer in self.box_tower:
             box_maps = [self.activation(x_BCHW) for x_BCHW in layer.forward_levels(box_maps)]
         for layer in self.class_tower:
             class_maps = [self.activation(x_BCHW) for x_BCHW in layer.forward_levels(class_maps)]
         levels: list[Tensor] = []
-        for index, stride in enumerate(self.strides):
+        for index, stride in enumerate(strides):
             box_BND = flatten(self.boxes(box_maps[index]))
-            distances_BN4 = softplus(box_BND[:, :, :-1] * self.scales[index]) * stride
+            distances_BN4 = softplus(box_BND[:, :, :-1] * scales[index]) * stride
             classes_BNK = flatten(self.classes(class_maps[index]))
             levels.append(torch.cat([distances_BN4, box_BND[:, :, -1:], classes_BNK], dim=2))
-        return torch.cat(levels, dim=1)
+        return levels
 
 
 class SharedConvNorm(ConvNorm):

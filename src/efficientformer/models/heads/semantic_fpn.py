@@ -17,38 +17,50 @@ from efficientformer.models.layout import grid_of
 class SemanticFpnHead(nn.Module):
     """Maps (B, C, H, W) of the four stages to logits (B, K, H, W) at the size of the image.
 
-    A level passes 3x3 convolutions with batch norm, each followed by an upsampling to the next finer size, until it has
-    that of the finest; the finest passes one. Their sum is classified and brought to the size of the image. All
-    upsampling is bilinear, without aligned corners.
+    The levels of the pyramid are brought to the size of the finest and added. Their sum is classified and brought to
+    the size of the image. All upsampling is bilinear, without aligned corners.
 
     widths: of the stages. activation: in V1 ReLU, in V2 that of the blocks.
     """
 
     def __init__(self, head: SemanticFpn, widths: Sequence[int], num_classes: int, activation: Activation) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[activation]
         self.fpn = Fpn(widths, head.fpn_width)
         self.levels = nn.ModuleList(
-            nn.ModuleList(
-                ConvNorm(head.width if step else head.fpn_width, head.width, 3) for step in range(max(1, ups))
-            )
-            for ups in range(len(widths))
+            SemanticLevel(level, head.fpn_width, head.width, activation) for level in range(len(widths))
         )
         self.classes = predictor(head.width, num_classes, 1)
 
     def forward(self, maps: list[Tensor], grid: Grid) -> Tensor:
         """`grid` is the height and width of the image."""
         pyramid = self.fpn(maps)
+        grids = [grid_of(x_BCHW) for x_BCHW in pyramid]
         finest_BCHW = pyramid[0]
-        for index, convolutions in enumerate(self.levels):
-            level_BCHW = pyramid[index]
-            for step, convolution in enumerate(convolutions):
-                level_BCHW = self.activation(convolution(level_BCHW))
-                if index > 0:
-                    level_BCHW = _upsampled(level_BCHW, grid_of(pyramid[index - step - 1]))
+        for index, level in enumerate(self.levels):
+            level_BCHW = level(pyramid[index], grids)
             finest_BCHW = level_BCHW if index == 0 else finest_BCHW + level_BCHW
-        return _upsampled(self.classes(finest_BCHW), grid)
+        return upsampled(self.classes(finest_BCHW), grid)
 
 
-def _upsampled(x_BCHW: Tensor, grid: Grid) -> Tensor:
+class SemanticLevel(nn.Module):
+    """A level of the pyramid: 3x3 convolutions with batch norm, each followed by an upsampling to the next finer level,
+    until the map has the size of the finest. That level itself has one convolution."""
+
+    def __init__(self, level: int, in_width: int, width: int, activation: Activation) -> None:
+        super().__init__()
+        self.level, self.activation = level, ACTIVATIONS[activation]
+        self.convolutions = nn.ModuleList(
+            ConvNorm(width if step else in_width, width, 3) for step in range(max(1, level))
+        )
+
+    def forward(self, x_BCHW: Tensor, grids: list[Grid]) -> Tensor:
+        """`grids` are the sizes of all levels, finest first."""
+        for step, convolution in enumerate(self.convolutions):
+            x_BCHW = self.activation(convolution(x_BCHW))
+            if self.level > 0:
+                x_BCHW = upsampled(x_BCHW, grids[self.level - step - 1])
+        return x_BCHW
+
+
+def upsampled(x_BCHW: Tensor, grid: Grid) -> Tensor:
     return interpolate(x_BCHW, size=grid, mode="bilinear", align_corners=False)

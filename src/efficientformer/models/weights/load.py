@@ -19,7 +19,7 @@ from efficientformer.formats.network import DescribedWeights
 from efficientformer.formats.values import TaskName
 from efficientformer.models.attention_bias import BiasedAttention, resize_attention_bias
 from efficientformer.models.network import Network
-from efficientformer.models.weights.naming import CLASSES, HEADS, NOT_BACKBONE, is_average, our_names
+from efficientformer.models.weights.naming import CLASSES, DENSE_CLASSES, HEADS, NOT_BACKBONE, is_average, our_names
 from efficientformer.models.weights_file import naming, read_tensors, read_weights_metadata, write_weights_file
 from efficientformer.reading import checked, parse_json, read_record
 
@@ -52,13 +52,13 @@ class WeightsFile:
     @property
     def num_classes(self) -> int:
         """Classes of its head; 0 without one."""
-        head = self.tensors.get("head.classes.weight" if self.is_dense else "head.weight")
-        return 0 if head is None else len(head)
+        names = ("head.weight", *(f"{layer}weight" for layer in DENSE_CLASSES))
+        return next((len(self.tensors[name]) for name in names if name in self.tensors), 0)
 
     @property
     def is_dense(self) -> bool:
         """Whether its head is that of a dense task."""
-        return "head.classes.weight" in self.tensors
+        return any(name.startswith(DENSE_CLASSES) for name in self.tensors)
 
 
 def read_weights(path: Path) -> WeightsFile:

@@ -104,7 +104,8 @@ PREFIX = r"^((?:[^.]+\.)*?)"
 HEADS = ("head.", "head_dist.")
 NOT_BACKBONE = (*HEADS, "norm.", "output_norms.")
 """A head, and the norms in front of it."""
-CLASSES = ("head.weight", "head.bias", "head_dist.", "head.classes.")
+DENSE_CLASSES = ("head.classes.", "head.branches.classes.")
+CLASSES = ("head.weight", "head.bias", "head_dist.", *DENSE_CLASSES)
 """What of a head has one output a class."""
 
 BLOCK = re.compile(r"^(stages\.\d\.blocks\.)(\d+)(\..*)$")

@@ -27,7 +27,7 @@ from efficientformer.records import digest, write_record
 from efficientformer.search.scoring.accuracy import extract_network, reestimate_batch_norm
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
-from efficientformer.tasks.kind import Scores
+from efficientformer.tasks.kind import Scores, TaskKind
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import seed_initial_weights
@@ -135,13 +135,13 @@ def validate(workspace: Workspace, network: nn.Module) -> Scores:
 
 def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Scores:
     """Scores on these images."""
-    return workspace.task.evaluate(network, scored_batches(workspace, images), len(workspace.dataset.classes))
+    task = workspace.task
+    return task.evaluate(network, scored_batches(workspace, images, task), len(workspace.dataset.classes))
 
 
-def scored_batches(workspace: Workspace, images: ImageSplit) -> Generator[Batch, None, None]:
+def scored_batches(workspace: Workspace, images: ImageSplit, task: TaskKind) -> Generator[Batch, None, None]:
     """Batches of images and labels as the task scores them."""
-    task, workers = workspace.task, workspace.settings.workers
-    view = task.score_view(workspace.preprocessing)
+    view, workers = task.score_view(workspace.preprocessing), workspace.settings.workers
     return eval_batches(images, view, batch_size=task.eval_batch_size, workers=workers)
 
 

@@ -18,6 +18,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
 from efficientformer.pipeline.networks.published import deployed_timm, load_classifier, save_timm
+from efficientformer.pipeline.networks.scoring import scoring_kind
 from efficientformer.pipeline.networks.stand_alone import scored_batches, train_images
 from efficientformer.pipeline.networks.teaching import teacher_record
 from efficientformer.pipeline.run.inputs import export_metadata, weights_metadata
@@ -126,7 +127,8 @@ def export_network(workspace: Workspace, network: RunNetwork) -> None:
 def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     dataset = workspace.dataset
     network = load_classifier(files.weights).to(workspace.training_device)
-    batches = scored_batches(workspace, dataset.val)
+    task = scoring_kind(workspace.task, workspace.settings, workspace.preprocessing.grid)
+    batches = scored_batches(workspace, dataset.val, task)
     scored = 0
     with workspace.console.progress("evaluating") as progress:
 
@@ -135,7 +137,7 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
             scored += num_images
             progress(scored, len(dataset.val), "")
 
-        scores = workspace.task.evaluate(network, batches, len(dataset.classes), on_batch=count)
+        scores = task.evaluate(network, batches, len(dataset.classes), on_batch=count)
     write_record(files.evaluation, {**scores.to_record(list(dataset.classes)), "provenance": provenance()})
 
 

@@ -9,7 +9,6 @@ from torch import nn
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
 from efficientformer.data.mixing import Mixing
-from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.task import Task
@@ -28,8 +27,6 @@ def mixing_of(workspace: Workspace, images: ImageSplit, settings: OptimizerSetti
 
     mixed: the strengths `mixup` and `cutmix`, by default none.
     """
-    if settings.balance != "none" and workspace.task.words.is_dense:
-        raise UsageError(f"Images with {workspace.task.words.labels} are not balanced by class: use balance none.")
     is_weighted = settings.balance == "weights"
     return workspace.task.mixing(images, settings.label_smoothing, is_weighted=is_weighted, **mixed)
 

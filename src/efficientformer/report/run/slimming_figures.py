@@ -16,6 +16,9 @@ ACTION_MARKS = {
     "exchange": (var("series-3"), "diamond"),
     "contract": (var("series-4"), "triangle-down"),
     "prune": (var("series-5"), "cross"),
+    "narrow_fpn": (var("series-0"), "triangle-up"),
+    "narrow_head": (var("series-1"), "triangle-up"),
+    "shorten_head": (var("series-3"), "triangle-up"),
 }
 
 

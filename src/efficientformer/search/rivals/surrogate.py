@@ -5,9 +5,10 @@ Slimming is greedy, so its distance from the optimum is unknown. With additive a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from efficientformer.arch.moves import Contract, Drop, Move, Narrow, PruneHeads, Swap
+from efficientformer.arch.dense import DenseHead
+from efficientformer.arch.moves import Contract, Drop, Move, Narrow, NarrowHead, PruneHeads, Swap
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Block, in_kind, num_heads_of, takes_tokens
 from efficientformer.search.subnet import Subnet
@@ -22,12 +23,14 @@ class AdditiveSurrogate:
     narrowed: `narrowed[s][w]` is the cost of width w in stage s.
     dropped: `dropped[s][b]` is the cost of replacing block b of stage s by identity.
     changed: `changed[s][b]` is the cost of every other block that may take the place of block b of stage s.
+    head: `head[o][v]` is the cost of value v of option o of a dense head.
     """
 
     largest: float
     narrowed: tuple[dict[int, float], ...]
     dropped: tuple[tuple[float, ...], ...]
     changed: tuple[tuple[Mapping[Block, float], ...], ...]
+    head: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     def drop(self, subnet: Subnet) -> float:
         """Points below the largest network."""
@@ -38,7 +41,10 @@ class AdditiveSurrogate:
             total += sum(
                 self.changed[index][origin].get(block, 0.0) for block, origin in zip(stage.blocks, origins, strict=True)
             )
-        return total
+        return total + self.drop_of_head(subnet.architecture.head)
+
+    def drop_of_head(self, head: DenseHead | None) -> float:
+        return sum(costs[getattr(head, option)] for option, costs in self.head.items())
 
     def __call__(self, subnet: Subnet) -> float:
         """Accuracy in percent: the surrogate is an accuracy oracle."""
@@ -46,8 +52,9 @@ class AdditiveSurrogate:
 
 
 def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurrogate:
-    """Evaluate the largest network and every single choice alone: each width, each dropped block, and for every block
-    each other kind, expansion and number of heads. A block that differs in several of these costs their sum.
+    """Evaluate the largest network and every single choice alone: each width, each dropped block, for every block each
+    other kind, expansion and number of heads, and each option of a dense head. A block that differs in several of these
+    costs their sum.
 
     Blocks on tokens cannot become blocks on maps one by one in any order. They are swapped from the first on, as in
     slimming, so the cost of such a swap is relative to those before.
@@ -93,7 +100,11 @@ def fit_surrogate(space: SearchSpace, accuracy: AccuracyOracle) -> AdditiveSurro
                 }
             )
         changed.append(tuple(places))
-    return AdditiveSurrogate(best, tuple(narrowed), tuple(dropped), tuple(changed))
+    head = {
+        option: {value: cost(NarrowHead(option, value)) if value < max(choices) else 0.0 for value in choices}
+        for option, choices in (space.head.options.items() if space.head else ())
+    }
+    return AdditiveSurrogate(best, tuple(narrowed), tuple(dropped), tuple(changed), head)
 
 
 def _kinds_by_turns(

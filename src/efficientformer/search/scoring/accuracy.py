@@ -49,8 +49,9 @@ def extract_network(ancestor: Ancestor, subnet: Subnet, first_cell: int = 0) -> 
     for name, shift in folded(ancestor, subnet, state):
         state[name] = state[name] + shift
     network.load_state_dict(state, strict=not unneeded, assign=True)
-    for part in (*cells[first_cell:], network.norm, network.head):
-        part.to(device)
+    for part in (*cells[first_cell:], network.norm, network.output_norms, network.head):
+        if part is not None:
+            part.to(device)
     return network
 
 
@@ -143,14 +144,16 @@ class SupernetAccuracy:
     def if_at_least(self, subnet: Subnet, least_accuracy: float) -> Score | None:
         """The score of a subnet, or None as soon as its accuracy cannot reach `least_accuracy`.
 
-        Features before the first cell that differs from the subnets scored before are not computed again. A subnet
-        whose logits are not finite scores zero. Raises TrainingError if that is due to the supernet's weights.
+        Features before the first cell that differs from the subnets scored before are not computed again, except under
+        a dense head, which reads the maps of several stages. A subnet whose outputs are not finite scores zero. Raises
+        TrainingError if that is due to the supernet's weights.
         """
-        cells = cells_of(subnet)
-        known, features = self._kept.deepest(cells) or (0, self._images)
+        cells, is_dense = cells_of(subnet), subnet.architecture.head is not None
+        known, features = (None if is_dense else self._kept.deepest(cells)) or (0, self._images)
         network = extract_network(self.supernet, subnet, first_cell=known)
-        device, modules = next(self.supernet.parameters()).device, [*cell_modules(network), network.norm]
-        ends = [end for end in self._kept.places(cells) if end > known]
+        device = next(self.supernet.parameters()).device
+        modules = [network] if is_dense else [*cell_modules(network), network.norm]
+        ends = [] if is_dense else [end for end in self._kept.places(cells) if end > known]
         parts = [nn.Sequential(*modules[first:end]) for first, end in pairwise([known, *ends, len(modules)])]
         estimating = [features.estimating]
         for part in parts:
@@ -167,17 +170,17 @@ class SupernetAccuracy:
                 x = part(x)
                 if kept is not None:
                     kept.append(x)
-            logits_BK: Tensor = network.forward_head(x)  # type: ignore[assignment]
-            logits_BK = logits_BK.float().cpu()
-            if not bool(logits_BK.isfinite().all()):
+            outputs: Tensor = x if is_dense else network.forward_head(x)  # type: ignore[assignment]
+            outputs = outputs.float().cpu()
+            if not bool(outputs.isfinite().all()):
                 _require_finite(self.supernet)
                 return None if least_accuracy > 0 else Score(0.0, 0.0)
-            tally.add(logits_BK, labels)
+            tally.add(outputs, labels)
             num_left -= len(labels)
             if tally.score(num_left).value(self._metric) < least_accuracy:
                 return None
-        outputs = zip(ends, estimating[1:-1], scoring, strict=True)
-        self._kept.add(cells, {end: Features(*batches) for end, *batches in outputs})
+        behind = zip(ends, estimating[1:-1], scoring, strict=True)
+        self._kept.add(cells, {end: Features(*batches) for end, *batches in behind})
         return tally.score()
 
 

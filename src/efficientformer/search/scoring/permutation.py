@@ -62,10 +62,22 @@ def stage_axes(network: Network, stage: int) -> list[Axis]:
     """What has the channels of a stage. Raises UsageError for a deploy form."""
     _require_trainable(network)
     entry = network.stages[stage].downsample if stage else network.stem
+    return [*_backbone_axes(network, stage, entry), *_dense_axes(network, stage)]  # type: ignore[arg-type]
+
+
+def _backbone_axes(network: Network, stage: int, entry: nn.Module) -> list[Axis]:
     if stage + 1 < len(network.stages):
         return residual_axes(entry, network.stages[stage].blocks, network.stages[stage + 1].downsample)  # type: ignore[arg-type]
     heads = [head for head in (network.head, network.head_dist) if isinstance(head, nn.Linear)]
     return residual_axes(entry, network.stages[stage].blocks, network.norm, heads)  # type: ignore[arg-type]
+
+
+def _dense_axes(network: Network, stage: int) -> Iterator[Axis]:
+    """Of a dense head: the norm of the stage's map and the convolution that reads it."""
+    head = network.architecture.head
+    if network.output_norms is not None and head is not None and stage >= head.first_stage:
+        yield from _out("output_norm", network.output_norms[stage])
+        yield from _in("lateral", network.head.fpn.laterals[stage - head.first_stage])  # type: ignore[union-attr, index, arg-type]
 
 
 def residual_axes(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Metric = Literal["likelihood", "top1", "mean_ap", "miou", "box_ap"]
+Metric = Literal["likelihood", "top1", "mean_ap", "box_ap", "miou"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ cut tensors are passed to templates built from the same code, and gradients flow
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from efficientformer.arch.parts import Grid, joints, stage_grids
+from efficientformer.arch.parts import Grid, entries, head_parts, stage_grids
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Activation, Block, Stage
+from efficientformer.models.heads.build import DenseEnd
+from efficientformer.models.layout import grid_of
 from efficientformer.models.network import Network
 from efficientformer.models.parts import build_part
 from efficientformer.models.stage import build_block
@@ -75,11 +78,13 @@ class SlimmableNetwork(Network, Ancestor):
         return [Subnet(self.architecture, Subnet.largest(self.space).origins)]
 
     def forward_at(self, subnet: Subnet, x_BCHW: Tensor, recompute: bool = False) -> Tensor:
-        """Images to logits (B, num_classes) of a subnet, with the means of hidden neurons where there are any.
+        """Images to logits (B, num_classes) of a subnet, or to the output of its dense head, with the means of hidden
+        neurons where there are any.
 
         With `recompute`, activations inside each part are not kept but recomputed in the backward pass.
         """
         mine = dict(self.named_parameters()) | dict(self.named_buffers())
+        grid, maps = grid_of(x_BCHW), dict[str, Tensor]()
         for start, template, shapes in templates(subnet, self.resolution, self.num_classes):
             cut = {
                 start + name: prefix(mine[self.source_name(start + name, subnet, shape)], shape)
@@ -87,7 +92,10 @@ class SlimmableNetwork(Network, Ancestor):
             }
             cut |= {name: cut[name] + shift for name, shift in folded(self, subnet, cut)}
             cut = {name.removeprefix(start): tensor for name, tensor in cut.items()}
-            x_BCHW = _recomputed(template, cut, x_BCHW) if recompute else _called(template, cut, x_BCHW, self.training)
+            if isinstance(template, DenseEnd):
+                return _called(template, cut, self.training, list(maps.values()), grid)
+            x_BCHW = _recomputed(template, cut, x_BCHW) if recompute else _called(template, cut, self.training, x_BCHW)
+            maps["0" if start == "stem." else start[len("stages.")]] = x_BCHW
         return x_BCHW
 
 
@@ -99,16 +107,25 @@ def _switched(name: str, width: int) -> str:
 def _norm_widths(space: SearchSpace, resolution: int | Grid, num_classes: int) -> dict[str, set[int]]:
     """Every number of channels that each batch norm has in some network of the space, by its name in the largest."""
     widths, largest = defaultdict[str, set[int]](set), Subnet.largest(space)
+    heads = space.head.every() if space.head is not None else ()
+    for head in heads:
+        architecture = replace(largest.architecture, head=head)
+        for start, _, shapes in templates(Subnet(architecture, largest.origins), resolution, num_classes):
+            _add_norms(widths, start, shapes)
     for index, stage in enumerate(space.stages):
         costliest_kind = [block for block in stage.candidates if block.kind == stage.blocks[0].kind]
         for width, block in itertools.product(stage.widths, costliest_kind):
             architecture = largest.architecture.with_stage(index, Stage(width, (block,) * stage.depth))
             for start, _, shapes in templates(Subnet(architecture, largest.origins), resolution, num_classes):
-                for name, shape in shapes.items():
-                    norm, _, tensor = f"{start}{name}".rpartition(".")
-                    if tensor == "running_mean":
-                        widths[norm].add(shape[0])
+                _add_norms(widths, start, shapes)
     return widths
+
+
+def _add_norms(widths: dict[str, set[int]], start: str, shapes: Mapping[str, torch.Size]) -> None:
+    for name, shape in shapes.items():
+        norm, _, tensor = f"{start}{name}".rpartition(".")
+        if tensor == "running_mean":
+            widths[norm].add(shape[0])
 
 
 Template = tuple[nn.Module, dict[str, torch.Size]]
@@ -120,14 +137,19 @@ def templates(
 ) -> Iterator[tuple[str, nn.Module, dict[str, torch.Size]]]:
     """The parts of a subnet in order: what the names of their tensors start with in its network, and the template."""
     architecture = subnet.architecture
-    *entries, head = joints(architecture, resolution, num_classes)
-    grids = stage_grids(architecture.stem_strides, resolution)
-    for index, (entry, stage, grid) in enumerate(zip(entries, architecture.stages, grids, strict=True)):
+    grids, starts = stage_grids(architecture.stem_strides, resolution), entries(architecture, resolution)
+    for index, (entry, stage, grid) in enumerate(zip(starts, architecture.stages, grids, strict=True)):
         yield f"stages.{index}.downsample." if index else "stem.", *_template(build_part, entry)
         for place, block in enumerate(stage.blocks):
             options = stage.width, block, grid, architecture.activation
             yield f"stages.{index}.blocks.{place}.", *_template(_build_block, *options)
-    yield "", *_template(build_part, head)
+    if architecture.head is None:
+        (head,) = head_parts(architecture, resolution, num_classes)
+        yield "", *_template(build_part, head)
+        return
+    # What a dense head depends on besides widths: one block is enough.
+    small = replace(architecture, stages=tuple(replace(s, blocks=s.blocks[:1]) for s in architecture.stages))
+    yield "", *_template(DenseEnd, small, num_classes)
 
 
 def _build_block(width: int, block: Block, grid: Grid, activation: Activation) -> nn.Module:
@@ -146,12 +168,12 @@ def _template(build: Callable[..., nn.Module], *options: Hashable) -> Template:
     return template, {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def _called(template: nn.Module, tensors: Mapping[str, Tensor], x_BCHW: Tensor, is_training: bool) -> Tensor:
+def _called(template: nn.Module, tensors: Mapping[str, Tensor], is_training: bool, *inputs: object) -> Tensor:
     template.train(is_training)
-    return functional_call(template, dict(tensors), (x_BCHW,))
+    return functional_call(template, dict(tensors), inputs)
 
 
 def _recomputed(template: nn.Module, tensors: Mapping[str, Tensor], x_BCHW: Tensor) -> Tensor:
     """The part's output, without keeping its activations. Batch norm counts such a batch twice in its running
     statistics, which are re-estimated before they are used."""
-    return checkpoint(lambda x: _called(template, tensors, x, True), x_BCHW, use_reentrant=False)  # type: ignore[return-value]
+    return checkpoint(lambda x: _called(template, tensors, True, x), x_BCHW, use_reentrant=False)  # type: ignore[return-value]

@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from efficientformer.arch.dense import DenseHead
 from efficientformer.arch.parts import Grid, downsample_part, stage_grids, stem_part
 from efficientformer.arch.space import Four, SearchSpace
-from efficientformer.models.layout import flatten
+from efficientformer.arch.spec import Stage
+from efficientformer.models.heads.build import build_head
+from efficientformer.models.heads.fpn import output_norms
+from efficientformer.models.layout import flatten, grid_of
 from efficientformer.models.parts import build_part
 from efficientformer.search.ancestor import Ancestor, prefix
 from efficientformer.search.importance import PathProbabilities
@@ -54,7 +58,8 @@ class Supernet(Ancestor):
     space: the search space.
     resolution: of the images, in pixels.
     num_classes: outputs of the head.
-    widths: of the stages; by default the largest of the space.
+    widths: of the stages; by default the largest of the space. head: a dense head; by default the largest, if the space
+        has any.
     layer_scale_init: one tenth instead of the networks' 1e-5: a supernet trains for few epochs, and the logit of a
         block that adds almost nothing gets almost no gradient.
     build_paths: makes the MetaPaths of a stage; templates share theirs.
@@ -67,6 +72,7 @@ class Supernet(Ancestor):
         resolution: int | Grid,
         num_classes: int,
         widths: Four | None = None,
+        head: DenseHead | None = None,
         layer_scale_init: float = 0.1,
         build_paths: Callable[..., Sequence[MetaPath]] = metapaths,
     ) -> None:
@@ -83,25 +89,44 @@ class Supernet(Ancestor):
             )
             stages.append(SupernetStage(downsample, build_paths(space, index, width, grid, layer_scale_init)))
         self.stages = nn.ModuleList(stages)
-        self.norm = nn.LayerNorm(widths[-1])
-        self.head = nn.Linear(widths[-1], num_classes)
+        largest = space.network(map(Stage, widths, (stage.largest for stage in space.stages)), head)
+        self.norm, self.output_norms = nn.LayerNorm(widths[-1]), None
+        if largest.head is None:
+            self.head = nn.Linear(widths[-1], num_classes)
+        else:
+            self.norm = nn.Identity()
+            self.output_norms = output_norms(largest, first_stage=largest.head.first_stage)
+            self.head = build_head(largest, num_classes)
 
     def forward(self, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
-        """Images to logits (B, num_classes).
+        """Images to logits (B, num_classes), or to the output of the dense head.
 
         With `recompute`, activations inside each MetaPath are not kept but recomputed in the backward pass: a fraction
         of the memory for a third more time.
         """
+        grid, maps = grid_of(x_BCHW), list[Tensor]()
         x_BCHW = self.stem(x_BCHW)
         for stage in self.stages:
             x_BCHW = stage(x_BCHW, mixing, recompute)
+            maps.append(x_BCHW)
+        if self.output_norms is not None:
+            return self.head([norm(map_) for norm, map_ in zip(self.output_norms, maps, strict=True)], grid)
         return self.head(self.norm(flatten(x_BCHW)).mean(dim=1))
 
-    def forward_at(self, widths: Four, x_BCHW: Tensor, mixing: Mixing, recompute: bool = False) -> Tensor:
-        """`forward` of the supernet with every stage cut to its first `widths` channels."""
-        if widths == self.space.max_widths:
+    def forward_at(
+        self,
+        widths: Four,
+        x_BCHW: Tensor,
+        mixing: Mixing,
+        recompute: bool = False,
+        head: DenseHead | None = None,
+    ) -> Tensor:
+        """`forward` of the supernet with every stage cut to its first `widths` channels, and to another dense `head` of
+        the space."""
+        largest = self.space.head and self.space.head.largest()
+        if widths == self.space.max_widths and head in (None, largest):
             return self(x_BCHW, mixing, recompute)
-        template = _template(self.space, self.resolution, self.num_classes, widths)
+        template = _template(self.space, self.resolution, self.num_classes, widths, head or largest)
         mine = dict(self.named_parameters()) | dict(self.named_buffers())
         wanted = dict(template.named_parameters()) | dict(template.named_buffers())
         cut = {name: prefix(mine[name], tensor.shape) for name, tensor in wanted.items()}
@@ -141,7 +166,9 @@ def _recomputed(path: nn.Module, x_BCHW: Tensor, mixing: Mixing) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _template(space: SearchSpace, resolution: int | Grid, num_classes: int, widths: Four) -> Supernet:
+def _template(
+    space: SearchSpace, resolution: int | Grid, num_classes: int, widths: Four, head: DenseHead | None
+) -> Supernet:
     """A narrow supernet on the meta device.
 
     Training draws new widths all the time, and building the paths of a supernet took longer than a step on a GPU. So
@@ -149,7 +176,12 @@ def _template(space: SearchSpace, resolution: int | Grid, num_classes: int, widt
     """
     with torch.device("meta"):
         return Supernet(
-            space, resolution=resolution, num_classes=num_classes, widths=widths, build_paths=_template_paths
+            space,
+            resolution=resolution,
+            num_classes=num_classes,
+            widths=widths,
+            head=head,
+            build_paths=_template_paths,
         )
 
 

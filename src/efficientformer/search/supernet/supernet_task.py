@@ -4,6 +4,7 @@ import random
 
 from torch import Tensor, nn
 
+from efficientformer.arch.dense import DenseHead
 from efficientformer.arch.space import Four, SearchSpace
 from efficientformer.data.mixing import Mixing as BatchMixing
 from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
@@ -20,7 +21,7 @@ class SupernetTask(Task):
     noise, sampling: see `Mixing`.
     elastic_width: "none" trains the largest widths only, as the paper does. "random" uses random widths in every other
         step. "sandwich" (Yu and Huang, 2019) trains the largest, the smallest and random widths in every step, and the
-        two narrower supernets learn from the outputs of the largest.
+        two narrower supernets learn from the outputs of the largest. The options of a dense head go with the widths.
     label_smoothing: of the loss.
     mix: the targets of a batch, without the smoothing of `label_smoothing`; None for the labels.
     recompute: see `Supernet.forward`.
@@ -56,16 +57,18 @@ class SupernetTask(Task):
         if self._mix is not None:
             images_BCHW, targets = self._mix(images_BCHW, labels_B)
         mixing = Mixing(self._temperature, self._noise, self._sampling)
-        widths = model.space.max_widths
+        widths, head = model.space.max_widths, None
         if self._elastic_width == "random" and random.random() < 0.5:
-            widths = _random_widths(model.space)
-        logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
+            widths, head = _random_widths(model.space), _random_head(model.space)
+        logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute, head)
         loss = self._kind.loss(logits_BK, targets, label_smoothing=self._label_smoothing)
         if self._elastic_width != "sandwich":
             return loss
         answers = self._kind.answers(logits_BK.detach())
-        for widths in (model.space.min_widths, _random_widths(model.space)):
-            logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute)
+        smallest = model.space.head and model.space.head.smallest()
+        drawn = _random_widths(model.space), _random_head(model.space)
+        for widths, head in ((model.space.min_widths, smallest), drawn):
+            logits_BK = model.forward_at(widths, images_BCHW, mixing, self._recompute, head)
             loss = loss + self._kind.loss(logits_BK, answers)
         return loss / 3
 
@@ -79,3 +82,10 @@ class SupernetTask(Task):
 def _random_widths(space: SearchSpace) -> Four:
     first, second, third, fourth = (random.choice(space.widths(index)) for index in range(4))
     return first, second, third, fourth
+
+
+def _random_head(space: SearchSpace) -> DenseHead | None:
+    """A dense head of the space, for which classifiers spend no random number."""
+    if space.head is None or not space.head.has_choice:
+        return None
+    return space.head.random(random.Random(random.getrandbits(64)))

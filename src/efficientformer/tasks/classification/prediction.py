@@ -187,6 +187,12 @@ def open_session(path: Path, threads: int | None = None) -> "onnxruntime.Inferen
         ) from error
 
 
+def exported_task(path: Path) -> TaskName:
+    """The task of an exported file, by its metadata. Raises RecordError as `Predictor` does."""
+    about = exported_about(path, open_session(path).get_modelmeta().custom_metadata_map)
+    return about.get("task", "classification")
+
+
 def exported_about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
     """Class names and preprocessing in the metadata of an exported file. Raises RecordError for one of others."""
     try:

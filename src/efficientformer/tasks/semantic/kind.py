@@ -119,10 +119,10 @@ class IouCount:
 
 
 def _refuse_mixing(is_weighted: bool, mixup: float, cutmix: float) -> None:
-    if is_weighted or mixup or cutmix:
-        raise UsageError(
-            "Images with masks are not mixed, and their classes not balanced: use mixup 0, cutmix 0 and balance none."
-        )
+    if mixup or cutmix:
+        raise UsageError("Images with masks are not blended: set mixup and cutmix to 0.")
+    if is_weighted:
+        raise UsageError("Masks have no weights of classes: use balance none or sampling.")
 
 
 SEMANTIC_KIND = Semantic()

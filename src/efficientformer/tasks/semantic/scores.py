@@ -13,6 +13,9 @@ from efficientformer.data.masks.view import PADDING
 from efficientformer.errors import DataError
 from efficientformer.tasks.finite_logits import finite_logits
 
+MOST_NUMBERS = 2**24
+"""Logits that are in memory at a time, beyond those of a network."""
+
 
 @dataclass(frozen=True)
 class SemanticScores:
@@ -127,11 +130,23 @@ def own_part(mask_HW: Tensor) -> Tensor:
 
 
 def taken_classes(logits_KHW: Tensor, height: int, width: int) -> Tensor:
-    """The likeliest class of every pixel (height, width): logits of another size are brought to it, bilinearly."""
-    if logits_KHW.shape[1:] != (height, width):
-        logits_1KHW = functional.interpolate(logits_KHW[None], size=(height, width), mode="bilinear")
-        logits_KHW = logits_1KHW[0]
-    return logits_KHW.argmax(dim=0)
+    """The likeliest class of every pixel (height, width): logits of another size are brought to it, bilinearly.
+
+    Row by row: the logits of a photo and of many classes take gigabytes.
+    """
+    num_classes, num_rows, num_columns = logits_KHW.shape
+    if (num_rows, num_columns) == (height, width):
+        return logits_KHW.argmax(dim=0)
+    wide_KHW = functional.interpolate(logits_KHW[None], size=(num_rows, width), mode="bilinear")[0]
+    places_H = ((torch.arange(height) + 0.5) * (num_rows / height) - 0.5).clamp(0, num_rows - 1)
+    above_H = places_H.long()
+    below_H = (above_H + 1).clamp(max=num_rows - 1)
+    share_H1 = (places_H - above_H)[:, None]
+    taken = []
+    for rows in torch.arange(height).split(max(1, MOST_NUMBERS // (num_classes * width))):
+        above_KHW, below_KHW = wide_KHW[:, above_H[rows]], wide_KHW[:, below_H[rows]]
+        taken.append(torch.lerp(above_KHW, below_KHW, share_H1[rows]).argmax(dim=0))
+    return torch.cat(taken)
 
 
 @torch.inference_mode()

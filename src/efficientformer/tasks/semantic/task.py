@@ -22,12 +22,13 @@ def pixel_loss(logits_BKHW: Tensor, targets: Tensor, label_smoothing: float = 0.
     """Mean cross-entropy over pixels. targets: numbers of classes (B, H, W), of which `IGNORED` do not count, or
     probabilities (B, K, H, W). Of a batch without a pixel that counts it is 0, and so is its gradient."""
     logits_BKHW = logits_BKHW.float()  # also where products are in half precision
+    if targets.is_floating_point():
+        losses = functional.cross_entropy(logits_BKHW, targets, label_smoothing=label_smoothing, reduction="sum")
+        return losses / targets[:, 0].numel()
     losses = functional.cross_entropy(
         logits_BKHW, targets, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum"
     )
-    is_probable = targets.is_floating_point()
-    num_pixels = targets[:, 0].numel() if is_probable else (targets != IGNORED).sum().clamp(min=1)
-    return losses / num_pixels
+    return losses / (targets != IGNORED).sum().clamp(min=1)
 
 
 def pixel_divergence(logits_BKHW: Tensor, taught_BKHW: Tensor, temperature: float) -> Tensor:

@@ -1,0 +1,1 @@
+"""Exported files on images, without a run."""

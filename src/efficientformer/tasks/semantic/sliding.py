@@ -1,0 +1,67 @@
+"""Scores by windows that slide over an image: each has the size of the network's input, and their logits are averaged.
+
+The image keeps its aspect and covers the input, so a panorama is not squeezed; it takes as many passes as windows.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from efficientformer.arch.parts import Grid
+from efficientformer.data.masks.view import CoveringMaskView
+from efficientformer.data.transforms import Preprocessing
+from efficientformer.tasks.kind import Batches
+from efficientformer.tasks.semantic.kind import Semantic
+from efficientformer.tasks.semantic.scores import SemanticScores, evaluate
+
+STRIDE = 2 / 3
+"""From one window to the next, as a share of its side, at most."""
+
+
+class SlidingSemantic(Semantic):
+    """The task, where an image is scored window by window. grid: of a window, height and width."""
+
+    eval_batch_size = 1  # images have sizes of their own
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+
+    def score_view(self, preprocessing: Preprocessing) -> CoveringMaskView:
+        return CoveringMaskView(preprocessing)
+
+    def evaluate(
+        self, model: nn.Module, batches: Batches, num_classes: int, *, on_batch: Callable[[int], None] | None = None
+    ) -> SemanticScores:
+        return evaluate(Windows(model, self._grid), batches, num_classes, on_batch=on_batch)
+
+
+class Windows(nn.Module):
+    """A network of images of the size `grid` for images at least as large: logits (B, K, H, W) at their size."""
+
+    def __init__(self, model: nn.Module, grid: Grid) -> None:
+        super().__init__()
+        self.model, self._grid = model, grid
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        height, width = self._grid
+        tops, lefts = (starts(size, side) for size, side in zip(x_BCHW.shape[2:], self._grid, strict=True))
+        total: Tensor | None = None
+        counts_HW = torch.zeros(x_BCHW.shape[2:], device=x_BCHW.device)
+        for top in tops:
+            for left in lefts:
+                window = ..., slice(top, top + height), slice(left, left + width)
+                logits_BKHW = self.model(x_BCHW[window]).float()
+                if total is None:
+                    total = logits_BKHW.new_zeros(len(x_BCHW), logits_BKHW.shape[1], *x_BCHW.shape[2:])
+                total[window] += logits_BKHW
+                counts_HW[window] += 1
+        assert total is not None
+        return total / counts_HW
+
+
+def starts(size: int, side: int) -> list[int]:
+    """Where windows of a side begin, at even distances, so that they cover `size` pixels."""
+    count = 1 + math.ceil((size - side) / (STRIDE * side))
+    return [round(index * (size - side) / max(1, count - 1)) for index in range(count)]
