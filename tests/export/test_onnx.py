@@ -1,4 +1,5 @@
 import collections
+from dataclasses import replace
 
 import onnx
 import onnxruntime
@@ -6,13 +7,14 @@ import pytest
 import torch
 
 from efficientformer.analysis.comparison.random_weights import randomize
+from efficientformer.arch.dense import OneStage, SemanticFpn
 from efficientformer.arch.parts import network_parts
 from efficientformer.arch.spec import FFN, MB3D, Architecture, AttnFFN, Stage
 from efficientformer.arch.zoo import ZOO, build_architecture
 from efficientformer.errors import RecordError
 from efficientformer.exporting.files import input_sample
 from efficientformer.exporting.onnx import export_onnx, read_onnx_metadata
-from efficientformer.exporting.parity import onnx_parity
+from efficientformer.exporting.parity import onnx_output, onnx_parity
 from efficientformer.latency.devices import open_runtime
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse
@@ -91,6 +93,36 @@ def test_small_networks_at_several_resolutions(tmp_path, architecture, resolutio
     path = tmp_path / "model.onnx"
     export_onnx(fuse(network) if folded else network, (2, 3, *size), path)
     assert onnx_parity(network, path, (2, 3, *size)) <= 1e-4
+
+
+HEADS = [SemanticFpn(16, 8), OneStage(16, 8, 2)]
+
+
+@pytest.mark.parametrize("architecture", [SMALL, SMALL_V2], ids=["v1", "v2"])
+@pytest.mark.parametrize("head", HEADS, ids=["semantic", "boxes"])
+def test_dense_heads_at_even_and_odd_sizes(tmp_path, architecture, head):
+    """One output of static shape, without operators that compute shapes."""
+    dense = replace(architecture, head=head)
+    for size in ((64, 96), (33, 47)):
+        network, path = trained(create_model(dense, num_classes=3, resolution=size)), tmp_path / "model.onnx"
+        export_onnx(fuse(network), (1, 3, *size), path)
+        assert onnx_parity(network, path, (1, 3, *size), num_images=2) <= 1e-4
+        with torch.no_grad():
+            shape = list(network(torch.zeros(1, 3, *size)).shape)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        assert [value.shape for value in session.get_outputs()] == [shape]
+        assert not node_counts(path).keys() & {"BatchNormalization", "Shape", "Gather", "NonZero", "Loop", "If"}
+
+
+@pytest.mark.parametrize("head", HEADS, ids=["semantic", "boxes"])
+def test_dense_heads_take_any_number_of_images(tmp_path, head):
+    network = trained(create_model(replace(SMALL_V2, head=head), num_classes=3, resolution=(40, 56)))
+    export_onnx(fuse(network), (2, 3, 40, 56), tmp_path / "model.onnx", dynamic_batch=True)
+    for count in (1, 3):
+        images = torch.randn(count, 3, 40, 56)
+        with torch.no_grad():
+            expected = network(images).numpy()
+        assert abs(onnx_output(tmp_path / "model.onnx", images.numpy()) - expected).max() <= 1e-4 * expected.std()
 
 
 def test_another_resolution_than_it_was_made_for(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.arch.parts import network_parts
+from efficientformer.arch.parts import head_parts, network_parts
 from efficientformer.arch.spec import MB3D, AttnFFN
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
@@ -12,6 +12,7 @@ from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.parts import build_part, part_input_shape
 
 from .small import STEMS, STEMS_IDS
+from .small_dense import DENSE, DENSE_IDS, every_dense
 
 both_families = pytest.mark.parametrize("small", STEMS, ids=STEMS_IDS)
 
@@ -28,6 +29,25 @@ def test_network_keeps_its_function(small, forms, randomize):
         assert (fused(images) - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
         assert not [module for module in fused.modules() if isinstance(module, nn.BatchNorm2d)]
         assert not [name for name, p in fused.named_parameters() if p.requires_grad or "layer_scale" in name]
+
+
+@every_dense
+@torch.no_grad()
+def test_a_dense_head_keeps_its_function(dense, randomize):
+    for resolution in ((32, 32), (33, 47)):
+        network = randomize(create_model(dense, num_classes=5, resolution=resolution))
+        images = torch.randn(2, 3, *resolution)
+        fused, expected = fuse(network), network.eval()(images)
+        assert (fused(images) - expected).abs().max() <= 1e-4 * max(1.0, float(expected.abs().max()))
+        assert not [module for module in fused.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize("dense", DENSE[1:3], ids=DENSE_IDS[1:3])
+def test_every_part_of_a_dense_head(dense, randomize):
+    for part in head_parts(dense, (33, 47), 5):
+        module = randomize(build_part(part)).double()
+        x = torch.randn(part_input_shape(part), dtype=torch.double)
+        torch.testing.assert_close(fuse(module)(x), module.eval()(x))
 
 
 @both_families

@@ -83,7 +83,7 @@ class HeadSpace:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value, as in a space's file: an option without a choice is its number."""
-        written = {name: own[0] if len(own) == 1 else list(own) for name, own in self.options.items()}
+        written = {name: list(own) if len(own) > 1 else own[0] for name, own in self.options.items()}
         return {"kind": self.kind, **written}
 
     @classmethod

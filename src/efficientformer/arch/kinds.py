@@ -11,9 +11,7 @@ class OfKind(Protocol):
     """A frozen dataclass whose class has a `kind`."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def kind(self) -> str: ...
+    kind: ClassVar[Any]
 
 
 Options = TypeVar("Options")

@@ -85,9 +85,11 @@ def _write(
             # Otherwise the file would resize bias tables in every call.
             network.set_resolution((input_shape[2], input_shape[3]))
     with warnings.catch_warnings():
-        # The exporter announces its successor, and the tracer that a grid becomes a constant: both are meant.
+        # The exporter announces its successor, the tracer that a grid becomes a constant, and the norm of a map that it
+        # is one of each image: all are meant.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", "ONNX export mode is .* operator 'instance_norm'", UserWarning)
         torch.onnx.export(
             module,
             (example,),
@@ -108,8 +110,11 @@ def _resize_to_sizes(path: Path) -> None:
     Shape inference, which quantizers need, takes 1.0 times an unknown number of images for another number.
     """
     model = onnx.load_model(path)
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
-    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in inferred}
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*inferred.value_info, *inferred.output)
+    }
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         if node.op_type == "Resize":

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from efficientformer.arch.parts import Grid
-from efficientformer.models.deploy.folding import constant_bias, folded, require_grid, scaled
+from efficientformer.models.deploy.folding import constant_bias, deployed_norm, folded, require_grid, scaled
 from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse_v2 import DeployAttentionDownsample, DeployAttnFFN, DeployFFN, DeployMHSA
 from efficientformer.models.embed import ConvNorm, Stem
+from efficientformer.models.heads.one_stage import OneStageHead
+from efficientformer.models.heads.parts import FpnLevel
+from efficientformer.models.heads.semantic_fpn import SemanticFpnHead
 from efficientformer.models.map_attention import AttentionDownsample
 from efficientformer.models.metablocks import AttnFFNBlock, FFNBlock, MB3DBlock, MB4DBlock
 from efficientformer.models.network import Network
@@ -137,10 +140,16 @@ def _folded(module: nn.Module, forms: DeployForms) -> nn.Module:
             module.set_submodule("norm", nn.Identity())
         case MapHead():
             _fold_norm_into_head(module)
+        case FpnLevel():
+            module.norm = deployed_norm(module.norm, module.fpn.laterals[0])
         case Network():
             _merge_heads(module)
             if isinstance(module.norm, nn.BatchNorm2d) and isinstance(module.head, nn.Linear):
                 _fold_norm_into_head(module)
+            if isinstance(module.head, SemanticFpnHead | OneStageHead) and module.output_norms is not None:
+                laterals = module.head.fpn.laterals
+                for index, lateral in enumerate(laterals, start=len(module.output_norms) - len(laterals)):
+                    module.output_norms[index] = deployed_norm(module.output_norms[index], lateral)
     return module
 
 

@@ -1,5 +1,6 @@
 """The head that an architecture names."""
 
+import math
 from typing import assert_never
 
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ def build_head(architecture: Architecture, num_classes: int) -> DenseHeadModule:
     activation = architecture.head_activation
     match architecture.head:
         case SemanticFpn() as head:
-            return SemanticFpnHead(head, architecture.widths, num_classes, activation)
+            stride = math.prod(architecture.stem_strides)
+            return SemanticFpnHead(head, architecture.widths, num_classes, activation, stride)
         case OneStage() as head:
             return OneStageHead(head, architecture.widths, num_classes, activation, level_strides(architecture))
         case None:

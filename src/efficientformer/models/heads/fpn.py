@@ -13,8 +13,8 @@ class Fpn(nn.Module):
     """Maps (B, C, H, W) of consecutive stages, finest first, to maps of one width and the same sizes.
 
     Every level is a 1x1 convolution of its stage's map plus the next coarser level, of which each cell takes the
-    nearest. A 3x3 convolution of a level is what leaves it. Sizes may be odd: a level grows to the size of the finer
-    one.
+    nearest. A 3x3 convolution of a level is what leaves it. Of a level with an odd size, the surplus row or column of
+    the coarser one is cut off.
 
     in_widths: channels of the maps. width: channels of every level.
     """
@@ -38,7 +38,11 @@ class Fpn(nn.Module):
 
 def add_coarser(level_BCHW: Tensor, coarser_BCHW: Tensor) -> Tensor:
     """A level plus the next coarser one, of which each cell takes the nearest."""
-    return level_BCHW + interpolate(coarser_BCHW, size=grid_of(level_BCHW), mode="nearest")
+    height, width = grid_of(level_BCHW)
+    coarser_BCHW = interpolate(coarser_BCHW, scale_factor=2.0, mode="nearest")
+    if grid_of(coarser_BCHW) != (height, width):
+        coarser_BCHW = coarser_BCHW[:, :, :height, :width]
+    return level_BCHW + coarser_BCHW
 
 
 def output_norms(architecture: Architecture, *, first_stage: int = 0, has_norms: bool | None = None) -> nn.ModuleList:

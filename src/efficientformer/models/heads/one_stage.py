@@ -67,9 +67,9 @@ class BoxBranches(nn.Module):
         """Levels (B, C, H, W) to their outputs (B, H * W, D)."""
         box_maps, class_maps = pyramid, pyramid
         for layer in self.box_tower:
-            box_maps = [self.activation(x_BCHW) for x_BCHW in layer.forward_levels(box_maps)]
+            box_maps = [self.activation(x_BCHW) for x_BCHW in layer.forward_levels(box_maps)]  # type: ignore[operator]
         for layer in self.class_tower:
-            class_maps = [self.activation(x_BCHW) for x_BCHW in layer.forward_levels(class_maps)]
+            class_maps = [self.activation(x_BCHW) for x_BCHW in layer.forward_levels(class_maps)]  # type: ignore[operator]
         levels: list[Tensor] = []
         for index, stride in enumerate(strides):
             box_BND = flatten(self.boxes(box_maps[index]))

@@ -12,7 +12,8 @@ from efficientformer.arch.parts import Grid, Part, strided
 from efficientformer.models.heads.fpn import Fpn, add_coarser
 from efficientformer.models.heads.one_stage import BoxBranches
 from efficientformer.models.heads.predictor import predictor
-from efficientformer.models.heads.semantic_fpn import SemanticLevel, upsampled
+from efficientformer.models.heads.semantic_fpn import SemanticLevel
+from efficientformer.models.map_attention import upsample
 
 STRIDE = 8
 """Of a level in pixels, which makes no difference to its cost."""
@@ -57,11 +58,13 @@ class SemanticClasses(nn.Module):
     def __init__(self, part: Part) -> None:
         super().__init__()
         assert part.level is not None and part.level.out_grid is not None and part.num_classes is not None
-        self.grid = part.level.out_grid
+        self.grid, self.stride = part.level.out_grid, 1
+        while any(-(-side // self.stride) > at for side, at in zip(self.grid, part.grid, strict=True)):
+            self.stride *= 2
         self.classes = predictor(part.width, part.num_classes, 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return upsampled(self.classes(x_BCHW), self.grid)
+        return upsample(self.classes(x_BCHW), self.stride, self.grid)
 
 
 class BoxLevel(nn.Module):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from efficientformer.arch.dense import SemanticFpn
 from efficientformer.arch.parts import Grid
@@ -12,19 +11,24 @@ from efficientformer.models.embed import ACTIVATIONS, ConvNorm
 from efficientformer.models.heads.fpn import Fpn
 from efficientformer.models.heads.predictor import predictor
 from efficientformer.models.layout import grid_of
+from efficientformer.models.map_attention import upsample
 
 
 class SemanticFpnHead(nn.Module):
     """Maps (B, C, H, W) of the four stages to logits (B, K, H, W) at the size of the image.
 
     The levels of the pyramid are brought to the size of the finest and added. Their sum is classified and brought to
-    the size of the image. All upsampling is bilinear, without aligned corners.
+    the size of the image. All upsampling is bilinear, without aligned corners; of an odd size the surplus row or column
+    is cut off.
 
-    widths: of the stages. activation: in V1 ReLU, in V2 that of the blocks.
+    widths: of the stages. activation: in V1 ReLU, in V2 that of the blocks. stride: of the finest level.
     """
 
-    def __init__(self, head: SemanticFpn, widths: Sequence[int], num_classes: int, activation: Activation) -> None:
+    def __init__(
+        self, head: SemanticFpn, widths: Sequence[int], num_classes: int, activation: Activation, stride: int
+    ) -> None:
         super().__init__()
+        self.stride = stride
         self.fpn = Fpn(widths, head.fpn_width)
         self.levels = nn.ModuleList(
             SemanticLevel(level, head.fpn_width, head.width, activation) for level in range(len(widths))
@@ -39,7 +43,7 @@ class SemanticFpnHead(nn.Module):
         for index, level in enumerate(self.levels):
             level_BCHW = level(pyramid[index], grids)
             finest_BCHW = level_BCHW if index == 0 else finest_BCHW + level_BCHW
-        return upsampled(self.classes(finest_BCHW), grid)
+        return upsample(self.classes(finest_BCHW), self.stride, grid)
 
 
 class SemanticLevel(nn.Module):
@@ -58,9 +62,5 @@ class SemanticLevel(nn.Module):
         for step, convolution in enumerate(self.convolutions):
             x_BCHW = self.activation(convolution(x_BCHW))
             if self.level > 0:
-                x_BCHW = upsampled(x_BCHW, grids[self.level - step - 1])
+                x_BCHW = upsample(x_BCHW, 2, grids[self.level - step - 1])
         return x_BCHW
-
-
-def upsampled(x_BCHW: Tensor, grid: Grid) -> Tensor:
-    return interpolate(x_BCHW, size=grid, mode="bilinear", align_corners=False)
