@@ -54,6 +54,12 @@ def _kept(boxes_A4: Tensor, scores_AK: Tensor) -> Detections:
     return Detections(boxes_N4[kept_N], scores_N[kept_N], classes_N[kept_N])
 
 
+def from_rows(rows_BN6: Tensor) -> list[Detections]:
+    """Detections of each image, from the rows that a `Detector` gives."""
+    of_images = [rows_N6[rows_N6[:, 5] > NO_CLASS] for rows_N6 in rows_BN6]
+    return [Detections(rows_N6[:, :4], rows_N6[:, 4], rows_N6[:, 5].long()) for rows_N6 in of_images]
+
+
 class Detector(nn.Module):
     """A network with decoding behind it, as it is exported: one image (1, 3, H, W) of the network's input to
     detections (1, 100, 6), rows of x1, y1, x2, y2 in its pixels, score, class; best first. Rows that are left over have

@@ -112,7 +112,7 @@ class Boxes:
     def evaluate(
         self, model: nn.Module, batches: Batches, num_classes: int, *, on_batch: Callable[[int], None] | None = None
     ) -> BoxScores:
-        return evaluate(model, batches, on_batch=on_batch)
+        return evaluate(model, batches, num_classes, on_batch=on_batch)
 
 
 def _dense(outputs_BAD: Tensor, targets: Tensor) -> Dense:
