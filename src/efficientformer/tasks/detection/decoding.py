@@ -75,4 +75,4 @@ class Detector(nn.Module):
         rows_N6 = torch.cat([kept.boxes, kept.scores[:, None], kept.classes[:, None].float()], dim=1)
         # The file has the same number of rows for every image.
         left_over_M6 = pad(rows_N6.new_full((MOST_DETECTIONS, 1), NO_CLASS), (5, 0))
-        return torch.cat([rows_N6, left_over_M6])[:MOST_DETECTIONS][None]
+        return torch.cat([rows_N6, left_over_M6])[:MOST_DETECTIONS].reshape(1, MOST_DETECTIONS, NUMBERS)

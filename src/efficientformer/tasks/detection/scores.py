@@ -70,10 +70,10 @@ class BoxCount:
     def num_images(self) -> int:
         return len(self._images)
 
-    def add(self, outputs_BAD: Tensor, boxes_BN5: Tensor) -> None:
-        """Outputs of a batch, float32 on the CPU, and its labels, as the loader gives them. Labels with areas are
-        scored in pixels of the pictures at their own size."""
-        self.add_detections(decode(outputs_BAD, grid_of_frames(boxes_BN5)), boxes_BN5, outputs_BAD.shape[2] - 5)
+    def add(self, logits_BK: Tensor, labels: Tensor) -> None:
+        """Outputs (B, A, D) of a batch, float32 on the CPU, and its labels, as the loader gives them. Labels with areas
+        are scored in pixels of the pictures at their own size."""
+        self.add_detections(decode(logits_BK, grid_of_frames(labels)), labels, logits_BK.shape[2] - 5)
 
     def add_detections(self, found: Sequence[Detections], boxes_BN5: Tensor, num_classes: int) -> None:
         """The same for boxes that are decoded."""
