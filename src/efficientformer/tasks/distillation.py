@@ -15,6 +15,7 @@ from torch.nn import functional
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.data.dataset import UNLABELLED
+from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import TaskKind
@@ -66,7 +67,9 @@ class Distillation(Task):
         """
         like = next(network.parameters())
         blank_1CHW = torch.zeros(1, network.in_chans, *_grid(network), device=like.device)
-        self._teacher.require_classes(network.num_classes, blank_1CHW)
+        self._teacher.require_classes(network.num_classes, blank_1CHW, self._task_kind.words.name)
+        if self._task_kind.words.is_dense and self._kind != "soft":
+            raise UsageError(f"Distillation {self._kind} is for classifiers: networks of masks or boxes learn soft.")
         if self._kind == "hard":
             if network.head_dist is None:
                 network.head_dist = copy.deepcopy(network.head)
@@ -103,6 +106,8 @@ class Distillation(Task):
         return self._logits_loss(student.taught_BK, taught_BK) + fading * torch.stack(losses).mean()
 
     def _logits_loss(self, logits_BK: Tensor, taught_BK: Tensor) -> Tensor:
+        if taught_BK.ndim == 4:  # the teacher may see images of another size
+            taught_BK = resized(taught_BK, (logits_BK.shape[2], logits_BK.shape[3]))
         if self._kind == "hard":
             return self._task_kind.loss(logits_BK, self._task_kind.decisions(taught_BK))
         return self._task_kind.divergence(logits_BK, taught_BK, self._temperature)

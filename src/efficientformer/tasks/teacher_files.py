@@ -67,7 +67,7 @@ def open_teacher(
     teacher = Teacher(opened.module, view=view, order=order, name=text)
     unordered = Teacher(opened.module, view=view, name=text)
     try:
-        unordered.require_classes(len(classes), torch.zeros(1, 3, *preprocessing.grid))
+        unordered.require_classes(len(classes), torch.zeros(1, 3, *preprocessing.grid), task)
     except EfficientFormerError:
         raise
     except Exception as error:  # of a network of other people's anything may be raised

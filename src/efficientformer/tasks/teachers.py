@@ -9,9 +9,17 @@ from torch.nn import functional
 
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
+from efficientformer.formats.values import TaskName
 from efficientformer.tasks.words import TaskWords
 
 WITHOUT = "or train without a teacher: --teacher none"
+ONE_SCORE_EACH = 2, 1, 0, "a score for each class. Choose a classifier"
+ANSWERS: dict[TaskName, tuple[int, int, int, str]] = {
+    "semantic": (4, 1, 0, "logits of the classes for every pixel. Choose a network for masks"),
+    "detection": (3, 2, 5, "boxes of the cells of a one-stage head. Choose a network for boxes"),
+}
+"""Of dense tasks the axes of a network's answers, the axis of the classes, how many further numbers lie on it, and what
+they are."""
 
 
 class View:
@@ -64,18 +72,17 @@ class Teacher:
         entries = _feature_info(self._module)
         return [int(entries[index]["num_chs"]) for index in self._map_indices(strides)]
 
-    def require_classes(self, num_classes: int, example_BCHW: Tensor) -> None:
-        """Raises UsageError unless the teacher scores this number of classes, on an example of a student's images."""
-        self.require_scores(logits_BK := self.logits(example_BCHW), len(example_BCHW))
-        if logits_BK.shape[1] != num_classes:
-            raise UsageError(other_classes(self._name, logits_BK.shape[1], num_classes))
-
-    def require_scores(self, logits_BK: Tensor, num_images: int) -> None:
-        if logits_BK.ndim != 2 or len(logits_BK) != num_images:
+    def require_classes(self, num_classes: int, example_BCHW: Tensor, task: TaskName = "classification") -> None:
+        """Raises UsageError unless the teacher answers for this task and number of classes, on an example of a
+        student's images."""
+        logits, (num_axes, axis, num_others, what) = self.logits(example_BCHW), ANSWERS.get(task, ONE_SCORE_EACH)
+        if logits.ndim != num_axes or len(logits) != len(example_BCHW):
+            shape = list(logits.shape)
             raise UsageError(
-                f"Teacher {self._name} gives {list(logits_BK.shape)} for {num_images} images, not a score for each "
-                f"class. Choose a classifier, {WITHOUT}."
+                f"Teacher {self._name} gives {shape} for {len(example_BCHW)} images, not {what}, {WITHOUT}."
             )
+        if logits.shape[axis] != num_classes + num_others:
+            raise UsageError(other_classes(self._name, logits.shape[axis] - num_others, num_classes))
 
     def _on(self, images_BCHW: Tensor) -> nn.Module:
         like = next(self._module.parameters(), None)

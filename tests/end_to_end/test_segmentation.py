@@ -1,0 +1,120 @@
+"""A class for every pixel, from a classifier's weights to an exported file that scores as PyTorch does."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from efficientformer.models.network import Network
+from efficientformer.models.weights.load import architecture_of, read_about, save_weights
+from efficientformer.reading import read_record
+
+from ..models.small import SMALL_V2
+from .conftest import answer
+
+SHORT = [
+    *("--resolution", "16x32", "--semantic.fpn-width", "16", "--semantic.width", "8", "--workers", "0"),
+    *("--train.epochs", "2", "--train.batch-size", "4", "--train.lr-warmup-epochs", "0", "--training-threads", "1"),
+    *("--train.augmentation", "light", "--verify.rounds", "40", "--export.no-autotune"),
+]
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory):
+    """Bright blocks on dark noise with index masks, of which one is beyond the classes and one is missing."""
+    root, rng = tmp_path_factory.mktemp("sets") / "streets", np.random.default_rng(0)
+    for folder, count in (("training", 10), ("validation", 4)):
+        for kind in ("images", "annotations"):
+            (root / kind / folder).mkdir(parents=True)
+        for index in range(count):
+            mask = np.ones((20, 30), np.uint8)
+            mask[5 : 10 + index, 8:20] = 2
+            pixels = (rng.integers(0, 90, (20, 30, 3)) + 140 * (mask[..., None] == 2)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "images" / folder / f"{index}.png")
+            Image.fromarray(mask).save(root / "annotations" / folder / f"{index}.png")
+    Image.new("L", (30, 20), 7).save(root / "annotations" / "training" / "3.png")
+    (root / "annotations" / "training" / "4.png").unlink()
+    (root / "classes.txt").write_text("0 void\n1 road\n2 car\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "net" / "small.safetensors"
+    save_weights(Network(SMALL_V2, num_classes=5, resolution=64), path, {"classes": json.dumps(list("abcde"))})
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(streets, weights, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "streets"
+    arguments = ("train", "--init", weights, "--data", streets, "--run-dir", run_dir, *SHORT)
+    return run_dir, answer(*arguments, "--skip-bad"), arguments
+
+
+def test_a_classifier_becomes_a_task_model(trained, weights):
+    run_dir, (said, spoken), _ = trained
+    folder = run_dir / "networks" / "small"
+    evaluation = read_record(folder / "evaluation.json", Any)
+    assert said["miou"] == evaluation["miou"] and {row["name"] for row in evaluation["per_class"]} == {"road", "car"}
+    assert sum(map(sum, evaluation["confusion"])) == 4 * 20 * 30, "every pixel at the size of the masks"
+    architecture, about = architecture_of(folder / "weights.safetensors"), read_about(folder / "weights.safetensors")
+    assert str(architecture.head) == "Semantic FPN 16-8" and architecture.widths == SMALL_V2.widths
+    assert about["task"] == "semantic" and about["resolution"] == (16, 32)
+    data = read_record(run_dir / "data.json", Any)
+    assert data["task"] == "semantic" and data["preprocessing"]["is_stretched"] and data["train"]["num_images"] == 8
+    assert [row["file"] for row in data["skipped"]] == ["images/training/3.png", "images/training/4.png"]
+    assert "has the value 7" in spoken and "it has no mask" in spoken and "the head is new" in spoken
+
+
+def test_a_bad_mask_ends_the_command_in_one_line(streets, weights, program, tmp_path):
+    code, _, stderr = program("train", "--init", weights, "--data", streets, "--run-dir", tmp_path, *SHORT)
+    assert code == 1 and "training/3.png: its mask" in stderr and "--skip-bad" in stderr
+
+
+def test_the_same_command_finds_it_done_and_sliding_scores_again(trained, program):
+    run_dir, _, arguments = trained
+    before = read_record(run_dir / "networks" / "small" / "evaluation.json", Any)["miou"]
+    assert program(*arguments)[2].count("up to date") == 4
+    stderr = program(*arguments, "--semantic.sliding")[2]
+    assert stderr.count("up to date") == 3 and "semantic.sliding changed" in stderr
+    stderr = program(*arguments, "--semantic.no-sliding")[2]
+    assert "evaluate small" in stderr and "again, because semantic.sliding changed from True to False" in stderr
+    assert read_record(run_dir / "networks" / "small" / "evaluation.json", Any)["miou"] == before
+
+
+def test_the_exported_file_scores_as_pytorch(trained, streets, program, tmp_path):
+    run_dir, (said, _), _ = trained
+    file = run_dir / "networks" / "small" / "model.onnx"
+    ((record,), _) = answer("evaluate", file)
+    assert record["miou"] == pytest.approx(said["miou"], abs=0.1) and record["pytorch"] == said["miou"]
+    code, _, stderr = program("evaluate", file, "--data", streets, "--task", "classification")
+    assert code == 1 and "--skip-bad" in stderr, "the file's own task holds"
+    other = tmp_path / "other"
+    (other / "images").mkdir(parents=True)
+    (other / "masks").mkdir()
+    for index in range(3):
+        Image.new("L", (30, 20), index % 2).save(other / "images" / f"{index}.png")
+        Image.new("L", (30, 20), index % 2).save(other / "masks" / f"{index}.png")
+    (other / "classes.txt").write_text("0 road\n1 bus\n")
+    code, _, stderr = program("evaluate", file, "--data", other)
+    assert code == 2 and "of the classes road, car" in stderr and "road, bus" in stderr
+
+
+def test_a_task_model_is_tuned_further_with_its_head(trained, streets, tmp_path):
+    weights = trained[0] / "networks" / "small" / "weights.safetensors"
+    arguments = ("--init", weights, "--data", streets, "--skip-bad", "--run-dir", tmp_path, *SHORT[2:])
+    said, spoken = answer("train", *arguments)
+    assert said["head"] == "kept" and "16x32 px, as " in spoken, "the file's resolution is taken"
+
+
+def test_a_task_that_the_images_are_not_for_is_refused(streets, photos, weights, program, tmp_path):
+    start = ("train", "--init", weights, "--run-dir", tmp_path)
+    code, _, stderr = program(*start, "--data", photos, "--task", "semantic")
+    assert code == 1 and "holds no images with masks. It needs images/, annotations/ or masks/" in stderr
+    code, _, stderr = program(*start, "--data", photos, "--task", "multi_label")
+    assert code == 2 and "--task multi_label is for images with several labels or none" in stderr
