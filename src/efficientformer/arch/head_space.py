@@ -72,7 +72,7 @@ class HeadSpace:
 
     def random(self, rng: Random) -> DenseHead:
         """A head drawn uniformly over the choices. No random number is spent where there is no choice."""
-        drawn = {name: rng.choice(own) if len(own) > 1 else own[0] for name, own in self.options.items()}
+        drawn = {name: rng.choice(own) if len(own) > 1 else max(own) for name, own in self.options.items()}
         return HEADS[self.kind](**drawn)
 
     def mutant(self, head: DenseHead, rng: Random) -> DenseHead:
@@ -83,7 +83,7 @@ class HeadSpace:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value, as in a space's file: an option without a choice is its number."""
-        written = {name: list(own) if len(own) > 1 else own[0] for name, own in self.options.items()}
+        written = {name: list(own) if len(own) > 1 else max(own) for name, own in self.options.items()}
         return {"kind": self.kind, **written}
 
     @classmethod

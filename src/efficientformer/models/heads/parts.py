@@ -25,7 +25,7 @@ class FpnLevel(nn.Module):
     def __init__(self, part: Part) -> None:
         super().__init__()
         assert part.level is not None
-        self.norm = nn.GroupNorm(1, part.in_width) if part.level.is_normed else nn.Identity()
+        self.norm: nn.Module = nn.GroupNorm(1, part.in_width) if part.level.is_normed else nn.Identity()
         self.coarser = part.level.out_grid
         self.fpn = Fpn((part.in_width,), part.width)
 

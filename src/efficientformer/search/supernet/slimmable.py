@@ -95,7 +95,8 @@ class SlimmableNetwork(Network, Ancestor):
             if isinstance(template, DenseEnd):
                 return _called(template, cut, self.training, list(maps.values()), grid)
             x_BCHW = _recomputed(template, cut, x_BCHW) if recompute else _called(template, cut, self.training, x_BCHW)
-            maps["0" if start == "stem." else start[len("stages.")]] = x_BCHW
+            if subnet.architecture.head is not None:
+                maps[start[: len("stages.0")] if start != "stem." else "stages.0"] = x_BCHW
         return x_BCHW
 
 
