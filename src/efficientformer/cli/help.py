@@ -47,7 +47,7 @@ GROUPS = {
     "Search": ("space", "supernet_from", "supernet", "slim", "baselines", "rank"),
     "Training": (
         *("train", "seed", "workers", "training_threads", "training_processes", "training_device"),
-        *("semantic", "reference", "reference_weights"),
+        *("semantic", "detection", "reference", "reference_weights"),
     ),
     "Export": ("export",),
 }

@@ -20,6 +20,7 @@ from efficientformer.arch.resolution import Resolution, grid_of_input, resolutio
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Channels, ImageDataset
 from efficientformer.errors import RecordError, UsageError
+from efficientformer.formats.values import DENSE_TASKS
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -53,12 +54,13 @@ class Preprocessing:
     @classmethod
     def for_dataset(cls, dataset: ImageDataset, resolution: Resolution | None = None) -> "Preprocessing":
         """For a data set with a native resolution: that, uncropped, unless `resolution` replaces it. For any other:
-        `resolution` and a center crop, or with masks the whole image. Raises UsageError when there is neither."""
+        `resolution` and a center crop, or for masks the whole image, stretched. For boxes it is the whole image too,
+        which keeps its aspect, see `boxes.placement`. Raises UsageError when there is neither."""
         chosen = resolution or dataset.native_resolution
         if chosen is None:
             raise UsageError(f"The images of {dataset.name} have no common size: give a resolution, for example 160.")
-        if dataset.task == "semantic":
-            return cls(chosen, dataset.mean, dataset.std, crop_ratio=1.0, is_stretched=True)
+        if dataset.task in DENSE_TASKS:
+            return cls(chosen, dataset.mean, dataset.std, crop_ratio=1.0, is_stretched=dataset.task == "semantic")
         crop_ratio = cls.crop_ratio if dataset.native_resolution is None else 1.0
         return cls(chosen, dataset.mean, dataset.std, crop_ratio)
 

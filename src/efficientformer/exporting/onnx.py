@@ -90,6 +90,9 @@ def _write(
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.filterwarnings("ignore", "ONNX export mode is .* operator 'instance_norm'", UserWarning)
+        # What drops overlapping boxes is a script of torchvision, with slices that stay in the file.
+        warnings.filterwarnings("ignore", ".*torch.jit.script.* is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
         torch.onnx.export(
             module,
             (example,),

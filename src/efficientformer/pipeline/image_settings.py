@@ -18,9 +18,9 @@ class ImageSettings(BaseModel):
     the sample is a part of Fashion-MNIST."""
     task: Literal["auto"] | TaskName = "auto"
     """What is asked of an image. auto: by the data. classification: a class; multi_label: several or none; semantic: a
-    class for every pixel, from masks (docs/segmentation.md)."""
+    class for every pixel, from masks (docs/segmentation.md). detection: boxes around objects (docs/detection.md)."""
     skip_bad: bool = False
-    """Leave out images whose mask is missing or cannot be used. They are named and counted."""
+    """Leave out images, masks and boxes that cannot be used. They are named and counted."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of images for validation. Where the folder gives no split."""
     max_pixels: Annotated[int, Field(gt=0)] = MAX_PIXELS
@@ -38,3 +38,14 @@ class SemanticSettings(BaseModel, extra="forbid", frozen=True):
     sliding: bool = False
     """Score windows of the input's size that slide over the image. The image then keeps its aspect, and covers the
     input; windows overlap by a third, and their logits are averaged."""
+
+
+class DetectionSettings(BaseModel, extra="forbid", frozen=True):
+    """Boxes around objects, by a one-stage head."""
+
+    fpn_width: Side = 96
+    """Channels of the feature pyramid behind a pretrained backbone."""
+    width: Side = 96
+    """Channels of the two branches of the head."""
+    depth: Annotated[int, Field(ge=1, le=8)] = 2
+    """Convolutions of a branch."""

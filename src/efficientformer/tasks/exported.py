@@ -15,7 +15,7 @@ LOGITS = "logits"
 
 
 class ExportedNetwork(nn.Module):
-    """The first output of an ONNX file for images (B, 3, H, W), one by one, in ONNX Runtime on the CPU.
+    """One output of an ONNX file for images (B, 3, H, W), one by one, in ONNX Runtime on the CPU: `output` is its name.
 
     Raises RecordError for a file that was not exported by this package or takes no normalized images.
     """
@@ -31,12 +31,12 @@ class ExportedNetwork(nn.Module):
         self.preprocessing = Preprocessing.from_json(about["preprocessing"])
         self._input.check_size(self.preprocessing.grid)
         names = [item.name for item in self._session.get_outputs()]
-        self._output = LOGITS if LOGITS in names else names[0]
+        self.output = LOGITS if LOGITS in names else names[0]
         self.place = nn.Parameter(torch.zeros(1), requires_grad=False)  # scoring asks a network where it is
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         try:
-            outputs = [self._session.run([self._output], self._input.feed(x_CHW.numpy()))[0] for x_CHW in x_BCHW]
+            outputs = [self._session.run([self.output], self._input.feed(x_CHW.numpy()))[0] for x_CHW in x_BCHW]
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
         return torch.from_numpy(np.concatenate([np.asarray(output) for output in outputs]))

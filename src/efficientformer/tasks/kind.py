@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, Unpack
 
 from torch import Tensor, nn
 
+from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.loader import View
@@ -17,6 +18,8 @@ from efficientformer.tasks.words import TaskWords
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Images (B, C, H, W) and labels, as the loader gives them."""
 Reduction = Literal["mean", "sum"]
+LOGITS = "logits"
+"""The output of an exported file that computes what the network does."""
 
 
 class Scores(Protocol):
@@ -122,6 +125,11 @@ class TaskKind(Protocol):
         ...
 
     def count(self) -> Count: ...
+
+    def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
+        """What an exported file computes for an input of `grid`, and the name of its output: the network itself, or the
+        network and what makes its outputs useful."""
+        ...
 
     def evaluate(
         self, model: nn.Module, batches: Batches, num_classes: int, *, on_batch: Callable[[int], None] | None = None

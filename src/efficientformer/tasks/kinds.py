@@ -11,6 +11,7 @@ from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.scores import Scores
 from efficientformer.tasks.detection.kind import BOXES
+from efficientformer.tasks.detection.scores import BoxScores
 from efficientformer.tasks.kind import Batches, TaskKind
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import LabelScores
@@ -68,6 +69,17 @@ def evaluate(
 ) -> SemanticScores: ...
 
 
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: Literal["detection"],
+    on_batch: OnBatch | None = None,
+) -> BoxScores: ...
+
+
 def evaluate(
     model: nn.Module,
     batches: Batches,
@@ -79,8 +91,9 @@ def evaluate(
     """Scores of `model`, put into evaluation mode, on every batch.
 
     batches: images (B, C, H, W) and labels: numbers (B,) of classes; of task multi_label, ones at the classes of each
-        image (B, K); of task semantic, the number of the class of each pixel (B, H, W), 255 for none.
-    task: of several labels an image multi_label, of masks semantic.
+        image (B, K); of task semantic, the number of the class of each pixel (B, H, W), 255 for none;
+        of task detection, boxes as `data.boxes.joint` has them (B, N, 5).
+    task: of several labels an image multi_label, of masks semantic, of boxes detection.
     on_batch: called with the number of images of each batch.
 
     Raises TrainingError for logits that are not finite.

@@ -63,17 +63,18 @@ def placed(image: Image.Image, placement: Placement, grid: Grid, color: Color) -
     lie in the input are computed."""
     high, wide = grid
     width, height = scaled(image.size, placement.scale_x, placement.scale_y)
-    x1, y1 = max(placement.left, 0), max(placement.top, 0)
-    x2, y2 = min(placement.left + width, wide), min(placement.top + height, high)
+    left, top = round(placement.left), round(placement.top)
+    x1, y1 = max(left, 0), max(top, 0)
+    x2, y2 = min(left + width, wide), min(top + height, high)
     ground = Image.new("RGB", (wide, high), color)
     if x2 <= x1 or y2 <= y1:
         return ground
     across, down = image.width / width, image.height / height
     box = (
-        (x1 - placement.left) * across,
-        (y1 - placement.top) * down,
-        min((x2 - placement.left) * across, image.width),
-        min((y2 - placement.top) * down, image.height),
+        (x1 - left) * across,
+        (y1 - top) * down,
+        min((x2 - left) * across, image.width),
+        min((y2 - top) * down, image.height),
     )
     if (width, height) == image.size:  # nothing to resample
         part = image.crop((round(box[0]), round(box[1]), round(box[2]), round(box[3])))

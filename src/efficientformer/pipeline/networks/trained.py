@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from efficientformer.analysis.comparison.graph_cost import graph_cost
-from efficientformer.errors import EfficientFormerError
+from efficientformer.errors import EfficientFormerError, UsageError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_parity
 from efficientformer.formats.network import EVALUATION_MIB, Evaluation
@@ -150,7 +150,10 @@ def _export(workspace: Workspace, network: RunNetwork) -> None:
         deployed = fuse(trained, forms)
     else:
         deployed, tuning = deployed_timm(trained, input_shape)
-    dynamic_batch = workspace.settings.export.dynamic_batch
+    dynamic_batch, grid = workspace.settings.export.dynamic_batch, workspace.preprocessing.grid
+    complete, output = workspace.task.exported(deployed, grid)
+    if dynamic_batch and complete is not deployed:
+        raise UsageError("A file that gives boxes takes one image at a time: leave out --export.dynamic-batch.")
     export_onnx(deployed, input_shape, files.onnx, metadata, dynamic_batch=dynamic_batch)
     if network.architecture is None:
         tuning = {**tuning, "macs": graph_cost(files.onnx, input_shape).macs}
@@ -161,6 +164,8 @@ def _export(workspace: Workspace, network: RunNetwork) -> None:
             f"The exported file of {network.title} differs from PyTorch by {difference:.2g} (limit {TOLERANCE:g}). "
             "It was removed; please report the architecture in architecture.json."
         )
+    if complete is not deployed:  # what it adds decides between outputs that rounding can exchange
+        export_onnx(complete, input_shape, files.onnx, metadata, output_name=output)
     write_record(
         files.export_record,
         {

@@ -10,9 +10,10 @@ from typing import Any
 from efficientformer.arch.resolution import Resolution
 from efficientformer.arch.space_file import space_copy
 from efficientformer.arch.zoo import ZOO
+from efficientformer.data.boxes.layout import holds_boxes
 from efficientformer.data.masks.layout import is_mask_folder
 from efficientformer.errors import RecordError, UsageError
-from efficientformer.formats.values import TaskName
+from efficientformer.formats.values import DENSE_TASKS, TaskName
 from efficientformer.latency.devices import DeviceOptions
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.budget import parse_budgets
@@ -39,6 +40,9 @@ from efficientformer.reading import shown_path
 from efficientformer.records import write_record
 from efficientformer.run_dir import REMEDY, RunDir
 from efficientformer.tasks.teacher_source import TeacherSource
+
+_DENSE_PRESETS: dict[TaskName, str] = {"semantic": "segment", "detection": "detect"}
+"""By task, the preset of `train --init`."""
 
 
 @dataclass(frozen=True)
@@ -137,20 +141,24 @@ class Layers:
 
 def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
     """The request of `train --init`: preset fine_tune, the resolution of a weights file, which the preset does not
-    know, and a run directory of its own by default. For masks the preset is segment, and the resolution its own unless
-    the weights are for masks as well. Raises RecordError for a file that cannot be read."""
+    know, and a run directory of its own by default. For masks the preset is segment and for boxes detect, with a
+    resolution of their own unless the weights are for the same task. Raises RecordError for a file that cannot be
+    read."""
     request = RunRequest(settings, run_dir, config, suffix=f"-{name_of_init(init)}", fine_tunes=True)
-    is_semantic = _is_semantic(request)
-    own = _resolution_of(init, "semantic" if is_semantic else None)
-    return replace(request, base={"preset": "segment" if is_semantic else "fine_tune", **own})
+    task = _dense_task(request)
+    return replace(
+        request, base={"preset": _DENSE_PRESETS[task] if task else "fine_tune", **_resolution_of(init, task)}
+    )
 
 
-def _is_semantic(request: RunRequest) -> bool:
-    """Whether a run is on images with masks, by what is given and remembered."""
+def _dense_task(request: RunRequest) -> TaskName | None:
+    """The dense task of a run, if it has one, by what is given and remembered."""
     layers = request.layers()
     given = layers.merged(_remembered(layers.directory))
     task, data = given.get("task", "auto"), given.get("data")
-    return task == "semantic" or (task == "auto" and bool(data) and is_mask_folder(Path(data)))
+    if task != "auto" or not data:
+        return next((dense for dense in DENSE_TASKS if dense == task), None)
+    return "semantic" if is_mask_folder(Path(data)) else "detection" if holds_boxes(Path(data)) else None
 
 
 def design_request(settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from efficientformer.latency.tables.table import FORMAT
@@ -36,7 +37,11 @@ from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
 
 TRAINING_MACHINE = ("workers", "training_threads", "training_device")
 TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
-OF_SEMANTIC_HEAD = ("semantic.fpn_width", "semantic.width")
+OF_HEADS: dict[str, tuple[str, ...]] = {
+    "semantic": ("semantic.fpn_width", "semantic.width"),
+    "detection": ("detection.fpn_width", "detection.width", "detection.depth"),
+}
+"""By task, the settings of the head that a network without one gets."""
 VERIFICATION_FORMAT = 2
 """1 was of a single session."""
 TRACE_FORMAT = 3
@@ -105,8 +110,8 @@ def _judging_facts(workspace: Workspace) -> Mapping[str, Any]:
 
 
 def _fine_tuning_facts(workspace: Workspace) -> Mapping[str, Any]:
-    """And for masks the head of a network that has none."""
-    of_head = chosen(workspace.settings, *OF_SEMANTIC_HEAD) if workspace.dataset.task == "semantic" else {}
+    """And for a dense task the head of a network that has none."""
+    of_head = chosen(workspace.settings, *OF_HEADS.get(workspace.dataset.task, ()))
     return {**_judging_facts(workspace), **of_head}
 
 
@@ -190,7 +195,7 @@ FINE_TUNE = replace(
     after=(),
     derived=_fine_tuning_facts,
     reads=(IMAGES, START, teacher("fine-tune"), unlabelled("fine-tune")),
-    uses=(*TRAIN.uses, *OF_SEMANTIC_HEAD),
+    uses=(*TRAIN.uses, *chain.from_iterable(OF_HEADS.values())),
 )
 EVALUATE = Phase(
     "evaluate",

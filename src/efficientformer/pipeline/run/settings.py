@@ -12,7 +12,7 @@ from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
-from efficientformer.pipeline.image_settings import ImageSettings, SemanticSettings
+from efficientformer.pipeline.image_settings import DetectionSettings, ImageSettings, SemanticSettings
 from efficientformer.pipeline.parent_settings import TrainingsBelowParent
 from efficientformer.pipeline.teacher_settings import OrNone, TeacherSettings
 from efficientformer.search.actions import ActionSet
@@ -152,7 +152,7 @@ class SlimSettings(_Settings):
     metric: Metric = "likelihood"
     """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes, at the
     temperature that suits the candidate best. top1: accuracy, as in the paper; needs many more images for the same
-    precision. mean_ap, miou: of several labels an image and of masks, in place of top1."""
+    precision. mean_ap, miou, box_ap: of several labels an image, masks and boxes, in place of top1."""
     channels: Literal["first", "important"] = "first"
     """Channels that a narrowed network keeps. first: those that training at several widths put first. important: those
     that change the loss most if left out, by gradients on training images; they are put first, once."""
@@ -298,9 +298,9 @@ class Settings(ImageSettings, DeviceOptions, _Settings):
     """One run, complete."""
 
     preset: str = "quick"
-    """quick, standard, imagenet, fine_tune, segment or a file. quick suits images of 28 to 64 px, standard 96 to 160
-    px; imagenet is the paper's space at 224 px, fine_tune and segment are for train --init. A file is YAML with
-    settings."""
+    """quick, standard, imagenet, fine_tune, segment, detect or a file. quick suits images of 28 to 64 px, standard 96
+    to 160 px; imagenet is the paper's space at 224 px; fine_tune, segment and detect are for train --init. A file is
+    YAML with settings."""
     resolution: InputSize = 28
     """Size of the network's input, in pixels. A side, or height x width such as 96x160."""
     space: SpaceSetting = "v2_quick"
@@ -343,6 +343,7 @@ class Settings(ImageSettings, DeviceOptions, _Settings):
     rank: RankSettings = RankSettings()
     train: TrainSettings = TrainSettings()
     semantic: SemanticSettings = SemanticSettings()
+    detection: DetectionSettings = DetectionSettings()
     export: ExportSettings = ExportSettings()
     verify: VerifySettings = VerifySettings()
 

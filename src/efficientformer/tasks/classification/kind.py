@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.image_folder import load_image_folder
@@ -16,7 +17,7 @@ from efficientformer.data.mixing import Mixing, build_mixing, class_weights
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 from efficientformer.tasks.classification.scores import Scores, evaluate
 from efficientformer.tasks.classification.task import Classification
-from efficientformer.tasks.kind import Batches, Reduction
+from efficientformer.tasks.kind import LOGITS, Batches, Reduction
 from efficientformer.tasks.words import CLASSIFICATION
 
 MOST_NUMBERS = 2**20
@@ -85,6 +86,9 @@ class OneLabel:
         behind_BK = logits_BK - logits_BK.gather(1, labels[:, None])
         parts = behind_BK.split(max(1, MOST_NUMBERS // (len(factors) * behind_BK.shape[1])))
         return torch.cat([(factors[:, None, None] * part_BK).logsumexp(dim=2) for part_BK in parts], dim=1)
+
+    def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
+        return network, LOGITS
 
     def count(self) -> "RightCount":
         return RightCount()

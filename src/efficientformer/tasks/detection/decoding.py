@@ -15,6 +15,8 @@ MOST_CANDIDATES, MOST_DETECTIONS, OVERLAP = 1000, 100, 0.6
 """Of an image: the best cells and classes that are compared, the best boxes that are kept, and the intersection over
 union with a better box of the same class beyond which a box is dropped."""
 NO_CLASS = -1.0
+DETECTIONS, NUMBERS = "detections", 6
+"""The output of an exported detector, and the numbers of its rows."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ def _kept(boxes_A4: Tensor, scores_AK: Tensor) -> Detections:
     return Detections(boxes_N4[kept_N], scores_N[kept_N], classes_N[kept_N])
 
 
+def from_rows(rows_BN6: Tensor) -> list[Detections]:
+    """Detections of each image, from the rows that a `Detector` gives."""
+    of_images = [rows_N6[rows_N6[:, 5] > NO_CLASS] for rows_N6 in rows_BN6]
+    return [Detections(rows_N6[:, :4], rows_N6[:, 4], rows_N6[:, 5].long()) for rows_N6 in of_images]
+
+
 class Detector(nn.Module):
     """A network with decoding behind it, as it is exported: one image (1, 3, H, W) of the network's input to
     detections (1, 100, 6), rows of x1, y1, x2, y2 in its pixels, score, class; best first. Rows that are left over have
@@ -67,4 +75,4 @@ class Detector(nn.Module):
         rows_N6 = torch.cat([kept.boxes, kept.scores[:, None], kept.classes[:, None].float()], dim=1)
         # The file has the same number of rows for every image.
         left_over_M6 = pad(rows_N6.new_full((MOST_DETECTIONS, 1), NO_CLASS), (5, 0))
-        return torch.cat([rows_N6, left_over_M6])[:MOST_DETECTIONS][None]
+        return torch.cat([rows_N6, left_over_M6])[:MOST_DETECTIONS].reshape(1, MOST_DETECTIONS, NUMBERS)

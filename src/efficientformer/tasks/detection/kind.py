@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
-from efficientformer.data.boxes.joint import eval_boxes_transform, train_boxes_transform
+from efficientformer.data.boxes.joint import eval_boxes_transform, score_boxes_transform, train_boxes_transform
 from efficientformer.data.boxes.layout import holds_boxes
 from efficientformer.data.boxes.load import load_boxes
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
@@ -17,6 +18,7 @@ from efficientformer.data.mixing import Mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
 from efficientformer.tasks.detection.assignment import assign
+from efficientformer.tasks.detection.decoding import DETECTIONS, Detector
 from efficientformer.tasks.detection.loss import Dense, at_factors, of_answers, of_boxes, parts_of_loss, split
 from efficientformer.tasks.detection.precision import require_scoring
 from efficientformer.tasks.detection.scores import BoxCount, BoxScores, evaluate
@@ -53,7 +55,7 @@ class Boxes:
         return BoxView(eval_boxes_transform(preprocessing))
 
     def score_view(self, preprocessing: Preprocessing) -> BoxView:
-        return self.eval_view(preprocessing)
+        return BoxView(score_boxes_transform(preprocessing))
 
     def task(self, mixing: Mixing) -> Detection:
         return Detection()
@@ -101,13 +103,16 @@ class Boxes:
     def losses_at(self, factors: Tensor, logits_BK: Tensor, labels: Tensor) -> Tensor:
         return at_factors(factors, logits_BK, _dense(logits_BK, labels))
 
+    def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
+        return Detector(network, grid), DETECTIONS
+
     def count(self) -> BoxCount:
         return BoxCount()
 
     def evaluate(
         self, model: nn.Module, batches: Batches, num_classes: int, *, on_batch: Callable[[int], None] | None = None
     ) -> BoxScores:
-        return evaluate(model, batches, on_batch=on_batch)
+        return evaluate(model, batches, num_classes, on_batch=on_batch)
 
 
 def _dense(outputs_BAD: Tensor, targets: Tensor) -> Dense:

@@ -17,11 +17,10 @@ from efficientformer.data.transforms import Normalize, Preprocessing
 from efficientformer.errors import DataError, RecordError
 from efficientformer.exporting.files import in_one_line
 from efficientformer.tasks.classification.prediction import ImageInput, exported_about, open_session
+from efficientformer.tasks.detection.decoding import DETECTIONS, NUMBERS
 from efficientformer.tasks.detection.drawing import Labelled
 from efficientformer.tasks.detection.scores import xywh
 
-OUTPUT, NUMBERS = "detections", 6
-"""The output of a file, and the numbers of its rows: x1, y1, x2, y2 in pixels of the input, score, class."""
 LEAST_SCORE = 0.3
 """Below it boxes are mostly mistakes. Average precision counts all."""
 
@@ -73,9 +72,9 @@ class BoxPredictor:
         self._input.check_size(self._grid)
         self._normalize = Normalize(preprocessing)
         outputs = {item.name: item.shape for item in self._session.get_outputs()}
-        if OUTPUT not in outputs or outputs[OUTPUT][-1] != NUMBERS:
+        if DETECTIONS not in outputs or outputs[DETECTIONS][-1] != NUMBERS:
             given = ", ".join(f"{name} {shape}" for name, shape in outputs.items())
-            raise RecordError(f"{path} gives {given}, not {OUTPUT} in rows of {NUMBERS} numbers. Export it again.")
+            raise RecordError(f"{path} gives {given}, not {DETECTIONS} in rows of {NUMBERS} numbers. Export it again.")
 
     def predict(self, image: Image.Image, file: str, least_score: float = LEAST_SCORE) -> ObjectPrediction:
         """Objects in one RGB image. Raises DataError for an image whose boxes are not finite, RecordError for a file
@@ -85,7 +84,7 @@ class BoxPredictor:
         is_raw = self._input.dtype == np.uint8
         x_CHW = np.asarray(picture).transpose(2, 0, 1) if is_raw else self._normalize(picture).numpy()
         try:
-            rows_1N6 = np.asarray(self._session.run([OUTPUT], self._input.feed(x_CHW))[0], dtype=np.float64)
+            rows_1N6 = np.asarray(self._session.run([DETECTIONS], self._input.feed(x_CHW))[0], dtype=np.float64)
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
         if not np.isfinite(rows_1N6).all():

@@ -1,6 +1,6 @@
 """The average precision of a network's boxes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,8 +13,9 @@ from efficientformer.data.boxes.joint import IGNORED
 from efficientformer.data.boxes.placement import Placement
 from efficientformer.errors import DataError
 from efficientformer.tasks.detection.assignment import grid_of_frames
-from efficientformer.tasks.detection.decoding import decode
+from efficientformer.tasks.detection.decoding import DETECTIONS, Detections, decode, from_rows
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring
+from efficientformer.tasks.exported import ExportedNetwork
 from efficientformer.tasks.finite_logits import finite_logits
 
 NUM_WITH_AREAS = 6
@@ -69,11 +70,14 @@ class BoxCount:
     def num_images(self) -> int:
         return len(self._images)
 
-    def add(self, outputs_BAD: Tensor, boxes_BN5: Tensor) -> None:
-        """Outputs of a batch, float32 on the CPU, and its labels, as the loader gives them. Labels with areas are
-        scored in pixels of the pictures at their own size."""
-        grid, num_classes = grid_of_frames(boxes_BN5), outputs_BAD.shape[2] - 5
-        for detections, rows in zip(decode(outputs_BAD, grid), boxes_BN5, strict=True):
+    def add(self, logits_BK: Tensor, labels: Tensor) -> None:
+        """Outputs (B, A, D) of a batch, float32 on the CPU, and its labels, as the loader gives them. Labels with areas
+        are scored in pixels of the pictures at their own size."""
+        self.add_detections(decode(logits_BK, grid_of_frames(labels)), labels, logits_BK.shape[2] - 5)
+
+    def add_detections(self, found: Sequence[Detections], boxes_BN5: Tensor, num_classes: int) -> None:
+        """The same for boxes that are decoded."""
+        for detections, rows in zip(found, boxes_BN5, strict=True):
             to_picture, rows_N6 = _in_picture(rows)
             boxes_N4 = to_picture(detections.boxes.double().numpy())
             self.add_image(boxes_N4, detections.scores, detections.classes, rows_N6, num_classes)
@@ -149,9 +153,13 @@ def _counts(pairs: Iterable[tuple[int, int]], num_classes: int) -> tuple[int, ..
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, on_batch: Callable[[int], None] | None = None
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    num_classes: int,
+    *,
+    on_batch: Callable[[int], None] | None = None,
 ) -> BoxScores:
-    """Score `model`, put into evaluation mode, on every batch.
+    """Score `model`, put into evaluation mode, on every batch. It may be an exported detector, which gives boxes.
 
     Raises TrainingError for outputs that are not finite, UsageError without faster-coco-eval, and `box_ap` of the
     scores DataError without boxes.
@@ -160,7 +168,11 @@ def evaluate(
     model.eval()
     count = BoxCount()
     for images_BCHW, boxes_BN5 in batches:
-        count.add(finite_logits(model, images_BCHW), boxes_BN5)
+        outputs = finite_logits(model, images_BCHW)
+        if isinstance(model, ExportedNetwork) and model.output == DETECTIONS:
+            count.add_detections(from_rows(outputs), boxes_BN5, num_classes)
+        else:
+            count.add(outputs, boxes_BN5)
         if on_batch is not None:
             on_batch(len(boxes_BN5))
     return count.scores()

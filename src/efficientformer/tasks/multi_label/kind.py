@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.mixing import Mixing, binary_weights, build_label_mixing
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
-from efficientformer.tasks.kind import Batches, Reduction
+from efficientformer.tasks.kind import LOGITS, Batches, Reduction
 from efficientformer.tasks.multi_label.scores import LabelScores, evaluate, label_scores
 from efficientformer.tasks.multi_label.task import MultiLabel, binary_losses
 from efficientformer.tasks.multi_label.view import LabelSetView
@@ -88,6 +89,9 @@ class LabelSets:
         parts = right_BK.split(max(1, MOST_NUMBERS // (len(factors) * right_BK.shape[1])))
         factors_S11 = factors[:, None, None]
         return torch.cat([functional.softplus(-factors_S11 * part_BK).mean(dim=2) for part_BK in parts], dim=1)
+
+    def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
+        return network, LOGITS
 
     def count(self) -> "PrecisionCount":
         return PrecisionCount()

@@ -6,6 +6,7 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
+from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.masks.layout import is_mask_folder
@@ -14,7 +15,7 @@ from efficientformer.data.masks.view import FullSizeMaskView, MaskView, TrainMas
 from efficientformer.data.mixing import Mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
-from efficientformer.tasks.kind import Batches, Reduction
+from efficientformer.tasks.kind import LOGITS, Batches, Reduction
 from efficientformer.tasks.semantic.scores import Confusion, SemanticScores, evaluate, own_part
 from efficientformer.tasks.semantic.task import Segmentation, image_losses, pixel_divergence, pixel_loss
 from efficientformer.tasks.words import SEMANTIC
@@ -89,6 +90,9 @@ class Semantic:
 
     def losses_at(self, factors: Tensor, logits_BK: Tensor, labels: Tensor) -> Tensor:
         return image_losses(factors, logits_BK, labels)
+
+    def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
+        return network, LOGITS
 
     def count(self) -> "IouCount":
         return IouCount()
