@@ -86,7 +86,7 @@ class OptimizerSettings(_Settings):
     label_smoothing: Share = 0.1
     """Probability for the other classes."""
     augmentation: Augmentation = "light"
-    """Image augmentation."""
+    """Augment images."""
     balance: Balance = "none"
     """Balance classes. weights: the loss of an image is weighted by the inverse
     frequency of its class. sampling: an epoch has equally many images of every class."""
@@ -110,7 +110,7 @@ class SupernetSettings(OptimizerSettings):
     """Which paths a step trains. soft: all, mixed by the noisy logits (the paper). single: one, drawn by the noisy
     logits, with a straight-through gradient. even: one, each drawn equally often; no noise, no temperature."""
     elastic_width: ElasticWidth = "random"
-    """Widths that are trained. none: the largest (the paper). random: random ones in every other step. sandwich: the
+    """Trained widths. none: the largest (the paper). random: random ones in every other step. sandwich: the
     largest, the smallest and random ones in every step."""
     batch_norm: BatchNormForm = "shared"
     """Batch norm of EfficientFormerV2 spaces. shared: one for all widths. switchable: one for each number of channels
@@ -157,7 +157,7 @@ class SlimSettings(_Settings):
     """Channels that a narrowed network keeps. first: those that training at several widths put first. important: those
     that change the loss most if left out, by gradients on training images; they are put first, once."""
     actions: ActionSet = "paper"
-    """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
+    """Actions of a step. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""
     objective: Annotated[str, AfterValidator(lambda text: Objective.parse(text).name)] = "latency"
     """What an action gains. latency: milliseconds saved. mes: Mobile Efficiency Score (V2). Or weights of the relative
