@@ -13,6 +13,7 @@ from efficientformer.arch.parts import head_parts, network_parts
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spaces import QUICK, V2_QUICK
 from efficientformer.errors import LatencyError
+from efficientformer.latency.devices import open_runtime
 from efficientformer.latency.tables.build import build_table
 from efficientformer.latency.tables.fit import fit_table, plan_table
 from efficientformer.latency.tables.formulas import architecture_formulas, table_formulas
@@ -90,7 +91,8 @@ def test_a_network_that_ends_in_tokens_returns_to_maps_before_a_dense_head():
     assert [part.kind for part in head_parts(QUICK.largest(), 64, 5)] == ["head"]
 
 
-def test_a_table_of_task_models_end_to_end(tiny_space, runtime):
+def test_a_table_of_task_models_end_to_end(tiny_space):
+    runtime = open_runtime("onnxruntime", threads=1)
     space = replace(tiny_space, head=HeadSpace("semantic_fpn", (16, 8), (8,)))
     table = build_table(
         space, resolution=64, num_classes=5, clock="cpu", num_networks=2, chain_length=2, runtime=runtime, rounds=2
