@@ -5,6 +5,7 @@ from operator import attrgetter
 
 import pytest
 
+from efficientformer.arch.resolution import resolution_text
 from efficientformer.cli.app import run
 from efficientformer.cli.help import GROUPS, PHASES_OF_VERBS, in_words, shown_settings
 from efficientformer.pipeline.run.resolve_settings import preset_names, resolve_settings
@@ -39,7 +40,8 @@ def test_help_shows_what_the_verb_reads_and_would_use(verb, preset, capsys, tmp_
     assert set(texts) & set(leaves()) == shown_settings(verb, settings)
     for name in shown_settings(verb, settings):
         value = settings.latency_clock if name == "clock" else attrgetter(name)(settings)
-        assert texts[name].endswith(f"[{in_words(value)}]") == (value is not None), name
+        text = resolution_text(value) if name == "resolution" else in_words(value)
+        assert texts[name].endswith(f"[{text}]") == (value is not None), name
 
 
 def test_help_follows_the_arguments_in_front_of_it(capsys, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from efficientformer.arch.resolution import resolution_text
 from efficientformer.cli.options import SHORT_FLAGS, RunOptions
 from efficientformer.cli.printing import print_lines
 from efficientformer.errors import EfficientFormerError
+from efficientformer.formats.values import DENSE_TASKS
 from efficientformer.pipeline.run import plan
 from efficientformer.pipeline.run.open_run import RunRequest, design_request, fine_tune_request
 from efficientformer.pipeline.run.resolve_settings import with_given
@@ -33,7 +34,7 @@ PHASES_OF_VERBS = {
         *(plan.REFERENCE, plan.VERIFY),
     ),
     # With --init it also scores, exports and times.
-    "train": (plan.TRAIN, plan.EVALUATE, plan.EXPORT, plan.TIME),
+    "train": (plan.TRAIN, plan.FINE_TUNE, plan.EVALUATE, plan.EXPORT, plan.TIME),
     **{phase.name: (phase,) for phase in plan.PHASES if phase is not plan.TRAIN},
 }
 GROUPS = {
@@ -60,6 +61,8 @@ def shown_settings(verb: str, settings: Settings) -> set[str]:
     names = {"preset"}.union(*(phase.shown_settings for phase in PHASES_OF_VERBS[verb]))
     if verb == "design":  # which has --init and --weights
         names -= {"parent.init", "parent.weights"}
+        if settings.task not in DENSE_TASKS:
+            names -= {"skip_bad", *leaves("semantic")}
     if settings.reference is None:
         names -= {"reference_weights"}
     if settings.train.teacher is None:

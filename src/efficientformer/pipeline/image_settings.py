@@ -20,7 +20,7 @@ class ImageSettings(BaseModel):
     """What is asked of an image. auto: by the data. classification: a class; multi_label: several or none; semantic: a
     class for every pixel, from masks (docs/segmentation.md). detection: boxes around objects (docs/detection.md)."""
     skip_bad: bool = False
-    """Leave out images, masks and boxes that cannot be used. They are named and counted."""
+    """Leave out images with bad masks or boxes. They are named and counted; else the first one ends the command."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of images for validation. Where the folder gives no split."""
     max_pixels: Annotated[int, Field(gt=0)] = MAX_PIXELS

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError
 from efficientformer.exporting.files import in_one_line
+from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.prediction import ImageInput, exported_about, open_session
 
 LOGITS = "logits"
@@ -27,7 +28,8 @@ class ExportedNetwork(nn.Module):
         if self._input.dtype.kind != "f":
             raise RecordError(f"{path} takes bytes, and is scored on normalized images. Export it again.")
         about = exported_about(path, self._session.get_modelmeta().custom_metadata_map)
-        self.classes, self.task = about["classes"], about.get("task", "classification")
+        self.classes = about["classes"]
+        self.task: TaskName = about.get("task", "classification")
         self.preprocessing = Preprocessing.from_json(about["preprocessing"])
         self._input.check_size(self.preprocessing.grid)
         names = [item.name for item in self._session.get_outputs()]

@@ -30,7 +30,7 @@ OnBatch = Callable[[int], None]
 def find_kind(path: Path) -> TaskKind:
     """The task that reads the images at a path. The set that it loads says which task they are for: a list may turn out
     to have several labels an image. Raises UsageError where labels of several tasks lie at the path."""
-    found = [name for name, kind in KINDS.items() if kind.is_at(path)]
+    found: list[TaskName] = [name for name, kind in KINDS.items() if kind.is_at(path)]
     if len(found) > 1:
         raise UsageError(f"{path} has labels of several tasks. Choose one with --task {' or --task '.join(found)}.")
     return KINDS[found[0]] if found else ONE_LABEL

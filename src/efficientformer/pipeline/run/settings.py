@@ -154,8 +154,8 @@ class SlimSettings(_Settings):
     temperature that suits the candidate best. top1: accuracy, as in the paper; needs many more images for the same
     precision. mean_ap, miou, box_ap: of several labels an image, masks and boxes, in place of top1."""
     channels: Literal["first", "important"] = "first"
-    """Channels that a narrowed network keeps. first: those that training at several widths put first. important: those
-    that change the loss most if left out, by gradients on training images; they are put first, once."""
+    """Channels to keep. Of a narrowed network. first: those that training at several widths put first. important:
+    those that change the loss most if left out, by gradients on training images; they are put first, once."""
     actions: ActionSet = "paper"
     """What a step chooses from. paper: the least important block, the first MB3D, the least important stage. every:
     any block, the first MB3D, any stage. exchange: also channels of one stage for those of another."""
@@ -298,9 +298,9 @@ class Settings(ImageSettings, DeviceOptions, _Settings):
     """One run, complete."""
 
     preset: str = "quick"
-    """quick, standard, imagenet, fine_tune, segment, detect or a file. quick suits images of 28 to 64 px, standard 96
-    to 160 px; imagenet is the paper's space at 224 px; fine_tune, segment and detect are for train --init. A file is
-    YAML with settings."""
+    """quick, standard, imagenet, fine_tune or a file. quick suits images of 28 to 64 px, standard 96 to 160
+    px; imagenet is the paper's space at 224 px; fine_tune, segment and detect are for train --init. A file is YAML
+    with settings."""
     resolution: InputSize = 28
     """Size of the network's input, in pixels. A side, or height x width such as 96x160."""
     space: SpaceSetting = "v2_quick"

@@ -6,7 +6,6 @@ The image keeps its aspect and covers the input, so a panorama is not squeezed; 
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
@@ -47,18 +46,14 @@ class Windows(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         height, width = self._grid
         tops, lefts = (starts(size, side) for size, side in zip(x_BCHW.shape[2:], self._grid, strict=True))
-        total: Tensor | None = None
-        counts_HW = torch.zeros(x_BCHW.shape[2:], device=x_BCHW.device)
-        for top in tops:
-            for left in lefts:
-                window = ..., slice(top, top + height), slice(left, left + width)
-                logits_BKHW = self.model(x_BCHW[window]).float()
-                if total is None:
-                    total = logits_BKHW.new_zeros(len(x_BCHW), logits_BKHW.shape[1], *x_BCHW.shape[2:])
-                total[window] += logits_BKHW
-                counts_HW[window] += 1
-        assert total is not None
-        return total / counts_HW
+        windows = [(..., slice(top, top + height), slice(left, left + width)) for top in tops for left in lefts]
+        answers = [self.model(x_BCHW[window]).float() for window in windows]
+        total_BKHW = answers[0].new_zeros(*answers[0].shape[:2], *x_BCHW.shape[2:])
+        counts_HW = answers[0].new_zeros(x_BCHW.shape[2:])
+        for window, logits_BKHW in zip(windows, answers, strict=True):
+            total_BKHW[window] += logits_BKHW
+            counts_HW[window] += 1
+        return total_BKHW / counts_HW
 
 
 def starts(size: int, side: int) -> list[int]:
