@@ -21,7 +21,7 @@ from efficientformer.latency.tables.table import LatencyTable
 from .synthetic import CALL_MS, Device, chain_latency_ms, part_latency_ms
 
 ORIGIN = {"machine": {}, "versions": {}, "time": "", "load": 0.0, "command": ""}
-SEMANTIC = HeadSpace("semantic_fpn", (64, 32), (32,))
+SEMANTIC = HeadSpace("semantic_fpn", (64, 48), (32,))
 BOXES = HeadSpace("one_stage", (32,), (64, 32), (2, 1))
 CASES = [(replace(space, head=head), (70, 40)) for space in (QUICK, V2_QUICK) for head in (SEMANTIC, BOXES)]
 every_case = pytest.mark.parametrize(
