@@ -178,6 +178,15 @@ def test_scores_are_geometric_means_and_boxes_end_at_the_border():
         assert len(nms(kept.boxes[of_class], kept.scores[of_class], 0.6)) == of_class.sum()
 
 
+def test_boxes_of_two_classes_in_one_place_stay_and_a_worse_one_of_a_class_goes():
+    boxes = labels([(0, 32, 8, 56, 48)])
+    learned = perfect(boxes)
+    learned[0, :, 6] = learned[0, :, 5] - 2
+    (kept,) = decode(learned, GRID)
+    sure = kept.scores > 0.2
+    assert sorted(kept.classes[sure].tolist()) == [0, 1] and kept.boxes[sure].round().unique(dim=0).shape[0] == 1
+
+
 def test_losses_at_a_factor_are_those_of_multiplied_logits():
     boxes, given = labels([(0, 32, 8, 56, 48)], []), outputs(2)
     targets = of_boxes(assign(boxes, NUM_CELLS), NUM_CLASSES)

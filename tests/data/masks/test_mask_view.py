@@ -23,17 +23,17 @@ PIXELS = Preprocessing(GRID, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), crop_ratio=1.0, i
 def painted(height, width, seed=0):
     """An image whose blocks have the red of their class, and its mask."""
     rng = np.random.default_rng(seed)
-    blocks = rng.integers(0, 4, (3, 4), dtype=np.uint8)
+    blocks = 2 * rng.integers(0, 4, (3, 4), dtype=np.uint8)  # a mixture would be odd
     mask_HW = blocks[np.arange(height)[:, None] * 3 // height, np.arange(width) * 4 // width]
     pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[..., 0] = 60 * mask_HW
+    pixels[..., 0] = 30 * mask_HW
     return pixels, Mask(mask_HW, tuple(sorted({*mask_HW.flat})))
 
 
 def made(*sizes):
     pairs = [painted(*size, seed) for seed, size in enumerate(sizes)]
     source = MemorySource([f"image{index}" for index in range(len(pairs))], [pixels for pixels, _ in pairs])
-    return ImageSplit(source, tuple("abcd"), [mask for _, mask in pairs], list(range(len(pairs))))
+    return ImageSplit(source, tuple("abcdefg"), [mask for _, mask in pairs], list(range(len(pairs))))
 
 
 @pytest.mark.parametrize("size", [(48, 80), (33, 51), (24, 40)])
@@ -47,8 +47,8 @@ def test_scaled_cropped_and_mirrored_pixels_keep_their_class(size):
         assert image_CHW.shape == (3, *GRID) and mask_HW.shape == GRID and mask_HW.dtype == torch.int64
         red_HW = (255 * (image_CHW[0] + 0.5)).round()
         is_seen_HW = mask_HW != IGNORED
-        assert set(mask_HW.unique().tolist()) <= {0, 1, 2, 3, IGNORED}
-        right = (red_HW - 60 * mask_HW).abs()[is_seen_HW] < 30
+        assert set(mask_HW.unique().tolist()) <= {0, 2, 4, 6, IGNORED}
+        right = (red_HW - 30 * mask_HW).abs()[is_seen_HW] < 30
         assert right.float().mean() > 0.85, "but for the borders of blocks, which the image mixes"
         assert ((red_HW[~is_seen_HW] - 127.5).abs() <= 1).all(), "around the image is the mean color"
         ignored += int((~is_seen_HW).sum() > 0)
@@ -65,7 +65,7 @@ def test_the_whole_image_is_seen_in_evaluation(tmp_path):
         for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
             assert masks_BHW[index, row, column] == own_HW[row, column], "no corner is cut off"
             red = 255 * (x_BCHW[index, 0, row, column] + 0.5)
-            assert red == pytest.approx(60 * own_HW[row, column].item(), abs=12)
+            assert red == pytest.approx(30 * own_HW[row, column].item(), abs=12)
 
 
 def test_scores_are_of_masks_at_their_own_size():
