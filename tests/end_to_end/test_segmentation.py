@@ -118,3 +118,9 @@ def test_a_task_that_the_images_are_not_for_is_refused(streets, photos, weights,
     assert code == 1 and "holds no images with masks. It needs images/, annotations/ or masks/" in stderr
     code, _, stderr = program(*start, "--data", photos, "--task", "multi_label")
     assert code == 2 and "--task multi_label is for images with several labels or none" in stderr
+
+
+def test_a_search_is_refused(streets, program, tmp_path):
+    for verb in ("design", "supernet"):
+        code, _, stderr = program(verb, "--data", streets, "--skip-bad", "--run-dir", tmp_path / verb)
+        assert code == 2 and "not searched yet" in stderr and "train --task semantic --init" in stderr
