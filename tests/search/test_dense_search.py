@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from efficientformer.arch.cost import part_cost
+from efficientformer.arch.dense import OneStage, SemanticFpn
 from efficientformer.arch.head_space import HeadSpace
 from efficientformer.arch.moves import Drop, Narrow, NarrowHead
 from efficientformer.arch.parts import Part, network_parts
@@ -211,8 +212,9 @@ def test_the_optimum_is_the_best_of_all_networks_and_heads(head):
         assert surrogate.drop(best) == pytest.approx(min(drops), abs=1e-6)
 
 
-def test_the_space_below_a_task_model_keeps_its_head():
-    network = replace(V1.largest(), head=SEMANTIC.largest())
+def test_the_space_below_a_task_model_narrows_its_head():
+    network = replace(V1.largest(), head=SemanticFpn(96, 24))
     below = space_below("below", network)
-    assert below.largest() == network and below.smallest().head == network.head
-    assert not [move for move in below.shrinks(network) if isinstance(move, NarrowHead)]
+    assert below.largest() == network and below.smallest().head == SemanticFpn(24, 16)
+    assert len([move for move in below.shrinks(network) if isinstance(move, NarrowHead)]) == 2
+    assert HeadSpace.below(OneStage(40, 16, 3)) == HeadSpace("one_stage", (40, 16), (16,), (3, 2, 1))

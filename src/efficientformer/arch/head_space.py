@@ -9,8 +9,11 @@ from typing import Annotated, Any, NotRequired, get_args
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from efficientformer.arch.dense import HEADS, DenseHead, DenseKind
+from efficientformer.arch.dense import HEADS, WIDTH_STEP, DenseHead, DenseKind
 from efficientformer.errors import ArchitectureError
+
+LEAST_WIDTH = 16
+"""Channels below which no head of a task is narrowed."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,17 @@ class HeadSpace:
     def of(cls, head: DenseHead) -> "HeadSpace":
         """The space of this head alone."""
         return cls(head.kind, **{field.name: (getattr(head, field.name),) for field in fields(head)})
+
+    @classmethod
+    def below(cls, head: DenseHead) -> "HeadSpace":
+        """The heads that narrowing this one reaches: with its widths, half and a quarter of them, at least 16 channels,
+        and any smaller depth."""
+        options: dict[str, tuple[int, ...]] = {}
+        for name, largest in ((field.name, getattr(head, field.name)) for field in fields(head)):
+            smaller = (max(LEAST_WIDTH, largest // share // WIDTH_STEP * WIDTH_STEP) for share in (2, 4))
+            widths = sorted({largest, *(width for width in smaller if width < largest)}, reverse=True)
+            options[name] = tuple(range(largest, 0, -1)) if name == "depth" else tuple(widths)
+        return cls(head.kind, **options)
 
     @classmethod
     def from_json(cls, record: "HeadSpaceRecord") -> "HeadSpace":

@@ -134,9 +134,10 @@ def space_below(name: str, architecture: Architecture, *, width_step: int = 16) 
     """The space whose largest network is this one: what slimming a trained network may reach.
 
     Stages narrow by `width_step` down to a quarter of their width, MLPs contract one ratio at a time, and attention
-    loses a quarter of its heads at a time, such as 8, 6, 4, 2. A kind of block that a stage does not have is not in its
-    space, except that an AttnFFN may give up its attention. Raises ArchitectureError where two blocks of a stage and
-    kind differ in more than the MLP ratio and the number of heads.
+    loses a quarter of its heads at a time, such as 8, 6, 4, 2; a dense head becomes narrower and less deep
+    (`HeadSpace.below`). A kind of block that a stage does not have is not in its space, except that an AttnFFN may give
+    up its attention. Raises ArchitectureError where two blocks of a stage and kind differ in more than the MLP ratio
+    and the number of heads.
     """
     stages = []
     for index, stage in enumerate(architecture.stages):
@@ -154,7 +155,7 @@ def space_below(name: str, architecture: Architecture, *, width_step: int = 16) 
         low = stage.width - max(0, steps) * width_step
         expansions = tuple(range(widest, 0, -1))
         stages.append(StageSpace(low, stage.width, tuple(blocks), stage.blocks, width_step, expansions, heads))
-    head = None if architecture.head is None else HeadSpace.of(architecture.head)
+    head = None if architecture.head is None else HeadSpace.below(architecture.head)
     return SearchSpace(name, tuple(stages), architecture.stem_strides, architecture.activation, head)
 
 

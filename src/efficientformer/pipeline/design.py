@@ -11,7 +11,6 @@ from efficientformer.pipeline.report import write_report
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.result import collect_result
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.slimming.held_out import require_searched_task
 from efficientformer.pipeline.slimming.oracles import require_reachable
 
 MAX_ROUNDS = 3
@@ -22,7 +21,6 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
 
     Records of earlier runs in the run directory are used if their settings and inputs are the same.
     """
-    require_searched_task(workspace)
     require_teacher(workspace)
     require_parent(workspace)
     require_elastic(workspace)

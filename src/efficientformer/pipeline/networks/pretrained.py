@@ -14,7 +14,6 @@ from efficientformer.models.hub import published_weights
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import WeightsWarning, architecture_of, load_network, read_about
 from efficientformer.paths import usable_path
-from efficientformer.pipeline.networks.dense_head import with_task_head
 from efficientformer.pipeline.run.run_network import unknown_init
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.tasks.words import task_words
@@ -81,7 +80,7 @@ def _published(workspace: Workspace, architecture: Architecture | str, source: P
     if isinstance(architecture, str) and workspace.task.words.is_dense:
         architecture = ZOO[architecture]
     network = create_model(
-        with_task_head(workspace, architecture) if isinstance(architecture, Architecture) else architecture,
+        workspace.with_task_head(architecture) if isinstance(architecture, Architecture) else architecture,
         pretrained=source,
         with_head=False,
         num_classes=len(workspace.dataset.classes),
@@ -98,7 +97,7 @@ def _of_file(workspace: Workspace, source: Path) -> tuple[Network, dict[str, Any
         raise UsageError(
             f"--init {source} is a network for images of {network.in_chans} channels, and those of a run have {COLORS}."
         )
-    if with_task_head(workspace, network.architecture) != network.architecture:
+    if workspace.with_task_head(network.architecture) != network.architecture:
         backbone, about = _published(workspace, network.architecture, source)
         return backbone, {"init_resolution": network.resolution, **about}
     fits = keeps_head(workspace, known) and network.num_classes == len(classes)

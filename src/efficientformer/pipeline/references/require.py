@@ -31,6 +31,11 @@ def require_reference(workspace: Workspace) -> None:
     reference = workspace.settings.reference
     if reference is None:
         return
+    if workspace.task.words.is_dense:
+        raise UsageError(
+            f"--reference is a classifier, and the run is for images with {workspace.task.words.labels}. Leave it out, "
+            "or use --reference none."
+        )
     workspace.console.say(f"reference {reference}")
     if reference != BEST:
         require_published(reference)

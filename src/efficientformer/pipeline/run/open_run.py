@@ -163,12 +163,25 @@ def _dense_task(request: RunRequest) -> TaskName | None:
 
 def design_request(settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:
     """The request of `design`. With --init, by default the space is that below the parent, and recipe, resolution and
-    run directory are as for `train --init`. Raises as `fine_tune_request` does."""
+    run directory are as for `train --init`. For masks and boxes, size and batches are those of their recipe. Raises as
+    `fine_tune_request` does."""
     init = settings.parent.init or (_init_of(read_yaml(config)) if config else None)
+    request = RunRequest(settings, run_dir, config, suffix="" if init is None else f"-from-{name_of_init(init)}")
+    task = _dense_task(request)
+    dense = _dense_design(task) if task else {}
     if init is None:
-        return RunRequest(settings, run_dir, config)
-    base = {"preset": "transfer", "space": BELOW_PARENT, "train": {"init": "supernet"}, **_resolution_of(init)}
-    return RunRequest(settings, run_dir, config, base=base, suffix=f"-from-{name_of_init(init)}")
+        return replace(request, base=dense)
+    inherited = {"preset": "transfer", "space": BELOW_PARENT, "train": {"init": "supernet"}}
+    return replace(request, base=merge_given(dense, inherited, _resolution_of(init, task)))
+
+
+def _dense_design(task: TaskName) -> Given:
+    """What a design for masks or boxes has in place of its recipe's. Teachers of such a task give logits."""
+    recipe = read_recipe(_DENSE_PRESETS[task])
+    batches = {"batch_size": recipe["train"]["batch_size"], "label_smoothing": 0.0}
+    head = {task: recipe[task]} if task in recipe else {}
+    trained = {"train": {**batches, "distillation": "soft"}, "supernet": batches, "parent": batches}
+    return {"preset": "standard", "resolution": recipe["resolution"], **head, **trained}
 
 
 def _init_of(given: Given) -> str | None:
@@ -219,7 +232,7 @@ def open_run(request: RunRequest) -> Iterator[Workspace]:
         workspace = Workspace(directory, resolved, console, programs)
         if is_first:
             file = space_source(resolved)
-            copy = space_copy(file, workspace.space) if file else None
+            copy = space_copy(file, workspace.named_space) if file else None
             if file and not Path(file).exists():
                 console.say(f"{shown_path(file)} is gone; the run uses its copy, {directory.space}")
             signed = _signed(programs, before, console)

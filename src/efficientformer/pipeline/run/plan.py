@@ -65,10 +65,12 @@ def _verification_facts(workspace: Workspace) -> Mapping[str, Any]:
 
 
 def _space(workspace: Workspace) -> Mapping[str, Any]:
-    """Of a space from a file its content: neither its place nor its name makes a difference."""
-    if not is_path(workspace.settings.space) and workspace.settings.space != BELOW_PARENT:
-        return {}
-    return {"space": {name: value for name, value in workspace.space.to_json().items() if name != "name"}}
+    """Of a space from a file its content: neither its place nor its name makes a difference. Of a dense task the heads
+    of the space."""
+    if is_path(workspace.settings.space) or workspace.settings.space == BELOW_PARENT:
+        return {"space": {name: value for name, value in workspace.space.to_json().items() if name != "name"}}
+    heads = workspace.space.head
+    return {} if heads is None else {"head": heads.to_json()}
 
 
 def _idle_of_supernet(workspace: Workspace) -> frozenset[str]:
@@ -79,7 +81,7 @@ def _idle_of_supernet(workspace: Workspace) -> frozenset[str]:
         of_parent = ["parent.init", "parent.weights", "parent.round_epochs", "parent.round_lr"]
         of_parent += [] if parent.elastic_epochs else ["parent.elastic_lr"]
         return frozenset([*leaves("supernet"), *of_parent]) - {"supernet.held_out"}
-    of_other_kind = OF_METAPATHS if workspace.space.is_v2 else OF_SLIMMABLE
+    of_other_kind = OF_METAPATHS if workspace.named_space.is_v2 else OF_SLIMMABLE
     return frozenset([*leaves("parent"), *(f"supernet.{name}" for name in of_other_kind)])
 
 

@@ -1,15 +1,18 @@
 """One run as its phases share it: its directory, settings, images and device."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from efficientformer.arch.dense import DenseHead, OneStage, SemanticFpn
+from efficientformer.arch.head_space import HeadSpace
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.space_file import copied_space, find_space
 from efficientformer.arch.spaces import SPACES, space_below
+from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.latency.devices import DeviceOptions, open_device
@@ -46,7 +49,7 @@ class Workspace:
         return parse_budgets(self.settings.budget)
 
     @cached_property
-    def space(self) -> SearchSpace:
+    def named_space(self) -> SearchSpace:
         """The search space of the settings. Raises UsageError for a file that cannot be used."""
         source = self.settings.supernet_from
         copies = [self.run_dir.space, *([RunDir(Path(source)).space] if source else [])]
@@ -54,6 +57,31 @@ class Workspace:
             return self._space_below_parent(copies)
         named = {str(name): space for name, space in SPACES.items()}.get(self.settings.space)
         return named or find_space(Path(self.settings.space), copies)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space of the settings, with heads of the run's task where it has others. Raises as `named_space`
+        does."""
+        space, head = self.named_space, self.task_head
+        has_it = head is None if space.head is None else head is not None and head.kind == space.head.kind
+        return space if has_it else replace(space, head=None if head is None else HeadSpace.below(head))
+
+    @property
+    def task_head(self) -> DenseHead | None:
+        """The dense head of the run's task by the settings; None for a classifier's."""
+        semantic, detection = self.settings.semantic, self.settings.detection
+        match self.dataset.task:
+            case "semantic":
+                return SemanticFpn(semantic.fpn_width, semantic.width)
+            case "detection":
+                return OneStage(detection.fpn_width, detection.width, detection.depth)
+        return None
+
+    def with_task_head(self, architecture: Architecture) -> Architecture:
+        """The architecture with a head of the run's task: its own where it is one, else that of the settings."""
+        own, head = architecture.head, self.task_head
+        is_own = own is not None and head is not None and own.kind == head.kind
+        return architecture if is_own or own == head else replace(architecture, head=head)
 
     def _space_below_parent(self, copies: list[Path]) -> SearchSpace:
         init = self.settings.parent.init

@@ -22,7 +22,10 @@ from efficientformer.report.published import published_lines
 
 
 def show_best_published(workspace: Workspace, verification: Verification) -> None:
-    """Write `published.json` and print a line for each budget, or how to get a shortlist."""
+    """Write `published.json` and print a line for each budget, or how to get a shortlist. The published networks are
+    classifiers: of masks and boxes nothing is said."""
+    if workspace.task.words.is_dense:
+        return
     record = _record(workspace, verification)
     write_record(workspace.run_dir.published, record)
     for line in published_lines(record):

@@ -34,21 +34,12 @@ def require_metric(workspace: Workspace) -> None:
         raise UsageError(f"slim.metric {metric} is no score of images with {words.labels}: use {choices}.")
 
 
-def require_searched_task(workspace: Workspace) -> None:
-    """Raises UsageError for images of a task whose networks are trained, and not searched yet."""
-    words = workspace.task.words
-    if words.is_dense:
-        raise UsageError(
-            f"Networks for images with {words.labels} are not searched yet: train one, for example with efficientformer "
-            f"train --task {words.name} --init efficientformer_l1."
-        )
-
-
 def require_enough_images(workspace: Workspace) -> None:
-    """Raises DataError that names the classes with too few images to train on, to score the search and to validate,
-    and as `require_searched_task` does."""
-    require_searched_task(workspace)
+    """Raises DataError that names the classes with too few images to train on, to score the search and to validate.
+    Objects and areas of a class may all be in images that are held out."""
     dataset = workspace.dataset
+    if workspace.task.words.is_dense:
+        return
     counts = dataset.train.num_images_per_class()
     if not dataset.is_held_out:
         refuse_small_classes(dict(zip(dataset.classes, counts, strict=True)), 2, TO_HOLD_OUT)

@@ -38,6 +38,8 @@ from efficientformer.training.loop import seed_initial_weights
 FEWEST_FOR_BATCH_NORM, TRAINING_IMAGES = 50, 512
 """Fewer scoring images than this estimate batch norm too badly: this number of training images replaces them. By the
 same number the importance of channels is measured."""
+FEWEST_DENSE = 8
+"""The same for masks and boxes, where every image has thousands of cells."""
 ORDERS = "orders"
 """Of the channels of every stage, compared with those of the supernet, in the metadata of a version's file."""
 
@@ -136,7 +138,8 @@ def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccurac
     settings = workspace.settings
     _, held_out = scoring_splits(workspace)
     num_scoring = min(len(held_out), settings.slim.images)
-    num_estimating = settings.slim.bn_images or (0 if num_scoring >= FEWEST_FOR_BATCH_NORM else TRAINING_IMAGES)
+    fewest = FEWEST_DENSE if workspace.task.words.is_dense else FEWEST_FOR_BATCH_NORM
+    num_estimating = settings.slim.bn_images or (0 if num_scoring >= fewest else TRAINING_IMAGES)
     bn_batches = estimating_images(workspace, num_estimating) if num_estimating else []
     scoring = _batches(workspace, held_out, num_scoring, workspace.task.eval_batch_size)
     return SupernetAccuracy(supernet, bn_batches, scoring, settings.slim.metric, workspace.task)
@@ -154,7 +157,7 @@ def importance_batches(workspace: Workspace) -> list[Batch]:
 
 def _training_batches(workspace: Workspace, count: int) -> list[Batch]:
     train, _ = scoring_splits(workspace)
-    return _batches(workspace, train, count, 128)
+    return _batches(workspace, train, count, min(128, workspace.task.eval_batch_size))
 
 
 def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) -> list[Batch]:
