@@ -7,13 +7,16 @@ import onnx
 import pytest
 import torch
 
+from efficientformer.arch.dense import OneStage
+from efficientformer.arch.spec import Architecture
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import architecture_of, save_weights
 from efficientformer.reading import read_record
 
 from ..data.boxes.made_boxes import content, write_coco, write_images
 from ..models.small import SMALL_V2
-from .conftest import answer
+from .conftest import SCALE, answer
+from .test_parent import SMALL as PARENT
 
 pytest.importorskip("faster_coco_eval")
 
@@ -89,3 +92,16 @@ def test_settings_of_the_head_train_anew_and_others_do_not(trained, program):
     assert stderr.count("up to date") == 4, "of masks, not of boxes"
     code, _, stderr = program(*arguments, "--export.dynamic-batch")
     assert code == 2 and "takes one image at a time: leave out --export.dynamic-batch" in stderr
+
+
+@pytest.mark.slow
+def test_a_detector_is_designed_for_a_budget(boxes, tmp_path):
+    """Backbone and head together, from a classifier's weights to a file that was measured with its decoding."""
+    weights = tmp_path / "parent.safetensors"
+    save_weights(Network(Architecture.from_json(PARENT), num_classes=5, resolution=16), weights)
+    options = ["--parent.epochs", "1", "--parent.batch-size", "2", "--table.rounds", "2", "--slim.polish", "2"]
+    options += ["--skip-bad", "--device", f"{SCALE} first", "--seed", "1", "--budget", "70%"]
+    arguments = ("design", "--init", weights, "--data", boxes, "--run-dir", tmp_path / "run", *SHORT, *options)
+    (found,), spoken = answer(*arguments)
+    assert found["kept"] and 0 <= found["box_ap"] <= 100 and "top1" not in found
+    assert Architecture.from_json(found["architecture"]).head == OneStage(8, 8, 1) and "corrected" not in spoken

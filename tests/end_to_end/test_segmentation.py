@@ -8,12 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
+from efficientformer.arch.cost import network_cost
+from efficientformer.arch.dense import SemanticFpn
+from efficientformer.arch.spec import Architecture
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import architecture_of, read_about, save_weights
 from efficientformer.reading import read_record
 
 from ..models.small import SMALL_V2
-from .conftest import answer
+from .conftest import SCALE, answer
+from .test_parent import SMALL as PARENT
 
 SHORT = [
     *("--resolution", "16x32", "--semantic.fpn-width", "16", "--semantic.width", "8", "--workers", "0"),
@@ -120,7 +124,22 @@ def test_a_task_that_the_images_are_not_for_is_refused(streets, photos, weights,
     assert code == 2 and "--task multi_label is for images with several labels or none" in stderr
 
 
-def test_a_search_is_refused(streets, program, tmp_path):
-    for verb in ("design", "supernet"):
-        code, _, stderr = program(verb, "--data", streets, "--skip-bad", "--run-dir", tmp_path / verb)
-        assert code == 2 and "not searched yet" in stderr and "train --task semantic --init" in stderr
+@pytest.mark.slow
+def test_a_task_model_is_designed_for_a_budget(streets, tmp_path):
+    """Backbone and head together, from a classifier's weights to a file that was measured."""
+    weights = tmp_path / "parent.safetensors"
+    save_weights(Network(Architecture.from_json(PARENT), num_classes=5, resolution=16), weights)
+    options = ["--parent.epochs", "1", "--parent.batch-size", "4", "--table.rounds", "2", "--slim.polish", "2"]
+    options += ["--skip-bad", "--device", f"{SCALE} first", "--seed", "1", "--budget", "70%"]
+    arguments = ("design", "--init", weights, "--data", streets, "--run-dir", tmp_path / "run", *SHORT, *options)
+    said, spoken = answer(*arguments)
+    (found,) = said
+    assert found["kept"] and 0 <= found["miou"] <= 100 and "top1" not in found
+    largest = architecture_of(tmp_path / "run" / "supernet" / "parent.safetensors")
+    designed = Architecture.from_json(found["architecture"])
+    assert str(largest.head) == "Semantic FPN 16-8" and isinstance(designed.head, SemanticFpn)
+    assert network_cost(designed, (16, 32), 2).num_params < network_cost(largest, (16, 32), 2).num_params
+    table = read_record(tmp_path / "run" / "table.json", Any)
+    assert table["error"]["mean_percent"] < 1, "the head's parts are in the sum"
+    assert "soft" in spoken
+    assert "(report)" not in spoken
