@@ -32,7 +32,7 @@ def test_the_package_runs_as_a_module():
     [
         (["design", "--train.epoch", "3"], "Did you mean --train.epochs"),
         (["design", "--train.epochs", "many"], "cannot be used: train.epochs: Input should be a valid integer"),
-        (["slim", "--slim.metric", "loss"], "slim.metric: Input should be 'likelihood', 'top1' or 'mean_ap'"),
+        (["slim", "--slim.metric", "loss"], "Input should be 'likelihood', 'top1', 'mean_ap', 'box_ap' or 'miou'"),
         (["slim", "--slim.lazy", "--slim.workers", "2"], "slim: lazy scores the candidates of a step one after"),
         (["design", "--budget", "8"], "write 8ms, 800us or 40%"),
         (["design", "--runtime", "caffe"], "onnxruntime"),

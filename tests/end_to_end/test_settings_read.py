@@ -32,6 +32,7 @@ MODULES = (table, supernet, slim, baselines, rank, train, evaluate, export, veri
 SELDOM = {
     "training_processes": "other processes read the settings unseen; what they get has its own tests",
     "supernet.batch_norm": "spaces of EfficientFormerV2 have it",
+    "semantic.sliding": "images with masks have it",
     "parent.init": "whether there is a parent decides what the supernet is, which all later phases compare",
     "supernet.held_out": "train reads it where a setting asks for epochs to be judged",
     "supernet_from": "read by a run that takes a supernet over",
@@ -79,7 +80,8 @@ def read(monkeypatch) -> Iterator[set[str]]:
             return settings_of(self, workspace)
         finally:
             pauses[0] -= self in required
-            vars(workspace).pop("space", None)  # whose work needs it reads it again
+            for cached in ("space", "named_space"):
+                vars(workspace).pop(cached, None)  # whose work needs it reads it again
 
     required: list[phase.Phase] = []
     chosen, require, settings_of = phase.chosen, phase.Phase.require, phase.Phase._settings

@@ -94,6 +94,8 @@ OTHER: dict[str, Any] = {
     "train.teacher": "regnety_160.deit_in1k",
     "train.distillation": "hard",
     "train.distillation_weight": 0.4,
+    "task": "classification",
+    "detection.depth": 3,
 }
 SKIPPED = {"supernet_from", "data", "parent.init"}
 """Places; their content is compared."""

@@ -9,4 +9,4 @@ from efficientformer.tasks.semantic.sliding import SlidingSemantic
 
 def scoring_kind(kind: TaskKind, settings: Settings, grid: Grid) -> TaskKind:
     """The task as an evaluation scores it: with semantic.sliding in windows of the size `grid`."""
-    return SlidingSemantic(grid) if settings.semantic.sliding and isinstance(kind, Semantic) else kind
+    return SlidingSemantic(grid) if isinstance(kind, Semantic) and settings.semantic.sliding else kind

@@ -69,12 +69,13 @@ class Workspace:
     @property
     def task_head(self) -> DenseHead | None:
         """The dense head of the run's task by the settings; None for a classifier's."""
-        semantic, detection = self.settings.semantic, self.settings.detection
         match self.dataset.task:
             case "semantic":
-                return SemanticFpn(semantic.fpn_width, semantic.width)
+                masks = self.settings.semantic
+                return SemanticFpn(masks.fpn_width, masks.width)
             case "detection":
-                return OneStage(detection.fpn_width, detection.width, detection.depth)
+                boxes = self.settings.detection
+                return OneStage(boxes.fpn_width, boxes.width, boxes.depth)
         return None
 
     def with_task_head(self, architecture: Architecture) -> Architecture:

@@ -83,7 +83,13 @@ class Predictor:
         self._input.check_size(self._preprocessing.grid)
         self._normalize = eval_transform(self._preprocessing)
         self._output = _scores_output(path, self._session, len(self.classes))
-        self.reading = READINGS[about.get("task", "classification")]
+        task = about.get("task", "classification")
+        if task not in READINGS:
+            raise RecordError(
+                f"{shown_path(path)} is no classifier: of its metadata, task is {task}. "
+                "'efficientformer predict' reads such a file."
+            )
+        self.reading = READINGS[task]
         ending = reading_of(path, self._output)
         self.gives_probabilities = ending is self.reading
         if ending is not None and ending.operator == "Softmax" and not self.gives_probabilities:
