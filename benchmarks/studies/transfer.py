@@ -45,8 +45,9 @@ from shared import keep_outcome, measured, shared_run, side_by_side, top1_alone
 ALONE: dict[str, Any] = {"augmentation": "standard", "mixup": 0.0, "cutmix": 0.0, "ema_decay": 0.0, "lr": 2e-3}
 """The recipe from new weights, of the parent as well: the better one of two in `headline`, for about ten epochs."""
 MACS = "65% of MACs"
-SHARE_OF_MACS, WARMUP = 0.65, 0.075
-"""Of the parent's MACs; of the epochs of a training, those in which its rate grows."""
+SHARE_OF_MACS, WARMUP, PARENT_OVER_LR = 0.65, 0.075, 5
+"""Of the parent's MACs; of the epochs of a training, those in which its rate grows; the parent's peak rate over that of
+what was cut from it."""
 
 
 def main() -> None:
@@ -90,12 +91,11 @@ def main() -> None:
         name = "sister" if kind == "sister" else names[index]
         rows[name].setdefault("inherited_top1" if kind == "inherited" else "alone_top1", []).append(score)
     show(rows)
-    if arguments.only:
-        return
     keep_outcome(
         "transfer",
         "a trained network slimmed to shares of its latency, beside the same networks from new weights",
         run,
+        *([] if arguments.only is None else ["inherited"]),
         parent={"network": arguments.network, "epochs": arguments.epochs, **parent},
         epochs=short,
         seeds=arguments.seeds,
@@ -216,7 +216,7 @@ def trained_top1(kind: str, root: Path, index: int, epochs: int, seed: int) -> f
     """Validation top-1 of a network of a run after training, from the parent's weights or from new ones; kept."""
     recipe = {"init": "scratch", "teacher": "none", **ALONE}
     if kind == "inherited":
-        recipe = {"teacher": str(sorted_parent(root))}
+        recipe = {"teacher": str(sorted_parent(root)), "lr": ALONE["lr"] / PARENT_OVER_LR}
     train = {"epochs": epochs, "lr_warmup_epochs": WARMUP * epochs, "evaluate_every": 5, **recipe}
     workspace = shared_run(root, seed=seed, train=train)
     subnet = Subnet.from_json(read_record(workspace.run_dir.trace, Any)["budgets"][index])

@@ -1,5 +1,6 @@
 """One run as its phases share it: its directory, settings, images and device."""
 
+import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +15,8 @@ from efficientformer.arch.space_file import copied_space, find_space
 from efficientformer.arch.spaces import SPACES, space_below
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import UsageError
+from efficientformer.errors import RecordError, UsageError
+from efficientformer.formats.run import DataRecord
 from efficientformer.latency.devices import DeviceOptions, open_device
 from efficientformer.pipeline.run.budget import Budget, parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
@@ -22,6 +24,7 @@ from efficientformer.pipeline.run.run_network import name_of_init, unknown_init
 from efficientformer.pipeline.run.settings import BELOW_PARENT, Settings
 from efficientformer.pipeline.run.trust.programs import Programs
 from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER
+from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ class Workspace:
         named = {str(name): space for name, space in SPACES.items()}.get(self.settings.space)
         return named or find_space(Path(self.settings.space), copies)
 
-    @cached_property
+    @property
     def space(self) -> SearchSpace:
         """The search space of the settings, with heads of the run's task where it has others. Raises as `named_space`
         does."""
@@ -69,7 +72,7 @@ class Workspace:
     @property
     def task_head(self) -> DenseHead | None:
         """The dense head of the run's task by the settings; None for a classifier's."""
-        match self.dataset.task:
+        match self._task_name():
             case "semantic":
                 masks = self.settings.semantic
                 return SemanticFpn(masks.fpn_width, masks.width)
@@ -77,6 +80,13 @@ class Workspace:
                 boxes = self.settings.detection
                 return OneStage(boxes.fpn_width, boxes.width, boxes.depth)
         return None
+
+    def _task_name(self) -> str:
+        """That of the images; where this command did not read them, what the record of the run says."""
+        if "dataset" not in vars(self) and self.run_dir.data.exists():
+            with contextlib.suppress(RecordError):  # it is written again with the images
+                return read_record(self.run_dir.data, DataRecord).get("task", "classification")
+        return self.dataset.task
 
     def with_task_head(self, architecture: Architecture) -> Architecture:
         """The architecture with a head of the run's task: its own where it is one, else that of the settings."""
