@@ -21,6 +21,14 @@ def class_weights(num_images_per_class: Sequence[int]) -> list[float]:
     return [share / count if count else 0.0 for count in num_images_per_class]
 
 
+def refuse_mixing(labels: str, is_weighted: bool, mixup: float, cutmix: float) -> None:
+    """Raises UsageError for what labels that lie in images do not have. labels: what they are, such as masks."""
+    if mixup or cutmix:
+        raise UsageError(f"Images with {labels} are not blended: set mixup and cutmix to 0.")
+    if is_weighted:
+        raise UsageError(f"{labels.capitalize()} have no weights of classes: use balance none or sampling.")
+
+
 def build_mixing(
     mixup: float, cutmix: float, num_classes: int, label_smoothing: float, weights: Sequence[float] | None = None
 ) -> Mixing:

@@ -51,6 +51,12 @@ class Preprocessing:
         """Height and width of the network's input."""
         return grid_of_input(self.resolution)
 
+    @property
+    def mean_color(self) -> tuple[int, int, int]:
+        """From 0 to 255: what becomes about 0 in the input."""
+        red, green, blue = (round(255 * value) for value in self.mean)
+        return red, green, blue
+
     @classmethod
     def for_dataset(cls, dataset: ImageDataset, resolution: Resolution | None = None) -> "Preprocessing":
         """For a data set with a native resolution: that, uncropped, unless `resolution` replaces it. For any other:
@@ -205,7 +211,7 @@ def _strong(preprocessing: Preprocessing) -> Transform:
         "rand-m9-mstd0.5-inc1",
         {
             "interpolation": Image.Resampling.BICUBIC,
-            "img_mean": tuple(round(255 * value) for value in preprocessing.mean),
+            "img_mean": preprocessing.mean_color,
             # At 10, posterizing keeps no bits: a black image, which newer versions of Pillow refuse to make.
             "magnitude_max": 9.99,
         },

@@ -11,7 +11,8 @@ from efficientformer.formats.values import DENSE_TASKS
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.exported.predict_dense import DensePrediction, predict_dense
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
-from efficientformer.tasks.classification.prediction import Prediction, Predictor, exported_task
+from efficientformer.tasks.classification.prediction import Prediction, Predictor
+from efficientformer.tasks.exported_file import ExportedFile
 
 Skipped = list[tuple[Path, str]]
 
@@ -58,7 +59,8 @@ def predict(
             f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx."
         )
     paths = [Path(path) for path in ([images] if isinstance(images, Path | str) else images)]
-    task = exported_task(model)
+    file = ExportedFile(model)
+    task = file.task
     is_dense = task in DENSE_TASKS
     if is_dense and sheet is not None:
         raise UsageError(f"--sheet is of classes of whole images, and {model} is for {task}: use --draw FOLDER.")
@@ -67,12 +69,12 @@ def predict(
     files, skipped, notes = _find(paths)
     if is_dense:
         folder = None if draw is None else Path(draw)
-        predictions, unreadable, missing = predict_dense(model, task, files, draw=folder, max_pixels=max_pixels)
+        predictions, unreadable, missing = predict_dense(file, files, draw=folder, max_pixels=max_pixels)
         _require_some(predictions, skipped + unreadable)
         if folder is not None:
             notes.append(f"drawings: {folder}{_without_fonts(missing)}")
         return Predictions(predictions, skipped + unreadable, notes)
-    predictor = Predictor(model)
+    predictor = Predictor(file)
     predictions, unreadable = predictor.predict_files(files, max_pixels)
     skipped += unreadable
     _require_some(predictions, skipped)

@@ -6,11 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError
-from efficientformer.exporting.files import in_one_line
 from efficientformer.formats.values import TaskName
-from efficientformer.tasks.classification.prediction import ImageInput, exported_about, open_session
+from efficientformer.tasks.exported_file import ExportedFile
 
 LOGITS = "logits"
 
@@ -23,22 +21,15 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         super().__init__()
-        self._path, self._session = path, open_session(path, threads)
-        self._input = ImageInput(path, self._session)
-        if self._input.dtype.kind != "f":
+        self._file = file = ExportedFile(path, threads)
+        if file.input.dtype.kind != "f":
             raise RecordError(f"{path} takes bytes, and is scored on normalized images. Export it again.")
-        about = exported_about(path, self._session.get_modelmeta().custom_metadata_map)
-        self.classes = about["classes"]
-        self.task: TaskName = about.get("task", "classification")
-        self.preprocessing = Preprocessing.from_json(about["preprocessing"])
-        self._input.check_size(self.preprocessing.grid)
-        names = [item.name for item in self._session.get_outputs()]
+        file.require_images()
+        self.classes, self.preprocessing = file.about["classes"], file.preprocessing
+        self.task: TaskName = file.task
+        names = list(file.outputs)
         self.output = LOGITS if LOGITS in names else names[0]
         self.place = nn.Parameter(torch.zeros(1), requires_grad=False)  # scoring asks a network where it is
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        try:
-            outputs = [self._session.run([self.output], self._input.feed(x_CHW.numpy()))[0] for x_CHW in x_BCHW]
-        except Exception as error:  # the runtime's exceptions share no base class of their own
-            raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
-        return torch.from_numpy(np.concatenate([np.asarray(output) for output in outputs]))
+        return torch.from_numpy(np.concatenate([self._file.run(self.output, x_CHW.numpy()) for x_CHW in x_BCHW]))

@@ -8,15 +8,12 @@ from torch import Tensor, nn
 
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError
-from efficientformer.exporting.files import in_one_line
 from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.prediction import (
-    ImageInput,
     Reading,
-    exported_about,
-    open_session,
     reading_of,
 )
+from efficientformer.tasks.exported_file import ExportedFile
 from efficientformer.tasks.teachers import resized
 from efficientformer.tasks.words import task_words
 
@@ -38,17 +35,15 @@ class OnnxClassifier(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._path, self._session = path, open_session(path, threads=torch.get_num_threads())
-        self._input = ImageInput(path, self._session)
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        self._file = file = ExportedFile(path, threads=torch.get_num_threads())
+        dtype = file.input.dtype  # refuses what takes no images, before its metadata are read
         self.classes: list[str] | None = None
         self.preprocessing: Preprocessing | None = None
         self.task: TaskName | None = None
-        if "classes" in metadata:
-            about = exported_about(path, metadata)
-            self.classes, self.preprocessing = about["classes"], Preprocessing.from_json(about["preprocessing"])
-            self.task = task_words(about.get("task")).name
-        elif self._input.dtype == np.uint8:
+        if "classes" in file.metadata:
+            self.classes, self.preprocessing = file.about["classes"], file.preprocessing
+            self.task = task_words(file.task).name
+        elif dtype == np.uint8:
             raise RecordError(f"Teacher {path} takes pixels, not normalized images. Export it for these.")
         self._output = self._scores_output()
         self._reading = reading_of(path, self._output)
@@ -56,14 +51,11 @@ class OnnxClassifier(nn.Module):
             self.task = self._reading.task
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        if self.preprocessing is None and (grid := self._input.fixed_grid) is not None:
+        if self.preprocessing is None and (grid := self._file.input.fixed_grid) is not None:
             images_BCHW = resized(images_BCHW, grid)
         images = self._fed(images_BCHW.float().cpu().numpy())
-        try:
-            scores = [self._session.run([self._output], self._input.feed(image))[0] for image in images]
-        except Exception as error:  # the runtime's exceptions share no base class of their own
-            raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
-        scores_BK = torch.from_numpy(np.concatenate([np.asarray(each, dtype=np.float32) for each in scores]))
+        scores = [self._file.run(self._output, image).astype(np.float32) for image in images]
+        scores_BK = torch.from_numpy(np.concatenate(scores))
         return self._logits(scores_BK).to(images_BCHW.device)
 
     def _logits(self, scores_BK: Tensor) -> Tensor:
@@ -76,15 +68,17 @@ class OnnxClassifier(nn.Module):
 
     def _fed(self, images_BCHW: np.ndarray) -> np.ndarray:
         """As pixels from 0 to 255 for a file that takes these."""
-        if self._input.dtype != np.uint8 or self.preprocessing is None:
+        if self._file.input.dtype != np.uint8 or self.preprocessing is None:
             return images_BCHW
         mean, std = (np.array(values).reshape(3, 1, 1) for values in (self.preprocessing.mean, self.preprocessing.std))
         return np.clip(np.round(255 * (images_BCHW * std + mean)), 0, 255)
 
     def _scores_output(self) -> str:
-        names = [item.name for item in self._session.get_outputs()]
+        names = list(self._file.outputs)
         if len(names) == 1:
             return names[0]
         if "logits" in names:
             return "logits"
-        raise RecordError(f"Teacher {self._path} has several outputs ({', '.join(names)}). Name the scores 'logits'.")
+        raise RecordError(
+            f"Teacher {self._file.path} has several outputs ({', '.join(names)}). Name the scores 'logits'."
+        )

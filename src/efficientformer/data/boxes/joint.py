@@ -68,7 +68,7 @@ def train_boxes_transform(preprocessing: Preprocessing, augmentation: Augmentati
 
 class _Fitted:
     def __init__(self, preprocessing: Preprocessing) -> None:
-        self._grid, self._color = preprocessing.grid, mean_color(preprocessing)
+        self._grid, self._color = preprocessing.grid, preprocessing.mean_color
         self._normalize = Normalize(preprocessing)
 
     def __call__(self, image: Image.Image, objects: Objects) -> tuple[Tensor, Tensor]:
@@ -89,7 +89,7 @@ class _Scored(_Fitted):
 
 class _Augmented:
     def __init__(self, preprocessing: Preprocessing, strength: Strength) -> None:
-        self._grid, self._color, self._strength = preprocessing.grid, mean_color(preprocessing), strength
+        self._grid, self._color, self._strength = preprocessing.grid, preprocessing.mean_color, strength
         self._normalize = Normalize(preprocessing)
 
     def __call__(self, image: Image.Image, objects: Objects) -> tuple[Tensor, Tensor]:
@@ -125,12 +125,6 @@ def _recolored(image: Image.Image, amount: float) -> Image.Image:
     for enhancer in random.sample(_ENHANCERS, len(_ENHANCERS)) if amount else ():
         image = enhancer(image).enhance(random.uniform(1 - amount, 1 + amount))
     return image
-
-
-def mean_color(preprocessing: Preprocessing) -> tuple[int, int, int]:
-    """What becomes about 0 in the input."""
-    red, green, blue = (round(255 * value) for value in preprocessing.mean)
-    return red, green, blue
 
 
 def _rows(objects: Objects, placement: Placement, size: tuple[int, int], grid: Grid) -> Tensor:

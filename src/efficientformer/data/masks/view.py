@@ -92,7 +92,7 @@ class TrainMaskView(MaskView):
             )
         self._scales = SCALES[augmentation]
         self._normalize = Normalize(preprocessing)
-        self._mean = tuple(round(255 * value) for value in preprocessing.mean)
+        self._mean = preprocessing.mean_color
         self._color = _color_changes() if augmentation == "standard" else None
 
     def example(self, image: Image.Image, label: Any) -> tuple[Tensor, Tensor]:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
-from efficientformer.data.images import read_image
-from efficientformer.errors import DataError
-from efficientformer.formats.values import TaskName
 from efficientformer.records import atomic_path
 from efficientformer.tasks.classification.fonts import Lettering
+from efficientformer.tasks.exported_file import ExportedFile, predict_readable
 
 LETTERS = "0123456789 .%"
 
@@ -37,7 +36,7 @@ class _Finder(Protocol):
 
 
 class _Masks:
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: ExportedFile) -> None:
         from efficientformer.tasks.semantic.prediction import MaskPredictor
 
         self._predictor = MaskPredictor(model)
@@ -57,7 +56,7 @@ class _Masks:
 
 
 class _Boxes:
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: ExportedFile) -> None:
         from efficientformer.tasks.detection.prediction import BoxPredictor
 
         self._predictor = BoxPredictor(model)
@@ -99,7 +98,7 @@ class _Drawings:
 
 
 def predict_dense(
-    model: Path, task: TaskName, files: Sequence[Path], *, draw: Path | None, max_pixels: int
+    model: ExportedFile, files: Sequence[Path], *, draw: Path | None, max_pixels: int
 ) -> tuple[list[DensePrediction], list[tuple[Path, str]], list[str]]:
     """Predictions of the readable files, (file, reason) of the others, and the characters that no font here has.
 
@@ -107,12 +106,7 @@ def predict_dense(
 
     Raises RecordError for a model that cannot be used.
     """
-    finder: _Finder = _Masks(model) if task == "semantic" else _Boxes(model)
+    finder: _Finder = _Masks(model) if model.task == "semantic" else _Boxes(model)
     drawings = None if draw is None else _Drawings(draw, finder.classes)
-    predictions, skipped = list[DensePrediction](), list[tuple[Path, str]]()
-    for file in files:
-        try:
-            predictions.append(finder.find(read_image(file, max_pixels=max_pixels), str(file), drawings))
-        except DataError as error:
-            skipped.append((file, str(error)))
+    predictions, skipped = predict_readable(files, partial(finder.find, drawings=drawings), max_pixels)
     return predictions, skipped, [] if drawings is None else drawings.lettering.missing

@@ -14,9 +14,8 @@ from efficientformer.data.boxes.joint import eval_boxes_transform, score_boxes_t
 from efficientformer.data.boxes.layout import holds_boxes
 from efficientformer.data.boxes.load import load_boxes
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
-from efficientformer.data.mixing import Mixing
+from efficientformer.data.mixing import Mixing, refuse_mixing
 from efficientformer.data.transforms import Preprocessing
-from efficientformer.errors import UsageError
 from efficientformer.tasks.detection.assignment import assign
 from efficientformer.tasks.detection.decoding import DETECTIONS, Detector
 from efficientformer.tasks.detection.loss import Dense, at_factors, of_answers, of_boxes, parts_of_loss, split
@@ -63,13 +62,13 @@ class Boxes:
     def mixing(
         self, images: ImageSplit, label_smoothing: float, *, is_weighted: bool, mixup: float = 0.0, cutmix: float = 0.0
     ) -> Mixing:
-        _refuse_mixed(is_weighted, mixup, cutmix)
+        refuse_mixing("boxes", is_weighted, mixup, cutmix)
         return lambda images_BCHW, boxes_BN5: (images_BCHW, boxes_BN5)
 
     def supernet_mixing(
         self, images: ImageSplit, label_smoothing: float, *, is_weighted: bool, mixup: float = 0.0, cutmix: float = 0.0
     ) -> tuple[Mixing | None, float]:
-        _refuse_mixed(is_weighted, mixup, cutmix)
+        refuse_mixing("boxes", is_weighted, mixup, cutmix)
         return None, 0.0
 
     def targets(self, labels: Tensor) -> Tensor:
@@ -126,13 +125,6 @@ def _divergences(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
     share = (taught / temperature).sigmoid()
     entropy = binary_cross_entropy_with_logits(taught / temperature, share, reduction="none")
     return binary_cross_entropy_with_logits(logits / temperature, share, reduction="none") - entropy
-
-
-def _refuse_mixed(is_weighted: bool, mixup: float, cutmix: float) -> None:
-    if mixup or cutmix:
-        raise UsageError("Images with boxes are not blended: set mixup and cutmix to 0.")
-    if is_weighted:
-        raise UsageError("Boxes have no weights of classes: use balance none or sampling.")
 
 
 BOXES = Boxes()

@@ -2,24 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from efficientformer.data.boxes.joint import mean_color
 from efficientformer.data.boxes.objects import Box, area_of
 from efficientformer.data.boxes.placement import fitted, placed
-from efficientformer.data.images import read_image
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.transforms import Normalize, Preprocessing
+from efficientformer.data.transforms import Normalize
 from efficientformer.errors import DataError, RecordError
-from efficientformer.exporting.files import in_one_line
-from efficientformer.tasks.classification.prediction import ImageInput, exported_about, open_session
 from efficientformer.tasks.detection.decoding import DETECTIONS, NUMBERS
 from efficientformer.tasks.detection.drawing import Labelled
 from efficientformer.tasks.detection.scores import xywh
+from efficientformer.tasks.exported_file import ExportedFile, opened, predict_readable
 
 LEAST_SCORE = 0.3
 """Below it boxes are mostly mistakes. Average precision counts all."""
@@ -59,36 +57,34 @@ class ObjectPrediction:
 class BoxPredictor:
     """An exported detector with its class names.
 
+    model: its file, open or not.
+
     Raises RecordError when the file does not contain them, cannot be fed an image, or does not give boxes.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._session = path, open_session(path)
-        self._input = ImageInput(path, self._session)
-        about = exported_about(path, self._session.get_modelmeta().custom_metadata_map)
-        self.classes = about["classes"]
-        preprocessing = Preprocessing.from_json(about["preprocessing"])
-        self._grid, self._color = preprocessing.grid, mean_color(preprocessing)
-        self._input.check_size(self._grid)
+    def __init__(self, model: Path | ExportedFile) -> None:
+        self._file = file = opened(model)
+        file.require_images()
+        preprocessing = file.preprocessing
+        self._grid, self._color = preprocessing.grid, preprocessing.mean_color
         self._normalize = Normalize(preprocessing)
-        outputs = {item.name: item.shape for item in self._session.get_outputs()}
+        self.classes, outputs = file.about["classes"], file.outputs
         if DETECTIONS not in outputs or outputs[DETECTIONS][-1] != NUMBERS:
-            given = ", ".join(f"{name} {shape}" for name, shape in outputs.items())
-            raise RecordError(f"{path} gives {given}, not {DETECTIONS} in rows of {NUMBERS} numbers. Export it again.")
+            raise RecordError(
+                f"{file.path} gives {file.outputs_in_words}, not {DETECTIONS} in rows of {NUMBERS} numbers. Export it "
+                "again."
+            )
 
     def predict(self, image: Image.Image, file: str, least_score: float = LEAST_SCORE) -> ObjectPrediction:
         """Objects in one RGB image. Raises DataError for an image whose boxes are not finite, RecordError for a file
         that fails."""
         placement = fitted(image.size, self._grid)
         picture = placed(image, placement, self._grid, self._color)
-        is_raw = self._input.dtype == np.uint8
+        is_raw = self._file.input.dtype == np.uint8
         x_CHW = np.asarray(picture).transpose(2, 0, 1) if is_raw else self._normalize(picture).numpy()
-        try:
-            rows_1N6 = np.asarray(self._session.run([DETECTIONS], self._input.feed(x_CHW))[0], dtype=np.float64)
-        except Exception as error:  # the runtime's exceptions share no base class of their own
-            raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
+        rows_1N6 = self._file.run(DETECTIONS, x_CHW).astype(np.float64)
         if not np.isfinite(rows_1N6).all():
-            raise DataError(f"{self._path.name} gives boxes for it that are not finite")
+            raise DataError(f"{self._file.path.name} gives boxes for it that are not finite")
         rows_N6 = rows_1N6[0][(rows_1N6[0, :, 4] >= least_score) & (rows_1N6[0, :, 5] >= 0)]
         boxes = placement.to_picture(rows_N6[:, :4], image.size).tolist()
         columns = boxes, rows_N6[:, 4].tolist(), rows_N6[:, 5].astype(int).tolist()
@@ -98,7 +94,8 @@ class BoxPredictor:
     def _found(self, box: Sequence[float], score: float, number: int) -> FoundObject:
         if number >= len(self.classes):
             raise RecordError(
-                f"{self._path} finds the class {number}, but its metadata name {len(self.classes)}. Export it again."
+                f"{self._file.path} finds the class {number}, but its metadata name {len(self.classes)}. Export it "
+                "again."
             )
         x1, y1, x2, y2 = box
         return FoundObject(self.classes[number], number, 100 * score, (x1, y1, x2, y2))
@@ -107,14 +104,7 @@ class BoxPredictor:
         self, files: Sequence[Path], max_pixels: int = MAX_PIXELS, least_score: float = LEAST_SCORE
     ) -> tuple[list[ObjectPrediction], list[tuple[Path, str]]]:
         """Predictions of the readable files, and (file, reason) of the others."""
-        predictions, skipped = [], []
-        for file in files:
-            try:
-                image = read_image(file, max_pixels=max_pixels)
-                predictions.append(self.predict(image, str(file), least_score))
-            except DataError as error:
-                skipped.append((file, str(error)))
-        return predictions, skipped
+        return predict_readable(files, partial(self.predict, least_score=least_score), max_pixels)
 
 
 def coco_document(predictions: Sequence[ObjectPrediction], classes: Sequence[str]) -> dict[str, Any]:

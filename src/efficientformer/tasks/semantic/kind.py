@@ -12,7 +12,7 @@ from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.masks.layout import is_mask_folder
 from efficientformer.data.masks.mask_folder import load_mask_folder
 from efficientformer.data.masks.view import FullSizeMaskView, MaskView, TrainMaskView
-from efficientformer.data.mixing import Mixing
+from efficientformer.data.mixing import Mixing, refuse_mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
 from efficientformer.tasks.kind import LOGITS, Batches, Reduction
@@ -61,13 +61,13 @@ class Semantic:
     def mixing(
         self, images: ImageSplit, label_smoothing: float, *, is_weighted: bool, mixup: float = 0.0, cutmix: float = 0.0
     ) -> Unmixed:
-        _refuse_mixing(is_weighted, mixup, cutmix)
+        refuse_mixing("masks", is_weighted, mixup, cutmix)
         return Unmixed(label_smoothing)
 
     def supernet_mixing(
         self, images: ImageSplit, label_smoothing: float, *, is_weighted: bool, mixup: float = 0.0, cutmix: float = 0.0
     ) -> tuple[None, float]:
-        _refuse_mixing(is_weighted, mixup, cutmix)
+        refuse_mixing("masks", is_weighted, mixup, cutmix)
         return None, label_smoothing
 
     def targets(self, labels: Tensor) -> Tensor:
@@ -116,13 +116,6 @@ class IouCount:
 
     def best(self, num_left: int) -> float:
         return 100.0 if num_left or self._confusion is None else self._confusion.scores().miou
-
-
-def _refuse_mixing(is_weighted: bool, mixup: float, cutmix: float) -> None:
-    if mixup or cutmix:
-        raise UsageError("Images with masks are not blended: set mixup and cutmix to 0.")
-    if is_weighted:
-        raise UsageError("Masks have no weights of classes: use balance none or sampling.")
 
 
 SEMANTIC_KIND = Semantic()

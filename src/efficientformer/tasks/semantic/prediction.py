@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from efficientformer.data.transforms import Preprocessing, eval_transform, fitted
 from efficientformer.errors import DataError, RecordError
-from efficientformer.exporting.files import in_one_line
-from efficientformer.tasks.classification.prediction import ImageInput, exported_about, open_session
+from efficientformer.tasks.exported_file import ExportedFile, opened
 from efficientformer.tasks.semantic.scores import taken_classes
 
 OUTPUT, NUM_AXES = "logits", 4
@@ -43,42 +41,28 @@ class SegmentedImage:
 class MaskPredictor:
     """An exported network that gives every pixel a class, with the names of the classes.
 
+    model: its file, open or not.
+
     Raises RecordError when the file does not contain them, cannot be fed an image, or has no map of logits.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        self._path, self._session = path, open_session(path, threads)
-        self._input = ImageInput(path, self._session)
-        about = exported_about(path, self._session.get_modelmeta().custom_metadata_map)
-        self.classes = about["classes"]
-        self.preprocessing = Preprocessing.from_json(about["preprocessing"])
-        self._input.check_size(self.preprocessing.grid)
-        self._normalize = eval_transform(self.preprocessing)
-        outputs = {item.name: item.shape for item in self._session.get_outputs()}
-        shape = outputs.get(OUTPUT, [])
+    def __init__(self, model: Path | ExportedFile) -> None:
+        self._file = file = opened(model)
+        file.require_images()
+        self.classes = file.about["classes"]
+        shape = file.outputs.get(OUTPUT, [])
         if len(shape) != NUM_AXES or shape[1] not in (len(self.classes), None):
-            given = ", ".join(f"{name} {shape}" for name, shape in outputs.items())
             raise RecordError(
-                f"{path} gives {given}, not {OUTPUT} of {len(self.classes)} classes for every pixel. Export it again."
+                f"{file.path} gives {file.outputs_in_words}, not {OUTPUT} of {len(self.classes)} classes for every "
+                "pixel. Export it again."
             )
-
-    def logits(self, x_CHW: np.ndarray) -> np.ndarray:
-        """Logits (K, H, W) of one image as the file takes it. Raises RecordError for a file that fails."""
-        try:
-            return np.asarray(self._session.run([OUTPUT], self._input.feed(x_CHW))[0], dtype=np.float32)[0]
-        except Exception as error:  # the runtime's exceptions share no base class of their own
-            raise RecordError(f"{self._path} cannot be run on an image: {in_one_line(error)}.") from error
 
     def predict(self, image: Image.Image, file: str) -> SegmentedImage:
         """The class of every pixel of one RGB image, at its own size. Raises DataError for logits that are not finite,
         RecordError for a file that fails."""
-        if self._input.dtype == np.uint8:
-            x_CHW = np.asarray(fitted(image, self.preprocessing)).transpose(2, 0, 1)
-        else:
-            x_CHW = self._normalize(image).numpy()
-        logits_KHW = self.logits(x_CHW)
+        logits_KHW = self._file.run(OUTPUT, self._file.pixels(image)).astype(np.float32)[0]
         if not np.isfinite(logits_KHW).all():
-            raise DataError(f"{self._path.name} gives scores for it that are not finite")
+            raise DataError(f"{self._file.path.name} gives scores for it that are not finite")
         mask = taken_classes(torch.from_numpy(logits_KHW), image.height, image.width).numpy().astype(np.uint8)
         counts = np.bincount(mask.ravel(), minlength=len(self.classes))
         order = [int(number) for number in np.argsort(-counts, kind="stable") if counts[number]]
