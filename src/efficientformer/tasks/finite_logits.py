@@ -1,5 +1,7 @@
 """The logits of a network that is scored."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 from torch import Tensor, nn
 
 from efficientformer.errors import TrainingError
@@ -15,3 +17,17 @@ def finite_logits(model: nn.Module, images_BCHW: Tensor) -> Tensor:
             "Its weights are damaged, or its training diverged: train it again, with a lower learning rate."
         )
     return logits
+
+
+def answers_of(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], on_batch: Callable[[int], None] | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Finite logits and labels of every batch, by a model that is put into evaluation mode.
+
+    on_batch: called with the number of images of each batch once it was scored.
+    """
+    model.eval()
+    for images_BCHW, labels in batches:
+        yield finite_logits(model, images_BCHW), labels
+        if on_batch is not None:
+            on_batch(len(labels))

@@ -7,7 +7,7 @@ from efficientformer.data.loader import eval_batches
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.network import EVALUATION_MIB, Evaluation
 from efficientformer.paths import usable_path
-from efficientformer.pipeline.networks.scoring import scoring_kind
+from efficientformer.pipeline.networks.scoring import scoring_kind, validation_scores
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.open_run import RunRequest
 from efficientformer.pipeline.run.resolve_settings import merge_given, read_yaml, resolve_settings
@@ -50,15 +50,7 @@ def evaluate_file(
             f"{task_words(dataset.task).labels}, of {_shown(dataset.classes)}. Name the images that it was trained on."
         )
     batches = eval_batches(dataset.val, kind.score_view(network.preprocessing), batch_size=kind.eval_batch_size)
-    scored = 0
-    with console.progress("evaluating") as progress:
-
-        def count(num_images: int) -> None:
-            nonlocal scored
-            scored += num_images
-            progress(scored, len(dataset.val), "")
-
-        scores = kind.evaluate(network, batches, len(dataset.classes), on_batch=count)
+    scores = validation_scores(kind, network, batches, dataset, console)
     record = {"file": str(path), **scores.to_record(list(dataset.classes))}
     before = _scored_before(path, words.primary)
     known = "" if before is None else f"; PyTorch {before:.2f} %"

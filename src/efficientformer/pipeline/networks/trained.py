@@ -18,7 +18,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
 from efficientformer.pipeline.networks.published import deployed_timm, load_classifier, save_timm
-from efficientformer.pipeline.networks.scoring import scoring_kind
+from efficientformer.pipeline.networks.scoring import scoring_kind, validation_scores
 from efficientformer.pipeline.networks.stand_alone import scored_batches, train_images
 from efficientformer.pipeline.networks.teaching import teacher_record
 from efficientformer.pipeline.run.inputs import export_metadata, weights_metadata
@@ -129,15 +129,7 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     network = load_classifier(files.weights).to(workspace.training_device)
     task = scoring_kind(workspace.task, workspace.settings, workspace.preprocessing.grid)
     batches = scored_batches(workspace, dataset.val, task)
-    scored = 0
-    with workspace.console.progress("evaluating") as progress:
-
-        def count(num_images: int) -> None:
-            nonlocal scored
-            scored += num_images
-            progress(scored, len(dataset.val), "")
-
-        scores = task.evaluate(network, batches, len(dataset.classes), on_batch=count)
+    scores = validation_scores(task, network, batches, dataset, workspace.console)
     write_record(files.evaluation, {**scores.to_record(list(dataset.classes)), "provenance": provenance()})
 
 

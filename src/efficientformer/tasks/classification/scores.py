@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from efficientformer.tasks.finite_logits import finite_logits
+from efficientformer.tasks.finite_logits import answers_of
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,12 @@ def evaluate(
 
     Raises TrainingError for logits that are not finite.
     """
-    model.eval()
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     in_top5 = 0
-    for images_BCHW, labels_B in batches:
-        best_BK = finite_logits(model, images_BCHW).topk(min(5, num_classes), dim=1).indices
+    for logits_BK, labels_B in answers_of(model, batches, on_batch):
+        best_BK = logits_BK.topk(min(5, num_classes), dim=1).indices
         in_top5 += int((best_BK == labels_B[:, None]).sum())
         confusion += torch.bincount(labels_B * num_classes + best_BK[:, 0], minlength=num_classes**2).view_as(confusion)
-        if on_batch is not None:
-            on_batch(len(labels_B))
     num_images = int(confusion.sum())
     return Scores(
         top1=100 * int(confusion.diagonal().sum()) / num_images,

@@ -16,7 +16,7 @@ from efficientformer.tasks.detection.assignment import grid_of_frames
 from efficientformer.tasks.detection.decoding import DETECTIONS, Detections, decode, from_rows
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring
 from efficientformer.tasks.exported import ExportedNetwork
-from efficientformer.tasks.finite_logits import finite_logits
+from efficientformer.tasks.finite_logits import answers_of
 
 NUM_WITH_AREAS = 6
 """Numbers of a row of labels that score pictures at their own size."""
@@ -165,14 +165,10 @@ def evaluate(
     scores DataError without boxes.
     """
     require_scoring()
-    model.eval()
     count = BoxCount()
-    for images_BCHW, boxes_BN5 in batches:
-        outputs = finite_logits(model, images_BCHW)
+    for outputs, boxes_BN5 in answers_of(model, batches, on_batch):
         if isinstance(model, ExportedNetwork) and model.output == DETECTIONS:
             count.add_detections(from_rows(outputs), boxes_BN5, num_classes)
         else:
             count.add(outputs, boxes_BN5)
-        if on_batch is not None:
-            on_batch(len(boxes_BN5))
     return count.scores()

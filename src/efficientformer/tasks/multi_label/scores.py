@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.errors import DataError
-from efficientformer.tasks.finite_logits import finite_logits
+from efficientformer.tasks.finite_logits import answers_of
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,5 @@ def evaluate(
 
     Raises TrainingError for logits that are not finite, and `mean_ap` of the scores DataError without labels.
     """
-    model.eval()
-    logits, labels = [], []
-    for images_BCHW, labels_BK in batches:
-        logits.append(finite_logits(model, images_BCHW))
-        labels.append(labels_BK)
-        if on_batch is not None:
-            on_batch(len(labels_BK))
+    logits, labels = zip(*answers_of(model, batches, on_batch), strict=True)
     return label_scores(torch.cat(logits), torch.cat(labels))

@@ -11,7 +11,7 @@ from torch.nn import functional
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.data.masks.view import PADDING
 from efficientformer.errors import DataError
-from efficientformer.tasks.finite_logits import finite_logits
+from efficientformer.tasks.finite_logits import answers_of
 
 MOST_NUMBERS = 2**24
 """Logits that are in memory at a time, beyond those of a network."""
@@ -161,12 +161,9 @@ def evaluate(
 
     Raises TrainingError for logits that are not finite, and DataError where no pixel has a class.
     """
-    model.eval()
     confusion = Confusion(num_classes)
-    for images_BCHW, masks_BHW in batches:
-        for logits_KHW, mask_HW in zip(finite_logits(model, images_BCHW), masks_BHW, strict=True):
+    for logits_BKHW, masks_BHW in answers_of(model, batches, on_batch):
+        for logits_KHW, mask_HW in zip(logits_BKHW, masks_BHW, strict=True):
             own_HW = own_part(mask_HW)
             confusion.add(taken_classes(logits_KHW, *own_HW.shape), own_HW)
-        if on_batch is not None:
-            on_batch(len(images_BCHW))
     return confusion.scores()
