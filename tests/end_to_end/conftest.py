@@ -11,11 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from efficientformer.cli.app import run
 from efficientformer.latency.tables.build import build_table
 from efficientformer.latency.timing import timer
+from efficientformer.models.network import Network
+from efficientformer.models.weights.load import save_weights
+
+from ..models.small import SMALL_V2
 
 SCALE = f"command:sh {Path(__file__).with_name('scale.sh')}"
 """A device of known latency: runs on it are compared step by step, and no busy machine changes where they end."""
@@ -47,6 +52,15 @@ def photos(tmp_path_factory) -> Path:
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert("RGB").save(folder / f"{index}.png")
     (root / "train" / "flat" / "broken.png").write_bytes(b"this is not an image")
     return root
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """Of a small classifier for five classes."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "net" / "small.safetensors"
+    save_weights(Network(SMALL_V2, num_classes=5, resolution=64), path, {"classes": json.dumps(list("abcde"))})
+    return path
 
 
 PROGRAM = """

@@ -1,11 +1,9 @@
 """Boxes, from a classifier's weights to an exported file that scores as PyTorch does and finds boxes in photos."""
 
-import json
 from typing import Any
 
 import onnx
 import pytest
-import torch
 
 from efficientformer.arch.dense import OneStage
 from efficientformer.arch.spec import Architecture
@@ -14,7 +12,6 @@ from efficientformer.models.weights.load import architecture_of, save_weights
 from efficientformer.reading import read_record
 
 from ..data.boxes.made_boxes import content, write_coco, write_images
-from ..models.small import SMALL_V2
 from .conftest import SCALE, answer
 from .test_parent import SMALL as PARENT
 
@@ -34,14 +31,6 @@ def boxes(tmp_path_factory):
     document = content()
     document["annotations"][5]["bbox"] = [30, 2, 30, 10]
     return write_coco(tmp_path_factory.mktemp("sets") / "boxes", document, has_val=True)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "net" / "small.safetensors"
-    save_weights(Network(SMALL_V2, num_classes=5, resolution=64), path, {"classes": json.dumps(list("abcde"))})
-    return path
 
 
 @pytest.fixture(scope="module")

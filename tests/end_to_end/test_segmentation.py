@@ -1,11 +1,9 @@
 """A class for every pixel, from a classifier's weights to an exported file that scores as PyTorch does."""
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from efficientformer.arch.cost import network_cost
@@ -43,14 +41,6 @@ def streets(tmp_path_factory):
     (root / "annotations" / "training" / "4.png").unlink()
     (root / "classes.txt").write_text("0 void\n1 road\n2 car\n")
     return root
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "net" / "small.safetensors"
-    save_weights(Network(SMALL_V2, num_classes=5, resolution=64), path, {"classes": json.dumps(list("abcde"))})
-    return path
 
 
 @pytest.fixture(scope="module")

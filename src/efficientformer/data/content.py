@@ -17,7 +17,7 @@ from typing import Any
 import PIL
 
 from efficientformer.data.formats import formats_to_try
-from efficientformer.data.images import Progress, map_in_threads, read_image
+from efficientformer.data.images import Progress, map_in_threads, read_image, read_size
 from efficientformer.errors import DataError, RecordError
 from efficientformer.reading import read_record
 from efficientformer.records import file_digest, write_text
@@ -127,6 +127,12 @@ def _still_valid(root: Path, earlier: dict[str, Content], files: Sequence[str]) 
 def _decode(root: Path, max_pixels: int, file: str) -> tuple[int, ...]:
     read_image(root / file, at_least=CHECK_AT_LEAST, max_pixels=max_pixels)
     return ()
+
+
+def check_with_size(root: Path, max_pixels: int, file: str) -> tuple[int, ...]:
+    """A check whose facts are the width and height of an image."""
+    _decode(root, max_pixels, file)
+    return read_size(root / file)
 
 
 def _check(root: Path, earlier: dict[str, Content], check: Check, file: str) -> Content:

@@ -60,11 +60,6 @@ class TaskKind(Protocol):
         """Images that are scored at a time."""
         ...
 
-    def is_at(self, path: Path) -> bool:
-        """Whether labels of this task lie at a path, as its names show. Where no task says so, classification reads
-        it."""
-        ...
-
     def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
         """The images at a path with their labels. Raises DataError for what cannot be used as such a set."""
         ...

@@ -13,6 +13,7 @@ from efficientformer.tasks.classification.scores import Scores
 from efficientformer.tasks.detection.kind import BOXES
 from efficientformer.tasks.detection.scores import BoxScores
 from efficientformer.tasks.kind import Batches, TaskKind
+from efficientformer.tasks.layouts import dense_tasks_at
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import LabelScores
 from efficientformer.tasks.semantic.kind import SEMANTIC_KIND
@@ -30,7 +31,7 @@ OnBatch = Callable[[int], None]
 def find_kind(path: Path) -> TaskKind:
     """The task that reads the images at a path. The set that it loads says which task they are for: a list may turn out
     to have several labels an image. Raises UsageError where labels of several tasks lie at the path."""
-    found: list[TaskName] = [name for name, kind in KINDS.items() if kind.is_at(path)]
+    found = dense_tasks_at(path)
     if len(found) > 1:
         raise UsageError(f"{path} has labels of several tasks. Choose one with --task {' or --task '.join(found)}.")
     return KINDS[found[0]] if found else ONE_LABEL

@@ -5,6 +5,7 @@ import json
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from efficientformer.data.boxes.coco import read_coco
@@ -12,10 +13,10 @@ from efficientformer.data.boxes.layout import CocoLayout, CocoPart, find_boxes, 
 from efficientformer.data.boxes.objects import Objects
 from efficientformer.data.boxes.problems import Problems
 from efficientformer.data.boxes.yolo import YoloFolders, label_file, read_labels
-from efficientformer.data.content import Content, check_files
+from efficientformer.data.content import Content, check_files, check_with_size
 from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile, holdout
 from efficientformer.data.image_folder import FolderSource
-from efficientformer.data.images import Progress, map_in_threads, read_size
+from efficientformer.data.images import Progress
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage
 from efficientformer.data.walk import find_images, relative, shown
@@ -72,9 +73,17 @@ def load_boxes(
     found = _read(given, problems)
     root = found.root
     files = list(dict.fromkeys(file for part in found.parts for file in part.objects))
-    contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
-    usable = [file for file in files if contents[file].problem is None]
-    sizes = dict(zip(usable, map_in_threads(lambda file: read_size(root / file), usable, None), strict=True))
+    contents = check_files(
+        root,
+        files,
+        max_pixels=max_pixels,
+        record=record,
+        is_first=is_first,
+        progress=progress,
+        check=partial(check_with_size, root, max_pixels),
+        checks="sizes",
+    )
+    sizes = {file: (content.facts[0], content.facts[1]) for file, content in contents.items() if not content.problem}
     splits = [_split(found, part, contents, sizes, max_pixels, problems) for part in found.parts]
     bad = problems.settle()
     for split, part in zip(splits, found.parts, strict=True):

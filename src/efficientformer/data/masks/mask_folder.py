@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-from efficientformer.data.content import CHECK_AT_LEAST, Content, check_files
+from efficientformer.data.content import Content, check_files, check_with_size
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions, SkippedFile, holdout
 from efficientformer.data.image_folder import FolderSource
-from efficientformer.data.images import read_image, read_size
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage
 from efficientformer.data.masks.class_list import read_class_list
@@ -86,8 +85,7 @@ def _checked(folders: MaskFolders, pairs: list[MaskPair], options: LoadOptions) 
     def check(file: str) -> tuple[int, ...]:
         if file in masks:
             return mask_facts(root / file)
-        read_image(root / file, at_least=CHECK_AT_LEAST, max_pixels=max_pixels)
-        return read_size(root / file)
+        return check_with_size(root, max_pixels, file)
 
     return check_files(
         root,

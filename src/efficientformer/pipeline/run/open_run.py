@@ -10,8 +10,6 @@ from typing import Any
 from efficientformer.arch.resolution import Resolution
 from efficientformer.arch.space_file import space_copy
 from efficientformer.arch.zoo import ZOO
-from efficientformer.data.boxes.layout import holds_boxes
-from efficientformer.data.masks.layout import is_mask_folder
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.values import DENSE_TASKS, TaskName
 from efficientformer.latency.devices import DeviceOptions
@@ -39,6 +37,7 @@ from efficientformer.pipeline.teacher_settings import NONE
 from efficientformer.reading import shown_path
 from efficientformer.records import write_record
 from efficientformer.run_dir import REMEDY, RunDir
+from efficientformer.tasks.layouts import dense_tasks_at
 from efficientformer.tasks.teacher_source import TeacherSource
 
 _DENSE_PRESETS: dict[TaskName, str] = {"semantic": "segment", "detection": "detect"}
@@ -152,13 +151,15 @@ def fine_tune_request(init: str, settings: Settings, run_dir: Path | None, confi
 
 
 def _dense_task(request: RunRequest) -> TaskName | None:
-    """The dense task of a run, if it has one, by what is given and remembered."""
+    """The dense task of a run, if it has one, by what is given and remembered. Labels of several are refused
+    when they are loaded."""
     layers = request.layers()
     given = layers.merged(_remembered(layers.directory))
     task, data = given.get("task", "auto"), given.get("data")
     if task != "auto" or not data:
         return next((dense for dense in DENSE_TASKS if dense == task), None)
-    return "semantic" if is_mask_folder(Path(data)) else "detection" if holds_boxes(Path(data)) else None
+    found = dense_tasks_at(Path(data))
+    return found[0] if len(found) == 1 else None
 
 
 def design_request(settings: Settings, run_dir: Path | None, config: Path | None) -> RunRequest:

@@ -66,8 +66,9 @@ class Workspace:
         """The search space of the settings, with heads of the run's task where it has others. Raises as `named_space`
         does."""
         space, head = self.named_space, self.task_head
-        has_it = head is None if space.head is None else head is not None and head.kind == space.head.kind
-        return space if has_it else replace(space, head=None if head is None else HeadSpace.below(head))
+        if _are_alike(space.head, head):
+            return space
+        return replace(space, head=None if head is None else HeadSpace.below(head))
 
     @property
     def task_head(self) -> DenseHead | None:
@@ -90,9 +91,8 @@ class Workspace:
 
     def with_task_head(self, architecture: Architecture) -> Architecture:
         """The architecture with a head of the run's task: its own where it is one, else that of the settings."""
-        own, head = architecture.head, self.task_head
-        is_own = own is not None and head is not None and own.kind == head.kind
-        return architecture if is_own or own == head else replace(architecture, head=head)
+        head = self.task_head
+        return architecture if _are_alike(architecture.head, head) else replace(architecture, head=head)
 
     def _space_below_parent(self, copies: list[Path]) -> SearchSpace:
         init = self.settings.parent.init
@@ -206,3 +206,8 @@ class Workspace:
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"--training-device {name} cannot be used here: {error}") from error
         return device
+
+
+def _are_alike(own: HeadSpace | DenseHead | None, head: DenseHead | None) -> bool:
+    """Whether both are of one task: dense heads of one kind, or a classifier's."""
+    return (None if own is None else own.kind) == (None if head is None else head.kind)

@@ -30,9 +30,6 @@ class OneLabel:
     words = CLASSIFICATION
     eval_batch_size = 250
 
-    def is_at(self, path: Path) -> bool:
-        return False  # read by default
-
     def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
         return load_image_folder(path, **options)
 

@@ -11,7 +11,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.boxes.joint import eval_boxes_transform, score_boxes_transform, train_boxes_transform
-from efficientformer.data.boxes.layout import holds_boxes
 from efficientformer.data.boxes.load import load_boxes
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.mixing import Mixing, refuse_mixing
@@ -39,9 +38,6 @@ class Boxes:
 
     words = DETECTION
     eval_batch_size = 32
-
-    def is_at(self, path: Path) -> bool:
-        return holds_boxes(path)
 
     def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
         require_scoring()

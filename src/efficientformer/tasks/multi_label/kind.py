@@ -32,9 +32,6 @@ class LabelSets:
     words = MULTI_LABEL
     eval_batch_size = 250
 
-    def is_at(self, path: Path) -> bool:
-        return False  # read by default
-
     def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
         return load_image_folder(path, **options)
 

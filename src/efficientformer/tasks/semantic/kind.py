@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
-from efficientformer.data.masks.layout import is_mask_folder
 from efficientformer.data.masks.mask_folder import load_mask_folder
 from efficientformer.data.masks.view import FullSizeMaskView, MaskView, TrainMaskView
 from efficientformer.data.mixing import Mixing, refuse_mixing
@@ -39,9 +38,6 @@ class Semantic:
 
     words = SEMANTIC
     eval_batch_size = 8
-
-    def is_at(self, path: Path) -> bool:
-        return is_mask_folder(path)
 
     def load(self, path: Path, **options: Unpack[LoadOptions]) -> ImageDataset:
         return load_mask_folder(path, **options)
