@@ -16,6 +16,7 @@ from compact import compacted
 from efficientformer.arch.space import SearchSpace
 from efficientformer.reading import read_record
 from naming import keep
+from shared import without_folders
 
 
 def main() -> None:
@@ -36,14 +37,14 @@ def design_record(run_dir: Path) -> dict[str, Any]:
     for entry in result:
         entry["onnx"] = f"networks/{entry['slug']}/model.onnx"
         entry["train_seconds"] = read_record(run_dir / "networks" / entry["slug"] / "train.json", Any)["seconds"]
-    given = read_record(run_dir / "settings.json", Any)["given"]
+    given = without_folders(read_record(run_dir / "settings.json", Any)["given"])
     record = {
         "data": {name: data[name] for name in ("name", "split_rule")}
         | {part: data[part]["num_images"] for part in ("train", "val")},
         "given_settings": {key: value for key, value in given.items() if key != "data"},
         "seconds": round((run_dir / "result.json").stat().st_mtime - (run_dir / "data.json").stat().st_mtime, 1),
         "table": {name: table[name] for name in ("runtime", "threads", "clock", "error", "largest", "smallest")},
-        "supernet_held_out_top1": supernet["held_out_top1"],
+        **{f"supernet_{name}": score for name, score in supernet.items() if name.startswith("held_out_")},
         "slimming": {"steps": len(trace["steps"]), "evaluations": trace["num_evaluations"]}
         | {"corrections": trace["corrections"]},
         "largest": verification["largest"],

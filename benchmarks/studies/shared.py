@@ -77,15 +77,18 @@ def side_by_side(processes: int, work: Callable[..., Any], calls: Sequence[tuple
 
 
 def keep_outcome(study: str, what: str, run_dir: RunDir, *conditions: str, **found: Any) -> Path:
-    """Keep a record of the study, named after the run's images. Of their folder and of a parent's file it has the name,
-    not the path."""
+    """Keep a record of the study, named after the run's images."""
     given = run_dir.given_settings()
     data = Path(given["data"]).name
-    if "init" in given.get("parent", {}):
-        given["parent"] = {**given["parent"], "init": Path(given["parent"]["init"]).name}
-    record = {"what": what, "settings": given | {"data": data}, **found}
+    record = {"what": what, "settings": without_folders(given) | {"data": data}, **found}
     space = shared_run(run_dir.root).space
     return keep(study, slug(data), {**compacted(record, space), "provenance": provenance()}, *conditions)
+
+
+def without_folders(given: dict[str, Any]) -> dict[str, Any]:
+    """Given settings in which a parent's file has its name, not its path."""
+    parent = given.get("parent", {})
+    return given | {"parent": {**parent, "init": Path(parent["init"]).name}} if "init" in parent else given
 
 
 def mean_interval(values: list[float]) -> tuple[float, tuple[float, float]]:

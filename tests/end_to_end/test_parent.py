@@ -125,6 +125,7 @@ def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(slimmed, parent, co
     ("arguments", "says"),
     [
         (("--init", "efficientformer_l9"), "neither a file of weights nor a published network"),
+        (("--init", "efficientformerv2_s0.snap_dist_in1k"), "nearest name is efficientformerv2_s0;"),
         (("--weights", "s0.pth"), "--weights goes with --init NAME"),
         (("--space", "parent"), "--space parent is below the network of --init"),
         (("--init", "PARENT", "--parent.epochs", "0", *SHORT[:-8], *BUDGETS), "its head was trained on other classes"),

@@ -173,6 +173,8 @@ def test_a_supernet_serves_a_second_device(designed, program, tmp_path):
     assert read_record(second / "table.json", Any)["provenance"]["machine"]["cpu"] == "second"
     code, _, stderr = program("supernet", "--run-dir", second, "--supernet.epochs", "1")
     assert code == 2 and "does not fit this run: supernet.epochs changed" in stderr
+    code, _, stderr = program("design", "--supernet-from", first, "--run-dir", tmp_path / "other", "--seed", "7")
+    assert code == 2 and "does not fit this run: seed changed" in stderr and "table " not in stderr
     code, _, stderr = program("table", "--supernet-from", first, "--run-dir", first)
     assert code == 2 and "cannot take its own supernet" in stderr
 

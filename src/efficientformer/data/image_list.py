@@ -162,7 +162,8 @@ def _rows(path: Path) -> list[_Row]:
             f"other images have several labels, such as cat{SEPARATOR}dog."
         )
     if missing:
-        more = f" {len(missing) - 1:,} more files cannot be used." if len(missing) > 1 else ""
+        others = len(missing) - 1
+        more = f" {others:,} more {'file' if others == 1 else 'files'} cannot be used." if others else ""
         raise DataError(f"{missing[0]}. Paths are relative to the folder of the list.{more}")
     return rows
 

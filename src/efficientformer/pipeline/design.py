@@ -25,6 +25,7 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
     require_parent(workspace)
     require_elastic(workspace)
     require_reference(workspace)
+    supernet.require_source(workspace)
     table.run(workspace)
     if workspace.settings.data and workspace.settings.parent.init is None:
         workspace.console.say(

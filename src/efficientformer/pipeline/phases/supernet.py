@@ -55,8 +55,14 @@ def run(workspace: Workspace) -> None:
         remove_checkpoint(run_dir.elastic_checkpoint)
 
 
-def _take_over(workspace: Workspace, source: RunDir) -> None:
-    """Copy the supernet of another run, also with its channels sorted, and its scores of subnets."""
+def require_source(workspace: Workspace) -> None:
+    """Raise UsageError, before anything is measured, for a supernet of another run that will not be taken over."""
+    source = workspace.settings.supernet_from
+    if source is not None and workspace.world.is_first and SUPERNET.problem(workspace):
+        _require_takeable(workspace, RunDir(Path(source)))
+
+
+def _require_takeable(workspace: Workspace, source: RunDir) -> None:
     theirs = read_stamp(source.stamp(SUPERNET.name))
     if theirs is None or not (source.supernet_weights.exists() and source.supernet_record.exists()):
         raise UsageError(f"{source.root} has no trained supernet. Run 'efficientformer supernet' there first.")
@@ -70,6 +76,11 @@ def _take_over(workspace: Workspace, source: RunDir) -> None:
             f"The supernet of {source.root} does not fit this run: {', '.join(differing)}. Use its settings, or "
             "--supernet-from none to train one here."
         )
+
+
+def _take_over(workspace: Workspace, source: RunDir) -> None:
+    """Copy the supernet of another run, also with its channels sorted, and its scores of subnets."""
+    _require_takeable(workspace, source)
     run_dir = workspace.run_dir
     for name in (
         "parent_weights",

@@ -1,5 +1,6 @@
 """A network of a run and its folder: one that slimming found for a budget, or a published one to fine-tune."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,8 +89,10 @@ def name_of_init(init: str) -> str:
 
 
 def unknown_init(init: str) -> UsageError:
-    """The error for an --init that is nothing to start from."""
+    """The error for an --init that is nothing to start from. Names of timm end with a dot and what they were trained
+    on."""
+    near = difflib.get_close_matches(init.partition(".")[0], ZOO, n=1)
     return UsageError(
         f"--init {init} is neither a file of weights{' that exists' if Path(init).suffix else ''} nor a published "
-        f"network; those are {', '.join(ZOO)}."
+        f"network. {f'The nearest name is {near[0]}; all' if near else 'Those'} are {', '.join(ZOO)}."
     )
