@@ -19,8 +19,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.models.create import create_model
+from efficientformer.models.weights.load import architecture_of
 from efficientformer.pipeline.networks.stand_alone import train_images, validate
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.resolve_settings import merge_given
@@ -46,7 +48,9 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--unlabelled", help="folder of photographs without labels")
     parser.add_argument("--work", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--network", default="efficientformerv2_s0", help="architecture from new weights")
+    parser.add_argument(
+        "--network", default="efficientformerv2_s0", help="what starts from new weights: a published one, or a file's"
+    )
     parser.add_argument("--distillation", default="soft", choices=("soft", "hard"))
     parser.add_argument("--weight", type=float, default=0.9, help="of the teacher in the loss")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
@@ -56,9 +60,10 @@ def main() -> None:
     given = Settings(
         **merge_given({"preset": "standard", "train": {"teacher": "none"}}, {**settings, "data": arguments.data})
     )
+    name, architecture = Path(arguments.network).stem, named_architecture(arguments.network)
     with open_run(RunRequest(given, run.root)) as workspace:
         reference = fine_tuned_reference(workspace)
-        latencies = measured_pair(workspace, arguments.network)
+        latencies = measured_pair(workspace, name, architecture)
     taught = {
         "teacher": str((run.root / "teacher.pt").resolve()),
         "distillation": arguments.distillation,
@@ -67,20 +72,22 @@ def main() -> None:
     arms: dict[str, dict[str, Any]] = {ALONE: {}, TAUGHT: taught}
     if arguments.unlabelled:
         arms[UNLABELLED] = {**taught, "unlabelled": arguments.unlabelled}
-    calls = [(run.root, name, arguments.network, arm, seed) for seed in arguments.seeds for name, arm in arms.items()]
+    calls = [
+        (run.root, arm, name, architecture, train, seed) for seed in arguments.seeds for arm, train in arms.items()
+    ]
     scores = iter(side_by_side(arguments.processes, trained_top1, calls))
     top1: dict[str, list[float]] = {}
-    for _, name, *_ in calls:
-        top1.setdefault(name, []).append(next(scores))
+    for _, arm, *_ in calls:
+        top1.setdefault(arm, []).append(next(scores))
     sys.stdout.write(f"{REFERENCE}: {reference['top1']:.1f} %, latencies {latencies} ms\n")
-    for name, values in top1.items():
+    for arm, values in top1.items():
         closed = (np.mean(values) - np.mean(top1[ALONE])) / (reference["top1"] - np.mean(top1[ALONE]))
-        sys.stdout.write(f"{arguments.network} {name}: {values} %, {100 * closed:.0f} % of the gap closed\n")
+        sys.stdout.write(f"{name} {arm}: {values} %, {100 * closed:.0f} % of the gap closed\n")
     keep_outcome(
         "taught",
         "a network from new weights: alone, with a teacher, and with unlabelled photographs",
         run,
-        network=arguments.network,
+        network={"name": name, "architecture": architecture.to_json()},
         reference={"network": REFERENCE, "epochs": FINE_TUNING.epochs, **reference},
         seeds=arguments.seeds,
         p50_ms=latencies,
@@ -120,13 +127,18 @@ def published_reference(num_classes: int) -> nn.Module:
     return network
 
 
-def measured_pair(workspace: Workspace, name: str) -> dict[str, float]:
+def named_architecture(network: str) -> Architecture:
+    """A published architecture, or that of a weights file of ours."""
+    return ZOO[network] if network in ZOO else architecture_of(Path(network))
+
+
+def measured_pair(workspace: Workspace, name: str, architecture: Architecture) -> dict[str, float]:
     """Median latencies of the network and of the reference, interleaved."""
     path = workspace.run_dir.root / "latencies.json"
     if not path.exists():
         reference = published_reference(len(workspace.dataset.classes)).eval()
         prepared = {
-            name: prepare_untrained(workspace, ZOO[name]),
+            name: prepare_untrained(workspace, architecture),
             REFERENCE: workspace.runtime.prepare(reference, workspace.input_shape),
         }
         found = measured(workspace, prepared, reference=name)
@@ -134,16 +146,18 @@ def measured_pair(workspace: Workspace, name: str) -> dict[str, float]:
     return read_record(path, Any)
 
 
-def trained_top1(root: Path, arm: str, name: str, train: dict[str, Any], seed: int) -> float:
+def trained_top1(
+    root: Path, arm: str, name: str, architecture: Architecture, train: dict[str, Any], seed: int
+) -> float:
     """Validation top-1 of the network after training from new weights, as `arm` says; kept."""
     workspace = shared_run(root, seed=seed, train=train)
     num_classes, resolution = len(workspace.dataset.classes), workspace.settings.resolution
 
     def build() -> nn.Module:
         seed_initial_weights(seed)
-        return create_model(ZOO[name], num_classes=num_classes, resolution=resolution)
+        return create_model(architecture, num_classes=num_classes, resolution=resolution)
 
-    return top1_alone(workspace, f"{name} {arm}", [name, arm], build)
+    return top1_alone(workspace, f"{name} {arm}", [architecture.to_json(), arm], build)
 
 
 if __name__ == "__main__":
