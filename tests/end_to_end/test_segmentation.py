@@ -11,6 +11,8 @@ from efficientformer.arch.dense import SemanticFpn
 from efficientformer.arch.spec import Architecture
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import architecture_of, read_about, save_weights
+from efficientformer.pipeline.run.open_run import design_request
+from efficientformer.pipeline.run.settings import Settings
 from efficientformer.reading import read_record
 
 from ..models.small import SMALL_V2
@@ -112,6 +114,16 @@ def test_a_task_that_the_images_are_not_for_is_refused(streets, photos, weights,
     assert code == 1 and "holds no images with masks. It needs images/, annotations/ or masks/" in stderr
     code, _, stderr = program(*start, "--data", photos, "--task", "multi_label")
     assert code == 2 and "--task multi_label is for images with several labels or none" in stderr
+
+
+def test_a_design_from_new_weights_blends_no_images(streets, program, tmp_path):
+    """The recipe of classifiers has mixup, which was refused after an hour of search."""
+    settings = design_request(Settings(data=str(streets)), tmp_path / "run", None).resolved()
+    assert (settings.preset, settings.train.mixup, settings.train.cutmix) == ("standard", 0, 0)
+    arguments = ("design", "--data", streets, "--skip-bad", "--run-dir", tmp_path / "run", "--train.mixup", "0.2")
+    code, _, stderr = program(*arguments)
+    assert code == 2 and stderr.splitlines()[-1].endswith("are not blended: set mixup and cutmix to 0.")
+    assert not (tmp_path / "run" / "table.json").exists()
 
 
 @pytest.mark.slow

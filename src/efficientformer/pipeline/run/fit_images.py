@@ -31,6 +31,14 @@ def mixing_of(workspace: Workspace, images: ImageSplit, settings: OptimizerSetti
     return workspace.task.mixing(images, settings.label_smoothing, is_weighted=is_weighted, **mixed)
 
 
+def require_mixing(workspace: Workspace) -> None:
+    """Raises UsageError, before hours of work depend on it, for mixing or weights that a training of the run's design
+    would refuse."""
+    settings = workspace.settings
+    for training in (settings.supernet if settings.parent.init is None else settings.parent, settings.train):
+        mixing_of(workspace, workspace.dataset.train, training, mixup=training.mixup, cutmix=training.cutmix)
+
+
 def loss_task(workspace: Workspace, images: ImageSplit, settings: OptimizerSettings, **mixed: float) -> Task:
     """The loss of a training on these images, against the targets of `mixing_of`."""
     return workspace.task.task(mixing_of(workspace, images, settings, **mixed))

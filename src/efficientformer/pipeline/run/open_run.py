@@ -177,11 +177,13 @@ def design_request(settings: Settings, run_dir: Path | None, config: Path | None
 
 
 def _dense_design(task: TaskName) -> Given:
-    """What a design for masks or boxes has in place of its recipe's. Teachers of such a task give logits."""
+    """What a design for masks or boxes has in place of its recipe's. Such images are not blended, and teachers of such
+    a task give logits."""
     recipe = read_recipe(_DENSE_PRESETS[task])
     batches = {"batch_size": recipe["train"]["batch_size"], "label_smoothing": 0.0}
     head = {task: recipe[task]} if task in recipe else {}
-    trained = {"train": {**batches, "distillation": "soft"}, "supernet": batches, "parent": batches}
+    unmixed = {"mixup": 0.0, "cutmix": 0.0, "distillation": "soft"}
+    trained = {"train": {**batches, **unmixed}, "supernet": batches, "parent": batches}
     return {"preset": "standard", "resolution": recipe["resolution"], **head, **trained}
 
 
