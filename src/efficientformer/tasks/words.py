@@ -121,9 +121,9 @@ DETECTION = TaskWords(
     "found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than 32 x 32 "
     "pixels of the image at its own size, large ones more than 96 x 96.",
     image_title="quality",
-    image_explained="Quality of an image: the overlaps of the objects that are found, added up, over their number and half "
-    "the number of the missed and of the wrong ones (panoptic quality). An object is found by a box of its class that "
-    "overlaps it by 50 % or more and has a score of 30 % or more, as those that are drawn.",
+    image_explained="Quality of an image: the overlaps of the objects that are found, added up, over their number and "
+    "half the number of the missed and of the wrong ones (panoptic quality). An object is found by a box of its class "
+    "that overlaps it by 50 % or more and has a score of 30 % or more, as those that are drawn.",
 )
 TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION, SEMANTIC)
 

@@ -23,7 +23,7 @@ QUALITY = 85
 
 
 def write_examples(workspace: Workspace, path: Path, network: nn.Module, task: TaskKind, scores: Scores) -> None:
-    """Draw the images into the folder of the record at `path`, and write it. What an earlier record named is removed."""
+    """Draw the images into the folder of the record at `path`, and write it. Drawings of an earlier one are removed."""
     images, of_images = workspace.dataset.val, scores_of_images(scores)
     chosen = dict(zip(("best", "worst"), best_and_worst(of_images, MOST), strict=True))
     indices = [index for group in chosen.values() for index in group]

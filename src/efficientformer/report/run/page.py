@@ -35,8 +35,8 @@ def _has_examples(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class SectionKind:
-    """A section of the page: its name (anchor and template), title, main record, the function that fills it, and the runs
-    that have it."""
+    """A section of the page: its name (an anchor, and its template where that has no other), title, main record, the
+    function that fills it, and the runs that have it."""
 
     name: str
     title: str

@@ -118,8 +118,8 @@ class BoxCount:
 
 
 def in_picture(rows: Tensor) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, tuple[float, float]]:
-    """What makes boxes of the picture from those of the input, rows (class, x1, y1, x2, y2, area) of its objects, and its
-    width and height. Where labels do not say how the picture lies in the input, the input is the picture."""
+    """What makes boxes of the picture from those of the input, rows (class, x1, y1, x2, y2, area) of its objects, and
+    its width and height. Where labels do not say how the picture lies in the input, the input is the picture."""
     rows_NX = rows.double().numpy()
     is_object_N = (rows_NX[:, 0] >= 0) | (rows_NX[:, 0] <= IGNORED)
     objects_MX = rows_NX[is_object_N]

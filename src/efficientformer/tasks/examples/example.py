@@ -21,8 +21,8 @@ class Example:
 
 
 def best_and_worst(scores: Sequence[float | None], most: int) -> tuple[list[int], list[int]]:
-    """Indices of the best images, the best first, and of the worst, the worst first; at most so many of each. No image is
-    both. Images without a score are neither, and of equal ones the first counts more."""
+    """Indices of the best images, the best first, and of the worst, the worst first; at most so many of each. No image
+    is both. Images without a score are neither, and of equal ones the first counts more."""
     ranked = sorted((score, index) for index, score in enumerate(scores) if score is not None)
     num_worst = min(most, len(ranked) // 2)
     best = sorted(ranked[num_worst:], key=lambda pair: (-pair[0], pair[1]))

@@ -29,8 +29,8 @@ def draw_segments(photo: Image.Image, found: SegmentedImage, lettering: Letterin
 
 
 def painted(photo: Image.Image, mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """The photo at a size (width, height) under the colors of the classes of a mask (H, W) uint8, which are darker along
-    their borders. Ignored pixels have none."""
+    """The photo at a size (width, height) under the colors of the classes of a mask (H, W) uint8, which are darker
+    along their borders. Ignored pixels have none."""
     shown = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
     pixels = np.asarray(photo.resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
     colors = np.array([color_of(number) for number in range(IGNORED + 1)], dtype=np.float32)

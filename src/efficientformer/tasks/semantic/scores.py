@@ -22,7 +22,7 @@ class SemanticScores:
     """Scores in percent. `confusion[t][p]` counts pixels of class t that are taken for p, ignored ones left out.
 
     num_images_per_class: images with pixels of the class.
-    of_images: of every image the mean IoU of the classes that are in it, from its own pixels; None where all are ignored.
+    of_images: of every image the mean IoU of the classes that are in it; None where all pixels are ignored.
 
     The IoU of a class is the share of the pixels that are both of the class and taken for it among those that are
     either. A class that no pixel is of and none is taken for has none, and the mean leaves it out (as mmsegmentation
