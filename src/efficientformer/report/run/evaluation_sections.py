@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from efficientformer.report.class_scores import AMOUNTS, amount_of
 from efficientformer.report.frame import Note
 from efficientformer.report.run import heatmaps, training_figures
 from efficientformer.report.run.figures import balanced_accuracy, score_interval
@@ -16,8 +17,6 @@ Content = dict[str, Any]
 SHORT_LIST = 24  # longer tables of classes are collapsed
 MOST_BYTES = 1 << 20
 JPEG = b"\xff\xd8\xff"
-AMOUNTS = {"num_pixels": "pixels", "num_boxes": "objects"}
-"""What there is of a class in the images of a task whose labels lie in them, by its name in records."""
 
 
 def evaluation(run: Run) -> Content:
@@ -64,7 +63,7 @@ def further_scores(record: Content, task: TaskWords) -> list[float | None]:
 def _by_class(networks: list[Content], task: TaskWords) -> Content | None:
     """A row for each class of a task whose labels lie in the images: how much there is of it, and its scores."""
     rows = networks[0]["record"]["per_class"] if networks else []
-    amount = next((name for name in AMOUNTS if rows and name in rows[0]), None)
+    amount = amount_of(rows)
     if amount is None:
         return None
     total, most = sum(row[amount] for row in rows) or 1, max(row[amount] for row in rows) or 1
