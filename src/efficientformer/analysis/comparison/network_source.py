@@ -30,8 +30,10 @@ class TaskModel:
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """Where a network comes from: `name` is its name in tables, `target` a name of the zoo or of timm, or a path, `model`
-    what it is compared as if not as a classifier."""
+    """Where a network comes from: `name` is its name in tables, `target` a name of the zoo or of timm, or a path.
+
+    model: of a task model; without one it is compared as a classifier.
+    """
 
     name: str
     title: str
