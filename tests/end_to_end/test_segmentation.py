@@ -1,5 +1,6 @@
 """A class for every pixel, from a classifier's weights to an exported file that scores as PyTorch does."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,15 @@ def test_a_classifier_becomes_a_task_model(trained, weights):
     data = read_record(run_dir / "data.json", Any)
     assert data["task"] == "semantic" and data["preprocessing"]["is_stretched"] and data["train"]["num_images"] == 8
     assert [row["file"] for row in data["skipped"]] == ["images/training/3.png", "images/training/4.png"]
+    examples = read_record(folder / "examples" / "examples.json", Any)
+    assert examples["num_images"] == 4 and [len(examples[group]) for group in ("best", "worst")] == [2, 2]
+    scores = [row["score"] for group in ("best", "worst") for row in examples[group]]
+    assert scores[1] <= scores[0] and scores[2] <= scores[3] <= scores[1]
+    drawings = {name for group in ("best", "worst") for row in examples[group] for name in row["drawings"]}
+    assert {path.name for path in (folder / "examples").iterdir()} == {"examples.json", *drawings} and len(
+        drawings
+    ) == 8
+    assert {row["name"] for row in examples["classes"]} <= {"road", "car"}
     assert "has the value 7" in spoken and "it has no mask" in spoken and "the head is new" in spoken
 
 
@@ -73,12 +83,20 @@ def test_a_bad_mask_ends_the_command_in_one_line(streets, weights, program, tmp_
 def test_the_same_command_finds_it_done_and_sliding_scores_again(trained, program):
     run_dir, _, arguments = trained
     before = read_record(run_dir / "networks" / "small" / "evaluation.json", Any)["miou"]
+    examples = run_dir / "networks" / "small" / "examples" / "examples.json"
     assert program(*arguments)[2].count("up to date") == 4
+    drawn = examples.read_text()
+    examples.unlink()  # as of a run of an earlier version
     stderr = program(*arguments, "--semantic.sliding")[2]
     assert stderr.count("up to date") == 3 and "semantic.sliding changed" in stderr
     stderr = program(*arguments, "--semantic.no-sliding")[2]
     assert "evaluate small" in stderr and "again, because semantic.sliding changed from True to False" in stderr
     assert read_record(run_dir / "networks" / "small" / "evaluation.json", Any)["miou"] == before
+    assert without_provenance(examples.read_text()) == without_provenance(drawn)
+
+
+def without_provenance(text: str) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(text).items() if name != "provenance"}
 
 
 def test_the_exported_file_scores_as_pytorch(trained, streets, program, tmp_path):
@@ -86,6 +104,8 @@ def test_the_exported_file_scores_as_pytorch(trained, streets, program, tmp_path
     file = run_dir / "networks" / "small" / "model.onnx"
     ((record,), _) = answer("evaluate", file)
     assert record["miou"] == pytest.approx(said["miou"], abs=0.1) and record["pytorch"] == said["miou"]
+    code, table, _ = program("evaluate", file)
+    assert code == 0 and [line.split()[0] for line in table.splitlines()] == ["class", "road", "car"]
     code, _, stderr = program("evaluate", file, "--data", streets, "--task", "classification")
     assert code == 1 and "--skip-bad" in stderr, "the file's own task holds"
     other = tmp_path / "other"

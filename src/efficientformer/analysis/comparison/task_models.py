@@ -13,7 +13,7 @@ import numpy as np
 from efficientformer.analysis.comparison.network_source import DenseTaskName, NetworkSource, TaskModel
 from efficientformer.arch.dense import HEADS, DenseHead, DenseKind
 from efficientformer.arch.zoo import ZOO
-from efficientformer.errors import RecordError, UsageError
+from efficientformer.errors import ArchitectureError, RecordError, UsageError
 from efficientformer.exporting.onnx_graph import read_graph
 from efficientformer.formats.network import EVALUATION_MIB, Evaluation
 from efficientformer.models.weights.load import architecture_of
@@ -84,8 +84,11 @@ def own_score(source: NetworkSource) -> float | None:
 
 
 def head_of(task: DenseTaskName, options: Mapping[str, int]) -> DenseHead:
-    """The head of networks by name. options: its widths and depth, where they differ. Raises ArchitectureError."""
-    return HEADS[HEAD_KINDS[task]](**options)
+    """The head of networks by name. options: its widths and depth, where they differ. Raises UsageError."""
+    try:
+        return HEADS[HEAD_KINDS[task]](**options)
+    except ArchitectureError as error:
+        raise UsageError(f"--head cannot be used: {error}") from error
 
 
 def compared_part(task: DenseTaskName | None, output: np.ndarray) -> np.ndarray:
