@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch.nn import functional
 
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.dense import SemanticFpn
@@ -27,7 +28,8 @@ SHORT = [
 
 @pytest.fixture(scope="module")
 def streets(tmp_path_factory):
-    """Bright blocks on dark noise with index masks, of which one is beyond the classes and one is missing."""
+    """Bright blocks on dark noise with index masks. For training one is beyond the classes, one is missing, and one is
+    ignored as a whole; for validation one is."""
     root, rng = tmp_path_factory.mktemp("sets") / "streets", np.random.default_rng(0)
     for folder, count in (("training", 10), ("validation", 4)):
         for kind in ("images", "annotations"):
@@ -38,6 +40,8 @@ def streets(tmp_path_factory):
             pixels = (rng.integers(0, 90, (20, 30, 3)) + 140 * (mask[..., None] == 2)).astype(np.uint8)
             Image.fromarray(pixels).save(root / "images" / folder / f"{index}.png")
             Image.fromarray(mask).save(root / "annotations" / folder / f"{index}.png")
+    for folder in ("training", "validation"):
+        Image.new("L", (30, 20), 255).save(root / "annotations" / folder / "2.png")
     Image.new("L", (30, 20), 7).save(root / "annotations" / "training" / "3.png")
     (root / "annotations" / "training" / "4.png").unlink()
     (root / "classes.txt").write_text("0 void\n1 road\n2 car\n")
@@ -56,7 +60,9 @@ def test_a_classifier_becomes_a_task_model(trained, weights):
     folder = run_dir / "networks" / "small"
     evaluation = read_record(folder / "evaluation.json", Any)
     assert said["miou"] == evaluation["miou"] and {row["name"] for row in evaluation["per_class"]} == {"road", "car"}
-    assert sum(map(sum, evaluation["confusion"])) == 4 * 20 * 30, "every pixel at the size of the masks"
+    assert sum(map(sum, evaluation["confusion"])) == 3 * 20 * 30, "every pixel at the size of the masks"
+    losses = [json.loads(line).get("loss", 0.0) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert np.isfinite(losses).all() and "masks are ignored as a whole (images/training/2.png" in spoken
     architecture, about = architecture_of(folder / "weights.safetensors"), read_about(folder / "weights.safetensors")
     assert str(architecture.head) == "Semantic FPN 16-8" and architecture.widths == SMALL_V2.widths
     assert about["task"] == "semantic" and about["resolution"] == (16, 32)
@@ -64,13 +70,12 @@ def test_a_classifier_becomes_a_task_model(trained, weights):
     assert data["task"] == "semantic" and data["preprocessing"]["is_stretched"] and data["train"]["num_images"] == 8
     assert [row["file"] for row in data["skipped"]] == ["images/training/3.png", "images/training/4.png"]
     examples = read_record(folder / "examples" / "examples.json", Any)
-    assert examples["num_images"] == 4 and [len(examples[group]) for group in ("best", "worst")] == [2, 2]
+    assert examples["num_images"] == 3 and [len(examples[group]) for group in ("best", "worst")] == [2, 1]
     scores = [row["score"] for group in ("best", "worst") for row in examples[group]]
-    assert scores[1] <= scores[0] and scores[2] <= scores[3] <= scores[1]
+    assert scores == sorted(scores, reverse=True)
     drawings = {name for group in ("best", "worst") for row in examples[group] for name in row["drawings"]}
-    assert {path.name for path in (folder / "examples").iterdir()} == {"examples.json", *drawings} and len(
-        drawings
-    ) == 8
+    assert {path.name for path in (folder / "examples").iterdir()} == {"examples.json", *drawings}
+    assert len(drawings) == 6
     assert {row["name"] for row in examples["classes"]} <= {"road", "car"}
     assert "has the value 7" in spoken and "it has no mask" in spoken and "the head is new" in spoken
 
@@ -119,10 +124,23 @@ def test_the_exported_file_scores_as_pytorch(trained, streets, program, tmp_path
     assert code == 2 and "of the classes road, car" in stderr and "road, bus" in stderr
 
 
-def test_a_task_model_is_tuned_further_with_its_head(trained, streets, tmp_path):
+def test_a_task_model_is_tuned_further_with_its_head(trained, streets, tmp_path, monkeypatch, program):
+    """And with dropout in the head, in training steps alone."""
+    rates, plain = [], functional.dropout2d
+
+    def dropout2d(x, rate):
+        rates.append(rate)
+        return plain(x, rate)
+
+    monkeypatch.setattr(functional, "dropout2d", dropout2d)
     weights = trained[0] / "networks" / "small" / "weights.safetensors"
     arguments = ("--init", weights, "--data", streets, "--skip-bad", "--run-dir", tmp_path, *SHORT[2:])
-    said, spoken = answer("train", *arguments)
+    said, spoken = answer("train", *arguments, "--train.head-dropout", "0.3")
+    assert rates == [0.3] * said["num_steps"]
+    settings = read_record(tmp_path / "stamps" / "fine-tune small.json", Any)["settings"]
+    assert settings["train.head_dropout"] == 0.3
+    before = read_record(trained[0] / "stamps" / "fine-tune small.json", Any)["settings"]
+    assert "train.head_dropout" not in before, "without it, earlier runs stay up to date"
     assert said["head"] == "kept" and "16x32 px, as " in spoken, "the file's resolution is taken"
 
 

@@ -99,7 +99,8 @@ def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
 def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
     """Trials are trained by the settings of `train`, without a teacher."""
     trained = chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
-    return {**{name: value for name, value in trained.items() if name not in WITHOUT_TEACHER}, "format": TRACE_FORMAT}
+    idle = WITHOUT_TEACHER | workspace.settings.train.idle
+    return {**{name: value for name, value in trained.items() if name not in idle}, "format": TRACE_FORMAT}
 
 
 def _idle_training(workspace: Workspace) -> frozenset[str]:
