@@ -97,7 +97,10 @@ def test_the_same_command_finds_it_done_and_sliding_scores_again(trained, progra
     stderr = program(*arguments, "--semantic.no-sliding")[2]
     assert "evaluate small" in stderr and "again, because semantic.sliding changed from True to False" in stderr
     assert read_record(run_dir / "networks" / "small" / "evaluation.json", Any)["miou"] == before
-    assert without_provenance(examples.read_text()) == without_provenance(drawn)
+    again = without_provenance(examples.read_text())
+    assert again == without_provenance(drawn)
+    drawings = {name for group in ("best", "worst") for row in again[group] for name in row["drawings"]}
+    assert {path.name for path in examples.parent.iterdir()} == {"examples.json", *drawings}, "others were removed"
 
 
 def without_provenance(text: str) -> dict[str, Any]:
