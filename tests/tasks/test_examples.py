@@ -32,7 +32,8 @@ def test_the_score_of_an_image_is_of_its_own_classes_and_pixels():
     confusion.add(torch.tensor([[2, 0]]), torch.tensor([[UNLABELLED, 0]]))
     confusion.add(torch.tensor([[0, 1]]), torch.full((1, 2), UNLABELLED))
     confusion.add(torch.tensor([[2, 2]]), torch.tensor([[1, 1]]))
-    assert confusion.scores().of_images == (pytest.approx(100 * (2 / 3 + 1 / 2) / 2), 100.0, None, 0.0)
+    confusion.add(torch.tensor([[0, 2]]), torch.tensor([[0, 0]]))
+    assert confusion.scores().of_images == (pytest.approx(100 * (2 / 3 + 1 / 2) / 2), 100.0, None, 0.0, 50.0)
 
 
 def objects(*rows):
