@@ -42,6 +42,7 @@ class NetworkFiles:
         self.train_record = folder / "train.json"
         self.weights = folder / "weights.safetensors"
         self.evaluation = folder / "evaluation.json"
+        self.examples = folder / "examples" / "examples.json"
         self.onnx = folder / "model.onnx"
         self.export_record = folder / "export.json"
         self.latency = folder / "latency.json"

@@ -1,14 +1,22 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
+from efficientformer.arch.dense import SemanticFpn
 from efficientformer.cli.app import run
+from efficientformer.models.network import Network
+from efficientformer.models.weights.load import save_weights
 from efficientformer.pipeline import comparison
 from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.records import write_record
+from efficientformer.report.wording import ms
 
+from ..models.small import SMALL_V2
 from .interrupted import finished_rounds, interrupting_after
 
 SMALL = ["mobilenetv2_035", "mobileone_s0", "--resolution", "32"]
@@ -29,6 +37,11 @@ def words_of(text: str) -> str:
         (["resnet18", "--threads", "0"], "at least one thread"),
         (["resnet18", "--rounds", "3"], "ask for 40 or more"),
         (["--suite", "desktop"], "desktop"),
+        (["resnet18", "--task", "semantic"], "is a network of timm, and has no head for images with a class"),
+        (["--suite", "mobile", "--task", "detection"], "of task models there is --suite paper"),
+        (["efficientformer_l1", "--head.width", "64"], "say which with --task semantic or --task detection"),
+        (["efficientformer_l1", "--task", "semantic", "--head.depth", "2"], "leave it out with --task semantic"),
+        (["efficientformer_l1", "--task", "semantic", "--head.width", "12"], "multiple of 8"),
     ],
 )
 def test_a_wrong_request_is_one_clear_error(arguments, message, capsys, tmp_path, monkeypatch):
@@ -120,3 +133,27 @@ def test_more_networks_than_memory_holds_are_refused(tmp_path, capsys, monkeypat
     monkeypatch.setattr(comparison, "_available_memory", lambda: 2**20)
     assert run(["benchmark", *SMALL]) == 2
     assert "2 networks on onnxruntime may need" in words_of(capsys.readouterr().err)
+
+
+def test_task_models_are_compared_next_to_published_figures(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    network = Network(replace(SMALL_V2, head=SemanticFpn(16, 8)), num_classes=2, resolution=(32, 64))
+    folder = tmp_path / "run" / "networks" / "own"
+    save_weights(network, folder / "weights.safetensors", {"task": json.dumps("semantic")})
+    rows = [{"name": name, "iou": 43.0, "num_images": 1, "num_pixels": 9} for name in ("a", "b")]
+    write_record(folder / "evaluation.json", {"miou": 43.0, "num_images": 1, "per_class": rows})
+    sizes = ["--head.num-classes", "2", "--head.fpn-width", "16", "--head.width", "8", "--resolution", "32x64"]
+    names = ["efficientformer_l1", "run", "--reference", "own"]
+    assert run(["benchmark", "--task", "semantic", *names, *sizes, "--out", "bench"]) == 0
+    printed = capsys.readouterr().out
+    assert "mIoU in its run" in printed and "43.0%" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("EfficientFormer-L1    38.9")]
+    record = json.loads((tmp_path / "bench" / "benchmark.json").read_text())
+    first, own = record["models"]
+    assert first["results"][0]["p50_ms"] > own["results"][0]["p50_ms"] and own["results"][0]["ratio"] == 1
+    assert (own["score"], first["score"], first["top1"], first["paper"]) == (43.0, None, None, None)
+    assert record["task"]["head"] == "Semantic FPN 16-8" and record["task"]["num_classes"] == 2
+    assert line.split()[-1] == ms(first["results"][0]["p50_ms"])
+    page = (tmp_path / "bench" / "benchmark.html").read_text(encoding="utf-8")
+    assert "Published figures" in page and "ResNet50" in page and "Semantic FPN 16-8 and 2 classes" in page

@@ -46,6 +46,9 @@ def test_a_classifier_becomes_a_detector(trained):
     evaluation = read_record(folder / "evaluation.json", Any)
     assert said["box_ap"] == evaluation["box_ap"] and {"ap50", "ap75", "ap_small"} <= evaluation.keys()
     assert [(row["name"], row["num_boxes"]) for row in evaluation["per_class"]] == [("cat", 2), ("dog", 2)]
+    examples = read_record(folder / "examples" / "examples.json", Any)
+    assert examples["num_images"] in (2, 3), "an image without boxes counts where a box is found in it"
+    assert all(len(row["drawings"]) == 1 for group in ("best", "worst") for row in examples[group])
     assert str(architecture_of(folder / "weights.safetensors").head) == "one-stage head 8-8, 1 deep"
     data = read_record(run_dir / "data.json", Any)
     assert data["task"] == "detection" and data["preprocessing"]["crop_ratio"] == 1.0

@@ -159,3 +159,28 @@ def test_classifiers_have_the_tensors_they_had(small):
 def test_the_prior_is_a_hundredth():
     head = Network(DENSE[1], num_classes=3, resolution=32).head
     assert head.branches.classes.bias.tolist() == pytest.approx([-math.log(99)] * 3)
+
+
+def test_dropout_is_of_training_steps_alone():
+    network = Network(DENSE[0], num_classes=3, resolution=32)
+    images = torch.randn(2, 3, 32, 32)
+
+    def trained(seed, rate):
+        network.train().head.dropout = rate
+        torch.manual_seed(seed)
+        logits = network(images)
+        return logits, torch.get_rng_state()
+
+    plain, _ = trained(1, 0.0)
+    assert torch.equal(trained(1, 0.5)[0], trained(1, 0.5)[0]) and not torch.equal(trained(1, 0.5)[0], plain)
+    torch.manual_seed(1)
+    assert torch.equal(trained(1, 0.0)[1], torch.get_rng_state()), "nothing is drawn without it"
+    seen = list[torch.Tensor]()
+    network.head.classes.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    trained(1, 0.5)
+    is_zero_BC = (seen[0] == 0).all(dim=3).all(dim=2)
+    assert 0.2 < is_zero_BC.float().mean() < 0.8, "whole maps"
+    network.eval()
+    evaluated = network(images)
+    network.head.dropout = 0.0
+    assert torch.equal(network(images), evaluated)

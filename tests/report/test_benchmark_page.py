@@ -245,3 +245,24 @@ def test_in_a_browser_charts_draw_and_a_click_sorts(record, tmp_path):
     assert orders[0] == sorted(orders[0]) and orders[1] == sorted(orders[1], reverse=True)
     assert all(len(order) == 3 for order in orders) and troubles == []
     assert [one != other for one, other in itertools.pairwise(orders)] == [True]
+
+
+def test_task_models_have_no_published_top1_and_stand_next_to_published_figures(record, tmp_path):
+    for row in record["models"]:
+        row.update(top1=None, score=51.2 if row["name"] == "other" else None)
+    for row in record["models"]:
+        row["source"]["kind"] = "zoo" if row["name"].startswith("efficientformer") else "onnx"
+    published = [
+        {"name": "efficientformer_l1", "title": "L1", "source": "paper", "box_ap": 37.9, "mask_ap": 35.4, "miou": 38.9},
+        {"name": "resnet50", "title": HOSTILE, "source": "paper", "box_ap": 38.0},
+        {"name": "l7", "title": "only masks", "source": "paper", "miou": 45.1},
+    ]
+    source = {"short": "paper", "title": "A paper (2022)", "url": "https://example.org", "kept": "confirmed rows"}
+    task = {"name": "detection", "head": "head 96-96", "num_classes": 80, "published_recipe": "Mask R-CNN on COCO"}
+    write_record(
+        tmp_path / "benchmark.json", {**record, "task": task, "published": published, "sources": {"paper": source}}
+    )
+    page = render_benchmark(tmp_path).read_text(encoding="utf-8")
+    assert "box AP in its run (%)" in page and "51.2" in page and "Top-1 (%)" not in page
+    assert "Mask R-CNN on COCO" in page and "37.9" in page and "only masks" not in page and HOSTILE not in page
+    assert "it is no Mask R-CNN" in page and page.count(">21.0</td>") == 1, "L1 as measured, next to its figures"

@@ -17,6 +17,9 @@ def benchmark(
 ) -> None:
     """Measure any networks on any runtimes, interleaved: latency, ratios, published accuracy.
 
+    With --task semantic or detection task models are compared: networks of this package with a head, files and run
+    directories of the task, next to the published figures of the paper's Table 2.
+
     A network is a name of this package (efficientformer_l1), a name of timm (resnet50, timm:efficientformer_l1), an
     .onnx file, or a run directory. All are measured in deploy form in the same randomly interleaved rounds, and every
     output is compared with PyTorch's. After an interruption the same command resumes.
@@ -26,6 +29,7 @@ def benchmark(
         efficientformer benchmark --suite paper --runtime onnxruntime --runtime openvino
         efficientformer benchmark efficientformer_l1 mobilenetv2_140 runs/photos/networks/8ms --json
         efficientformer benchmark mobile.onnx repvit_m1_0 --resolution 192 --reference repvit_m1_0
+        efficientformer benchmark --task semantic efficientformer_l1 runs/streets --resolution 256x320
 
     Parameters
     ----------
@@ -47,20 +51,43 @@ def benchmark(
 
 def _print_table(record: dict[str, Any], out: Path) -> None:
     from efficientformer.report.benchmark.findings import findings
+    from efficientformer.report.benchmark.published import published_figures
+    from efficientformer.tasks.words import task_words
 
-    columns = ["network", "px", "params", "MACs", "top-1"]
+    task = record.get("task")
+    columns = [
+        "network",
+        "px",
+        "params",
+        "MACs",
+        "top-1" if task is None else f"{task_words(task['name']).title} in its run",
+    ]
     for runtime in record["runtimes"]:
         columns += [f"{runtime['name']} ms [95 %]", "ratio"]
-    print_rows(columns, map(_cells, record["models"]), wide=True)
+    score = "top1" if task is None else "score"
+    print_rows(columns, (_cells(model, score) for model in record["models"]), wide=True)
     problems = [
         f"{model['title']}: {problem}"
         for model in record["models"]
         for problem in dict.fromkeys(result["problem"] for result in model["results"] if result["problem"])
     ]
-    print_lines([*problems, *findings(record), f"Page: {out / 'benchmark.html'}"])
+    print_lines([*problems, *findings(record)])
+    if task is not None:
+        _print_published(published_figures(record))
+    print_lines([f"Page: {out / 'benchmark.html'}"])
 
 
-def _cells(model: dict[str, Any]) -> list[str]:
+def _print_published(figures: dict[str, Any]) -> None:
+    from efficientformer.report.wording import ms, percent
+
+    print_lines(["", f"Published figures, with the papers' heads and training ({figures['recipe']}):"])
+    columns = ["backbone", *(f"{title} %" for title in figures["scores"])]
+    columns += [f"{title} ms here" for title in figures["runtimes"]]
+    rows = ([row["title"], *map(percent, row["scores"]), *map(ms, row["p50_ms"])] for row in figures["published"])
+    print_rows(columns, rows, wide=True)
+
+
+def _cells(model: dict[str, Any], score: str) -> list[str]:
     from efficientformer.report.wording import ms
 
     cells = [
@@ -68,7 +95,7 @@ def _cells(model: dict[str, Any]) -> list[str]:
         "-" if model["resolution"] is None else "x".join(map(str, dict.fromkeys(model["resolution"]))),
         "-" if model["num_params"] is None else f"{model['num_params'] / 1e6:.1f}M",
         "-" if model["macs"] is None else f"{model['macs'] / 1e6:.0f}M",
-        "-" if model["top1"] is None else f"{model['top1']:.1f}%",
+        "-" if model[score] is None else f"{model[score]:.1f}%",
     ]
     for result in model["results"]:
         if result["p50_ms"] is None:

@@ -11,7 +11,8 @@ def evaluate(
 ) -> None:
     """Score the trained networks on the validation images: top-1, top-5, per class, confusion matrix.
 
-    An exported file alone is scored in ONNX Runtime, on the validation images of its run or of --data.
+    Of masks and boxes the IoU or average precision of every class is printed. An exported file alone is scored in ONNX
+    Runtime, on the validation images of its run or of --data.
 
     For example:
 
@@ -24,6 +25,12 @@ def evaluate(
     model
         A model.onnx that `export` wrote.
     """
+    from efficientformer.cli.printing import print_rows
     from efficientformer.pipeline import verbs
+    from efficientformer.report.class_scores import class_table
 
-    options.show(verbs.evaluate(settings, model=model, **options.place))
+    records = verbs.evaluate(settings, model=model, **options.place)
+    if options.json:
+        options.show(records)
+    elif records is not None:
+        print_rows(*class_table({record.get("network") or Path(record["file"]).name: record for record in records}))

@@ -13,11 +13,13 @@ from efficientformer.formats.values import (
     Interval,
     Milliseconds,
     Number,
+    NumClasses,
     Percent,
     Positive,
     Provenance,
     Resolution,
     Samples,
+    TaskName,
 )
 
 
@@ -65,7 +67,31 @@ class BenchmarkRow(TypedDict):
     top5: Percent | None
     top1_source: str | None
     paper: dict[str, Number | None] | None
+    score: NotRequired[Percent | None]
+    """Of a task model of a run, on the validation images of that run."""
     results: list[BenchmarkResult]
+
+
+class BenchmarkTask(TypedDict):
+    """The task of models that are compared, and the head of those that were named."""
+
+    name: TaskName
+    head: str
+    num_classes: NumClasses
+    published_recipe: str
+
+
+class PublishedDense(TypedDict):
+    """Figures that a paper reports of a backbone with its own heads and training."""
+
+    name: str
+    title: str
+    source: str
+    box_ap: NotRequired[Percent]
+    ap50: NotRequired[Percent]
+    ap75: NotRequired[Percent]
+    mask_ap: NotRequired[Percent]
+    miou: NotRequired[Percent]
 
 
 class BenchmarkRecord(TypedDict):
@@ -82,6 +108,8 @@ class BenchmarkRecord(TypedDict):
     comparisons: list[dict[str, Any]]
     agreements: list[dict[str, Any]]
     sources: dict[str, dict[str, Any]]
+    task: NotRequired[BenchmarkTask]
+    published: NotRequired[list[PublishedDense]]
     provenance: Provenance
 
 

@@ -15,6 +15,7 @@ from efficientformer.formats.network import (
     ArchitectureFile,
     DescribedNetwork,
     Evaluation,
+    ExamplesRecord,
     ExportRecord,
     TrainRecord,
 )
@@ -46,6 +47,7 @@ NETWORK_RECORDS: dict[str, Any] = {
     "architecture": ArchitectureFile,
     "train_record": TrainRecord,
     "evaluation": Evaluation,
+    "examples": ExamplesRecord,
     "export_record": ExportRecord,
     "latency": MeasurementValue,
 }

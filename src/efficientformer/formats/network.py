@@ -11,6 +11,7 @@ from efficientformer.formats.values import (
     Count,
     Factor,
     Factors,
+    FolderName,
     Number,
     NumClasses,
     Percent,
@@ -132,6 +133,32 @@ def _is_of_one_task(record: Evaluation) -> None:
     size, rows = len(record["per_class"]), record.get("confusion", [])
     if rows and (len(rows) != size or any(len(row) != size for row in rows)):
         raise ValueError(f"confusion must have {size} rows of {size} numbers, one for each of per_class")
+
+
+class ExampleImage(TypedDict):
+    """A scored image: its name, its score in percent, and its drawings, JPEG files in the folder of the record. One of
+    two drawings shows the labels, the other what was found."""
+
+    file: str
+    score: Percent
+    drawings: Annotated[list[FolderName], Field(min_length=1, max_length=2)]
+
+
+class ExampleClass(TypedDict):
+    name: str
+    color: Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
+
+
+class ExamplesRecord(TypedDict):
+    """`examples.json`: the best and the worst of the validation images, in this order, and the colors of classes."""
+
+    format: Literal[1]
+    best: Annotated[list[ExampleImage], Field(max_length=16)]
+    worst: Annotated[list[ExampleImage], Field(max_length=16)]
+    num_images: Count
+    """Those that have a score."""
+    classes: list[ExampleClass]
+    provenance: NotRequired[Provenance]
 
 
 class FormsRecord(TypedDict):

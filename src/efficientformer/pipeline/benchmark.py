@@ -10,15 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.analysis.comparison.compared_network import check_file
-from efficientformer.analysis.comparison.network_source import NetworkSource, find_sources
+from efficientformer.analysis.comparison.network_source import NetworkSource, TaskModel, find_sources
+from efficientformer.analysis.comparison.published import dense_sources
 from efficientformer.analysis.comparison.published import sources as published_sources
 from efficientformer.analysis.comparison.record import (
     agreements,
     failed_row,
     network_rows,
     paper_comparisons,
+    task_facts,
 )
-from efficientformer.analysis.comparison.suites import SUITES, find_suite, known_title
+from efficientformer.analysis.comparison.suites import SUITES, Suite, find_suite, known_title
+from efficientformer.analysis.comparison.task_models import (
+    NUM_CLASSES,
+    RESOLUTION,
+    head_of,
+    refuse_task_weights,
+    task_sources,
+)
+from efficientformer.arch.resolution import Resolution
 from efficientformer.errors import UsageError
 from efficientformer.latency.clock import check_clock
 from efficientformer.latency.devices import open_device, runs_here
@@ -50,7 +60,8 @@ def benchmark(
     check_rounds(settings.rounds)
     check_clock(settings.latency_clock, settings.threads)
     console.warn_of_cores({"threads": settings.threads if runs_here(settings.device) else 1})
-    sources = _sources(models, settings)
+    model = _task_model(settings)
+    sources = _sources(models, settings, model)
     reference = _reference(settings, sources)
     for source in sources:
         for row in out_of_date_file(Path(source.target)) if source.kind in ("onnx", "weights") else ():
@@ -59,8 +70,9 @@ def benchmark(
             check_file(Path(source.target), settings.resolution)
     runtimes = [open_device(settings, name, settings.threads) for name in dict.fromkeys(settings.runtime)]
     with RunDir(out).locked():
-        asked = [(source, settings.resolution) for source in sources]
-        prepared = prepare_networks(asked, out / "networks", console)
+        prepared = prepare_networks(
+            [(source, _resolution(source, settings)) for source in sources], out / "networks", console
+        )
         check_memory(prepared.networks, [runtime.name for runtime in runtimes], settings.device)
         comparison = compare_networks(
             prepared.networks,
@@ -74,7 +86,7 @@ def benchmark(
         rows = network_rows(prepared.networks, names, comparison, reference)
         rows += [failed_row(source, names, reason) for source, reason in prepared.failed]
         order = [source.name for source in sources]
-        suite = find_suite(settings.suite) if settings.suite else None
+        suite = _suite(settings)
         record = {
             "format": FORMAT,
             "suite": suite and {"name": suite.name, "description": suite.description, "missing": suite.missing},
@@ -87,7 +99,8 @@ def benchmark(
             "models": sorted(rows, key=lambda row: order.index(row["name"])),
             "comparisons": paper_comparisons(prepared.networks, names, comparison),
             "agreements": agreements(prepared.networks, names, comparison),
-            "sources": published_sources(),
+            "sources": published_sources() if model is None else dense_sources(),
+            **({} if model is None else task_facts(model)),
             "provenance": provenance(runtimes[0].machine()),
         }
         write_record(out / RECORD_NAME, record)
@@ -97,19 +110,48 @@ def benchmark(
     return record
 
 
-def _sources(models: Sequence[str], settings: BenchmarkSettings) -> list[NetworkSource]:
+def _task_model(settings: BenchmarkSettings) -> TaskModel | None:
+    """The head of networks by name; None for a comparison of classifiers."""
+    sizes = settings.head.model_dump(exclude_none=True)
+    if settings.task is None:
+        if sizes:
+            raise UsageError("--head is that of task models: say which with --task semantic or --task detection.")
+        return None
+    num_classes = sizes.pop("num_classes", NUM_CLASSES[settings.task])
+    if settings.task == "semantic" and "depth" in sizes:
+        raise UsageError("--head.depth is that of boxes' branches: leave it out with --task semantic.")
+    return TaskModel(settings.task, head_of(settings.task, sizes), num_classes)
+
+
+def _resolution(source: NetworkSource, settings: BenchmarkSettings) -> Resolution | None:
+    """The input size that was asked for; None is the network's own."""
+    is_new = source.kind == "zoo" and source.model is not None
+    return settings.resolution or (RESOLUTION if is_new else None)
+
+
+def _suite(settings: BenchmarkSettings) -> Suite | None:
+    return find_suite(settings.suite, of_task_models=settings.task is not None) if settings.suite else None
+
+
+def _sources(models: Sequence[str], settings: BenchmarkSettings, model: TaskModel | None) -> list[NetworkSource]:
     if not models and settings.suite is None:
         raise UsageError(f"Name networks to compare, or a --suite ({' or '.join(SUITES)}).")
-    names = find_suite(settings.suite).titles if settings.suite else {}
-    return [
-        replace(source, title=known_title(source.name) or source.title) for source in find_sources([*names, *models])
+    suite = _suite(settings)
+    found = [
+        replace(source, title=known_title(source.name) or source.title)
+        for source in find_sources([*(suite.titles if suite else {}), *models])
     ]
+    if model is None:
+        refuse_task_weights(found)
+        return found
+    return task_sources(found, model)
 
 
 def _reference(settings: BenchmarkSettings, sources: Sequence[NetworkSource]) -> str:
     """The network that ratios are relative to: the one asked for, else the suite's, else the first."""
     if settings.reference is None:
-        return find_suite(settings.suite).reference if settings.suite else sources[0].name
+        suite = _suite(settings)
+        return suite.reference if suite else sources[0].name
     for source in sources:
         if settings.reference in (source.name, source.title, source.target, source.name.partition(".")[0]):
             return source.name

@@ -179,7 +179,7 @@ def evaluate(
     config: Path | None = None,
     **given: Any,
 ) -> list[Record]:
-    """Score the trained networks on the validation images; a record for each network.
+    """Score the trained networks on the validation images; a record for each network, with its name.
 
     model: an exported file, which is scored in ONNX Runtime in place of the networks.
     """
@@ -190,7 +190,15 @@ def evaluate(
 
         request = _request(settings, run_dir, config, given)
         return [evaluate_file(model, request.settings, run_dir=request.run_dir, config=config)]
-    return _run(_request(settings, run_dir, config, given), phase.run, _network_records("evaluation"))
+
+    def read(run: Workspace, _: Any) -> Record:
+        from efficientformer.pipeline.run.outputs import found_networks
+
+        names = [network.files.folder.name for network in found_networks(run)]
+        records = _network_records("evaluation")(run, None)
+        return [{"network": name, **record} for name, record in zip(names, records, strict=True)]
+
+    return _run(_request(settings, run_dir, config, given), phase.run, read)
 
 
 def export(

@@ -20,7 +20,10 @@ class TaskWords:
     balanced: the score that judges networks where classes are balanced, in records.
     further: titles of further scores, by their names in records.
     explained: what tables of the scores do not say by themselves, in a sentence.
-    has_confusions: whether an image has one class, which another can be taken for.
+    confusable: what has one class, which another can be taken for: images, pixels, or nothing.
+    image_title: the score of one image, by which overlays of the best and the worst are chosen; nothing for a task
+        without them.
+    image_explained: what it is, in a sentence.
     is_share: whether `primary` is a share of the images, whose interval follows from their number.
     """
 
@@ -33,7 +36,9 @@ class TaskWords:
     balanced: str
     further: Mapping[str, str] = field(default_factory=dict)
     explained: str = ""
-    has_confusions: bool = False
+    confusable: str = ""
+    image_title: str = ""
+    image_explained: str = ""
     is_share: bool = False
 
     @property
@@ -67,7 +72,7 @@ CLASSIFICATION = TaskWords(
     balanced="balanced_accuracy",
     further={"balanced_accuracy": "balanced accuracy", "top5": "top-5"},
     explained="Balanced: the mean of the classes' top-1, in which a class of few images counts as much as one of many.",
-    has_confusions=True,
+    confusable="images",
     is_share=True,
 )
 MULTI_LABEL = TaskWords(
@@ -93,6 +98,9 @@ SEMANTIC = TaskWords(
     explained="mIoU: the mean of the classes' IoU, the share of the pixels that are both of a class and taken for it "
     "among those that are either, over all images at their own size; without ignored pixels, and without a class that "
     "no pixel is of or taken for.",
+    confusable="pixels",
+    image_title="mIoU of the image",
+    image_explained="mIoU of an image: the mean IoU of the classes that are in it, from its own pixels.",
 )
 DETECTION = TaskWords(
     "detection",
@@ -112,6 +120,10 @@ DETECTION = TaskWords(
     explained="Box AP: the area under precision over recall, its mean over the classes and over overlaps that count as "
     "found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than 32 x 32 "
     "pixels of the image at its own size, large ones more than 96 x 96.",
+    image_title="quality",
+    image_explained="Quality of an image: the overlaps of the objects that are found, added up, over their number and "
+    "half the number of the missed and of the wrong ones (panoptic quality). An object is found by a box of its class "
+    "that overlaps it by 50 % or more and has a score of 30 % or more, as those that are drawn.",
 )
 TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION, SEMANTIC)
 

@@ -88,6 +88,16 @@ def jpeg(path):
     Image.open(path).convert("L").save(path, format="JPEG")
 
 
+def twice(path):
+    Image.new("L", (12, 8), 1).save(path.with_suffix(".tif"))
+
+
+def frames(path):
+    path.unlink()
+    first, second = (Image.new("L", (12, 8), value) for value in (1, 2))
+    first.save(path.with_suffix(".tif"), save_all=True, append_images=[second])
+
+
 FAULTS = [
     (rgb, "it is RGB, but classes.txt lists values instead of colors. Save the values as PNG of one channel"),
     (beyond, "it has the value 9, which classes.txt does not list. List the class, or correct the mask"),
@@ -95,10 +105,15 @@ FAULTS = [
     (lambda path: path.unlink(), "it has no mask. Add one of the same name, as PNG"),
     (damaged, "damaged"),
     (jpeg, "JPEG changes the values of pixels"),
+    (lambda path: path.write_bytes(b""), "it is an empty file. Save the mask as PNG"),
+    (lambda path: path.write_text("no picture"), "it is damaged, or no picture. Save the mask as PNG"),
+    (twice, "it has several masks: annotations/training/2.png, annotations/training/2.tif. Remove all but one"),
+    (frames, "it has 2 frames, of which only one can be the mask"),
 ]
+NAMES = ("rgb", "beyond", "larger", "missing", "damaged", "jpeg", "empty", "text", "twice", "frames")
 
 
-@pytest.mark.parametrize(("fault", "reason"), FAULTS, ids=["rgb", "beyond", "larger", "missing", "damaged", "jpeg"])
+@pytest.mark.parametrize(("fault", "reason"), FAULTS, ids=NAMES)
 def test_a_mask_that_cannot_be_used_is_one_line_and_can_be_left_out(write_masks, fault, reason):
     root = write_masks({"training": 4, "validation": 2})
     for name in ("2.png", "3.png"):
@@ -111,6 +126,20 @@ def test_a_mask_that_cannot_be_used_is_one_line_and_can_be_left_out(write_masks,
     dataset = load_mask_folder(root, skip_bad=True)
     assert len(dataset.train) == 2 and [entry.file[-5:] for entry in dataset.skipped] == ["2.png", "3.png"]
     assert reason in dataset.skipped[0].reason and len(dataset.to_record()["skipped"]) == 2
+
+
+def test_where_no_mask_can_be_used_the_first_reason_is_said(write_masks):
+    root = write_masks({"training": 3, "validation": 2})
+    for path in (root / "annotations" / "training").iterdir():
+        rgb(path)
+    with pytest.raises(
+        DataError, match=r"0 of 3 images in .*training can be used .*\(images/training/0.png: .* it is RGB"
+    ):
+        load_mask_folder(root, skip_bad=True)
+    for path in (root / "annotations").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"holds no images with masks.* Its annotations/ has no pictures\."):
+        load_mask_folder(root)
 
 
 def test_a_damaged_image_is_left_out_as_in_folders_of_classes(write_masks):

@@ -6,7 +6,7 @@ folded by the exporter.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from torch import nn
 from efficientformer.analysis.comparison.network_source import NetworkSource
 from efficientformer.analysis.comparison.random_weights import randomize
 from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_text
+from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import LatencyError
 from efficientformer.exporting.files import input_sample
+from efficientformer.formats.values import TaskName
 from efficientformer.latency.tables.preparation import same_weights
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network, at_resolution
 from efficientformer.models.weights.load import load_network
+from efficientformer.tasks.kinds import KINDS
 
 EXACT = 1e-3
 """Largest accepted change of a logit by re-parameterization, in standard deviations of the logits."""
@@ -54,7 +57,7 @@ def build_network(source: NetworkSource, resolution: Resolution | None) -> Built
     """
     try:
         with same_weights(), torch.no_grad():
-            return _BUILDERS[source.kind](source.target, resolution)
+            return _BUILDERS[source.kind](source, resolution)
     except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, IndexError) as error:
         size = "its own size" if resolution is None else f"{resolution_text(resolution)} px"
         raise LatencyError(f"{source.name} cannot be built for images of {size}: {_first_line(error)}") from error
@@ -81,27 +84,38 @@ def tagged_timm_name(name: str) -> str:
     return name if "." in name or not tag else f"{name}.{tag}"
 
 
-def _build_zoo(name: str, resolution: Resolution | None) -> BuiltNetwork:
-    network = create_model(name, resolution=resolution or DEFAULT_RESOLUTION)
-    shape = _input_shape(resolution or DEFAULT_RESOLUTION)
-    randomize(network, shape)
-    return _fused(network, shape, "random")
+def _build_zoo(source: NetworkSource, resolution: Resolution | None) -> BuiltNetwork:
+    model, size = source.model, resolution or DEFAULT_RESOLUTION
+    if model is None:
+        network = create_model(source.target, resolution=size)
+    else:
+        architecture = replace(ZOO[source.target], head=model.head)
+        network = create_model(architecture, resolution=size, num_classes=model.num_classes)
+    randomize(network, _input_shape(size))
+    return _fused(network, _input_shape(size), "random", source.task)
 
 
-def _build_from_weights(path: str, resolution: Resolution | None) -> BuiltNetwork:
-    network = load_network(Path(path)).eval()
+def _build_from_weights(source: NetworkSource, resolution: Resolution | None) -> BuiltNetwork:
+    network = load_network(Path(source.target)).eval()
     if resolution is not None:
         network = at_resolution(network, resolution)
-    return _fused(network, _input_shape(network.resolution), "trained")
+    return _fused(network, _input_shape(network.resolution), "trained", source.task)
 
 
-def _fused(network: Network, input_shape: tuple[int, int, int, int], weights: str) -> BuiltNetwork:
-    return BuiltNetwork(fuse(network), input_shape, num_params(network), "fused", weights)
+def _fused(
+    network: Network, input_shape: tuple[int, int, int, int], weights: str, task: TaskName | None
+) -> BuiltNetwork:
+    """With what an exported file of the task computes behind the network, such as the decoding of boxes."""
+    deployed = fuse(network)
+    complete, _ = KINDS[task or "classification"].exported(deployed, input_shape[2:])
+    form = "fused" if complete is deployed else "fused, with decoding"
+    return BuiltNetwork(complete, input_shape, num_params(network), form, weights)
 
 
-def _build_timm(name: str, resolution: Resolution | None) -> BuiltNetwork:
+def _build_timm(source: NetworkSource, resolution: Resolution | None) -> BuiltNetwork:
     import timm
 
+    name = source.target
     about = timm.get_pretrained_cfg(name, allow_unregistered=True)
     channels, height, width = about.input_size if about else (3, DEFAULT_RESOLUTION, DEFAULT_RESOLUTION)
     own = (1, channels, height, width)
@@ -148,7 +162,7 @@ def create_timm(name: str, img_size: Resolution | None, **options: Any) -> nn.Mo
     return timm.create_model(name, exportable=True, **options).eval()
 
 
-_BUILDERS: dict[str, Callable[[str, Resolution | None], BuiltNetwork]] = {
+_BUILDERS: dict[str, Callable[[NetworkSource, Resolution | None], BuiltNetwork]] = {
     "zoo": _build_zoo,
     "timm": _build_timm,
     "weights": _build_from_weights,

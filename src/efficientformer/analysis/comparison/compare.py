@@ -175,7 +175,9 @@ def _open(network: ComparedNetwork, runtime: Runtime, subjects: dict[Key, Subjec
         comparison.problems[key] = str(error)
         return
     try:
-        comparison.checks[key] = check = check_output(prepared.output(), network.logits, network.tolerance)
+        comparison.checks[key] = check = check_output(
+            network.compared(prepared.output()), network.logits, network.tolerance
+        )
         if check.problem is not None:
             comparison.problems[key] = ". ".join(filter(None, [check.problem, network.remedy]))
     except LatencyError:

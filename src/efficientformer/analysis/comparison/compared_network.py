@@ -21,8 +21,10 @@ from efficientformer.analysis.comparison.build_network import (
     tagged_timm_name,
 )
 from efficientformer.analysis.comparison.graph_cost import graph_cost, precision_of
-from efficientformer.analysis.comparison.network_source import NetworkSource
+from efficientformer.analysis.comparison.network_source import DenseTaskName, NetworkSource
 from efficientformer.analysis.comparison.published import PublishedTop1, timm_top1, zoo_top1
+from efficientformer.analysis.comparison.task_models import compared_part
+from efficientformer.arch.dense import dense_to_json
 from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_text
 from efficientformer.errors import LatencyError, RecordError
 from efficientformer.exporting.onnx import export_onnx
@@ -55,7 +57,7 @@ class ComparedNetwork:
     num_params, macs: costs; macs is None if the graph has operators that are not counted.
     deploy_form: how the deploy form was made, in words.
     weights: "random", "trained" or "as given".
-    logits: expected output for the fixed input.
+    logits: expected output for the fixed input, or the part of it that is compared.
     logits_from: what computed `logits`: "pytorch", or "onnxruntime" for files given by the user.
     precision: of the weights: "float32", "float16", or "int8" for any quantized file.
     """
@@ -89,6 +91,10 @@ class ComparedNetwork:
             return None
         return "Sums of 8-bit products overflow on processors without VNNI: quantize with reduce_range"
 
+    def compared(self, output: np.ndarray) -> np.ndarray:
+        """What of an output is compared with `logits`."""
+        return compared_part(self.source.task, output)
+
     def module(self) -> nn.Module:
         """Build the deployed module, for runtimes that cannot open ONNX files. Raises LatencyError if there is only a
         file."""
@@ -102,7 +108,7 @@ class ComparedNetwork:
     def published_top1(self) -> PublishedTop1 | None:
         """The accuracy of published weights of this network at this input size; None if there is none."""
         height, width = self.resolution
-        if height != width:
+        if height != width or self.source.task is not None:
             return None
         match self.source.kind:
             case "zoo":
@@ -122,6 +128,7 @@ def prepare_network(source: NetworkSource, resolution: Resolution | None, folder
     made_of = {
         "source": [source.kind, source.target],
         "resolution": resolution,
+        **_made_of_task(source),
         "file": file_digest(Path(source.target)) if source.kind == "weights" else None,
         "versions": {"efficientformer": __version__}
         | {name: version for name, version in provenance({})["versions"].items() if name in MADE_BY},
@@ -130,7 +137,7 @@ def prepare_network(source: NetworkSource, resolution: Resolution | None, folder
     path, about_path = folder / f"{slug}.onnx", folder / f"{slug}.json"
     about = _kept(about_path, path)
     if about is None:
-        about = _export(build_network(source, resolution), path)
+        about = _export(build_network(source, resolution), path, source.task)
         write_record(about_path, about)
     return ComparedNetwork(
         source=source,
@@ -144,6 +151,12 @@ def prepare_network(source: NetworkSource, resolution: Resolution | None, folder
         logits=np.asarray(about["logits"], dtype=np.float32),
         logits_from="pytorch",
     )
+
+
+def _made_of_task(source: NetworkSource) -> dict[str, Any]:
+    """What a task model is made of besides the network: nothing for a classifier, whose exports stay valid."""
+    model = source.model
+    return {} if model is None else {"task": [model.task, dense_to_json(model.head), model.num_classes]}
 
 
 def check_file(path: Path, resolution: Resolution | None) -> tuple[int, int, int, int]:
@@ -191,14 +204,14 @@ def _given_file(source: NetworkSource, resolution: Resolution | None) -> Compare
         macs=cost.macs,
         deploy_form="as given" if precision == "float32" else f"as given, {precision}",
         weights="as given",
-        logits=opened.output(),
+        logits=compared_part(source.task, opened.output()),
         logits_from="onnxruntime",
         precision=precision,
     )
 
 
-def _export(network: BuiltNetwork, path: Path) -> dict[str, Any]:
-    logits = eager_output(network).numpy()
+def _export(network: BuiltNetwork, path: Path, task: DenseTaskName | None) -> dict[str, Any]:
+    logits = compared_part(task, eager_output(network).numpy())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Runtimes fold what the exporter does not.

@@ -6,24 +6,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from efficientformer.arch.dense import DenseHead
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.paths import usable_path
 
 Kind = Literal["zoo", "timm", "onnx", "weights"]
+DenseTaskName = Literal["semantic", "detection"]
+"""Tasks whose models are compared."""
 TIMM_PREFIX = "timm:"
 NUM_SUGGESTIONS = 3
 GIVE_ANY = "Give a name of ours or of timm (timm.list_models()), an .onnx file or a run directory."
 
 
 @dataclass(frozen=True)
+class TaskModel:
+    """What makes networks task models: their task, and of networks by name the head and the number of classes."""
+
+    task: DenseTaskName
+    head: DenseHead
+    num_classes: int
+
+
+@dataclass(frozen=True)
 class NetworkSource:
-    """Where a network comes from; `name` is its name in tables, `target` a name of the zoo or of timm, or a path."""
+    """Where a network comes from: `name` is its name in tables, `target` a name of the zoo or of timm, or a path.
+
+    model: of a task model; without one it is compared as a classifier.
+    """
 
     name: str
     title: str
     kind: Kind
     target: str
+    model: TaskModel | None = None
+
+    @property
+    def task(self) -> DenseTaskName | None:
+        return None if self.model is None else self.model.task
 
 
 def find_sources(names: Sequence[str]) -> list[NetworkSource]:

@@ -62,7 +62,23 @@ def sources() -> dict[str, dict[str, str]]:
     return _content()["sources"]
 
 
+def dense_rows() -> list[dict[str, Any]]:
+    """The paper's Table 2, and what the paper of EfficientFormerV2 has alike: {name, title, source, scores ...}, in
+    percent; a figure that nothing confirms is not there."""
+    return _content("published_dense.json")["rows"]
+
+
+def dense_sources() -> dict[str, dict[str, str]]:
+    """{title, url, ...} of every source of `dense_rows`."""
+    return _content("published_dense.json")["sources"]
+
+
+def dense_recipes() -> dict[str, str]:
+    """By task, head, data and training of the networks of `dense_rows`."""
+    return _content("published_dense.json")["recipes"]
+
+
 @cache
-def _content() -> dict[str, Any]:
-    file = resources.files("efficientformer.analysis.comparison") / "published_top1.json"
+def _content(name: str = "published_top1.json") -> dict[str, Any]:
+    file = resources.files("efficientformer.analysis.comparison") / name
     return json.loads(file.read_text(encoding="utf-8"))

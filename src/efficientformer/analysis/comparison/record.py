@@ -10,8 +10,9 @@ from scipy.stats import kendalltau
 
 from efficientformer.analysis.comparison.compare import TOLERANCE, Comparison
 from efficientformer.analysis.comparison.compared_network import ComparedNetwork
-from efficientformer.analysis.comparison.network_source import NetworkSource
-from efficientformer.analysis.comparison.published import PaperRow, paper_row, sources
+from efficientformer.analysis.comparison.network_source import NetworkSource, TaskModel
+from efficientformer.analysis.comparison.published import PaperRow, dense_recipes, dense_rows, paper_row, sources
+from efficientformer.analysis.comparison.task_models import own_score
 
 # Pairs whose latencies the text of the paper compares, on the neural engine of an iPhone 12.
 PAPER_PAIRS = (
@@ -39,6 +40,7 @@ def network_rows(
             "macs": network.macs,
             "resolution": list(network.resolution),
             **_published(network),
+            **_of_task(network.source),
             "results": [_result(network.source.name, runtime, comparison, reference) for runtime in runtimes],
         }
         for network in networks
@@ -51,7 +53,7 @@ def failed_row(source: NetworkSource, runtimes: Sequence[str], reason: str) -> R
     accuracy = dict.fromkeys(("top1", "top5", "top1_source", "paper"))
     empty = _result("", "", Comparison(), "")
     results = [{**empty, "runtime": runtime, "problem": reason} for runtime in runtimes]
-    return {**_source(source), **nothing, **accuracy, "results": results}
+    return {**_source(source), **nothing, **accuracy, **_of_task(source), "results": results}
 
 
 def paper_comparisons(
@@ -60,7 +62,8 @@ def paper_comparisons(
     """The paper's pairs that were measured here: the paper's milliseconds, and the ratio on each runtime."""
     measured: dict[str, tuple[str, PaperRow]] = {}
     for network in networks:
-        if (row := paper_row(network.source.target)) is not None and network.source.kind in ("zoo", "timm"):
+        row = paper_row(network.source.target) if network.source.task is None else None
+        if row is not None and network.source.kind in ("zoo", "timm"):
             measured.setdefault(row.key, (network.source.name, row))
     rows = []
     for subject, baseline in PAPER_PAIRS:
@@ -79,6 +82,22 @@ def paper_comparisons(
                 }
             )
     return rows
+
+
+def task_facts(model: TaskModel) -> Row:
+    """What the record of a comparison of task models has besides: their task and head, and the published figures."""
+    published = [
+        {name: value for name, value in row.items() if name not in ("mask_ap50", "mask_ap75")} for row in dense_rows()
+    ]
+    return {
+        "task": {
+            "name": model.task,
+            "head": str(model.head),
+            "num_classes": model.num_classes,
+            "published_recipe": dense_recipes()[model.task],
+        },
+        "published": published,
+    }
 
 
 def agreements(networks: Sequence[ComparedNetwork], runtimes: Sequence[str], comparison: Comparison) -> list[Row]:
@@ -101,9 +120,15 @@ def _source(source: NetworkSource) -> Row:
     return {"name": source.name, "title": source.title, "source": {"kind": source.kind, "target": source.target}}
 
 
+def _of_task(source: NetworkSource) -> Row:
+    """Of a task model what its run scored; nothing for a classifier."""
+    return {} if source.task is None else {"score": own_score(source)}
+
+
 def _published(network: ComparedNetwork) -> Row:
     published = network.published_top1()
-    paper = paper_row(network.source.target) if network.source.kind in ("zoo", "timm") else None
+    is_named = network.source.kind in ("zoo", "timm") and network.source.task is None
+    paper = paper_row(network.source.target) if is_named else None
     return {
         "top1": published and published.top1,
         "top5": published and published.top5,

@@ -88,12 +88,30 @@ MOBILE = Suite(
     missing={},
 )
 
+TABLE_2 = Suite(
+    name="paper",
+    description="the EfficientFormers of the paper's Table 2, and those of the second version's, with one head",
+    reference="efficientformer_l1",
+    titles={
+        "efficientformer_l1": "EfficientFormer-L1",
+        "efficientformer_l3": "EfficientFormer-L3",
+        "efficientformer_l7": "EfficientFormer-L7",
+        "efficientformerv2_s2": "EfficientFormerV2-S2",
+        "efficientformerv2_l": "EfficientFormerV2-L",
+    },
+    missing={"ResNets, PoolFormers": "their backbones have no head here; the published figures have them"},
+)
+
 SuiteName = Literal["paper", "mobile"]
 SUITES: dict[SuiteName, Suite] = {"paper": PAPER, "mobile": MOBILE}
 
 
-def find_suite(name: SuiteName) -> Suite:
+def find_suite(name: SuiteName, *, of_task_models: bool = False) -> Suite:
     """The suite of that name. Raises UsageError for an unknown one."""
+    if of_task_models:
+        if name != TABLE_2.name:
+            raise UsageError(f"--suite {name} is of classifiers; of task models there is --suite {TABLE_2.name}.")
+        return TABLE_2
     if name not in SUITES:
         raise UsageError(f"There is no suite {name!r}; the suites are {' and '.join(SUITES)}.")
     return SUITES[name]

@@ -21,11 +21,13 @@ SHOWN = "images/, annotations/ or masks/, and classes.txt"
 
 @dataclass(frozen=True)
 class MaskPair:
-    """An image and its mask, relative to the root; mask is None for an image without one."""
+    """An image and its mask, relative to the root; mask is None for an image without one. others: further files that
+    would be its mask just as well."""
 
     image: str
     name: str
     mask: str | None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def find_mask_folders(path: Path) -> MaskFolders:
     """Raises DataError when a path is no such folder, or when images and masks are not split alike."""
     root = _root(path)
     if root is None:
-        raise DataError(f"{path} holds no images with masks. It needs {SHOWN}.")
+        raise DataError(f"{path} holds no images with masks. It needs {SHOWN}.{_without_masks(path)}")
     class_list = find_class_list(root)
     if class_list is None:
         raise DataError(f"{root} has no list of classes. Write classes.txt, with a line 'VALUE NAME' for each class.")
@@ -95,6 +97,12 @@ def _root(path: Path) -> Path | None:
     return None
 
 
+def _without_masks(path: Path) -> str:
+    """What is known of a folder that has all but the masks."""
+    empty = _child(path, _OF_MASKS) if path.is_dir() and _child(path, (_OF_IMAGES,)) is not None else None
+    return "" if empty is None else f" Its {empty.name}/ has no pictures."
+
+
 def _child(folder: Path, names: tuple[str, ...]) -> Path | None:
     found = sorted(child for child in folder.iterdir() if child.name.lower() in names and child.is_dir())
     return found[0] if found else None
@@ -123,13 +131,15 @@ def _pairs(root: Path, images: Path, masks: Path, left_out: LeftOut, notes: list
         raise DataError(f"{masks} does not exist, so the images in {images} have no masks. Put them there.")
     found, of_masks = find_images(images), find_images(masks)
     left_out.add(found.left_out)
-    by_stem = {_stem(masks, path): path for path in of_masks.files}
+    by_stem: dict[str, list[str]] = {}
+    for path in of_masks.files:
+        by_stem.setdefault(_stem(masks, path), []).append(relative(root, str(path)))
     pairs, used = list[MaskPair](), set[str]()
     for path in found.files:
         stem = _stem(images, path)
         key = next((stem + ending for ending in _ENDINGS if stem + ending in by_stem), None)
-        mask = None if key is None else relative(root, str(by_stem[key]))
-        pairs.append(MaskPair(relative(root, str(path)), shown(root, str(path)), mask))
+        mask, *others = [None] if key is None else by_stem[key]
+        pairs.append(MaskPair(relative(root, str(path)), shown(root, str(path)), mask, tuple(filter(None, others))))
         used.add(key or "")
     if not pairs:
         raise DataError(f"{images} holds no images ({found.left_out.in_words()}).")

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from efficientformer.data.content import Content, file_state
 from efficientformer.errors import DataError
@@ -122,6 +122,8 @@ def read_values(path: Path) -> tuple[np.ndarray, bool]:
         with Image.open(path) as image:
             if image.format in ("JPEG", "MPO"):
                 raise DataError("JPEG changes the values of pixels. Save masks as PNG")
+            if (num_frames := getattr(image, "n_frames", 1)) > 1:
+                raise DataError(f"it has {num_frames} frames, of which only one can be the mask. Save it as PNG")
             if image.mode in _INDEX_MODES:
                 return np.asarray(image).astype(np.int64 if image.mode == "I" else np.uint16), False
             if image.mode != "RGB":
@@ -129,6 +131,9 @@ def read_values(path: Path) -> tuple[np.ndarray, bool]:
             pixels_HWC = np.asarray(image).astype(np.int64)
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        what = "it is damaged, or no picture" if path.stat().st_size else "it is an empty file"
+        raise DataError(f"{what}. Save the mask as PNG") from error
     except Exception as error:  # Pillow's readers fail on broken files in too many ways to list
         raise DataError(f"damaged: {(str(error).strip() or type(error).__name__).splitlines()[0]}") from error
     return pixels_HWC[..., 0] << 16 | pixels_HWC[..., 1] << 8 | pixels_HWC[..., 2], True

@@ -56,7 +56,8 @@ def load_mask_folder(path: Path | str, **options: Unpack[LoadOptions]) -> ImageD
     if bad and not options.get("skip_bad", False):
         more = f" {len(bad) - 1:,} more images have masks that cannot be used." if len(bad) > 1 else ""
         raise DataError(f"{folders.root / bad[0].file}: {bad[0].reason}, {SKIP}.{more}")
-    made = [_split(folders.root, split, usable, meaning, options) for split in splits]
+    reasons = {entry.file: entry.reason for entry in (*skipped, *bad)}
+    made = [_split(folders.root, split, usable, meaning, options, reasons) for split in splits]
     if len(made) == 1:
         fraction, seed = options.get("val_fraction", 0.2), options.get("seed", 0)
         train, val = holdout(made[0], fraction, seed)
@@ -103,6 +104,8 @@ def _example(root: Path, pair: MaskPair, contents: dict[str, Content], meaning: 
     """Raises DataError with the reason why an image's mask cannot be used, and the remedy."""
     if pair.mask is None:
         raise DataError("it has no mask. Add one of the same name, as PNG")
+    if pair.others:
+        raise DataError(f"it has several masks: {', '.join([pair.mask, *pair.others])}. Remove all but one")
     image, content = contents[pair.image], contents[pair.mask]
     if content.problem is not None:
         raise DataError(f"its mask {pair.mask}: {content.problem}")
@@ -127,14 +130,20 @@ def _example(root: Path, pair: MaskPair, contents: dict[str, Content], meaning: 
 
 
 def _split(
-    root: Path, pairs: list[MaskPair], usable: dict[str, _Example], meaning: MaskClasses, options: LoadOptions
+    root: Path,
+    pairs: list[MaskPair],
+    usable: dict[str, _Example],
+    meaning: MaskClasses,
+    options: LoadOptions,
+    reasons: dict[str, str],
 ) -> ImageSplit:
     examples = [usable[pair.image] for pair in pairs if pair.image in usable]
     if len(examples) < FEWEST:
         folder = Path(pairs[0].image).parent.as_posix()
+        first = next((f" ({pair.name}: {reasons[pair.name]})" for pair in pairs if pair.name in reasons), "")
         raise DataError(
-            f"{len(examples)} of the images in {root / folder} can be used with their masks; at least {FEWEST} are "
-            "needed. Add images."
+            f"{len(examples)} of {len(pairs)} images in {root / folder} can be used with their masks{first}; at least "
+            f"{FEWEST} are needed. Add images."
         )
     images = tuple(ListedImage(each.pair.image, each.pair.name, ()) for each in examples)
     source = FolderSource(root, images, tuple(each.image for each in examples), options.get("max_pixels", MAX_PIXELS))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from efficientformer.arch.dense import SemanticFpn
 from efficientformer.arch.parts import Grid
@@ -22,13 +23,15 @@ class SemanticFpnHead(nn.Module):
     is cut off.
 
     widths: of the stages. activation: in V1 ReLU, in V2 that of the blocks. stride: of the finest level.
+
+    `dropout` is the probability that a training step leaves out a whole map of the sum; by default 0.
     """
 
     def __init__(
         self, head: SemanticFpn, widths: Sequence[int], num_classes: int, activation: Activation, stride: int
     ) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.dropout = stride, 0.0
         self.fpn = Fpn(widths, head.fpn_width)
         self.levels = nn.ModuleList(
             SemanticLevel(level, head.fpn_width, head.width, activation) for level in range(len(widths))
@@ -43,6 +46,8 @@ class SemanticFpnHead(nn.Module):
         for index, level in enumerate(self.levels):
             level_BCHW = level(pyramid[index], grids)
             finest_BCHW = level_BCHW if index == 0 else finest_BCHW + level_BCHW
+        if self.training and self.dropout:
+            finest_BCHW = functional.dropout2d(finest_BCHW, self.dropout)
         return upsample(self.classes(finest_BCHW), self.stride, grid)
 
 

@@ -10,8 +10,10 @@ from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import Batch, eval_batches, steps_per_epoch
+from efficientformer.errors import UsageError
 from efficientformer.formats.network import KeptScore
 from efficientformer.models.create import create_model
+from efficientformer.models.heads.semantic_fpn import SemanticFpnHead
 from efficientformer.models.network import Network
 from efficientformer.pipeline.networks.teaching import distilled, has_second_head
 from efficientformer.pipeline.run.fit_images import fit_images, loss_task
@@ -69,6 +71,8 @@ def train_images(
         best = _best_epoch(workspace, settings, held_out)
     if isinstance(network, Network):  # wherever its weights are from
         network.set_drop_path_rate(settings.drop_path_rate)
+    if isinstance(settings, TrainSettings):
+        _set_head_dropout(network, settings.head_dropout)
     task = loss_task(workspace, images, settings, mixup=settings.mixup, cutmix=settings.cutmix)
     taught, unlabelled = None, {}
     if isinstance(settings, TrainSettings):
@@ -106,6 +110,17 @@ def train_images(
     num_epochs = settings.epochs if best is None else best.last_epoch
     about = {"num_steps": num_epochs * steps_per_epoch(images, settings.batch_size)}
     return TrainedImages(trained, about if best is None else about | _kept_epoch(workspace, settings, best))
+
+
+def _set_head_dropout(network: nn.Module, rate: float) -> None:
+    """Raises UsageError for a network whose head has none."""
+    head = network.head if isinstance(network, Network) else None
+    if isinstance(head, SemanticFpnHead):
+        head.dropout = rate
+    elif rate:
+        raise UsageError(
+            "train.head_dropout is that of a head for masks, which the network does not have: leave it out."
+        )
 
 
 def _kept_epoch(workspace: Workspace, settings: NetworkSettings, best: BestEpoch) -> dict[str, int]:

@@ -17,6 +17,7 @@ from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
 from efficientformer.pipeline.networks.autotune import fastest_forms
+from efficientformer.pipeline.networks.examples import write_examples
 from efficientformer.pipeline.networks.published import deployed_timm, load_classifier, save_timm
 from efficientformer.pipeline.networks.scoring import scoring_kind, validation_scores
 from efficientformer.pipeline.networks.stand_alone import scored_batches, train_images
@@ -130,6 +131,8 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     task = scoring_kind(workspace.task, workspace.settings, workspace.preprocessing.grid)
     batches = scored_batches(workspace, dataset.val, task)
     scores = validation_scores(task, network, batches, dataset, workspace.console)
+    if task.words.image_title:
+        write_examples(workspace, files.examples, network, task, scores)
     write_record(files.evaluation, {**scores.to_record(list(dataset.classes)), "provenance": provenance()})
 
 

@@ -55,6 +55,7 @@ class Phase:
     settings: those that its records depend on, by dotted name; the name of a group means all of its settings.
     reads: inputs that its records depend on.
     writes: names of its files in `RunDir`, or in `NetworkFiles` where `each_network`.
+    writes_too: the same of further files, which not every run has.
     after: the phases whose outputs it reads. Where they are out of date, so is it.
     idle: those of `settings` without effect in a run; changing one changes nothing.
     derived: values that are computed from the run and count as settings.
@@ -72,6 +73,7 @@ class Phase:
     idle: Callable[[Workspace], frozenset[str]] = lambda _: frozenset()
     derived: Callable[[Workspace], Mapping[str, Any]] = lambda _: {}
     uses: tuple[str, ...] = ()
+    writes_too: Callable[[Workspace], tuple[str, ...]] = lambda _: ()
     each_network: bool = False
     is_shared: bool = False
 
@@ -83,7 +85,7 @@ class Phase:
 
     def outputs(self, workspace: Workspace, network: RunNetwork | None = None) -> list[Path]:
         files = workspace.run_dir if network is None else network.files
-        return [getattr(files, name) for name in self.writes]
+        return [getattr(files, name) for name in (*self.writes, *self.writes_too(workspace))]
 
     def stamp(
         self, workspace: Workspace, network: RunNetwork | None = None, kinds: frozenset[Kind] = EVERYTHING

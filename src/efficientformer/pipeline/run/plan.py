@@ -34,6 +34,7 @@ from efficientformer.pipeline.run.settings import BELOW_PARENT, OF_METAPATHS, OF
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
+from efficientformer.tasks.words import task_words
 
 TRAINING_MACHINE = ("workers", "training_threads", "training_device")
 TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
@@ -98,7 +99,8 @@ def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
 def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
     """Trials are trained by the settings of `train`, without a teacher."""
     trained = chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
-    return {**{name: value for name, value in trained.items() if name not in WITHOUT_TEACHER}, "format": TRACE_FORMAT}
+    idle = WITHOUT_TEACHER | workspace.settings.train.idle
+    return {**{name: value for name, value in trained.items() if name not in idle}, "format": TRACE_FORMAT}
 
 
 def _idle_training(workspace: Workspace) -> frozenset[str]:
@@ -113,13 +115,17 @@ def _judging_facts(workspace: Workspace) -> Mapping[str, Any]:
 
 def _fine_tuning_facts(workspace: Workspace) -> Mapping[str, Any]:
     """And for a dense task the head of a network that has none."""
-    of_head = chosen(workspace.settings, *OF_HEADS.get(workspace.dataset.task, ()))
+    of_head = chosen(workspace.settings, *OF_HEADS.get(workspace.task_name, ()))
     return {**_judging_facts(workspace), **of_head}
 
 
 def _evaluation_facts(workspace: Workspace) -> Mapping[str, Any]:
     """Of masks how an image is scored."""
-    return chosen(workspace.settings, "semantic.sliding") if workspace.dataset.task == "semantic" else {}
+    return chosen(workspace.settings, "semantic.sliding") if workspace.task_name == "semantic" else {}
+
+
+def _examples(workspace: Workspace) -> tuple[str, ...]:
+    return ("examples",) if task_words(workspace.task_name).image_title else ()
 
 
 TABLE = Phase(
@@ -206,6 +212,7 @@ EVALUATE = Phase(
     derived=_evaluation_facts,
     reads=(IMAGES, network_file("weights")),
     writes=("evaluation",),
+    writes_too=_examples,
     after=(TRAIN,),
     uses=(*TRAINING_MACHINE, "semantic.sliding"),
     each_network=True,

@@ -73,7 +73,7 @@ class Workspace:
     @property
     def task_head(self) -> DenseHead | None:
         """The dense head of the run's task by the settings; None for a classifier's."""
-        match self._task_name():
+        match self.task_name:
             case "semantic":
                 masks = self.settings.semantic
                 return SemanticFpn(masks.fpn_width, masks.width)
@@ -82,7 +82,8 @@ class Workspace:
                 return OneStage(boxes.fpn_width, boxes.width, boxes.depth)
         return None
 
-    def _task_name(self) -> str:
+    @property
+    def task_name(self) -> str:
         """That of the images; where this command did not read them, what the record of the run says."""
         if "dataset" not in vars(self) and self.run_dir.data.exists():
             with contextlib.suppress(RecordError):  # it is written again with the images

@@ -10,7 +10,9 @@ from efficientformer.records import write_text
 from efficientformer.report import wording
 from efficientformer.report.benchmark import figures as benchmark_figures
 from efficientformer.report.benchmark.findings import findings, headline, model
+from efficientformer.report.benchmark.published import published_figures
 from efficientformer.report.frame import Section, page_environment, render_sections
+from efficientformer.tasks.words import TaskWords, task_words
 
 RECORD_NAME, PAGE_NAME = "benchmark.json", "benchmark.html"
 FORMAT = 1
@@ -61,7 +63,15 @@ def render_page(record: dict[str, Any]) -> str:
                 figure=benchmark_figures.ratios(record),
                 reference=model(record, record["reference"])["title"],
             ),
-            section("networks", "Networks", rows=_rows(record), titles=_titles(record), tolerances=_tolerances(record)),
+            section(
+                "networks",
+                "Networks",
+                words=_words(record),
+                rows=_rows(record),
+                titles=_titles(record),
+                tolerances=_tolerances(record),
+            ),
+            section("published", "Published figures", **published_figures(record)),
             section("missing", "Missing results", problems=_problems(record), missing=_missing(record)),
             section("machine", "Machine, versions, sources", facts=_facts(record)),
         ]
@@ -74,7 +84,9 @@ def render_page(record: dict[str, Any]) -> str:
 
 def _setting(record: dict[str, Any]) -> dict[str, Any]:
     results = [result for row in record["models"] for result in row["results"] if result["p50_ms"] is not None]
+    task = record.get("task")
     return {
+        "task": task and {**task, "labels": task_words(task["name"]).labels},
         "runtimes": wording.runtime_list(record["runtimes"]),
         "rounds": max((len(result["samples_ms"]) for result in results), default=0),
         "calm": all(result["calm"] for result in results),
@@ -84,13 +96,24 @@ def _setting(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _words(record: dict[str, Any]) -> TaskWords | None:
+    """The task of models that are compared; None of classifiers."""
+    return None if record.get("task") is None else task_words(record["task"]["name"])
+
+
 def _titles(record: dict[str, Any]) -> list[str]:
     return [wording.runtime_title(runtime["name"]) for runtime in record["runtimes"]]
 
 
 def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    score = "top1" if record.get("task") is None else "score"
     return [
-        {**row, "is_reference": row["name"] == record["reference"], "size": _size(row["resolution"])}
+        {
+            **row,
+            "is_reference": row["name"] == record["reference"],
+            "size": _size(row["resolution"]),
+            "shown_score": row.get(score),
+        }
         for row in record["models"]
     ]
 

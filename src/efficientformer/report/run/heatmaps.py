@@ -40,8 +40,12 @@ def alphas(stages: Sequence[Sequence[dict[str, float]]]) -> Figure:
     return finish("alphas", chart, f"Probability of each path for {len(places)} blocks, in percent.", 110)
 
 
-def confusion(slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Figure | None:
-    """Fraction of each true class (rows) predicted as each class (columns); None beyond MAX_CLASSES classes."""
+def confusion(
+    slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]], counted: str = "images"
+) -> Figure | None:
+    """Fraction of each true class (rows) predicted as each class (columns); None beyond MAX_CLASSES classes.
+
+    counted: what the matrix counts."""
     import altair as alt
 
     if len(classes) > MAX_CLASSES:
@@ -61,11 +65,13 @@ def confusion(slug: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]
     tooltip = [
         alt.Tooltip("truth:N", title="true class"),
         alt.Tooltip("guess:N", title="predicted class"),
-        alt.Tooltip("num:Q", title="images"),
+        alt.Tooltip("num:Q", title=counted, format=",d"),
         alt.Tooltip("share:Q", title="of the true class", format=".1%"),
     ]
     right = sum(counts[place] for place, counts in enumerate(matrix))
-    words = f"Confusion matrix of {len(names)} classes; {right} of {sum(map(sum, matrix))} images are on the diagonal."
+    words = (
+        f"Confusion matrix of {len(names)} classes; {right} of {sum(map(sum, matrix))} {counted} are on the diagonal."
+    )
     return finish(
         f"confusion-{slug}", _heat(rows, x, y, tooltip, labeled=len(names) <= 12), words, max(260, 12 * len(names))
     )

@@ -48,8 +48,11 @@ NETWORK_RECORDS = {
     "architecture": _of_network("architecture", "the architecture", "slim"),
     "train": _of_network("train_record", "the training record", "train"),
     "evaluation": _of_network("evaluation", "the evaluation", "evaluate"),
+    "examples": _of_network("examples", "the best and the worst images", "evaluate"),
     "export": _of_network("export_record", "the export record", "export"),
+    "latency": _of_network("latency", "the latency of the exported file", "train"),
 }
+OF_DESIGN = ("table", "supernet", "trace", "verification", "result")
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,12 @@ class Run:
         """The task of the networks, by the description of the images."""
         return task_words((self.get("data") or {}).get("task"))
 
+    @property
+    def is_training(self) -> bool:
+        """Whether networks were trained without a search, as `train --init` does."""
+        searched = any(self.get(name) is not None or RECORDS[name].path in self.unreadable for name in OF_DESIGN)
+        return not searched and any(network.records for network in self.networks)
+
     def promises(self) -> list[dict[str, Any]]:
         """One row per budget, in the order given by the user, merged from slimming, verification and result."""
         rows: dict[str, dict[str, Any]] = {}
@@ -114,11 +123,14 @@ class Run:
         """The same for a record of every network: one note for all networks without it."""
         kind = NETWORK_RECORDS[name]
         paths = [f"networks/{network.slug}/{kind.path}" for network in self.networks if network.get(name) is None]
-        notes = [Note(self.unreadable[path], self.command(kind.verb)) for path in paths if path in self.unreadable]
+        # What a training lacks is made by its own command, whose --init is not known here.
+        command = "" if self.is_training else self.command(kind.verb)
+        notes = [Note(self.unreadable[path], command) for path in paths if path in self.unreadable]
         missing = [path for path in paths if path not in self.unreadable]
         if missing:
             verb = "has" if len(missing) == 1 else "have"
-            notes.append(Note(f"{', '.join(missing)} {verb} not been written yet.", self.command(kind.verb)))
+            remedy = " Run the training's command again." if self.is_training else ""
+            notes.append(Note(f"{', '.join(missing)} {verb} not been written yet.{remedy}", command))
         return notes
 
     def described(self, network: NetworkRun) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from efficientformer.errors import EfficientFormerError
 from efficientformer.records import write_text
 from efficientformer.report.frame import Note, Section, page_environment, render_sections
-from efficientformer.report.run import record_sections, result_sections
+from efficientformer.report.run import evaluation_sections, record_sections, result_sections, trained_sections
 from efficientformer.report.run.load import RECORDS, Run, load_run
 from efficientformer.run_dir import RunDir
 
@@ -16,32 +16,53 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+def _always(_: Run) -> bool:
+    return True
+
+
+def _of_design(run: Run) -> bool:
+    return not run.is_training
+
+
+def _has(name: str) -> Callable[[Run], bool]:
+    """Whether a run has a record that not every run has."""
+    return lambda run: run.get(name) is not None or RECORDS[name].path in run.unreadable
+
+
+def _has_examples(run: Run) -> bool:
+    return bool(run.task.image_title) and any(network.get("evaluation") for network in run.networks)
+
+
 @dataclass(frozen=True)
 class SectionKind:
-    """A section of the page: its name (anchor and template), title, main record, and the function that fills it."""
+    """A section of the page: its name (an anchor, and its template where that has no other), title, main record, the
+    function that fills it, and the runs that have it."""
 
     name: str
     title: str
     record: str
     fill: Callable[[Run], dict[str, Any]]
-    is_optional: bool = False
-    """Left out while its record is missing: not every run has it."""
+    belongs: Callable[[Run], bool] = _always
+    template: str = ""
 
-    def belongs(self, run: Run) -> bool:
-        path = RECORDS[self.record].path
-        return not self.is_optional or run.get(self.record) is not None or path in run.unreadable
+    @property
+    def file(self) -> str:
+        return f"sections/{self.template or self.name}.html.j2"
 
 
 SECTIONS = (
-    SectionKind("headline", "Promise", "result", result_sections.headline),
-    SectionKind("plane", "Latency and accuracy", "result", result_sections.plane),
-    SectionKind("slimming", "Slimming path", "trace", result_sections.slimming),
-    SectionKind("baselines", "Comparison with baselines", "baselines", result_sections.baselines, is_optional=True),
-    SectionKind("architectures", "Networks found", "trace", result_sections.architectures),
-    SectionKind("supernet", "Supernet", "supernet", record_sections.supernet),
-    SectionKind("latency_table", "Latency table", "table", record_sections.latency_table),
+    SectionKind("headline", "Promise", "result", result_sections.headline, _of_design),
+    SectionKind("headline", "Result", "data", trained_sections.trained, lambda run: run.is_training, "trained"),
+    SectionKind("plane", "Latency and accuracy", "result", result_sections.plane, _of_design),
+    SectionKind("slimming", "Slimming path", "trace", result_sections.slimming, _of_design),
+    SectionKind("baselines", "Comparison with baselines", "baselines", result_sections.baselines, _has("baselines")),
+    SectionKind("architectures", "Networks found", "trace", result_sections.architectures, _of_design),
+    SectionKind("supernet", "Supernet", "supernet", record_sections.supernet, _of_design),
+    SectionKind("latency_table", "Latency table", "table", record_sections.latency_table, _of_design),
     SectionKind("training", "Training", "result", record_sections.training),
-    SectionKind("evaluation", "Evaluation", "result", record_sections.evaluation),
+    SectionKind("evaluation", "Evaluation", "result", evaluation_sections.evaluation),
+    SectionKind("examples", "Best and worst images", "data", evaluation_sections.examples, _has_examples),
+    SectionKind("architectures", "Network", "data", result_sections.architectures, lambda run: run.is_training),
     SectionKind("data", "Data", "data", record_sections.data),
     SectionKind("machine", "Machine, versions, settings", "settings", record_sections.machine),
 )
@@ -76,7 +97,7 @@ def build_section(environment: "Environment", run: Run, kind: SectionKind) -> Se
     try:
         content = kind.fill(run)
         notes = tuple(content.pop("notes"))
-        template = environment.get_template(f"sections/{kind.name}.html.j2")
+        template = environment.get_template(kind.file)
         return Section(kind.name, kind.title, template.render(content=content) if content else "", notes)
     except (EfficientFormerError, LookupError, TypeError, ValueError, AttributeError, TemplateError) as error:
         record = RECORDS[kind.record]

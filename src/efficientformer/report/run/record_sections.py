@@ -1,4 +1,4 @@
-"""Sections with the evidence: path probabilities, latency table, training, evaluation, data, machine."""
+"""Sections with the evidence: path probabilities, latency table, training, data, machine."""
 
 import shlex
 from pathlib import Path
@@ -7,10 +7,8 @@ from typing import Any
 from efficientformer.report import wording
 from efficientformer.report.frame import Note
 from efficientformer.report.run import heatmaps, latency_figures, training_figures
-from efficientformer.report.run.figures import balanced_accuracy, score_interval
-from efficientformer.report.run.load import NETWORK_RECORDS, RECORDS, NetworkRun, Run
+from efficientformer.report.run.load import NETWORK_RECORDS, RECORDS, Run
 from efficientformer.report.run.slimming_figures import network_title
-from efficientformer.tasks.words import TaskWords
 
 Content = dict[str, Any]
 MAX_SKIPPED = 200
@@ -58,7 +56,7 @@ def training(run: Run) -> Content:
         values = {"loss": losses[-1] if losses else None, "val_score": scores[-1] if scores else None}
         record = network.get("train") or {}
         rows.append({"title": network_title(network), "series": index, **values, "record": record})
-    notes = [] if run.get("supernet") else [run.note("supernet")]
+    notes = [] if run.get("supernet") or run.is_training else [run.note("supernet")]
     notes += run.network_notes("train")
     notes += [Note(text, run.command("train")) for path, text in run.unreadable.items() if path.endswith(".jsonl")]
     return {
@@ -70,40 +68,6 @@ def training(run: Run) -> Content:
         "task": run.task,
         "rows": rows,
         "notes": notes,
-    }
-
-
-def evaluation(run: Run) -> Content:
-    """Accuracy by class and confusions of every evaluated network."""
-    names = (run.get("data") or {}).get("classes")
-    networks = [_evaluated(index, network, names, run.task) for index, network in enumerate(run.networks)]
-    notes = run.network_notes("evaluation") if run.networks else [run.note("result")]
-    return {
-        "task": run.task,
-        "classes": training_figures.class_accuracy(run.networks, run.task),
-        "num_classes": max((len(network["record"]["per_class"]) for network in networks if network), default=0),
-        "num_hardest": training_figures.NUM_HARDEST,
-        "max_classes": heatmaps.MAX_CLASSES,
-        "networks": [network for network in networks if network],
-        "notes": notes,
-    }
-
-
-def _evaluated(index: int, network: NetworkRun, names: list[str] | None, task: TaskWords) -> Content | None:
-    record = network.get("evaluation")
-    if record is None:
-        return None
-    classes = [row["name"] for row in record["per_class"]] or names or []
-    matrix = record.get("confusion") or []
-    return {
-        "title": network_title(network),
-        "series": index,
-        "record": record,
-        "score": record[task.primary],
-        "interval": score_interval(record, task),
-        "balanced": balanced_accuracy(record),
-        "figure": heatmaps.confusion(network.slug, classes, matrix) if matrix else None,
-        "confused": heatmaps.most_confused(classes, matrix) if matrix else [],
     }
 
 

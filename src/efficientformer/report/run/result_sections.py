@@ -229,7 +229,8 @@ def architectures(run: Run) -> Content:
     known = [(index, network, record) for index, network, record in described if record]
     drawings = []
     for index, network, record in known:
-        title = f"Found for {slimming_figures.network_title(network)}"
+        title = slimming_figures.network_title(network)
+        title = title if run.is_training else f"Found for {title}"
         architecture = Architecture.from_json(record["architecture"])
         drawings.append({"title": title, "series": index, **_drawing(architecture, largest, record)})
     setting = known[0][2] if known else run.get("table") or {}
@@ -240,7 +241,13 @@ def architectures(run: Run) -> Content:
     drawn = [Architecture.from_json(record["architecture"]) for _, _, record in known] + ([largest] if largest else [])
     held = {block.kind for architecture in drawn for stage in architecture.stages for block in stage.blocks}
     kinds = [(name, words) for name, words in wording.KINDS.items() if name in held or not held]
-    return {"drawings": drawings, "kinds": kinds, "is_v2": "FFN" in held, "notes": notes}
+    return {
+        "drawings": drawings,
+        "kinds": kinds,
+        "is_v2": "FFN" in held,
+        "is_search": not run.is_training,
+        "notes": notes,
+    }
 
 
 def _drawing(architecture: Architecture, largest: Architecture | None, setting: Content) -> Content:
@@ -269,7 +276,7 @@ def _promise_row(run: Run, promise: Content) -> Content:
         "score": promise.get(run.task.primary, evaluation.get(run.task.primary)),
         "reference": promise.get("reference"),
         **_costs(run, promise, network),
-        **_file(run, network),
+        **exported_file(run, network),
     }
     if measured is not None and row["budget_ms"] and row["kept"] is not None:
         known = [value for other in run.promises() for value in (other.get("budget_ms"), other.get("measured_ms"))]
@@ -295,7 +302,7 @@ def _costs(run: Run, promise: Content, network: NetworkRun | None) -> Content:
     return {"num_params": cost.num_params, "macs": cost.macs}
 
 
-def _file(run: Run, network: NetworkRun | None) -> Content:
+def exported_file(run: Run, network: NetworkRun | None) -> Content:
     """The exported file, with a link relative to the page if the file exists."""
     export = network and network.get("export")
     if not network or not export:

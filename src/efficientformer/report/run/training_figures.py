@@ -84,7 +84,7 @@ def class_accuracy(networks: Sequence[NetworkRun], task: TaskWords = CLASSIFICAT
     x = (
         alt.X("score:Q")
         .title(f"{task.class_title} of the class (%)")
-        .scale(domain=[10 * ((lowest - 2) // 10), 100])
+        .scale(domain=[max(0, 10 * ((lowest - 2) // 10)), 100])
         .axis(grid=True, tickCount=6)
     )
     y = alt.Y("name:N").title(None).sort([labels[place] for place in hardest]).axis(grid=True, labelLimit=110)

@@ -15,7 +15,7 @@ from efficientformer.tasks.classification.fonts import Lettering
 Color = tuple[int, int, int]
 LEAST_SIDE, MOST_SIDE = 960, 1600
 """The longer side of a drawing, in pixels: small photos are enlarged, so that names can be read."""
-TEXT, PADDING, LINE = 15, 3, 3
+TEXT, PADDING, LINE, DASH = 15, 3, 3, 6
 INK, PAPER = (16, 18, 22), (255, 255, 255)
 GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -29,10 +29,21 @@ class Labelled:
     text: str
 
 
-def draw_boxes(photo: Image.Image, objects: Sequence[Labelled], lettering: Lettering | None = None) -> Image.Image:
-    """The photo, enlarged or reduced, with the objects on it; the first ones lie on top."""
-    lettering = lettering or Lettering((labelled.text for labelled in objects), TEXT)
-    scale = min(max(1.0, LEAST_SIDE / max(photo.size)), MOST_SIDE / max(photo.size))
+def draw_boxes(
+    photo: Image.Image,
+    objects: Sequence[Labelled],
+    lettering: Lettering | None = None,
+    *,
+    dashed: Sequence[Labelled] = (),
+    sides: tuple[int, int] = (LEAST_SIDE, MOST_SIDE),
+) -> Image.Image:
+    """The photo, enlarged or reduced, with the objects on it; the first ones lie on top.
+
+    dashed: other boxes, in white dashes on top; those without a text have no name.
+    sides: least and greatest longer side of the drawing, in pixels.
+    """
+    lettering = lettering or Lettering((labelled.text for labelled in (*objects, *dashed)), TEXT)
+    scale = min(max(1.0, sides[0] / max(photo.size)), sides[1] / max(photo.size))
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
     drawing = photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
     drawing = drawing.copy()
@@ -42,10 +53,26 @@ def draw_boxes(photo: Image.Image, objects: Sequence[Labelled], lettering: Lette
         # A dark line outside of the colored one keeps it visible on any photo.
         draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=INK, width=LINE + 2)
         draw.rectangle((x1, y1, x2, y2), outline=color_of(labelled.number), width=LINE)
+    for labelled in dashed:
+        _draw_dashes(draw, _corners(labelled.box, photo.size, size))
     taken: list[tuple[int, int, int, int]] = []
-    for labelled, corner in zip(objects, corners, strict=True):
+    named = [*zip(objects, corners, strict=True)]
+    named += [(labelled, _corners(labelled.box, photo.size, size)) for labelled in dashed if labelled.text]
+    for labelled, corner in named:
         taken.append(_draw_name(draw, lettering, labelled, corner, size, taken))
     return drawing
+
+
+def _draw_dashes(draw: ImageDraw.ImageDraw, corner: tuple[int, int, int, int]) -> None:
+    """A rectangle of white dashes on a dark line, which is visible on any photo and other boxes."""
+    x1, y1, x2, y2 = corner
+    draw.rectangle(corner, outline=INK, width=LINE)
+    for x in range(x1, x2 + 1, 2 * DASH):
+        for y in (y1, y2 - LINE + 1):
+            draw.rectangle((x, y, min(x + DASH, x2), y + LINE - 1), fill=PAPER)
+    for y in range(y1, y2 + 1, 2 * DASH):
+        for x in (x1, x2 - LINE + 1):
+            draw.rectangle((x, y, x + LINE - 1, min(y + DASH, y2)), fill=PAPER)
 
 
 def _corners(box: Box, photo: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -16,11 +16,9 @@ from efficientformer.data.transforms import Normalize
 from efficientformer.errors import DataError, RecordError
 from efficientformer.tasks.detection.decoding import DETECTIONS, NUMBERS
 from efficientformer.tasks.detection.drawing import Labelled
+from efficientformer.tasks.detection.matching import LEAST_SCORE
 from efficientformer.tasks.detection.scores import xywh
 from efficientformer.tasks.exported_file import ExportedFile, opened, predict_readable
-
-LEAST_SCORE = 0.3
-"""Below it boxes are mostly mistakes. Average precision counts all."""
 
 
 @dataclass(frozen=True)

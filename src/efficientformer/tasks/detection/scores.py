@@ -14,6 +14,7 @@ from efficientformer.data.boxes.placement import Placement
 from efficientformer.errors import DataError
 from efficientformer.tasks.detection.assignment import grid_of_frames
 from efficientformer.tasks.detection.decoding import DETECTIONS, Detections, decode, from_rows
+from efficientformer.tasks.detection.matching import matches
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring
 from efficientformer.tasks.exported import ExportedNetwork
 from efficientformer.tasks.finite_logits import answers_of
@@ -27,12 +28,14 @@ class BoxScores:
     """Average precisions in percent, of all boxes and by class, None for what no image shows.
 
     num_boxes, num_images_per_class: of each class.
+    of_images: the quality of every image, see `matching.Matches`.
     """
 
     precisions: Precisions
     num_boxes: tuple[int, ...]
     num_images_per_class: tuple[int, ...]
     num_images: int
+    of_images: tuple[float | None, ...] = ()
 
     @property
     def box_ap(self) -> float:
@@ -64,6 +67,7 @@ class BoxCount:
 
     def __init__(self) -> None:
         self._images, self._objects, self._detections = list[Any](), list[Any](), list[Any]()
+        self._of_images = list[float | None]()
         self._num_classes = 0
 
     @property
@@ -78,7 +82,7 @@ class BoxCount:
     def add_detections(self, found: Sequence[Detections], boxes_BN5: Tensor, num_classes: int) -> None:
         """The same for boxes that are decoded."""
         for detections, rows in zip(found, boxes_BN5, strict=True):
-            to_picture, rows_N6 = _in_picture(rows)
+            to_picture, rows_N6, _ = in_picture(rows)
             boxes_N4 = to_picture(detections.boxes.double().numpy())
             self.add_image(boxes_N4, detections.scores, detections.classes, rows_N6, num_classes)
 
@@ -88,6 +92,7 @@ class BoxCount:
         """What was found in an image, and rows (class, x1, y1, x2, y2, area) of its objects, in the same pixels."""
         image_id, self._num_classes = len(self._images) + 1, num_classes
         self._images.append({"id": image_id})
+        self._of_images.append(matches(boxes_N4, scores_N.numpy(), classes_N.numpy(), rows_N6).quality)
         for number, *box, area in rows_N6.tolist():
             self._objects.append(_object(len(self._objects) + 1, image_id, number, box, area))
         columns = boxes_N4.tolist(), scores_N.tolist(), classes_N.tolist()
@@ -108,12 +113,13 @@ class BoxCount:
             _counts(pairs, self._num_classes),
             _counts(set(pairs), self._num_classes),
             len(self._images),
+            tuple(self._of_images),
         )
 
 
-def _in_picture(rows: Tensor) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """What makes boxes of the picture from those of the input, and rows (class, x1, y1, x2, y2, area) of its objects.
-    Where labels do not say how the picture lies in the input, the input is the picture."""
+def in_picture(rows: Tensor) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, tuple[float, float]]:
+    """What makes boxes of the picture from those of the input, rows (class, x1, y1, x2, y2, area) of its objects, and
+    its width and height. Where labels do not say how the picture lies in the input, the input is the picture."""
     rows_NX = rows.double().numpy()
     is_object_N = (rows_NX[:, 0] >= 0) | (rows_NX[:, 0] <= IGNORED)
     objects_MX = rows_NX[is_object_N]
@@ -122,8 +128,10 @@ def _in_picture(rows: Tensor) -> tuple[Callable[[np.ndarray], np.ndarray], np.nd
     else:
         sides_M2 = objects_MX[:, 3:5] - objects_MX[:, 1:3]
         placement, size, areas_M = Placement(1.0, 1.0, 0, 0), rows_NX[0, 3:5], sides_M2.prod(axis=1)
-    to_picture = partial(placement.to_picture, size=(size[0], size[1]))
-    return to_picture, np.concatenate([objects_MX[:, :1], to_picture(objects_MX[:, 1:5]), areas_M[:, None]], axis=1)
+    width, height = map(float, size)
+    to_picture = partial(placement.to_picture, size=(width, height))
+    rows_M6 = np.concatenate([objects_MX[:, :1], to_picture(objects_MX[:, 1:5]), areas_M[:, None]], axis=1)
+    return to_picture, rows_M6, (width, height)
 
 
 def _object(object_id: int, image_id: int, number: float, box: list[float], area: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from efficientformer.data.masks.mask import IGNORED
 from efficientformer.tasks.classification.fonts import Lettering
 from efficientformer.tasks.detection.drawing import color_of
 from efficientformer.tasks.semantic.prediction import SegmentedImage
@@ -20,18 +21,23 @@ def draw_segments(photo: Image.Image, found: SegmentedImage, lettering: Letterin
     lettering = lettering or Lettering((segment.name for segment in found.segments), TEXT)
     scale = min(max(1.0, LEAST_SIDE / max(photo.size)), MOST_SIDE / max(photo.size))
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-    mask = np.asarray(Image.fromarray(found.mask).resize(size, Image.Resampling.NEAREST))
-    colors = np.zeros((256, 3), dtype=np.float32)
-    for segment in found.segments:
-        colors[segment.number] = color_of(segment.number)
-    pixels = np.asarray(photo.resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
-    mixed = pixels * (1 - OPACITY) + colors[mask] * OPACITY
-    mixed[_borders(mask)] *= 0.5
     rows = -(-(size[1] - 2 * PADDING) // ROW)
     drawing = Image.new("RGB", (size[0] + LEGEND, max(size[1], _height(min(len(found.segments), rows)))), PAPER)
-    drawing.paste(Image.fromarray(mixed.round().astype(np.uint8)), (0, 0))
+    drawing.paste(painted(photo, found.mask, size), (0, 0))
     _draw_legend(drawing, found, lettering, size[0] + PADDING, rows)
     return drawing
+
+
+def painted(photo: Image.Image, mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """The photo at a size (width, height) under the colors of the classes of a mask (H, W) uint8, which are darker
+    along their borders. Ignored pixels have none."""
+    shown = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    pixels = np.asarray(photo.resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
+    colors = np.array([color_of(number) for number in range(IGNORED + 1)], dtype=np.float32)
+    mixed = pixels * (1 - OPACITY) + colors[shown] * OPACITY
+    mixed[shown == IGNORED] = pixels[shown == IGNORED]
+    mixed[_borders(shown)] *= 0.5
+    return Image.fromarray(mixed.round().astype(np.uint8))
 
 
 def _height(rows: int) -> int:

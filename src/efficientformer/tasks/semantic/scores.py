@@ -22,6 +22,7 @@ class SemanticScores:
     """Scores in percent. `confusion[t][p]` counts pixels of class t that are taken for p, ignored ones left out.
 
     num_images_per_class: images with pixels of the class.
+    of_images: of every image the mean IoU of the classes that are in it; None where all pixels are ignored.
 
     The IoU of a class is the share of the pixels that are both of the class and taken for it among those that are
     either. A class that no pixel is of and none is taken for has none, and the mean leaves it out (as mmsegmentation
@@ -31,6 +32,7 @@ class SemanticScores:
     confusion: tuple[tuple[int, ...], ...]
     num_images_per_class: tuple[int, ...]
     num_images: int
+    of_images: tuple[float | None, ...] = ()
 
     @property
     def num_pixels(self) -> tuple[int, ...]:
@@ -101,7 +103,7 @@ class Confusion:
     def __init__(self, num_classes: int) -> None:
         self._counts_KK = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self._num_images_K = torch.zeros(num_classes, dtype=torch.int64)
-        self._num_images = 0
+        self._of_images = list[float | None]()
 
     def add(self, taken_HW: Tensor, mask_HW: Tensor) -> None:
         """taken_HW: numbers of classes. mask_HW: those that are right, or `IGNORED`; both on the CPU."""
@@ -112,15 +114,22 @@ class Confusion:
         counts_KK = counts.view(num_classes, num_classes)
         self._counts_KK += counts_KK
         self._num_images_K += counts_KK.sum(dim=1) > 0
-        self._num_images += 1
+        self._of_images.append(_image_score(counts_KK))
 
     @property
     def num_images(self) -> int:
-        return self._num_images
+        return len(self._of_images)
 
     def scores(self) -> SemanticScores:
         confusion = tuple(tuple(row) for row in self._counts_KK.tolist())
-        return SemanticScores(confusion, tuple(self._num_images_K.tolist()), self._num_images)
+        return SemanticScores(confusion, tuple(self._num_images_K.tolist()), self.num_images, tuple(self._of_images))
+
+
+def _image_score(counts_KK: Tensor) -> float | None:
+    own_K, taken_K, right_K = counts_KK.sum(dim=1), counts_KK.sum(dim=0), counts_KK.diagonal()
+    is_there_K = own_K > 0
+    ious_N = right_K[is_there_K] / (own_K + taken_K - right_K)[is_there_K]
+    return 100 * float(ious_N.double().mean()) if len(ious_N) else None
 
 
 def own_part(mask_HW: Tensor) -> Tensor:

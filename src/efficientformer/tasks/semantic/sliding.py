@@ -4,16 +4,13 @@ The image keeps its aspect and covers the input, so a panorama is not squeezed; 
 """
 
 import math
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid
 from efficientformer.data.masks.view import CoveringMaskView
 from efficientformer.data.transforms import Preprocessing
-from efficientformer.tasks.kind import Batches
 from efficientformer.tasks.semantic.kind import Semantic
-from efficientformer.tasks.semantic.scores import SemanticScores, evaluate
 
 STRIDE = 2 / 3
 """From one window to the next, as a share of its side, at most."""
@@ -30,10 +27,8 @@ class SlidingSemantic(Semantic):
     def score_view(self, preprocessing: Preprocessing) -> CoveringMaskView:
         return CoveringMaskView(preprocessing)
 
-    def evaluate(
-        self, model: nn.Module, batches: Batches, num_classes: int, *, on_batch: Callable[[int], None] | None = None
-    ) -> SemanticScores:
-        return evaluate(Windows(model, self._grid), batches, num_classes, on_batch=on_batch)
+    def scored(self, model: nn.Module) -> "Windows":
+        return Windows(model, self._grid)
 
 
 class Windows(nn.Module):
