@@ -94,6 +94,8 @@ def test_the_same_command_finds_it_done_and_sliding_scores_again(trained, progra
     assert program(*arguments)[2].count("up to date") == 4
     drawn = examples.read_text()
     examples.unlink()  # as of a run of an earlier version
+    (examples.parent / "best-9-found-00000000.jpg").write_bytes(b"of an earlier evaluation")
+    assert program(*arguments)[2].count("up to date") == 3 and examples.exists()
     stderr = program(*arguments, "--semantic.sliding")[2]
     assert stderr.count("up to date") == 3 and "semantic.sliding changed" in stderr
     stderr = program(*arguments, "--semantic.no-sliding")[2]

@@ -87,7 +87,7 @@ def _print_published(figures: dict[str, Any]) -> None:
     print_rows(columns, rows, wide=True)
 
 
-def _cells(model: dict[str, Any], score: str) -> list[str]:
+def _cells(model: dict[str, Any], score: str = "top1") -> list[str]:
     from efficientformer.report.wording import ms
 
     cells = [

@@ -33,4 +33,5 @@ def evaluate(
     if options.json:
         options.show(records)
     elif records is not None:
-        print_rows(*class_table({record.get("network") or Path(record["file"]).name: record for record in records}))
+        evaluations = {record.get("network") or Path(record["file"]).name: record for record in records}
+        print_rows(*class_table(evaluations), wide=True)

@@ -118,7 +118,7 @@ def _proven_ms(row: Content) -> float:
 
 def plane(run: Run) -> Content:
     notes = [] if run.get("trace") else [run.note("trace")]
-    return {"figure": figures.plane(run), "notes": notes}
+    return {"figure": figures.plane(run), "is_share": run.task.is_share, "notes": notes}
 
 
 def slimming(run: Run) -> Content:
