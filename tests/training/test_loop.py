@@ -7,6 +7,7 @@ from torch import nn
 
 from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
+from efficientformer.data.loader import Batch
 from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
 from efficientformer.search.supernet.supernet import Supernet
@@ -30,9 +31,9 @@ RECIPE = Recipe(num_steps=24, steps_per_epoch=8, peak_lr=0.01, seed=3, lr_warmup
 class Noisy(Task):
     """A task that draws random numbers, as augmentation and Gumbel noise do."""
 
-    def loss(self, model, images_BCHW, labels_B, progress):
-        noise = torch.rand(len(labels_B), 1)
-        return nn.functional.cross_entropy(model(images_BCHW) + noise * progress, labels_B)
+    def loss(self, model, batch, progress):
+        noise = torch.rand(len(batch.labels), 1)
+        return nn.functional.cross_entropy(model(batch.images) + noise * progress, batch.labels)
 
 
 def make_model():
@@ -98,8 +99,8 @@ def test_a_broken_checkpoint_means_starting_over(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_with_a_remedy(tmp_path):
     class Broken(Noisy):
-        def loss(self, model, images_BCHW, labels_B, progress):
-            return super().loss(model, images_BCHW, labels_B, progress) * (float("nan") if progress > 0.2 else 1)
+        def loss(self, model, batch, progress):
+            return super().loss(model, batch, progress) * (float("nan") if progress > 0.2 else 1)
 
     with pytest.raises(TrainingError, match=r"nan at step 5 .* Lower the learning rate"):
         fit(
@@ -186,7 +187,7 @@ def test_half_precision_is_of_products_and_not_of_weights(tmp_path, sampling):
 
     def batches(step):
         for small_BCHW, labels_B in batches_from(step):
-            yield nn.functional.interpolate(small_BCHW, size=32), labels_B
+            yield Batch(nn.functional.interpolate(small_BCHW, size=32), labels_B)
 
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     recipe = Recipe(num_steps=6, steps_per_epoch=3, peak_lr=0.01, seed=3, precision="bf16")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from torch import Tensor, nn
 
+from efficientformer.data.loader import Batch
 from efficientformer.errors import TrainingError
 
 
@@ -20,7 +21,7 @@ def finite_logits(model: nn.Module, images_BCHW: Tensor) -> Tensor:
 
 
 def answers_of(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], on_batch: Callable[[int], None] | None
+    model: nn.Module, batches: Iterable[Batch], on_batch: Callable[[int], None] | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Finite logits and labels of every batch, by a model that is put into evaluation mode.
 

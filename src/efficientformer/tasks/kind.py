@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
-from efficientformer.data.loader import View
+from efficientformer.data.loader import Batch, View
 from efficientformer.data.mixing import Mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.words import TaskWords
 
-Batches = Iterable[tuple[Tensor, Tensor]]
-"""Images (B, C, H, W) and labels, as the loader gives them."""
+Batches = Iterable[Batch]
 Reduction = Literal["mean", "sum"]
 LOGITS = "logits"
 """The output of an exported file that computes what the network does."""

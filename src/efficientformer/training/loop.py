@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 
+from efficientformer.data.loader import Batch
 from efficientformer.errors import TrainingError
 from efficientformer.models.weights_file import reason_in_one_line
 from efficientformer.tasks.task import Task
@@ -34,7 +35,7 @@ from efficientformer.training.world import World
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
-Batches = Iterator[tuple[Tensor, Tensor]]
+Batches = Iterator[Batch]
 
 _INITIAL_WEIGHTS = 2**32 - 1
 """Pseudo-step whose seed initializes the weights."""
@@ -103,7 +104,7 @@ def fit(
 ) -> nn.Module:
     """Train `model` in place and return the network to use: its moving average where the recipe keeps one.
 
-    batches_from: `batches_from(step)` is the endless stream of batches (B, C, H, W), (B,) from that step on.
+    batches_from: `batches_from(step)` is the endless stream of batches from that step on.
     checkpoint: training continues from it, if there is one of this run.
     on_step: called as `on_step(steps done, loss)`.
     on_epoch: called as `on_epoch(epoch, network)`; may return scores for the log.
@@ -148,7 +149,7 @@ def fit(
 
     batches = batches_from(state.step)
     while state.step < recipe.num_steps and not (best is not None and best.is_over):
-        images_BCHW, labels_B = next(batches)
+        batch = next(batches).to(device)
         _seed_step(recipe.seed, state.step, world.rank)
         lr = recipe.lr(state.step)
         for group in optimizer.param_groups:
@@ -158,9 +159,8 @@ def fit(
         model.train()
         statistics.keep()
         progress = state.step / recipe.num_steps
-        images_BCHW = images_BCHW.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            loss = task.loss(model, images_BCHW, labels_B.to(device), progress)
+            loss = task.loss(model, batch, progress)
         mean_loss = loss.detach().clone()
         statistics_norm = statistics.norm(mean_loss)
         world.average([mean_loss, statistics_norm])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from efficientformer import __version__
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import eval_batches
+from efficientformer.data.loader import Batch, eval_batches
 from efficientformer.errors import BudgetError, RecordError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.models.network import Network
@@ -26,7 +26,7 @@ from efficientformer.reading import checked, parse_json
 from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.parent import prepare_to_cut
-from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy, extract_network
+from efficientformer.search.scoring.accuracy import SupernetAccuracy, extract_network
 from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.scoring.hidden_means import expect_means
 from efficientformer.search.scoring.permutation import permute_stage
