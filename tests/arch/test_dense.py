@@ -40,5 +40,7 @@ def test_rules_that_are_broken_are_named(head, message):
 
 
 def test_only_heads_are_heads():
-    with pytest.raises(ArchitectureError, match="head must be a SemanticFpn, a OneStage or None, not 'fpn'"):
+    with pytest.raises(
+        ArchitectureError, match="head must be a SemanticFpn, a OneStage, a MaskRcnn or None, not 'fpn'"
+    ):
         replace(L1, head="fpn")

@@ -1,6 +1,7 @@
 """The logits of a network that is scored."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ def finite_logits(model: nn.Module, images_BCHW: Tensor) -> Tensor:
 
 def answers_of(
     model: nn.Module, batches: Iterable[Batch], on_batch: Callable[[int], None] | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Any]]:
     """Finite logits and labels of every batch, by a model that is put into evaluation mode.
 
     on_batch: called with the number of images of each batch once it was scored.

@@ -120,6 +120,11 @@ class TaskKind(Protocol):
 
     def count(self) -> Count: ...
 
+    def comparable(self, network: nn.Module) -> nn.Module:
+        """What two forms of a network are compared by: the network itself, unless it chooses between outputs that
+        rounding can exchange."""
+        ...
+
     def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
         """What an exported file computes for an input of `grid`, and the name of its output: the network itself, or the
         network and what makes its outputs useful."""

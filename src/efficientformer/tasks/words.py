@@ -20,6 +20,7 @@ class TaskWords:
     balanced: the score that judges networks where classes are balanced, in records.
     further: titles of further scores, by their names in records.
     explained: what tables of the scores do not say by themselves, in a sentence.
+    unsearched: why networks for it cannot be slimmed to a budget or taught by others, in one line; empty if they can.
     has_confusions: whether an image has one class, which another can be taken for.
     is_share: whether `primary` is a share of the images, whose interval follows from their number.
     """
@@ -33,6 +34,7 @@ class TaskWords:
     balanced: str
     further: Mapping[str, str] = field(default_factory=dict)
     explained: str = ""
+    unsearched: str = ""
     has_confusions: bool = False
     is_share: bool = False
 
@@ -113,7 +115,29 @@ DETECTION = TaskWords(
     "found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than 32 x 32 "
     "pixels of the image at its own size, large ones more than 96 x 96.",
 )
-TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION, SEMANTIC)
+INSTANCE = TaskWords(
+    "instance",
+    labels="masks of their objects",
+    title="mask AP",
+    long_title="Average precision of masks",
+    of_class="ap",
+    class_title="average precision",
+    balanced="mask_ap",
+    further={
+        "mask_ap50": "mask AP50",
+        "mask_ap75": "mask AP75",
+        "box_ap": "box AP",
+        "ap50": "box AP50",
+        "ap75": "box AP75",
+    },
+    explained="Mask AP: the area under precision over recall, its mean over the classes and over overlaps of masks "
+    "that count as found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Box AP: that of "
+    "boxes.",
+    unsearched="Mask R-CNN is trained and evaluated only: train --task instance --init NETWORK. The head that design "
+    "budgets and that learns from teachers is that of --task detection.",
+)
+TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, INSTANCE, DETECTION, SEMANTIC)
+"""Scores of instances have those of boxes, so `words_of` asks for them first."""
 
 
 def task_words(name: str | None) -> TaskWords:
