@@ -84,7 +84,9 @@ def _labels(
         mask_HW = placed_mask(instance.segmentation, (objects.width, objects.height), whole, grid)
         box = _box(mask_HW, seen.boxes[index].tolist(), is_cut=bool(seen.is_cut[index]))
         if box is not None:
-            boxes.append(box), numbers.append(instance.number + 1), masks.append(mask_HW)
+            boxes.append(box)
+            numbers.append(instance.number + 1)
+            masks.append(mask_HW)
     boxes_N4 = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     masks_NHW = torch.from_numpy(np.stack(masks)) if masks else torch.zeros((0, *grid), dtype=torch.uint8)
     if is_mirrored:

@@ -42,12 +42,8 @@ def average_precisions(
     """
     coco, evaluation = _library()
     with contextlib.redirect_stdout(io.StringIO()):  # both print as they go
-        objects = coco(truth)
-        found = (
-            objects.loadRes([dict(detection) for detection in detections])
-            if detections
-            else coco(truth | {"annotations": []})
-        )
+        objects = coco({**truth, "annotations": _copied(truth["annotations"])})
+        found = objects.loadRes(_copied(detections)) if detections else coco({**truth, "annotations": []})
         run = evaluation(objects, found, iouType=overlap_of)
         run.params.catIds = sorted(category["id"] for category in truth["categories"])
         run.evaluate()
@@ -58,6 +54,15 @@ def average_precisions(
     precision_URC = np.asarray(run.eval["precision"])[:, :, :, 0, -1]
     of_classes = tuple(_mean(precision_URC[:, :, index]) for index in range(precision_URC.shape[2]))
     return Precisions(of_classes=of_classes, **values)
+
+
+def _copied(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries to hand over: the library writes into them, and into their run lengths."""
+    copies = [dict(entry) for entry in entries]
+    for copy in copies:
+        if isinstance(copy.get("segmentation"), dict):
+            copy["segmentation"] = dict(copy["segmentation"])
+    return copies
 
 
 def require_scoring() -> None:
