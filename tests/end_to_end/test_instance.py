@@ -74,7 +74,7 @@ def test_settings_of_the_head_train_anew_and_those_of_boxes_do_not(trained, prog
     assert code == 2 and "takes one image at a time: leave out --export.dynamic-batch" in stderr
 
 
-@pytest.mark.parametrize("verb", ["design", "table", "slim"])
+@pytest.mark.parametrize("verb", ["design", "table"])
 def test_what_has_no_search_is_refused_in_a_line(shapes, weights, program, tmp_path, verb):
     init = ("--init", weights) if verb == "design" else ()
     code, _, stderr = program(verb, *init, "--data", shapes, "--task", "instance", "--run-dir", tmp_path, "--skip-bad")

@@ -17,7 +17,7 @@ from efficientformer.errors import ArchitectureError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_output, onnx_parity
 from efficientformer.models.deploy.fuse import fuse
-from efficientformer.models.heads.mask_rcnn import NUMBERS, _spread
+from efficientformer.models.heads.mask_rcnn import NUMBERS, _images, _spread
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import load_network, save_weights
 from efficientformer.tasks.instance.kind import AtBoxes
@@ -103,6 +103,29 @@ def test_anchors_follow_the_strides():
         architecture = replace(SMALL_V2, head=HEAD, stem_strides=stem_strides)
         sizes = Network(architecture, num_classes=1, resolution=GRID).head.rpn.anchor_generator.sizes
         assert sizes == tuple((smallest * 2**level,) for level in range(5))
+
+
+def test_cells_lie_where_their_strides_say_and_in_single_precision():
+    """Also where the coarse maps of an input have half a cell more: torchvision would guess other strides."""
+    network = Network(replace(SMALL_V2, head=HEAD), num_classes=1, resolution=(40, 72))
+    images, strides = torch.zeros(1, 3, 40, 72), (2, 4, 8, 16, 32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        pyramid = network.head._pyramid(network.forward_maps(images))
+        (anchors_A4,) = network.head.rpn.anchor_generator(
+            _images(list(pyramid.values()), (40, 72)), [*pyramid.values()]
+        )
+    centers_A2 = (anchors_A4[::3, :2] + anchors_A4[::3, 2:]) / 2
+    expected = [
+        [column * stride, row * stride]
+        for stride in strides
+        for row in range(-(-40 // stride))
+        for column in range(-(-72 // stride))
+    ]
+    assert anchors_A4.dtype == torch.float32 and centers_A2.tolist() == expected
+    for pool in (network.head.roi_heads.box_roi_pool, network.head.roi_heads.mask_roi_pool):
+        assert pool.scales == [1 / stride for stride in strides[:-1]]
+        levels = pool.map_levels([torch.tensor([[0.0, 0, side, side] for side in (20, 56, 112, 224, 500)])])
+        assert levels.tolist() == [0, 1, 2, 3, 3]
 
 
 def test_a_file_of_weights_gives_the_network_back(tmp_path):

@@ -158,6 +158,15 @@ def test_planted_objects_have_the_precision_that_they_should():
         _ = INSTANCES.evaluate(Fixed(rows), [Batch(torch.zeros(1, 3, *GRID), [empty])], 2).primary
 
 
+def test_crowds_are_no_mistakes_and_masks_are_cut_where_the_picture_ends():
+    """The first object's box begins above the picture, in the ground of the input; the second lies in a crowd."""
+    crowd = replace(rectangle((80, 0, 128, 64)), is_crowd=True)
+    label = PlacedObjects(Objects(128, 64, (rectangle((16, 0, 80, 22)), crowd), 1), fitted((128, 64), GRID))
+    rows = rows_of(((8, 0, 40, 38), 0.8, 0, LEFT.T), ((42, 10, 60, 38), 0.9, 0, FULL))
+    scores = INSTANCES.evaluate(Fixed(rows), [Batch(torch.zeros(1, 3, *GRID), [label])], 1)
+    assert scores.masks.box_ap == pytest.approx(100) and scores.num_objects == (1,)
+
+
 @pytest.fixture
 def predictor(tmp_path):
     rows = rows_of(((8, 10, 40, 38), 0.9, 1, LEFT), ((0, 8, 64, 40), 0.5, 0, FULL), ((1, 9, 9, 20), 0.1, 0, FULL))

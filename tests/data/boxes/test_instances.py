@@ -110,11 +110,13 @@ def test_a_rectangle_is_where_the_picture_was_placed(is_run_lengths):
 
 
 def pictures_of_objects(seed):
-    """A dark picture with a bright triangle, whose label is the triangle and a crowd, and what training makes of it."""
-    mask_HW = mask_of([POLYGON], SIZE)
-    box = (5.0, 3.0, 30.0, 25.0)
-    crowd = Instance(0, (0.0, 0.0, 4.0, 4.0), True, 16.0, run_lengths_of(np.ones((30, 40), np.uint8)))
-    objects = Objects(*SIZE, (Instance(1, box, False, 200.0, [POLYGON]), crowd), 7)
+    """A dark picture with a bright triangle, whose label is the triangle and a crowd, and what training makes of it. In
+    every other one the label is of a picture of twice the size, which was opened at half of it."""
+    mask_HW, scale = mask_of([POLYGON], SIZE), 1 + seed % 2
+    box, polygon = (5.0 * scale, 3.0 * scale, 30.0 * scale, 25.0 * scale), [scale * value for value in POLYGON]
+    everywhere = run_lengths_of(np.ones((scale * 30, scale * 40), np.uint8))
+    triangle, crowd = Instance(1, box, False, 200.0, [polygon]), Instance(0, (0, 0, 4, 4), True, 16.0, everywhere)
+    objects = Objects(scale * SIZE[0], scale * SIZE[1], (triangle, crowd), 7)
     image = Image.fromarray(np.repeat(255 * mask_HW[:, :, None], 3, axis=2))
     random.seed(seed)
     return TrainInstances(Preprocessing(GRID, (0, 0, 0), (1, 1, 1), crop_ratio=1.0), "strong").example(image, objects)

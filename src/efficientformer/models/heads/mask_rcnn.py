@@ -35,7 +35,7 @@ class MaskRcnnHead(nn.Module):
         strides = [stride * 2**level for level in range(len(widths) + 1)]
         self.fpn = Fpn(widths, head.fpn_width)
         self.rpn = build_proposals(head, strides)
-        self.roi_heads = build_boxes_and_masks(head, num_classes, len(widths))
+        self.roi_heads = build_boxes_and_masks(head, num_classes, strides[:-1])
 
     def forward(self, maps: list[Tensor], grid: Grid) -> Tensor:
         """`grid` is the height and width of the image. In evaluation mode."""

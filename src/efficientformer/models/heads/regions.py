@@ -1,7 +1,8 @@
 """The two stages of Mask R-CNN, from torchvision's parts with its defaults.
 
 What decides between boxes is computed in single precision, also where products are not: a box of 1,000 pixels is off by
-several of them in half precision.
+several of them in half precision. Where cells lie follows from the strides; torchvision's parts guess it from the sizes
+of maps, and are off for inputs that are no multiples of 64.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
 
 from efficientformer.arch.dense import BOX_SIDE, MASK_DEPTH, MASK_SIDE, MOST_OBJECTS, NUM_ANCHORS, MaskRcnn
 
@@ -28,7 +30,7 @@ MOST_SAMPLES = 512
 def build_proposals(head: MaskRcnn, strides: Sequence[int]) -> RegionProposalNetwork:
     """What proposes boxes, from the levels with these strides. Training proposes twice as many."""
     with torch.device("cpu"):  # they are no parameters, and needed where a network is built without values
-        anchors = AnchorGenerator(tuple((ANCHOR_CELLS * stride,) for stride in strides), (ASPECTS,) * len(strides))
+        anchors = _Anchors(strides)
     counts = {"training": 2 * head.proposals, "testing": head.proposals}
     return RegionProposalNetwork(
         anchors,
@@ -43,11 +45,12 @@ def build_proposals(head: MaskRcnn, strides: Sequence[int]) -> RegionProposalNet
     )
 
 
-def build_boxes_and_masks(head: MaskRcnn, num_classes: int, num_levels: int) -> RoIHeads:
-    """What classifies the proposals, moves their sides, and finds the masks of the best."""
-    levels, num_outputs = [str(level) for level in range(num_levels)], num_classes + 1
+def build_boxes_and_masks(head: MaskRcnn, num_classes: int, strides: Sequence[int]) -> RoIHeads:
+    """What classifies the proposals, moves their sides, and finds the masks of the best, from the levels with these
+    strides."""
+    num_outputs = num_classes + 1
     return RoIHeads(
-        box_roi_pool=MultiScaleRoIAlign(levels, BOX_SIDE, sampling_ratio=2),
+        box_roi_pool=_pool(strides, BOX_SIDE),
         box_head=TwoMLPHead(head.fpn_width * BOX_SIDE**2, head.box_width),
         box_predictor=_Boxes(head.box_width, num_outputs),
         fg_iou_thresh=0.5,
@@ -58,10 +61,32 @@ def build_boxes_and_masks(head: MaskRcnn, num_classes: int, num_levels: int) -> 
         score_thresh=0.05,
         nms_thresh=0.5,
         detections_per_img=MOST_OBJECTS,
-        mask_roi_pool=MultiScaleRoIAlign(levels, MASK_SIDE // 2, sampling_ratio=2),
+        mask_roi_pool=_pool(strides, MASK_SIDE // 2),
         mask_head=MaskRCNNHeads(head.fpn_width, (head.width,) * MASK_DEPTH, 1),
         mask_predictor=_Masks(head.width, head.width, num_outputs),
     )
+
+
+def _pool(strides: Sequence[int], side: int) -> MultiScaleRoIAlign:
+    """Boxes to cells of the level that suits their size."""
+    pool = MultiScaleRoIAlign([str(level) for level in range(len(strides))], side, sampling_ratio=2)
+    pool.scales = [1 / stride for stride in strides]
+    first, last = strides[0].bit_length() - 1, strides[-1].bit_length() - 1
+    pool.map_levels = initLevelMapper(first, last, pool.canonical_scale, pool.canonical_level)
+    return pool
+
+
+class _Anchors(AnchorGenerator):
+    def __init__(self, strides: Sequence[int]) -> None:
+        super().__init__(tuple((ANCHOR_CELLS * stride,) for stride in strides), (ASPECTS,) * len(strides))
+        self.strides = list(strides)
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        device = feature_maps[0].device
+        self.set_cell_anchors(torch.float32, device)
+        strides = [[torch.tensor(stride, device=device)] * 2 for stride in self.strides]
+        anchors_A4 = torch.cat(self.grid_anchors([list(map_.shape[-2:]) for map_ in feature_maps], strides))
+        return [anchors_A4] * len(image_list.image_sizes)
 
 
 class _Proposing(RPNHead):
