@@ -16,6 +16,7 @@ from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_output, onnx_parity
+from efficientformer.models.deploy.folding import MapNorm
 from efficientformer.models.deploy.fuse import fuse
 from efficientformer.models.heads.mask_rcnn import NUMBERS, _images, _spread
 from efficientformer.models.network import Network
@@ -143,7 +144,9 @@ def test_deploy_forms_compute_the_same_where_nothing_is_chosen(tmp_path, randomi
     for part in (network.stem, network.stages, network.output_norms):
         randomize(part)
     network.eval()
-    export_onnx(AtBoxes(fuse(network)), (1, 3, *GRID), path)
+    deployed = fuse(network)
+    assert all(isinstance(norm, MapNorm) for norm in deployed.output_norms)
+    export_onnx(AtBoxes(deployed), (1, 3, *GRID), path)
     assert onnx_parity(AtBoxes(network), path, (1, 3, *GRID), num_images=2) <= 1e-3
 
 

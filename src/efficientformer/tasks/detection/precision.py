@@ -57,12 +57,8 @@ def average_precisions(
 
 
 def _copied(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Entries to hand over: the library writes into them, and into their run lengths."""
-    copies = [dict(entry) for entry in entries]
-    for copy in copies:
-        if isinstance(copy.get("segmentation"), dict):
-            copy["segmentation"] = dict(copy["segmentation"])
-    return copies
+    """Entries to hand over: the library writes into them."""
+    return [dict(entry) for entry in entries]
 
 
 def require_scoring() -> None:
