@@ -1,3 +1,4 @@
+import contextlib
 import json
 from dataclasses import replace
 
@@ -72,6 +73,23 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, kill_at):
     assert log == resumed_log
     steps = [json.loads(line)["step"] for line in log.splitlines()]
     assert steps == sorted(steps)
+
+
+def test_steps_that_are_saved_are_not_taken_again(tmp_path):
+    """A run that was killed would also end with the same bits if it began anew."""
+    steps = []
+    on_step = killing_after((5, 9))
+
+    def counted(step, loss):
+        steps.append(step)
+        on_step(step, loss)
+
+    for _ in range(3):
+        checkpoint = CheckpointFile(tmp_path / "checkpoint.pt", "run", interval_s=0.0)
+        log = MetricsLog(tmp_path / "metrics.jsonl")
+        with contextlib.suppress(Killed):
+            fit(make_model(), Noisy(), batches_from, RECIPE, checkpoint=checkpoint, log=log, on_step=counted)
+    assert steps == [*range(1, 6), *range(5, 10), *range(9, 25)], "the step that was killed is repeated"
 
 
 def test_work_since_the_last_checkpoint_is_done_again_not_lost(tmp_path):
