@@ -23,13 +23,13 @@ from torch import Tensor
 
 from compact import expanded
 from efficientformer.arch.spaces import QUICK
-from efficientformer.data.loader import eval_batches
+from efficientformer.data.loader import Batch, eval_batches
 from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
 from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.ancestor import Ancestor
-from efficientformer.search.scoring.accuracy import Batch, extract_network, reestimate_batch_norm
+from efficientformer.search.scoring.accuracy import extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.tally import SHARPNESS, losses_by_sharpness
 from efficientformer.search.subnet import Subnet
 from naming import newest

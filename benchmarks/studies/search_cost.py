@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from efficientformer.arch.spaces import SPACES
+from efficientformer.data.loader import Batch
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.plan import SUPERNET
@@ -157,7 +158,7 @@ def stepper(kind: str, arguments: argparse.Namespace):
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=arguments.precision == "bf16"):
-            loss = task.loss(model, images, labels, 0.5)
+            loss = task.loss(model, Batch(images, labels), 0.5)
         loss.backward()
         optimizer.step()
         if device.type == "cuda":

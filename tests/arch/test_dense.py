@@ -26,7 +26,8 @@ def test_a_classifier_is_written_as_ever():
 @pytest.mark.parametrize(
     ("head", "message"),
     [
-        ({"kind": "mask_rcnn"}, "head: Unknown head kind 'mask_rcnn'; the kinds are semantic_fpn, one_stage"),
+        ({"kind": "yolo"}, "head: Unknown head kind 'yolo'; the kinds are semantic_fpn, one_stage, mask_rcnn"),
+        ({"kind": "mask_rcnn", "proposals": 2001}, "MaskRcnn.proposals must be a positive integer up to 2000, not"),
         ({"kind": "semantic_fpn", "depth": 2}, "semantic_fpn has no option"),
         ({"kind": "one_stage", "fpn_width": 12}, "OneStage.fpn_width must be a multiple of 8, not 12"),
         ({"kind": "one_stage", "width": 0}, "OneStage.width must be a positive integer up to 1024, not '0'"),
@@ -40,5 +41,7 @@ def test_rules_that_are_broken_are_named(head, message):
 
 
 def test_only_heads_are_heads():
-    with pytest.raises(ArchitectureError, match="head must be a SemanticFpn, a OneStage or None, not 'fpn'"):
+    with pytest.raises(
+        ArchitectureError, match="head must be a SemanticFpn, a OneStage, a MaskRcnn or None, not 'fpn'"
+    ):
         replace(L1, head="fpn")

@@ -194,3 +194,11 @@ def test_every_test_can_fail():
                 if not any(word in text for word in ("assert", "pytest.raises", "check_")):
                     empty.append(f"{path.name}::{node.name}")
     assert not empty
+
+
+def test_the_training_loop_fits_a_screen():
+    """One flat loop for every task, in fewer than 90 lines with its signature."""
+    tree = ast.parse((PACKAGE / "training" / "loop.py").read_text(encoding="utf-8"))
+    (fit,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "fit")
+    assert fit.end_lineno is not None and fit.end_lineno - fit.lineno + 1 < 90
+    assert [type(node) for node in fit.body].count(ast.While) == 1

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from efficientformer.data.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
@@ -53,7 +54,7 @@ def test_every_training_takes_the_labels(started, label_sets, kind, space):
     training = started(kind, {"space": space, group: {"label_smoothing": 0.2}, "slim": slim}, label_sets)
     x, marks = next(training.got.batches_from(0))
     assert marks.shape == (len(x), 10) and set(marks.unique().tolist()) == {0.0, 1.0}
-    loss = training.got.task.loss(training.got.model.train(), x[:4], marks[:4], 0.0)
+    loss = training.got.task.loss(training.got.model.train(), Batch(x[:4], marks[:4]), 0.0)
     loss.backward()
     assert loss.isfinite() and training.got.model.head.weight.grad.abs().sum() > 0
     _, targets = training.mixing(x, marks)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from efficientformer.data.dataset import UNLABELLED
+from efficientformer.data.loader import Batch
 from efficientformer.formats.slimming import SupernetRecord
 from efficientformer.models.network import Network
 from efficientformer.models.weights_file import read_tensors
@@ -69,7 +70,7 @@ def loss_calls(training):
     """Arguments that the supernet is called with at half of the training."""
     calls = []
     training.got.model.forward_at = lambda *call: calls.append(call) or torch.zeros(2, 10, requires_grad=True)
-    training.got.task.loss(training.got.model, torch.zeros(2, 3, 16, 16), torch.tensor([0, 1]), 0.5)
+    training.got.task.loss(training.got.model, Batch(torch.zeros(2, 3, 16, 16), torch.tensor([0, 1])), 0.5)
     return calls
 
 

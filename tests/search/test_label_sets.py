@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from efficientformer.data.loader import Batch
 from efficientformer.data.mixing import build_label_mixing
 from efficientformer.search.scoring.accuracy import SupernetAccuracy, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.channels import channel_importances
@@ -68,7 +69,7 @@ def test_narrow_networks_learn_the_answers_of_the_largest():
     task = SlimmableTask(mix, networks=2, kind=LABEL_SETS)
     drawn = iter([Subnet.largest(SPACE), Subnet.smallest(SPACE)])
     task._drawn = lambda space: [*drawn]  # type: ignore[method-assign]
-    loss = task.loss(supernet, x, labels, 0.0)
+    loss = task.loss(supernet, Batch(x, labels), 0.0)
     largest, smallest = (supernet.forward_at(net(SPACE), x) for net in (Subnet.largest, Subnet.smallest))
     bce = functional.binary_cross_entropy_with_logits
     expected = (bce(largest, labels) + bce(smallest, largest.detach().sigmoid())) / 2

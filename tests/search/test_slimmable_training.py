@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from efficientformer.arch.spec import num_heads_of
+from efficientformer.data.loader import Batch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
@@ -37,7 +38,7 @@ def step_networks(monkeypatch, supernet, calls=1, **options):
 
     monkeypatch.setattr(SlimmableNetwork, "forward_at", spy)
     for _ in range(calls):
-        task(**options).loss(supernet, images(), torch.arange(6) % CLASSES, 0.0)
+        task(**options).loss(supernet, Batch(images(), torch.arange(6) % CLASSES), 0.0)
     return seen
 
 
@@ -80,7 +81,7 @@ def test_the_largest_learns_from_labels_and_the_others_from_the_largest(supernet
     by_labels = functional.cross_entropy(logits[0], labels) / 4
     by_teacher = sum(-(targets * student.log_softmax(1)).sum(1).mean() for student in logits[1:]) / 4
     random.seed(1)
-    loss = task().loss(supernet, x, labels, 0.0)
+    loss = task().loss(supernet, Batch(x, labels), 0.0)
     assert torch.allclose(loss, by_labels + by_teacher, atol=1e-6)
     weight = supernet.stages[3].blocks[1].mlp.fc1.weight
     (taught,) = torch.autograd.grad(by_labels, weight, retain_graph=True)
@@ -103,7 +104,7 @@ def test_one_mix_of_a_batch_trains_all_networks_of_a_step(supernet, monkeypatch)
     supernet.eval()
     largest = functional.cross_entropy(supernet(expected), targets)
     torch.manual_seed(5), random.seed(5)
-    loss = task(mix, networks=2).loss(supernet, images(), torch.arange(6) % CLASSES, 0.0)
+    loss = task(mix, networks=2).loss(supernet, Batch(images(), torch.arange(6) % CLASSES), 0.0)
     random.seed(5)
     _, (drawn, *_) = step_networks(monkeypatch, supernet, mix=mix, networks=2)
     other = supernet.forward_at(drawn, expected)
@@ -120,7 +121,9 @@ def trained(folder, *, killed_at=None):
     def batches_from(step):
         while True:
             generator = torch.Generator().manual_seed(step)
-            yield torch.randn(6, 3, 16, 16, generator=generator), torch.randint(CLASSES, (6,), generator=generator)
+            yield Batch(
+                torch.randn(6, 3, 16, 16, generator=generator), torch.randint(CLASSES, (6,), generator=generator)
+            )
             step += 1
 
     def on_step(step, loss):

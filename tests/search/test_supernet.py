@@ -10,6 +10,7 @@ import torch
 from efficientformer.arch.moves import Drop, Narrow
 from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
+from efficientformer.data.loader import Batch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import TrainingError
 from efficientformer.models.embed import Stem
@@ -178,7 +179,7 @@ def test_training_moves_weights_and_logits_together(supernet, elastic_width):
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.1)
     random.seed(0)
     for progress in (0.0, 0.5):
-        task.loss(supernet, torch.randn(8, 3, 16, 16), torch.randint(5, (8,)), progress).backward()
+        task.loss(supernet, Batch(torch.randn(8, 3, 16, 16), torch.randint(5, (8,))), progress).backward()
         optimizer.step()
     assert task.logged()["temperature"] == pytest.approx(0.1**0.5)
     unmoved = [name for name, tensor in supernet.named_parameters() if torch.equal(tensor, before[name])]
@@ -195,15 +196,15 @@ def test_widths_are_trained_as_asked(supernet, monkeypatch):
     images, labels = torch.randn(4, 3, 16, 16), torch.randint(5, (4,))
     random.seed(0)
     for _ in range(20):
-        make_task("none").loss(supernet, images, labels, 0.0)
+        make_task("none").loss(supernet, Batch(images, labels), 0.0)
     assert set(widths) == {SPACE.max_widths}
     widths.clear()
     for _ in range(20):
-        make_task("random").loss(supernet, images, labels, 0.0)
+        make_task("random").loss(supernet, Batch(images, labels), 0.0)
     assert len(set(widths)) > 3 and 4 < widths.count(SPACE.max_widths) < 17
     widths.clear()
     for _ in range(5):
-        make_task("sandwich").loss(supernet, images, labels, 0.0)
+        make_task("sandwich").loss(supernet, Batch(images, labels), 0.0)
     assert widths[0::3] == [SPACE.max_widths] * 5 and widths[1::3] == [SPACE.min_widths] * 5
     assert len(set(widths[2::3])) > 1
 
@@ -212,7 +213,7 @@ def test_in_a_sandwich_the_narrow_ones_learn_from_the_outputs_of_the_largest(sup
     supernet.eval()
     images, labels = torch.randn(6, 3, 16, 16), torch.randint(5, (6,))
     random.seed(1)
-    loss = make_task("sandwich", label_smoothing=0.0, noise="none").loss(supernet, images, labels, 0.0)
+    loss = make_task("sandwich", label_smoothing=0.0, noise="none").loss(supernet, Batch(images, labels), 0.0)
     random.seed(1)
     drawn = tuple(random.choice(SPACE.widths(index)) for index in range(4))
     mixing = Mixing(1.0, "none")
@@ -239,7 +240,7 @@ def test_the_labels_are_smoothed_as_asked(supernet):
     images, labels = torch.randn(6, 3, 16, 16), torch.randint(5, (6,))
     logits = supernet(images, Mixing(1.0, "none"))
     for smoothing in (0.0, 0.1, 0.4):
-        loss = make_task("none", label_smoothing=smoothing, noise="none").loss(supernet, images, labels, 0.0)
+        loss = make_task("none", label_smoothing=smoothing, noise="none").loss(supernet, Batch(images, labels), 0.0)
         targets = torch.nn.functional.one_hot(labels, 5) * (1 - smoothing) + smoothing / 5
         assert torch.allclose(loss, -(targets * logits.log_softmax(1)).sum(1).mean(), atol=1e-6)
 
@@ -251,7 +252,7 @@ def test_a_mix_of_the_batch_trains_the_supernet(supernet, elastic_width):
     images, labels = torch.randn(6, 3, 16, 16), torch.randint(5, (6,))
     mix = build_mixing(0.8, 0.0, 5, 0.0)
     torch.manual_seed(4), random.seed(4)
-    loss = make_task(elastic_width, noise="none", mix=mix).loss(supernet, images, labels, 0.0)
+    loss = make_task(elastic_width, noise="none", mix=mix).loss(supernet, Batch(images, labels), 0.0)
     torch.manual_seed(4), random.seed(4)
     mixed, targets = mix(images, labels)
     assert not torch.equal(mixed, images)

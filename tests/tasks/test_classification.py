@@ -2,6 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
+from efficientformer.data.loader import Batch
 from efficientformer.errors import TrainingError
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
 from efficientformer.tasks.classification.prediction import Prediction
@@ -63,7 +64,7 @@ def test_the_loss_is_cross_entropy_with_the_targets_of_the_mixing():
     soft = torch.softmax(torch.randn(4, 3), 1)
     task = Classification(lambda x, y: (x * 2, soft))
     expected = -(soft * torch.log_softmax(images.flatten(1) * 2, 1)).sum(1).mean()
-    assert task.loss(Fixed(), images, labels, 0.0).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert task.loss(Fixed(), Batch(images, labels), 0.0).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_contact_sheet_shows_every_image(tmp_path):

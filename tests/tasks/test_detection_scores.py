@@ -13,6 +13,7 @@ from efficientformer.arch.dense import OneStage
 from efficientformer.arch.spec import MB3D
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.data.boxes.joint import FRAME, IGNORED, padded
+from efficientformer.data.loader import Batch
 from efficientformer.errors import DataError, TrainingError, UsageError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_output
@@ -208,7 +209,7 @@ def test_a_step_of_training_moves_every_part_of_the_network(network):
     x, boxes = torch.randn(2, 3, SIDE, SIDE), labels([(0, 4, 4, 30, 30)], [(1, 20, 20, 60, 60), (0, 1, 1, 8, 8)])
     mixing = BOXES.mixing(None, 0.1, is_weighted=False)  # type: ignore[arg-type]
     network.train()
-    BOXES.task(mixing).loss(network, x, boxes, 0.0).backward()
+    BOXES.task(mixing).loss(network, Batch(x, boxes), 0.0).backward()
     without = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
     network.eval()
     assert not [name for name in without if "layer_scale" not in name and "bias" not in name], without

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from efficientformer.data.dataset import UNLABELLED
+from efficientformer.data.loader import Batch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import UsageError
 from efficientformer.models.deploy.fuse import fuse
@@ -33,7 +34,7 @@ def network(architecture=SMALL_V2, num_classes=3, seed=0, **options):
 @pytest.fixture
 def batch():
     generator = torch.Generator().manual_seed(5)
-    return torch.randn(6, 3, 32, 32, generator=generator), torch.tensor([0, 1, 2, 0, 1, 2])
+    return Batch(torch.randn(6, 3, 32, 32, generator=generator), torch.tensor([0, 1, 2, 0, 1, 2]))
 
 
 def test_equal_logits_have_no_loss_and_no_gradient():
@@ -73,7 +74,7 @@ def test_hard_is_cross_entropy_of_the_second_head_with_the_likeliest_class(batch
     task = Distillation(PLAIN, teacher, "hard", weight=weight)
     task.attach(student)
     student.train()
-    loss = task.loss(student, *batch, 0.0)
+    loss = task.loss(student, batch, 0.0)
     logits, distilled = student(batch[0])
     by_hand = (1 - weight) * functional.cross_entropy(logits, batch[1])
     by_hand = by_hand + weight * functional.cross_entropy(distilled, teacher(batch[0]).argmax(1))
@@ -91,7 +92,7 @@ def test_soft_is_the_task_s_loss_and_the_divergence(batch):
     task = Distillation(PLAIN, teacher, "soft", weight=0.9, temperature=3.0)
     task.attach(student)
     student.train()
-    loss = task.loss(student, *batch, 0.0)
+    loss = task.loss(student, batch, 0.0)
     logits = student(batch[0])
     taught = divergence(logits, teacher(batch[0]), 3.0)
     by_hand = 0.1 * functional.cross_entropy(logits, batch[1]) + 0.9 * taught
@@ -106,7 +107,7 @@ def test_maps_count_less_and_less_until_half_of_the_training(batch, architecture
     task = Distillation(PLAIN, teacher, "features", weight=0.5)
     task.attach(student)
     student.train()
-    loss = task.loss(student, *batch, progress)
+    loss = task.loss(student, batch, progress)
     adapters = getattr(student, ADAPTERS)
     maps, theirs = student.forward_maps(batch[0]), teacher.forward_maps(batch[0])
     by_maps = torch.stack(
@@ -141,7 +142,7 @@ def test_the_teacher_sees_the_mixed_images_of_the_student(batch):
     student, teacher = Watched(), Seen(network(seed=1))
     task = Distillation(Classification(build_mixing(0.8, 1.0, 3, 0.1)), teacher)
     torch.manual_seed(3)
-    task.loss(student, *batch, 0.0)
+    task.loss(student, batch, 0.0)
     assert torch.equal(student.images, teacher.images) and not torch.equal(student.images, batch[0])
 
 
@@ -151,7 +152,7 @@ def test_images_without_labels_have_the_teacher_s_loss_alone(batch):
     taught = Distillation(PLAIN, teacher, "soft", weight=0.5)
     labels = labels.clone()
     labels[4:] = UNLABELLED
-    loss = taught.loss(student, images, labels, 0.0)
+    loss = taught.loss(student, Batch(images, labels), 0.0)
     assert torch.equal(student.images, images), "one pass for all images"
     logits = student(images)
     by_hand = 0.5 * functional.cross_entropy(logits[:4], labels[:4]) + 0.5 * divergence(logits, teacher(images), 1.0)
@@ -169,7 +170,7 @@ def test_the_teacher_is_unchanged_and_has_no_gradient(batch, kind):
         student.train()
         teacher.train()  # by whoever else has it
         task.prepare(student, step)
-        task.loss(student, *batch, step / 3).backward()
+        task.loss(student, batch, step / 3).backward()
         optimizer.step()
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -228,13 +229,13 @@ def test_hooks_reach_the_task_inside():
         def prepare(self, model, step):
             self.step = step
 
-        def loss(self, model, images_BCHW, labels_B, progress):
+        def loss(self, model, batch, progress):
             self.progress = progress
-            return model(images_BCHW).sum()
+            return model(batch.images).sum()
 
     inner = Inner()
     task = Distillation(inner, network())
     task.prepare(nn.Identity(), 4)
-    task.loss(Watched(), torch.zeros(2, 3, 32, 32), torch.tensor([0, 1]), 0.7)
+    task.loss(Watched(), Batch(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])), 0.7)
     assert inner.step == 4 and inner.progress == 0.7 and task.lr_scales() == {"alpha": 2.0}
     assert set(task.logged()) == {"temperature", "teacher_loss"}

@@ -13,8 +13,8 @@ class Hooked(Task):
     def __init__(self):
         self.prepared = []
 
-    def loss(self, model, images_BCHW, labels_B, progress):
-        return model, images_BCHW, labels_B, progress
+    def loss(self, model, batch, progress):
+        return model, batch, progress
 
     def prepare(self, model, step):
         self.prepared.append((model, step))
@@ -35,7 +35,7 @@ def test_the_backbone_is_frozen_at_first_and_every_hook_reaches_the_task():
         assert network.stem.norm1.training is not is_frozen and network.head.training
         assert network.stem.conv1.weight.requires_grad is not is_frozen and network.head.weight.requires_grad
     assert inner.prepared == [(network, step) for step in (0, 1, 2, 1)]
-    assert task.loss(network, "images", "labels", 0.5) == (network, "images", "labels", 0.5)
+    assert task.loss(network, "batch", 0.5) == (network, "batch", 0.5)
     assert task.lr_scales() == {"alpha": 5.0} and task.logged() == {"temperature": 0.5}
 
 
@@ -44,6 +44,6 @@ def test_of_a_network_of_timm_the_classifier_alone_is_trained_and_batch_norm_sta
     for step, is_frozen in [(0, True), (2, False), (1, True)]:
         task.prepare(network, step)
         network.train()
-        task.loss(network, "images", "labels", 0.5)
+        task.loss(network, "batch", 0.5)
         assert network.bn1.training is not is_frozen and network.fc.training
         assert network.conv1[0].weight.requires_grad is not is_frozen and network.fc.weight.requires_grad

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from efficientformer.data.loader import Batch
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.data.masks.view import PADDING
 from efficientformer.errors import DataError, TrainingError, UsageError
@@ -110,7 +111,7 @@ def test_the_loss_is_that_of_the_labelled_pixels_alone(smoothing):
     masks, logits = planted(1)
     logits.requires_grad_(True)
     task = SEMANTIC_KIND.task(SEMANTIC_KIND.mixing(None, smoothing, is_weighted=False))  # type: ignore[arg-type]
-    loss = task.loss(Fixed(), logits, masks, 0.0)
+    loss = task.loss(Fixed(), Batch(logits, masks), 0.0)
     is_labelled = masks != IGNORED
     flat_NK = logits.permute(0, 2, 3, 1)[is_labelled]
     expected = functional.cross_entropy(flat_NK, masks[is_labelled], label_smoothing=smoothing)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ from torch import nn
 
 from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
+from efficientformer.data.loader import Batch
 from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
 from efficientformer.search.supernet.supernet import Supernet
@@ -30,9 +32,9 @@ RECIPE = Recipe(num_steps=24, steps_per_epoch=8, peak_lr=0.01, seed=3, lr_warmup
 class Noisy(Task):
     """A task that draws random numbers, as augmentation and Gumbel noise do."""
 
-    def loss(self, model, images_BCHW, labels_B, progress):
-        noise = torch.rand(len(labels_B), 1)
-        return nn.functional.cross_entropy(model(images_BCHW) + noise * progress, labels_B)
+    def loss(self, model, batch, progress):
+        noise = torch.rand(len(batch.labels), 1)
+        return nn.functional.cross_entropy(model(batch.images) + noise * progress, batch.labels)
 
 
 def make_model():
@@ -73,6 +75,23 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, kill_at):
     assert steps == sorted(steps)
 
 
+def test_steps_that_are_saved_are_not_taken_again(tmp_path):
+    """A run that was killed would also end with the same bits if it began anew."""
+    steps = []
+    on_step = killing_after((5, 9))
+
+    def counted(step, loss):
+        steps.append(step)
+        on_step(step, loss)
+
+    for _ in range(3):
+        checkpoint = CheckpointFile(tmp_path / "checkpoint.pt", "run", interval_s=0.0)
+        log = MetricsLog(tmp_path / "metrics.jsonl")
+        with contextlib.suppress(Killed):
+            fit(make_model(), Noisy(), batches_from, RECIPE, checkpoint=checkpoint, log=log, on_step=counted)
+    assert steps == [*range(1, 6), *range(5, 10), *range(9, 25)], "the step that was killed is repeated"
+
+
 def test_work_since_the_last_checkpoint_is_done_again_not_lost(tmp_path):
     weights, log = train(tmp_path / "whole")
     resumed_weights, resumed_log = train(tmp_path / "killed", kill_at=(11,), interval_s=1e9)
@@ -98,8 +117,8 @@ def test_a_broken_checkpoint_means_starting_over(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_with_a_remedy(tmp_path):
     class Broken(Noisy):
-        def loss(self, model, images_BCHW, labels_B, progress):
-            return super().loss(model, images_BCHW, labels_B, progress) * (float("nan") if progress > 0.2 else 1)
+        def loss(self, model, batch, progress):
+            return super().loss(model, batch, progress) * (float("nan") if progress > 0.2 else 1)
 
     with pytest.raises(TrainingError, match=r"nan at step 5 .* Lower the learning rate"):
         fit(
@@ -186,7 +205,7 @@ def test_half_precision_is_of_products_and_not_of_weights(tmp_path, sampling):
 
     def batches(step):
         for small_BCHW, labels_B in batches_from(step):
-            yield nn.functional.interpolate(small_BCHW, size=32), labels_B
+            yield Batch(nn.functional.interpolate(small_BCHW, size=32), labels_B)
 
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     recipe = Recipe(num_steps=6, steps_per_epoch=3, peak_lr=0.01, seed=3, precision="bf16")

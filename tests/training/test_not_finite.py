@@ -8,6 +8,7 @@ from torch import nn
 
 from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
+from efficientformer.data.loader import Batch
 from efficientformer.errors import TrainingError
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
@@ -42,11 +43,11 @@ class Spoiled(Task):
     def __init__(self, steps, value=float("nan"), num_steps=12):
         self.steps, self.value, self.num_steps = set(steps), value, num_steps
 
-    def loss(self, model, images_BCHW, labels_B, progress):
-        logits = model(images_BCHW)
+    def loss(self, model, batch, progress):
+        logits = model(batch.images)
         if round(progress * self.num_steps) in self.steps:
             logits = Spoil.apply(logits, self.value)
-        return nn.functional.cross_entropy(logits, labels_B)
+        return nn.functional.cross_entropy(logits, batch.labels)
 
 
 def make_model():
@@ -149,7 +150,7 @@ def test_statistics_that_overflow_are_those_of_the_step_before(tmp_path):
 
     def batches(step):
         for images, labels in batches_from(step):
-            yield images * (1e25 if step == 4 else 1), labels
+            yield Batch(images * (1e25 if step == 4 else 1), labels)
             step += 1
 
     network, model = train(tmp_path, Spoiled([]), batches=batches)
@@ -179,13 +180,13 @@ def test_the_supernet_skips_such_steps_too(tmp_path):
     inner = SupernetTask(sampling="soft", **options)
 
     class SpoiledSupernet(Task):
-        def loss(self, model, images_BCHW, labels_B, progress):
-            loss = inner.loss(model, images_BCHW, labels_B, progress)
+        def loss(self, model, batch, progress):
+            loss = inner.loss(model, batch, progress)
             return Spoil.apply(loss, float("inf")) if round(progress * 12) in (2, 11) else loss
 
     def batches(step):
         for images, labels in batches_from(step):
-            yield nn.functional.interpolate(images, size=32), labels
+            yield Batch(nn.functional.interpolate(images, size=32), labels)
 
     train(tmp_path, SpoiledSupernet(), model=supernet, batches=batches)
     assert all(tensor.isfinite().all() for tensor in supernet.state_dict().values())

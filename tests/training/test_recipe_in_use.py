@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from efficientformer.data.loader import Batch
 from efficientformer.models.network import Network
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
@@ -26,8 +27,8 @@ class Steep(Task):
     def __init__(self, factor=1.0, lr_scales=None):
         self.factor, self.scales = factor, lr_scales or {}
 
-    def loss(self, model, images_BCHW, labels_B, progress):
-        return self.factor * nn.functional.cross_entropy(model(images_BCHW), labels_B)
+    def loss(self, model, batch, progress):
+        return self.factor * nn.functional.cross_entropy(model(batch.images), batch.labels)
 
     def lr_scales(self):
         return self.scales
@@ -47,7 +48,7 @@ class Scaled(nn.Module):
 def batches_from(step, size=4):
     while True:
         generator = torch.Generator().manual_seed(step)
-        yield torch.randn(6, 3, size, size, generator=generator), torch.randint(4, (6,), generator=generator)
+        yield Batch(torch.randn(6, 3, size, size, generator=generator), torch.randint(4, (6,), generator=generator))
         step += 1
 
 

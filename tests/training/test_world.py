@@ -19,6 +19,7 @@ import atexit, json, sys
 from pathlib import Path
 import torch
 from torch import nn
+from efficientformer.data.loader import Batch
 from efficientformer.errors import EfficientFormerError
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import MetricsLog
@@ -41,16 +42,17 @@ def branch(model):
     return model[drawn[-1]]
 
 class Sampled(Task):
-    def loss(self, model, x, y, progress):
-        return nn.functional.cross_entropy(branch(model)(x.flatten(1)), y)
+    def loss(self, model, batch, progress):
+        return nn.functional.cross_entropy(branch(model)(batch.images.flatten(1)), batch.labels)
 
 class Steady(Task):
-    def loss(self, model, x, y, progress):
-        return nn.functional.cross_entropy(model[0](x.flatten(1)), y)
+    def loss(self, model, batch, progress):
+        return nn.functional.cross_entropy(model[0](batch.images.flatten(1)), batch.labels)
 
 class SampledByTwo(Task):
     """Sampled as two processes do it, in one."""
-    def loss(self, model, x, y, progress):
+    def loss(self, model, batch, progress):
+        x, y = batch
         losses = []
         for rank in range(2):
             _seed_step(recipe.seed, round(progress * recipe.num_steps), rank)
@@ -67,8 +69,8 @@ class Spoil(torch.autograd.Function):
 
 class SpoiledInOne(Steady):
     """The gradient of the second process is not finite at steps 3 to 5."""
-    def loss(self, model, x, y, progress):
-        loss = super().loss(model, x, y, progress)
+    def loss(self, model, batch, progress):
+        loss = super().loss(model, batch, progress)
         is_spoiled = world.rank == 1 and round(progress * recipe.num_steps) in (3, 4, 5)
         return Spoil.apply(loss) if is_spoiled else loss
 
@@ -77,7 +79,7 @@ def batches_from(step):
         generator = torch.Generator().manual_seed(step)
         x, y = torch.randn(8, 3, 4, 4, generator=generator), torch.randint(4, (8,), generator=generator)
         mine = world.part_of(list(range(8)))
-        yield x[mine], y[mine]
+        yield Batch(x[mine], y[mine])
         step += 1
 
 def train(folder, task, weights_seed=(0, 0), own_folders=False):

@@ -4,11 +4,12 @@ MACs count convolutions, linear layers and the two matrix products of attention;
 are not counted, as in the paper's tables. Activations are the outputs of those layers, as timm counts them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from efficientformer.arch.parts import Grid, Part, network_parts, strided
+from efficientformer.arch.dense import BOX_SIDE, MASK_DEPTH, MASK_SIDE, MOST_OBJECTS, NUM_ANCHORS, NUM_SIDES, MaskRcnn
+from efficientformer.arch.parts import Grid, Part, body_parts, network_parts, pyramid_parts, stage_grids, strided
 from efficientformer.arch.spec import MB3D, MHSA, Architecture, DownsampleAttention
 
 BYTES_PER_VALUE = 4
@@ -85,7 +86,13 @@ def sizes_mib(parts: Iterable[Part]) -> tuple[float, float]:
 def network_cost(
     architecture: Architecture, resolution: int | Grid, num_classes: int, *, has_distillation_head: bool = False
 ) -> Cost:
-    """Cost of one forward pass on one image; parameters include those of batch norm."""
+    """Cost of one forward pass on one image; parameters include those of batch norm. Of Mask R-CNN it is that of an
+    image with as many proposals and objects as there may be."""
+    head = architecture.head
+    if isinstance(head, MaskRcnn):
+        grids = stage_grids(architecture.stem_strides, resolution)
+        parts = [*body_parts(architecture, resolution), *pyramid_parts(architecture, head, grids)]
+        return sum((part_cost(part) for part in parts), _regions_cost(head, grids, num_classes))
     parts = network_parts(architecture, resolution, num_classes)
     total = sum((part_cost(part) for part in parts), Cost())
     if has_distillation_head:
@@ -127,6 +134,34 @@ def _box_level_cost(part: Part) -> Cost:
         in_width = part.width
     total += _conv_cost(in_width, 5, 3, part.grid) + _conv_cost(in_width, part.num_classes, 3, part.grid)
     return replace(total, num_params=1 + (total.num_params if part.level.number == 0 else 0))
+
+
+def _regions_cost(head: MaskRcnn, grids: Sequence[Grid], num_classes: int) -> Cost:
+    """What is behind the pyramid: proposals of all levels, which share their convolutions, boxes, and masks."""
+    total, levels = Cost(), [*grids, strided(grids[-1])]
+    for grid in levels:
+        at_level = _conv_cost(head.fpn_width, head.fpn_width, 3, grid)
+        at_level += _conv_cost(head.fpn_width, NUM_ANCHORS * (1 + NUM_SIDES), 1, grid)
+        total += replace(at_level, num_params=at_level.num_params if grid is levels[0] else 0)
+    num_outputs, one = num_classes + 1, (1, 1)  # the first is that of no object
+    boxes = _conv_cost(BOX_SIDE**2 * head.fpn_width, head.box_width, 1, one)
+    boxes += _conv_cost(head.box_width, head.box_width, 1, one)
+    boxes += _conv_cost(head.box_width, num_outputs * (1 + NUM_SIDES), 1, one)
+    inner, outer = (MASK_SIDE // 2, MASK_SIDE // 2), (MASK_SIDE, MASK_SIDE)
+    masks, in_width = Cost(), head.fpn_width
+    for _ in range(MASK_DEPTH):
+        masks += _conv_cost(in_width, head.width, 3, inner)
+        in_width = head.width
+    # A transposed convolution of 2x2 cells: each output comes from one input.
+    larger = _conv_cost(head.width, head.width, 2, inner)
+    masks += replace(larger, num_activations=4 * larger.num_activations)
+    masks += _conv_cost(head.width, num_outputs, 1, outer)
+    return total + _times(boxes, head.proposals) + _times(masks, MOST_OBJECTS)
+
+
+def _times(cost: Cost, count: int) -> Cost:
+    """The same weights `count` times."""
+    return Cost(count * cost.macs, cost.num_params, count * cost.num_activations)
 
 
 def _stem_cost(part: Part) -> Cost:

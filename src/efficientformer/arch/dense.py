@@ -17,11 +17,18 @@ from efficientformer.reading import checked
 
 MAX_HEAD_WIDTH, MAX_TOWER = 1024, 8
 WIDTH_STEP = 8
-DenseKind = Literal["semantic_fpn", "one_stage"]
+MAX_PROPOSALS = 2000
+NUM_ANCHORS, NUM_SIDES, MOST_OBJECTS = 3, 4, 100
+"""Of Mask R-CNN: boxes of a cell that proposals start from, sides of a box, and objects of an image that have masks."""
+BOX_SIDE, MASK_SIDE, MASK_DEPTH = 7, 28, 4
+"""Cells of the pyramid that a box is pooled to, cells of a mask, which is pooled to half of them, and convolutions in
+between."""
+SearchedKind = Literal["semantic_fpn", "one_stage"]
+DenseKind = Literal["semantic_fpn", "one_stage", "mask_rcnn"]
 
 
 class _Head:
-    """Options of a head: widths are multiples of 8, depths count convolutions. Raises ArchitectureError otherwise."""
+    """Options of a head: widths are multiples of 8, others are counts. Raises ArchitectureError otherwise."""
 
     first_stage: ClassVar[int]
     """The first stage whose map the head reads, from 0."""
@@ -29,8 +36,9 @@ class _Head:
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
             name, value = f"{type(self).__name__}.{field.name}", getattr(self, field.name)
-            require_option(name, value, MAX_TOWER if field.name == "depth" else MAX_HEAD_WIDTH)
-            if field.name != "depth" and value % WIDTH_STEP:
+            most = {"depth": MAX_TOWER, "proposals": MAX_PROPOSALS}.get(field.name)
+            require_option(name, value, most or MAX_HEAD_WIDTH)
+            if most is None and value % WIDTH_STEP:
                 raise ArchitectureError(f"{name} must be a multiple of {WIDTH_STEP}, not {value}.")
 
 
@@ -67,6 +75,27 @@ class OneStage(_Head):
 
     def __str__(self) -> str:
         return f"one-stage head {self.fpn_width}-{self.width}, {self.depth} deep"
+
+
+@dataclass(frozen=True)
+class MaskRcnn(_Head):
+    """Boxes and masks of objects in two stages: Mask R-CNN (He et al., 2017) on a feature pyramid of the four stages,
+    as in the paper's section 5.2. It is trained and evaluated, and is in no search: its latency depends on the image.
+
+    fpn_width: channels of every level, and of the network that proposes boxes. width: channels of the convolutions of
+    the masks. box_width: neurons of the two layers of the boxes. proposals: boxes of an image that the second stage
+    looks at.
+    """
+
+    kind: ClassVar[Literal["mask_rcnn"]] = "mask_rcnn"
+    first_stage: ClassVar[int] = 0
+    fpn_width: int = 256
+    width: int = 256
+    box_width: int = 1024
+    proposals: int = 1000
+
+    def __str__(self) -> str:
+        return f"Mask R-CNN {self.fpn_width}-{self.width}-{self.box_width}, {self.proposals} proposals"
 
 
 @dataclass(frozen=True)
@@ -117,7 +146,10 @@ class LevelRecord(TypedDict):
     is_normed: NotRequired[bool]
 
 
-DenseHead = SemanticFpn | OneStage
+SearchedHead = SemanticFpn | OneStage
+"""Heads that a search can have."""
+DenseHead = SearchedHead | MaskRcnn
+SEARCHED_HEADS: dict[SearchedKind, type[SearchedHead]] = {head.kind: head for head in get_args(SearchedHead)}
 HEADS: dict[DenseKind, type[DenseHead]] = {head.kind: head for head in get_args(DenseHead)}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NotRequired, get_args
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from efficientformer.arch.dense import HEADS, WIDTH_STEP, DenseHead, DenseKind
+from efficientformer.arch.dense import SEARCHED_HEADS, WIDTH_STEP, DenseHead, SearchedHead, SearchedKind
 from efficientformer.errors import ArchitectureError
 
 LEAST_WIDTH = 16
@@ -23,41 +23,41 @@ class HeadSpace:
     Raises ArchitectureError for choices in another order, and for a head that cannot be.
     """
 
-    kind: DenseKind
+    kind: SearchedKind
     fpn_width: tuple[int, ...]
     width: tuple[int, ...]
     depth: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(DenseKind):
-            raise ArchitectureError(f"kind is one of {', '.join(get_args(DenseKind))}, not {str(self.kind)[:60]!r}.")
+        if self.kind not in get_args(SearchedKind):
+            raise ArchitectureError(f"kind is one of {', '.join(get_args(SearchedKind))}, not {str(self.kind)[:60]!r}.")
         if self.depth and "depth" not in self.options:
             raise ArchitectureError(f"depth is no option of {self.kind}.")
         for name, choices in self.options.items():
             if not choices or list(choices) != sorted(set(choices), reverse=True):
                 raise ArchitectureError(f"{name} must be choices in descending order, not {list(choices)}.")
             for choice in choices:
-                HEADS[self.kind](**{name: choice})
+                SEARCHED_HEADS[self.kind](**{name: choice})
 
     @property
     def options(self) -> Mapping[str, tuple[int, ...]]:
         """The choices of every option, largest first."""
-        return {field.name: getattr(self, field.name) for field in fields(HEADS[self.kind])}
+        return {field.name: getattr(self, field.name) for field in fields(SEARCHED_HEADS[self.kind])}
 
     @property
     def has_choice(self) -> bool:
         return any(len(choices) > 1 for choices in self.options.values())
 
-    def largest(self) -> DenseHead:
-        return HEADS[self.kind](**{name: choices[0] for name, choices in self.options.items()})
+    def largest(self) -> SearchedHead:
+        return SEARCHED_HEADS[self.kind](**{name: choices[0] for name, choices in self.options.items()})
 
-    def smallest(self) -> DenseHead:
-        return HEADS[self.kind](**{name: choices[-1] for name, choices in self.options.items()})
+    def smallest(self) -> SearchedHead:
+        return SEARCHED_HEADS[self.kind](**{name: choices[-1] for name, choices in self.options.items()})
 
-    def every(self) -> Iterator[DenseHead]:
+    def every(self) -> Iterator[SearchedHead]:
         """All heads of the space, the largest first."""
         for values in product(*self.options.values()):
-            yield HEADS[self.kind](**dict(zip(self.options, values, strict=True)))
+            yield SEARCHED_HEADS[self.kind](**dict(zip(self.options, values, strict=True)))
 
     def holds(self, head: DenseHead | None) -> bool:
         """Whether the head is one of these."""
@@ -73,10 +73,10 @@ class HeadSpace:
             if smaller := [choice for choice in choices if choice < getattr(head, name)]:
                 yield name, smaller[0]
 
-    def random(self, rng: Random) -> DenseHead:
+    def random(self, rng: Random) -> SearchedHead:
         """A head drawn uniformly over the choices. No random number is spent where there is no choice."""
         drawn = {name: rng.choice(own) if len(own) > 1 else max(own) for name, own in self.options.items()}
-        return HEADS[self.kind](**drawn)
+        return SEARCHED_HEADS[self.kind](**drawn)
 
     def mutant(self, head: DenseHead, rng: Random) -> DenseHead:
         """The head with another choice for one of its options that have one."""
@@ -90,12 +90,12 @@ class HeadSpace:
         return {"kind": self.kind, **written}
 
     @classmethod
-    def of(cls, head: DenseHead) -> "HeadSpace":
+    def of(cls, head: SearchedHead) -> "HeadSpace":
         """The space of this head alone."""
         return cls(head.kind, **{field.name: (getattr(head, field.name),) for field in fields(head)})
 
     @classmethod
-    def below(cls, head: DenseHead) -> "HeadSpace":
+    def below(cls, head: SearchedHead) -> "HeadSpace":
         """The heads that narrowing this one reaches: with its widths, half and a quarter of them, at least 16 channels,
         and any smaller depth."""
         options: dict[str, tuple[int, ...]] = {}
@@ -108,7 +108,7 @@ class HeadSpace:
     @classmethod
     def from_json(cls, record: "HeadSpaceRecord") -> "HeadSpace":
         """Inverse of `to_json`; what is missing is at its default. Raises ArchitectureError."""
-        own, options = cls.of(HEADS[record["kind"]]()), dict[str, tuple[int, ...]]()
+        own, options = cls.of(SEARCHED_HEADS[record["kind"]]()), dict[str, tuple[int, ...]]()
         for name in ("fpn_width", "width", "depth"):
             choices = record.get(name, getattr(own, name))
             options[name] = (choices,) if isinstance(choices, int) else tuple(choices)
@@ -121,7 +121,7 @@ Choices = Annotated[int, Field(ge=1)] | Annotated[list[Annotated[int, Field(ge=1
 class HeadSpaceRecord(TypedDict):
     """The head of a search space; of every option a number, or a list of choices, largest first."""
 
-    kind: DenseKind
+    kind: SearchedKind
     fpn_width: NotRequired[Choices]
     width: NotRequired[Choices]
     depth: NotRequired[Choices]

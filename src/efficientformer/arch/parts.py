@@ -7,7 +7,7 @@ carries all that its cost depends on: kind, grid, widths and options.
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, assert_never, get_args
 
-from efficientformer.arch.dense import DenseHead, Level, OneStage, SemanticFpn
+from efficientformer.arch.dense import DenseHead, Level, MaskRcnn, OneStage, SemanticFpn
 from efficientformer.arch.kinds import value_of_kind
 from efficientformer.arch.spec import (
     DEFAULT_ACTIVATION,
@@ -228,7 +228,13 @@ def head_part(grid: Grid, width: int, num_classes: int, *, on_maps: bool = False
 
 
 def network_parts(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
-    """Every part of the network in the order in which an image passes through it."""
+    """Every part of the network in the order in which an image passes through it. Raises ArchitectureError for Mask
+    R-CNN, whose second stage is no list of parts."""
+    return [*body_parts(architecture, resolution), *head_parts(architecture, resolution, num_classes)]
+
+
+def body_parts(architecture: Architecture, resolution: int | Grid) -> list[Part]:
+    """The parts before the head."""
     grids = stage_grids(architecture.stem_strides, resolution)
     parts = []
     for index, (entry, stage) in enumerate(zip(entries(architecture, resolution), architecture.stages, strict=True)):
@@ -237,7 +243,7 @@ def network_parts(architecture: Architecture, resolution: int | Grid, num_classe
             entry,
             *stage_parts(stage, grids[index], gives_tokens=gives_tokens, activation=architecture.activation),
         ]
-    return [*parts, *head_parts(architecture, resolution, num_classes)]
+    return parts
 
 
 def entries(architecture: Architecture, resolution: int | Grid) -> list[Part]:
@@ -259,7 +265,7 @@ def head_parts(architecture: Architecture, resolution: int | Grid, num_classes: 
     grids, widths, head = stage_grids(architecture.stem_strides, resolution), architecture.widths, architecture.head
     if head is None:
         return [head_part(grids[-1], widths[-1], num_classes, on_maps=architecture.is_v2)]
-    pyramid, activation = _pyramid_parts(architecture, head, grids), architecture.head_activation
+    pyramid, activation = pyramid_parts(architecture, head, grids), architecture.head_activation
     match head:
         case SemanticFpn():
             levels = [
@@ -291,11 +297,13 @@ def head_parts(architecture: Architecture, resolution: int | Grid, num_classes: 
                 for number, grid in enumerate([*grids[head.first_stage :], strided(grids[-1])])
             ]
             return [*pyramid, further, *levels]
+        case MaskRcnn():
+            raise ArchitectureError(f"{head} cannot be measured part by part: its second stage depends on the image.")
         case _:
             assert_never(head)
 
 
-def _pyramid_parts(architecture: Architecture, head: DenseHead, grids: list[Grid]) -> list[Part]:
+def pyramid_parts(architecture: Architecture, head: DenseHead, grids: list[Grid]) -> list[Part]:
     """Of every level, finest first, the convolutions before and behind the sum with the coarser one."""
     coarser = [*grids[1:], None]
     return [

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
+from efficientformer.arch.dense import SearchedHead
 from efficientformer.arch.head_space import HeadSpace
 from efficientformer.arch.space import SearchSpace, StageSpace
 from efficientformer.arch.spec import (
@@ -155,7 +156,8 @@ def space_below(name: str, architecture: Architecture, *, width_step: int = 16) 
         low = stage.width - max(0, steps) * width_step
         expansions = tuple(range(widest, 0, -1))
         stages.append(StageSpace(low, stage.width, tuple(blocks), stage.blocks, width_step, expansions, heads))
-    head = None if architecture.head is None else HeadSpace.below(architecture.head)
+    # Mask R-CNN is in no space; that of a search gets the head of its task.
+    head = HeadSpace.below(architecture.head) if isinstance(architecture.head, SearchedHead) else None
     return SearchSpace(name, tuple(stages), architecture.stem_strides, architecture.activation, head)
 
 

@@ -236,7 +236,9 @@ class Architecture:
         if len({isinstance(block, FFN | AttnFFN) for stage in self.stages for block in stage.blocks}) > 1:
             raise ArchitectureError("A network has blocks MB4D and MB3D, or FFN and AttnFFN, but not both.")
         if self.head is not None and not isinstance(self.head, DenseHead):
-            raise ArchitectureError(f"head must be a SemanticFpn, a OneStage or None, not {str(self.head)[:60]!r}.")
+            raise ArchitectureError(
+                f"head must be a SemanticFpn, a OneStage, a MaskRcnn or None, not {str(self.head)[:60]!r}."
+            )
         if any(stage.num_on_tokens for stage in self.stages[:2]):
             raise ArchitectureError("MB3D blocks are allowed in the last two stages only.")
         if self.stages[2].num_on_tokens and self.stages[3].num_on_tokens < self.stages[3].depth:

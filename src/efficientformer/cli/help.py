@@ -48,7 +48,7 @@ GROUPS = {
     "Search": ("space", "supernet_from", "supernet", "slim", "baselines", "rank"),
     "Training": (
         *("train", "seed", "workers", "training_threads", "training_processes", "training_device"),
-        *("semantic", "detection", "reference", "reference_weights"),
+        *("semantic", "detection", "instance", "reference", "reference_weights"),
     ),
     "Export": ("export",),
 }

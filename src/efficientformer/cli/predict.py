@@ -32,7 +32,7 @@ def predict(
     """Classify images with an exported network: the five likeliest classes with their scores.
 
     A network for several labels an image gives every label above 50 %, one for masks the class of every pixel and their
-    shares of the image, a detector boxes; both can be drawn over the images.
+    shares of the image, a detector boxes, Mask R-CNN boxes and masks; all but labels can be drawn over the images.
 
     For example:
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,27 @@ from efficientformer.data.dataset import UNLABELLED, ImageSplit, Label
 from efficientformer.data.transforms import Transform
 from efficientformer.errors import DataError, UsageError
 
-Batch = tuple[Tensor, Tensor]
+
+class Batch(NamedTuple):
+    """What a training step or a scoring step is given. Only a task looks inside.
+
+    images: (B, C, H, W), as the network takes them.
+    labels: of each image what its task learns, as the view made them of its `labels`: a tensor (B, ...), or a list of B
+        dictionaries of tensors.
+    """
+
+    images: Tensor
+    labels: Any
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device, its images channels last."""
+        return Batch(self.images.to(device, memory_format=torch.channels_last), _moved(self.labels, device))
+
+
+def _moved(labels: Any, device: torch.device) -> Any:
+    if isinstance(labels, Tensor):
+        return labels.to(device)
+    return [{name: tensor.to(device) for name, tensor in of_image.items()} for of_image in labels]
 
 
 class View:
@@ -40,8 +60,8 @@ class View:
         """The image (C, H, W), and what `labels` makes a part of a batch of. May draw from the global generators."""
         return self._transform(image), label
 
-    def labels(self, labels: Sequence[Any], num_classes: int) -> Tensor:
-        """The labels of a batch (B, ...), of those that `example` returned."""
+    def labels(self, labels: Sequence[Any], num_classes: int) -> Any:
+        """The labels of a batch, of those that `example` returned: a tensor (B, ...), see `Batch`."""
         return torch.tensor(labels)
 
 
@@ -61,7 +81,7 @@ def train_batches(
     part_of: Callable[[list[int]], list[int]] = list,
     is_balanced: bool = False,
 ) -> Generator[Batch, None, None]:
-    """Batches (images (B, C, H, W) float, labels) without end, from step `start_step` on, in the order of steps.
+    """Batches without end, images float, from step `start_step` on, in the order of steps.
 
     Labels are what the view makes of them, by default the numbers (B,) of classes, int64. `part_of` picks the images of
     a batch for this process, where several train together. With `is_balanced` an epoch has equally many images of every
@@ -78,7 +98,7 @@ def with_unlabelled(labelled: Iterator[Batch], unlabelled: Iterator[Batch]) -> G
     """Batches of both streams, the unlabelled images after the others."""
     for (x_BCHW, labels), (more_BCHW, _) in zip(labelled, unlabelled, strict=True):
         without = torch.full((len(more_BCHW), *labels.shape[1:]), UNLABELLED, dtype=labels.dtype)
-        yield torch.cat([x_BCHW, more_BCHW]), torch.cat([labels, without])
+        yield Batch(torch.cat([x_BCHW, more_BCHW]), torch.cat([labels, without]))
 
 
 def eval_batches(split: ImageSplit, view: View, *, batch_size: int, workers: int = 0) -> Generator[Batch, None, None]:
@@ -114,7 +134,7 @@ class _Batches:
                 labels.append(label)
         except DataError as error:
             return error  # raised in a worker, it would arrive wrapped in a page of traceback
-        return torch.stack(images), self.view.labels(labels, len(self.split.classes))
+        return Batch(torch.stack(images), self.view.labels(labels, len(self.split.classes)))
 
 
 def _produce(batches: _Batches, keys: Iterable[_Key], workers: int) -> Generator[Batch, None, None]:

@@ -93,6 +93,8 @@ def _write(
         # What drops overlapping boxes is a script of torchvision, with slices that stay in the file.
         warnings.filterwarnings("ignore", ".*torch.jit.script.* is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
+        # Indices of chosen boxes are not negative.
+        warnings.filterwarnings("ignore", "Exporting aten::index operator", UserWarning)
         torch.onnx.export(
             module,
             (example,),

@@ -79,7 +79,8 @@ class TrainRecord(TypedDict):
 
 
 class ClassScore(TypedDict):
-    """top1, or ap of several labels an image and of a detection: its average precision; of masks iou."""
+    """top1, or ap of several labels an image and of a detection: its average precision; of masks iou. Of instances
+    ap is that of masks."""
 
     name: str
     iou: NotRequired[Percent | None]
@@ -88,6 +89,7 @@ class ClassScore(TypedDict):
     num_pixels: NotRequired[Count]
     top1: NotRequired[Percent | None]
     ap: NotRequired[Percent | None]
+    box_ap: NotRequired[Percent | None]
     num_images: Count
     num_boxes: NotRequired[Count]
 
@@ -112,6 +114,13 @@ class Evaluation(TypedDict):
     ap_small: NotRequired[Percent]
     ap_medium: NotRequired[Percent]
     ap_large: NotRequired[Percent]
+    mask_ap: NotRequired[Percent]
+    """Of instances: the mean of `ap`, beside `box_ap` and its kind."""
+    mask_ap50: NotRequired[Percent]
+    mask_ap75: NotRequired[Percent]
+    mask_ap_small: NotRequired[Percent]
+    mask_ap_medium: NotRequired[Percent]
+    mask_ap_large: NotRequired[Percent]
     num_images: Positive
     per_class: Annotated[list[ClassScore], Field(fail_fast=True)]
     confusion: NotRequired[Annotated[list[Annotated[list[Count], Field(fail_fast=True)]], Field(fail_fast=True)]]
@@ -121,7 +130,7 @@ class Evaluation(TypedDict):
 
 @rule(Evaluation)
 def _is_of_one_task(record: Evaluation) -> None:
-    needed = {"mean_ap": "ap", "box_ap": "ap", "miou": "iou"}
+    needed = {"mean_ap": "ap", "mask_ap": "ap", "box_ap": "ap", "miou": "iou"}
     of_class = next((of_class for primary, of_class in needed.items() if primary in record), "top1")
     if of_class == "top1":
         for name in ("top1", "top5", "confusion"):
@@ -205,6 +214,12 @@ class MetricsLine(LoggedStep):
     lr: NotRequired[Number]
     temperature: NotRequired[Number]
     teacher_loss: NotRequired[Number]
+    loss_objectness: NotRequired[Number]
+    """With the four below it, the parts of `loss` of instances, in the last step."""
+    loss_rpn_box_reg: NotRequired[Number]
+    loss_classifier: NotRequired[Number]
+    loss_box_reg: NotRequired[Number]
+    loss_mask: NotRequired[Number]
     val_top1: NotRequired[Percent]
     val_mean_ap: NotRequired[Percent]
     val_miou: NotRequired[Percent]
@@ -213,6 +228,8 @@ class MetricsLine(LoggedStep):
     held_out_miou: NotRequired[Percent]
     val_box_ap: NotRequired[Percent]
     held_out_box_ap: NotRequired[Percent]
+    val_mask_ap: NotRequired[Percent]
+    held_out_mask_ap: NotRequired[Percent]
     held_out_balanced_accuracy: NotRequired[Percent]
 
 
@@ -264,6 +281,7 @@ class KeptScore(TypedDict):
     mean_ap: NotRequired[Percent]
     miou: NotRequired[Percent]
     box_ap: NotRequired[Percent]
+    mask_ap: NotRequired[Percent]
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     title: NotRequired[str]
 

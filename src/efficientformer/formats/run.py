@@ -162,6 +162,7 @@ class ResultRow(_Promise):
     mean_ap: NotRequired[Percent]
     miou: NotRequired[Percent]
     box_ap: NotRequired[Percent]
+    mask_ap: NotRequired[Percent]
     balanced_accuracy: NotRequired[Percent]
     num_params: Count
     macs: Count

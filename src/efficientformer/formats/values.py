@@ -29,13 +29,14 @@ Resolution = Annotated[int, Field(ge=1, le=MAX_RESOLUTION)]
 """Side of a square input, in pixels."""
 NumClasses = Annotated[int, Field(ge=1, le=MAX_CLASSES)]
 ClassNames = Annotated[list[str], Field(fail_fast=True, max_length=MAX_CLASSES)]
-TaskName = Literal["classification", "multi_label", "detection", "semantic"]
-DENSE_TASKS: tuple[TaskName, ...] = ("detection", "semantic")
+TaskName = Literal["classification", "multi_label", "detection", "instance", "semantic"]
+DENSE_TASKS: tuple[TaskName, ...] = ("detection", "instance", "semantic")
 """Tasks whose labels lie in the images, as masks and boxes do."""
 PRIMARY: dict[TaskName, str] = {
     "classification": "top1",
     "multi_label": "mean_ap",
     "detection": "box_ap",
+    "instance": "mask_ap",
     "semantic": "miou",
 }
 """By task, the score that networks are compared by, as records name it."""

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from efficientformer.arch.dense import MAX_PROPOSALS
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.formats.values import TaskName
 
@@ -18,7 +19,8 @@ class ImageSettings(BaseModel):
     the sample is a part of Fashion-MNIST."""
     task: Literal["auto"] | TaskName = "auto"
     """What is asked of an image. auto: by the data. classification: a class; multi_label: several or none; semantic: a
-    class for every pixel, from masks (docs/segmentation.md). detection: boxes around objects (docs/detection.md)."""
+    class for every pixel, from masks (docs/segmentation.md). detection: boxes around objects (docs/detection.md).
+    instance: their masks, too (docs/instances.md)."""
     skip_bad: bool = False
     """Leave out images with bad masks or boxes. They are named and counted; else the first one ends the command."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
@@ -49,3 +51,16 @@ class DetectionSettings(BaseModel, extra="forbid", frozen=True):
     """Channels of the two branches of the head."""
     depth: Annotated[int, Field(ge=1, le=8)] = 2
     """Convolutions of a branch."""
+
+
+class InstanceSettings(BaseModel, extra="forbid", frozen=True):
+    """Masks of objects, by Mask R-CNN."""
+
+    fpn_width: Side = 256
+    """Channels of the feature pyramid behind a pretrained backbone."""
+    width: Side = 256
+    """Channels of the convolutions of masks."""
+    box_width: Side = 1024
+    """Neurons of the two layers of boxes."""
+    proposals: Annotated[int, Field(ge=1, le=MAX_PROPOSALS)] = 1000
+    """Boxes of an image that get a class and a mask. Training proposes twice as many."""

@@ -40,7 +40,8 @@ def predict(
     max_pixels: int = MAX_PIXELS,
 ) -> Predictions:
     """Classify images with an exported network: the five likeliest classes of each, with their scores; of a network for
-    several labels an image every label above 50 %; of one for masks the class of every pixel, of a detector boxes.
+    several labels an image every label above 50 %; of one for masks the class of every pixel, of a detector boxes, of
+    Mask R-CNN boxes and masks.
 
     model: a model.onnx that `export` wrote.
     images: image files, or folders to search for images, as training does.

@@ -6,10 +6,11 @@ import torch
 
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
+from efficientformer.data.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
-from efficientformer.search.scoring.accuracy import Batch, absorb_network, extract_network
+from efficientformer.search.scoring.accuracy import absorb_network, extract_network
 from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.scoring.hidden_means import hidden_means, keep_means
 from efficientformer.search.subnet import Subnet

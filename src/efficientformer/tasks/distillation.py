@@ -15,6 +15,7 @@ from torch.nn import functional
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.data.dataset import UNLABELLED
+from efficientformer.data.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.tasks.classification.kind import ONE_LABEL
@@ -86,11 +87,13 @@ class Distillation(Task):
         if hasattr(network, ADAPTERS):
             delattr(network, ADAPTERS)
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
+        images_BCHW, labels_B = batch
         num_labelled = int((labels_B.view(len(labels_B), -1)[:, 0] != UNLABELLED).sum())
         fading = max(0.0, 1 - progress / FADED_AT) if self._kind == "features" else 0.0
         student = _Student(model, images_BCHW[num_labelled:], has_maps=fading > 0)
-        by_labels = self._task.loss(student, images_BCHW[:num_labelled], labels_B[:num_labelled], progress)
+        labelled = Batch(images_BCHW[:num_labelled], labels_B[:num_labelled])
+        by_labels = self._task.loss(student, labelled, progress)
         by_teacher = self._teacher_loss(model, student, fading)
         self._last_loss = by_teacher.detach()
         return (1 - self._weight) * by_labels + self._weight * by_teacher

@@ -1,9 +1,11 @@
 """The logits of a network that is scored."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
+from efficientformer.data.loader import Batch
 from efficientformer.errors import TrainingError
 
 
@@ -20,8 +22,8 @@ def finite_logits(model: nn.Module, images_BCHW: Tensor) -> Tensor:
 
 
 def answers_of(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], on_batch: Callable[[int], None] | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+    model: nn.Module, batches: Iterable[Batch], on_batch: Callable[[int], None] | None
+) -> Iterator[tuple[Tensor, Any]]:
     """Finite logits and labels of every batch, by a model that is put into evaluation mode.
 
     on_batch: called with the number of images of each batch once it was scored.

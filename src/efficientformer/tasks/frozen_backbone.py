@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from efficientformer.data.loader import Batch
 from efficientformer.models.network import Network
 from efficientformer.tasks.task import Task
 
@@ -12,12 +13,12 @@ class FrozenBackbone(Task):
     def __init__(self, task: Task, num_steps: int) -> None:
         self._task, self._num_steps, self._is_frozen = task, num_steps, False
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
         if self._is_frozen and not isinstance(model, Network):
             model.eval()  # the loop has set all of it to train, and batch norm would go on
             for head in _heads(model):
                 head.train()
-        return self._task.loss(model, images_BCHW, labels_B, progress)
+        return self._task.loss(model, batch, progress)
 
     def prepare(self, model: nn.Module, step: int) -> None:
         self._is_frozen = step < self._num_steps

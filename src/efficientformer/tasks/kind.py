@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
-from efficientformer.data.loader import View
+from efficientformer.data.loader import Batch, View
 from efficientformer.data.mixing import Mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.words import TaskWords
 
-Batches = Iterable[tuple[Tensor, Tensor]]
-"""Images (B, C, H, W) and labels, as the loader gives them."""
+Batches = Iterable[Batch]
 Reduction = Literal["mean", "sum"]
 LOGITS = "logits"
 """The output of an exported file that computes what the network does."""
@@ -120,6 +119,11 @@ class TaskKind(Protocol):
         ...
 
     def count(self) -> Count: ...
+
+    def comparable(self, network: nn.Module) -> nn.Module:
+        """What two forms of a network are compared by: the network itself, unless it chooses between outputs that
+        rounding can exchange."""
+        ...
 
     def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
         """What an exported file computes for an input of `grid`, and the name of its output: the network itself, or the

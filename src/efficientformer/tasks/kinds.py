@@ -12,6 +12,8 @@ from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.scores import Scores
 from efficientformer.tasks.detection.kind import BOXES
 from efficientformer.tasks.detection.scores import BoxScores
+from efficientformer.tasks.instance.kind import INSTANCES
+from efficientformer.tasks.instance.scores import InstanceScores
 from efficientformer.tasks.kind import Batches, TaskKind
 from efficientformer.tasks.layouts import dense_tasks_at
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
@@ -23,6 +25,7 @@ KINDS: dict[TaskName, TaskKind] = {
     "classification": ONE_LABEL,
     "multi_label": LABEL_SETS,
     "detection": BOXES,
+    "instance": INSTANCES,
     "semantic": SEMANTIC_KIND,
 }
 OnBatch = Callable[[int], None]
@@ -81,6 +84,17 @@ def evaluate(
 ) -> BoxScores: ...
 
 
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    *,
+    task: Literal["instance"],
+    on_batch: OnBatch | None = None,
+) -> InstanceScores: ...
+
+
 def evaluate(
     model: nn.Module,
     batches: Batches,
@@ -93,8 +107,9 @@ def evaluate(
 
     batches: images (B, C, H, W) and labels: numbers (B,) of classes; of task multi_label, ones at the classes of each
         image (B, K); of task semantic, the number of the class of each pixel (B, H, W), 255 for none;
-        of task detection, boxes as `data.boxes.joint` has them (B, N, 5).
-    task: of several labels an image multi_label, of masks semantic, of boxes detection.
+        of task detection, boxes as `data.boxes.joint` has them (B, N, 5); of task instance, a list of objects with
+        shapes as `data.boxes.instances` has them.
+    task: of several labels an image multi_label, of masks semantic, of boxes detection, of masks of objects instance.
     on_batch: called with the number of images of each batch.
 
     Raises TrainingError for logits that are not finite.

@@ -4,11 +4,13 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from efficientformer.data.loader import Batch
+
 
 class Task(Protocol):
     """A loss, and hooks of the training loop that do nothing unless a task needs them."""
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
         """The loss of a batch. `progress` of training grows from 0 at the first step to 1 after the last."""
         ...
 

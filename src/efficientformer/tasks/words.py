@@ -24,6 +24,7 @@ class TaskWords:
     image_title: the score of one image, by which overlays of the best and the worst are chosen; nothing for a task
         without them.
     image_explained: what it is, in a sentence.
+    unsearched: why networks for it cannot be slimmed to a budget or taught by others, in one line; empty if they can.
     is_share: whether `primary` is a share of the images, whose interval follows from their number.
     """
 
@@ -39,6 +40,7 @@ class TaskWords:
     confusable: str = ""
     image_title: str = ""
     image_explained: str = ""
+    unsearched: str = ""
     is_share: bool = False
 
     @property
@@ -125,7 +127,29 @@ DETECTION = TaskWords(
     "half the number of the missed and of the wrong ones (panoptic quality). An object is found by a box of its class "
     "that overlaps it by 50 % or more and has a score of 30 % or more, as those that are drawn.",
 )
-TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, DETECTION, SEMANTIC)
+INSTANCE = TaskWords(
+    "instance",
+    labels="masks of their objects",
+    title="mask AP",
+    long_title="Average precision of masks",
+    of_class="ap",
+    class_title="average precision",
+    balanced="mask_ap",
+    further={
+        "mask_ap50": "mask AP50",
+        "mask_ap75": "mask AP75",
+        "box_ap": "box AP",
+        "ap50": "box AP50",
+        "ap75": "box AP75",
+    },
+    explained="Mask AP: the area under precision over recall, its mean over the classes and over overlaps of masks "
+    "that count as found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Box AP: that of "
+    "boxes.",
+    unsearched="Mask R-CNN is trained and evaluated only: train --task instance --init NETWORK. The head that design "
+    "budgets and that learns from teachers is that of --task detection.",
+)
+TASKS: tuple[TaskWords, ...] = (CLASSIFICATION, MULTI_LABEL, INSTANCE, DETECTION, SEMANTIC)
+"""Scores of instances have those of boxes, so `words_of` asks for them first."""
 
 
 def task_words(name: str | None) -> TaskWords:

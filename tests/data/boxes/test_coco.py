@@ -5,10 +5,11 @@ import json
 import pytest
 from PIL import ExifTags, Image
 
-from efficientformer.data.boxes.coco import inside, read_coco
+from efficientformer.data.boxes.coco import read_coco
 from efficientformer.data.boxes.load import load_boxes
 from efficientformer.data.boxes.problems import Problems
 from efficientformer.data.boxes.run_lengths import run_lengths
+from efficientformer.data.boxes.segmentation import inside
 from efficientformer.data.images import read_image, read_size
 from efficientformer.errors import DataError
 

@@ -13,15 +13,13 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from efficientformer.data.boxes.objects import Box, Instance, Objects, area_of
+from efficientformer.data.boxes.objects import Instance, Objects, area_of
 from efficientformer.data.boxes.problems import Problems
-from efficientformer.data.boxes.run_lengths import run_lengths
+from efficientformer.data.boxes.segmentation import check_segmentation, inside, require_mask
 from efficientformer.errors import DataError, RecordError
 from efficientformer.reading import checked, parse_json, read_text, shown_path
 
 MOST_MIB = 1024
-ROUNDING = 1.0
-"""Pixels that a box may reach beyond its image: tools round. It is cut at the border."""
 Id = Annotated[int, Field(ge=-(10**15), le=10**15)]
 Side = Annotated[int, Field(ge=1, le=10**6)]
 Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]
@@ -85,10 +83,13 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{shown_path(path)} cannot be used: {error}.") from error
 
 
-def read_coco(path: Path, problems: Problems, classes: Sequence[str] | None = None) -> AnnotatedSet:
+def read_coco(
+    path: Path, problems: Problems, classes: Sequence[str] | None = None, *, needs_masks: bool = False
+) -> AnnotatedSet:
     """The images of a COCO file with their objects. What is wrong with an image or an annotation goes to `problems`.
 
     classes: of the training images, which a file of validation images has to share.
+    needs_masks: whether every annotation needs a segmentation that lies in its image.
 
     Raises DataError for a file that is of another kind, whose categories are ambiguous, or without any annotation.
     """
@@ -101,7 +102,7 @@ def read_coco(path: Path, problems: Problems, classes: Sequence[str] | None = No
         ) from error
     ids = _category_ids(content["categories"], name, classes)
     numbers = {category_id: number for number, category_id in enumerate(ids.values())}
-    annotations = _Annotations(name, problems, _Images(name, problems, content["images"]), numbers)
+    annotations = _Annotations(name, problems, _Images(name, problems, content["images"]), numbers, needs_masks)
     for index, given in enumerate(content["annotations"]):
         annotations.add(index, given)
     if not annotations.ids:
@@ -163,8 +164,11 @@ class _Images:
 class _Annotations:
     """Annotations that are checked one by one and collected by image. numbers: of classes, by category id."""
 
-    def __init__(self, name: str, problems: Problems, images: _Images, numbers: Mapping[int, int]) -> None:
+    def __init__(
+        self, name: str, problems: Problems, images: _Images, numbers: Mapping[int, int], needs_masks: bool
+    ) -> None:
         self.images, self._name, self._problems, self._numbers = images, name, problems, numbers
+        self._needs_masks = needs_masks
         self.of_image: dict[int, list[Instance]] = {image_id: [] for image_id in images.by_id}
         self.ids = set[int]()
         self.num_cut = 0
@@ -194,7 +198,9 @@ class _Annotations:
         size = image["width"], image["height"]
         box, is_cut = inside((x, y, x + width, y + height), size, "bbox")
         if segmentation := annotation.get("segmentation"):
-            _check_segmentation(segmentation, size)
+            check_segmentation(segmentation, size)
+        if self._needs_masks:
+            require_mask(segmentation, size)
         self.num_cut += is_cut
         return Instance(
             self._numbers[annotation["category_id"]],
@@ -212,56 +218,6 @@ class _Annotations:
         image_id = content.get("image_id")
         image = self.images.by_id.get(image_id) if isinstance(image_id, int) else None
         return f"{self._name}, {which}" + (f" of image {_shown(image['file_name'])}" if image else "")
-
-
-def inside(box: Box, size: tuple[int, int], field: str) -> tuple[Box, bool]:
-    """The box, cut where rounding put it beyond an image of this width and height, and whether it was cut.
-
-    Raises ValueError for a box without an area, and for one that lies outside.
-    """
-    x1, y1, x2, y2 = box
-    if x2 <= x1 or y2 <= y1:
-        raise ValueError(f"{field} is {x2 - x1:g} wide and {y2 - y1:g} high, so it holds nothing; correct or remove it")
-    for name, low, high, side, limit in (("x", x1, x2, "wide", size[0]), ("y", y1, y2, "high", size[1])):
-        if low < -ROUNDING or high > limit + ROUNDING:
-            raise ValueError(
-                f"{field} reaches from {name} {low:g} to {high:g}, but the image is {limit} {side}; correct the box or "
-                "the size of the image"
-            )
-    cut = max(x1, 0.0), max(y1, 0.0), min(x2, float(size[0])), min(y2, float(size[1]))
-    if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        raise ValueError(f"{field} lies on the border of the image and holds nothing of it; correct or remove it")
-    return cut, cut != box
-
-
-def _check_segmentation(segmentation: Any, size: tuple[int, int]) -> None:
-    """Raises ValueError unless it is polygons of three points or more, or run lengths of the image's size."""
-    if isinstance(segmentation, dict):
-        _check_run_lengths(segmentation, size)
-        return
-    if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
-        raise ValueError("segmentation must be a list of polygons or run lengths; correct or remove it")
-    for number, polygon in enumerate(segmentation):
-        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in polygon):
-            raise ValueError(f"segmentation.{number} must be numbers x, y, x, y, ...; correct or remove it")
-        if len(polygon) % 2 or len(polygon) < 6:
-            points = f"{len(polygon) / 2:g} points"
-            raise ValueError(f"segmentation.{number} has {points}, and a polygon needs 3 or more; correct or remove it")
-
-
-def _check_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int]) -> None:
-    width, height = size
-    if segmentation.get("size") != [height, width]:
-        given = _shown(segmentation.get("size"))
-        raise ValueError(f"segmentation.size is {given}, not the image's [{height}, {width}]; correct or remove it")
-    try:
-        covered = sum(run_lengths(segmentation.get("counts")))
-    except ValueError as error:
-        raise ValueError(f"segmentation.{error}; correct or remove it") from error
-    if covered != width * height:
-        raise ValueError(
-            f"segmentation.counts are of {covered:,} pixels, and the image has {width * height:,}; correct or remove it"
-        )
 
 
 def _image_place(name: str, index: int, content: Any) -> str:

@@ -63,7 +63,7 @@ def score_boxes_transform(preprocessing: Preprocessing) -> JointTransform:
 
 def train_boxes_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> JointTransform:
     """The training counterpart: zoomed in or out and placed anywhere, mirrored, its colors changed."""
-    return _Augmented(preprocessing, STRENGTHS[augmentation])
+    return _Augmented(AugmentedPicture(preprocessing, augmentation))
 
 
 class _Fitted:
@@ -88,27 +88,43 @@ class _Scored(_Fitted):
 
 
 class _Augmented:
-    def __init__(self, preprocessing: Preprocessing, strength: Strength) -> None:
-        self._grid, self._color, self._strength = preprocessing.grid, preprocessing.mean_color, strength
-        self._normalize = Normalize(preprocessing)
+    def __init__(self, augment: "AugmentedPicture") -> None:
+        self._augment = augment
 
     def __call__(self, image: Image.Image, objects: Objects) -> tuple[Tensor, Tensor]:
+        x_CHW, placement, is_mirrored = self._augment(image)
+        rows_N5 = _rows(objects, placement, image.size, self._augment.grid)
+        if is_mirrored:
+            rows_N5[:, [1, 3]] = self._augment.grid[1] - rows_N5[:, [3, 1]]
+        return x_CHW, rows_N5
+
+
+class AugmentedPicture:
+    """A picture to train with: recolored, zoomed in or out and placed anywhere, perhaps mirrored.
+
+    Called with an image, it returns the input, where the picture lies in it before it is mirrored, and whether it is.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, augmentation: Augmentation) -> None:
+        self.grid, self._color, self._strength = preprocessing.grid, preprocessing.mean_color, STRENGTHS[augmentation]
+        self._normalize = Normalize(preprocessing)
+
+    def __call__(self, image: Image.Image) -> tuple[Tensor, Placement, bool]:
         placement = self._drawn(image.size)
-        picture = placed(_recolored(image, self._strength.color), placement, self._grid, self._color)
-        rows_N5 = _rows(objects, placement, image.size, self._grid)
-        if random.random() < 0.5:
+        picture = placed(_recolored(image, self._strength.color), placement, self.grid, self._color)
+        is_mirrored = random.random() < 0.5
+        if is_mirrored:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            rows_N5[:, [1, 3]] = self._grid[1] - rows_N5[:, [3, 1]]
-        return self._normalize(picture), rows_N5
+        return self._normalize(picture), placement, is_mirrored
 
     def _drawn(self, size: tuple[int, int]) -> Placement:
         """A placement in which the picture lies inside the input where it is smaller, and covers it where it is
         larger."""
         low, high = self._strength.zoom
-        zoom = fitting_scale(size, self._grid) * _log_uniform(low, high)
+        zoom = fitting_scale(size, self.grid) * _log_uniform(low, high)
         stretch = _log_uniform(1 / self._strength.stretch, self._strength.stretch) ** 0.5
         width, height = scaled(size, zoom * stretch, zoom / stretch)
-        left, top = (_somewhere(free) for free in (self._grid[1] - width, self._grid[0] - height))
+        left, top = (_somewhere(free) for free in (self.grid[1] - width, self.grid[0] - height))
         return Placement(width / size[0], height / size[1], left, top)
 
 
@@ -135,19 +151,37 @@ def _rows(objects: Objects, placement: Placement, size: tuple[int, int], grid: G
     instances = objects.instances
     if not instances:
         return torch.from_numpy(frame_15)
+    seen = seen_boxes(objects, placement, size, grid)
+    classes_N = np.array([instance.number for instance in instances], dtype=np.float32)
+    is_ignored_N = seen.is_hardly_there | np.array([instance.is_crowd for instance in instances])
+    classes_N = np.where(is_ignored_N, IGNORED - classes_N, classes_N)
+    sides_N2 = seen.boxes[:, 2:] - seen.boxes[:, :2]
+    rows_N5 = np.concatenate([classes_N[:, None], seen.boxes], axis=1)[sides_N2.min(axis=1) > 0]
+    return torch.from_numpy(np.concatenate([frame_15, rows_N5.astype(np.float32)]))
+
+
+@dataclass(frozen=True, eq=False)
+class SeenBoxes:
+    """What an input shows of objects: what is left of their boxes (N, 4) in its pixels, whether its border cuts them
+    (N), and whether hardly anything of them is there (N)."""
+
+    boxes: np.ndarray
+    is_cut: np.ndarray
+    is_hardly_there: np.ndarray
+
+
+def seen_boxes(objects: Objects, placement: Placement, size: tuple[int, int], grid: Grid) -> SeenBoxes:
+    """The boxes, at least one, of a picture that was opened at this width and height and placed in an input."""
+    high, wide = grid
     # The picture may have been opened at a smaller size than that of its boxes.
     opened = np.array([size[0] / objects.width, size[1] / objects.height] * 2)
-    boxes_N4 = placement.to_input(np.array([instance.box for instance in instances]) * opened)
+    boxes_N4 = placement.to_input(np.array([instance.box for instance in objects.instances]) * opened)
     cut_N4 = np.clip(boxes_N4, 0, np.array([wide, high, wide, high]))
     sides_N2 = cut_N4[:, 2:] - cut_N4[:, :2]
     shares_N = sides_N2.prod(axis=1) / (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1)
     is_cut_N = shares_N < 1 - 1e-6
     is_hardly_there_N = is_cut_N & ((shares_N < LEAST_VISIBLE) | (sides_N2.min(axis=1) < LEAST_PIXELS))
-    classes_N = np.array([instance.number for instance in instances], dtype=np.float32)
-    is_ignored_N = is_hardly_there_N | np.array([instance.is_crowd for instance in instances])
-    classes_N = np.where(is_ignored_N, IGNORED - classes_N, classes_N)
-    rows_N5 = np.concatenate([classes_N[:, None], cut_N4], axis=1)[sides_N2.min(axis=1) > 0]
-    return torch.from_numpy(np.concatenate([frame_15, rows_N5.astype(np.float32)]))
+    return SeenBoxes(cut_N4, is_cut_N, is_hardly_there_N)
 
 
 def padded(rows: Sequence[Tensor]) -> Tensor:

@@ -48,6 +48,7 @@ class _Found:
 def load_boxes(
     path: Path | str,
     *,
+    needs_masks: bool = False,
     val_fraction: float = 0.2,
     seed: int = 0,
     max_pixels: int = MAX_PIXELS,
@@ -58,6 +59,7 @@ def load_boxes(
 ) -> ImageDataset:
     """Load images with boxes from a folder with COCO JSON or YOLO text files, or from one COCO file.
 
+    needs_masks: whether every object needs a shape, for instance segmentation.
     val_fraction: the part that is held out where there are no validation images, of each class as nearly as images of
         several classes allow; the same images for the same `seed`.
     max_pixels: limit of an image, see `read_image`.
@@ -70,7 +72,7 @@ def load_boxes(
     for annotations that do not fit the images, and for a set without any box.
     """
     given, problems = Path(path).expanduser(), Problems(skip_bad=skip_bad)
-    found = _read(given, problems)
+    found = _read(given, problems, needs_masks)
     root = found.root
     files = list(dict.fromkeys(file for part in found.parts for file in part.objects))
     contents = check_files(
@@ -84,7 +86,7 @@ def load_boxes(
         checks="sizes",
     )
     sizes = {file: (content.facts[0], content.facts[1]) for file, content in contents.items() if not content.problem}
-    splits = [_split(found, part, contents, sizes, max_pixels, problems) for part in found.parts]
+    splits = [_split(found, part, contents, sizes, max_pixels, problems, needs_masks) for part in found.parts]
     bad = problems.settle()
     for split, part in zip(splits, found.parts, strict=True):
         _require_boxes(split, part.place)
@@ -107,7 +109,7 @@ def load_boxes(
         val=val,
         digest=_digest(splits, contents),
         split_rule=rule,
-        task="detection",
+        task="instance" if needs_masks else "detection",
         layout=found.layout,
         skipped=(*sorted([*skipped, *walked], key=lambda entry: entry.file), *bad),
         notes=(*found.notes, *_notes(found.parts, splits)),
@@ -116,19 +118,19 @@ def load_boxes(
     )
 
 
-def _read(given: Path, problems: Problems) -> _Found:
+def _read(given: Path, problems: Problems, needs_masks: bool) -> _Found:
     layout = find_boxes(given)
     if isinstance(layout, CocoLayout):
-        return _coco(layout, problems)
+        return _coco(layout, problems, needs_masks)
     return _yolo(*layout)
 
 
-def _coco(layout: CocoLayout, problems: Problems) -> _Found:
+def _coco(layout: CocoLayout, problems: Problems, needs_masks: bool) -> _Found:
     classes, ids, parts, texts = None, (), list[_Part](), list[str]()
     for coco in (layout.train, layout.val):
         if coco is None:
             continue
-        annotated = read_coco(coco.path, problems, classes)
+        annotated = read_coco(coco.path, problems, classes, needs_masks=needs_masks)
         classes, ids = annotated.classes, ids or annotated.category_ids
         folder = images_folder(layout.root, coco, list(annotated.images))
         objects = _files(layout.root, coco, folder, annotated.images, problems)
@@ -187,6 +189,7 @@ def _split(
     sizes: Mapping[str, tuple[int, int]],
     max_pixels: int,
     problems: Problems,
+    needs_masks: bool,
 ) -> ImageSplit:
     listed, labels = list[ListedImage](), list[Objects]()
     for file, objects in sorted(part.objects.items()):
@@ -195,7 +198,7 @@ def _split(
         name = shown(found.root, f"{found.root}/{file}")
         if objects is None:
             label = label_file(found.root, found.root / file)
-            instances, num_cut = read_labels(label, found.classes, sizes[file], problems)
+            instances, num_cut = read_labels(label, found.classes, sizes[file], problems, needs_masks=needs_masks)
             part.num_cut += num_cut
             objects = Objects(*sizes[file], instances, len(labels) + 1)
         elif problem := _wrong_size(objects, sizes[file]):

@@ -31,7 +31,11 @@ class Placement:
     def to_picture(self, boxes_N4: np.ndarray, size: tuple[float, float]) -> np.ndarray:
         """Boxes of the input as boxes of the picture of this width and height, cut at its border."""
         width, height = size
-        return np.clip((boxes_N4 - self._shifts) / self._scales, 0, np.array([width, height, width, height]))
+        return np.clip(self.uncut(boxes_N4), 0, np.array([width, height, width, height]))
+
+    def uncut(self, boxes_N4: np.ndarray) -> np.ndarray:
+        """The same, which may reach beyond the picture."""
+        return (boxes_N4 - self._shifts) / self._scales
 
     @property
     def _scales(self) -> np.ndarray:

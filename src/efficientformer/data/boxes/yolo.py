@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from efficientformer.data.boxes.coco import inside
 from efficientformer.data.boxes.objects import Instance, area_of
 from efficientformer.data.boxes.problems import Problems
+from efficientformer.data.boxes.segmentation import inside
 from efficientformer.errors import DataError, RecordError
 from efficientformer.reading import read_text, read_yaml, shown_path
 
@@ -136,10 +136,10 @@ def label_file(root: Path, image: Path) -> Path:
 
 
 def read_labels(
-    path: Path, classes: Sequence[str], size: tuple[int, int], problems: Problems
+    path: Path, classes: Sequence[str], size: tuple[int, int], problems: Problems, *, needs_masks: bool = False
 ) -> tuple[tuple[Instance, ...], int]:
     """The objects of an image of this width and height, and the number of boxes that were cut at its border. An image
-    without a file has none. What is wrong with a line goes to `problems`."""
+    without a file has none. What is wrong with a line goes to `problems`; with `needs_masks` that is a box, too."""
     name, instances, num_cut = shown_path(path), list[Instance](), 0
     if not path.exists():
         return (), 0
@@ -157,6 +157,8 @@ def read_labels(
             if values in seen:
                 raise ValueError(f"it repeats line {seen[values]}; remove one of them")
             instance, is_cut = _instance(values, classes, size)
+            if needs_masks and instance.segmentation is None:
+                raise ValueError("it is a box, and --task instance needs polygons; give one, or use --task detection")
         except ValueError as error:
             problems.add(f"{name}, line {number}", str(error))
             continue

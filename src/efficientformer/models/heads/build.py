@@ -5,14 +5,15 @@ from typing import assert_never
 
 from torch import Tensor, nn
 
-from efficientformer.arch.dense import OneStage, SemanticFpn
+from efficientformer.arch.dense import MaskRcnn, OneStage, SemanticFpn
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.spec import Architecture
 from efficientformer.models.heads.fpn import output_norms
+from efficientformer.models.heads.mask_rcnn import MaskRcnnHead
 from efficientformer.models.heads.one_stage import OneStageHead, level_strides
 from efficientformer.models.heads.semantic_fpn import SemanticFpnHead
 
-DenseHeadModule = SemanticFpnHead | OneStageHead
+DenseHeadModule = SemanticFpnHead | OneStageHead | MaskRcnnHead
 
 
 def build_head(architecture: Architecture, num_classes: int) -> DenseHeadModule:
@@ -25,6 +26,8 @@ def build_head(architecture: Architecture, num_classes: int) -> DenseHeadModule:
             return SemanticFpnHead(head, architecture.widths, num_classes, activation, stride)
         case OneStage() as head:
             return OneStageHead(head, architecture.widths, num_classes, activation, level_strides(architecture))
+        case MaskRcnn() as head:
+            return MaskRcnnHead(head, architecture.widths, num_classes, math.prod(architecture.stem_strides))
         case None:
             raise AssertionError("a classifier's head is linear")
         case _:

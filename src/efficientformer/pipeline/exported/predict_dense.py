@@ -1,16 +1,20 @@
-"""What lies in images, by an exported network: a class for every pixel or boxes, as JSON and drawn over the photos."""
+"""What lies in images, by an exported network: a class for every pixel, boxes, or boxes with masks, as JSON and drawn
+over the photos."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
 from efficientformer.records import atomic_path
 from efficientformer.tasks.classification.fonts import Lettering
 from efficientformer.tasks.exported_file import ExportedFile, predict_readable
+
+if TYPE_CHECKING:
+    from efficientformer.tasks.detection.prediction import ObjectPrediction
 
 LETTERS = "0123456789 .%"
 
@@ -66,12 +70,33 @@ class _Boxes:
         from efficientformer.tasks.detection.drawing import draw_boxes
 
         found = self._predictor.predict(image, file)
-        written: dict[str, str] = {}
-        if drawings is not None:
-            drawing = draw_boxes(image, found.labelled(), drawings.lettering)
-            written["drawing"] = drawings.save(drawing, f"{drawings.name_of(file)}.png")
-        text = ", ".join(f"{each.name} {each.score:.0f} %" for each in found.objects) or "nothing"
-        return DensePrediction(file, {**found.to_json(), **written}, text)
+        drawing = None if drawings is None else draw_boxes(image, found.labelled(), drawings.lettering)
+        return _of_objects(found, drawing, drawings)
+
+
+class _Instances:
+    def __init__(self, model: ExportedFile) -> None:
+        from efficientformer.tasks.instance.prediction import InstancePredictor
+
+        self._predictor = InstancePredictor(model)
+        self.classes = self._predictor.classes
+
+    def find(self, image: Image.Image, file: str, drawings: "_Drawings | None") -> DensePrediction:
+        from efficientformer.tasks.instance.drawing import draw_instances
+
+        found = self._predictor.predict(image, file)
+        drawing = None if drawings is None else draw_instances(image, found, drawings.lettering)
+        return _of_objects(found, drawing, drawings)
+
+
+def _of_objects(
+    found: "ObjectPrediction", drawing: Image.Image | None, drawings: "_Drawings | None"
+) -> DensePrediction:
+    written: dict[str, str] = {}
+    if drawing is not None and drawings is not None:
+        written["drawing"] = drawings.save(drawing, f"{drawings.name_of(found.file)}.png")
+    text = ", ".join(f"{each.name} {each.score:.0f} %" for each in found.objects) or "nothing"
+    return DensePrediction(found.file, {**found.to_json(), **written}, text)
 
 
 class _Drawings:
@@ -106,7 +131,8 @@ def predict_dense(
 
     Raises RecordError for a model that cannot be used.
     """
-    finder: _Finder = _Masks(model) if model.task == "semantic" else _Boxes(model)
+    finders: dict[str, Callable[[ExportedFile], _Finder]] = {"semantic": _Masks, "instance": _Instances}
+    finder = finders.get(model.task, _Boxes)(model)
     drawings = None if draw is None else _Drawings(draw, finder.classes)
     predictions, skipped = predict_readable(files, partial(finder.find, drawings=drawings), max_pixels)
     return predictions, skipped, [] if drawings is None else drawings.lettering.missing

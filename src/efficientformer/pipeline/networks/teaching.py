@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from efficientformer.errors import EfficientFormerError
+from efficientformer.errors import EfficientFormerError, UsageError
 from efficientformer.models.network import Network
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
@@ -24,6 +24,8 @@ def run_teacher(workspace: Workspace, version: str | None = None) -> Teacher | N
     version: of the supernet's weights, that its student was cut from.
     """
     text = workspace.teacher
+    if text is not None and workspace.task.words.unsearched:
+        raise UsageError(f"--teacher {text} has no student: {workspace.task.words.unsearched}")
     if text is not None and workspace.settings.train.teacher == PARENT_AS_TEACHER:
         return Teacher(load_parent(workspace, version))
     return None if text is None else _opened(workspace, text)

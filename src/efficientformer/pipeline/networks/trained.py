@@ -146,20 +146,21 @@ def _export(workspace: Workspace, network: RunNetwork) -> None:
     else:
         deployed, tuning = deployed_timm(trained, input_shape)
     dynamic_batch, grid = workspace.settings.export.dynamic_batch, workspace.preprocessing.grid
-    complete, output = workspace.task.exported(deployed, grid)
-    if dynamic_batch and complete is not deployed:
+    task = workspace.task
+    compared, (complete, output) = task.comparable(deployed), task.exported(deployed, grid)
+    if dynamic_batch and complete is not compared:
         raise UsageError("A file that gives boxes takes one image at a time: leave out --export.dynamic-batch.")
-    export_onnx(deployed, input_shape, files.onnx, metadata, dynamic_batch=dynamic_batch)
+    export_onnx(compared, input_shape, files.onnx, metadata, dynamic_batch=dynamic_batch)
     if network.architecture is None:
         tuning = {**tuning, "macs": graph_cost(files.onnx, input_shape).macs}
-    difference = onnx_parity(trained, files.onnx, input_shape)
+    difference = onnx_parity(task.comparable(trained), files.onnx, input_shape)
     if not difference <= TOLERANCE:
         files.onnx.unlink()
         raise EfficientFormerError(
             f"The exported file of {network.title} differs from PyTorch by {difference:.2g} (limit {TOLERANCE:g}). "
             "It was removed; please report the architecture in architecture.json."
         )
-    if complete is not deployed:  # what it adds decides between outputs that rounding can exchange
+    if complete is not compared:  # it also decides between outputs that rounding can exchange
         export_onnx(complete, input_shape, files.onnx, metadata, output_name=output)
     write_record(
         files.export_record,

@@ -39,8 +39,9 @@ from efficientformer.records import write_record
 from efficientformer.run_dir import REMEDY, RunDir
 from efficientformer.tasks.layouts import dense_tasks_at
 from efficientformer.tasks.teacher_source import TeacherSource
+from efficientformer.tasks.words import task_words
 
-_DENSE_PRESETS: dict[TaskName, str] = {"semantic": "segment", "detection": "detect"}
+_DENSE_PRESETS: dict[TaskName, str] = {"semantic": "segment", "detection": "detect", "instance": "instances"}
 """By task, the preset of `train --init`."""
 
 
@@ -169,6 +170,8 @@ def design_request(settings: Settings, run_dir: Path | None, config: Path | None
     init = settings.parent.init or (_init_of(read_yaml(config)) if config else None)
     request = RunRequest(settings, run_dir, config, suffix="" if init is None else f"-from-{name_of_init(init)}")
     task = _dense_task(request)
+    if task is not None and (reason := task_words(task).unsearched):
+        raise UsageError(reason)
     dense = _dense_design(task) if task else {}
     if init is None:
         return replace(request, base=dense)

@@ -41,6 +41,7 @@ TABLE_CHECK = ("table.max_error", "table.allow_foreign", *DEVICE_SETTINGS)
 OF_HEADS: dict[str, tuple[str, ...]] = {
     "semantic": ("semantic.fpn_width", "semantic.width"),
     "detection": ("detection.fpn_width", "detection.width", "detection.depth"),
+    "instance": ("instance.fpn_width", "instance.width", "instance.box_width", "instance.proposals"),
 }
 """By task, the settings of the head that a network without one gets."""
 VERIFICATION_FORMAT = 2

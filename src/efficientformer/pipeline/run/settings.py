@@ -12,7 +12,7 @@ from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, counts_own_time, resolve_clock
 from efficientformer.latency.runtime import ACCELERATORS, RuntimeName
 from efficientformer.latency.timing.measurement import Percentile
-from efficientformer.pipeline.image_settings import DetectionSettings, ImageSettings, SemanticSettings
+from efficientformer.pipeline.image_settings import DetectionSettings, ImageSettings, InstanceSettings, SemanticSettings
 from efficientformer.pipeline.parent_settings import TrainingsBelowParent
 from efficientformer.pipeline.teacher_settings import OrNone, TeacherSettings
 from efficientformer.search.actions import ActionSet
@@ -305,8 +305,8 @@ class Settings(ImageSettings, DeviceOptions, _Settings):
 
     preset: str = "quick"
     """quick, standard, imagenet, fine_tune or a file. quick suits images of 28 to 64 px, standard 96 to 160
-    px; imagenet is the paper's space at 224 px; fine_tune, segment and detect are for train --init. A file is YAML
-    with settings."""
+    px; imagenet is the paper's space at 224 px; fine_tune, segment, detect and instances are for train --init. A file
+    is YAML with settings."""
     resolution: InputSize = 28
     """Size of the network's input, in pixels. A side, or height x width such as 96x160."""
     space: SpaceSetting = "v2_quick"
@@ -350,6 +350,7 @@ class Settings(ImageSettings, DeviceOptions, _Settings):
     train: TrainSettings = TrainSettings()
     semantic: SemanticSettings = SemanticSettings()
     detection: DetectionSettings = DetectionSettings()
+    instance: InstanceSettings = InstanceSettings()
     export: ExportSettings = ExportSettings()
     verify: VerifySettings = VerifySettings()
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efficientformer.arch.dense import DenseHead, OneStage, SemanticFpn
+from efficientformer.arch.dense import DenseHead, MaskRcnn, OneStage, SemanticFpn
 from efficientformer.arch.head_space import HeadSpace
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.space import SearchSpace
@@ -26,6 +26,7 @@ from efficientformer.pipeline.run.trust.programs import Programs
 from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER
 from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
+from efficientformer.tasks.words import task_words
 
 if TYPE_CHECKING:
     import torch
@@ -64,8 +65,10 @@ class Workspace:
     @property
     def space(self) -> SearchSpace:
         """The search space of the settings, with heads of the run's task where it has others. Raises as `named_space`
-        does."""
+        does, and UsageError for a task that has no search."""
         space, head = self.named_space, self.task_head
+        if isinstance(head, MaskRcnn):
+            raise UsageError(task_words("instance").unsearched)
         if _are_alike(space.head, head):
             return space
         return replace(space, head=None if head is None else HeadSpace.below(head))
@@ -80,6 +83,9 @@ class Workspace:
             case "detection":
                 boxes = self.settings.detection
                 return OneStage(boxes.fpn_width, boxes.width, boxes.depth)
+            case "instance":
+                masks = self.settings.instance
+                return MaskRcnn(masks.fpn_width, masks.width, masks.box_width, masks.proposals)
         return None
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from efficientformer import __version__
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import eval_batches
+from efficientformer.data.loader import Batch, eval_batches
 from efficientformer.errors import BudgetError, RecordError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.models.network import Network
@@ -26,7 +26,7 @@ from efficientformer.reading import checked, parse_json
 from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.parent import prepare_to_cut
-from efficientformer.search.scoring.accuracy import Batch, SupernetAccuracy, extract_network
+from efficientformer.search.scoring.accuracy import SupernetAccuracy, extract_network
 from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.scoring.hidden_means import expect_means
 from efficientformer.search.scoring.permutation import permute_stage
@@ -167,7 +167,7 @@ def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) ->
     batch_size = math.ceil(len(picked) / math.ceil(len(picked) / most))
     view, workers = workspace.task.eval_view(workspace.preprocessing), workspace.settings.workers
     held = eval_batches(picked, view, batch_size=batch_size, workers=workers)
-    return [(x_BCHW.to(memory_format=torch.channels_last), labels) for x_BCHW, labels in held]
+    return [Batch(x_BCHW.to(memory_format=torch.channels_last), labels) for x_BCHW, labels in held]
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from efficientformer.data.loader import Batch
 from efficientformer.errors import TrainingError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
@@ -22,9 +23,6 @@ from efficientformer.search.scoring.tally import Tally
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import TaskKind
-
-Batch = tuple[Tensor, Tensor]
-"""Images (B, C, H, W) and labels, as the loader gives them."""
 
 
 def extract_network(ancestor: Ancestor, subnet: Subnet, first_cell: int = 0) -> Network:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.arch.spec import FFN, AttnFFN, Block, num_heads_of
+from efficientformer.data.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem
 from efficientformer.models.network import Network
 from efficientformer.search.ancestor import Ancestor
-from efficientformer.search.scoring.accuracy import Batch, absorb_network, extract_network, reestimate_batch_norm
+from efficientformer.search.scoring.accuracy import absorb_network, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.gates import gate_heads
 from efficientformer.search.scoring.hooked import hooked
 from efficientformer.search.scoring.permutation import permute_heads, permute_hidden, permute_stage, permute_stem

@@ -5,6 +5,7 @@ import random
 from torch import Tensor, nn
 
 from efficientformer.arch.space import SearchSpace
+from efficientformer.data.loader import Batch
 from efficientformer.data.mixing import Mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
@@ -29,9 +30,9 @@ class SlimmableTask(Task):
     def __init__(self, mix: Mixing, *, networks: int = 4, recompute: bool = False, kind: TaskKind = ONE_LABEL) -> None:
         self._mix, self._networks, self._recompute, self._kind = mix, networks, recompute, kind
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
         assert isinstance(model, SlimmableNetwork)
-        images_BCHW, targets = self._mix(images_BCHW, labels_B)
+        images_BCHW, targets = self._mix(*batch)
         first, *others = self._drawn(model.space)
         logits_BK = model.forward_at(first, images_BCHW, self._recompute)
         loss = self._kind.loss(logits_BK, targets)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from efficientformer.arch.dense import DenseHead
 from efficientformer.arch.space import Four, SearchSpace
+from efficientformer.data.loader import Batch
 from efficientformer.data.mixing import Mixing as BatchMixing
 from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
 from efficientformer.search.supernet.supernet import Supernet
@@ -50,12 +51,10 @@ class SupernetTask(Task):
         self._recompute, self._kind = recompute, kind
         self._temperature = self._first
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
         assert isinstance(model, Supernet)
         self._temperature = self._first * (self._last / self._first) ** progress
-        targets = self._kind.targets(labels_B)
-        if self._mix is not None:
-            images_BCHW, targets = self._mix(images_BCHW, labels_B)
+        images_BCHW, targets = self._mix(*batch) if self._mix else (batch.images, self._kind.targets(batch.labels))
         mixing = Mixing(self._temperature, self._noise, self._sampling)
         widths, head = model.space.max_widths, None
         if self._elastic_width == "random" and random.random() < 0.5:

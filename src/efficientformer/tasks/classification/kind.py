@@ -84,6 +84,9 @@ class OneLabel:
         parts = behind_BK.split(max(1, MOST_NUMBERS // (len(factors) * behind_BK.shape[1])))
         return torch.cat([(factors[:, None, None] * part_BK).logsumexp(dim=2) for part_BK in parts], dim=1)
 
+    def comparable(self, network: nn.Module) -> nn.Module:
+        return network
+
     def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
         return network, LOGITS
 

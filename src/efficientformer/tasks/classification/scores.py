@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from efficientformer.data.loader import Batch
 from efficientformer.tasks.finite_logits import answers_of
 
 
@@ -47,7 +48,7 @@ class Scores:
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Batch],
     num_classes: int,
     *,
     on_batch: Callable[[int], None] | None = None,

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from efficientformer.data.loader import Batch
 from efficientformer.data.mixing import Mixing
 from efficientformer.tasks.task import Task
 
@@ -13,6 +14,6 @@ class Classification(Task):
     def __init__(self, mixing: Mixing) -> None:
         self._mixing = mixing
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
-        images_BCHW, targets_BK = self._mixing(images_BCHW, labels_B)
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
+        images_BCHW, targets_BK = self._mixing(*batch)
         return functional.cross_entropy(model(images_BCHW), targets_BK)

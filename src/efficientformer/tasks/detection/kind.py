@@ -98,6 +98,9 @@ class Boxes:
     def losses_at(self, factors: Tensor, logits_BK: Tensor, labels: Tensor) -> Tensor:
         return at_factors(factors, logits_BK, _dense(logits_BK, labels))
 
+    def comparable(self, network: nn.Module) -> nn.Module:
+        return network
+
     def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
         return Detector(network, grid), DETECTIONS
 

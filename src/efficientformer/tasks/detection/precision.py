@@ -1,10 +1,10 @@
-"""Average precision of boxes as COCO defines it, by faster-coco-eval: the one file that imports it."""
+"""Average precision of boxes and masks as COCO defines it, by faster-coco-eval."""
 
 import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,21 +30,21 @@ class Precisions:
     of_classes: tuple[float | None, ...]
 
 
-def average_precisions(truth: dict[str, Any], detections: Sequence[dict[str, Any]]) -> Precisions:
-    """Scores of detections in the format of COCO results (image_id, category_id, bbox, score) by a COCO document with
-    images, annotations and categories. Of each image and category the best 100 detections count.
+def average_precisions(
+    truth: dict[str, Any], detections: Sequence[dict[str, Any]], overlap_of: Literal["bbox", "segm"] = "bbox"
+) -> Precisions:
+    """Scores of detections in the format of COCO results (image_id, category_id, score, and bbox or segmentation) by a
+    COCO document with images, annotations and categories. Of each image and category the best 100 detections count.
+
+    overlap_of: boxes or masks.
 
     Raises UsageError where faster-coco-eval is not installed.
     """
     coco, evaluation = _library()
     with contextlib.redirect_stdout(io.StringIO()):  # both print as they go
-        objects = coco(truth)
-        found = (
-            objects.loadRes([dict(detection) for detection in detections])
-            if detections
-            else coco(truth | {"annotations": []})
-        )
-        run = evaluation(objects, found, iouType="bbox")
+        objects = coco({**truth, "annotations": _copied(truth["annotations"])})
+        found = objects.loadRes(_copied(detections)) if detections else coco({**truth, "annotations": []})
+        run = evaluation(objects, found, iouType=overlap_of)
         run.params.catIds = sorted(category["id"] for category in truth["categories"])
         run.evaluate()
         run.accumulate()
@@ -54,6 +54,11 @@ def average_precisions(truth: dict[str, Any], detections: Sequence[dict[str, Any
     precision_URC = np.asarray(run.eval["precision"])[:, :, :, 0, -1]
     of_classes = tuple(_mean(precision_URC[:, :, index]) for index in range(precision_URC.shape[2]))
     return Precisions(of_classes=of_classes, **values)
+
+
+def _copied(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries to hand over: the library writes into them."""
+    return [dict(entry) for entry in entries]
 
 
 def require_scoring() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from efficientformer.data.boxes.joint import IGNORED
 from efficientformer.data.boxes.placement import Placement
+from efficientformer.data.loader import Batch
 from efficientformer.errors import DataError
 from efficientformer.tasks.detection.assignment import grid_of_frames
 from efficientformer.tasks.detection.decoding import DETECTIONS, Detections, decode, from_rows
@@ -162,7 +163,7 @@ def _counts(pairs: Iterable[tuple[int, int]], num_classes: int) -> tuple[int, ..
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Batch],
     num_classes: int,
     *,
     on_batch: Callable[[int], None] | None = None,

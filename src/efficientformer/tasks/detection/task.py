@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from efficientformer.data.loader import Batch
 from efficientformer.tasks.detection.assignment import assign
 from efficientformer.tasks.detection.loss import of_boxes, parts_of_loss
 from efficientformer.tasks.task import Task
@@ -10,8 +11,8 @@ from efficientformer.tasks.task import Task
 class Detection(Task):
     """The loss of a batch over its boxes."""
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
-        return batch_loss(model(images_BCHW), labels_B)
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
+        return batch_loss(model(batch.images), batch.labels)
 
 
 def batch_loss(outputs_BAD: Tensor, boxes_BN5: Tensor) -> Tensor:

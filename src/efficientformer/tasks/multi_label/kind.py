@@ -87,6 +87,9 @@ class LabelSets:
         factors_S11 = factors[:, None, None]
         return torch.cat([functional.softplus(-factors_S11 * part_BK).mean(dim=2) for part_BK in parts], dim=1)
 
+    def comparable(self, network: nn.Module) -> nn.Module:
+        return network
+
     def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
         return network, LOGITS
 

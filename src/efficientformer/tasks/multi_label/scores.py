@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from efficientformer.data.loader import Batch
 from efficientformer.errors import DataError
 from efficientformer.tasks.finite_logits import answers_of
 
@@ -66,7 +67,7 @@ def average_precisions(logits_BK: Tensor, labels_BK: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, on_batch: Callable[[int], None] | None = None
+    model: nn.Module, batches: Iterable[Batch], *, on_batch: Callable[[int], None] | None = None
 ) -> LabelScores:
     """Score `model`, put into evaluation mode, on every batch.
 

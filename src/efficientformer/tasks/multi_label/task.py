@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from efficientformer.data.loader import Batch
 from efficientformer.data.mixing import Mixing
 from efficientformer.tasks.task import Task
 
@@ -13,8 +14,8 @@ class MultiLabel(Task):
     def __init__(self, mixing: Mixing) -> None:
         self._mixing = mixing
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
-        images_BCHW, targets_BK2 = self._mixing(images_BCHW, labels_B)
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
+        images_BCHW, targets_BK2 = self._mixing(*batch)
         return binary_losses(model(images_BCHW), targets_BK2).mean()
 
 

@@ -87,6 +87,9 @@ class Semantic:
     def losses_at(self, factors: Tensor, logits_BK: Tensor, labels: Tensor) -> Tensor:
         return image_losses(factors, logits_BK, labels)
 
+    def comparable(self, network: nn.Module) -> nn.Module:
+        return network
+
     def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
         return network, LOGITS
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from efficientformer.data.loader import Batch
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.data.masks.view import PADDING
 from efficientformer.errors import DataError
@@ -161,7 +162,7 @@ def taken_classes(logits_KHW: Tensor, height: int, width: int) -> Tensor:
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Batch],
     num_classes: int,
     *,
     on_batch: Callable[[int], None] | None = None,

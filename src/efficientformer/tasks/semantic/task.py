@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from efficientformer.data.loader import Batch
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.tasks.task import Task
 
@@ -14,8 +15,8 @@ class Segmentation(Task):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self._label_smoothing = label_smoothing
 
-    def loss(self, model: nn.Module, images_BCHW: Tensor, labels_B: Tensor, progress: float) -> Tensor:
-        return pixel_loss(model(images_BCHW), labels_B, self._label_smoothing)
+    def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
+        return pixel_loss(model(batch.images), batch.labels, self._label_smoothing)
 
 
 def pixel_loss(logits_BKHW: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
