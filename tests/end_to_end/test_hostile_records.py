@@ -146,8 +146,8 @@ def test_every_record_of_a_run_is_read_by_its_type(run):
     left = set(run.root.rglob("*.json")) - set(types) - {run.checked_images}
     assert {path.parent.name for path in left} == {"stamps"}
     made = [path for path in types if path.exists()]
-    asked_for = {"baselines", "rank", "latency", "chosen"}
-    assert {path.stem for path in set(types) - set(made)} == asked_for, "of other verbs, and of --reference"
+    asked_for = {"baselines", "rank", "latency", "chosen", "examples"}
+    assert {path.stem for path in set(types) - set(made)} == asked_for, "of other verbs and tasks, and of --reference"
     assert all(read_any(path, types[path]) for path in made) and all(read_record(path, StampRecord) for path in left)
     assert read_lines(run.supernet_metrics, MetricsLine) and read_lines(run.network(SLUG).metrics, MetricsLine)
 

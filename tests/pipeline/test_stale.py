@@ -96,6 +96,7 @@ OTHER: dict[str, Any] = {
     "train.distillation_weight": 0.4,
     "task": "classification",
     "detection.depth": 3,
+    "instance.box_width": 512,
 }
 SKIPPED = {"supernet_from", "data", "parent.init"}
 """Places; their content is compared."""

@@ -99,8 +99,9 @@ def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
 
 def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
     """Trials are trained by the settings of `train`, without a teacher."""
-    trained = chosen(workspace.settings, "train") if workspace.settings.slim.trials else {}
-    idle = WITHOUT_TEACHER | workspace.settings.train.idle
+    if not workspace.settings.slim.trials:
+        return {"format": TRACE_FORMAT}
+    trained, idle = chosen(workspace.settings, "train"), WITHOUT_TEACHER | workspace.settings.train.idle
     return {**{name: value for name, value in trained.items() if name not in idle}, "format": TRACE_FORMAT}
 
 
