@@ -15,10 +15,8 @@ from efficientformer.models.deploy.folding import constant_bias, deployed_norm, 
 from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse_v2 import DeployAttentionDownsample, DeployAttnFFN, DeployFFN, DeployMHSA
 from efficientformer.models.embed import ConvNorm, Stem
-from efficientformer.models.heads.mask_rcnn import MaskRcnnHead
-from efficientformer.models.heads.one_stage import OneStageHead
+from efficientformer.models.heads.build import DenseHeadModule
 from efficientformer.models.heads.parts import FpnLevel
-from efficientformer.models.heads.semantic_fpn import SemanticFpnHead
 from efficientformer.models.map_attention import AttentionDownsample
 from efficientformer.models.metablocks import AttnFFNBlock, FFNBlock, MB3DBlock, MB4DBlock
 from efficientformer.models.network import Network
@@ -147,10 +145,7 @@ def _folded(module: nn.Module, forms: DeployForms) -> nn.Module:
             _merge_heads(module)
             if isinstance(module.norm, nn.BatchNorm2d) and isinstance(module.head, nn.Linear):
                 _fold_norm_into_head(module)
-            if (
-                isinstance(module.head, SemanticFpnHead | OneStageHead | MaskRcnnHead)
-                and module.output_norms is not None
-            ):
+            if isinstance(module.head, DenseHeadModule) and module.output_norms is not None:
                 laterals = module.head.fpn.laterals
                 for index, lateral in enumerate(laterals, start=len(module.output_norms) - len(laterals)):
                     module.output_norms[index] = deployed_norm(module.output_norms[index], lateral)

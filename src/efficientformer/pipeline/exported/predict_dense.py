@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
+from efficientformer.formats.values import TaskName
 from efficientformer.records import atomic_path
 from efficientformer.tasks.classification.fonts import Lettering
 from efficientformer.tasks.exported_file import ExportedFile, predict_readable
 
 if TYPE_CHECKING:
-    from efficientformer.tasks.detection.prediction import ObjectPrediction
+    from efficientformer.tasks.detection.prediction import BoxPredictor, ObjectPrediction
 
 LETTERS = "0123456789 .%"
 
@@ -59,44 +60,44 @@ class _Masks:
         return DensePrediction(file, {**found.to_json(), **written}, text)
 
 
-class _Boxes:
-    def __init__(self, model: ExportedFile) -> None:
-        from efficientformer.tasks.detection.prediction import BoxPredictor
+class _Objects:
+    """draw: makes a drawing of a photo and what was found in it."""
 
-        self._predictor = BoxPredictor(model)
-        self.classes = self._predictor.classes
-
-    def find(self, image: Image.Image, file: str, drawings: "_Drawings | None") -> DensePrediction:
-        from efficientformer.tasks.detection.drawing import draw_boxes
-
-        found = self._predictor.predict(image, file)
-        drawing = None if drawings is None else draw_boxes(image, found.labelled(), drawings.lettering)
-        return _of_objects(found, drawing, drawings)
-
-
-class _Instances:
-    def __init__(self, model: ExportedFile) -> None:
-        from efficientformer.tasks.instance.prediction import InstancePredictor
-
-        self._predictor = InstancePredictor(model)
-        self.classes = self._predictor.classes
+    def __init__(
+        self, predictor: "BoxPredictor", draw: Callable[[Image.Image, "ObjectPrediction", Lettering], Image.Image]
+    ) -> None:
+        self._predictor, self._draw = predictor, draw
+        self.classes = predictor.classes
 
     def find(self, image: Image.Image, file: str, drawings: "_Drawings | None") -> DensePrediction:
-        from efficientformer.tasks.instance.drawing import draw_instances
-
         found = self._predictor.predict(image, file)
-        drawing = None if drawings is None else draw_instances(image, found, drawings.lettering)
-        return _of_objects(found, drawing, drawings)
+        written: dict[str, str] = {}
+        if drawings is not None:
+            drawing = self._draw(image, found, drawings.lettering)
+            written["drawing"] = drawings.save(drawing, f"{drawings.name_of(file)}.png")
+        text = ", ".join(f"{each.name} {each.score:.0f} %" for each in found.objects) or "nothing"
+        return DensePrediction(file, {**found.to_json(), **written}, text)
 
 
-def _of_objects(
-    found: "ObjectPrediction", drawing: Image.Image | None, drawings: "_Drawings | None"
-) -> DensePrediction:
-    written: dict[str, str] = {}
-    if drawing is not None and drawings is not None:
-        written["drawing"] = drawings.save(drawing, f"{drawings.name_of(found.file)}.png")
-    text = ", ".join(f"{each.name} {each.score:.0f} %" for each in found.objects) or "nothing"
-    return DensePrediction(found.file, {**found.to_json(), **written}, text)
+def _boxes(model: ExportedFile) -> _Objects:
+    from efficientformer.tasks.detection.drawing import draw_boxes
+    from efficientformer.tasks.detection.prediction import BoxPredictor
+
+    return _Objects(BoxPredictor(model), lambda photo, found, letters: draw_boxes(photo, found.labelled(), letters))
+
+
+def _instances(model: ExportedFile) -> _Objects:
+    from efficientformer.tasks.instance.drawing import draw_instances
+    from efficientformer.tasks.instance.prediction import InstancePredictor
+
+    return _Objects(InstancePredictor(model), draw_instances)
+
+
+FINDERS: dict[TaskName, Callable[[ExportedFile], _Finder]] = {
+    "semantic": _Masks,
+    "detection": _boxes,
+    "instance": _instances,
+}
 
 
 class _Drawings:
@@ -131,8 +132,7 @@ def predict_dense(
 
     Raises RecordError for a model that cannot be used.
     """
-    finders: dict[str, Callable[[ExportedFile], _Finder]] = {"semantic": _Masks, "instance": _Instances}
-    finder = finders.get(model.task, _Boxes)(model)
+    finder = FINDERS[model.task](model)
     drawings = None if draw is None else _Drawings(draw, finder.classes)
     predictions, skipped = predict_readable(files, partial(finder.find, drawings=drawings), max_pixels)
     return predictions, skipped, [] if drawings is None else drawings.lettering.missing

@@ -167,7 +167,7 @@ def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) ->
     batch_size = math.ceil(len(picked) / math.ceil(len(picked) / most))
     view, workers = workspace.task.eval_view(workspace.preprocessing), workspace.settings.workers
     held = eval_batches(picked, view, batch_size=batch_size, workers=workers)
-    return [Batch(x_BCHW.to(memory_format=torch.channels_last), labels) for x_BCHW, labels in held]
+    return [batch.to(torch.device("cpu")) for batch in held]
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:

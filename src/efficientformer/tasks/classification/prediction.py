@@ -8,7 +8,7 @@ image of a sigmoid, are probabilities.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,18 +16,10 @@ from PIL import Image
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.errors import DataError, LatencyError, RecordError
 from efficientformer.exporting.onnx_graph import last_operator, read_graph
-from efficientformer.formats.network import ExportedAbout
 from efficientformer.formats.values import TaskName
 from efficientformer.reading import shown_path
 from efficientformer.tasks.exported_file import ExportedFile, opened, predict_readable
 from efficientformer.tasks.words import task_words
-
-if TYPE_CHECKING:
-    pass
-
-COLORS, NUM_AXES = 3, 4
-ERRORS_ONLY = 3
-KNOWN = tuple(ExportedAbout.__annotations__)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ def draw_boxes(
     sides: least and greatest longer side of the drawing, in pixels.
     """
     lettering = lettering or Lettering((labelled.text for labelled in (*objects, *dashed)), TEXT)
-    scale = min(max(1.0, sides[0] / max(photo.size)), sides[1] / max(photo.size))
-    size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
+    size = drawing_size(photo, sides)
     drawing = photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
     drawing = drawing.copy()
     draw = ImageDraw.Draw(drawing)
@@ -61,6 +60,12 @@ def draw_boxes(
     for labelled, corner in named:
         taken.append(_draw_name(draw, lettering, labelled, corner, size, taken))
     return drawing
+
+
+def drawing_size(photo: Image.Image, sides: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a drawing of the photo. sides: least and greatest longer side, in pixels."""
+    scale = min(max(1.0, sides[0] / max(photo.size)), sides[1] / max(photo.size))
+    return max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
 
 
 def _draw_dashes(draw: ImageDraw.ImageDraw, corner: tuple[int, int, int, int]) -> None:

@@ -1,5 +1,6 @@
 """The average precision of a network's boxes."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -111,8 +112,8 @@ class BoxCount:
         pairs = [(entry["image_id"], entry["category_id"]) for entry in self._objects if not entry["iscrowd"]]
         return BoxScores(
             average_precisions(truth, self._detections),
-            _counts(pairs, self._num_classes),
-            _counts(set(pairs), self._num_classes),
+            counts(pairs, self._num_classes),
+            counts(set(pairs), self._num_classes),
             len(self._images),
             tuple(self._of_images),
         )
@@ -153,11 +154,10 @@ def xywh(box: list[float]) -> list[float]:
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def _counts(pairs: Iterable[tuple[int, int]], num_classes: int) -> tuple[int, ...]:
-    counts = [0] * num_classes
-    for _, number in pairs:
-        counts[number] += 1
-    return tuple(counts)
+def counts(pairs: Iterable[tuple[int, int]], num_classes: int) -> tuple[int, ...]:
+    """How often each class stands in pairs of an image and a class."""
+    found = Counter(number for _, number in pairs)
+    return tuple(found[number] for number in range(num_classes))
 
 
 @torch.inference_mode()

@@ -27,9 +27,3 @@ def best_and_worst(scores: Sequence[float | None], most: int) -> tuple[list[int]
     num_worst = min(most, len(ranked) // 2)
     best = sorted(ranked[num_worst:], key=lambda pair: (-pair[0], pair[1]))
     return [index for _, index in best[:most]], [index for _, index in ranked[:num_worst]]
-
-
-def drawing_size(photo: Image.Image) -> tuple[int, int]:
-    """Width and height of a drawing."""
-    scale = LONGER_SIDE / max(photo.size)
-    return max(1, round(photo.width * scale)), max(1, round(photo.height * scale))

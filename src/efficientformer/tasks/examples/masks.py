@@ -6,7 +6,8 @@ from torch import nn
 
 from efficientformer.data.loader import Batch
 from efficientformer.data.masks.mask import IGNORED
-from efficientformer.tasks.examples.example import Example, drawing_size
+from efficientformer.tasks.detection.drawing import drawing_size
+from efficientformer.tasks.examples.example import LONGER_SIDE, Example
 from efficientformer.tasks.finite_logits import finite_logits
 from efficientformer.tasks.semantic.drawing import painted
 from efficientformer.tasks.semantic.scores import taken_classes
@@ -20,5 +21,5 @@ def draw_masks(model: nn.Module, photo: Image.Image, batch: Batch) -> Example:
     found_HW[mask_HW == IGNORED] = IGNORED
     masks = [each_HW.numpy().astype(np.uint8) for each_HW in (mask_HW, found_HW)]
     numbers = sorted({int(number) for mask in masks for number in np.unique(mask)} - {IGNORED})
-    size = drawing_size(photo)
+    size = drawing_size(photo, (LONGER_SIDE, LONGER_SIDE))
     return Example(tuple(painted(photo, mask, size) for mask in masks), tuple(numbers))

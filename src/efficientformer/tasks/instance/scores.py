@@ -1,6 +1,5 @@
 """The average precision of a network's masks and boxes."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from efficientformer.data.loader import Batch
 from efficientformer.errors import DataError
 from efficientformer.models.heads.mask_rcnn import FACTS, MASK_SIDE
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring
-from efficientformer.tasks.detection.scores import xywh
+from efficientformer.tasks.detection.scores import counts, xywh
 from efficientformer.tasks.finite_logits import answers_of
 from efficientformer.tasks.instance.pasting import pasted
 
@@ -49,8 +48,7 @@ class InstanceScores:
             *(classes, self.masks.of_classes, self.boxes.of_classes, self.num_images_per_class, self.num_objects),
             strict=True,
         )
-        of_masks = {name.replace("box_ap", "ap"): getattr(self.masks, name) for name in NAMES}
-        values = {f"mask_{name}": value for name, value in of_masks.items()}
+        values = {f"mask_{name.removeprefix('box_')}": getattr(self.masks, name) for name in NAMES}
         values |= {name: getattr(self.boxes, name) for name in NAMES}
         return {
             "mask_ap": self.mask_ap,
@@ -101,12 +99,11 @@ class InstanceCount:
 
     def scores(self) -> InstanceScores:
         pairs = [(entry["image_id"], entry["category_id"]) for entry in self._objects if not entry["iscrowd"]]
-        objects, images = Counter(number for _, number in pairs), Counter(number for _, number in set(pairs))
         return InstanceScores(
             average_precisions(self.truth, self.masks, "segm"),
             average_precisions(self.truth, self.boxes),
-            tuple(objects[number] for number in self._classes),
-            tuple(images[number] for number in self._classes),
+            counts(pairs, len(self._classes)),
+            counts(set(pairs), len(self._classes)),
             len(self._images),
         )
 

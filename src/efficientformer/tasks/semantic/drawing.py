@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.tasks.classification.fonts import Lettering
-from efficientformer.tasks.detection.drawing import color_of
+from efficientformer.tasks.detection.drawing import color_of, drawing_size
 from efficientformer.tasks.semantic.prediction import SegmentedImage
 
 OPACITY = 0.55
@@ -19,8 +19,7 @@ def draw_segments(photo: Image.Image, found: SegmentedImage, lettering: Letterin
     """The photo under the colors of its classes, which are darker along their borders; at the right a legend of the
     classes that were found, with their shares, the largest first."""
     lettering = lettering or Lettering((segment.name for segment in found.segments), TEXT)
-    scale = min(max(1.0, LEAST_SIDE / max(photo.size)), MOST_SIDE / max(photo.size))
-    size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
+    size = drawing_size(photo, (LEAST_SIDE, MOST_SIDE))
     rows = -(-(size[1] - 2 * PADDING) // ROW)
     drawing = Image.new("RGB", (size[0] + LEGEND, max(size[1], _height(min(len(found.segments), rows)))), PAPER)
     drawing.paste(painted(photo, found.mask, size), (0, 0))
