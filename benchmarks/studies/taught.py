@@ -26,8 +26,9 @@ from efficientformer.models.weights.load import architecture_of
 from efficientformer.pipeline.networks.stand_alone import train_images, validate
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.resolve_settings import merge_given
-from efficientformer.pipeline.run.settings import NetworkSettings, Settings
+from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.settings.training import NetworkSettings
 from efficientformer.pipeline.slimming.measure import prepare_untrained
 from efficientformer.reading import read_record
 from efficientformer.records import write_record

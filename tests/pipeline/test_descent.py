@@ -10,7 +10,8 @@ import pytest
 
 from efficientformer.arch.moves import Drop
 from efficientformer.arch.spaces import v1_space
-from efficientformer.pipeline.run.settings import Settings, SlimSettings
+from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.settings.search import SlimSettings
 from efficientformer.pipeline.slimming.descent import Descent
 from efficientformer.records import write_record
 from efficientformer.search.candidates import State

@@ -14,9 +14,10 @@ from efficientformer.pipeline.phases import supernet
 from efficientformer.pipeline.run import fit_images
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import resolve_settings
-from efficientformer.pipeline.run.settings import NetworkSettings, leaves
+from efficientformer.pipeline.run.settings import leaves
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.teacher_settings import TeacherSettings
+from efficientformer.pipeline.settings.teacher import TeacherSettings
+from efficientformer.pipeline.settings.training import NetworkSettings
 from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.supernet.slimmable import SlimmableNetwork

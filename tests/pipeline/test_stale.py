@@ -8,8 +8,9 @@ import pytest
 from efficientformer.arch.space_file import as_yaml, read_space, space_copy
 from efficientformer.arch.spaces import QUICK
 from efficientformer.pipeline.run.plan import EXPORT, PHASES, SLIM, SUPERNET, TABLE, TRAIN
-from efficientformer.pipeline.run.settings import OF_METAPATHS, OF_SLIMMABLE, Settings, leaves
-from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
+from efficientformer.pipeline.run.settings import Settings, leaves
+from efficientformer.pipeline.settings.teacher import WITHOUT_TEACHER
+from efficientformer.pipeline.settings.training import OF_METAPATHS, OF_SLIMMABLE
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 

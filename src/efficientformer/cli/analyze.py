@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from efficientformer.cli.options import JsonOption, OutOption
 from efficientformer.cli.printing import print_json, print_lines, print_rows
-from efficientformer.pipeline.analyze_settings import OUT, AnalysisSettings
+from efficientformer.pipeline.settings.analyze import OUT, AnalysisSettings
 
 SettingsOption = Annotated[AnalysisSettings, Parameter(name="*", negative_iterable=())]
 

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from efficientformer.cli.options import JsonOption, OutOption
 from efficientformer.cli.printing import print_json, print_lines, print_rows
-from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
+from efficientformer.pipeline.settings.benchmark import OUT, BenchmarkSettings
 
 SettingsOption = Annotated[BenchmarkSettings, Parameter(name="*", negative_iterable=())]
 

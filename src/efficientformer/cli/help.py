@@ -26,7 +26,7 @@ from efficientformer.pipeline.run import plan
 from efficientformer.pipeline.run.open_run import RunRequest, design_request, fine_tune_request
 from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.pipeline.run.settings import Settings, leaves
-from efficientformer.pipeline.teacher_settings import OF_TEACHER
+from efficientformer.pipeline.settings.teacher import OF_TEACHER
 
 PHASES_OF_VERBS = {
     "design": (

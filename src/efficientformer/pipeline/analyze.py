@@ -16,9 +16,9 @@ from efficientformer.latency.clock import check_clock
 from efficientformer.latency.devices import open_device, runs_here
 from efficientformer.latency.runtime import Runtime
 from efficientformer.latency.timing.measure_networks import check_rounds
-from efficientformer.pipeline.analyze_settings import OUT, AnalysisSettings
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import with_given
+from efficientformer.pipeline.settings.analyze import OUT, AnalysisSettings
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
 from efficientformer.report.analysis.page import FORMAT, RECORD_NAME, render_analysis

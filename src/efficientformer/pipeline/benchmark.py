@@ -34,11 +34,11 @@ from efficientformer.latency.clock import check_clock
 from efficientformer.latency.devices import open_device, runs_here
 from efficientformer.latency.timing.measure_networks import check_rounds
 from efficientformer.paths import usable_path
-from efficientformer.pipeline.benchmark_settings import OUT, BenchmarkSettings
 from efficientformer.pipeline.comparison import check_memory, compare_networks, prepare_networks, rounds_path
 from efficientformer.pipeline.out_of_date import out_of_date_file
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import with_given
+from efficientformer.pipeline.settings.benchmark import OUT, BenchmarkSettings
 from efficientformer.provenance import provenance
 from efficientformer.records import write_record
 from efficientformer.report.benchmark.page import FORMAT, RECORD_NAME, render_benchmark

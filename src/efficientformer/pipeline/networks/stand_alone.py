@@ -18,12 +18,12 @@ from efficientformer.models.network import Network
 from efficientformer.pipeline.networks.teaching import distilled, has_second_head
 from efficientformer.pipeline.run.fit_images import fit_images, loss_task
 from efficientformer.pipeline.run.inputs import image_digests, training_digests
-from efficientformer.pipeline.run.settings import NetworkSettings, TrainSettings
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.settings.teacher import WITHOUT_TEACHER
+from efficientformer.pipeline.settings.training import NetworkSettings, TrainSettings
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import estimating_images, load_supernet
-from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
 from efficientformer.reading import read_record
 from efficientformer.records import digest, write_record
 from efficientformer.search.scoring.accuracy import extract_network, reestimate_batch_norm

@@ -9,8 +9,8 @@ from efficientformer.models.network import Network
 from efficientformer.pipeline.run.outputs import run_networks
 from efficientformer.pipeline.run.plan import TRAIN
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.settings.teacher import PARENT_AS_TEACHER, TeacherSettings
 from efficientformer.pipeline.slimming.oracles import load_parent
-from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER, TeacherSettings
 from efficientformer.tasks.distillation import Distillation
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.teacher_files import open_teacher

@@ -9,8 +9,8 @@ from torch import nn
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
 from efficientformer.data.mixing import Mixing
-from efficientformer.pipeline.run.settings import OptimizerSettings
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.settings.training import OptimizerSettings
 from efficientformer.tasks.task import Task
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile

@@ -33,7 +33,7 @@ from efficientformer.pipeline.run.settings import BELOW_PARENT, Settings, is_pat
 from efficientformer.pipeline.run.trust.programs import Programs, find_programs, shown_program
 from efficientformer.pipeline.run.trust.user_key import KeyUnusableError
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.teacher_settings import NONE
+from efficientformer.pipeline.settings.teacher import NONE
 from efficientformer.reading import shown_path
 from efficientformer.records import write_record
 from efficientformer.run_dir import REMEDY, RunDir

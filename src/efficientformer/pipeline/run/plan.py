@@ -30,10 +30,11 @@ from efficientformer.pipeline.run.inputs import (
     unlabelled,
 )
 from efficientformer.pipeline.run.phase import Phase
-from efficientformer.pipeline.run.settings import BELOW_PARENT, OF_METAPATHS, OF_SLIMMABLE, is_path, leaves
+from efficientformer.pipeline.run.settings import BELOW_PARENT, is_path, leaves
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.teacher_settings import WITHOUT_TEACHER
+from efficientformer.pipeline.settings.teacher import WITHOUT_TEACHER
+from efficientformer.pipeline.settings.training import OF_METAPATHS, OF_SLIMMABLE
 from efficientformer.tasks.words import task_words
 
 TRAINING_MACHINE = ("workers", "training_threads", "training_device")

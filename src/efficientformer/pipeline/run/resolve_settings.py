@@ -18,8 +18,9 @@ from efficientformer.arch.space_file import read_space
 from efficientformer.arch.spaces import SPACES
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
-from efficientformer.pipeline.run.settings import BELOW_PARENT, OF_METAPATHS, OF_SLIMMABLE, Settings, is_path, leaves
-from efficientformer.pipeline.teacher_settings import OF_TEACHER
+from efficientformer.pipeline.run.settings import BELOW_PARENT, Settings, is_path, leaves
+from efficientformer.pipeline.settings.teacher import OF_TEACHER
+from efficientformer.pipeline.settings.training import OF_METAPATHS, OF_SLIMMABLE
 from efficientformer.reading import shown_path
 
 Given = dict[str, Any]

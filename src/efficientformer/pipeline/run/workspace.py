@@ -23,7 +23,7 @@ from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.run_network import name_of_init, unknown_init
 from efficientformer.pipeline.run.settings import BELOW_PARENT, Settings
 from efficientformer.pipeline.run.trust.programs import Programs
-from efficientformer.pipeline.teacher_settings import PARENT_AS_TEACHER
+from efficientformer.pipeline.settings.teacher import PARENT_AS_TEACHER
 from efficientformer.reading import read_record
 from efficientformer.run_dir import RunDir
 from efficientformer.tasks.words import task_words

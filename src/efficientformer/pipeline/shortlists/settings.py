@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 from efficientformer.latency.clock import Clock
 from efficientformer.latency.devices import DeviceOptions, resolve_clock
-from efficientformer.pipeline.benchmark_settings import resolution_of_option
+from efficientformer.pipeline.settings.benchmark import resolution_of_option
 
 OUT = Path("runs/shortlist")
 ROUNDS = 20
