@@ -45,7 +45,7 @@ class Rank:
         self.meeting.barrier.wait()
         return gathered
 
-    def broadcast_first(self, answer):
+    def of_first(self, answer):
         return self.gather(answer)[0]
 
 

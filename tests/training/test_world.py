@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from efficientformer.errors import UsageError
+from efficientformer.models.batch_norm import BatchNorm2d
 from efficientformer.models.weights_file import content_digest
 from efficientformer.training.world import World, join_world
 
@@ -109,6 +111,58 @@ for name, options in json.loads(sys.argv[2]).items():
     (root / name).mkdir(exist_ok=True)
     train(root / name, **{**options, "task": globals()[options["task"]]})
 '''
+NETWORKS = """
+from efficientformer.arch.spaces import SPACES
+from efficientformer.models.network import Network
+from efficientformer.search.subnet import Subnet
+from efficientformer.search.supernet.slimmable import SlimmableNetwork
+from efficientformer.search.supernet.slimmable_task import SlimmableTask
+from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.classification.task import Classification
+from efficientformer.training.world import World
+
+def plain(images, labels):
+    return images, nn.functional.one_hot(labels, 3).float()
+
+def images_from(step, world):
+    while True:
+        generator = torch.Generator().manual_seed(step)
+        x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(3, (8,), generator=generator)
+        mine = world.part_of(list(range(8)))
+        yield Batch(x[mine], y[mine])
+        step += 1
+
+CASES = {
+    "network": (
+        lambda: Network(Subnet.smallest(SPACES["v2_quick"]).architecture, resolution=32, num_classes=3),
+        Classification(plain),
+    ),
+    "supernet": (
+        lambda: Supernet(SPACES["quick"], resolution=32, num_classes=3),
+        SupernetTask(temperature=(1.0, 0.2), noise="uniform", sampling="single", elastic_width="random",
+                     label_smoothing=0.1, recompute=True),
+    ),
+    "supernet of V2": (
+        lambda: SlimmableNetwork(SPACES["v2_quick"], resolution=32, num_classes=3), SlimmableTask(plain, networks=2)
+    ),
+}
+
+def trained_network(name, world, title):
+    build, task = CASES[name]
+    torch.manual_seed(world.rank)  # the first one's weights count
+    recipe = Recipe(num_steps=20, steps_per_epoch=20, peak_lr=1e-4, seed=1, sync_batch_norm=True)
+    losses = []
+    model = fit(build(), task, lambda step: images_from(step, world), recipe,
+                checkpoint=CheckpointFile(root / f"{title}.pt", "run", interval_s=1e9),
+                log=MetricsLog(root / f"{title}.jsonl"), on_step=lambda step, loss: losses.append(loss), world=world)
+    return losses, model.state_dict()
+
+for name in CASES:
+    torch.save(trained_network(name, world, name), root / f"{name}-{world.rank}")
+    if world.is_first:
+        torch.save(trained_network(name, World(), f"{name} alone"), root / f"{name}-alone")
+"""
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
@@ -124,9 +178,9 @@ TOGETHER = {
 }
 
 
-def start(root: Path, trainings: dict, launcher: tuple[str, ...] = ()) -> None:
+def start(root: Path, trainings: dict, launcher: tuple[str, ...] = (), script: str = SCRIPT) -> None:
     root.mkdir(exist_ok=True)
-    (root / "script.py").write_text(SCRIPT)
+    (root / "script.py").write_text(script)
     command = [sys.executable, *launcher, str(root / "script.py"), str(root), json.dumps(trainings)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -156,7 +210,7 @@ def together(alone, tmp_path_factory) -> Path:
             state["state"]["model"]["1.bias"] += 1
         if name != "none in one":
             save_checkpoint(state, root / name / "1")
-    start(root, TOGETHER, TORCHRUN)
+    start(root, TOGETHER, TORCHRUN, SCRIPT + NETWORKS)
     return root
 
 
@@ -212,21 +266,30 @@ def test_a_gradient_that_is_not_finite_in_one_process_is_taken_in_none(together)
     assert state["counters"]["skipped_steps"] == 3
 
 
-@pytest.mark.parametrize(
-    ("case", "theirs"), [("none in one", "the beginning"), ("another step", "step 5"), ("other weights", "step 6")]
-)
-def test_processes_with_unequal_checkpoints_are_refused_in_one_line(together, case, theirs):
-    """As on two machines without common storage: their weights would be averaged."""
-    for process in seen(together, case):
-        assert process["states"] == [] and "\n" not in process["failure"]
-        assert f"Process 1 would continue from {theirs}" in process["failure"]
-        assert "process 0 from step 6" in process["failure"] and "storage that they share" in process["failure"]
-
-
-def test_equal_checkpoints_on_two_machines_go_on(together):
-    first, second = weights(together, "equal")
-    assert [len(process["states"]) for process in seen(together, "equal")] == [6, 6]
+@pytest.mark.parametrize("case", ["equal", "none in one", "another step", "other weights"])
+def test_all_processes_continue_from_the_checkpoint_of_the_first(together, case):
+    """As on two machines without common storage, where only the first one's is of the last step."""
+    first, second = weights(together, case)
+    assert [len(process["states"]) for process in seen(together, case)] == [6, 6]
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    expected, _ = weights(together, "equal")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in first.items())
+
+
+@pytest.mark.parametrize("case", ["network", "supernet", "supernet of V2"])
+def test_with_synchronised_batch_norm_two_processes_train_as_one(together, case):
+    kept = (torch.load(together / f"{case}-{name}", weights_only=True) for name in ("alone", "0", "1"))
+    (losses, one), (first_losses, first), (second_losses, second) = kept
+    assert first_losses == second_losses == pytest.approx(losses, abs=1e-5) and len(set(losses)) == 20
+    for name, tensor in one.items():
+        assert torch.equal(first[name], second[name]), name
+        if "running_var" in name:
+            assert torch.allclose(first[name], tensor, rtol=1e-2), name
+
+
+def test_alone_batch_norm_is_pytorchs():
+    own, theirs, x_BCHW = BatchNorm2d(5), nn.BatchNorm2d(5), torch.randn(4, 5, 3, 3)
+    assert torch.equal(own(x_BCHW), theirs(x_BCHW)) and torch.equal(own.running_var, theirs.running_var)
 
 
 def test_a_batch_is_divided_evenly():

@@ -36,7 +36,7 @@ class BestEpoch:
 
     def see(self, epoch: int, network: nn.Module, world: World) -> dict[str, float]:
         """Judge the network of an epoch; returns the score for the log. All processes call it, and wait for it."""
-        score = world.gather(self.judge(network) if world.is_first else None)[0]
+        score = world.of_first(self.judge(network) if world.is_first else None)
         self.last_epoch = epoch
         if score > self.score:
             self.epoch, self.score = epoch, score

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from efficientformer.data.loader import Batch
+from efficientformer.models.batch_norm import synchronised
 from efficientformer.tasks.task import Task
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
@@ -55,27 +56,29 @@ def fit(
 
     A step whose gradient is not finite is not taken: weights, optimizer and average stay as they are. Raises
     TrainingError when the loss is not finite, after ten such steps in a row, and for weights that are not finite; the
-    last checkpoint is kept. Raises it too if the processes do not continue from the same checkpoint.
+    last checkpoint is kept.
     """
     state = begin(model, task, recipe, checkpoint, best, world)
-    update = Update(state, recipe, world, warn)
+    update, shared_loss = Update(state, recipe, world, warn), world.shared(_Loss(model, task))
     device = next(model.parameters()).device
+    is_synchronised = recipe.sync_batch_norm and world.size > 1
     if world.is_first:
         log.rewind(state.step)
 
     batches = batches_from(state.step)
     while not state.is_over(recipe):
         batch = next(batches).to(device)
-        _seed_step(recipe.seed, state.step, world.rank)
+        _seed_step(recipe.seed, state.step, 0 if is_synchronised else world.rank)
         lr = recipe.lr(state.step)
         state.set_lr(lr)
 
         task.prepare(model, state.step)
         model.train()
         update.prepare()
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            loss = task.loss(model, batch, state.step / recipe.num_steps)
-        loss_value = update.take(loss, lr)
+        with synchronised(is_synchronised):
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                loss = shared_loss(batch, state.step / recipe.num_steps)
+            loss_value = update.take(loss, lr)
 
         is_last = state.step == recipe.num_steps
         is_epoch = is_last or state.step % recipe.steps_per_epoch == 0
@@ -100,6 +103,17 @@ def fit(
     if state.skipped_steps > 1:
         warn(all_skipped_text(state.skipped_steps, recipe.num_steps))
     return state.averaged
+
+
+class _Loss(nn.Module):
+    """The loss of a task as a module: what processes that train together wrap."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.model, self._task = model, task
+
+    def forward(self, batch: Batch, progress: float) -> Tensor:
+        return self._task.loss(self.model, batch, progress)
 
 
 def _log_losses(state: TrainingState, task: Task, recipe: Recipe, lr: float, log: MetricsLog | None) -> None:

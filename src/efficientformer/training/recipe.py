@@ -15,6 +15,8 @@ class Recipe:
     lr_hold_steps: first steps at the peak learning rate; warm-up and decay begin after them.
     ema_decay: of the moving average of the weights; 0 for none.
     layer_decay: see `build_optimizer`.
+    sync_batch_norm: whether batch norm sees the batches of all processes, which then draw the same paths, widths, masks
+        and mixing.
     precision: of products in the forward and backward passes; weights, norms and losses are in single precision.
     """
 
@@ -29,6 +31,7 @@ class Recipe:
     ema_decay: float = 0.0
     layer_decay: float = 1.0
     precision: Precision = "fp32"
+    sync_batch_norm: bool = False
 
     def lr(self, step: int) -> float:
         if step < self.lr_hold_steps:

@@ -81,16 +81,13 @@ class TrainingState:
 def begin(
     model: nn.Module, task: Task, recipe: Recipe, checkpoint: CheckpointFile, best: BestEpoch | None, world: World
 ) -> TrainingState:
-    """The state that a training continues from: that of the checkpoint, or step 0 with the first process' weights.
+    """The state that a training continues from: that of the first process' checkpoint, or step 0.
 
-    Raises TrainingError for a checkpoint of another training, and unless all processes continue from the same one.
+    Raises TrainingError for a checkpoint of another training.
     """
     # Channels last: 1.5 times as fast on CPUs, and maps become tokens without a copy.
     model.to(memory_format=torch.channels_last)
-    saved = checkpoint.load()
-    world.require_one_start(saved)
-    if saved is None:
-        world.share_first(model)
+    saved = world.of_first(checkpoint.load() if world.is_first else None)
     optimizer = build_optimizer(
         model,
         lr=recipe.peak_lr,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from efficientformer.training.finite import (
@@ -35,14 +36,12 @@ class Update:
         as they were. Raises TrainingError for a loss that is not finite, and after ten such steps in a row.
         """
         state = self._state
-        mean_loss = loss.detach().clone()
-        statistics_norm = self._statistics.norm(mean_loss)
-        self._world.average([mean_loss, statistics_norm])
+        own_loss = loss.detach().float()
+        mean_loss, statistics_norm = self._world.mean(torch.stack([own_loss, self._statistics.norm(own_loss)]))
         loss_value = mean_loss.item()
         require_finite_loss(loss_value, state.step, lr, self._recipe)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._world.average_gradients(state.model)
         gradient_norm = nn.utils.clip_grad_norm_(state.model.parameters(), self._recipe.clip_norm)
         if bool(gradient_norm.isfinite() & statistics_norm.isfinite()):
             state.optimizer.step()

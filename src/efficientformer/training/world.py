@@ -1,22 +1,22 @@
 """Processes, started by `torchrun`, that train one network together: each computes its part of every batch.
 
-Weights and logits are the same in all of them at every step, since the first one's are shared at the start and
-gradients are averaged. Each process draws its own paths, widths and mixing, as if its part were a batch of its own.
-Batch norm sees the part of its own process, as in the paper's recipe. Only the first process writes.
+Weights and logits are the same in all of them at every step: all start from the first one's, and PyTorch's
+DistributedDataParallel averages the gradients. Each process draws its own paths, widths and mixing, as if its part were
+a batch of its own, and batch norm sees that part; if batch norm is synchronised, all draw the same. Only the first
+process writes, and all continue from its checkpoint: machines need no common storage for it.
 """
 
 import atexit
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from efficientformer.errors import TrainingError, UsageError
-from efficientformer.models.weights_file import content_digest
+from efficientformer.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -49,54 +49,29 @@ class World:
             )
         return indices[self.rank :: self.size]
 
-    def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace every tensor by its mean over the processes, in which the shapes must be the same."""
-        tensors = list(tensors)
-        if self.size == 1 or not tensors:
-            return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.copy_(mean.view_as(tensor))
+    def shared(self, loss: nn.Module) -> nn.Module:
+        """A module that computes a loss from this process' part of a batch, with gradients that are means over all
+        processes. Weights and statistics become those of the first process.
 
-    def average_gradients(self, model: nn.Module) -> None:
-        """Average the gradients. Where a path was not sampled, its gradient is zero; if in no process, it has none."""
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        if self.size == 1 or not parameters:
-            return
-        has_gradient = [parameter.grad is not None for parameter in parameters]
-        counts = torch.tensor(has_gradient, dtype=torch.int32, device=parameters[0].device)
-        dist.all_reduce(counts)
-        trained = [parameter for parameter, count in zip(parameters, counts.tolist(), strict=True) if count]
-        for parameter in trained:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        self.average(parameter.grad for parameter in trained if parameter.grad is not None)
-
-    @torch.no_grad()
-    def share_first(self, model: nn.Module) -> None:
-        """Copy the weights and statistics of the first process into every other one."""
-        tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
-        if self.size == 1 or not tensors:
-            return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        dist.broadcast(flat, src=0)
-        for tensor, theirs in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.copy_(theirs.view_as(tensor))
-
-    def require_one_start(self, checkpoint: dict[str, Any] | None) -> None:
-        """Raises TrainingError unless all processes continue from the same checkpoint, or all from none."""
+        A parameter without a gradient in some processes has a zero there, such as one of a path that was not sampled.
+        """
         if self.size == 1:
-            return
-        own = None if checkpoint is None else (checkpoint["counters"]["step"], content_digest(checkpoint["model"]))
-        first, *others = self.gather(own)
-        for rank, other in enumerate(others, start=1):
-            if other != first:
-                raise TrainingError(
-                    f"Process {rank} would continue from {_start_text(other)} and process 0 from {_start_text(first)}. "
-                    "Every machine needs the same run directory: put it on storage that they share."
-                )
+            return loss
+        return DistributedDataParallel(loss, broadcast_buffers=False, find_unused_parameters=True)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of values over the processes; they wait for one another."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values /= self.size
+        return values
+
+    def of_first(self, value: Any) -> Any:
+        """The first process' value, in every process; they wait for it."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values)
+        return values[0]
 
     def gather(self, value: Any) -> list[Any]:
         """The value of each process, by rank, in every process; they wait for one another."""
@@ -105,18 +80,10 @@ class World:
             dist.all_gather_object(values, value)
         return values
 
-    def broadcast_first(self, answer: bool) -> bool:
-        """The first process' answer, in every process; they wait for it."""
-        return self.gather(answer)[0]
-
 
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def _start_text(start: tuple[int, str] | None) -> str:
-    return "the beginning" if start is None else f"step {start[0]} (weights {start[1][:8]})"
 
 
 def join_world() -> World:

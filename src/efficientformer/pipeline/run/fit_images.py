@@ -82,6 +82,7 @@ def fit_images(
         "peak_lr": settings.lr,
         "weight_decay": settings.weight_decay,
         "precision": settings.precision,
+        "sync_batch_norm": settings.sync_batch_norm,
         "lr_warmup_steps": round(settings.lr_warmup_epochs * per_epoch),
     }
     recipe = Recipe(steps_per_epoch=per_epoch, seed=seed, **(by_settings | recipe_options))

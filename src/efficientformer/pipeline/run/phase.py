@@ -118,7 +118,7 @@ class Phase:
                     f"Process {rank} does not train the same as process 0: {', '.join(changes)}. Start every process "
                     "with the same program, settings, images and run directory."
                 )
-        if world.broadcast_first(world.is_first and is_up_to_date(workspace.run_dir, stamp, outputs)):
+        if world.of_first(world.is_first and is_up_to_date(workspace.run_dir, stamp, outputs)):
             announce(stamp.phase, "up to date")
             return False
         if world.is_first:

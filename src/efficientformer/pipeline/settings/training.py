@@ -34,6 +34,8 @@ class OptimizerSettings(SettingsGroup):
     frequency of its class. sampling: an epoch has equally many images of every class."""
     precision: Precision = "fp32"
     """Precision of most products. bf16 is for GPUs and CPUs that have it; weights stay in single precision."""
+    sync_batch_norm: bool = False
+    """Compute batch norm over all processes of torchrun. They then draw the same paths, widths and mixing."""
 
 
 class SupernetSettings(OptimizerSettings):

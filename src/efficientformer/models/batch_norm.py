@@ -1,0 +1,73 @@
+"""Batch norm that sees the batches of all processes, where a training asks for it.
+
+PyTorch's SyncBatchNorm replaces modules, and works on GPUs alone. Supernets call templates of their parts, which are
+built once for all trainings, so every batch norm of this package is of this class instead.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+_is_synchronised = False
+
+
+@contextmanager
+def synchronised(is_on: bool) -> Iterator[None]:
+    """Where `is_on`, batch norm in training mode has the mean and the variance of the batches of all processes, which
+    must make the same calls in the same order, in backward passes as well."""
+    global _is_synchronised
+    before, _is_synchronised = _is_synchronised, is_on
+    try:
+        yield
+    finally:
+        _is_synchronised = before
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """PyTorch's, which computes from the batches of all processes within `synchronised`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (_is_synchronised and self.training):
+            return super().forward(input)
+        return _normed(self, input.float()).to(input.dtype)
+
+
+def _normed(norm: nn.BatchNorm2d, x_BCHW: Tensor) -> Tensor:
+    """Two sums over the processes, as differences of squares would lose precision."""
+    dims = 0, 2, 3
+    num = x_BCHW.new_full((1,), x_BCHW.numel() / x_BCHW.shape[1])
+    sums = _Sum.apply(torch.cat([x_BCHW.sum(dims), num]))
+    num, mean_C = sums[-1].detach(), sums[:-1] / sums[-1]
+    centered_BCHW = x_BCHW - mean_C[:, None, None]
+    variance_C = _Sum.apply(centered_BCHW.square().sum(dims)) / num
+    with torch.no_grad():
+        assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
+        norm.num_batches_tracked += 1
+        share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+        norm.running_mean.lerp_(mean_C, share)
+        norm.running_var.lerp_(variance_C * num / (num - 1), share)
+    scale_C = torch.rsqrt(variance_C + norm.eps)
+    if norm.weight is not None:
+        scale_C = scale_C * norm.weight
+    normed_BCHW = centered_BCHW * scale_C[:, None, None]
+    return normed_BCHW if norm.bias is None else normed_BCHW + norm.bias[:, None, None]
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the processes. A value of one is a part of the sum in each, so gradients are summed as well."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
