@@ -69,8 +69,6 @@ def read(monkeypatch) -> Read:
     monkeypatch.setattr(ImageSplit, "image", noted)
     for module in (supernet, stand_alone, recovery, rounds):
         monkeypatch.setattr(module, "fit_images", training(module.fit_images))
-    monkeypatch.setattr(supernet, "load_table", lambda _: None)
-    monkeypatch.setattr(supernet, "require_reachable", lambda *_: None)
     return read
 
 

@@ -1,9 +1,12 @@
 """No verb works on what is out of date, and nothing that was changed by hand is lost. The work is made up."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from efficientformer.errors import UsageError
-from efficientformer.pipeline.phases import baselines, evaluate, export, rank, slim, train, verify
+from efficientformer.errors import BudgetError, UsageError
+from efficientformer.pipeline.phases import baselines, evaluate, export, rank, slim, supernet, train, verify
+from efficientformer.pipeline.run import outputs
 from efficientformer.pipeline.run import workspace as workspace_module
 from efficientformer.pipeline.run.plan import EXPORT, PHASES, SLIM, SUPERNET, TABLE, TRAIN
 from efficientformer.pipeline.verbs import explain
@@ -112,3 +115,16 @@ def test_a_network_is_trained_where_the_measured_device_is_not(run):
     other_machine(run)
     workspace = run.workspace()
     assert SLIM.require(workspace) and TRAIN.require(workspace, run.networks(workspace)[0])
+
+
+def test_a_supernet_is_trained_where_the_device_is_not_unless_its_table_rules_a_budget_out(run, monkeypatch):
+    other_machine(run)
+    monkeypatch.setattr(SUPERNET.__class__, "run", lambda *_: pytest.fail("the supernet was trained"))
+    least = SimpleNamespace(interval_ms=(2.0, 2.0), predicted_ms=2.0)
+    table = SimpleNamespace(largest=SimpleNamespace(measured_ms=3.0), smallest=least)
+    monkeypatch.setattr(outputs.LatencyTable, "load", lambda _: table)
+    with pytest.raises(BudgetError, match="smallest reachable budget"):
+        supernet.run(run.workspace(slim={"images": 2}))
+    deleted("table.json")(run)
+    with pytest.raises(pytest.fail.Exception, match="the supernet was trained"):
+        supernet.run(run.workspace(slim={"images": 2}))

@@ -99,9 +99,8 @@ class Run:
 @pytest.fixture
 def new_run(few_images, tmp_path, monkeypatch):
     monkeypatch.setattr(oracles, "TRAINING_IMAGES", 128)
-    for module in (supernet_phase, slim_phase):
-        monkeypatch.setattr(module, "load_table", lambda _: Table())
-        monkeypatch.setattr(module, "require_reachable", lambda *_: None)
+    monkeypatch.setattr(slim_phase, "load_table", lambda _: Table())
+    monkeypatch.setattr(slim_phase, "require_reachable", lambda *_: None)
 
     def confirm(aims) -> None:
         for aim in aims:

@@ -42,6 +42,7 @@ OPTIMIZER = [
     ("augmentation", "standard", lambda it, group: same_images(it, group, "standard")),
     ("augmentation", "light", lambda it, group: same_images(it, group, "light")),
     ("precision", "bf16", lambda it, _: it.got.recipe.precision == "bf16"),
+    ("sync_batch_norm", True, lambda it, _: it.got.recipe.sync_batch_norm),
 ]
 TRAIN = [
     ("label_smoothing", 0.3, lambda it: same_mixing(it, 0.0, 0.0, 0.3)),

@@ -38,6 +38,13 @@ def test_a_changed_setting_is_named(phase):
     assert phase({"epochs": 5, "lr": 0.1}) == (True, "again, because epochs changed from 3 to 5")
 
 
+def test_a_setting_that_an_earlier_version_did_not_have_was_at_its_default(phase):
+    phase({"train.epochs": 3})
+    assert phase({"train.epochs": 3, "train.sync_batch_norm": False}) == (False, "up to date")
+    again = "again, because train.sync_batch_norm changed from False to True"
+    assert phase({"train.epochs": 3, "train.sync_batch_norm": True}) == (True, again)
+
+
 def test_a_changed_input_is_named(phase):
     phase({}, {"table.json": "a"})
     assert phase({}, {"table.json": "b"}) == (True, "again, because table.json changed")

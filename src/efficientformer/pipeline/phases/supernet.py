@@ -17,7 +17,7 @@ from efficientformer.models.weights_file import write_weights_file
 from efficientformer.pipeline.networks.elastic import require_elastic, train_elastically
 from efficientformer.pipeline.networks.parent import fine_tuned_parent
 from efficientformer.pipeline.run.fit_images import fit_images, mixing_of
-from efficientformer.pipeline.run.outputs import load_table
+from efficientformer.pipeline.run.outputs import known_table
 from efficientformer.pipeline.run.plan import SUPERNET
 from efficientformer.pipeline.run.stamps import read_stamp, replaced_output, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
@@ -41,7 +41,11 @@ def run(workspace: Workspace) -> None:
     require_metric(workspace)
     require_elastic(workspace)
     run_dir = workspace.run_dir
-    require_reachable(workspace, load_table(workspace))
+    table = known_table(workspace)
+    if table is not None:
+        require_reachable(workspace, table)
+    elif SUPERNET.problem(workspace):
+        workspace.console.say("no table yet: whether the budgets can be met is seen after it was measured")
 
     def make(fingerprint: str) -> None:
         if workspace.settings.supernet_from is None:

@@ -24,6 +24,14 @@ def load_table(workspace: Workspace) -> LatencyTable:
     return table
 
 
+def known_table(workspace: Workspace) -> LatencyTable | None:
+    """The run's table, of whatever device; None if there is none of these settings. Networks are trained on other
+    machines than they are measured on."""
+    if TABLE.problem(workspace, kinds=ANYWHERE):
+        return None
+    return LatencyTable.load(workspace.run_dir.table)
+
+
 def found_networks(workspace: Workspace) -> list[FoundNetwork]:
     """The networks that slimming found, in the order of the budgets. Raises UsageError before slimming."""
     SLIM.require(workspace)

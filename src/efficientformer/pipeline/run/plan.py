@@ -150,7 +150,7 @@ SUPERNET = Phase(
     derived=_space,
     reads=(IMAGES, SOURCE, PARENT),
     writes=("supernet_weights", "supernet_record"),
-    uses=("budget", "percentile", "slim.headroom", *SCORING, *TABLE_CHECK, *TRAINING_MACHINE),
+    uses=("budget", "percentile", "slim.headroom", *SCORING, *TRAINING_MACHINE),
     is_shared=True,
 )
 SLIM = Phase(

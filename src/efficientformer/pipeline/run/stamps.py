@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,11 @@ def read_stamp(path: Path) -> dict[str, Any] | None:
 
 def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The differences of two stamps of a phase, as texts. What only the former has makes none: earlier versions
-    stamped settings without effect too."""
-    changes = []
+    stamped settings without effect too. Of a setting that it lacks it had the default: those that are added leave by
+    default everything as it was."""
+    changes, earlier = [], {**_defaults(), **before["settings"]}
     for name, value in now["settings"].items():
-        old = before["settings"].get(name)
+        old = earlier.get(name)
         if old != value:
             changes.append(
                 f"{name} changed"
@@ -134,6 +136,11 @@ def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if before["version"] != now["version"]:
         changes.append(f"the program changed from version {before['version']} to {now['version']}")
     return changes
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return chosen(Settings(), *Settings.model_fields)
 
 
 def _values(old: str | None, new: str) -> str:
