@@ -1,6 +1,7 @@
 import contextlib
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
 from efficientformer.tasks.task import Task
+from efficientformer.training import checkpoint as checkpoint_module
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import fit
 from efficientformer.training.metrics_log import MetricsLog
@@ -215,3 +217,20 @@ def test_half_precision_is_of_products_and_not_of_weights(tmp_path, sampling):
     for name, tensor in supernet.state_dict().items():
         assert tensor.dtype == before[name].dtype and tensor.isfinite().all()
     assert not torch.equal(supernet.head.weight, before["head.weight"])
+
+
+def test_checkpoints_that_take_long_are_written_seldom(tmp_path, monkeypatch):
+    clock, written = [0.0], []
+
+    def save(content, stream):
+        clock[0] += 3.0
+        written.append(clock[0])
+
+    monkeypatch.setattr(checkpoint_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(checkpoint_module.torch, "save", save)
+    checkpoint = CheckpointFile(tmp_path / "checkpoint.pt", "run")
+    while clock[0] < 400:
+        clock[0] += 1.0
+        if checkpoint.is_due():
+            checkpoint.save({"step": 1})
+    assert written == [23.0, 23.0 + 150 + 3, 23.0 + 2 * 153]
