@@ -1,16 +1,21 @@
-"""Keep the result of a finished command as a record: a design, the analysis of a device, or a comparison of networks.
+"""Keep the result of a finished command as a record: a design, the analysis of a device, a comparison, a shortlist.
 
     python benchmarks/studies/keep.py design runs/fashion-mnist-mini quick
     python benchmarks/studies/keep.py analyze runs/analysis/analysis.json observations
     python benchmarks/studies/keep.py benchmark runs/benchmark/benchmark.json paper
+    python benchmarks/studies/keep.py shortlist runs/shortlist/shortlist.json published --again again.json
 
 Of a design it keeps the promises, table error, scores, given settings, machine and command. Seconds of a design are
 those between its first record (data.json) and its last (result.json), so only a run without pauses has a valid figure.
+Of a shortlist it keeps the medians, and how far those of a second session agree.
 """
 
 import argparse
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+from scipy.stats import kendalltau
 
 from compact import compacted
 from efficientformer.arch.space import SearchSpace
@@ -21,11 +26,17 @@ from shared import without_folders
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("design", "analyze", "benchmark"))
+    parser.add_argument("command", choices=("design", "analyze", "benchmark", "shortlist"))
     parser.add_argument("path", type=Path, help="run directory of a design; else the record that the command wrote")
     parser.add_argument("subject", help="first word of the record's name, such as the images or the suite")
+    parser.add_argument("--again", type=Path, help="shortlist.json of a second session")
     arguments = parser.parse_args()
-    record = design_record(arguments.path) if arguments.command == "design" else read_record(arguments.path, Any)
+    if arguments.command == "design":
+        record = design_record(arguments.path)
+    elif arguments.command == "shortlist":
+        record = shortlist_record(arguments.path, arguments.again)
+    else:
+        record = read_record(arguments.path, Any)
     keep(arguments.command, arguments.subject, record)
 
 
@@ -52,6 +63,25 @@ def design_record(run_dir: Path) -> dict[str, Any]:
         "provenance": {**verification["provenance"], "command": "efficientformer design"},
     }
     return compacted(record, SearchSpace.from_json(table["space"]))
+
+
+def shortlist_record(path: Path, again: Path | None) -> dict[str, Any]:
+    record = read_record(path, Any)
+    latencies = {entry["name"]: entry["p50_ms"] for entry in record["networks"]}
+    kept = ("runtime", "threads", "clock", "rounds", "front", "budgets", "seconds", "provenance")
+    kept_record = {**{name: record[name] for name in kept}, "p50_ms": latencies}
+    if again is not None:
+        later = {entry["name"]: entry["p50_ms"] for entry in read_record(again, Any)["networks"]}
+        both = [name for name in latencies if latencies[name] and later.get(name)]
+        first, second = [latencies[name] for name in both], [later[name] for name in both]
+        changes = [100 * abs(latencies[name] / later[name] - 1) for name in both]
+        kept_record["again"] = {
+            "p50_ms": later,
+            "networks": len(both),
+            "kendall_tau": float(kendalltau(first, second)[0]),
+        }
+        kept_record["again"] |= {"median_change_percent": median(changes), "largest_change_percent": max(changes)}
+    return kept_record
 
 
 if __name__ == "__main__":
