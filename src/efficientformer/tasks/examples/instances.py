@@ -1,10 +1,12 @@
 """A photo with the masks that a network finds in it, and the outlines of the labelled ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from PIL import Image
 from torch import nn
 
+from efficientformer.data.boxes.objects import Box
 from efficientformer.data.boxes.shapes import mask_of
 from efficientformer.data.loader import Batch
 from efficientformer.tasks.classification.fonts import Lettering
@@ -23,16 +25,10 @@ def draw_found_masks(model: nn.Module, photo: Image.Image, batch: Batch, classes
     objects, size = placed.objects, (placed.objects.width, placed.objects.height)
     rows_NX = finite_logits(model, images_1CHW)[0].double().numpy()
     rows_NX = rows_NX[rows_NX[:, 5] >= 0]
-    scores_N, numbers_N = rows_NX[:, 4], rows_NX[:, 5].astype(int)
-    boxes, masks = (
-        placed.placement.to_picture(rows_NX[:, :4], size).tolist(),
-        pasted_rows(rows_NX, placed.placement, size),
-    )
-    matched = mask_matches(masks, scores_N, numbers_N, objects)
-    shown = [
-        FoundObject(classes[numbers_N[i]], int(numbers_N[i]), 100 * scores_N[i], boxes[i], masks[i])
-        for i in matched.shown
-    ]
+    boxes = placed.placement.to_picture(rows_NX[:, :4], size).tolist()
+    masks = pasted_rows(rows_NX, placed.placement, size)
+    matched = mask_matches(masks, rows_NX[:, 4], rows_NX[:, 5].astype(int), objects)
+    shown = [_found(rows_NX[index].tolist(), boxes[index], masks[index], classes) for index in matched.shown]
     found = ObjectPrediction("", *size, tuple(shown))
     missed = [objects.instances[index] for index in matched.missed]
     named = found.labelled() + [Labelled(each.box, each.number, f"{classes[each.number]}, missed") for each in missed]
@@ -44,3 +40,8 @@ def draw_found_masks(model: nn.Module, photo: Image.Image, batch: Batch, classes
             draw_outline(drawing, mask_of(instance.segmentation, size))
     draw_names(drawing, named, Lettering((each.text for each in named), TEXT), size)
     return Example((drawing,))
+
+
+def _found(row: Sequence[float], box: Box, mask: dict[str, Any], classes: Sequence[str]) -> FoundObject:
+    score, number = row[4], int(row[5])
+    return FoundObject(classes[number], number, 100 * score, box, mask)
