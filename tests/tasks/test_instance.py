@@ -31,6 +31,7 @@ from efficientformer.tasks.instance.matching import mask_matches
 from efficientformer.tasks.instance.pasting import pasted
 from efficientformer.tasks.instance.prediction import InstancePredictor
 from efficientformer.tasks.instance.scores import InstanceCount
+from efficientformer.tasks.kinds import KINDS, searched
 
 from ..models.small import SMALL_V2
 
@@ -288,9 +289,9 @@ def test_a_batch_is_moved_with_all_its_labels():
     assert Batch(torch.zeros(1, 3, 8, 8), torch.zeros(1)).to(torch.device("meta")).labels.is_meta
 
 
-def test_what_only_a_search_needs_is_refused_in_a_line():
+def test_a_search_is_refused_in_a_line():
     with pytest.raises(UsageError, match=r"trained and evaluated only: train --task instance .* --task detection") as e:
-        INSTANCES.answers(torch.zeros(1))
-    assert "\n" not in str(e.value)
+        searched("instance")
+    assert "\n" not in str(e.value) and searched("detection") is KINDS["detection"]
     with pytest.raises(UsageError, match="masks are not blended"):
         INSTANCES.mixing(None, 0.0, is_weighted=False, mixup=0.2)
