@@ -48,6 +48,10 @@ def test_a_classifier_becomes_a_mask_rcnn(trained):
     assert said["mask_ap"] == evaluation["mask_ap"] and {"mask_ap50", "box_ap", "ap50"} <= evaluation.keys()
     assert [(row["name"], row["num_boxes"]) for row in evaluation["per_class"]] == [("cat", 2), ("dog", 2)]
     assert str(architecture_of(folder / "weights.safetensors").head) == "Mask R-CNN 8-8-8, 8 proposals"
+    examples = read_record(folder / "examples" / "examples.json", Any)
+    assert examples["num_images"] in (2, 3), "an image without objects counts where one is found in it"
+    drawings = [row["drawings"] for group in ("best", "worst") for row in examples[group]]
+    assert all((folder / "examples" / name).is_file() for (name,) in drawings) and drawings
     data = read_record(run_dir / "data.json", Any)
     (skipped,) = data["skipped"]
     assert data["task"] == "instance" and "segmentation is missing" in skipped["reason"]

@@ -86,7 +86,8 @@ def test_masks_fill_their_sections(dense_run: Path) -> None:
     assert len(pictures) == len(set(pictures)) == 4
     assert all(str(address).startswith("data:image/jpeg;base64,/9j/") for address in pictures)
     assert "88.8&nbsp;%" in page.source and "11.1&nbsp;%" in page.source and "background: #10aa20" in page.source
-    assert "mIoU of an image" in page.source and "17 validation images" in page.source
+    assert "mIoU of an image" in page.source and "Left the labels" in page.source and "Dashed" not in page.source
+    assert "17 validation images" in page.source
     assert "spec-confusion-40pct" in page.data and "pixels with that prediction" in page.source
     assert page.source.count(">3.00\u202fM</td>") == 1, "pixels of the first class, once for all networks"
     (note,) = [text for text in page.texts["p"] if "examples.json have not been written yet" in text]

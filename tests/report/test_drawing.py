@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from efficientformer.arch.dense import OneStage, SemanticFpn
+from efficientformer.arch.dense import DenseHead, MaskRcnn, OneStage, SemanticFpn
 from efficientformer.arch.moves import Contract, Drop, Narrow, Swap
 from efficientformer.arch.spaces import IMAGENET, QUICK, V2_QUICK
 from efficientformer.arch.spec import FFN, MB4D, Architecture
@@ -33,8 +33,8 @@ def test_flatten_stands_where_tokens_begin() -> None:
     assert words[words.index("flatten") + 1 :].index("MB3D") == 0
 
 
-@pytest.mark.parametrize("head", [SemanticFpn(), OneStage()], ids=["semantic", "boxes"])
-def test_a_dense_head_is_one_slab_behind_the_last_stage(head: SemanticFpn | OneStage) -> None:
+@pytest.mark.parametrize("head", [SemanticFpn(), OneStage(), MaskRcnn()], ids=["semantic", "boxes", "instances"])
+def test_a_dense_head_is_one_slab_behind_the_last_stage(head: DenseHead) -> None:
     words = [text.text for text in parse(draw_architecture(replace(L1, head=head), None, 224, 10, "L1")).iter("text")]
     assert words.count("head") == 1 and words.count("unflatten") == 1
     assert [word for word in words if word and "level" in word] == []

@@ -8,7 +8,7 @@ from PIL import Image
 from efficientformer.data.boxes.joint import FRAME, IGNORED
 from efficientformer.data.masks.mask import IGNORED as UNLABELLED
 from efficientformer.tasks.detection.drawing import color_of
-from efficientformer.tasks.detection.matching import LEAST_SCORE, matches
+from efficientformer.tasks.detection.matching import LEAST_SCORE, box_matches
 from efficientformer.tasks.examples.boxes import draw_found_boxes
 from efficientformer.tasks.examples.example import LONGER_SIDE, best_and_worst
 from efficientformer.tasks.examples.masks import draw_masks
@@ -48,10 +48,10 @@ def found(*rows):
 
 def test_quality_by_hand():
     truth = objects((0, 0, 0, 10, 10), (1, 20, 0, 30, 10), (IGNORED - 1, 0, 20, 40, 40))
-    right = matches(*found((0.9, 0, 0, 0, 10, 8), (0.8, 1, 20, 0, 30, 10)), truth)
+    right = box_matches(*found((0.9, 0, 0, 0, 10, 8), (0.8, 1, 20, 0, 30, 10)), truth)
     assert (right.overlaps, right.missed, right.num_wrong) == ((pytest.approx(0.8), 1.0), (), 0)
     assert right.quality == pytest.approx(90)
-    mixed = matches(
+    mixed = box_matches(
         *found(
             (0.9, 0, 0, 0, 10, 10),
             (0.8, 0, 0, 0, 10, 10),  # the same object again
@@ -63,9 +63,10 @@ def test_quality_by_hand():
     )
     assert (mixed.shown, mixed.missed, mixed.num_wrong) == ((0, 1, 2, 3), (1,), 2)
     assert mixed.quality == pytest.approx(100 / (1 + (1 + 2) / 2))
-    assert matches(*found(), objects((IGNORED, 0, 0, 5, 5))).quality is None, "nothing to find, nothing found"
-    assert matches(*found((0.5, 0, 0, 0, 5, 5)), objects()).quality == 0
-    assert matches(*found(), truth).quality == 0
+    assert box_matches(*found(), objects((IGNORED, 0, 0, 5, 5))).quality is None, "nothing to find, nothing found"
+    assert box_matches(*found((0.5, 0, 0, 0, 5, 5)), objects()).quality == 0
+    assert box_matches(*found(), truth).quality == 0
+    assert box_matches(*found((0.9, 0, 0, 0, 10, 4.9)), truth).overlaps == (), "less than half of it"
 
 
 def test_masks_are_drawn_beside_what_was_found_without_ignored_pixels():

@@ -11,6 +11,7 @@ from torch import nn
 
 from efficientformer.arch.dense import MaskRcnn
 from efficientformer.data.boxes.instances import PlacedObjects
+from efficientformer.data.boxes.joint import IGNORED
 from efficientformer.data.boxes.objects import Instance, Objects
 from efficientformer.data.boxes.placement import Placement, fitted
 from efficientformer.data.boxes.shapes import mask_of, run_lengths_of
@@ -21,12 +22,16 @@ from efficientformer.exporting.onnx import export_onnx
 from efficientformer.models.heads.mask_rcnn import NUMBERS
 from efficientformer.models.network import Network
 from efficientformer.tasks.detection.drawing import color_of
+from efficientformer.tasks.detection.matching import LEAST_SCORE, box_matches
 from efficientformer.tasks.detection.prediction import coco_document
+from efficientformer.tasks.examples.instances import draw_found_masks
 from efficientformer.tasks.instance.drawing import draw_instances, draw_masks
 from efficientformer.tasks.instance.kind import INSTANCES
+from efficientformer.tasks.instance.matching import mask_matches
 from efficientformer.tasks.instance.pasting import pasted
 from efficientformer.tasks.instance.prediction import InstancePredictor
 from efficientformer.tasks.instance.scores import InstanceCount
+from efficientformer.tasks.kinds import KINDS, searched
 
 from ..models.small import SMALL_V2
 
@@ -167,6 +172,70 @@ def test_crowds_are_no_mistakes_and_masks_are_cut_where_the_picture_ends():
     assert scores.masks.box_ap == pytest.approx(100) and scores.num_objects == (1,)
 
 
+def an_image():
+    """Two objects and a crowd in a picture of 128 x 64, and rows: half of the first, the second as another class, one
+    in the crowd, and one below the least score."""
+    second, crowd = rectangle((90, 0, 120, 20), 1), replace(rectangle((100, 40, 128, 64)), is_crowd=True)
+    objects = Objects(128, 64, (rectangle((16, 4, 80, 60)), second, crowd), 1)
+    rows = rows_of(
+        ((8, 10, 40, 38), 0.9, 0, LEFT),
+        ((45, 8, 60, 18), 0.8, 0, FULL),
+        ((52, 30, 60, 38), 0.7, 0, FULL),
+        ((45, 20, 60, 28), LEAST_SCORE - 0.01, 1, FULL),
+    )
+    return rows, PlacedObjects(objects, fitted((128, 64), GRID))
+
+
+def test_the_quality_of_an_image_is_that_of_its_masks():
+    rows, label = an_image()
+    nothing = PlacedObjects(Objects(128, 64, (), 2), label.placement)
+    batches = [Batch(torch.zeros(1, 3, *GRID), [of_image]) for of_image in (label, nothing)]
+    scores = INSTANCES.evaluate(Fixed(rows), batches, 2)
+    assert scores.of_images == (pytest.approx(100 * 0.5 / (1 + (1 + 1) / 2)), 0), "its box is found in full"
+    assert INSTANCES.evaluate(Fixed(rows_of()), batches, 2).of_images == (0, None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masks_that_fill_their_boxes_match_as_these(seed):
+    rng = np.random.default_rng(seed)
+
+    def some_boxes(number):
+        corners = np.sort(rng.integers(0, [40, 30], (number, 2, 2)), axis=1)
+        return np.concatenate([corners[:, 0], corners[:, 1] + 1], axis=1)
+
+    objects_M4, numbers_M, is_crowd_M = some_boxes(12), rng.integers(0, 2, 12), np.arange(12) < 2
+    objects_M4[0] = 0, 0, 40, 30
+    found_N4 = np.concatenate([objects_M4 + rng.integers(0, 2, (12, 4)), some_boxes(12)])
+    scores_N, classes_N = np.sort(rng.random(24))[::-1], rng.integers(0, 2, 24)
+    rows_M6 = np.column_stack([np.where(is_crowd_M, IGNORED - numbers_M, numbers_M), objects_M4, np.zeros(12)])
+    instances = [
+        replace(rectangle(tuple(map(float, box)), int(number)), is_crowd=bool(is_crowd))
+        for box, number, is_crowd in zip(objects_M4, numbers_M, is_crowd_M, strict=True)
+    ]
+    masks = [run_lengths_of(pasted(FULL, tuple(map(float, box)), (41, 31))) for box in found_N4]
+    by_masks = mask_matches(masks, scores_N, classes_N, Objects(41, 31, tuple(instances), 1))
+    by_boxes = box_matches(found_N4, scores_N, classes_N, rows_M6)
+    assert by_masks == replace(by_boxes, overlaps=pytest.approx(by_boxes.overlaps))
+    assert by_masks.overlaps and by_masks.missed
+    assert 0 < by_masks.num_wrong < len(by_masks.shown) - len(by_masks.overlaps), "some lie in the crowd"
+
+
+def test_found_masks_are_drawn_with_the_outlines_of_labels():
+    """The photo is opened at twice its size; the drawing is 3.75 times as large."""
+    rows, label = an_image()
+    batch, photo = Batch(torch.zeros(1, 3, *GRID), [label]), Image.new("RGB", (256, 128), (120, 120, 120))
+    with torch.inference_mode():
+        (drawing,) = draw_found_masks(Fixed(rows), photo, batch, ["cat", "dog"]).drawings
+    pixels, white = np.asarray(drawing), (np.asarray(drawing) == 255).all(axis=2)
+    assert drawing.size == (480, 240)
+    assert drawing.getpixel((120, 120)) == pytest.approx([(120 + value) / 2 for value in color_of(0)], abs=1)
+    assert drawing.getpixel((240, 120)) == (120, 120, 120), "the right half is not found"
+    assert drawing.getpixel((345, 140)) == (120, 120, 120), "the last has too low a score"
+    assert white[100:200, 298:300].all() and white[73:75, 345:445].all(), "both labels have outlines"
+    assert not white[230:].any() and not white[80:, 470:].any(), "the crowd has none"
+    assert (pixels[:75, 337:460] == color_of(1)).all(axis=2).any(), "the name of the missed one is in its color"
+
+
 @pytest.fixture
 def predictor(tmp_path):
     rows = rows_of(((8, 10, 40, 38), 0.9, 1, LEFT), ((0, 8, 64, 40), 0.5, 0, FULL), ((1, 9, 9, 20), 0.1, 0, FULL))
@@ -220,9 +289,9 @@ def test_a_batch_is_moved_with_all_its_labels():
     assert Batch(torch.zeros(1, 3, 8, 8), torch.zeros(1)).to(torch.device("meta")).labels.is_meta
 
 
-def test_what_only_a_search_needs_is_refused_in_a_line():
+def test_a_search_is_refused_in_a_line():
     with pytest.raises(UsageError, match=r"trained and evaluated only: train --task instance .* --task detection") as e:
-        INSTANCES.answers(torch.zeros(1))
-    assert "\n" not in str(e.value)
+        searched("instance")
+    assert "\n" not in str(e.value) and searched("detection") is KINDS["detection"]
     with pytest.raises(UsageError, match="masks are not blended"):
         INSTANCES.mixing(None, 0.0, is_weighted=False, mixup=0.2)

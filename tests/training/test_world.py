@@ -18,6 +18,7 @@ from efficientformer.training.world import World, join_world
 
 SCRIPT = '''
 import atexit, json, sys
+from dataclasses import replace
 from pathlib import Path
 import torch
 from torch import nn
@@ -27,6 +28,10 @@ from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.loop import _seed_step, fit
 from efficientformer.training.recipe import Recipe
+from efficientformer.arch.dense import MaskRcnn
+from efficientformer.arch.zoo import build_architecture
+from efficientformer.models.network import Network
+from efficientformer.tasks.instance.task import InstanceSegmentation
 from efficientformer.tasks.task import Task
 from efficientformer.training.world import join_world
 
@@ -51,15 +56,23 @@ class Steady(Task):
     def loss(self, model, batch, progress):
         return nn.functional.cross_entropy(model[0](batch.images.flatten(1)), batch.labels)
 
-class SampledByTwo(Task):
-    """Sampled as two processes do it, in one."""
+class ByTwo(Task):
+    """A task as two processes do it, in one."""
+    def __init__(self, task):
+        self.task = task
     def loss(self, model, batch, progress):
-        x, y = batch
         losses = []
         for rank in range(2):
             _seed_step(recipe.seed, round(progress * recipe.num_steps), rank)
-            losses.append(nn.functional.cross_entropy(branch(model)(x[rank::2].flatten(1)), y[rank::2]))
+            part = Batch(batch.images[rank::2], batch.labels[rank::2])
+            losses.append(self.task.loss(model, part, progress))
         return sum(losses) / 2
+
+def sampled_by_two():
+    return ByTwo(Sampled())
+
+def instances_by_two():
+    return ByTwo(InstanceSegmentation())
 
 class Spoil(torch.autograd.Function):
     @staticmethod
@@ -84,9 +97,25 @@ def batches_from(step):
         yield Batch(x[mine], y[mine])
         step += 1
 
-def train(folder, task, weights_seed=(0, 0), own_folders=False):
+def objects_from(step):
+    """Four images, of which one of the second process has no object: its part has no mask to learn from then."""
+    while True:
+        generator, masks = torch.Generator().manual_seed(step), torch.zeros(1, 32, 32, dtype=torch.uint8)
+        masks[:, 4:28, 8:24] = 1
+        one = {"boxes": torch.tensor([[8.0, 4, 24, 28]]), "labels": torch.tensor([1]), "masks": masks}
+        none = {name: tensor[:0] for name, tensor in one.items()}
+        images, labels = torch.randn(4, 3, 32, 32, generator=generator), [one, none, one, [one, none][step % 2]]
+        mine = world.part_of(list(range(4)))
+        yield Batch(images[mine], [labels[index] for index in mine])
+        step += 1
+
+def mask_rcnn():
+    architecture = build_architecture((8, 8, 8, 8), (1, 1, 1, 1), 0)
+    return Network(replace(architecture, head=MaskRcnn(8, 8, 8, 8)), num_classes=2, resolution=32)
+
+def train(folder, task, weights_seed=(0, 0), own_folders=False, instances=False):
     torch.manual_seed(weights_seed[world.rank])
-    model = nn.ModuleList([nn.Linear(48, 4) for _ in range(3)])
+    model = mask_rcnn() if instances else nn.ModuleList([nn.Linear(48, 4) for _ in range(3)])
     own = folder / str(world.rank) if own_folders else folder
     own.mkdir(exist_ok=True)
     checkpoint = CheckpointFile(own / "checkpoint.pt", "run", interval_s=0.0)
@@ -94,7 +123,8 @@ def train(folder, task, weights_seed=(0, 0), own_folders=False):
     scored, said, states, failure = [], [], [], None
     try:
         network = fit(
-            model, task(), batches_from, recipe, checkpoint=checkpoint, log=MetricsLog(folder / "metrics.jsonl"),
+            model, task(), objects_from if instances else batches_from, recipe, checkpoint=checkpoint,
+            log=MetricsLog(folder / "metrics.jsonl"),
             on_epoch=lambda epoch, network: scored.append(epoch) or {},
             on_step=lambda step, loss: states.append([tensor.sum().item() for tensor in model.state_dict().values()]),
             warn=said.append, world=world,
@@ -166,7 +196,12 @@ for name in CASES:
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-ALONE = {"steady": {"task": "Steady"}, "sampled": {"task": "Sampled"}, "sampled by two": {"task": "SampledByTwo"}}
+ALONE = {
+    "steady": {"task": "Steady"},
+    "sampled": {"task": "Sampled"},
+    "sampled by two": {"task": "sampled_by_two"},
+    "instances": {"task": "instances_by_two", "instances": True},
+}
 TOGETHER = {
     "steady": {"task": "Steady", "weights_seed": [0, 1]},
     "sampled": {"task": "Sampled"},
@@ -175,6 +210,7 @@ TOGETHER = {
     "another step": {"task": "Steady", "own_folders": True},
     "other weights": {"task": "Steady", "own_folders": True},
     "equal": {"task": "Steady", "own_folders": True},
+    "instances": {"task": "InstanceSegmentation", "weights_seed": [0, 1], "instances": True},
 }
 
 
@@ -249,6 +285,15 @@ def test_each_process_draws_its_own_paths_and_their_gradients_are_averaged(alone
     for name, tensor in by_one.items():
         assert torch.equal(first[name], second[name])
         assert torch.allclose(tensor, first[name], atol=1e-6), name
+
+
+def test_mask_rcnn_is_trained_as_by_one_process(alone, together):
+    ((one,), (first, second)) = weights(alone, "instances"), weights(together, "instances")
+    states = seen(together, "instances")[0]["states"]
+    assert len(states) == 12 and states[0] != states[-1]
+    for name, tensor in one.items():
+        assert torch.equal(first[name], second[name])
+        assert torch.allclose(tensor, first[name], atol=1e-5), name
 
 
 def test_the_first_process_draws_what_one_alone_draws(alone, together):

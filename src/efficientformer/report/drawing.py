@@ -6,7 +6,7 @@ is built as an XML tree, so no text of a record can become markup.
 
 from xml.etree import ElementTree
 
-from efficientformer.arch.parts import Grid, Part, network_parts, stage_grids
+from efficientformer.arch.parts import Grid, Part, body_parts, head_part, stage_grids
 from efficientformer.arch.spec import MB3D, MB4D, MHSA, NUM_STAGES, Architecture, Block
 from efficientformer.report import wording
 from efficientformer.visible import visible
@@ -16,7 +16,7 @@ WIDTH = NUM_STAGES * COLUMN + (NUM_STAGES - 1) * GAP + 2 * MARGIN
 SLAB, BLOCK, SPACE, MARKER = 18, 20, 4, 15
 STARTS = ("stem", "downsample", "attention_downsample")
 """The parts that stages start with."""
-TITLES = {"attention_downsample": "attn. down", "map_head": "head", "semantic_classes": "head", "box_level": "head"}
+TITLES = {"attention_downsample": "attn. down"}
 TOP = 20  # room for the stages' names
 LABEL_MIN, LABEL_MIN_V2 = 34, 66  # narrower blocks are labeled 4D, not MB4D, and x3, not FFN x3
 
@@ -61,15 +61,13 @@ def draw_promise(
 
 def _columns(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[list[Part | Block]]:
     """The blocks of every stage and the parts around them, in order; each stage starts with the stem or a downsample.
-    Of a dense head only the last part is drawn."""
+    A head, of whatever parts, is one slab."""
     columns: list[list[Part | Block]] = []
     blocks = (block for stage in architecture.stages for block in stage.blocks)
-    parts = network_parts(architecture, resolution, num_classes)
-    for part in parts:
+    body = body_parts(architecture, resolution)
+    for part in [*body, head_part(body[-1].grid, architecture.widths[-1], num_classes)]:
         if part.kind in STARTS:
             columns.append([])
-        if part.level is not None and part != parts[-1]:
-            continue
         if part.block is None:
             columns[-1].append(part)
         elif part.kind != MHSA.kind:  # the other half of its block follows

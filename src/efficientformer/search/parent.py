@@ -15,7 +15,7 @@ from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.scoring.hidden_means import hidden_means, keep_means
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.kind import ONE_LABEL
-from efficientformer.tasks.kind import TaskKind
+from efficientformer.tasks.kind import SearchedTask
 
 READING_INSIDE = (
     "mlp.fc2.weight",
@@ -54,7 +54,7 @@ def require_largest(space: SearchSpace, parent: Architecture) -> None:
 
 
 def prepare_to_cut(
-    ancestor: Ancestor, batches: Sequence[Batch], trained: Subnet, kind: TaskKind = ONE_LABEL
+    ancestor: Ancestor, batches: Sequence[Batch], trained: Subnet, kind: SearchedTask = ONE_LABEL
 ) -> list[list[int]]:
     """Sort the channels and heads of an ancestor that has the weights of a trained network by their importance to it,
     and measure the means of its hidden neurons, in place. The network computes the same. Returns the order of every

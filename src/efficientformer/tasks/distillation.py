@@ -19,7 +19,7 @@ from efficientformer.data.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.tasks.classification.kind import ONE_LABEL
-from efficientformer.tasks.kind import TaskKind
+from efficientformer.tasks.kind import SearchedTask
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.teacher_source import DistillationKind
 from efficientformer.tasks.teachers import Teacher, resized
@@ -53,7 +53,7 @@ class Distillation(Task):
         *,
         weight: float = 0.5,
         temperature: float = 1.0,
-        task_kind: TaskKind = ONE_LABEL,
+        task_kind: SearchedTask = ONE_LABEL,
     ) -> None:
         self._task, self._kind, self._weight, self._temperature = task, kind, weight, temperature
         self._task_kind = task_kind

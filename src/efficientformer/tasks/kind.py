@@ -67,12 +67,8 @@ class TaskKind(Protocol):
         """Images and labels to train with, drawn anew for every epoch."""
         ...
 
-    def eval_view(self, preprocessing: Preprocessing) -> View:
-        """Images and labels that score a search, at the size of the network's input. Draws nothing."""
-        ...
-
     def score_view(self, preprocessing: Preprocessing) -> View:
-        """Images and labels of an evaluation: those of `eval_view`, but what lies in images at their own size."""
+        """Images and labels of an evaluation, labels that lie in images at the size of these. Draws nothing."""
         ...
 
     def task(self, mixing: Mixing) -> Task:
@@ -83,6 +79,33 @@ class TaskKind(Protocol):
         self, images: ImageSplit, label_smoothing: float, *, is_weighted: bool, mixup: float = 0.0, cutmix: float = 0.0
     ) -> Mixing:
         """Targets of a batch of these training images. is_weighted: by the inverse frequency of classes."""
+        ...
+
+    def comparable(self, network: nn.Module) -> nn.Module:
+        """What two forms of a network are compared by: the network itself, unless it chooses between outputs that
+        rounding can exchange."""
+        ...
+
+    def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
+        """What an exported file computes for an input of `grid`, and the name of its output: the network itself, or the
+        network and what makes its outputs useful."""
+        ...
+
+    def evaluate(
+        self, model: nn.Module, batches: Batches, num_classes: int, *, on_batch: Callable[[int], None] | None = None
+    ) -> Scores:
+        """Scores of a model, put into evaluation mode, on every batch. on_batch: called with its number of images.
+
+        Raises TrainingError for logits that are not finite.
+        """
+        ...
+
+
+class SearchedTask(TaskKind, Protocol):
+    """A task that networks are slimmed for, or learn from a teacher for."""
+
+    def eval_view(self, preprocessing: Preprocessing) -> View:
+        """Images and labels that score a search, at the size of the network's input. Draws nothing."""
         ...
 
     def supernet_mixing(
@@ -119,22 +142,3 @@ class TaskKind(Protocol):
         ...
 
     def count(self) -> Count: ...
-
-    def comparable(self, network: nn.Module) -> nn.Module:
-        """What two forms of a network are compared by: the network itself, unless it chooses between outputs that
-        rounding can exchange."""
-        ...
-
-    def exported(self, network: nn.Module, grid: Grid) -> tuple[nn.Module, str]:
-        """What an exported file computes for an input of `grid`, and the name of its output: the network itself, or the
-        network and what makes its outputs useful."""
-        ...
-
-    def evaluate(
-        self, model: nn.Module, batches: Batches, num_classes: int, *, on_batch: Callable[[int], None] | None = None
-    ) -> Scores:
-        """Scores of a model, put into evaluation mode, on every batch. on_batch: called with its number of images.
-
-        Raises TrainingError for logits that are not finite.
-        """
-        ...

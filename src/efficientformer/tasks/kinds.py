@@ -14,21 +14,28 @@ from efficientformer.tasks.detection.kind import BOXES
 from efficientformer.tasks.detection.scores import BoxScores
 from efficientformer.tasks.instance.kind import INSTANCES
 from efficientformer.tasks.instance.scores import InstanceScores
-from efficientformer.tasks.kind import Batches, TaskKind
+from efficientformer.tasks.kind import Batches, SearchedTask, TaskKind
 from efficientformer.tasks.layouts import dense_tasks_at
 from efficientformer.tasks.multi_label.kind import LABEL_SETS
 from efficientformer.tasks.multi_label.scores import LabelScores
 from efficientformer.tasks.semantic.kind import SEMANTIC_KIND
 from efficientformer.tasks.semantic.scores import SemanticScores
 
-KINDS: dict[TaskName, TaskKind] = {
+SEARCHED: dict[TaskName, SearchedTask] = {
     "classification": ONE_LABEL,
     "multi_label": LABEL_SETS,
     "detection": BOXES,
-    "instance": INSTANCES,
     "semantic": SEMANTIC_KIND,
 }
+KINDS: dict[TaskName, TaskKind] = {**SEARCHED, "instance": INSTANCES}
 OnBatch = Callable[[int], None]
+
+
+def searched(name: TaskName) -> SearchedTask:
+    """Raises UsageError for a task whose networks are trained and evaluated only."""
+    if name not in SEARCHED:
+        raise UsageError(KINDS[name].words.unsearched)
+    return SEARCHED[name]
 
 
 def find_kind(path: Path) -> TaskKind:

@@ -23,7 +23,7 @@ class TaskWords:
     confusable: what has one class, which another can be taken for: images, pixels, or nothing.
     image_title: the score of one image, by which overlays of the best and the worst are chosen; nothing for a task
         without them.
-    image_explained: what it is, in a sentence.
+    image_explained: what it is, and how it is drawn.
     unsearched: why networks for it cannot be slimmed to a budget or taught by others, in one line; empty if they can.
     is_share: whether `primary` is a share of the images, whose interval follows from their number.
     """
@@ -64,6 +64,14 @@ class TaskWords:
         return {} if self.name == CLASSIFICATION.name else {"task": self.name}
 
 
+def _quality(shape: str) -> str:
+    return (
+        "Quality of an image: the overlaps of the objects that are found, added up, over their number and half the "
+        f"number of the missed and of the wrong ones (panoptic quality). An object is found by a {shape} of its class "
+        "that overlaps it by 50 % or more and has a score of 30 % or more, as those that are drawn."
+    )
+
+
 CLASSIFICATION = TaskWords(
     "classification",
     labels="one label each",
@@ -102,7 +110,8 @@ SEMANTIC = TaskWords(
     "no pixel is of or taken for.",
     confusable="pixels",
     image_title="mIoU of the image",
-    image_explained="mIoU of an image: the mean IoU of the classes that are in it, from its own pixels.",
+    image_explained="mIoU of an image: the mean IoU of the classes that are in it, from its own pixels. Left the "
+    "labels, right what the network found; pixels that are ignored are left as they are.",
 )
 DETECTION = TaskWords(
     "detection",
@@ -123,9 +132,7 @@ DETECTION = TaskWords(
     "found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Small objects have less than 32 x 32 "
     "pixels of the image at its own size, large ones more than 96 x 96.",
     image_title="quality",
-    image_explained="Quality of an image: the overlaps of the objects that are found, added up, over their number and "
-    "half the number of the missed and of the wrong ones (panoptic quality). An object is found by a box of its class "
-    "that overlaps it by 50 % or more and has a score of 30 % or more, as those that are drawn.",
+    image_explained=_quality("box") + " Dashed: the labelled boxes, with a name where no box finds them.",
 )
 INSTANCE = TaskWords(
     "instance",
@@ -145,6 +152,8 @@ INSTANCE = TaskWords(
     explained="Mask AP: the area under precision over recall, its mean over the classes and over overlaps of masks "
     "that count as found (intersection over union from 50 to 95 %). AP50, AP75: at one overlap. Box AP: that of "
     "boxes.",
+    image_title="quality",
+    image_explained=_quality("mask") + " White outlines: the labelled masks, with a name where no mask finds them.",
     unsearched="Mask R-CNN is trained and evaluated only: train --task instance --init NETWORK. The head that design "
     "budgets and that learns from teachers is that of --task detection.",
 )

@@ -3,12 +3,14 @@
 By faster-coco-eval, whose masks are COCO's to the pixel.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from efficientformer.arch.parts import Grid
+from efficientformer.data.boxes.objects import Objects
 from efficientformer.data.boxes.placement import Placement
 
 THRESHOLD = 127
@@ -30,6 +32,17 @@ def run_lengths_of(mask_HW: np.ndarray) -> dict[str, Any]:
     counts = encoded["counts"]
     height, width = mask_HW.shape
     return {"size": [height, width], "counts": counts.decode() if isinstance(counts, bytes) else counts}
+
+
+def overlaps_with(masks: Sequence[dict[str, Any]], objects: Objects) -> np.ndarray:
+    """Of N masks of an image, as run lengths, with its M objects (N, M): intersection over union; with a crowd the
+    share of the mask that lies in it."""
+    from faster_coco_eval.core import mask
+
+    size = objects.width, objects.height
+    shapes = [mask.segmToRle(instance.segmentation, *size) for instance in objects.instances]
+    crowds = [int(instance.is_crowd) for instance in objects.instances]
+    return np.reshape(mask.iou(list(masks), shapes, crowds), (len(masks), len(shapes)))
 
 
 def placed_mask(segmentation: Any, size: tuple[int, int], placement: Placement, grid: Grid) -> np.ndarray:

@@ -35,14 +35,14 @@ def train_elastically(workspace: Workspace, ancestor: Ancestor, fingerprint: str
     Its channels are sorted before, and the parent is kept in the run with its channels in the same order.
     """
     settings, run_dir, parent = workspace.settings.parent, workspace.run_dir, Subnet.largest(workspace.space)
-    prepare_to_cut(ancestor, importance_batches(workspace), parent, workspace.task)
+    prepare_to_cut(ancestor, importance_batches(workspace), parent, workspace.searched_task)
     keep_parent(workspace, extract_network(ancestor, parent))
     train, _ = search_splits(workspace)
     mixing = mixing_of(workspace, train, settings, mixup=settings.mixup, cutmix=settings.cutmix)
     fit_images(
         workspace,
         ancestor,
-        SlimmableTask(mixing, kind=workspace.task),
+        SlimmableTask(mixing, kind=workspace.searched_task),
         train,
         settings,
         title="elastic fine-tuning",

@@ -71,7 +71,7 @@ def distilled(workspace: Workspace, task: Task, network: nn.Module, version: str
         kind,
         weight=settings.distillation_weight,
         temperature=settings.temperature,
-        task_kind=workspace.task,
+        task_kind=workspace.searched_task,
     )
 
 

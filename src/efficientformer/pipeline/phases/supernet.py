@@ -161,7 +161,7 @@ def _keep(workspace: Workspace, supernet: Ancestor, about: dict[str, Any]) -> No
 
 def _task(workspace: Workspace, images: ImageSplit) -> Task:
     """The training loss of the space's kind of supernet; see `build_supernet`."""
-    settings, kind = workspace.settings.supernet, workspace.task
+    settings, kind = workspace.settings.supernet, workspace.searched_task
     mixed = {"mixup": settings.mixup, "cutmix": settings.cutmix}
     if workspace.space.is_v2:
         mix = mixing_of(workspace, images, settings, **mixed)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from efficientformer.data.image_folder import UnlabelledImages
     from efficientformer.data.transforms import Preprocessing
     from efficientformer.latency.runtime import Runtime
-    from efficientformer.tasks.kind import TaskKind
+    from efficientformer.tasks.kind import SearchedTask, TaskKind
     from efficientformer.training.world import World
 
 
@@ -147,6 +147,13 @@ class Workspace:
         from efficientformer.tasks.kinds import KINDS
 
         return KINDS[self.dataset.task]
+
+    @property
+    def searched_task(self) -> "SearchedTask":
+        """The same with what a search and a teacher ask for. Raises UsageError for a task that has neither."""
+        from efficientformer.tasks.kinds import searched
+
+        return searched(self.dataset.task)
 
     @cached_property
     def training_images(self) -> "ImageSplit":

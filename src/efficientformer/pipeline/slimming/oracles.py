@@ -109,9 +109,9 @@ def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
     supernet = _with_weights(workspace, read_tensors(run_dir.supernet_weights))
     batches = importance_batches(workspace)
     if workspace.settings.parent.init is None:
-        sort_ancestor(supernet, batches, kind=workspace.task)
+        sort_ancestor(supernet, batches, kind=workspace.searched_task)
     else:
-        prepare_to_cut(supernet, batches, Subnet.largest(workspace.space), workspace.task)
+        prepare_to_cut(supernet, batches, Subnet.largest(workspace.space), workspace.searched_task)
     write_weights_file(run_dir.sorted_supernet, supernet.state_dict(), about)
     return read_tensors(run_dir.sorted_supernet)
 
@@ -142,7 +142,7 @@ def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccurac
     num_estimating = settings.slim.bn_images or (0 if num_scoring >= fewest else TRAINING_IMAGES)
     bn_batches = estimating_images(workspace, num_estimating) if num_estimating else []
     scoring = _batches(workspace, held_out, num_scoring, workspace.task.eval_batch_size)
-    return SupernetAccuracy(supernet, bn_batches, scoring, settings.slim.metric, workspace.task)
+    return SupernetAccuracy(supernet, bn_batches, scoring, settings.slim.metric, workspace.searched_task)
 
 
 def estimating_images(workspace: Workspace, count: int = TRAINING_IMAGES) -> list[Tensor]:
@@ -165,7 +165,7 @@ def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) ->
     picked = images.subset(in_mixed_order(_spread(len(images), count), most))
     # Statistics are averaged over batches, so no batch may be much smaller than the others.
     batch_size = math.ceil(len(picked) / math.ceil(len(picked) / most))
-    view, workers = workspace.task.eval_view(workspace.preprocessing), workspace.settings.workers
+    view, workers = workspace.searched_task.eval_view(workspace.preprocessing), workspace.settings.workers
     held = eval_batches(picked, view, batch_size=batch_size, workers=workers)
     return [batch.to(torch.device("cpu")) for batch in held]
 

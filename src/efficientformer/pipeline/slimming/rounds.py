@@ -67,7 +67,7 @@ class HalfWay(Versions):
         absorb_network(supernet, subnet, network)
         orders: list[list[int]] = []
         if workspace.settings.slim.channels == "important":
-            orders = prepare_to_cut(supernet, importance_batches(workspace), subnet, workspace.task)
+            orders = prepare_to_cut(supernet, importance_batches(workspace), subnet, workspace.searched_task)
         self.keep(HALF, supernet, {ORDERS: json.dumps(orders)})
         remove_checkpoint(run_dir.recovery_checkpoint)
 

@@ -22,7 +22,7 @@ from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.scoring.tally import Tally
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.kind import ONE_LABEL
-from efficientformer.tasks.kind import TaskKind
+from efficientformer.tasks.kind import SearchedTask
 
 
 def extract_network(ancestor: Ancestor, subnet: Subnet, first_cell: int = 0) -> Network:
@@ -115,7 +115,7 @@ class SupernetAccuracy:
         bn_batches: Sequence[Tensor],
         held_out: Sequence[Batch],
         metric: Metric = "likelihood",
-        kind: TaskKind = ONE_LABEL,
+        kind: SearchedTask = ONE_LABEL,
     ) -> None:
         self.supernet, self._kind = supernet, kind
         self._metric: Metric = metric

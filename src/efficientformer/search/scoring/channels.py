@@ -28,7 +28,7 @@ from efficientformer.search.scoring.hooked import hooked
 from efficientformer.search.scoring.permutation import permute_heads, permute_hidden, permute_stage, permute_stem
 from efficientformer.search.subnet import Subnet
 from efficientformer.tasks.classification.kind import ONE_LABEL
-from efficientformer.tasks.kind import TaskKind
+from efficientformer.tasks.kind import SearchedTask
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ChannelImportances:
 
 
 def sort_ancestor(
-    ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None, kind: TaskKind = ONE_LABEL
+    ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None, kind: SearchedTask = ONE_LABEL
 ) -> list[list[int]]:
     """Reorder all channels and heads of an ancestor in place, the most important first, so that narrow subnets keep
     these.
@@ -80,7 +80,7 @@ def sort_ancestor(
     return [_descending(stage).tolist() for stage in stages]
 
 
-def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch], kind: TaskKind) -> ChannelImportances:
+def _measured(ancestor: Ancestor, subnet: Subnet, batches: Sequence[Batch], kind: SearchedTask) -> ChannelImportances:
     network = extract_network(ancestor, subnet)
     reestimate_batch_norm(network, [x_BCHW for x_BCHW, _ in batches])
     return channel_importances(network, batches, kind)
@@ -132,7 +132,9 @@ def sort_channels(network: Network, importances: ChannelImportances) -> None:
             permute_heads(network, index, position, _descending(heads))
 
 
-def channel_importances(network: Network, batches: Iterable[Batch], kind: TaskKind = ONE_LABEL) -> ChannelImportances:
+def channel_importances(
+    network: Network, batches: Iterable[Batch], kind: SearchedTask = ONE_LABEL
+) -> ChannelImportances:
     """The importance of every channel and head of a classifier, in evaluation mode. Raises UsageError without images.
 
     Batch norm uses its running statistics: estimate those of a supernet's network before.

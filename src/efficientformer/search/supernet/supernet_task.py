@@ -11,7 +11,7 @@ from efficientformer.data.mixing import Mixing as BatchMixing
 from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.tasks.classification.kind import ONE_LABEL
-from efficientformer.tasks.kind import TaskKind
+from efficientformer.tasks.kind import SearchedTask
 from efficientformer.tasks.task import Task
 
 
@@ -40,7 +40,7 @@ class SupernetTask(Task):
         mix: BatchMixing | None = None,
         alpha_lr_scale: float = 1.0,
         recompute: bool = False,
-        kind: TaskKind = ONE_LABEL,
+        kind: SearchedTask = ONE_LABEL,
     ) -> None:
         self._first, self._last = temperature
         self._noise: Noise = noise

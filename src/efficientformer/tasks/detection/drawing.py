@@ -35,11 +35,13 @@ def draw_boxes(
     lettering: Lettering | None = None,
     *,
     dashed: Sequence[Labelled] = (),
+    pixels: tuple[float, float] | None = None,
     sides: tuple[int, int] = (LEAST_SIDE, MOST_SIDE),
 ) -> Image.Image:
     """The photo, enlarged or reduced, with the objects on it; the first ones lie on top.
 
     dashed: other boxes, in white dashes on top; those without a text have no name.
+    pixels: width and height of the picture that the boxes are of, where the photo was opened at another size.
     sides: least and greatest longer side of the drawing, in pixels.
     """
     lettering = lettering or Lettering((labelled.text for labelled in (*objects, *dashed)), TEXT)
@@ -47,19 +49,26 @@ def draw_boxes(
     drawing = photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
     drawing = drawing.copy()
     draw = ImageDraw.Draw(drawing)
-    corners = [_corners(labelled.box, photo.size, size) for labelled in objects]
+    pixels = pixels or photo.size
+    corners = [_corners(labelled.box, pixels, size) for labelled in objects]
     for labelled, (x1, y1, x2, y2) in reversed(list(zip(objects, corners, strict=True))):
         # A dark line outside of the colored one keeps it visible on any photo.
         draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=INK, width=LINE + 2)
         draw.rectangle((x1, y1, x2, y2), outline=color_of(labelled.number), width=LINE)
     for labelled in dashed:
-        _draw_dashes(draw, _corners(labelled.box, photo.size, size))
-    taken: list[tuple[int, int, int, int]] = []
-    named = [*zip(objects, corners, strict=True)]
-    named += [(labelled, _corners(labelled.box, photo.size, size)) for labelled in dashed if labelled.text]
-    for labelled, corner in named:
-        taken.append(_draw_name(draw, lettering, labelled, corner, size, taken))
+        _draw_dashes(draw, _corners(labelled.box, pixels, size))
+    draw_names(drawing, [*objects, *(labelled for labelled in dashed if labelled.text)], lettering, pixels)
     return drawing
+
+
+def draw_names(
+    drawing: Image.Image, objects: Sequence[Labelled], lettering: Lettering, pixels: tuple[float, float]
+) -> None:
+    """Write the names of objects onto a drawing. pixels: width and height of the picture that their boxes are of."""
+    draw, taken = ImageDraw.Draw(drawing), list[tuple[int, int, int, int]]()
+    for labelled in objects:
+        corner = _corners(labelled.box, pixels, drawing.size)
+        taken.append(_draw_name(draw, lettering, labelled, corner, drawing.size, taken))
 
 
 def drawing_size(photo: Image.Image, sides: tuple[int, int]) -> tuple[int, int]:
@@ -80,7 +89,7 @@ def _draw_dashes(draw: ImageDraw.ImageDraw, corner: tuple[int, int, int, int]) -
             draw.rectangle((x, y, x + LINE - 1, min(y + DASH, y2)), fill=PAPER)
 
 
-def _corners(box: Box, photo: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _corners(box: Box, photo: tuple[float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Whole pixels of the drawing, in which the whole line is."""
     across, down = size[0] / photo[0], size[1] / photo[1]
     x1, y1, x2, y2 = round(box[0] * across), round(box[1] * down), round(box[2] * across), round(box[3] * down)

@@ -16,7 +16,7 @@ from efficientformer.data.loader import Batch
 from efficientformer.errors import DataError
 from efficientformer.tasks.detection.assignment import grid_of_frames
 from efficientformer.tasks.detection.decoding import DETECTIONS, Detections, decode, from_rows
-from efficientformer.tasks.detection.matching import matches
+from efficientformer.tasks.detection.matching import box_matches
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring
 from efficientformer.tasks.exported import ExportedNetwork
 from efficientformer.tasks.finite_logits import answers_of
@@ -94,7 +94,7 @@ class BoxCount:
         """What was found in an image, and rows (class, x1, y1, x2, y2, area) of its objects, in the same pixels."""
         image_id, self._num_classes = len(self._images) + 1, num_classes
         self._images.append({"id": image_id})
-        self._of_images.append(matches(boxes_N4, scores_N.numpy(), classes_N.numpy(), rows_N6).quality)
+        self._of_images.append(box_matches(boxes_N4, scores_N.numpy(), classes_N.numpy(), rows_N6).quality)
         for number, *box, area in rows_N6.tolist():
             self._objects.append(_object(len(self._objects) + 1, image_id, number, box, area))
         columns = boxes_N4.tolist(), scores_N.tolist(), classes_N.tolist()

@@ -1,7 +1,6 @@
 """A photo with the boxes that a network finds in it, and dashed the labelled ones."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from PIL import Image
 from torch import nn
@@ -12,7 +11,7 @@ from efficientformer.tasks.classification.fonts import Lettering
 from efficientformer.tasks.detection.assignment import grid_of_frames
 from efficientformer.tasks.detection.decoding import decode
 from efficientformer.tasks.detection.drawing import TEXT, Labelled, draw_boxes
-from efficientformer.tasks.detection.matching import matches
+from efficientformer.tasks.detection.matching import box_matches
 from efficientformer.tasks.detection.scores import in_picture
 from efficientformer.tasks.examples.example import LONGER_SIDE, Example
 from efficientformer.tasks.finite_logits import finite_logits
@@ -28,7 +27,7 @@ def draw_found_boxes(model: nn.Module, photo: Image.Image, batch: Batch, classes
         found.scores.numpy(),
         found.classes.numpy(),
     )
-    matched = matches(boxes_N4, scores_N, classes_N, rows_N6)
+    matched = box_matches(boxes_N4, scores_N, classes_N, rows_N6)
     objects = [
         Labelled(
             _box(boxes_N4[index]), int(classes_N[index]), f"{classes[classes_N[index]]} {100 * scores_N[index]:.0f} %"
@@ -41,18 +40,10 @@ def draw_found_boxes(model: nn.Module, photo: Image.Image, batch: Batch, classes
         if row[0] >= 0
     ]
     lettering = Lettering((each.text for each in (*objects, *labelled)), TEXT)
-    # The photo may have been opened at another size than that of its labels.
-    scales = photo.width / size[0], photo.height / size[1]
-    objects, labelled = ([_scaled(each, scales) for each in group] for group in (objects, labelled))
-    return Example((draw_boxes(photo, objects, lettering, dashed=labelled, sides=(LONGER_SIDE, LONGER_SIDE)),))
+    sides = LONGER_SIDE, LONGER_SIDE
+    return Example((draw_boxes(photo, objects, lettering, dashed=labelled, pixels=size, sides=sides),))
 
 
 def _box(numbers: Sequence[float]) -> Box:
     x1, y1, x2, y2 = map(float, numbers)
     return x1, y1, x2, y2
-
-
-def _scaled(labelled: Labelled, scales: tuple[float, float]) -> Labelled:
-    x1, y1, x2, y2 = labelled.box
-    across, down = scales
-    return replace(labelled, box=(x1 * across, y1 * down, x2 * across, y2 * down))

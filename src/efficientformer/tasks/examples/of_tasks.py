@@ -11,7 +11,10 @@ from efficientformer.data.transforms import Preprocessing
 from efficientformer.tasks.detection.scores import BoxScores
 from efficientformer.tasks.examples.boxes import draw_found_boxes
 from efficientformer.tasks.examples.example import Example
+from efficientformer.tasks.examples.instances import draw_found_masks
 from efficientformer.tasks.examples.masks import draw_masks
+from efficientformer.tasks.instance.kind import Instances
+from efficientformer.tasks.instance.scores import InstanceScores
 from efficientformer.tasks.kind import Scores, TaskKind
 from efficientformer.tasks.semantic.kind import Semantic
 from efficientformer.tasks.semantic.scores import SemanticScores
@@ -19,7 +22,7 @@ from efficientformer.tasks.semantic.scores import SemanticScores
 
 def scores_of_images(scores: Scores) -> tuple[float | None, ...]:
     """The score of every image by which examples are chosen; none of a task that draws none."""
-    return scores.of_images if isinstance(scores, SemanticScores | BoxScores) else ()
+    return scores.of_images if isinstance(scores, SemanticScores | BoxScores | InstanceScores) else ()
 
 
 @torch.inference_mode()
@@ -36,5 +39,5 @@ def draw_examples(
     if isinstance(task, Semantic):
         scored = task.scored(model)
         return [draw_masks(scored, photo, batch) for photo, batch in zip(photos, batches, strict=True)]
-    classes = images.classes
-    return [draw_found_boxes(model, photo, batch, classes) for photo, batch in zip(photos, batches, strict=True)]
+    draw, classes = draw_found_masks if isinstance(task, Instances) else draw_found_boxes, images.classes
+    return [draw(model, photo, batch, classes) for photo, batch in zip(photos, batches, strict=True)]

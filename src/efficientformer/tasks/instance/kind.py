@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, Unpack
+from typing import Unpack
 
 from torch import Tensor, nn
 
@@ -13,14 +13,13 @@ from efficientformer.data.boxes.load import load_boxes
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.mixing import Mixing, refuse_mixing
 from efficientformer.data.transforms import Preprocessing
-from efficientformer.errors import UsageError
 from efficientformer.models.heads.mask_rcnn import MaskRcnnHead
 from efficientformer.models.layout import grid_of
 from efficientformer.models.network import Network
 from efficientformer.tasks.detection.precision import require_scoring
 from efficientformer.tasks.instance.scores import InstanceScores, evaluate
 from efficientformer.tasks.instance.task import InstanceSegmentation
-from efficientformer.tasks.kind import Batches, Reduction
+from efficientformer.tasks.kind import Batches
 from efficientformer.tasks.words import INSTANCE
 
 OBJECTS = "objects"
@@ -29,7 +28,7 @@ OBJECTS = "objects"
 
 class Instances:
     """The `TaskKind` of instance segmentation. Labels are a list with an entry for each image, see `boxes.instances`;
-    outputs (B, 100, 6 + 28 * 28) are those of a Mask R-CNN head. Raises UsageError for what a search asks for."""
+    outputs (B, 100, 6 + 28 * 28) are those of a Mask R-CNN head."""
 
     words = INSTANCE
     eval_batch_size = 8
@@ -40,9 +39,6 @@ class Instances:
 
     def train_view(self, preprocessing: Preprocessing, augmentation: Augmentation) -> TrainInstances:
         return TrainInstances(preprocessing, augmentation)
-
-    def eval_view(self, preprocessing: Preprocessing) -> ScoredInstances:
-        return ScoredInstances(preprocessing)
 
     def score_view(self, preprocessing: Preprocessing) -> ScoredInstances:
         return ScoredInstances(preprocessing)
@@ -55,34 +51,6 @@ class Instances:
     ) -> Mixing:
         refuse_mixing("masks", is_weighted, mixup, cutmix)
         return lambda images_BCHW, labels: (images_BCHW, labels)
-
-    def supernet_mixing(
-        self, images: ImageSplit, label_smoothing: float, *, is_weighted: bool, mixup: float = 0.0, cutmix: float = 0.0
-    ) -> NoReturn:
-        _refuse()
-
-    def targets(self, labels: Tensor) -> NoReturn:
-        _refuse()
-
-    def answers(self, logits_BK: Tensor) -> NoReturn:
-        _refuse()
-
-    def decisions(self, logits_BK: Tensor) -> NoReturn:
-        _refuse()
-
-    def loss(
-        self, logits_BK: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
-    ) -> NoReturn:
-        _refuse()
-
-    def divergence(self, logits_BK: Tensor, taught_BK: Tensor, temperature: float) -> NoReturn:
-        _refuse()
-
-    def losses_at(self, factors: Tensor, logits_BK: Tensor, labels: Tensor) -> NoReturn:
-        _refuse()
-
-    def count(self) -> NoReturn:
-        _refuse()
 
     def comparable(self, network: nn.Module) -> nn.Module:
         return AtBoxes(network)
@@ -106,10 +74,6 @@ class AtBoxes(nn.Module):
     def forward(self, x_1CHW: Tensor) -> Tensor:
         assert isinstance(self.network, Network) and isinstance(self.network.head, MaskRcnnHead)
         return self.network.head.at_boxes(self.network.forward_normed_maps(x_1CHW), grid_of(x_1CHW))
-
-
-def _refuse() -> NoReturn:
-    raise UsageError(INSTANCE.unsearched)
 
 
 INSTANCES = Instances()

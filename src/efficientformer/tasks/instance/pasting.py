@@ -1,10 +1,21 @@
-"""Masks of boxes as masks of pictures. Scores, predictions and drawings all have theirs from here. No torch."""
+"""Masks of boxes as masks of pictures. Scores, predictions and drawings all have theirs from here."""
 
 import math
+from typing import Any
 
 import numpy as np
 
+from efficientformer.data.boxes.placement import Placement
+from efficientformer.data.boxes.shapes import run_lengths_of
+from efficientformer.models.heads.mask_rcnn import FACTS, MASK_SIDE
+
 THRESHOLD = 0.5
+
+
+def pasted_rows(rows_NX: np.ndarray, placement: Placement, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """The masks of rows of a Mask R-CNN head in the picture of this width and height, as run lengths."""
+    boxes, masks_NSS = placement.uncut(rows_NX[:, :4]).tolist(), rows_NX[:, FACTS:].reshape(-1, MASK_SIDE, MASK_SIDE)
+    return [run_lengths_of(pasted(mask_SS, box, size)) for mask_SS, box in zip(masks_NSS, boxes, strict=True)]
 
 
 def pasted(mask_SS: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:

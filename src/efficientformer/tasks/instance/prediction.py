@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from efficientformer.data.boxes.placement import Placement
-from efficientformer.data.boxes.shapes import run_lengths_of
-from efficientformer.models.heads.mask_rcnn import FACTS, MASK_SIDE, NUMBERS
+from efficientformer.models.heads.mask_rcnn import NUMBERS
 from efficientformer.tasks.detection.prediction import BoxPredictor
 from efficientformer.tasks.instance.kind import OBJECTS
-from efficientformer.tasks.instance.pasting import pasted
+from efficientformer.tasks.instance.pasting import pasted_rows
 
 
 class InstancePredictor(BoxPredictor):
@@ -21,8 +20,4 @@ class InstancePredictor(BoxPredictor):
     def _masks(
         self, rows_NX: np.ndarray, placement: Placement, size: tuple[int, int]
     ) -> Sequence[dict[str, Any] | None]:
-        boxes, masks_NSS = (
-            placement.uncut(rows_NX[:, :4]).tolist(),
-            rows_NX[:, FACTS:].reshape(-1, MASK_SIDE, MASK_SIDE),
-        )
-        return [run_lengths_of(pasted(mask_SS, box, size)) for mask_SS, box in zip(masks_NSS, boxes, strict=True)]
+        return pasted_rows(rows_NX, placement, size)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.data.boxes.instances import PlacedObjects
-from efficientformer.data.boxes.shapes import run_lengths_of
 from efficientformer.data.loader import Batch
 from efficientformer.errors import DataError
-from efficientformer.models.heads.mask_rcnn import FACTS, MASK_SIDE
+from efficientformer.models.heads.mask_rcnn import FACTS
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring
 from efficientformer.tasks.detection.scores import counts, xywh
 from efficientformer.tasks.finite_logits import answers_of
-from efficientformer.tasks.instance.pasting import pasted
+from efficientformer.tasks.instance.matching import mask_matches
+from efficientformer.tasks.instance.pasting import pasted_rows
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class InstanceScores:
     """Average precisions of masks and of boxes in percent, of all objects and by class, None for what no image shows.
 
     num_objects, num_images_per_class: of each class.
+    of_images: the quality of every image by its masks, see `matching.Matches`.
     """
 
     masks: Precisions
@@ -31,6 +32,7 @@ class InstanceScores:
     num_objects: tuple[int, ...]
     num_images_per_class: tuple[int, ...]
     num_images: int
+    of_images: tuple[float | None, ...] = ()
 
     @property
     def mask_ap(self) -> float:
@@ -68,6 +70,7 @@ class InstanceCount:
         self._classes = range(num_classes)
         self._images, self._objects = list[dict[str, Any]](), list[dict[str, Any]]()
         self.boxes, self.masks = list[dict[str, Any]](), list[dict[str, Any]]()
+        self._of_images = list[float | None]()
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -89,13 +92,15 @@ class InstanceCount:
             self._objects.append({**place, **shape, "iscrowd": int(instance.is_crowd)})
 
     def _add_found(self, rows_NX: np.ndarray, placed: PlacedObjects) -> None:
-        size = placed.objects.width, placed.objects.height
-        uncut, cut = placed.placement.uncut(rows_NX[:, :4]), placed.placement.to_picture(rows_NX[:, :4], size)
-        masks_NSS = rows_NX[:, FACTS:].reshape(-1, MASK_SIDE, MASK_SIDE)
-        for row, box, whole, mask_SS in zip(rows_NX, cut.tolist(), uncut.tolist(), masks_NSS, strict=True):
-            of_object = {"image_id": len(self._images), "category_id": int(row[5]), "score": float(row[4])}
+        objects, placement = placed.objects, placed.placement
+        size, scores_N, classes_N = (objects.width, objects.height), rows_NX[:, 4], rows_NX[:, 5].astype(int)
+        masks, boxes = pasted_rows(rows_NX, placement, size), placement.to_picture(rows_NX[:, :4], size).tolist()
+        self._of_images.append(mask_matches(masks, scores_N, classes_N, objects).quality)
+        columns = scores_N.tolist(), classes_N.tolist(), boxes, masks
+        for score, number, box, mask in zip(*columns, strict=True):
+            of_object = {"image_id": len(self._images), "category_id": number, "score": score}
             self.boxes.append({**of_object, "bbox": xywh(box)})
-            self.masks.append({**of_object, "segmentation": run_lengths_of(pasted(mask_SS, whole, size))})
+            self.masks.append({**of_object, "segmentation": mask})
 
     def scores(self) -> InstanceScores:
         pairs = [(entry["image_id"], entry["category_id"]) for entry in self._objects if not entry["iscrowd"]]
@@ -105,6 +110,7 @@ class InstanceCount:
             counts(pairs, len(self._classes)),
             counts(set(pairs), len(self._classes)),
             len(self._images),
+            tuple(self._of_images),
         )
 
 

@@ -35,7 +35,7 @@ def painted(photo: Image.Image, mask: np.ndarray, size: tuple[int, int]) -> Imag
     colors = np.array([color_of(number) for number in range(IGNORED + 1)], dtype=np.float32)
     mixed = pixels * (1 - OPACITY) + colors[shown] * OPACITY
     mixed[shown == IGNORED] = pixels[shown == IGNORED]
-    mixed[_borders(shown)] *= 0.5
+    mixed[borders(shown)] *= 0.5
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
@@ -43,7 +43,7 @@ def _height(rows: int) -> int:
     return rows * ROW + 2 * PADDING
 
 
-def _borders(mask: np.ndarray) -> np.ndarray:
+def borders(mask: np.ndarray) -> np.ndarray:
     """Pixels whose right or lower neighbor is of another class."""
     is_border = np.zeros(mask.shape, dtype=bool)
     is_border[:, :-1] |= mask[:, :-1] != mask[:, 1:]
