@@ -129,7 +129,7 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     dataset = workspace.dataset
     network = load_classifier(files.weights).to(workspace.training_device)
     task = scoring_kind(workspace.task, workspace.settings, workspace.preprocessing.grid)
-    batches = scored_batches(workspace, dataset.val, task)
+    batches = scored_batches(workspace, dataset.val, task, workspace.scored_preprocessing)
     scores = validation_scores(task, network, batches, dataset, workspace.console)
     if task.words.image_title:
         write_examples(workspace, files.examples, network, task, scores)
