@@ -88,9 +88,14 @@ def test_a_file_is_scored_with_another_crop_on_request(open_with, tmp_path, phot
     assert scores[0.95] == by_file and scores[0.5].keys() == by_file.keys()
 
 
-def test_masks_and_boxes_are_not_cropped(few_images):
+def test_masks_and_boxes_are_not_cropped(few_images, open_with):
     for task in ("semantic", "detection"):
         with pytest.raises(UsageError, match="scored on whole images"):
             Preprocessing.for_dataset(replace(few_images, task=task), 32, 0.9)
+    workspace = open_with(crop=0.9)
+    trained.require_crop(workspace)
+    workspace.__dict__["dataset"] = replace(few_images, task="semantic")
+    with pytest.raises(UsageError, match="Leave it out"):
+        trained.require_crop(workspace)
     assert Preprocessing.for_dataset(few_images, None, 0.9).crop_ratio == 0.9
     assert Preprocessing.for_dataset(few_images, None).crop_ratio == 1.0

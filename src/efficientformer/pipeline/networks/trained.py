@@ -105,6 +105,11 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: nn.Module, about: 
     )
 
 
+def require_crop(workspace: Workspace) -> None:
+    """Raises UsageError, before hours of work depend on it, for a crop of images that are scored as a whole."""
+    assert workspace.scored_preprocessing
+
+
 def evaluate_network(workspace: Workspace, network: RunNetwork) -> None:
     """Phase `evaluate` of one network."""
     EVALUATE.run(workspace, lambda _: _evaluate(workspace, network.files), network)

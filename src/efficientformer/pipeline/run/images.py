@@ -8,7 +8,7 @@ from efficientformer.data.dataset import ImageDataset, ImageSplit
 from efficientformer.data.image_folder import UnlabelledImages, load_unlabelled
 from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
-from efficientformer.data.transforms import UNCROPPED, Preprocessing
+from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.run import DataRecord
 from efficientformer.pipeline.run.console import RunConsole
@@ -48,8 +48,6 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
                 progress=lambda done, total: progress(done, total, ""),
             )
     _require_task(dataset, settings)
-    if settings.crop is not None and task_words(dataset.task).is_dense:
-        raise UsageError(UNCROPPED)
     if is_first:
         _write_record(run_dir, dataset, settings.resolution)
     text = f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} + {len(dataset.val)} images"
