@@ -1,6 +1,7 @@
 """Every setting of a training reaches the recipe, the images, the mixing, the task or the network of that training."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -170,7 +171,8 @@ BALANCED = {"train.balance", "supernet.balance", "parent.balance"}
 
 def test_no_setting_of_a_training_is_left_out():
     cases = [*CASES, *(("supernet", *case) for case in SLIMMABLE)]
-    assert {f"{group}.{name}" for group, name, *_ in cases} | BALANCED | OF_MASKS | OF_START | BELOW_PARENT == {
+    finer = {f"{group}.{name}" for group in ("train", "supernet", "parent") for name in FINER}
+    assert {f"{group}.{name}" for group, name, *_ in cases} | BALANCED | OF_MASKS | OF_START | BELOW_PARENT | finer == {
         *leaves("train"),
         *leaves("supernet"),
         *leaves("parent"),
@@ -188,16 +190,37 @@ def test_settings_of_the_run_reach_its_trainings(started, group):
     assert torch.get_num_threads() == 1 and next(training.got.model.parameters()).device.type == "cpu"
 
 
+FINER = {"batch_size": 50, "accumulate": 2, "repeated": 5, "lr": 0.01, "lr_per": 200, "lr_final": 1e-4}
+FINER |= {"lr_warmup_from": 1e-5, "schedule": "poly", "clip_norm": 0.0, "agc": 0.02}
+
+
+@pytest.mark.parametrize("group", ["train", "supernet", "parent"])
+def test_finer_settings_reach_every_training(started, group):
+    training = started(group, {"space": "quick", group: FINER})
+    recipe, batches = training.got.recipe, training.got.batches_from
+    assert recipe.peak_lr == pytest.approx(0.01 * 2 * 50 / 200)
+    assert (recipe.first_lr, recipe.final_lr, recipe.schedule) == (1e-5, 1e-4, "poly")
+    assert (recipe.clip_norm, recipe.agc, recipe.accumulate) == (math.inf, 0.02, 2)
+    assert training.steps == (500 if group == "train" else 450) // 100 and recipe.num_steps == 4 * training.steps
+    _, second, third = (labels for _, (_, labels) in zip(range(3), batches(0), strict=False))
+    assert torch.equal(third, next(batches(1))[1]) and not torch.equal(third, second), "a step takes two batches"
+    assert (third.view(5, 10) == third[:10]).all() and len(set(third.tolist())) > 2
+    if group == "supernet":
+        assert training.got.task.lr_scales()["alpha"] * recipe.peak_lr == pytest.approx(1e-2), "alpha_lr as it is given"
+
+
 @pytest.mark.parametrize("kind", ["round", "elastic"])
 def test_trainings_below_a_parent_have_its_settings(started, kind):
     given = {"weight_decay": 0.3, "label_smoothing": 0.3, "augmentation": "standard", "precision": "bf16"}
     given |= {"mixup": 0.8, "lr_warmup_epochs": 2.0, "ema_decay": 0.9, f"{kind}_epochs": 3, f"{kind}_lr": 0.07}
+    given |= {"agc": 0.02, "lr_per": 10, "lr_final": 1e-3, "lr_warmup_from": 1e-3}
     training = started(kind, {"space": "v2_quick", "parent": given})
     recipe, task = training.got.recipe, training.got.task
     assert recipe.weight_decay == 0.3 and recipe.precision == "bf16" and same_mixing(training, 0.8, 0.0, 0.3)
     assert same_images(training, "parent", "standard") and len(batch(training)[1]) == 50
     assert (recipe.num_steps, recipe.peak_lr, recipe.lr_warmup_steps) == (3 * training.steps, 0.07, 0)
-    assert recipe.ema_decay == 0.0 and recipe.layer_decay == 1.0
+    assert recipe.ema_decay == 0.0 and recipe.layer_decay == 1.0 and recipe.agc == 0.02
+    assert recipe.first_lr is None and recipe.final_lr is None, "they are those of another peak"
     if kind == "round":
         assert (task._kind, task._weight, task._temperature) == ("soft", 0.9, 1.0)
         assert isinstance(task._teacher._module, Network)

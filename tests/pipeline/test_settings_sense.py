@@ -79,6 +79,8 @@ def test_training_the_head_alone_needs_no_schedule():
         ({"clock": "cpu", "device": "adb"}, "cannot be read on device 'adb'"),
         ({"clock": "cpu", "device": "command:./bench.sh"}, "cannot be read on device 'command:./bench.sh'"),
         ({"train": {"ema_decay": 1.0}}, "train.ema_decay"),
+        ({"train": {"lr": 1e-3, "lr_final": 2e-3}}, "train: lr_final 0.002 is above the peak learning rate, 0.001"),
+        ({"train": {"lr": 1e-3, "lr_per": 640, "lr_warmup_from": 2e-4}}, "lr_warmup_from 0.0002 is above .* 0.0001"),
         ({"supernet": {"held_out": 0.0}}, "supernet.held_out"),
         ({"val_fraction": 0.9}, "val_fraction"),
         ({"slim": {"lazy": True, "workers": 2}}, "workers 1"),
@@ -95,6 +97,17 @@ V1 = {"space": "quick"}
 IDLE = [
     ({**V1, "supernet": {"noise": "gumbel"}}, {"supernet": {"sampling": "soft"}}, "supernet.noise"),
     ({**V1, "supernet": {"temperature": [1.0, 0.5]}}, {"supernet": {"sampling": "soft"}}, "supernet.temperature"),
+    ({"train": {"lr_final": 0.0, "schedule": "steps"}}, {"train": {"schedule": "poly"}}, "train.lr_final"),
+    (
+        {"parent": {"init": "efficientformer_l1", "clip_norm": 2.0, "agc": 0.01}},
+        {"parent": {"agc": 0.0}},
+        "parent.clip",
+    ),
+    (
+        {"supernet": {"lr_warmup_from": 0.0, "lr_warmup_epochs": 0.0}},
+        {"supernet": {"lr_warmup_epochs": 1.0}},
+        "supernet.lr_warmup_from",
+    ),
     ({"slim": {"recover_steps": 9}}, {"slim": {"recover_every": 2, "polish": 0}}, "slim.recover_steps"),
     ({"slim": {"recover_lr": 0.1}}, {"slim": {"recover_every": 2, "polish": 0}}, "slim.recover_lr"),
     ({"slim": {"trial_epochs": 3}}, {"slim": {"trials": 2}}, "slim.trial_epochs"),

@@ -4,8 +4,10 @@ from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.inputs import file_digests
 from efficientformer.pipeline.run.resolve_settings import resolve_settings
-from efficientformer.pipeline.run.stamps import MISSING, Stamp, run_stamped
+from efficientformer.pipeline.run.settings import FINER_DEFAULTS, Settings
+from efficientformer.pipeline.run.stamps import MISSING, Stamp, chosen, run_stamped, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.pipeline.settings.training import FINER
 from efficientformer.run_dir import RunDir
 
 
@@ -38,13 +40,6 @@ def test_a_changed_setting_is_named(phase):
     assert phase({"epochs": 5, "lr": 0.1}) == (True, "again, because epochs changed from 3 to 5")
 
 
-def test_a_setting_that_an_earlier_version_did_not_have_was_at_its_default(phase):
-    phase({"train.epochs": 3})
-    assert phase({"train.epochs": 3, "train.sync_batch_norm": False}) == (False, "up to date")
-    again = "again, because train.sync_batch_norm changed from False to True"
-    assert phase({"train.epochs": 3, "train.sync_batch_norm": True}) == (True, again)
-
-
 def test_a_changed_input_is_named(phase):
     phase({}, {"table.json": "a"})
     assert phase({}, {"table.json": "b"}) == (True, "again, because table.json changed")
@@ -75,3 +70,24 @@ def test_a_file_that_is_gone_is_out_of_date_and_no_crash(tmp_path):
     assert digests["supernet/weights.safetensors"] == MISSING != digests["table.json"]
     tmp_path.joinpath("table.json").unlink()
     assert read_corrections(workspace) == {}
+
+
+SET = {"lr_per": 1024, "schedule": "poly", "lr_final": 1e-5, "lr_warmup_from": 1e-6, "accumulate": 2, "clip_norm": 0.0}
+SET |= {"agc": 0.01, "repeated": 3, "head_dropout": 0.1, "sync_batch_norm": True}
+
+
+@pytest.mark.parametrize("name", FINER_DEFAULTS)
+def test_a_finer_setting_is_in_stamps_where_it_is_set_and_a_change_is_seen_both_ways(name):
+    group, _, leaf = name.partition(".")
+    other = Settings.model_validate({group: {leaf: SET[leaf]}})
+    before, after = ({"settings": chosen(it, group), "inputs": {}, "version": "1"} for it in (Settings(), other))
+    assert name not in before["settings"], "runs of before there were such settings stay up to date"
+    assert after["settings"] == {**before["settings"], name: SET[leaf]}
+    default = FINER_DEFAULTS[name]
+    assert stamp_changes(before, after) == [f"{name} changed from {default} to {SET[leaf]}"]
+    assert stamp_changes(after, before) == [f"{name} changed from {SET[leaf]} to {default}"]
+    assert stamp_changes(after, after) == stamp_changes(before, before) == []
+
+
+def test_every_finer_setting_is_one_of_a_training():
+    assert {name.partition(".")[2] for name in FINER_DEFAULTS} == set(FINER) == set(SET)

@@ -97,8 +97,19 @@ def test_a_network_of_the_supernet_starts_with_statistics_of_its_own(started):
     assert norm.running_mean.abs().max() > 0.01 and norm.momentum == 0.1
 
 
-def test_a_batch_larger_than_the_images_is_said(started, capsys):
-    training = started("train", {"train": {"batch_size": 501}})
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"batch_size": 501}, "all 500 images, fewer than batch_size 501"),
+        ({"batch_size": 300, "accumulate": 2}, "2 batches has 600 images, more than the 500 there are"),
+        (
+            {"batch_size": 50, "accumulate": 10, "lr": 1e-3, "lr_per": 1000},
+            "learning rate 0.0005 for 500 images a step: 0.001 is for 1000",
+        ),
+    ],
+)
+def test_a_step_larger_than_the_images_and_a_rate_by_its_images_are_said(started, capsys, given, says):
+    training = started("train", {"train": given})
     assert training.steps == 1
     workspace = Workspace(training.workspace.run_dir, training.workspace.settings, RunConsole())
     workspace.__dict__["dataset"] = training.workspace.dataset
@@ -106,7 +117,7 @@ def test_a_batch_larger_than_the_images_is_said(started, capsys):
     checkpoint = CheckpointFile(training.workspace.run_dir.root / "checkpoint.pt", "run")
     with pytest.raises(Reached):
         stand_alone.train_images(workspace, training.got.model, title="t", checkpoint=checkpoint, log=None)  # type: ignore[arg-type]
-    assert "all 500 images, fewer than batch_size 501" in capsys.readouterr().err
+    assert says in capsys.readouterr().err
 
 
 def test_a_share_of_validation_images_without_effect_is_said(tmp_path, capsys):

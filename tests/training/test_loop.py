@@ -22,7 +22,7 @@ from efficientformer.training.loop import fit
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.optimizer import build_optimizer
 from efficientformer.training.recipe import Recipe
-from efficientformer.training.schedule import cosine_lr
+from efficientformer.training.schedule import scheduled_lr
 
 from ..models.small import SMALL_V2
 from .batches import batches_from
@@ -136,7 +136,7 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy(tmp_path):
 
 
 def test_the_schedule_warms_up_and_ends_low():
-    rates = [cosine_lr(step, 100, peak_lr=1.0, warmup_steps=10) for step in range(100)]
+    rates = [scheduled_lr(step, 100, peak_lr=1.0, warmup_steps=10) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert max(rates) == 1.0 and rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.02

@@ -29,7 +29,8 @@ def design(
 
     Measures a latency table on this device, trains a supernet, slims it until every budget is met, trains, scores and
     exports the networks, measures the exported files and writes report.html. After an interruption the same command
-    resumes. Settings of a parent and of a teacher: --help after --init, --teacher.
+    resumes. Settings of a parent and of a teacher: --help after --init, --teacher; further ones of trainings: supernet
+    --help, train --help.
 
     For example:
 

@@ -25,7 +25,7 @@ from efficientformer.formats.values import DENSE_TASKS
 from efficientformer.pipeline.run import plan
 from efficientformer.pipeline.run.open_run import RunRequest, design_request, fine_tune_request
 from efficientformer.pipeline.run.resolve_settings import with_given
-from efficientformer.pipeline.run.settings import Settings, leaves
+from efficientformer.pipeline.run.settings import FINER_DEFAULTS, Settings, leaves
 from efficientformer.pipeline.settings.teacher import OF_TEACHER
 
 PHASES_OF_VERBS = {
@@ -38,7 +38,7 @@ PHASES_OF_VERBS = {
     **{phase.name: (phase,) for phase in plan.PHASES if phase is not plan.TRAIN},
 }
 GROUPS = {
-    "Images": ("data", "task", "skip_bad", "val_fraction", "max_pixels", "resolution"),
+    "Images": ("data", "task", "skip_bad", "val_fraction", "max_pixels", "resolution", "crop"),
     "Budget": ("budget", "percentile", "limits"),
     "Device": (
         *("runtime", "threads", "clock", "device", "device_program", "device_cores", "litert_python"),
@@ -63,6 +63,8 @@ def shown_settings(verb: str, settings: Settings) -> set[str]:
         names -= {"parent.init", "parent.weights"}
         if settings.task not in DENSE_TASKS:
             names -= {"skip_bad", *leaves("semantic")}
+        if settings.parent.init is None:  # supernet --help and train --help have them
+            names -= {name for name, value in FINER_DEFAULTS.items() if attrgetter(name)(settings) == value}
     if settings.reference is None:
         names -= {"reference_weights"}
     if settings.train.teacher is None:

@@ -22,6 +22,7 @@ from efficientformer.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Channels, 
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.values import DENSE_TASKS
 
+UNCROPPED = "--crop is for images with classes: masks and boxes are scored on whole images. Leave it out."
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -58,17 +59,22 @@ class Preprocessing:
         return red, green, blue
 
     @classmethod
-    def for_dataset(cls, dataset: ImageDataset, resolution: Resolution | None = None) -> "Preprocessing":
+    def for_dataset(
+        cls, dataset: ImageDataset, resolution: Resolution | None = None, crop_ratio: float | None = None
+    ) -> "Preprocessing":
         """For a data set with a native resolution: that, uncropped, unless `resolution` replaces it. For any other:
         `resolution` and a center crop, or for masks the whole image, stretched. For boxes it is the whole image too,
-        which keeps its aspect, see `boxes.placement`. Raises UsageError when there is neither."""
+        which keeps its aspect, see `boxes.placement`. A crop ratio replaces that of these. Raises UsageError when there
+        is no resolution, and for a crop ratio of masks or boxes."""
         chosen = resolution or dataset.native_resolution
         if chosen is None:
             raise UsageError(f"The images of {dataset.name} have no common size: give a resolution, for example 160.")
         if dataset.task in DENSE_TASKS:
+            if crop_ratio is not None:
+                raise UsageError(UNCROPPED)
             return cls(chosen, dataset.mean, dataset.std, crop_ratio=1.0, is_stretched=dataset.task == "semantic")
-        crop_ratio = cls.crop_ratio if dataset.native_resolution is None else 1.0
-        return cls(chosen, dataset.mean, dataset.std, crop_ratio)
+        usual = cls.crop_ratio if dataset.native_resolution is None else 1.0
+        return cls(chosen, dataset.mean, dataset.std, usual if crop_ratio is None else crop_ratio)
 
     def to_json(self) -> dict[str, Any]:
         content = asdict(self)

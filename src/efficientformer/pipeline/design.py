@@ -5,6 +5,7 @@ from typing import Any
 from efficientformer.pipeline.networks.elastic import require_elastic
 from efficientformer.pipeline.networks.parent import require_parent
 from efficientformer.pipeline.networks.teaching import require_teacher
+from efficientformer.pipeline.networks.trained import require_crop
 from efficientformer.pipeline.phases import evaluate, export, reference, slim, supernet, table, train, verify
 from efficientformer.pipeline.references.require import require_best, require_reference
 from efficientformer.pipeline.report import write_report
@@ -23,6 +24,7 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
     Records of earlier runs in the run directory are used if their settings and inputs are the same.
     """
     require_mixing(workspace)
+    require_crop(workspace)
     require_teacher(workspace)
     require_parent(workspace)
     require_elastic(workspace)

@@ -6,6 +6,7 @@ are seeded per step, so a run that was killed and resumed ends with the same bit
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -45,7 +46,8 @@ def fit(
 ) -> nn.Module:
     """Train `model` in place and return the network to use: its moving average where the recipe keeps one.
 
-    batches_from: `batches_from(step)` is the endless stream of batches from that step on.
+    batches_from: `batches_from(step)` is the endless stream of batches from that step on, of which a step takes
+        `recipe.accumulate`.
     checkpoint: training continues from it, if there is one of this run.
     on_step: called as `on_step(steps done, loss)`.
     on_epoch: called as `on_epoch(epoch, network)`; may return scores for the log.
@@ -59,7 +61,8 @@ def fit(
     last checkpoint is kept.
     """
     state = begin(model, task, recipe, checkpoint, best, world)
-    update, shared_loss = Update(state, recipe, world, warn), world.shared(_Loss(model, task))
+    update = Update(state, recipe, world, warn, task.lr_scales())
+    shared_loss = world.shared(_Loss(model, task))
     device = next(model.parameters()).device
     is_synchronised = recipe.sync_batch_norm and world.size > 1
     if world.is_first:
@@ -67,7 +70,6 @@ def fit(
 
     batches = batches_from(state.step)
     while not state.is_over(recipe):
-        batch = next(batches).to(device)
         _seed_step(recipe.seed, state.step, 0 if is_synchronised else world.rank)
         lr = recipe.lr(state.step)
         state.set_lr(lr)
@@ -76,9 +78,11 @@ def fit(
         model.train()
         update.prepare()
         with synchronised(is_synchronised):
-            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                loss = shared_loss(batch, state.step / recipe.num_steps)
-            loss_value = update.take(loss, lr)
+            for batch in islice(batches, recipe.accumulate):
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    loss = shared_loss(batch.to(device), state.step / recipe.num_steps)
+                update.add(loss)
+        loss_value = update.take(lr)
 
         is_last = state.step == recipe.num_steps
         is_epoch = is_last or state.step % recipe.steps_per_epoch == 0

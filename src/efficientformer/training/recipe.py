@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from efficientformer.training.schedule import cosine_lr
+from efficientformer.training.schedule import Schedule, scheduled_lr
 
 Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The paper's AdamW with cosine decay (section 5), sized by the caller.
+    """The paper's AdamW and its schedules (section 5), sized by the caller.
 
+    peak_lr, schedule, first_lr, final_lr, lr_warmup_steps: see `scheduled_lr`.
+    accumulate: batches of a step, whose gradients are averaged.
     lr_hold_steps: first steps at the peak learning rate; warm-up and decay begin after them.
+    clip_norm, agc: largest norm of the gradient; or, in its place, that of a unit's as a share of its weights'. See
+        `clip_gradients`.
     ema_decay: of the moving average of the weights; 0 for none.
     layer_decay: see `build_optimizer`.
     sync_batch_norm: whether batch norm sees the batches of all processes, which then draw the same paths, widths, masks
@@ -24,10 +28,15 @@ class Recipe:
     steps_per_epoch: int
     peak_lr: float
     seed: int
+    accumulate: int = 1
+    schedule: Schedule = "cosine"
+    first_lr: float | None = None
+    final_lr: float | None = None
     weight_decay: float = 0.025
     lr_hold_steps: int = 0
     lr_warmup_steps: int = 0
     clip_norm: float = 1.0
+    agc: float = 0.0
     ema_decay: float = 0.0
     layer_decay: float = 1.0
     precision: Precision = "fp32"
@@ -36,6 +45,12 @@ class Recipe:
     def lr(self, step: int) -> float:
         if step < self.lr_hold_steps:
             return self.peak_lr
-        num_scheduled = self.num_steps - self.lr_hold_steps
-        step -= self.lr_hold_steps
-        return cosine_lr(step, num_scheduled, peak_lr=self.peak_lr, warmup_steps=self.lr_warmup_steps)
+        return scheduled_lr(
+            step - self.lr_hold_steps,
+            self.num_steps - self.lr_hold_steps,
+            peak_lr=self.peak_lr,
+            warmup_steps=self.lr_warmup_steps,
+            schedule=self.schedule,
+            first_lr=self.first_lr,
+            final_lr=self.final_lr,
+        )

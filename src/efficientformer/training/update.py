@@ -1,10 +1,11 @@
-"""The change of the weights by one loss, which is not taken where it would damage them."""
+"""The change of the weights by the losses of a step, which is not taken where it would damage them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from efficientformer.training.clipping import clip_gradients
 from efficientformer.training.finite import (
     KeptStatistics,
     require_finite_gradients,
@@ -17,32 +18,47 @@ from efficientformer.training.world import World
 
 
 class Update:
-    """Changes a state by losses. Call `prepare` before the forward pass, and then `take` with its loss.
+    """Changes a state by losses. Call `prepare` before the first forward pass of a step, `add` with the loss of each of
+    its batches, and then `take`.
 
+    scaled: see `clip_gradients`.
     warn: called with a sentence on the first step that is not taken.
     """
 
-    def __init__(self, state: TrainingState, recipe: Recipe, world: World, warn: Callable[[str], None]) -> None:
-        self._state, self._recipe, self._world, self._warn = state, recipe, world, warn
+    def __init__(
+        self,
+        state: TrainingState,
+        recipe: Recipe,
+        world: World,
+        warn: Callable[[str], None],
+        scaled: Collection[str] = (),
+    ) -> None:
+        self._state, self._recipe, self._world, self._warn, self._scaled = state, recipe, world, warn, scaled
         self._statistics = KeptStatistics(state.model)
+        self._losses: list[Tensor] = []
 
     def prepare(self) -> None:
         self._statistics.keep()
+        self._losses.clear()
+        self._state.optimizer.zero_grad(set_to_none=True)
 
-    def take(self, loss: Tensor, lr: float) -> float:
-        """Take the step of a loss, and return its mean over the processes.
+    def add(self, loss: Tensor) -> None:
+        """Add the gradient of one batch of the step."""
+        self._losses.append(loss.detach().clone())
+        (loss / self._recipe.accumulate).backward()
+
+    def take(self, lr: float) -> float:
+        """Take the step, and return its mean loss over batches and processes.
 
         A step whose gradient or statistics are not finite is not taken: weights, statistics, optimizer and average stay
         as they were. Raises TrainingError for a loss that is not finite, and after ten such steps in a row.
         """
         state = self._state
-        own_loss = loss.detach().float()
+        own_loss = torch.stack(self._losses).float().mean()
         mean_loss, statistics_norm = self._world.mean(torch.stack([own_loss, self._statistics.norm(own_loss)]))
         loss_value = mean_loss.item()
         require_finite_loss(loss_value, state.step, lr, self._recipe)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        gradient_norm = nn.utils.clip_grad_norm_(state.model.parameters(), self._recipe.clip_norm)
+        gradient_norm = clip_gradients(state.model, self._recipe, self._scaled)
         if bool(gradient_norm.isfinite() & statistics_norm.isfinite()):
             state.optimizer.step()
             if state.ema is not None:

@@ -1,9 +1,11 @@
 """The verb `evaluate MODEL.onnx`: scores of an exported file, in ONNX Runtime, on the validation images of a set."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from efficientformer.data.loader import eval_batches
+from efficientformer.data.transforms import UNCROPPED, Preprocessing
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.network import EVALUATION_MIB, Evaluation
 from efficientformer.paths import usable_path
@@ -22,7 +24,8 @@ from efficientformer.tasks.words import task_words
 def evaluate_file(
     model: Path | str, settings: Settings, *, run_dir: Path | None = None, config: Path | None = None
 ) -> dict[str, Any]:
-    """Score an exported file on validation images: those of its run, or of the setting `data`.
+    """Score an exported file on validation images: those of its run, or of the setting `data`. They are cropped as the
+    file says, or by the setting `crop`.
 
     Returns the scores as in `evaluation.json`, with `file` and, where the file's network was scored in its run,
     `pytorch`, the primary score there. Raises UsageError for images of other classes or without a set of images.
@@ -49,13 +52,23 @@ def evaluate_file(
             f"{path} is for images with {words.labels}, of the classes {_shown(network.classes)}; {used.data} has "
             f"{task_words(dataset.task).labels}, of {_shown(dataset.classes)}. Name the images that it was trained on."
         )
-    batches = eval_batches(dataset.val, kind.score_view(network.preprocessing), batch_size=kind.eval_batch_size)
+    preprocessing = _preprocessing(network, settings.crop)
+    batches = eval_batches(dataset.val, kind.score_view(preprocessing), batch_size=kind.eval_batch_size)
     scores = validation_scores(kind, network, batches, dataset, console)
     record = {"file": str(path), **scores.to_record(list(dataset.classes))}
     before = _scored_before(path, words.primary)
     known = "" if before is None else f"; PyTorch {before:.2f} %"
     console.say(f"{path.name}: {words.title} {scores.primary:.2f} %{known} ({len(dataset.val)} images)")
     return record if before is None else {**record, "pytorch": before}
+
+
+def _preprocessing(network: ExportedNetwork, crop_ratio: float | None) -> Preprocessing:
+    """That of the file or, where another crop is asked for, the same with that."""
+    if crop_ratio is None:
+        return network.preprocessing
+    if task_words(network.task).is_dense:
+        raise UsageError(UNCROPPED)
+    return replace(network.preprocessing, crop_ratio=crop_ratio)
 
 
 def _settings_of(path: Path, settings: Settings, run_dir: Path | None, config: Path | None) -> Settings:

@@ -48,7 +48,7 @@ def train_elastically(workspace: Workspace, ancestor: Ancestor, fingerprint: str
         title="elastic fine-tuning",
         checkpoint=CheckpointFile(run_dir.elastic_checkpoint, fingerprint),
         log=MetricsLog(run_dir.elastic_metrics),
-        num_steps=settings.elastic_epochs * steps_per_epoch(train, settings.batch_size),
+        num_steps=settings.elastic_epochs * steps_per_epoch(train, settings.step_size),
         peak_lr=settings.elastic_lr,
         lr_warmup_steps=0,
     )

@@ -27,7 +27,9 @@ def write_examples(workspace: Workspace, path: Path, network: nn.Module, task: T
     images, of_images = workspace.dataset.val, scores_of_images(scores)
     chosen = dict(zip(("best", "worst"), best_and_worst(of_images, MOST), strict=True))
     indices = [index for group in chosen.values() for index in group]
-    drawn = dict(zip(indices, draw_examples(task, network, images, workspace.preprocessing, indices), strict=True))
+    drawn = dict(
+        zip(indices, draw_examples(task, network, images, workspace.scored_preprocessing, indices), strict=True)
+    )
     rows: dict[str, list[dict[str, Any]]] = {}
     for group, of_group in chosen.items():
         rows[group] = [

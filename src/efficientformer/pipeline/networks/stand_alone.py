@@ -10,6 +10,7 @@ from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import Batch, eval_batches, steps_per_epoch
+from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
 from efficientformer.formats.network import KeptScore
 from efficientformer.models.create import create_model
@@ -78,7 +79,7 @@ def train_images(
     if isinstance(settings, TrainSettings):
         taught = distilled(workspace, task, network, version)
         unlabelled = {"unlabelled": workspace.unlabelled_training_images, "unlabelled_share": settings.unlabelled_share}
-    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.batch_size))
+    frozen_steps = round(settings.frozen_epochs * steps_per_epoch(images, settings.step_size))
 
     def score(epoch: int, network: nn.Module) -> dict[str, float]:
         if epoch % settings.evaluate_every and epoch != settings.epochs:
@@ -108,7 +109,7 @@ def train_images(
     if taught is not None:
         taught.detach(trained)
     num_epochs = settings.epochs if best is None else best.last_epoch
-    about = {"num_steps": num_epochs * steps_per_epoch(images, settings.batch_size)}
+    about = {"num_steps": num_epochs * steps_per_epoch(images, settings.step_size)}
     return TrainedImages(trained, about if best is None else about | _kept_epoch(workspace, settings, best))
 
 
@@ -151,12 +152,15 @@ def validate(workspace: Workspace, network: nn.Module) -> Scores:
 def scores_on(workspace: Workspace, network: nn.Module, images: ImageSplit) -> Scores:
     """Scores on these images."""
     task = workspace.task
-    return task.evaluate(network, scored_batches(workspace, images, task), len(workspace.dataset.classes))
+    batches = scored_batches(workspace, images, task, workspace.preprocessing)
+    return task.evaluate(network, batches, len(workspace.dataset.classes))
 
 
-def scored_batches(workspace: Workspace, images: ImageSplit, task: TaskKind) -> Generator[Batch, None, None]:
+def scored_batches(
+    workspace: Workspace, images: ImageSplit, task: TaskKind, preprocessing: Preprocessing
+) -> Generator[Batch, None, None]:
     """Batches of images and labels as the task scores them."""
-    view, workers = task.score_view(workspace.preprocessing), workspace.settings.workers
+    view, workers = task.score_view(preprocessing), workspace.settings.workers
     return eval_batches(images, view, batch_size=task.eval_batch_size, workers=workers)
 
 
@@ -216,7 +220,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
     """
     settings = workspace.settings
     train, held_out = search_splits(workspace)
-    steps = steps_per_epoch(train, settings.train.batch_size)
+    steps = steps_per_epoch(train, settings.train.step_size)
     warmup_epochs = settings.train.lr_warmup_epochs * settings.slim.trial_epochs / settings.train.epochs
 
     def train_briefly(checkpoint: CheckpointFile, log: MetricsLog) -> float:

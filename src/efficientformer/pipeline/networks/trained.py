@@ -105,6 +105,11 @@ def _keep(workspace: Workspace, network: RunNetwork, trained: nn.Module, about: 
     )
 
 
+def require_crop(workspace: Workspace) -> None:
+    """Raises UsageError, before hours of work depend on it, for a crop of images that are scored as a whole."""
+    assert workspace.scored_preprocessing
+
+
 def evaluate_network(workspace: Workspace, network: RunNetwork) -> None:
     """Phase `evaluate` of one network."""
     EVALUATE.run(workspace, lambda _: _evaluate(workspace, network.files), network)
@@ -129,7 +134,7 @@ def _evaluate(workspace: Workspace, files: NetworkFiles) -> None:
     dataset = workspace.dataset
     network = load_classifier(files.weights).to(workspace.training_device)
     task = scoring_kind(workspace.task, workspace.settings, workspace.preprocessing.grid)
-    batches = scored_batches(workspace, dataset.val, task)
+    batches = scored_batches(workspace, dataset.val, task, workspace.scored_preprocessing)
     scores = validation_scores(task, network, batches, dataset, workspace.console)
     if task.words.image_title:
         write_examples(workspace, files.examples, network, task, scores)

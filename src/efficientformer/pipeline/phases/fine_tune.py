@@ -4,7 +4,7 @@ from pathlib import Path
 
 from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
 from efficientformer.pipeline.networks.timed import time_network
-from efficientformer.pipeline.networks.trained import evaluate_network, export_network, train_network
+from efficientformer.pipeline.networks.trained import evaluate_network, export_network, require_crop, train_network
 from efficientformer.pipeline.run.plan import FINE_TUNE
 from efficientformer.pipeline.run.run_network import RunNetwork, name_of_init
 from efficientformer.pipeline.run.workspace import Workspace
@@ -19,6 +19,7 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
 
     Raises UsageError if `init` is neither, RecordError if the weights cannot be read or do not fit.
     """
+    require_crop(workspace)
     if workspace.teacher is not None:
         workspace.console.say(f"teacher {workspace.settings.train.teacher}, {workspace.settings.train.distillation}")
     source = find_weights(init, weights)

@@ -145,7 +145,7 @@ def _keep(workspace: Workspace, supernet: Ancestor, about: dict[str, Any]) -> No
         run_dir.supernet_record,
         {
             "epochs": training.epochs,
-            "num_steps": training.epochs * steps_per_epoch(train, training.batch_size),
+            "num_steps": training.epochs * steps_per_epoch(train, training.step_size),
             **about,
             f"held_out_{workspace.task.words.primary}": score,
             "settings": training.model_dump(mode="json"),
@@ -176,7 +176,7 @@ def _task(workspace: Workspace, images: ImageSplit) -> Task:
         elastic_width=settings.elastic_width,
         label_smoothing=smoothing,
         mix=mix,
-        alpha_lr_scale=settings.alpha_lr / settings.lr,
+        alpha_lr_scale=settings.alpha_lr / settings.peak_lr,
         recompute=settings.recompute,
         kind=kind,
     )

@@ -1,5 +1,6 @@
 """Training in a phase: with its settings, the run's images, a checkpoint, a log and a progress bar."""
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -63,7 +64,8 @@ def fit_images(
 ) -> nn.Module:
     """Train on the run's training device and return the network to use. Resumes from the checkpoint, if there is one.
 
-    settings: of the training; `recipe_options` are fields of `Recipe` that override them.
+    settings: of the training; `recipe_options` are fields of `Recipe` that override them. With another `peak_lr` than
+        the settings', first and last rate are the defaults of `Recipe`.
     title: of the progress bar; None for none.
     on_epoch: called with the number of finished epochs and the network; returns scores for the log.
     best: judges every epoch, see `fit`.
@@ -73,19 +75,34 @@ def fit_images(
 
     Raises as `fit` does.
     """
-    per_epoch = steps_per_epoch(images, settings.batch_size)
+    per_epoch = steps_per_epoch(images, settings.step_size)
     if settings.batch_size > len(images):
         workspace.console.warn(f"a step trains all {len(images)} images, fewer than batch_size {settings.batch_size}")
+    elif settings.step_size > len(images):
+        workspace.console.warn(
+            f"a step of {settings.accumulate} batches has {settings.step_size} images, more than the {len(images)} "
+            "there are: it trains some of them twice"
+        )
     seed = workspace.settings.seed if seed is None else seed
+    of_peak = {"peak_lr": settings.peak_lr, "first_lr": settings.lr_warmup_from, "final_lr": settings.lr_final}
     by_settings = {
         "num_steps": settings.epochs * per_epoch,
-        "peak_lr": settings.lr,
+        **({} if "peak_lr" in recipe_options else of_peak),
+        "schedule": settings.schedule,
+        "accumulate": settings.accumulate,
         "weight_decay": settings.weight_decay,
+        "clip_norm": settings.clip_norm or math.inf,
+        "agc": settings.agc,
         "precision": settings.precision,
         "sync_batch_norm": settings.sync_batch_norm,
         "lr_warmup_steps": round(settings.lr_warmup_epochs * per_epoch),
     }
     recipe = Recipe(steps_per_epoch=per_epoch, seed=seed, **(by_settings | recipe_options))
+    if settings.lr_per and recipe.peak_lr != settings.lr:
+        workspace.console.say(
+            f"learning rate {recipe.peak_lr:g} for {settings.step_size} images a step: {settings.lr:g} is for "
+            f"{settings.lr_per}"
+        )
     checkpoint.say = workspace.console.warn
     view = workspace.task.train_view(workspace.preprocessing, settings.augmentation)
 
@@ -93,7 +110,8 @@ def fit_images(
 
     def stream(split: ImageSplit, step: int, **options: Any) -> Batches:
         options = {"batch_size": settings.batch_size, "seed": seed, "workers": workspace.settings.workers, **options}
-        return train_batches(split, view, start_step=step, part_of=workspace.world.part_of, **options)
+        start, part_of = step * settings.accumulate, workspace.world.part_of
+        return train_batches(split, view, start_step=start, part_of=part_of, repeated=settings.repeated, **options)
 
     def batches_from(step: int) -> Batches:
         if unlabelled is None:

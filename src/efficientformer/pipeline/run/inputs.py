@@ -107,7 +107,7 @@ def export_metadata(workspace: Workspace, network: RunNetwork) -> dict[str, str]
     return {
         "classes": json.dumps(list(workspace.dataset.classes), ensure_ascii=False),
         **task_words(workspace.dataset.task).metadata,
-        "preprocessing": json.dumps(workspace.preprocessing.to_json()),
+        "preprocessing": json.dumps(workspace.scored_preprocessing.to_json()),
         **({} if network.architecture is None else {"architecture": json.dumps(network.architecture.to_json())}),
         **network.about,
         "producer": f"efficientformer {__version__}",
@@ -249,7 +249,7 @@ TUNING_DEVICE = Input(_tuning_device, (*DEVICE_SETTINGS, "clock"), "device")
 PARENT = Input(_parent, ("parent.init", "parent.weights"), "source")
 SOURCE = Input(_source, ("supernet_from",), "source")
 START = Input(_start)
-METADATA = Input(_metadata, IMAGE_SETTINGS, "images")
+METADATA = Input(_metadata, (*IMAGE_SETTINGS, "crop"), "images")
 EXPORTED_FILES = Input(_exported_files)
 FOUND = Input(_found)
 FOUND_BUDGETS = Input(_found_budgets)

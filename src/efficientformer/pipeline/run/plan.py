@@ -54,6 +54,7 @@ SCORING = ("slim.images", "slim.bn_images", "slim.metric", *WEIGHTS)
 ROUND = (
     *("parent.round_epochs", "parent.round_lr", "parent.batch_size", "parent.weight_decay", "parent.label_smoothing"),
     *("parent.augmentation", "parent.balance", "parent.precision", "parent.mixup", "parent.cutmix"),
+    *("parent.accumulate", "parent.schedule", "parent.clip_norm", "parent.agc", "parent.repeated"),
     "supernet.held_out",
 )
 """Of the training between two rounds of slimming."""
@@ -211,7 +212,7 @@ FINE_TUNE = replace(
 EVALUATE = Phase(
     "evaluate",
     "scores every trained network on the validation images: top-1, top-5, per class, confusion matrix",
-    settings=("resolution",),
+    settings=("resolution", "crop"),
     derived=_evaluation_facts,
     reads=(IMAGES, network_file("weights")),
     writes=("evaluation",),

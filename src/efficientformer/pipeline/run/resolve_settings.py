@@ -20,7 +20,7 @@ from efficientformer.errors import RecordError, UsageError
 from efficientformer.latency.devices import runs_here
 from efficientformer.pipeline.run.settings import BELOW_PARENT, Settings, is_path, leaves
 from efficientformer.pipeline.settings.teacher import OF_TEACHER
-from efficientformer.pipeline.settings.training import OF_METAPATHS, OF_SLIMMABLE
+from efficientformer.pipeline.settings.training import OF_METAPATHS, OF_SLIMMABLE, OptimizerSettings
 from efficientformer.reading import shown_path
 
 Given = dict[str, Any]
@@ -169,6 +169,12 @@ def _draws_evenly(settings: Settings) -> bool:
 
 
 Idle = Callable[[Settings, bool], bool]
+IDLE_RATES: tuple[tuple[str, str, Callable[[OptimizerSettings], bool]], ...] = (
+    ("lr_final", "schedule steps has none", lambda now: now.schedule == "steps"),
+    ("lr_warmup_from", "there is no warm-up, lr_warmup_epochs is 0", lambda now: not now.lr_warmup_epochs),
+    ("clip_norm", "agc clips in its place", lambda now: now.agc > 0),
+)
+"""Settings of a training that others of it leave without effect."""
 NO_METAPATHS = "the supernet of an EfficientFormerV2 space has no paths: its steps train whole networks"
 IDLE: tuple[tuple[str, str, Idle], ...] = (
     *(
@@ -192,6 +198,11 @@ IDLE: tuple[tuple[str, str, Idle], ...] = (
     *((f"supernet.{name}", NO_METAPATHS, lambda now, _: bool(_is_v2(now))) for name in OF_METAPATHS),
     ("supernet.noise", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
     ("supernet.temperature", "supernet.sampling even has none", lambda now, _: _draws_evenly(now)),
+    *(
+        (f"{group}.{name}", because, lambda now, _, group=group, is_idle=is_idle: is_idle(getattr(now, group)))
+        for group in ("supernet", "parent", "train")
+        for name, because, is_idle in IDLE_RATES
+    ),
     ("slim.recover_steps", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
     ("slim.recover_lr", "slim.recover_every is 0", lambda now, _: not now.slim.recover_every),
     (

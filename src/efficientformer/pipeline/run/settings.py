@@ -1,5 +1,6 @@
 """Every setting of a run, validated. The first sentence of a docstring is the help of its flag."""
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -26,7 +27,7 @@ from efficientformer.pipeline.settings.search import (
     TableSettings,
 )
 from efficientformer.pipeline.settings.teacher import OrNone
-from efficientformer.pipeline.settings.training import ParentSettings, SupernetSettings, TrainSettings
+from efficientformer.pipeline.settings.training import FINER, ParentSettings, SupernetSettings, TrainSettings
 
 
 def is_path(value: str) -> bool:
@@ -168,3 +169,12 @@ def leaves(name: str = "") -> list[str]:
         return [leaf for field in Settings.model_fields for leaf in leaves(field)]
     group = Settings.model_fields[name].default if "." not in name else None
     return [f"{name}.{field}" for field in type(group).model_fields] if isinstance(group, BaseModel) else [name]
+
+
+FINER_DEFAULTS: dict[str, Any] = {
+    name: attrgetter(name)(Settings())
+    for group in ("supernet", "parent", "train")
+    for name in leaves(group)
+    if name.rpartition(".")[2] in FINER
+}
+"""By dotted name, the defaults of the settings in `FINER`."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from efficientformer import __version__
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.run import StampRecord
-from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.settings import FINER_DEFAULTS, Settings
 from efficientformer.reading import read_record, shown_path
 from efficientformer.records import digest, file_digest, write_record
 from efficientformer.run_dir import RunDir
@@ -89,7 +88,10 @@ def _name(run_dir: RunDir, path: Path) -> str:
 
 
 def chosen(settings: Settings, *names: str) -> dict[str, Any]:
-    """Values of the settings with these dotted names; the name of a group means all of its settings."""
+    """Values of the settings with these dotted names; the name of a group means all of its settings.
+
+    Those of `FINER` are left out at their defaults: what was made before there were such settings stays up to date.
+    """
     values: dict[str, Any] = {}
     for name in names:
         value = attrgetter(name)(settings)
@@ -97,7 +99,7 @@ def chosen(settings: Settings, *names: str) -> dict[str, Any]:
             values |= {f"{name}.{key}": item for key, item in value.model_dump(mode="json").items()}
         else:
             values[name] = list(value) if isinstance(value, tuple) else value
-    return values
+    return {name: value for name, value in values.items() if (name, value) not in FINER_DEFAULTS.items()}
 
 
 def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> bool:
@@ -116,12 +118,12 @@ def read_stamp(path: Path) -> dict[str, Any] | None:
 
 
 def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The differences of two stamps of a phase, as texts. What only the former has makes none: earlier versions
-    stamped settings without effect too. Of a setting that it lacks it had the default: those that are added leave by
-    default everything as it was."""
-    changes, earlier = [], {**_defaults(), **before["settings"]}
-    for name, value in now["settings"].items():
-        old = earlier.get(name)
+    """The differences of two stamps of a phase, as texts. What only the former has makes none, since earlier versions
+    stamped settings without effect too; but one of `FINER` has its default now."""
+    changes = []
+    left_out = {name: value for name, value in FINER_DEFAULTS.items() if name in before["settings"]}
+    for name, value in {**left_out, **now["settings"]}.items():
+        old = before["settings"].get(name, FINER_DEFAULTS.get(name))
         if old != value:
             changes.append(
                 f"{name} changed"
@@ -136,11 +138,6 @@ def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if before["version"] != now["version"]:
         changes.append(f"the program changed from version {before['version']} to {now['version']}")
     return changes
-
-
-@cache
-def _defaults() -> dict[str, Any]:
-    return chosen(Settings(), *Settings.model_fields)
 
 
 def _values(old: str | None, new: str) -> str:

@@ -194,6 +194,14 @@ class Workspace:
         return Preprocessing.for_dataset(self.dataset, self.settings.resolution)
 
     @property
+    def scored_preprocessing(self) -> "Preprocessing":
+        """That of finished networks, when they are scored and in exported files. Raises UsageError for a crop of images
+        that are not cropped."""
+        from efficientformer.data.transforms import Preprocessing
+
+        return Preprocessing.for_dataset(self.dataset, self.settings.resolution, self.settings.crop)
+
+    @property
     def device_options(self) -> DeviceOptions:
         """The device to open. Raises UsageError for one whose program this user has not named."""
         self.programs.check(self.run_dir.root)

@@ -25,6 +25,9 @@ class ImageSettings(BaseModel):
     """Leave out images with bad masks or boxes. They are named and counted; else the first one ends the command."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of images for validation. Where the folder gives no split."""
+    crop: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Share of an image that is scored. Of the side that limits it; by default 0.95 of photos and all of small images.
+    It is that of finished networks: exported files have it, and predict follows them. Training and search have 0.95."""
     max_pixels: Annotated[int, Field(gt=0)] = MAX_PIXELS
     """Largest image that is read, in pixels. JPEG files beyond it are decoded at a reduced size, other files are
     skipped: a small file may claim billions of pixels."""

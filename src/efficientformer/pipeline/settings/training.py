@@ -10,6 +10,13 @@ from efficientformer.pipeline.settings.parent import TrainingsBelowParent
 from efficientformer.pipeline.settings.teacher import TeacherSettings
 from efficientformer.search.supernet.mixing import BatchNormForm, ElasticWidth, Noise, Sampling
 from efficientformer.training.recipe import Precision
+from efficientformer.training.schedule import Schedule
+
+FINER = (
+    *("lr_per", "schedule", "lr_final", "lr_warmup_from", "accumulate", "clip_norm", "agc", "repeated"),
+    *("head_dropout", "sync_batch_norm"),
+)
+"""Settings of a training that few need. At their defaults stamps and `design --help` leave them out."""
 
 
 class OptimizerSettings(SettingsGroup):
@@ -18,13 +25,31 @@ class OptimizerSettings(SettingsGroup):
     epochs: Positive
     """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=2)] = 64
-    """Images per step."""
+    """Images per batch. Of all processes together, which share them evenly; a step is a batch, or several of them."""
+    accumulate: Positive = 1
+    """Batches per step. Their gradients are averaged: it has accumulate times batch_size images, in the memory of
+    batch_size. Batch norm sees each batch by itself."""
     lr: PositiveFloat = 2e-3
     """Peak learning rate of AdamW."""
+    lr_per: Annotated[int, Field(ge=0)] = 0
+    """Images of a step that lr is for; 0: any. With 1024 (the paper) a step of 512 images has half of lr, counted over
+    all processes and accumulated batches."""
     weight_decay: NotNegative = 0.025
     """Weight decay of AdamW."""
     lr_warmup_epochs: NotNegative = 1.0
-    """Epochs until the peak; a cosine follows."""
+    """Epochs until the peak; the schedule follows."""
+    lr_warmup_from: NotNegative | None = None
+    """Learning rate of the first step, if it warms up. By default the peak over the number of warm-up steps."""
+    schedule: Schedule = "cosine"
+    """Fall of the learning rate. cosine: half a cosine (the paper). poly: a polynomial of power 0.9, for masks. steps:
+    to a tenth after two thirds of the training and to a hundredth after eleven twelfths, for boxes."""
+    lr_final: NotNegative | None = None
+    """Learning rate at the end. By default a hundredth of the peak; with schedule poly 0, and steps has none."""
+    clip_norm: NotNegative = 1.0
+    """Largest norm of the gradient; 0: any."""
+    agc: NotNegative = 0.0
+    """Adaptive gradient clipping in place of clip_norm; 0: off. The norm of a unit's gradient is at most this share of
+    the norm of its weights (the paper: 0.01); linear classifiers are not clipped."""
     label_smoothing: Share = 0.1
     """Probability for the other classes."""
     augmentation: Augmentation = "light"
@@ -32,10 +57,30 @@ class OptimizerSettings(SettingsGroup):
     balance: Balance = "none"
     """Balance classes. weights: the loss of an image is weighted by the inverse
     frequency of its class. sampling: an epoch has equally many images of every class."""
+    repeated: Positive = 1
+    """Times that an image of an epoch is drawn. Each time it is augmented anew, and the epoch has so many times fewer
+    images: it stays as long. 3 in the paper's recipe (repeated augmentation)."""
     precision: Precision = "fp32"
     """Precision of most products. bf16 is for GPUs and CPUs that have it; weights stay in single precision."""
     sync_batch_norm: bool = False
     """Compute batch norm over all processes of torchrun. They then draw the same paths, widths and mixing."""
+
+    @property
+    def step_size(self) -> int:
+        """Images per step, of all its batches."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def peak_lr(self) -> float:
+        """The peak learning rate of a step with so many images."""
+        return self.lr * self.step_size / self.lr_per if self.lr_per else self.lr
+
+    @model_validator(mode="after")
+    def _the_peak_is_the_highest_rate(self) -> Self:
+        for name, rate in (("lr_warmup_from", self.lr_warmup_from), ("lr_final", self.lr_final)):
+            if rate is not None and rate > self.peak_lr:
+                raise ValueError(f"{name} {rate:g} is above the peak learning rate, {self.peak_lr:g}: lower it")
+        return self
 
 
 class SupernetSettings(OptimizerSettings):
@@ -127,10 +172,6 @@ class TrainSettings(TeacherSettings, NetworkSettings):
     """Initial weights. scratch: new ones (the paper). supernet: the supernet's."""
     head_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout in the head for masks. Of whole maps before the classes are told apart; 0.1 in the recipe of ADE20K."""
-
-    @property
-    def idle(self) -> frozenset[str]:
-        return super().idle | (frozenset() if self.head_dropout else {"train.head_dropout"})
 
 
 class ParentSettings(TrainingsBelowParent, NetworkSettings):

@@ -59,7 +59,7 @@ class HalfWay(Versions):
             title="training half-way",
             checkpoint=CheckpointFile(run_dir.recovery_checkpoint, self._known_as(HALF)),
             log=MetricsLog(run_dir.recovery_metrics),
-            num_steps=settings.round_epochs * steps_per_epoch(train, settings.batch_size),
+            num_steps=settings.round_epochs * steps_per_epoch(train, settings.step_size),
             peak_lr=settings.round_lr,
             lr_warmup_steps=0,
         )
