@@ -52,11 +52,11 @@ def read(monkeypatch) -> Iterator[set[str]]:
     names: set[str] = set()
     groups = {type(Settings.model_fields[name].default): name for name in Settings.model_fields}
     pauses = [0]
-    get = settings._Settings.__getattribute__
+    get = settings.SettingsGroup.__getattribute__
 
     def note(self, name):
         value = get(self, name)
-        if not pauses[0] and name in type(self).model_fields and not isinstance(value, settings._Settings):
+        if not pauses[0] and name in type(self).model_fields and not isinstance(value, settings.SettingsGroup):
             group = "" if isinstance(self, Settings) else f"{groups[type(self)]}."
             names.add(f"{group}{name}")
         return value
@@ -85,7 +85,7 @@ def read(monkeypatch) -> Iterator[set[str]]:
 
     required: list[phase.Phase] = []
     chosen, require, settings_of = phase.chosen, phase.Phase.require, phase.Phase._settings
-    monkeypatch.setattr(settings._Settings, "__getattribute__", note)
+    monkeypatch.setattr(settings.SettingsGroup, "__getattribute__", note)
     monkeypatch.setattr(phase, "chosen", noting_chosen)
     monkeypatch.setattr(phase.Phase, "require", require_and_compare)
     monkeypatch.setattr(phase.Phase, "_settings", compared)

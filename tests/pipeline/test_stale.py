@@ -30,6 +30,7 @@ STALE: dict[str, set[str]] = {
     "val_fraction": set(),  # the folder has a split of its own
     "space": {"table", "supernet"},
     "resolution": {"table", "supernet", "rank", "train", "evaluate", "export", "verify"},
+    "crop": {"evaluate", "export"},
     "seed": {"supernet", "baselines", "rank", "train"},
     "budget": {"slim", "verify"},
     "percentile": {"slim", "verify"},
@@ -89,6 +90,9 @@ OTHER: dict[str, Any] = {
     **{f"{group}.balance": "sampling" for group in ("supernet", "train", "parent")},
     **{f"{group}.keep": "best" for group in ("train", "parent")},
     **{f"parent.{name}": value for name, value in (("augmentation", "strong"), ("precision", "bf16"))},
+    **{f"{group}.schedule": "poly" for group in ("supernet", "train", "parent")},
+    **{f"{group}.{name}": 1e-5 for group in ("supernet", "train", "parent") for name in ("lr_final", "lr_warmup_from")},
+    "crop": 0.8,
     "parent.weights": "s0.pth",
     "reference": "test_vit",  # the phases of it are its own
     "reference_weights": "s0.pth",

@@ -250,7 +250,7 @@ REFERENCE = Phase(
     reads=(FOUND_BUDGETS, SHORTLIST, DEVICE),
     writes=("references",),
     after=(SLIM,),
-    uses=("budget", "clock", "reference_weights", "space", *IMAGE_SETTINGS),
+    uses=("budget", "clock", "crop", "reference_weights", "space", *IMAGE_SETTINGS),
 )
 TUNE_REFERENCE = replace(
     FINE_TUNE,
@@ -267,6 +267,6 @@ VERIFY = Phase(
     reads=(EXPORTED_FILES, REFERENCES, DEVICE, FOUND),
     writes=("verification",),
     after=(EXPORT,),
-    uses=("space", "clock", *IMAGE_SETTINGS),
+    uses=("space", "clock", "crop", *IMAGE_SETTINGS),
 )
 PHASES = (TABLE, SUPERNET, SLIM, BASELINES, RANK, TRAIN, EVALUATE, EXPORT, VERIFY)
