@@ -28,6 +28,12 @@ def pets(tmp_path, write_images):
     return tmp_path / "pets"
 
 
+def kept_listing(pets):
+    kept = kept_file(pets, "listings")
+    assert kept is not None
+    return kept
+
+
 @pytest.fixture
 def listed(monkeypatch):
     """The class folders that were listed."""
@@ -158,7 +164,7 @@ def test_what_was_left_out_is_looked_at_again(pets, later, write_images):
 @pytest.mark.parametrize("damage", ["cut", "other", "lengths"])
 def test_a_damaged_listing_is_made_again(pets, listed, later, damage):
     first = load_image_folder(pets)
-    kept = kept_file(pets, "listings")
+    kept = kept_listing(pets)
     if damage == "lengths":
         with np.load(kept) as arrays:
             content = {**arrays, "ends": arrays["ends"][:-1]}
@@ -171,7 +177,7 @@ def test_a_damaged_listing_is_made_again(pets, listed, later, damage):
 
 def test_a_file_that_changes_meanwhile_ends_the_command_and_the_listing(pets, later):
     dataset = load_image_folder(pets)
-    kept = kept_file(pets, "listings")
+    kept = kept_listing(pets)
     assert kept.exists()
     (pets / dataset.train.name(0)).write_bytes(b"BM")
     with pytest.raises(DataError, match=r"0\.bmp has changed since the images were listed\. Run the same command"):

@@ -13,7 +13,7 @@ from efficientformer.data.loader import View, eval_batches, train_batches
 from efficientformer.data.transforms import Preprocessing, train_transform
 from efficientformer.errors import DataError
 
-GREY = View(lambda image: torch.tensor([image.getpixel((0, 0))[0]]))
+GREY = View(lambda image: torch.tensor([image.convert("L").tobytes()[0]]))
 
 
 @pytest.fixture

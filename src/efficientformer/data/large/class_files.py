@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from efficientformer.data.compact.texts import Texts
+from efficientformer.data.content import MOMENT_NS
 from efficientformer.data.dataset import SkippedFile
 from efficientformer.data.walk import FolderState, LeftOut, Walk, composed, folder_state, reason_of, relative
 
-# Clocks of file systems are that coarse: two seconds on FAT.
-_MOMENT_NS = 2 * 10**9
 EMPTY_FILE = "empty file"
 
 
@@ -37,7 +36,7 @@ class ClassFiles:
         """Whether no file was added, removed or renamed since. What was left out may be readable now, so a class with
         such files is listed again, as is one that was changed in the moment of its listing."""
         return not self.left_out.skipped and all(
-            folder_state(f"{root}/{folder}") == state and max(state[:2]) + _MOMENT_NS < self.listed_ns
+            folder_state(f"{root}/{folder}") == state and max(state[:2]) + MOMENT_NS < self.listed_ns
             for folder, state in self.folders.items()
         )
 

@@ -53,17 +53,13 @@ def load_large_folder(
     progress: called with the number of class folders that were listed, and of those to list.
     on_unreadable: called with each image that turns out to be undecodable when it is used, once.
     """
-    kept = kept_file(root, _KIND)
-    with one_at_a_time(kept):
-        listed = list_splits(root, layout, kept, progress)
-    listings = [listing for listing, _ in listed]
-    check_classes(listings, "classification")
-    classes = tuple(sorted(listings[0].classes))
+    listings, splits = listed_splits(root, layout, max_pixels, progress, on_unreadable)
+    classes = splits[0].classes
     if layout.val is None:
-        counts = {name: len(files.files) for name, files in listed[0][1].items()}
-        if min(counts.values()) < 2:
-            refuse_small(counts, fewest_to_search(val_fraction), f"{TO_SEARCH}, or 2 to fine-tune a network")
-    splits = [_split(root, classes, files, max_pixels, kept, on_unreadable) for _, files in listed]
+        counts = splits[0].num_images_per_class()
+        if min(counts) < 2:
+            why = f"{TO_SEARCH}, or 2 to fine-tune a network"
+            refuse_small(dict(zip(classes, counts, strict=True)), fewest_to_search(val_fraction), why)
     if len(splits) == 2:
         train, val = splits
         folders = [folder.relative_to(root).as_posix() for folder in _split_folders(layout)]
@@ -86,6 +82,25 @@ def load_large_folder(
         skipped=tuple(sorted(left_out.skipped, key=lambda skipped: skipped.file)),
         notes=(*layout.notes, *left_out.notes(), _note(num_images)),
     )
+
+
+def listed_splits(
+    root: Path,
+    layout: Layout,
+    max_pixels: int,
+    progress: Progress | None = None,
+    on_unreadable: OnUnreadable | None = None,
+) -> tuple[list[Listing], list[ImageSplit]]:
+    """The training images, and the validation images if they have a folder, as splits sorted by class and name, with
+    listings of what was left out. Raises DataError as `check_classes` does; the arguments are those of
+    `load_large_folder`."""
+    kept = kept_file(root, _KIND)
+    with one_at_a_time(kept):
+        listed = list_splits(root, layout, kept, progress)
+    listings = [listing for listing, _ in listed]
+    check_classes(listings, "classification")
+    classes = tuple(sorted(listings[0].classes))
+    return listings, [_split(root, classes, files, max_pixels, kept, on_unreadable) for _, files in listed]
 
 
 def _note(num_images: int) -> str:
