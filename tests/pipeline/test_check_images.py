@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -10,6 +11,7 @@ from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.large import load
 from efficientformer.errors import DataError, UsageError
 from efficientformer.pipeline.image_sets.check import check_images
+from efficientformer.pipeline.image_sets.duplicates import equal_rows
 
 
 @pytest.fixture
@@ -98,7 +100,9 @@ def test_the_command_prints_and_takes_json(photos, capsys):
     assert run(["data", str(photos), "--seed", "1"]) == 0
     text = capsys.readouterr().out
     assert "photos: 2 classes, 13 + 3 images" in text and "broken: 1\n  cat/bad.png: not an image" in text
-    assert "in two classes: cat/2.png = dog/2b.png" in text and "photos-images.png" in text
+    assert "files that repeat another: 1\n" in text and "photos-images.png" in text
+    (group,) = (line for line in text.splitlines() if line.startswith("  in two classes: "))
+    assert set(group.partition(": ")[2].split(" = ")) == {"cat/2.png", "dog/2b.png"}
     assert run(["data", str(photos), "--seed", "1", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["broken"][0]["file"] == "cat/bad.png" and record["sheet"] == "photos-images.png"
@@ -120,3 +124,9 @@ def test_what_it_cannot_check_is_refused(photos, tmp_path):
         check_images(photos, max_pixels=0)
     with pytest.raises(DataError, match="does not exist"):
         check_images(tmp_path / "none")
+
+
+def test_contents_that_begin_alike_are_no_duplicates():
+    digests = np.zeros((5, 32), np.uint8)
+    digests[[1, 3], 31], digests[2, 0] = 1, 1
+    assert equal_rows(digests) == [[0, 4], [1, 3]]

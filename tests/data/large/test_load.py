@@ -94,6 +94,15 @@ def test_a_second_load_lists_nothing(pets, listed, later):
     assert not listed and facts(second) == facts(first) and second.digest == first.digest
 
 
+def test_a_folder_is_known_by_any_of_its_names(pets, listed, later, monkeypatch):
+    digest = load_image_folder(pets).digest
+    listed.clear()
+    monkeypatch.chdir(pets)
+    for name in (".", "../pets", pets / "cat" / ".."):
+        assert load_image_folder(name).digest == digest
+    assert not listed
+
+
 def test_a_folder_changed_in_the_moment_of_its_listing_is_listed_again(pets, listed):
     load_image_folder(pets)
     load_image_folder(pets)

@@ -21,7 +21,7 @@ from efficientformer.data.large.kept import kept_file, one_at_a_time, read_kept,
 from efficientformer.data.large.source import LargeSource, OnUnreadable
 from efficientformer.data.layout import Layout
 from efficientformer.data.listing import Listing, begin_listing, check_classes, require_classes
-from efficientformer.data.walk import LeftOut, Walk, composed
+from efficientformer.data.walk import LeftOut, Walk, composed, relative
 from efficientformer.errors import DataError
 from efficientformer.records import file_digest
 
@@ -137,10 +137,9 @@ def _list_split(
     root: Path, folder: Path, earlier: Mapping[str, ClassFiles], progress: Progress | None
 ) -> tuple[Listing, dict[str, ClassFiles]]:
     listing, class_folders = begin_listing(root, folder)
-    by_folder = {f"{root}/{name}": files for name, files in earlier.items()}
 
     def files_of(class_folder: Path) -> ClassFiles:
-        known = by_folder.get(str(class_folder))
+        known = earlier.get(relative(root, str(class_folder)))
         return known if known is not None and known.is_current(root) else list_class(root, class_folder)
 
     by_name: dict[str, ClassFiles] = {}
