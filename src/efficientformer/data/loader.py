@@ -183,8 +183,9 @@ class _Batches:
 
 def _with_neighbors(split: ImageSplit, index: int) -> Iterator[int]:
     """An image and those with its label that follow it, then those before it, in a split that is sorted by class."""
+    yield index
     label = split.labels[index]
-    for places in (range(index, len(split)), range(index - 1, -1, -1)):
+    for places in (range(index + 1, len(split)), range(index - 1, -1, -1)):
         yield from itertools.takewhile(lambda place: split.labels[place] == label, places)
 
 

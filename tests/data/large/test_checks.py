@@ -29,7 +29,7 @@ def check(photos, files=FILES, **options):
 def test_digests_and_problems(photos):
     done = []
     checks, num_read = check(photos, progress=lambda *numbers: done.append(numbers))
-    assert num_read == 4 and done == [(4, 4)]
+    assert num_read == 4 and done == [(0, 4), (4, 4)]
     for position, name in enumerate(FILES[:3]):
         assert checks.digests[position].tobytes() == hashlib.sha256((photos / name).read_bytes()).digest()
     assert sorted(checks.problems) == [2, 3] and checks.problems[3] == "No such file or directory"
@@ -67,7 +67,7 @@ def test_an_interrupted_check_goes_on(photos, later, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         check(photos, progress=interrupt)
-    assert check(photos)[1] == 2 and seen == [1, 2]
+    assert check(photos)[1] == 2 and seen == [0, 1, 2]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\3\4", None])

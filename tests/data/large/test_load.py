@@ -148,6 +148,17 @@ def test_a_change_makes_it_another_set(pets, listed, later, change):
     assert listed if change is rewritten else listed == ["cat"]
 
 
+def test_of_files_outside_the_sample_the_size_is_known(pets, later, monkeypatch):
+    monkeypatch.setattr(load, "_SAMPLE", 2)
+    first = load_image_folder(pets)
+    replaced(pets / "cat")
+    assert load_image_folder(pets).digest == first.digest
+    with (pets / "cat" / "new.bmp").open("wb") as file:
+        file.write((pets / "cat" / "3.bmp").read_bytes() + b"0")
+    (pets / "cat" / "new.bmp").replace(pets / "cat" / "3.bmp")
+    assert load_image_folder(pets).digest != first.digest
+
+
 def test_a_change_deep_in_a_class_is_noticed(pets, later):
     first = load_image_folder(pets)
     (pets / "ant" / "deeper" / "3.bmp").unlink()
@@ -176,7 +187,7 @@ def test_a_damaged_listing_is_made_again(pets, listed, later, damage):
     kept = kept_listing(pets)
     if damage == "lengths":
         with np.load(kept) as arrays:
-            content = {**arrays, "ends": arrays["ends"][:-1]}
+            content = {**arrays, "sizes": arrays["sizes"][:-1]}
         write_arrays(kept, content)
     else:
         kept.write_bytes(kept.read_bytes()[:-30] if damage == "cut" else b"[]")

@@ -1,12 +1,14 @@
 """Images of a large folder that turn out to be broken: named, replaced in training, left out of scores."""
 
 import itertools
+import pickle
 from collections import Counter
 
 import pytest
 import torch
 from PIL import Image
 
+from efficientformer.data.dataset import UnreadableImageError
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.large import load, source
 from efficientformer.data.loader import View, eval_batches, train_batches
@@ -71,6 +73,15 @@ def test_scores_leave_it_out(greys, workers):
     batches = list(eval_batches(dataset.val, GREY, batch_size=2, workers=workers))
     assert [batch.images.flatten().tolist() for batch in batches] == [[20, 30], [40, 100], [110], [130, 140]]
     assert named == ["val/a/0.png", "val/a/1.png", "val/b/2.png"]
+
+
+def test_it_can_be_sent_to_a_worker_that_is_no_copy_of_this_process(greys):
+    dataset, named = greys("train/a/1.png")
+    sent = pickle.loads(pickle.dumps(dataset.train))
+    assert sent.image(0).tobytes() == dataset.train.image(0).tobytes() and sent.name(3) == dataset.train.name(3)
+    with pytest.raises(UnreadableImageError, match=r"train/a/1\.png cannot be decoded"):
+        sent.image(1)
+    assert not named
 
 
 def test_a_class_without_a_usable_image_is_refused(greys):

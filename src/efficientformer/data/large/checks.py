@@ -56,7 +56,7 @@ def check_all(
     """The checks of all files, named relative to `root`, and the number of those that were read now.
 
     kept: where checks are kept. It is written every minute, also if this is interrupted.
-    progress: called with the number of files that were checked now, and of those to check.
+    progress: called with the number of files that were checked now, from 0 on, and of those to check.
     """
     about = about_checks(root, max_pixels)
     checks = _still_valid(root, files, _read(kept, about))
@@ -64,6 +64,8 @@ def check_all(
     chunks = [pending[start : start + _CHUNK] for start in range(0, len(pending), _CHUNK)]
     check_chunk = functools.partial(_check_chunk, root, files, max_pixels)
     saved, done = time.monotonic(), 0
+    if progress is not None and pending:
+        progress(0, len(pending))
     try:
         for chunk, contents in zip(chunks, map_in_threads(check_chunk, chunks, None), strict=True):
             for position, content in zip(chunk, contents, strict=True):
