@@ -17,6 +17,7 @@ def test_texts(texts, data):
     assert list(joined) == texts and list(joined[part]) == texts[part]
     assert [joined[-1 - index] for index in range(len(texts))] == texts[::-1]
     assert list(Texts.concatenated([joined[:3], joined, joined[3:]])) == texts[:3] + texts + texts[3:]
+    assert joined.is_whole and not Texts(joined.joined + b"a", joined.ends).is_whole
     for beyond in (len(texts), -len(texts) - 1):
         with pytest.raises(IndexError):
             joined[beyond]

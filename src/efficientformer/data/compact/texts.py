@@ -23,6 +23,12 @@ class Texts(Sequence[str]):
         ends = [part.ends + start for part, start in zip(parts, starts[:-1], strict=True)]
         return cls(b"".join(part.joined for part in parts), np.concatenate([np.empty(0, np.int64), *ends]))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every text ends within the bytes, after the one before it, and the last one with them."""
+        ends = np.concatenate([[0], self.ends])
+        return bool(np.all(np.diff(ends) >= 0) and ends[-1] == len(self.joined))
+
     def __len__(self) -> int:
         return len(self.ends)
 

@@ -140,7 +140,7 @@ def _read(kept: Path | None, about: dict[str, Any]) -> Checks | None:
             checks = Checks(files, arrays["states"], arrays["checked_ns"], arrays["digests"], problems)
         number = len(files)
         shapes = (checks.states.shape, checks.checked_ns.shape, checks.digests.shape)
-        is_whole = shapes == ((number, 4), (number,), (number, 32)) and number > 0 and len(list(files)) == number
+        is_whole = shapes == ((number, 4), (number,), (number, 32)) and files.is_whole
         return checks if is_whole else None
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile):
         return None

@@ -134,8 +134,7 @@ def _classes(about: _About, files: Texts, sizes: np.ndarray, modified: np.ndarra
     """Raises ValueError for arrays that do not fit one another."""
     num_files = sum(each["num_files"] for each in about["classes"])
     lengths = {num_files, len(files), len(sizes), len(modified)}
-    starts_before_it_ends = bool(np.all(np.diff(files.ends, prepend=0) >= 0))
-    if len(lengths) > 1 or not starts_before_it_ends or (num_files and files.ends[-1] != len(files.joined)):
+    if len(lengths) > 1 or not files.is_whole:
         raise ValueError("the arrays of a kept listing have different lengths")
     found: dict[str, ClassFiles] = {}
     start = 0
