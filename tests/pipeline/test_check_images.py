@@ -130,3 +130,20 @@ def test_contents_that_begin_alike_are_no_duplicates():
     digests = np.zeros((5, 32), np.uint8)
     digests[[1, 3], 31], digests[2, 0] = 1, 1
     assert equal_rows(digests) == [[0, 4], [1, 3]]
+
+
+def test_of_a_large_folder_broken_validation_images_are_missing(photos, monkeypatch):
+    monkeypatch.setattr(load, "LARGE", 5)
+    (photos / load_image_folder(photos).val.name(0)).write_bytes(b"no picture")
+    record = check_images(photos)
+    assert record["train"]["per_class"] == [4, 8] and record["val"]["per_class"] == [0, 2]
+
+
+def test_broken_validation_images_are_named(photos):
+    (photos / "train").mkdir()
+    for name in ("cat", "dog"):
+        (photos / name).rename(photos / "train" / name)
+        (photos / "val" / name).mkdir(parents=True)
+        copied(photos, f"train/{name}/0.png", f"val/{name}/0.png")
+    (photos / "val" / "cat" / "1.png").write_bytes(b"no picture")
+    assert [each["file"] for each in check_images(photos)["broken"]] == ["val/cat/1.png"]
