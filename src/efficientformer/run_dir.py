@@ -58,6 +58,7 @@ class RunDir:
         self.space = root / "space.json"
         self.data = root / "data.json"
         self.checked_images = root / "images.json"
+        self.unreadable = root / "unreadable.jsonl"
         self.checked_unlabelled = root / "unlabelled.json"
         self.table = root / "table.json"
         self.table_partial = root / "table.partial.jsonl"

@@ -3,16 +3,20 @@
 import os
 
 import pytest
+import torch
 from PIL import Image
 
+from efficientformer.data.large import load as large_load
+from efficientformer.data.loader import View, eval_batches
 from efficientformer.errors import DataError
 from efficientformer.pipeline.phases import supernet, table
+from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.images import load_dataset
 from efficientformer.pipeline.run.inputs import image_digests
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.reading import read_record
+from efficientformer.reading import read_lines, read_record
 
 
 @pytest.fixture
@@ -117,3 +121,22 @@ def test_of_several_processes_one_writes_the_records(photos):
         assert not workspace.run_dir.data.exists() and not workspace.run_dir.checked_images.exists()
         assert workspace.dataset
         assert workspace.run_dir.data.exists() and workspace.run_dir.checked_images.exists()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_broken_image_of_a_large_folder_is_named_and_recorded_once(photos, capsys, monkeypatch, is_first):
+    """By every process that trains, since each sees other images."""
+    monkeypatch.setattr(large_load, "LARGE", 5)
+    root = photos({"cat": 6, "dog": 6})
+    (root / "cat" / "0.bmp").write_bytes(b"BM")
+    view = View(lambda image: torch.zeros(1))
+    for _ in range(2):
+        with opened(root) as workspace:
+            console = RunConsole(quiet=not is_first)
+            dataset = load_dataset(workspace.run_dir, workspace.settings, console, is_first=is_first)
+            for split in (dataset.train, dataset.val) * 2:
+                assert [*eval_batches(split, view, batch_size=3)]
+        text = " ".join(capsys.readouterr().err.split())
+        assert text.count("cat/0.bmp cannot be decoded") == 1 and ("12 images are not decoded" in text) == is_first
+    (record,) = read_lines(root.parent / "run" / "unreadable.jsonl", dict)
+    assert record["file"] == "cat/0.bmp" and record["reason"]

@@ -10,6 +10,7 @@ from efficientformer import __version__
 from efficientformer.cli.analyze import analyze
 from efficientformer.cli.baselines import baselines
 from efficientformer.cli.benchmark import benchmark
+from efficientformer.cli.data import data
 from efficientformer.cli.design import design
 from efficientformer.cli.evaluate import evaluate
 from efficientformer.cli.export import export
@@ -43,6 +44,7 @@ app = App(
 )
 VERBS = (
     design,
+    data,
     analyze,
     benchmark,
     shortlist,

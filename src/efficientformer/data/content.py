@@ -30,7 +30,7 @@ FileState = tuple[int, ...]
 # Enough pixels for the check to run the whole decoder; large JPEG files are decoded at a fraction of their size.
 CHECK_AT_LEAST = 64
 # Clocks of file systems are that coarse: two seconds on FAT.
-_MOMENT_NS = 2 * 10**9
+MOMENT_NS = 2 * 10**9
 _SAVE_EVERY_S = 300.0
 _CHUNK = 1000
 _MOST_MIB = 1024
@@ -51,7 +51,7 @@ class Content:
     facts: tuple[int, ...] = ()
 
     def is_of(self, state: FileState) -> bool:
-        return self.state == state and _changed_ns(state) + _MOMENT_NS < self.checked_ns
+        return self.state == state and changed_ns(state) + MOMENT_NS < self.checked_ns
 
 
 def file_state(path: Path | str) -> FileState:
@@ -60,7 +60,8 @@ def file_state(path: Path | str) -> FileState:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _changed_ns(state: FileState) -> int:
+def changed_ns(state: FileState) -> int:
+    """When a file was changed last."""
     # Elsewhere, ctime is the time when the file was made.
     return state[2] if os.name == "posix" else state[1]
 
@@ -84,13 +85,7 @@ def check_files(
     progress: called with the number of files that were checked now, and of those to check.
     check: of a file; by default it is decoded as an image, which has no facts. checks: names another check.
     """
-    about = {
-        "root": str(root.resolve()),
-        "max_pixels": max_pixels,
-        "pillow": PIL.__version__,
-        "formats": formats_to_try(""),
-        **({"checks": checks} if checks else {}),
-    }
+    about = about_checks(root, max_pixels) | ({"checks": checks} if checks else {})
     earlier = _read(record, about)
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
     valid = functools.partial(_still_valid, root, earlier)
@@ -112,6 +107,12 @@ def check_files(
     return contents
 
 
+def about_checks(root: Path, max_pixels: int) -> dict[str, Any]:
+    """What a record of checks is about: those of another root, limit or decoder do not count."""
+    decoder = {"pillow": PIL.__version__, "formats": formats_to_try("")}
+    return {"root": str(root.resolve()), "max_pixels": max_pixels, **decoder}
+
+
 def _still_valid(root: Path, earlier: dict[str, Content], files: Sequence[str]) -> dict[str, Content]:
     valid = {}
     for file in files:
@@ -127,6 +128,11 @@ def _still_valid(root: Path, earlier: dict[str, Content], files: Sequence[str]) 
 def _decode(root: Path, max_pixels: int, file: str) -> tuple[int, ...]:
     read_image(root / file, at_least=CHECK_AT_LEAST, max_pixels=max_pixels)
     return ()
+
+
+def check_file(root: Path, max_pixels: int, file: str) -> Content:
+    """The content of one file, named relative to `root`."""
+    return _check(root, {}, functools.partial(_decode, root, max_pixels), file)
 
 
 def check_with_size(root: Path, max_pixels: int, file: str) -> tuple[int, ...]:

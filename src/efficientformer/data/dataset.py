@@ -6,14 +6,15 @@ A split pairs labels with an image source; the source opens and names the images
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from PIL import Image
 from typing_extensions import TypedDict
 
+from efficientformer.data.compact.numbers import Numbers
 from efficientformer.data.images import Progress
 from efficientformer.errors import DataError, UsageError
 from efficientformer.formats.values import TaskName
@@ -38,12 +39,33 @@ Label = int | tuple[int, ...] | DenseLabel
 """The number of an image's class; where images have several labels or none, the numbers of all its classes; of dense
 tasks what lies in the image."""
 
+_Value = TypeVar("_Value")
+
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 UNLABELLED = -1
 """Label of an image without one."""
 TO_HOLD_OUT = "one to train on and one to hold out"
 TO_SEARCH = "to train on, to score a search and to validate"
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file that was left out, and why, in one line."""
+
+    file: str
+    reason: str
+
+
+class UnreadableImageError(DataError):
+    """An image that cannot be decoded, which nobody knew: the images of its source were not decoded before."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.skipped = SkippedFile(name, reason)
+
+    def __str__(self) -> str:
+        return f"{self.skipped.file} cannot be decoded: {self.skipped.reason}. Replace or remove it."
 
 
 class ImageSource(Protocol):
@@ -61,6 +83,14 @@ class ImageSource(Protocol):
         ...
 
 
+class UncheckedSource(ImageSource, Protocol):
+    """A source whose `open` may raise UnreadableImageError."""
+
+    def report(self, skipped: SkippedFile) -> None:
+        """Name an image that was met and cannot be decoded. Called in the process that loads, not in its workers."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSplit:
     """Labelled images of one split. `positions[i]` is the position of image i in the source."""
@@ -68,7 +98,7 @@ class ImageSplit:
     source: ImageSource
     classes: tuple[str, ...]
     labels: Sequence[Label]
-    positions: list[int]
+    positions: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,9 +115,7 @@ class ImageSplit:
 
     def subset(self, indices: Sequence[int]) -> "ImageSplit":
         """The images at `indices`, in that order, sharing the same source."""
-        return ImageSplit(
-            self.source, self.classes, [self.labels[i] for i in indices], [self.positions[i] for i in indices]
-        )
+        return ImageSplit(self.source, self.classes, _taken(self.labels, indices), _taken(self.positions, indices))
 
     @property
     def has_one_class_each(self) -> bool:
@@ -95,6 +123,8 @@ class ImageSplit:
         return len(self.labels) == 0 or isinstance(self.labels[0], int)
 
     def num_images_per_class(self) -> list[int]:
+        if isinstance(self.labels, Numbers):
+            return self.labels.counts(len(self.classes))
         counts = Counter(number for label in self.labels for number in classes_of(label))
         return [counts[number] for number in range(len(self.classes))]
 
@@ -108,6 +138,13 @@ class ImageSplit:
         ]
 
 
+def _taken(values: Sequence[_Value], indices: Sequence[int]) -> Sequence[_Value]:
+    """Those at `indices`; of an array an array."""
+    if isinstance(values, Numbers):
+        return cast(Sequence[_Value], values.taken(indices))
+    return [values[i] for i in indices]
+
+
 def classes_of(label: Label) -> tuple[int, ...]:
     """The numbers of the classes of an image."""
     if isinstance(label, int):
@@ -119,6 +156,8 @@ class LoadOptions(TypedDict, total=False):
     """How a set of images is loaded, whatever its task; see `image_folder.load_image_folder`.
 
     skip_bad: leave out images whose label cannot be used, where a task would refuse the set.
+    on_unreadable: called with each image that turns out to be undecodable when it is used, of sets that are too large
+        to decode before; once for each.
     """
 
     val_fraction: float
@@ -128,14 +167,7 @@ class LoadOptions(TypedDict, total=False):
     record: Path | None
     is_first: bool
     skip_bad: bool
-
-
-@dataclass(frozen=True)
-class SkippedFile:
-    """A file that was left out, and why, in one line."""
-
-    file: str
-    reason: str
+    on_unreadable: Callable[[SkippedFile], None] | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from efficientformer.data.dataset import (
 )
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress, read_image
-from efficientformer.data.layout import find_layout
+from efficientformer.data.large.load import is_large, load_large_folder
+from efficientformer.data.large.source import LargeSource, OnUnreadable
+from efficientformer.data.layout import Layout, find_layout
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.listing import ListedImage, ListedSet, Listing, list_images
+from efficientformer.data.listing import ListedImage, ListedSet, Listing, check_classes, list_images, named
 from efficientformer.data.walk import LeftOut, find_images, relative, shown
 from efficientformer.errors import DataError
 from efficientformer.formats.values import TaskName
@@ -72,6 +74,7 @@ def load_image_folder(
     record: Path | None = None,
     is_first: bool = True,
     skip_bad: bool = False,
+    on_unreadable: OnUnreadable | None = None,
 ) -> ImageDataset:
     """Load training and validation images of folders (`find_layout`) or of a list (`read_image_list`), or hold out a
     part of the images of each class.
@@ -83,14 +86,23 @@ def load_image_folder(
     record: a file that keeps the checks. Files that were not changed are neither read nor decoded again.
     is_first: of the processes that share the record, one writes it.
     skip_bad: without effect here: a list that names a missing file is refused, a damaged image is left out.
+    on_unreadable: see `load_large_folder`.
 
-    Files that cannot be decoded are left out and named in `skipped`. Raises DataError when the folder or list cannot
+    Files that cannot be decoded are left out and named in `skipped`; of a large folder (`is_large`) no file is decoded.
+    Raises DataError when the folder or list cannot
     be used as a data set.
     """
     given = Path(path).expanduser()
-    listed = read_image_list(given) if is_image_list(given) else _list_folder(given)
+    if is_image_list(given):
+        listed = read_image_list(given)
+    else:
+        layout = find_layout(given)
+        if is_large(given, layout):
+            options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
+            return load_large_folder(given, layout, progress=progress, on_unreadable=on_unreadable, **options)
+        listed = _list_folder(given, layout)
     listings, root = listed.listings, listed.train.root
-    _check_classes(listings, listed.task)
+    check_classes(listings, listed.task)
     classes = tuple(sorted(listed.train.classes))
     if listed.val is None:
         counts = Counter(name for image in listed.train.images for name in image.class_names)
@@ -164,7 +176,7 @@ def load_unlabelled(
     decoded = [image for image in listed if contents[image.file].problem is None]
     if not decoded:
         raise DataError(f"--unlabelled {root} has no picture that can be decoded. Give another folder, or none.")
-    held_out = _digests(validation)
+    held_out = _digests(validation, {contents[image.file].state[0] for image in decoded})
     usable = tuple(image for image in decoded if contents[image.file].digest not in held_out)
     if not usable:
         raise DataError(f"--unlabelled {root} has no picture but validation images. Give another folder, or none.")
@@ -180,15 +192,16 @@ def load_unlabelled(
     )
 
 
-def _digests(images: ImageSplit | None) -> set[str]:
-    """Of the contents of images in files."""
+def _digests(images: ImageSplit | None, sizes: set[int]) -> set[str]:
+    """Of the contents of images in files, at least of those that have one of these sizes in bytes."""
+    if images is not None and isinstance(images.source, LargeSource):
+        return images.source.digests(images.positions, sizes)
     if images is None or not isinstance(images.source, FolderSource):
         return set()
     return {images.source.contents[position].digest for position in images.positions}
 
 
-def _list_folder(root: Path) -> ListedSet:
-    layout = find_layout(root)
+def _list_folder(root: Path, layout: Layout) -> ListedSet:
     train = list_images(root, layout.train)
     val = None if layout.val is None else list_images(root, layout.val)
     rule = (
@@ -196,36 +209,6 @@ def _list_folder(root: Path) -> ListedSet:
     )
     name = root.resolve().name or str(root)
     return ListedSet(name, train, val, layout.text, rule, layout.notes, layout.left_out)
-
-
-def _check_classes(listings: list[Listing], task: TaskName) -> None:
-    train = listings[0]
-    if len(train.classes) < 2 and task == "classification":
-        (only,) = train.classes
-        raise DataError(
-            f"Only one class in {train.folder}: '{only}'. A classifier needs at least two; "
-            "each needs its own folder directly below the one you give."
-        )
-    for listing in listings:
-        if len(listing.empty) == len(listing.classes):
-            why = "; ".join(f"'{name}': {reason}" for name, reason in sorted(listing.empty.items())[:3])
-            raise DataError(f"No images in the class folders of {listing.folder} ({why}).")
-        for name, reason in sorted(listing.empty.items()):
-            more = f" {len(listing.empty) - 1} more classes have none either." if len(listing.empty) > 1 else ""
-            raise DataError(
-                f"No images of class '{name}' in {listing.folder}: {reason}. Add some or remove the folder.{more}"
-            )
-    for listing in listings[1:]:
-        absent, unknown = train.classes - listing.classes, listing.classes - train.classes
-        if task == "multi_label":  # the classes without validation images are named, and are not scored
-            absent = set[str]()
-        if absent or unknown:
-            raise DataError(
-                f"The validation classes in {listing.folder} differ from the training classes."
-                + (f" Only in training: {_named(absent)}." if absent else "")
-                + (f" Only in validation: {_named(unknown)}." if unknown else "")
-                + " Both need the same classes."
-            )
 
 
 def _usable_split(
@@ -236,7 +219,7 @@ def _usable_split(
     if lost:
         example = next(image for image in listing.images if lost & set(image.class_names))
         raise DataError(
-            f"No usable image of class {_named(lost)} in {listing.folder}: none of its files can be decoded "
+            f"No usable image of class {named(lost)} in {listing.folder}: none of its files can be decoded "
             f"({example.name}: {contents[example.file].problem}). Add images or remove the class."
         )
     label_of = {class_name: label for label, class_name in enumerate(classes)}
@@ -271,7 +254,7 @@ def _unscored(val: ImageSplit, task: TaskName) -> tuple[str, ...]:
         return ()
     if len(absent) == len(val.classes):
         raise DataError("No usable validation image has a label, so nothing could be scored. Add some.")
-    return (f"no validation image has {_named(absent)}: the scores leave out what has none",)
+    return (f"no validation image has {named(absent)}: the scores leave out what has none",)
 
 
 def _skipped(left_out: LeftOut, listings: list[Listing], contents: Mapping[str, Content]) -> tuple[SkippedFile, ...]:
@@ -307,9 +290,3 @@ def _repeated(train: ImageSplit, val: ImageSplit, task: TaskName) -> tuple[str, 
 
 def _relative(root: Path, folder: Path) -> str:
     return folder.relative_to(root).as_posix()
-
-
-def _named(classes: Iterable[str], limit: int = 5) -> str:
-    names = [f"'{name}'" for name in sorted(classes)]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -1,5 +1,6 @@
 """Which files are images of which class, by the folders that they are in: names only, nothing is decoded."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,23 @@ class Listing:
     empty: dict[str, str] = field(default_factory=dict)
     left_out: LeftOut = field(default_factory=LeftOut)
 
+    def add_class(self, class_folder: Path, left_out: LeftOut, *, has_images: bool) -> str | None:
+        """Add the class of a folder, and what was left out of it; returns its name, None for a folder that cannot be
+        entered. Raises DataError if there is a class of that name."""
+        self.left_out.add(left_out)
+        if shown(self.root, str(class_folder)) in {skipped.file for skipped in left_out.skipped}:
+            return None
+        class_name = shown(self.folder, str(class_folder))
+        if class_name in self.classes:
+            raise DataError(
+                f"{self.folder} holds two folders called '{class_name}', in different spellings of Unicode. Merge them "
+                "or rename one."
+            )
+        self.classes.add(class_name)
+        if not has_images:
+            self.empty[class_name] = left_out.in_words()
+        return class_name
+
 
 @dataclass(frozen=True)
 class ListedSet:
@@ -65,35 +83,75 @@ def list_images(root: Path, folder: Path) -> Listing:
     A class folder that cannot be entered is skipped and named. Raises DataError if there are no class folders, or if
     two have the same name.
     """
-    listing = Listing(root, folder)
-    walk = Walk(root, listing.left_out)
-    class_folders, loose = walk.top(folder)
-    listing.left_out.skipped += [SkippedFile(shown(root, path), NOT_IN_A_CLASS) for path in loose]
+    listing, class_folders = begin_listing(root, folder)
     for class_folder in class_folders:
         _list_class(listing, class_folder)
-    if not listing.classes:
-        why = f" {listing.left_out.in_words()}." if class_folders else ""
-        raise DataError(f"{folder} holds no class folders. Sort its images into {folder.name}/<class>/.{why}")
+    require_classes(listing, class_folders)
     listing.images.sort(key=lambda image: (image.class_names, image.name, image.file))
     listing.left_out.skipped.sort(key=lambda skipped: skipped.file)
     return listing
 
 
+def begin_listing(root: Path, folder: Path) -> tuple[Listing, list[Path]]:
+    """A listing without classes, and the class folders that it is to have."""
+    listing = Listing(root, folder)
+    class_folders, loose = Walk(root, listing.left_out).top(folder)
+    listing.left_out.skipped += [SkippedFile(shown(root, path), NOT_IN_A_CLASS) for path in loose]
+    return listing, class_folders
+
+
+def require_classes(listing: Listing, class_folders: list[Path]) -> None:
+    """Raises DataError for a listing without classes."""
+    if not listing.classes:
+        why = f" {listing.left_out.in_words()}." if class_folders else ""
+        folder = listing.folder
+        raise DataError(f"{folder} holds no class folders. Sort its images into {folder.name}/<class>/.{why}")
+
+
 def _list_class(listing: Listing, class_folder: Path) -> None:
-    class_name = shown(listing.folder, str(class_folder))
     walk = Walk(listing.root)
     paths = list(walk.pictures(class_folder))
-    listing.left_out.add(walk.left_out)
-    if shown(listing.root, str(class_folder)) in {skipped.file for skipped in walk.left_out.skipped}:
+    class_name = listing.add_class(class_folder, walk.left_out, has_images=bool(paths))
+    if class_name is None:
         return
-    if class_name in listing.classes:
-        raise DataError(
-            f"{listing.folder} holds two folders called '{class_name}', in different spellings of Unicode. Merge them "
-            "or rename one."
-        )
-    listing.classes.add(class_name)
     for path in paths:
         file = relative(listing.root, path)
         listing.images.append(ListedImage(file, shown(listing.root, path), (class_name,)))
-    if not paths:
-        listing.empty[class_name] = walk.left_out.in_words()
+
+
+def check_classes(listings: list[Listing], task: TaskName) -> None:
+    """Raises DataError for classes that cannot be learned: only one, one without images, one of a single split."""
+    train = listings[0]
+    if len(train.classes) < 2 and task == "classification":
+        (only,) = train.classes
+        raise DataError(
+            f"Only one class in {train.folder}: '{only}'. A classifier needs at least two; "
+            "each needs its own folder directly below the one you give."
+        )
+    for listing in listings:
+        if len(listing.empty) == len(listing.classes):
+            why = "; ".join(f"'{name}': {reason}" for name, reason in sorted(listing.empty.items())[:3])
+            raise DataError(f"No images in the class folders of {listing.folder} ({why}).")
+        for name, reason in sorted(listing.empty.items()):
+            more = f" {len(listing.empty) - 1} more classes have none either." if len(listing.empty) > 1 else ""
+            raise DataError(
+                f"No images of class '{name}' in {listing.folder}: {reason}. Add some or remove the folder.{more}"
+            )
+    for listing in listings[1:]:
+        absent, unknown = train.classes - listing.classes, listing.classes - train.classes
+        if task == "multi_label":  # the classes without validation images are named, and are not scored
+            absent = set[str]()
+        if absent or unknown:
+            raise DataError(
+                f"The validation classes in {listing.folder} differ from the training classes."
+                + (f" Only in training: {named(absent)}." if absent else "")
+                + (f" Only in validation: {named(unknown)}." if unknown else "")
+                + " Both need the same classes."
+            )
+
+
+def named(classes: Iterable[str], limit: int = 5) -> str:
+    """Names of classes for a message, the first ones if they are many."""
+    names = [f"'{name}'" for name in sorted(classes)]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

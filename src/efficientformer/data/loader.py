@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,9 +19,19 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from efficientformer.data.dataset import UNLABELLED, ImageSplit, Label
+from efficientformer.data.dataset import (
+    UNLABELLED,
+    ImageSplit,
+    Label,
+    SkippedFile,
+    UncheckedSource,
+    UnreadableImageError,
+)
 from efficientformer.data.transforms import Transform
 from efficientformer.errors import DataError, UsageError
+
+_MOST_PLACES = 10
+"""Images that are tried in the place of one that cannot be decoded; more in a row are no accident."""
 
 
 class Batch(NamedTuple):
@@ -89,7 +99,8 @@ def train_batches(
     class, see `ImageSplit.groups` and `_balanced_order`. Each image that an epoch draws it has `repeated` times, close
     to one another and each augmented in its own way; it is as long as otherwise, with so many times fewer images
     (Hoffer et al., 2020). Close the generator (or drop it) to end the worker processes. The caller's random generators
-    are left unchanged. Raises DataError when an image can no longer be read.
+    are left unchanged. An image that turns out to be undecodable is named, and the nearest of its class takes its
+    place. Raises DataError when an image can no longer be read.
     """
     _check(split, batch_size)
     num_drawn = -(-len(split) // repeated)
@@ -111,11 +122,14 @@ def with_unlabelled(labelled: Iterator[Batch], unlabelled: Iterator[Batch]) -> G
 
 
 def eval_batches(split: ImageSplit, view: View, *, batch_size: int, workers: int = 0) -> Generator[Batch, None, None]:
-    """Batches of the whole split, as those of `train_batches`, in order, once; the last may be smaller."""
+    """Batches of the whole split, as those of `train_batches`, in order, once; the last may be smaller.
+
+    An image that turns out to be undecodable is named and left out.
+    """
     _check(split, batch_size)
-    indices = list(range(len(split)))
-    keys = [(0, indices[start : start + batch_size]) for start in range(0, len(split), batch_size)]
-    return _produce(_Batches(split, view, seed=0), keys, workers)
+    starts = range(0, len(split), batch_size)
+    keys = ((0, list(range(start, min(start + batch_size, len(split))))) for start in starts)
+    return _produce(_Batches(split, view, seed=0, replaces=False), keys, workers)
 
 
 # An epoch, and the draws of one batch: a draw below the number of images is that image, and its further draws in the
@@ -123,44 +137,85 @@ def eval_batches(split: ImageSplit, view: View, *, batch_size: int, workers: int
 _Key = tuple[int, list[int]]
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A batch, None without images, and the images that turned out to be undecodable on its way."""
+
+    batch: Batch | None
+    unreadable: list[SkippedFile]
+
+
 @dataclass(frozen=True, eq=False)
 class _Batches:
-    """Whole batches by key, in this process or in a worker."""
+    """Whole batches by key, in this process or in a worker.
+
+    replaces: whether another image takes the place of one that cannot be decoded.
+    """
 
     split: ImageSplit
     view: View
     seed: int
+    replaces: bool = True
 
-    def __getitem__(self, key: _Key) -> Batch | DataError:
+    def __getitem__(self, key: _Key) -> _Made | DataError:
         epoch, draws = key
-        indices = [draw % len(self.split) for draw in draws]
         images, labels = list[Tensor](), list[Any]()
+        unreadable = list[SkippedFile]()
         try:
-            for index, draw in zip(indices, draws, strict=True):
-                _seed_generators(mix(self.seed, epoch, draw))
-                image, label = self.view.example(self.split.image(index), self.split.labels[index])
-                images.append(image)
-                labels.append(label)
+            for draw in draws:
+                example = self._example(draw % len(self.split), mix(self.seed, epoch, draw), unreadable)
+                if example is not None:
+                    images.append(example[0])
+                    labels.append(example[1])
         except DataError as error:
             return error  # raised in a worker, it would arrive wrapped in a page of traceback
-        return Batch(torch.stack(images), self.view.labels(labels, len(self.split.classes)))
+        if not images:
+            return _Made(None, unreadable)
+        return _Made(Batch(torch.stack(images), self.view.labels(labels, len(self.split.classes))), unreadable)
+
+    def _example(self, index: int, seed: int, unreadable: list[SkippedFile]) -> tuple[Tensor, Any] | None:
+        """An image and its label, or those of the image in its place. Names of the undecodable are added."""
+        for place in itertools.islice(_with_neighbors(self.split, index), _MOST_PLACES if self.replaces else 1):
+            _seed_generators(seed)
+            try:
+                return self.view.example(self.split.image(place), self.split.labels[place])
+            except UnreadableImageError as error:
+                unreadable.append(error.skipped)
+        if self.replaces:
+            last = unreadable[-1]
+            raise DataError(
+                f"No image near {last.file} in its class can be decoded, so none can take its place ({last.reason}). "
+                "Check them with 'efficientformer data' and replace or remove the damaged ones."
+            )
+        return None
+
+
+def _with_neighbors(split: ImageSplit, index: int) -> Iterator[int]:
+    """An image and those with its label that follow it, then those before it, in a split that is sorted by class."""
+    yield index
+    label = split.labels[index]
+    for places in (range(index + 1, len(split)), range(index - 1, -1, -1)):
+        yield from itertools.takewhile(lambda place: split.labels[place] == label, places)
 
 
 def _produce(batches: _Batches, keys: Iterable[_Key], workers: int) -> Generator[Batch, None, None]:
-    for batch in _made_here(batches, keys) if workers == 0 else _made_by_workers(batches, keys, workers):
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+    for made in _made_here(batches, keys) if workers == 0 else _made_by_workers(batches, keys, workers):
+        if isinstance(made, DataError):
+            raise made
+        for skipped in made.unreadable:
+            cast(UncheckedSource, batches.split.source).report(skipped)
+        if made.batch is not None:
+            yield made.batch
 
 
-def _made_here(batches: _Batches, keys: Iterable[_Key]) -> Iterator[Batch | DataError]:
+def _made_here(batches: _Batches, keys: Iterable[_Key]) -> Iterator[_Made | DataError]:
     for key in keys:
         with _untouched_generators():
-            batch = batches[key]
-        yield batch
+            made = batches[key]
+        yield made
 
 
-def _made_by_workers(batches: _Batches, keys: Iterable[_Key], workers: int) -> Iterator[Batch | DataError]:
+def _made_by_workers(batches: _Batches, keys: Iterable[_Key], workers: int) -> Iterator[_Made | DataError]:
     loader = DataLoader(
         batches,  # type: ignore[arg-type]
         batch_size=None,

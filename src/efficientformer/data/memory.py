@@ -8,6 +8,7 @@ from PIL import Image
 
 from efficientformer.data.dataset import ImageSplit, Label
 from efficientformer.data.images import Progress, map_in_threads
+from efficientformer.data.large.source import LargeSource
 
 # Photos are rarely square; 4 to 3 is usual.
 _USUAL_ASPECT = 4 / 3
@@ -34,9 +35,10 @@ def hold_in_memory(
     labels that lie in the images with them.
 
     With twice the training resolution, random crops down to a quarter of the area stay sharp. A split that would take
-    more than about `max_bytes` is returned unchanged. Raises DataError when an image cannot be read.
+    more than about `max_bytes` is returned unchanged, as is one whose images were not decoded before. Raises DataError
+    when an image cannot be read.
     """
-    if len(split) * shorter_side**2 * 3 * _USUAL_ASPECT > max_bytes:
+    if isinstance(split.source, LargeSource) or len(split) * shorter_side**2 * 3 * _USUAL_ASPECT > max_bytes:
         return split
 
     def shrunk(index: int) -> np.ndarray:

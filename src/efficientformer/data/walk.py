@@ -29,6 +29,9 @@ _SYSTEM_FOLDERS = ("/proc", "/sys")
 NOT_IN_A_CLASS = "not in a class folder"
 
 Identity = tuple[int, int]
+FolderState = tuple[int, int, int]
+"""Times of modification and of change in nanoseconds, and number on the disk: another one where files were added,
+removed or renamed."""
 
 
 @dataclass
@@ -76,10 +79,14 @@ class LeftOut:
 
 @dataclass
 class Walk:
-    """The pictures below folders in `root`; paths are named relative to `root`. Links out of it are followed."""
+    """The pictures below folders in `root`; paths are named relative to `root`. Links out of it are followed.
+
+    folders: those that `pictures` entered, and their states before they were listed.
+    """
 
     root: Path
     left_out: LeftOut = field(default_factory=LeftOut)
+    folders: dict[str, FolderState] = field(default_factory=dict)
 
     def top(self, folder: Path) -> tuple[list[Path], list[str]]:
         """Folders and readable pictures directly in `folder`, sorted. Raises DataError if it cannot be listed."""
@@ -145,6 +152,7 @@ class Walk:
             self._skip(path, entered[identity])
         else:
             entered[identity] = "a link to a folder that is read already"
+            self.folders[path] = _state(status)
             return True
         return False
 
@@ -168,7 +176,7 @@ class Walk:
         if not is_folder and not is_file and entry.is_symlink():
             return self._skip(entry.path, "a link to a file or folder that does not exist")
         if not is_folder and not is_picture(extension):
-            self.left_out.others[_display(extension) or "without extension"] += 1
+            self.left_out.others[composed(extension) or "without extension"] += 1
             return None
         if not _is_text(entry.name):
             return self._skip(entry.path, "its name is not UTF-8; rename it")
@@ -184,7 +192,7 @@ class Walk:
         except OSError:
             return
         if is_folder:
-            self.left_out.ignored[f"{_display(entry.name)}/"] += 1
+            self.left_out.ignored[f"{composed(entry.name)}/"] += 1
         elif is_picture(extension_of(entry.name)):
             self.left_out.ignored["hidden pictures"] += 1
 
@@ -212,13 +220,25 @@ def find_images(folder: Path) -> FoundImages:
     return FoundImages(files, walk.left_out)
 
 
+def folder_state(folder: str) -> FolderState | None:
+    """None for a folder that is gone or may not be looked at."""
+    try:
+        return _state(os.stat(folder))  # noqa: PTH116 - as above
+    except OSError:
+        return None
+
+
+def _state(status: os.stat_result) -> FolderState:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 def reason_of(error: OSError) -> str:
     return "a link that leads to itself" if error.errno == errno.ELOOP else error.strerror or str(error)
 
 
 def shown(root: Path, path: str) -> str:
     """A path relative to `root` for people and records: composed Unicode, forward slashes, no undecodable bytes."""
-    return _display(relative(root, path))
+    return composed(relative(root, path))
 
 
 def relative(root: Path, path: str) -> str:
@@ -228,7 +248,8 @@ def relative(root: Path, path: str) -> str:
     return path[len(start) :] if path.startswith(start) else Path(path).relative_to(root).as_posix()
 
 
-def _display(name: str) -> str:
+def composed(name: str) -> str:
+    """A name for people and records: composed Unicode, no undecodable bytes."""
     if name.isascii():
         return name
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", errors="backslashreplace"))

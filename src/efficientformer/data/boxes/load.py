@@ -17,6 +17,7 @@ from efficientformer.data.content import Content, check_files, check_with_size
 from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile, holdout
 from efficientformer.data.image_folder import FolderSource
 from efficientformer.data.images import Progress
+from efficientformer.data.large.source import OnUnreadable
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage
 from efficientformer.data.walk import find_images, relative, shown
@@ -53,6 +54,7 @@ def load_boxes(
     seed: int = 0,
     max_pixels: int = MAX_PIXELS,
     skip_bad: bool = False,
+    on_unreadable: OnUnreadable | None = None,
     progress: Progress | None = None,
     record: Path | None = None,
     is_first: bool = True,
@@ -64,6 +66,7 @@ def load_boxes(
         several classes allow; the same images for the same `seed`.
     max_pixels: limit of an image, see `read_image`.
     skip_bad: leave out images and annotations that cannot be used, and name them, instead of refusing the set.
+    on_unreadable: without effect here: every image is decoded.
     progress: called with the number of files that were checked, and of those to check.
     record: a file that keeps the checks of image files.
     is_first: of the processes that share the record, one writes it.

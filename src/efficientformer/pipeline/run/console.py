@@ -101,8 +101,10 @@ class RunConsole:
         first: int | None = None
 
         def update(done: int, total: int, text: str = "") -> None:
-            nonlocal logged, first
-            first, now = done if first is None else first, time.monotonic()
+            nonlocal started, logged, first
+            now = time.monotonic()
+            if first is None:
+                first, started = done, now
             if now - logged < LOG_EVERY_S or not first < done < total:
                 return
             logged = now

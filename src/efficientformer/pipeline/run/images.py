@@ -1,21 +1,22 @@
 """The images of a run: loaded once, described in `data.json`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from efficientformer.arch.resolution import Resolution, grid_of_input
-from efficientformer.data.dataset import ImageDataset, ImageSplit
+from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile
 from efficientformer.data.image_folder import UnlabelledImages, load_unlabelled
 from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError, UsageError
-from efficientformer.formats.run import DataRecord
+from efficientformer.formats.run import DataRecord, Skipped
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.provenance import provenance
-from efficientformer.reading import read_record
-from efficientformer.records import write_record
+from efficientformer.reading import read_lines, read_record
+from efficientformer.records import append_line, write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.tasks.kinds import KINDS, find_kind
 from efficientformer.tasks.words import task_words
@@ -46,6 +47,7 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
                 record=run_dir.checked_images,
                 is_first=is_first,
                 progress=lambda done, total: progress(done, total, ""),
+                on_unreadable=_namer(run_dir, console if is_first else RunConsole()),
             )
     _require_task(dataset, settings)
     if is_first:
@@ -56,6 +58,19 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
         console.warn(f"val_fraction has no effect: validation images are those of {dataset.split_rule}")
     _say_what_was_seen(dataset, console)
     return dataset
+
+
+def _namer(run_dir: RunDir, console: RunConsole) -> Callable[[SkippedFile], None]:
+    """Names an image that cannot be decoded on the console, and in the run's record of them unless it is there."""
+    known = {line["file"] for line in read_lines(run_dir.unreadable, Skipped)}
+
+    def name(skipped: SkippedFile) -> None:
+        console.warn(f"{skipped.file} cannot be decoded ({skipped.reason}): replaced in training, left out of scores")
+        if skipped.file not in known:
+            known.add(skipped.file)
+            append_line(run_dir.unreadable, {"file": skipped.file, "reason": skipped.reason})
+
+    return name
 
 
 def _require_task(dataset: ImageDataset, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from efficientformer.tasks.classification.prediction import Prediction
 
 _TILE, _ROW, _PADDING, _COLUMNS = 192, 19, 10, 5
 _TEXT, _BASELINE = 13, 12
-_INK, _PAPER, _BEST, _OTHER = (28, 32, 38), (255, 255, 255), (134, 190, 226), (219, 230, 240)
+INK, PAPER, _BEST, _OTHER = (28, 32, 38), (255, 255, 255), (134, 190, 226), (219, 230, 240)
 MAX_IMAGES = 100
 """Images on a sheet; a larger one would be hard to look at."""
 
@@ -28,26 +28,26 @@ def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> list[st
     cell = (_TILE + 2 * _PADDING, _TILE + rows_of_text * _ROW + 3 * _PADDING)
     columns = min(_COLUMNS, len(predictions))
     num_rows = -(-len(predictions) // columns)
-    sheet = Image.new("RGB", (columns * cell[0], num_rows * cell[1]), _PAPER)
+    sheet = Image.new("RGB", (columns * cell[0], num_rows * cell[1]), PAPER)
     draw = ImageDraw.Draw(sheet)
     for index, prediction in enumerate(predictions):
         left = index % columns * cell[0] + _PADDING
         top = index // columns * cell[1] + _PADDING
-        sheet.paste(_thumbnail(prediction.file), (left, top))
+        sheet.paste(thumbnail(Path(prediction.file), _TILE), (left, top))
         _draw_scores(draw, lettering, prediction, left, top + _TILE + _PADDING // 2)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
     return lettering.missing
 
 
-def _thumbnail(file: str) -> Image.Image:
-    """The whole image, enlarged or reduced to fit the tile, on a light background."""
-    image = read_image(Path(file), max_pixels=None)
-    scale = _TILE / max(image.size)
+def thumbnail(file: Path, side: int, max_pixels: int | None = None) -> Image.Image:
+    """The whole image, enlarged or reduced to fit a square of `side` pixels, on a light background."""
+    image = read_image(file, at_least=side if max_pixels else None, max_pixels=max_pixels)
+    scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     resampling = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
-    tile = Image.new("RGB", (_TILE, _TILE), (244, 244, 242))
-    tile.paste(image.resize(size, resampling), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
+    tile = Image.new("RGB", (side, side), (244, 244, 242))
+    tile.paste(image.resize(size, resampling), ((side - size[0]) // 2, (side - size[1]) // 2))
     return tile
 
 
@@ -59,5 +59,5 @@ def _draw_scores(draw: ImageDraw.ImageDraw, lettering: Lettering, prediction: Pr
         percent = f"{score:.0f} %"
         width = lettering.length(percent)
         text = lettering.shortened(lettering.written(name), _TILE - 14 - width)
-        lettering.draw(draw, left + 4, y + _BASELINE, text, _INK)
-        lettering.draw(draw, left + _TILE - 4 - width, y + _BASELINE, percent, _INK)
+        lettering.draw(draw, left + 4, y + _BASELINE, text, INK)
+        lettering.draw(draw, left + _TILE - 4 - width, y + _BASELINE, percent, INK)
