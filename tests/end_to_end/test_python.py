@@ -14,8 +14,8 @@ from efficientformer.pipeline.run.resolve_settings import with_given
 from efficientformer.reading import read_record
 
 IN_PIPELINE = {"analyze", "benchmark", "predict", "report", "shortlist"}
-OF_NO_RUN = {"space"}
-"""In Python: `efficientformer.arch.spaces.SPACES`, and `read_space` for a file."""
+OF_NO_RUN = {"space", "data"}
+"""In Python: `efficientformer.arch.spaces.SPACES`, and `read_space` for a file; `efficientformer.check_images`."""
 
 
 def test_every_verb_of_a_run_is_a_function_of_the_same_name():

@@ -15,14 +15,13 @@ from .conftest import SCALE
 VERBS_THAT_MEASURE = [
     ("design",),
     ("table",),
-    ("supernet",),
     ("slim",),
     ("baselines",),
     ("rank",),
     ("export",),
     ("verify",),
 ]
-OTHERS = [("train",), ("evaluate",), ("report",), ("slim", "--explain", "1")]
+OTHERS = [("supernet",), ("train",), ("evaluate",), ("report",), ("slim", "--explain", "1")]
 
 
 @pytest.fixture

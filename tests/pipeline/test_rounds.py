@@ -289,6 +289,7 @@ def test_settings_of_the_training_are_in_the_stamp_where_there_are_rounds(new_ru
         return {phase: phase.stamp(now, kinds=frozenset()).settings for phase in (SLIM, SUPERNET)}
 
     other = {"augmentation": "strong", "balance": "weights", "precision": "bf16", "batch_size": 7, "round_epochs": 2}
+    other |= {"accumulate": 3, "schedule": "poly", "repeated": 3, "sync_batch_norm": True}
     for name in ROUND:
         group, leaf = name.split(".")
         changed = {group: {leaf: other.get(leaf, 0.07)}}

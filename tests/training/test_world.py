@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from efficientformer.errors import UsageError
-from efficientformer.models.batch_norm import BatchNorm2d
 from efficientformer.models.weights_file import content_digest
 from efficientformer.training.world import World, join_world
 
@@ -330,11 +328,6 @@ def test_with_synchronised_batch_norm_two_processes_train_as_one(together, case)
         assert torch.equal(first[name], second[name]), name
         if "running_var" in name:
             assert torch.allclose(first[name], tensor, rtol=1e-2), name
-
-
-def test_alone_batch_norm_is_pytorchs():
-    own, theirs, x_BCHW = BatchNorm2d(5), nn.BatchNorm2d(5), torch.randn(4, 5, 3, 3)
-    assert torch.equal(own(x_BCHW), theirs(x_BCHW)) and torch.equal(own.running_var, theirs.running_var)
 
 
 def test_a_batch_is_divided_evenly():

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from efficientformer.arch.spec import Activation, Strides
-from efficientformer.models.batch_norm import BatchNorm2d
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": nn.functional.gelu,
@@ -24,7 +23,7 @@ class ConvNorm(nn.Module):
     def __init__(self, in_width: int, width: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_width, width, kernel, stride=stride, padding=kernel // 2, groups=groups)
-        self.norm = BatchNorm2d(width)
+        self.norm = nn.BatchNorm2d(width)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.norm(self.conv(x_BCHW))
@@ -46,9 +45,9 @@ class Stem(nn.Module):
         self.first = ConvNorm(in_width, width // 4, 3, stride=before[0]) if before else None
         in_width = width // 4 if before else in_width
         self.conv1 = nn.Conv2d(in_width, width // 2, 3, stride=stride1, padding=1)
-        self.norm1 = BatchNorm2d(width // 2)
+        self.norm1 = nn.BatchNorm2d(width // 2)
         self.conv2 = nn.Conv2d(width // 2, width, 3, stride=stride2, padding=1)
-        self.norm2 = BatchNorm2d(width)
+        self.norm2 = nn.BatchNorm2d(width)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.first is not None:

@@ -3,7 +3,6 @@
 from torch import Tensor, nn
 
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, Activation
-from efficientformer.models.batch_norm import BatchNorm2d
 from efficientformer.models.embed import ACTIVATIONS
 from efficientformer.models.initialization import init_projection
 
@@ -15,9 +14,9 @@ class ConvMlp(nn.Module):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
         self.fc1 = init_projection(nn.Conv2d(width, hidden_width, 1))
-        self.norm1 = BatchNorm2d(hidden_width)
+        self.norm1 = nn.BatchNorm2d(hidden_width)
         self.fc2 = init_projection(nn.Conv2d(hidden_width, width, 1))
-        self.norm2 = BatchNorm2d(width)
+        self.norm2 = nn.BatchNorm2d(width)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.activation(self.norm1(self.fc1(x_BCHW)))
@@ -31,11 +30,11 @@ class DepthwiseMlp(nn.Module):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
         self.fc1 = init_projection(nn.Conv2d(width, hidden_width, 1))
-        self.norm1 = BatchNorm2d(hidden_width)
+        self.norm1 = nn.BatchNorm2d(hidden_width)
         self.mid = nn.Conv2d(hidden_width, hidden_width, 3, padding=1, groups=hidden_width)
-        self.mid_norm = BatchNorm2d(hidden_width)
+        self.mid_norm = nn.BatchNorm2d(hidden_width)
         self.fc2 = init_projection(nn.Conv2d(hidden_width, width, 1))
-        self.norm2 = BatchNorm2d(width)
+        self.norm2 = nn.BatchNorm2d(width)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.activation(self.norm1(self.fc1(x_BCHW)))

@@ -21,7 +21,6 @@ from efficientformer.arch.spec import NUM_STAGES, Architecture
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.network import WeightsAbout
 from efficientformer.models.attention_bias import BiasedAttention
-from efficientformer.models.batch_norm import BatchNorm2d
 from efficientformer.models.embed import Stem
 from efficientformer.models.heads.build import build_head
 from efficientformer.models.heads.fpn import output_norms
@@ -367,7 +366,7 @@ def _final_norm(architecture: Architecture) -> nn.Module:
     """What normalizes the features of a classifier; before a dense head every map has a norm of its own."""
     if architecture.head is not None:
         return nn.Identity()
-    return (BatchNorm2d if architecture.is_v2 else nn.LayerNorm)(architecture.widths[-1])
+    return (nn.BatchNorm2d if architecture.is_v2 else nn.LayerNorm)(architecture.widths[-1])
 
 
 def _linear(width: int, num_classes: int) -> nn.Module:

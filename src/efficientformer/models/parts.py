@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from efficientformer.arch.parts import Grid, Part
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, MHSA, Activation
-from efficientformer.models.batch_norm import BatchNorm2d
 from efficientformer.models.embed import Downsample, Stem
 from efficientformer.models.heads.one_stage import further_level
 from efficientformer.models.heads.parts import BoxLevel, FpnLevel, SemanticClasses, SemanticLevelPart
@@ -37,7 +36,7 @@ class MapHead(nn.Module):
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
-        self.norm = BatchNorm2d(width)
+        self.norm = nn.BatchNorm2d(width)
         self.head = init_projection(nn.Linear(width, num_classes))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

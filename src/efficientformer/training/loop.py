@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.data.loader import Batch
-from efficientformer.models.batch_norm import synchronised
 from efficientformer.tasks.task import Task
+from efficientformer.training.batch_norm import synchronised
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.finite import all_skipped_text, require_finite_weights

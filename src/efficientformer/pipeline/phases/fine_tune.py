@@ -19,10 +19,10 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
 
     Raises UsageError if `init` is neither, RecordError if the weights cannot be read or do not fit.
     """
-    require_crop(workspace)
     if workspace.teacher is not None:
         workspace.console.say(f"teacher {workspace.settings.train.teacher}, {workspace.settings.train.distillation}")
     source = find_weights(init, weights)
+    require_crop(workspace)
     network, about = pretrained_network(workspace, init, source)
     name = name_of_init(init)
     files, start = workspace.run_dir.network(name), {"the weights to start from": file_digest(source)}

@@ -54,7 +54,14 @@ SCORING = ("slim.images", "slim.bn_images", "slim.metric", *WEIGHTS)
 ROUND = (
     *("parent.round_epochs", "parent.round_lr", "parent.batch_size", "parent.weight_decay", "parent.label_smoothing"),
     *("parent.augmentation", "parent.balance", "parent.precision", "parent.mixup", "parent.cutmix"),
-    *("parent.accumulate", "parent.schedule", "parent.clip_norm", "parent.agc", "parent.repeated"),
+    *(
+        "parent.accumulate",
+        "parent.schedule",
+        "parent.clip_norm",
+        "parent.agc",
+        "parent.repeated",
+        "parent.sync_batch_norm",
+    ),
     "supernet.held_out",
 )
 """Of the training between two rounds of slimming."""
@@ -151,7 +158,7 @@ SUPERNET = Phase(
     derived=_space,
     reads=(IMAGES, SOURCE, PARENT),
     writes=("supernet_weights", "supernet_record"),
-    uses=("budget", "percentile", "slim.headroom", *SCORING, *TRAINING_MACHINE),
+    uses=("budget", "percentile", "slim.headroom", "clock", *TABLE.settings, *SCORING, *TRAINING_MACHINE),
     is_shared=True,
 )
 SLIM = Phase(

@@ -19,7 +19,6 @@ from torch.utils.checkpoint import checkpoint
 from efficientformer.arch.parts import Grid, entries, head_parts, stage_grids
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Activation, Block, Stage
-from efficientformer.models.batch_norm import BatchNorm2d
 from efficientformer.models.heads.build import DenseEnd
 from efficientformer.models.layout import grid_of
 from efficientformer.models.network import Network
@@ -64,7 +63,7 @@ class SlimmableNetwork(Network, Ancestor):
         if batch_norm == "switchable":
             for name, widths in _norm_widths(space, resolution, num_classes).items():
                 for width in sorted(widths)[:-1]:
-                    self.norms[_switched(name, width)] = BatchNorm2d(width)
+                    self.norms[_switched(name, width)] = nn.BatchNorm2d(width)
 
     def source_name(self, name: str, subnet: Subnet, shape: torch.Size) -> str:
         """`stages.2.blocks.1.…` of the subnet is `stages.2.blocks.<origin>.…` here; a batch norm may be in `norms`."""
