@@ -227,6 +227,11 @@ def _counts(split: ImageSplit) -> dict[str, Any]:
     return {"num_images": len(split), "per_class": split.num_images_per_class()}
 
 
+def holdout_rule(fraction: float, seed: int) -> str:
+    """What `holdout` does, in words."""
+    return f"{fraction:.3g} of each class held out, seed {seed}"
+
+
 def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
     """Split into (rest, held out): `fraction` of each class is held out, at least one image on both sides.
 
@@ -311,6 +316,13 @@ def refuse_small_classes(num_images: Mapping[str, int], needed: int, why: str) -
         f"Too few usable images: {named}{more}; every class needs at least {needed}, {why}. Add images to these "
         "classes or remove the classes."
     )
+
+
+def require_divisible(num_images: Mapping[str, int], val_fraction: float) -> None:
+    """Raises DataError that names the classes of one image, of which none can be held out."""
+    if min(num_images.values()) < 2:
+        why = f"{TO_SEARCH}, or 2 to fine-tune a network"
+        refuse_small_classes(num_images, fewest_to_search(val_fraction), why)
 
 
 def _draw(seed: int, name: str) -> bytes:

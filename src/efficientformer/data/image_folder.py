@@ -10,15 +10,14 @@ from PIL import Image
 
 from efficientformer.data.content import Content, check_files, file_state
 from efficientformer.data.dataset import (
-    TO_SEARCH,
     UNLABELLED,
     ImageDataset,
     ImageSplit,
     Label,
     SkippedFile,
-    fewest_to_search,
     holdout,
-    refuse_small_classes,
+    holdout_rule,
+    require_divisible,
 )
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress, read_image
@@ -89,8 +88,7 @@ def load_image_folder(
     on_unreadable: see `load_large_folder`.
 
     Files that cannot be decoded are left out and named in `skipped`; of a large folder (`is_large`) no file is decoded.
-    Raises DataError when the folder or list cannot
-    be used as a data set.
+    Raises DataError when the folder or list cannot be used as a data set.
     """
     given = Path(path).expanduser()
     if is_image_list(given):
@@ -106,8 +104,7 @@ def load_image_folder(
     classes = tuple(sorted(listed.train.classes))
     if listed.val is None:
         counts = Counter(name for image in listed.train.images for name in image.class_names)
-        if min(counts.values()) < 2:
-            refuse_small_classes(counts, fewest_to_search(val_fraction), f"{TO_SEARCH}, or 2 to fine-tune a network")
+        require_divisible(counts, val_fraction)
     files = list(dict.fromkeys(image.file for listing in listings for image in listing.images))
     contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
     splits = [_usable_split(listing, classes, contents, max_pixels, listed.task) for listing in listings]
@@ -116,11 +113,9 @@ def load_image_folder(
         split_rule = listed.split_rule
     else:
         train, val = holdout(splits[0], val_fraction, seed)
-        split_rule = f"{val_fraction:.3g} of each class held out, seed {seed}"
+        split_rule = holdout_rule(val_fraction, seed)
     unscored = _unscored(val, listed.task)
-    left_out = LeftOut()
-    for each in (listed.left_out, *(listing.left_out for listing in listings)):
-        left_out.add(each)
+    left_out = LeftOut.total(listed.left_out, *(listing.left_out for listing in listings))
     return ImageDataset(
         name=listed.name,
         classes=classes,

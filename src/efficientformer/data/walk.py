@@ -47,6 +47,14 @@ class LeftOut:
     ignored: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
 
+    @classmethod
+    def total(cls, *parts: "LeftOut") -> "LeftOut":
+        """Of several walks together."""
+        total = cls()
+        for part in parts:
+            total.add(part)
+        return total
+
     def add(self, other: "LeftOut") -> None:
         self.skipped += other.skipped
         self.ignored += other.ignored

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def synchronised(is_on: bool) -> Iterator[None]:
+def synchronized(is_on: bool) -> Iterator[None]:
     """Where `is_on`, `nn.BatchNorm2d` in training mode has the mean and the variance of the batches of all processes,
     which must make the same calls in the same order, in backward passes as well."""
     if not is_on:

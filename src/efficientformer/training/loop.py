@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from efficientformer.data.loader import Batch
 from efficientformer.tasks.task import Task
-from efficientformer.training.batch_norm import synchronised
+from efficientformer.training.batch_norm import synchronized
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.finite import all_skipped_text, require_finite_weights
@@ -64,20 +64,20 @@ def fit(
     update = Update(state, recipe, world, warn, task.lr_scales())
     shared_loss = world.shared(_Loss(model, task))
     device = next(model.parameters()).device
-    is_synchronised = recipe.sync_batch_norm and world.size > 1
+    is_synchronized = recipe.sync_batch_norm and world.size > 1
     if world.is_first:
         log.rewind(state.step)
 
     batches = batches_from(state.step)
     while not state.is_over(recipe):
-        _seed_step(recipe.seed, state.step, 0 if is_synchronised else world.rank)
+        _seed_step(recipe.seed, state.step, 0 if is_synchronized else world.rank)
         lr = recipe.lr(state.step)
         state.set_lr(lr)
 
         task.prepare(model, state.step)
         model.train()
         update.prepare()
-        with synchronised(is_synchronised):
+        with synchronized(is_synchronized):
             for batch in islice(batches, recipe.accumulate):
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                     loss = shared_loss(batch.to(device), state.step / recipe.num_steps)

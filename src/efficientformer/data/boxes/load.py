@@ -14,7 +14,7 @@ from efficientformer.data.boxes.objects import Objects
 from efficientformer.data.boxes.problems import Problems
 from efficientformer.data.boxes.yolo import YoloFolders, label_file, read_labels
 from efficientformer.data.content import Content, check_files, check_with_size
-from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile, holdout
+from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile, holdout, holdout_rule
 from efficientformer.data.image_folder import FolderSource
 from efficientformer.data.images import Progress
 from efficientformer.data.large.source import OnUnreadable
@@ -98,7 +98,7 @@ def load_boxes(
         rule = f"the images of {found.parts[1].place}"
     else:
         train, val = holdout(splits[0], val_fraction, seed)
-        rule = f"{val_fraction:.3g} of each class held out, seed {seed}"
+        rule = holdout_rule(val_fraction, seed)
     skipped = [
         SkippedFile(shown(root, f"{root}/{file}"), content.problem)
         for file, content in contents.items()

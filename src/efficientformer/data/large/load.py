@@ -13,8 +13,7 @@ import numpy as np
 
 from efficientformer.data.compact.numbers import Numbers
 from efficientformer.data.compact.texts import Texts
-from efficientformer.data.dataset import TO_SEARCH, ImageDataset, ImageSplit, fewest_to_search, holdout
-from efficientformer.data.dataset import refuse_small_classes as refuse_small
+from efficientformer.data.dataset import ImageDataset, ImageSplit, holdout, holdout_rule, require_divisible
 from efficientformer.data.images import Progress, map_in_threads
 from efficientformer.data.large.class_files import ClassFiles, list_class
 from efficientformer.data.large.kept import kept_file, one_at_a_time, read_kept, write_kept
@@ -56,20 +55,15 @@ def load_large_folder(
     listings, splits = listed_splits(root, layout, max_pixels, progress, on_unreadable)
     classes = splits[0].classes
     if layout.val is None:
-        counts = splits[0].num_images_per_class()
-        if min(counts) < 2:
-            why = f"{TO_SEARCH}, or 2 to fine-tune a network"
-            refuse_small(dict(zip(classes, counts, strict=True)), fewest_to_search(val_fraction), why)
+        require_divisible(dict(zip(classes, splits[0].num_images_per_class(), strict=True)), val_fraction)
     if len(splits) == 2:
         train, val = splits
         folders = [folder.relative_to(root).as_posix() for folder in _split_folders(layout)]
         split_rule = f"the folders {folders[0]} and {folders[1]}"
     else:
         train, val = holdout(splits[0], val_fraction, seed)
-        split_rule = f"{val_fraction:.3g} of each class held out, seed {seed}"
-    left_out = LeftOut()
-    for each in (layout.left_out, *(listing.left_out for listing in listings)):
-        left_out.add(each)
+        split_rule = holdout_rule(val_fraction, seed)
+    left_out = LeftOut.total(layout.left_out, *(listing.left_out for listing in listings))
     num_images = sum(map(len, splits))
     return ImageDataset(
         name=root.resolve().name or str(root),
@@ -155,7 +149,7 @@ def _is_sample_current(root: Path, listed: Sequence[tuple[Listing, dict[str, Cla
     for _, by_name in listed:
         source = _source(root, [*by_name.values()])
         try:
-            if not all(map_in_threads(source.is_as_listed, sample(len(source.files)), None)):
+            if not all(map_in_threads(source.is_as_listed, spread(len(source.files), _SAMPLE), None)):
                 return False
         except OSError:
             return False
@@ -182,9 +176,9 @@ def _split(
     return ImageSplit(source, classes, Numbers(labels), Numbers(np.arange(len(labels), dtype=np.int32)))
 
 
-def sample(num_images: int) -> list[int]:
-    """Positions at equal distances, of all images if they are few."""
-    return np.unique(np.linspace(0, num_images - 1, min(num_images, _SAMPLE)).round().astype(int)).tolist()
+def spread(number: int, most: int) -> list[int]:
+    """At most so many positions at equal distances; all of them if they are few."""
+    return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int)).tolist()
 
 
 def _digest(splits: Sequence[ImageSplit]) -> str:
@@ -200,7 +194,7 @@ def _digest(splits: Sequence[ImageSplit]) -> str:
         for part in (files.ends, source.sizes, labels.array):
             digest.update(part.astype("<i8").tobytes())
         digest.update(files.joined)
-        paths = [source.root / source.files[position] for position in sample(len(split))]
+        paths = [source.root / source.files[position] for position in spread(len(split), _SAMPLE)]
         try:
             for content in map_in_threads(file_digest, paths, None):
                 digest.update(content.encode())

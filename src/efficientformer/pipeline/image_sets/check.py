@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from efficientformer.data.dataset import ImageSplit, classes_of, holdout
+from efficientformer.data.dataset import ImageSplit, classes_of, holdout, holdout_rule
 from efficientformer.data.large.checks import Checks, check_all
 from efficientformer.data.large.kept import kept_file, one_at_a_time
+from efficientformer.data.large.load import spread
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.errors import DataError, UsageError
 from efficientformer.paths import usable_path
@@ -47,14 +48,14 @@ def check_images(
     with console.progress("listing images") as progress:
         given = given_images(data, max_pixels=max_pixels, progress=lambda done, total: progress(done, total, ""))
     sheet = usable_path(sheet or f"{given.name}-images.png", "--sheet")
-    kept = kept_file(Path(data).expanduser(), "checks")
+    files, kept = given.files, kept_file(Path(data).expanduser(), "checks")
     with one_at_a_time(kept), console.progress("checking images") as progress:
         checks, num_read = check_all(
             given.root,
-            given.files,
+            files,
             max_pixels=max_pixels,
             kept=kept,
-            progress=lambda done, total: progress(done, total, f"{len(given.files) - total:,} known"),
+            progress=lambda done, total: progress(done, total, f"{len(files) - total:,} known"),
         )
     splits, rule = _splits(given, checks.problems, val_fraction, seed)
     console.phase("sheet", str(sheet))
@@ -103,7 +104,7 @@ def _splits(
         (only,) = given.splits
         train, val = holdout(only if given.is_large else usable(only), val_fraction, seed)
         train, val = usable(train), usable(val)
-        rule = f"{val_fraction:.3g} of each class held out, seed {seed}"
+        rule = holdout_rule(val_fraction, seed)
     if not len(train) or not len(val):
         raise DataError(f"No {'training' if not len(train) else 'validation'} image of {given.name} can be decoded.")
     return (train, val), rule
@@ -149,7 +150,7 @@ def _copy(splits: Sequence[ImageSplit], row: int, num_train: int) -> Copy:
 def _rows(train: ImageSplit) -> list[tuple[str, list[Path]]]:
     """Of classes at equal distances images at equal distances."""
     source, counts = source_of(train), train.num_images_per_class()
-    wanted = _spread(len(train.classes), MAX_CLASSES)
+    wanted = spread(len(train.classes), MAX_CLASSES)
     members: dict[int, list[int]] = {number: [] for number in wanted}
     for index, label in enumerate(train.labels):
         for number in classes_of(label):
@@ -157,11 +158,7 @@ def _rows(train: ImageSplit) -> list[tuple[str, list[Path]]]:
                 members[number].append(index)
     rows = []
     for number, indices in members.items():
-        chosen = [indices[place] for place in _spread(len(indices), IMAGES_OF_CLASS)]
+        chosen = [indices[place] for place in spread(len(indices), IMAGES_OF_CLASS)]
         files = [source.root / source.files[train.positions[index]] for index in chosen]
         rows.append((f"{train.classes[number]}: {counts[number]:,}", files))
     return rows
-
-
-def _spread(number: int, most: int) -> list[int]:
-    return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int)).tolist()

@@ -68,9 +68,7 @@ def given_images(path: Path | str, *, max_pixels: int, progress: Progress | None
         return GivenImages(listed.name, given.parent, listed.task, listed.layout, rule, listed.notes, (), splits)
     layout = find_layout(given)
     listings, splits = load.listed_splits(given, layout, max_pixels, progress)
-    left_out = LeftOut()
-    for each in (layout.left_out, *(listing.left_out for listing in listings)):
-        left_out.add(each)
+    left_out = LeftOut.total(layout.left_out, *(listing.left_out for listing in listings))
     rule = "" if layout.val is None else f"the folder {layout.val.relative_to(given).as_posix()}"
     notes, name = (*layout.notes, *left_out.notes()), given.resolve().name or str(given)
     skipped = tuple(sorted(left_out.skipped, key=lambda skipped: skipped.file))
