@@ -2,7 +2,7 @@
 
 Weights and logits are the same in all of them at every step: all start from the first one's, and PyTorch's
 DistributedDataParallel averages the gradients. Each process draws its own paths, widths and mixing, as if its part were
-a batch of its own, and batch norm sees that part; if batch norm is synchronised, all draw the same. Only the first
+a batch of its own, and batch norm sees that part; if batch norm is synchronized, all draw the same. Only the first
 process writes, and all continue from its checkpoint: machines need no common storage for it.
 """
 
@@ -57,7 +57,9 @@ class World:
         """
         if self.size == 1:
             return loss
-        return DistributedDataParallel(loss, broadcast_buffers=False, find_unused_parameters=True)
+        shared = DistributedDataParallel(loss, find_unused_parameters=True)
+        shared.broadcast_buffers = False  # from the first step on; at the start statistics are shared as well
+        return shared
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of values over the processes; they wait for one another."""
