@@ -128,11 +128,17 @@ for number, verb in enumerate(json.loads(sys.argv[2])):
 """
 
 
-def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, tmp_path):
+def test_torchrun_shares_a_search_and_nothing_else(designed, tmp_path):
+    """What two processes find is what one found, by the same steps."""
     run_dir = tmp_path / "shared"
     shutil.copytree(designed[0], run_dir)
+    before, steps = read_record(run_dir / "slim" / "trace.json", dict), run_dir / "slim" / "steps.jsonl"
+    steps_before = steps.read_text()
+    for name in ("trace.json", "evaluations.jsonl", "steps.jsonl"):
+        (run_dir / "slim" / name).unlink()
     (tmp_path / "each_verb.py").write_text(EACH_VERB)
-    verbs = [["supernet", "--supernet.epochs", "1", "--json"], ["supernet"], ["slim"]]
+    rank = ["rank", "--rank.networks", "3", "--train.epochs", "1", "--json"]
+    verbs = [["slim"], rank, ["supernet", "--supernet.epochs", "1", "--json"], ["supernet"], ["table"]]
     arguments = [str(tmp_path), json.dumps([[*verb, "--run-dir", str(run_dir)] for verb in verbs])]
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -143,13 +149,17 @@ def test_torchrun_shares_the_training_of_a_supernet_and_nothing_else(designed, t
     def printed(name: str) -> list[str]:
         return [(tmp_path / f"{name}-{rank}").read_text() for rank in range(2)]
 
-    assert [json.loads(codes)[:2] for codes in printed("codes")] == [[0, 0], [0, 0]], printed("err-0")
-    assert [text.count("the largest network scores") for text in printed("err-0")] == [1, 0], "one process speaks"
-    first, second = printed("out-0")
+    assert [json.loads(codes)[:4] for codes in printed("codes")] == [[0] * 4, [0] * 4], printed("err-0")
+    after = read_record(run_dir / "slim" / "trace.json", dict)
+    assert steps.read_text() == steps_before and after["budgets"] == before["budgets"]
+    first, second = printed("out-1")
+    assert len(json.loads(first)["networks"]) == 3 and second == ""
+    assert [text.count("the largest network scores") for text in printed("err-2")] == [1, 0], "one process speaks"
+    first, second = printed("out-2")
     assert json.loads(first) == read_record(run_dir / "supernet" / "record.json", Any) and second == ""
-    assert [text.count("up to date") for text in printed("err-1")] == [1, 0]
-    assert all(json.loads(codes)[2] != 0 for codes in printed("codes"))
-    assert "can share the verbs supernet and train" in "".join(printed("err-2"))
+    assert [text.count("up to date") for text in printed("err-3")] == [1, 0]
+    assert all(json.loads(codes)[4] != 0 for codes in printed("codes"))
+    assert "can share the verbs supernet, slim, baselines, rank and train" in "".join(printed("err-4"))
 
 
 def test_a_supernet_serves_a_second_device(designed, program, tmp_path):

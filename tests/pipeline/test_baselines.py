@@ -1,6 +1,7 @@
 """One budget of `baselines`, on a device and a supernet of known latencies and scores."""
 
 import random
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,17 @@ def score(subnet: Subnet) -> float:
     return 20 + 0.5 * ratios + sum(stage.width for stage in stages) / 16
 
 
+class Scorer:
+    def __call__(self, subnet: Subnet) -> float:
+        return score(subnet)
+
+    def whole_ahead(self, asked: Iterable[Any]) -> None:
+        """One process scores all."""
+
+    def all_ahead(self, subnets: Sequence[Subnet]) -> None:
+        """The same."""
+
+
 @pytest.fixture(scope="module")
 def search() -> baselines._Search:
     plan = plan_table(SPACE, 32, 5, chain_length=3, num_networks=8, seed=0)
@@ -40,7 +52,7 @@ def search() -> baselines._Search:
     facts: dict[str, Any] = {"runtime": {}, "threads": 1, "clock": "cpu"}
     origin = {"machine": {}, "versions": {}, "time": "", "load": 0.0, "command": ""}
     table = fit_table(plan, np.tile(truth, (16, 1)).tolist(), **facts, provenance=origin)
-    return baselines._Search(SPACE, table, IMPORTANCES, "every", LATENCY, score, lambda *_: None, set())  # type: ignore[arg-type]
+    return baselines._Search(SPACE, table, IMPORTANCES, "every", LATENCY, Scorer(), lambda *_: None, set())  # type: ignore[arg-type]
 
 
 def compare(search: baselines._Search, subnet: Subnet, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from efficientformer.errors import RecordError
 from efficientformer.pipeline.phases import slim as phase
 from efficientformer.pipeline.run import workspace as workspace_module
 from efficientformer.pipeline.run.console import RunConsole
+from efficientformer.pipeline.run.crew import Crew
 from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming import cached_scorer, recovery
@@ -128,11 +129,16 @@ class Runs:
         write_record(folder / "supernet" / "record.json", {**SUPERNET, "alphas": alphas})
         return folder
 
-    def slim(self, folder: Path, *budgets: str, killed_at: int = 0, **slim: Any) -> dict[str, Any]:
+    def slim(
+        self, folder: Path, *budgets: str, killed_at: int = 0, crew: Crew | None = None, **slim: Any
+    ) -> dict[str, Any]:
         """The trace of one command, less what is measured anew."""
         options = {"actions": "every", "bn_images": 32, "recover_every": 2, "trials": 3, "polish": 0} | slim
         workspace = Workspace(
-            RunDir(folder), resolve_settings({"budget": list(budgets), "slim": options}), RunConsole(quiet=True)
+            RunDir(folder),
+            resolve_settings({"budget": list(budgets), "slim": options}),
+            RunConsole(quiet=True),
+            crew=crew,
         )
         self.ticks, self._last_tick = 0, killed_at
         scorer, fingerprint = CachedScorer(workspace), descent_fingerprint(workspace)

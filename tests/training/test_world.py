@@ -50,6 +50,12 @@ class Sampled(Task):
     def loss(self, model, batch, progress):
         return nn.functional.cross_entropy(branch(model)(batch.images.flatten(1)), batch.labels)
 
+class Marked(Task):
+    """One of three branches, by the labels."""
+    def loss(self, model, batch, progress):
+        chosen = model[int(batch.labels[0]) % 3]
+        return nn.functional.cross_entropy(chosen(batch.images.flatten(1)), batch.labels)
+
 class Steady(Task):
     def loss(self, model, batch, progress):
         return nn.functional.cross_entropy(model[0](batch.images.flatten(1)), batch.labels)
@@ -68,6 +74,9 @@ class ByTwo(Task):
 
 def sampled_by_two():
     return ByTwo(Sampled())
+
+def marked_by_two():
+    return ByTwo(Marked())
 
 def instances_by_two():
     return ByTwo(InstanceSegmentation())
@@ -112,7 +121,7 @@ def mask_rcnn():
     architecture = build_architecture((8, 8, 8, 8), (1, 1, 1, 1), 0)
     return Network(replace(architecture, head=MaskRcnn(8, 8, 8, 8)), num_classes=2, resolution=32)
 
-def train(folder, task, weights_seed=(0, 0), own_folders=False, instances=False):
+def train(folder, task, weights_seed=(0, 0), own_folders=False, instances=False, accumulate=1):
     torch.manual_seed(weights_seed[world.rank])
     model = mask_rcnn() if instances else nn.ModuleList([nn.Linear(48, 4) for _ in range(3)])
     own = folder / str(world.rank) if own_folders else folder
@@ -122,7 +131,8 @@ def train(folder, task, weights_seed=(0, 0), own_folders=False, instances=False)
     scored, said, states, failure = [], [], [], None
     try:
         network = fit(
-            model, task(), objects_from if instances else batches_from, recipe, checkpoint=checkpoint,
+            model, task(), objects_from if instances else batches_from,
+            replace(recipe, accumulate=accumulate), checkpoint=checkpoint,
             log=MetricsLog(folder / "metrics.jsonl"),
             on_epoch=lambda epoch, network: scored.append(epoch) or {},
             on_step=lambda step, loss: states.append([tensor.sum().item() for tensor in model.state_dict().values()]),
@@ -193,6 +203,7 @@ ALONE = {
     "steady": {"task": "Steady"},
     "sampled": {"task": "Sampled"},
     "sampled by two": {"task": "sampled_by_two"},
+    "accumulated": {"task": "marked_by_two", "accumulate": 3},
     "instances": {"task": "instances_by_two", "instances": True},
 }
 TOGETHER = {
@@ -203,6 +214,7 @@ TOGETHER = {
     "another step": {"task": "Steady", "own_folders": True},
     "other weights": {"task": "Steady", "own_folders": True},
     "equal": {"task": "Steady", "own_folders": True},
+    "accumulated": {"task": "Marked", "accumulate": 3},
     "instances": {"task": "InstanceSegmentation", "weights_seed": [0, 1], "instances": True},
 }
 
@@ -276,6 +288,13 @@ def test_each_process_draws_its_own_paths_and_their_gradients_are_averaged(alone
     assert [one, other] == [seen(alone, "sampled by two")[0]["drawn"][rank::2] for rank in range(2)]
     ((by_one,), (first, second)) = weights(alone, "sampled by two"), weights(together, "sampled")
     for name, tensor in by_one.items():
+        assert torch.equal(first[name], second[name])
+        assert torch.allclose(tensor, first[name], atol=1e-6), name
+
+
+def test_accumulated_gradients_are_averaged_once_whatever_their_batches_leave_out(alone, together):
+    ((one,), (first, second)) = weights(alone, "accumulated"), weights(together, "accumulated")
+    for name, tensor in one.items():
         assert torch.equal(first[name], second[name])
         assert torch.allclose(tensor, first[name], atol=1e-6), name
 

@@ -6,7 +6,7 @@ accuracy takes nearly all the time of a descent.
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import pairwise
@@ -22,21 +22,31 @@ LatencyOracle = Callable[[Architecture], float]
 AccuracyOracle = Callable[[Subnet], float]
 HopefulOracle = Callable[[Subnet, float], float | None]
 """An accuracy oracle that returns None as soon as the accuracy cannot reach the second argument."""
+Ahead = Callable[[Iterable[tuple[Subnet, float]]], None]
+"""Is given the subnets that an oracle will be asked for next, as far as is known, each with its second argument."""
 Weigh = Callable[[Sequence[Action], State], tuple[Candidate, ...]]
 """A strategy: one candidate per action, in the order of the actions."""
 
 ROUNDING = 1e-9
 
 
-def weigh_in_turn(latency: LatencyOracle, accuracy: HopefulOracle, objective: Objective = LATENCY) -> Weigh:
+def unprepared(asked: Iterable[tuple[Subnet, float]]) -> None:
+    """An `Ahead` of an oracle that computes one subnet at a time."""
+
+
+def weigh_in_turn(
+    latency: LatencyOracle, accuracy: HopefulOracle, objective: Objective = LATENCY, ahead: Ahead = unprepared
+) -> Weigh:
     """Weigh one action after another; each is given up once it cannot reach the best score before it.
 
     The step takes the same action as if every evaluation were completed. To complete them, wrap the oracle in
     `patient`.
+
+    ahead: may have the oracle compute several subnets at a time; candidates do not depend on it.
     """
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
-        return _one_by_one(actions, state, latency, accuracy, [-math.inf] * len(actions), objective)
+        return _one_by_one(actions, state, latency, accuracy, [-math.inf] * len(actions), objective, ahead)
 
     return weigh
 
@@ -46,6 +56,7 @@ def weigh_lazily(
     accuracy: HopefulOracle,
     last_scores: dict[Hashable, float],
     objective: Objective = LATENCY,
+    ahead: Ahead = unprepared,
 ) -> Weigh:
     """Weigh in turn, but leave out actions whose last score is higher than the best score of this step.
 
@@ -53,12 +64,13 @@ def weigh_lazily(
     as long as no action becomes cheaper during the descent (lazy greedy, Minoux 1978).
 
     last_scores: from `scores_known`, or an empty dictionary for a new descent; every step updates it.
+    ahead: see `weigh_in_turn`.
     """
 
     def weigh(actions: Sequence[Action], state: State) -> tuple[Candidate, ...]:
         keys = [_action_key(action.name, action.stage, action.block, action.wider, state.subnet) for action in actions]
         last = [last_scores.get(key, -math.inf) for key in keys]
-        candidates = _one_by_one(actions, state, latency, accuracy, last, objective)
+        candidates = _one_by_one(actions, state, latency, accuracy, last, objective, ahead)
         last_scores.update(_scores(state, [candidate.to_record() for candidate in candidates]))
         return candidates
 
@@ -100,18 +112,28 @@ def weigh_action(
     """
     latency_ms = latency(action.result.architecture)
     saved_ms = state.latency_ms - latency_ms
-    before = objective.costs(state.subnet.architecture, state.latency_ms)
-    gained = objective.gain(before, objective.costs(action.result.architecture, latency_ms))
+    gained, is_refused = _gain(action, state, latency_ms, objective)
     gain = None if objective.is_latency else gained
-    if gained <= (objective.least_exchange(before) if action.name == "exchange" else 0.0):
+    if is_refused:
         return Refused(action, latency_ms, saved_ms, gain=gain)
     if last_score > best_score:
         return LeftOut(action, latency_ms, saved_ms, last_score, gain=gain)
-    least_accuracy = state.accuracy - best_score * gained - ROUNDING
+    least_accuracy = _least_accuracy(state, best_score, gained)
     reached = accuracy(action.result, least_accuracy)
     if reached is None:
         return GivenUp(action, latency_ms, saved_ms, least_accuracy, gain=gain)
     return Weighed(action, latency_ms, saved_ms, reached, state.accuracy - reached, gain=gain)
+
+
+def _gain(action: Action, state: State, latency_ms: float, objective: Objective) -> tuple[float, bool]:
+    """What an action gains, and whether that is too little for its accuracy to matter."""
+    before = objective.costs(state.subnet.architecture, state.latency_ms)
+    gained = objective.gain(before, objective.costs(action.result.architecture, latency_ms))
+    return gained, gained <= (objective.least_exchange(before) if action.name == "exchange" else 0.0)
+
+
+def _least_accuracy(state: State, best_score: float, gained: float) -> float:
+    return state.accuracy - best_score * gained - ROUNDING
 
 
 def patient(accuracy: AccuracyOracle) -> HopefulOracle:
@@ -137,11 +159,21 @@ def _one_by_one(
     accuracy: HopefulOracle,
     last_scores: Sequence[float],
     objective: Objective,
+    ahead: Ahead,
 ) -> tuple[Candidate, ...]:
     """Candidates in the order of the actions, weighed in ascending order of last scores (stable)."""
     candidates: dict[int, Candidate] = {}
     best_score = math.inf
-    for index in sorted(range(len(actions)), key=last_scores.__getitem__):
+    order = sorted(range(len(actions)), key=last_scores.__getitem__)
+
+    def coming(place: int) -> Iterator[tuple[Subnet, float]]:
+        for action in (actions[index] for index in order[place:] if last_scores[index] <= best_score):
+            gained, is_refused = _gain(action, state, latency(action.result.architecture), objective)
+            if not is_refused:
+                yield action.result, _least_accuracy(state, best_score, gained)
+
+    for place, index in enumerate(order):
+        ahead(coming(place))
         candidate = weigh_action(actions[index], state, latency, accuracy, best_score, last_scores[index], objective)
         if isinstance(candidate, Weighed):
             best_score = min(best_score, candidate.score)

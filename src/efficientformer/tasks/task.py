@@ -8,7 +8,13 @@ from efficientformer.data.loader import Batch
 
 
 class Task(Protocol):
-    """A loss, and hooks of the training loop that do nothing unless a task needs them."""
+    """A loss, and hooks of the training loop that do nothing unless a task needs them.
+
+    uses_all_parameters: whether the loss always depends on every parameter, which processes that train together need
+        not find out then.
+    """
+
+    uses_all_parameters: bool = False
 
     def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
         """The loss of a batch. `progress` of training grows from 0 at the first step to 1 after the last."""

@@ -22,7 +22,7 @@ from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
 from efficientformer.training.state import TrainingState, begin
 from efficientformer.training.update import Update
-from efficientformer.training.world import World
+from efficientformer.training.world import World, not_yet_averaged
 
 Batches = Iterator[Batch]
 
@@ -62,7 +62,7 @@ def fit(
     """
     state = begin(model, task, recipe, checkpoint, best, world)
     update = Update(state, recipe, world, warn, task.lr_scales())
-    shared_loss = world.shared(_Loss(model, task))
+    shared_loss = world.shared(_Loss(model, task), uses_all=task.uses_all_parameters)
     device = next(model.parameters()).device
     is_synchronized = recipe.sync_batch_norm and world.size > 1
     if world.is_first:
@@ -78,10 +78,11 @@ def fit(
         model.train()
         update.prepare()
         with synchronized(is_synchronized):
-            for batch in islice(batches, recipe.accumulate):
-                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                    loss = shared_loss(batch.to(device), state.step / recipe.num_steps)
-                update.add(loss)
+            for number, batch in enumerate(islice(batches, recipe.accumulate), start=1):
+                with not_yet_averaged(shared_loss, is_last=number == recipe.accumulate):
+                    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                        loss = shared_loss(batch.to(device), state.step / recipe.num_steps)
+                    update.add(loss)
         loss_value = update.take(lr)
 
         is_last = state.step == recipe.num_steps

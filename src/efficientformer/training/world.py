@@ -8,7 +8,9 @@ process writes, and all continue from its checkpoint: machines need no common st
 
 import atexit
 import os
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -18,15 +20,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 from efficientformer.errors import UsageError
 
+PATIENCE = timedelta(days=7)
+"""How long processes wait for one that has other work to do."""
+
 
 @dataclass(frozen=True)
 class World:
-    """This process is number `rank` of `size`; number `local_rank` of `local_size` on its machine."""
+    """This process is number `rank` of `size`; number `local_rank` of `local_size` on its machine.
+
+    group: the processes as PyTorch knows them; None for its default group.
+    """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    group: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -49,17 +58,22 @@ class World:
             )
         return indices[self.rank :: self.size]
 
-    def shared(self, loss: nn.Module) -> nn.Module:
+    def shared(self, loss: nn.Module, *, uses_all: bool = False) -> nn.Module:
         """A module that computes a loss from this process' part of a batch, with gradients that are means over all
         processes. Weights and statistics become those of the first process.
 
-        A parameter without a gradient in some processes has a zero there, such as one of a path that was not sampled.
+        uses_all: whether every loss depends on every parameter. If not, a parameter without a gradient in some
+            processes has a zero there, such as one of a path that was not sampled.
         """
         if self.size == 1:
             return loss
-        shared = DistributedDataParallel(loss, find_unused_parameters=True)
+        shared = DistributedDataParallel(loss, find_unused_parameters=not uses_all)
         shared.broadcast_buffers = False  # from the first step on; at the start statistics are shared as well
         return shared
+
+    def patient(self) -> "World":
+        """The same processes, who wait for one another for days: one may measure or train meanwhile."""
+        return self if self.size == 1 else replace(self, group=dist.new_group(backend="gloo", timeout=PATIENCE))
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of values over the processes; they wait for one another."""
@@ -72,15 +86,20 @@ class World:
         """The first process' value, in every process; they wait for it."""
         values = [value]
         if self.size > 1:
-            dist.broadcast_object_list(values)
+            dist.broadcast_object_list(values, group=self.group)
         return values[0]
 
     def gather(self, value: Any) -> list[Any]:
         """The value of each process, by rank, in every process; they wait for one another."""
         values = [value] * self.size
         if self.size > 1:
-            dist.all_gather_object(values, value)
+            dist.all_gather_object(values, value, group=self.group)
         return values
+
+
+def not_yet_averaged(shared: nn.Module, is_last: bool) -> AbstractContextManager[None]:
+    """For a batch of a step of several: only after the last one are gradients averaged over the processes."""
+    return shared.no_sync() if isinstance(shared, DistributedDataParallel) and not is_last else nullcontext()
 
 
 def _leave() -> None:

@@ -194,17 +194,33 @@ def new_network(workspace: Workspace, subnet: Subnet, *, has_teacher: bool = Tru
 
 
 def stand_alone_score(
-    workspace: Workspace, folder: Path, what: Any, build: Callable[[], nn.Module], *, title: str
+    workspace: Workspace,
+    folder: Path,
+    what: Any,
+    build: Callable[[], nn.Module],
+    *,
+    title: str,
+    job: Any = None,
 ) -> dict[str, float]:
     """Validation score (percent) of a network after training from the weights that `build` gives it, and the seconds.
 
     The score is the task's primary one, by its name in records. Kept in `folder` under a digest of `what` (which
     identifies the network), the images and the settings.
+
+    job: asks other processes to train along, where there are some.
     """
 
     def train(checkpoint: CheckpointFile, log: MetricsLog) -> float:
-        trained = train_images(workspace, build(), title=title, checkpoint=checkpoint, log=log)
-        return validate(workspace, trained.network).primary
+        made = []
+
+        def train_own() -> None:
+            made.append(train_images(workspace.together, build(), title=title, checkpoint=checkpoint, log=log))
+
+        if workspace.crew is None or job is None:
+            train_own()
+        else:
+            workspace.crew.ask(job, train_own)
+        return validate(workspace, made[0].network).primary
 
     judged = ("supernet.held_out",) if workspace.settings.train.judges_epochs else ()
     known = chosen(workspace.settings, "resolution", "seed", "train", *judged)

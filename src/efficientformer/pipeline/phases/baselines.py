@@ -17,6 +17,7 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
 from efficientformer.formats.slimming import Baselines, BaselinesRow, FoundRecord, Trace
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.phases.led import led
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import BASELINES, SLIM
@@ -42,6 +43,7 @@ from efficientformer.search.rivals.evolution import evolve
 from efficientformer.search.rivals.optimum import Optimum, find_optimum
 from efficientformer.search.rivals.surrogate import AdditiveSurrogate, fit_surrogate
 from efficientformer.search.subnet import Subnet
+from efficientformer.search.weighing import AccuracyOracle, unprepared
 
 MakeRow = Callable[[], dict[str, Any]]
 """Runs a rival; raises BudgetError if it finds no network within the budget."""
@@ -50,6 +52,10 @@ EQUAL = 0.03
 
 
 def run(workspace: Workspace) -> None:
+    led(workspace, _run)
+
+
+def _run(workspace: Workspace) -> None:
     run_dir = workspace.run_dir
     table = load_table(workspace)
     SLIM.require(workspace)
@@ -108,21 +114,23 @@ class _Search:
     def slim_by(
         self,
         price: Callable[[Architecture], float],
-        accuracy: Callable[[Subnet], float],
         budget_ms: float,
         *,
+        surrogate: AccuracyOracle | None = None,
         space: SearchSpace | None = None,
         objective: Objective = LATENCY,
     ) -> Subnet:
+        """By the accuracy of the supernet, or of its surrogate."""
         return slim_by(
             space or self.space,
             self.importances,
             price=price,
             latency=self.latency,
-            accuracy=accuracy,
+            accuracy=surrogate or self.accuracy,
             budget_ms=budget_ms,
             action_set=self.action_set,
             objective=objective,
+            ahead=unprepared if surrogate else self.scorer.whole_ahead,
         )
 
     def other_objectives(self, budget_ms: float) -> dict[str, MakeRow]:
@@ -134,7 +142,7 @@ class _Search:
             return rivals
 
         def slimmed(price: Callable[[Architecture], float], **options: Any) -> MakeRow:
-            return lambda: self.row(lambda: self.slim_by(price, self.accuracy, budget_ms, **options))
+            return lambda: self.row(lambda: self.slim_by(price, budget_ms, **options))
 
         if not self.objective.is_latency:
             rivals["slim_by_latency"] = slimmed(self.latency)
@@ -154,10 +162,17 @@ class _Search:
         )
         if not drawn:
             raise BudgetError(f"None of {MAX_DRAWS:,} random networks takes {fastest_ms:.3f} to {budget_ms:.3f} ms.")
+        self.scorer.all_ahead(drawn)
         accuracies = [self.accuracy(subnet) for subnet in drawn]
         best = max(zip(accuracies, range(len(drawn)), strict=True))[1]
         counted = {"num_evaluations": len(drawn), "count": len(drawn), "all_accuracy": accuracies}
         return self.row(lambda: drawn[best]) | counted | {"mean_accuracy": sum(accuracies) / len(accuracies)}
+
+    def fit_surrogate(self) -> AdditiveSurrogate:
+        asked: list[Subnet] = []
+        fit_surrogate(self.space, lambda subnet: float(bool(asked.append(subnet))))  # whatever the scores
+        self.scorer.all_ahead(asked)
+        return fit_surrogate(self.space, self.accuracy)
 
     def accuracy(self, subnet: Subnet) -> float:
         self.scored.add(subnet)
@@ -190,7 +205,7 @@ def _compare(workspace: Workspace, table: LatencyTable) -> None:
             weights = entry.get("weights")
             versions.use(weights)
             if weights not in surrogates:
-                surrogates[weights] = fit_surrogate(workspace.space, search.accuracy)
+                surrogates[weights] = search.fit_surrogate()
             surrogate = surrogates[weights]
             rows.append(_budget_record(workspace, search, surrogate, entry, trace["num_evaluations"]))
     write_record(workspace.run_dir.baselines, {"metric": scorer.metric, "budgets": rows, "provenance": provenance()})
@@ -213,7 +228,7 @@ def _budget_record(
 
     rivals: dict[str, MakeRow] = {
         f"scaled_{published(space)[0]}": lambda: search.row(scaled),
-        "slim_by_macs": lambda: search.row(lambda: search.slim_by(search.macs, search.accuracy, budget_ms)),
+        "slim_by_macs": lambda: search.row(lambda: search.slim_by(search.macs, budget_ms)),
         **search.other_objectives(budget_ms),
         "random": lambda: search.random_row(budget_ms, settings.random, rng),
         **({"evolution": lambda: search.row(evolved)} if settings.evolution else {}),
@@ -254,7 +269,7 @@ def _surrogate_record(
     search: _Search, surrogate: AdditiveSurrogate, slimmed: Subnet, budget_ms: float
 ) -> dict[str, Any]:
     """Drops of greedy slimming and of the optimum on the surrogate, and the supernet's score of that optimum."""
-    greedy = search.slim_by(search.latency, surrogate, budget_ms)
+    greedy = search.slim_by(search.latency, budget_ms, surrogate=surrogate)
     optimum = _optimum(search, surrogate, budget_ms)
     greedy_drop, optimum_drop = surrogate.drop(greedy), surrogate.drop(optimum.subnet)
     return {

@@ -16,11 +16,13 @@ from efficientformer.errors import UsageError
 from efficientformer.formats.slimming import RankRecord
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
+from efficientformer.pipeline.phases.led import led
 from efficientformer.pipeline.run.inputs import supernet_digests
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import RANK, SUPERNET
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.cached_scorer import CachedScorer
+from efficientformer.pipeline.slimming.jobs import TrainAlone
 from efficientformer.provenance import provenance
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
@@ -33,6 +35,10 @@ FEWEST = 3
 
 
 def run(workspace: Workspace) -> None:
+    led(workspace, _run)
+
+
+def _run(workspace: Workspace) -> None:
     run_dir = workspace.run_dir
     table = load_table(workspace)
     SUPERNET.require(workspace)
@@ -48,6 +54,7 @@ def run(workspace: Workspace) -> None:
 def _rank(workspace: Workspace, table: LatencyTable) -> None:
     drawn = drawn_subnets(workspace.space, workspace.settings.rank.networks, workspace.settings.seed)
     scorer = CachedScorer(workspace)
+    scorer.all_ahead(drawn)
     primary, rows = scorer.primary, []
     for number, subnet in enumerate(drawn, start=1):
         alone = alone_score(workspace, subnet, f"network {number} of {len(drawn)}")
@@ -93,7 +100,12 @@ def alone_score(workspace: Workspace, subnet: Subnet, title: str) -> dict[str, f
     if workspace.settings.train.init == "supernet":
         what |= supernet_digests(workspace)
     return stand_alone_score(
-        workspace, workspace.run_dir.rank_trained, what, lambda: initial_network(workspace, subnet), title=title
+        workspace,
+        workspace.run_dir.rank_trained,
+        what,
+        lambda: initial_network(workspace, subnet),
+        title=title,
+        job=TrainAlone(subnet, title),
     )
 
 

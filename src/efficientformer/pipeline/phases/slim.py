@@ -14,6 +14,7 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.pipeline.networks.stand_alone import trial_score
+from efficientformer.pipeline.phases.led import led
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.outputs import load_table
@@ -41,6 +42,10 @@ MAX_CORRECTIONS = 4
 
 
 def run(workspace: Workspace) -> None:
+    led(workspace, _run)
+
+
+def _run(workspace: Workspace) -> None:
     table = load_table(workspace)
     require_reachable(workspace, table)
     SUPERNET.require(workspace)

@@ -105,8 +105,8 @@ class Phase:
         world, announce = workspace.world, workspace.console.phase
         if world.size > 1 and not self.is_shared:
             raise UsageError(
-                f"torchrun started {world.size} processes, which can share the verbs supernet and train. Run "
-                f"'efficientformer {self.name}' without it."
+                f"torchrun started {world.size} processes, which can share the verbs supernet, slim, baselines, rank "
+                f"and train. Run 'efficientformer {self.name}' without it."
             )
         stamp, outputs = self.stamp(workspace, network), self.outputs(workspace, network)
         if world.size == 1:

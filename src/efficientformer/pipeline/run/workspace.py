@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from efficientformer.data.image_folder import UnlabelledImages
     from efficientformer.data.transforms import Preprocessing
     from efficientformer.latency.runtime import Runtime
+    from efficientformer.pipeline.run.crew import Crew
     from efficientformer.tasks.kind import SearchedTask, TaskKind
     from efficientformer.training.world import World
 
@@ -47,6 +48,8 @@ class Workspace:
     settings: Settings
     console: RunConsole
     programs: Programs = field(default_factory=Programs)
+    crew: "Crew | None" = None
+    """Where this process leads others: all of them. The world is this process alone then."""
 
     @cached_property
     def budgets(self) -> list[Budget]:
@@ -183,9 +186,19 @@ class Workspace:
 
     @cached_property
     def world(self) -> "World":
-        from efficientformer.training.world import join_world
+        from efficientformer.training.world import World, join_world
 
-        return join_world()
+        return join_world() if self.crew is None else World()
+
+    @property
+    def together(self) -> "Workspace":
+        """The same run, in which all processes of the crew train."""
+        if self.crew is None:
+            return self
+        shared = replace(self, crew=None)
+        known = {name: value for name, value in vars(self).items() if name not in ("crew", "world", "training_device")}
+        vars(shared).update(known)  # what is loaded and opened by now
+        return shared
 
     @property
     def preprocessing(self) -> "Preprocessing":

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from efficientformer.pipeline.run.inputs import image_digests, supernet_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import require_metric
+from efficientformer.pipeline.slimming.jobs import Asked, ScoreOneEach, UseWeights
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, load_supernet, supernet_weights
 from efficientformer.records import digest
 from efficientformer.search.ancestor import Ancestor
@@ -42,6 +43,7 @@ class CachedScorer:
         ]
         self._journal = Journal(workspace.run_dir.evaluations, digest(about), EvaluationLine)
         self._known = {line["subnet"]: Score(line[self.primary], line["likelihood"]) for line in self._journal.lines}
+        self._least_missed: dict[str, float] = {}
         self._weights_name: str | None = None
         self._load_weights: Callable[[], Mapping[str, Tensor]] = self._supernet_weights
         self._loaded_name: str | None = None
@@ -62,17 +64,59 @@ class CachedScorer:
         assert score is not None
         return score
 
+    def ahead(self, asked: Iterable[Asked]) -> None:
+        """The subnets that will be asked for next: if the first is not known, each process scores one of them.
+
+        Only their time depends on it.
+        """
+        if (crew := self._workspace.crew) is None:
+            return
+        unknown: list[Asked] = []
+        for subnet, least_accuracy in asked:
+            if self._is_known(self._key(subnet), least_accuracy):
+                if not unknown:
+                    return
+                continue
+            unknown.append((subnet, least_accuracy))
+            if len(unknown) == crew.size:
+                break
+        if not unknown:
+            return
+        oracle = self._oracle()
+        scores = crew.ask(ScoreOneEach(tuple(unknown)), lambda: oracle.if_at_least(*unknown[0]))
+        for (subnet, least_accuracy), score in zip(unknown, scores, strict=False):
+            self._keep(self._key(subnet), least_accuracy, score)
+
+    def whole_ahead(self, asked: Iterable[Asked]) -> None:
+        """The same where evaluations are completed, whatever accuracy has to be reached."""
+        self.ahead((subnet, -math.inf) for subnet, _ in asked)
+
+    def all_ahead(self, subnets: Sequence[Subnet]) -> None:
+        """Score subnets that will all be asked for, several at a time if there are several processes."""
+        for place in range(len(subnets) if self._workspace.crew else 0):
+            self.ahead((subnet, -math.inf) for subnet in subnets[place:])
+
     def _score_if(self, subnet: Subnet, least_accuracy: float) -> Score | None:
+        key = self._key(subnet)
+        if not self._is_known(key, least_accuracy):
+            self._keep(key, least_accuracy, self._oracle().if_at_least(subnet, least_accuracy))
+        return self._known.get(key)
+
+    def _key(self, subnet: Subnet) -> str:
         own = subnet.to_json()
-        key = digest(own if self._weights_name is None else [own, self._weights_name])
-        if key not in self._known:
-            score = self._oracle().if_at_least(subnet, least_accuracy)
+        return digest(own if self._weights_name is None else [own, self._weights_name])
+
+    def _is_known(self, key: str, least_accuracy: float) -> bool:
+        """Whether the score is known, or known to be less than this."""
+        return key in self._known or self._least_missed.get(key, math.inf) <= least_accuracy
+
+    def _keep(self, key: str, least_accuracy: float, score: Score | None) -> None:
+        with self._lock:
             if score is None:
-                return None
-            with self._lock:
+                self._least_missed[key] = min(least_accuracy, self._least_missed.get(key, math.inf))
+            else:
                 self._known[key] = score
                 self._journal.add({"subnet": key, self.primary: score.primary, "likelihood": score.likelihood})
-        return self._known[key]
 
     def use_weights(self, name: str, load: Callable[[], Mapping[str, Tensor]]) -> None:
         """Score with other weights of the supernet from now on; the cache distinguishes weights by `name`.
@@ -94,10 +138,18 @@ class CachedScorer:
         with self._lock:
             if self._made is None:
                 self._made = accuracy_oracle(self._workspace, load_supernet(self._workspace))
+                self._share_weights(self._made.supernet.state_dict())
             if self._loaded_name != self._weights_name:
-                self._made.use_weights(self._load_weights())
+                weights = self._load_weights()
+                self._made.use_weights(weights)
+                self._share_weights(weights)
                 self._loaded_name = self._weights_name
         return self._made
+
+    def _share_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Have the other processes score with these weights as well, if there are others."""
+        if (crew := self._workspace.crew) is not None:
+            crew.ask(UseWeights({name: tensor.cpu() for name, tensor in weights.items()}), lambda: None)
 
     def _supernet_weights(self) -> Mapping[str, Tensor]:
         return supernet_weights(self._workspace)

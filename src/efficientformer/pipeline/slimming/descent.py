@@ -32,7 +32,14 @@ from efficientformer.search.importance import Importances
 from efficientformer.search.objective import LATENCY, Objective, costs_at
 from efficientformer.search.slim import Step, save_at_least, shortest, slim, stride_ms
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.weighing import Weigh, scores_known, weigh_in_parallel, weigh_in_turn, weigh_lazily
+from efficientformer.search.weighing import (
+    Weigh,
+    patient,
+    scores_known,
+    weigh_in_parallel,
+    weigh_in_turn,
+    weigh_lazily,
+)
 
 Record = dict[str, Any]
 
@@ -228,11 +235,15 @@ class Descent:
     def _weighing(self, course: _Course) -> Weigh:
         """The strategy of the settings, which cannot be lazy and parallel at once."""
         settings, latency, objective = self._workspace.settings.slim, self._table.predict, self.objective
+        scorer = self._scorer
         if settings.lazy:
-            return weigh_lazily(latency, self._scorer.if_at_least, scores_known(course.records), objective)
-        if settings.workers > 1:
-            return weigh_in_parallel(latency, self._scorer, self._executor, objective)
-        return weigh_in_turn(latency, self._scorer.if_at_least, objective)
+            known = scores_known(course.records)
+            return weigh_lazily(latency, scorer.if_at_least, known, objective, scorer.ahead)
+        if settings.workers == 1:
+            return weigh_in_turn(latency, scorer.if_at_least, objective, scorer.ahead)
+        if self._workspace.crew is None:
+            return weigh_in_parallel(latency, scorer, self._executor, objective)
+        return weigh_in_turn(latency, patient(scorer), objective, scorer.whole_ahead)
 
     @cached_property
     def objective(self) -> Objective:

@@ -65,8 +65,8 @@ def load_supernet(workspace: Workspace, version: str | None = None) -> Ancestor:
     """
     SUPERNET.require(workspace)
     if version is None:
-        return _with_weights(workspace, supernet_weights(workspace))
-    return _with_weights(workspace, read_tensors(_version_file(workspace, version)))
+        return with_weights(workspace, supernet_weights(workspace))
+    return with_weights(workspace, read_tensors(_version_file(workspace, version)))
 
 
 def load_parent(workspace: Workspace, version: str | None = None) -> Network:
@@ -106,7 +106,7 @@ def supernet_weights(workspace: Workspace) -> Mapping[str, Tensor]:
     about = {"of": digest([inputs, chosen(workspace.settings, "seed", "supernet.held_out"), __version__])}
     if (kept := _kept_weights(run_dir.sorted_supernet, about)) is not None:
         return kept
-    supernet = _with_weights(workspace, read_tensors(run_dir.supernet_weights))
+    supernet = with_weights(workspace, read_tensors(run_dir.supernet_weights))
     batches = importance_batches(workspace)
     if workspace.settings.parent.init is None:
         sort_ancestor(supernet, batches, kind=workspace.searched_task)
@@ -124,7 +124,8 @@ def _kept_weights(path: Path, about: Mapping[str, str]) -> Mapping[str, Tensor] 
         return None
 
 
-def _with_weights(workspace: Workspace, weights: Mapping[str, Any]) -> Ancestor:
+def with_weights(workspace: Workspace, weights: Mapping[str, Any]) -> Ancestor:
+    """The supernet of this run with these weights."""
     # On the meta device: initializing weights that are about to be overwritten takes longer than loading them.
     with torch.device("meta"):
         supernet = build_supernet(workspace)

@@ -18,7 +18,14 @@ from efficientformer.search.importance import Importances
 from efficientformer.search.objective import LATENCY, Objective
 from efficientformer.search.slim import slim
 from efficientformer.search.subnet import Subnet
-from efficientformer.search.weighing import AccuracyOracle, LatencyOracle, patient, weigh_in_turn
+from efficientformer.search.weighing import (
+    AccuracyOracle,
+    Ahead,
+    LatencyOracle,
+    patient,
+    unprepared,
+    weigh_in_turn,
+)
 
 MAX_DRAWS = 20_000
 SCALES = [1.03**step for step in range(-90, 48)]
@@ -134,12 +141,14 @@ def slim_by(
     budget_ms: float,
     action_set: ActionSet = "paper",
     objective: Objective = LATENCY,
+    ahead: Ahead = unprepared,
 ) -> Subnet:
     """Slim by accuracy lost per unit of another price, such as MACs, or per gain of another objective, whose latency is
-    the price; the first subnet within the latency budget."""
+    the price; the first subnet within the latency budget. ahead: see `weigh_in_turn`."""
     largest = Subnet.largest(space)
     state = State(largest, price(largest.architecture), accuracy(largest))
-    steps = slim(state, importances, space, weigh_in_turn(price, patient(accuracy), objective), action_set=action_set)
+    weigh = weigh_in_turn(price, patient(accuracy), objective, ahead)
+    steps = slim(state, importances, space, weigh, action_set=action_set)
     while latency(state.subnet.architecture) > budget_ms:
         state = next(steps).state
     return state.subnet

@@ -11,6 +11,8 @@ from efficientformer.tasks.task import Task
 class Classification(Task):
     """Cross-entropy against the soft targets that `mixing` makes of a batch (label smoothing, mixup, cutmix)."""
 
+    uses_all_parameters = True
+
     def __init__(self, mixing: Mixing) -> None:
         self._mixing = mixing
 

@@ -11,6 +11,8 @@ from efficientformer.tasks.task import Task
 class MultiLabel(Task):
     """Binary cross-entropy of every class against the targets that `mixing` makes of a batch."""
 
+    uses_all_parameters = True
+
     def __init__(self, mixing: Mixing) -> None:
         self._mixing = mixing
 
