@@ -1,4 +1,4 @@
-"""Write README.md, its figures, and the generated parts of the project's README.
+"""Write README.md, its figures, docs/scaling.md, and the generated parts of the project's README.
 
     python benchmarks/results.py
     python benchmarks/results.py --check
@@ -12,13 +12,13 @@ import re
 import sys
 from pathlib import Path
 
-from answers import headline, latency, project, search
+from answers import headline, latency, project, scaling, search
 from answers.evidence import Question, Table
 from efficientformer.records import write_text
 from studies.naming import BENCHMARKS
 
 README, LOG, FIGURES = BENCHMARKS / "README.md", BENCHMARKS / "LOG.md", BENCHMARKS / "figures"
-PROJECT_README = BENCHMARKS.parent / "README.md"
+PROJECT_README, SCALING = BENCHMARKS.parent / "README.md", BENCHMARKS.parent / "docs" / "scaling.md"
 INTRODUCTION = """\
 <!-- Written by results.py from the records; edit that. -->
 # Benchmarks
@@ -55,6 +55,7 @@ def written() -> dict[Path, str]:
     }
     files = {FIGURES / f"{name}.svg": draw() for name, draw in figures.items()}
     files[README] = "\n\n".join([INTRODUCTION, *map(section, questions())]) + "\n"
+    files[SCALING] = scaling.page()
     text = PROJECT_README.read_text(encoding="utf-8")
     text = filled(text, "results", f"{tight(project.result_rows())}\n\n{project.result_bullets()}")
     files[PROJECT_README] = filled(text, "phases", tight(project.phase_rows()))

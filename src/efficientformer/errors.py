@@ -35,3 +35,9 @@ class BudgetError(EfficientFormerError):
 
 class TrainingError(EfficientFormerError):
     """Training that cannot continue, for example because the loss is not finite."""
+
+
+class TerminatedError(EfficientFormerError):
+    """Training that SIGTERM ended; the command line exits with 143, as a process that the signal ends does."""
+
+    exit_code = 143

@@ -18,6 +18,7 @@ from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
+from efficientformer.training.termination import termination
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,8 +111,12 @@ def die_or_wait(made: Workspace, network: RunNetwork) -> None:
 
 def wait(made: Workspace, network: RunNetwork) -> None:
     made.run_dir.root.mkdir(exist_ok=True)
-    (made.run_dir.root / f"pid-{network.name}").write_text(str(os.getpid()))
-    time.sleep(120)
+    with termination() as is_terminated:
+        (made.run_dir.root / f"pid-{network.name}").write_text(str(os.getpid()))
+        deadline = time.monotonic() + 120
+        while not is_terminated() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (made.run_dir.root / f"asked-{network.name}").touch()
 
 
 def test_every_network_has_its_share_of_the_threads_and_the_images_and_is_heard(tmp_path):
@@ -185,7 +190,7 @@ def test_a_process_that_dies_is_named(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_no_process_outlives_the_run(tmp_path, sent):
     """Two trainings of a network would write the same files. The script is one that may not run twice either."""
     script = (
@@ -205,6 +210,8 @@ def test_no_process_outlives_the_run(tmp_path, sent):
     parent.send_signal(sent)
     parent.wait(60)
     assert_gone(tmp_path / "run", at_least=2)
+    # Asked to end, trainings finish their step; without a parent, which nobody asked, they end at once.
+    assert len(list((tmp_path / "run").glob("asked-*"))) == (0 if sent == signal.SIGKILL else 2)
 
 
 def assert_gone(root: Path, at_least: int = 0) -> None:

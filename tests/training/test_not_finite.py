@@ -55,9 +55,9 @@ def make_model():
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
 
 
-def train(folder, task, recipe=RECIPE, *, model=None, batches=batches_from, **hooks):
+def train(folder, task, recipe=RECIPE, *, model=None, batches=batches_from, interval_s=0.0, **hooks):
     model = model or make_model()
-    checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=0.0)
+    checkpoint = CheckpointFile(folder / "checkpoint.pt", "run", interval_s=interval_s)
     log = MetricsLog(folder / "metrics.jsonl")
     return fit(model, task, batches, recipe, checkpoint=checkpoint, log=log, **hooks), model
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.data.loader import Batch
+from efficientformer.errors import TerminatedError
 from efficientformer.tasks.task import Task
 from efficientformer.training.batch_norm import synchronized
 from efficientformer.training.best_epoch import BestEpoch
@@ -21,6 +22,7 @@ from efficientformer.training.finite import all_skipped_text, require_finite_wei
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
 from efficientformer.training.state import TrainingState, begin
+from efficientformer.training.termination import terminated_text
 from efficientformer.training.update import Update
 from efficientformer.training.world import World, not_yet_averaged
 
@@ -43,6 +45,7 @@ def fit(
     best: BestEpoch | None = None,
     warn: Callable[[str], None] = lambda _: None,
     world: World = World(),
+    is_terminated: Callable[[], bool] = lambda: False,
 ) -> nn.Module:
     """Train `model` in place and return the network to use: its moving average where the recipe keeps one.
 
@@ -55,6 +58,7 @@ def fit(
         the best epoch into the network that is returned.
     warn: called with a sentence on the first step that is not taken, and at the end on their number.
     world: of several processes each gets its own part of a batch, and the first one writes.
+    is_terminated: asked after every step whether to write a checkpoint and raise TerminatedError.
 
     A step whose gradient is not finite is not taken: weights, optimizer and average stay as they are. Raises
     TrainingError when the loss is not finite, after ten such steps in a row, and for weights that are not finite; the
@@ -91,7 +95,8 @@ def fit(
             _log_losses(state, task, recipe, lr, log if world.is_first else None)
         if on_step is not None:
             on_step(state.step, loss_value)
-        is_saved = is_last or (world.is_first and checkpoint.is_due())
+        is_ending = is_terminated()
+        is_saved = is_last or (world.is_first and (is_ending or checkpoint.is_due()))
         if is_saved:
             require_finite_weights(state.networks, state.step, lr, recipe)
         if is_epoch:
@@ -103,6 +108,8 @@ def fit(
                 log.write(step=state.step, epoch=round(epoch, 4), **scores)
         if world.is_first and is_saved:
             checkpoint.save(state.to_checkpoint())
+        if is_ending and not is_last:
+            raise TerminatedError(terminated_text(state.step, recipe.num_steps))
     if best is not None:
         best.give_back(state.averaged)
     if state.skipped_steps > 1:

@@ -16,16 +16,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from efficientformer.errors import TrainingError
+from efficientformer.errors import TerminatedError, TrainingError
 from efficientformer.pipeline.networks.one_of_several import Message, Request, Work
 from efficientformer.pipeline.run.console import ProgressUpdate, usable_cores
 from efficientformer.pipeline.run.run_network import RunNetwork
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.training.termination import termination
 
+LOOK_EVERY_S = 0.2
 PROGRAM = "from efficientformer.pipeline.networks.one_of_several import main; main()"
 
 
@@ -34,21 +36,22 @@ def side_by_side(workspace: Workspace, networks: Sequence[RunNetwork], work: Wor
 
     doing: what it is, for the progress bar.
 
-    Raises what `work` raises in one of them, and TrainingError if a process cannot start or ends before its work; the
-    other processes are ended, and what they have is kept for the next time.
+    Raises what `work` raises in one of them, TrainingError if a process cannot start or ends before its work, and
+    TerminatedError for SIGTERM; the other processes are ended, after their step if they train, and what they have is
+    kept for the next time.
     """
     if not networks:
         return
     messages: queue.SimpleQueue[tuple[str, Message]] = queue.SimpleQueue()
     settings = with_share_of_threads(workspace.settings)
     waiting, running, steps = list(networks), dict[str, _Process](), dict[str, tuple[int, int, str]]()
-    with workspace.console.progress(doing) as progress, _ended(running):
+    with termination() as is_terminated, workspace.console.progress(doing) as progress, _ended(running):
         while waiting or running:
             while waiting and len(running) < workspace.settings.training_processes:
                 network = waiting.pop(0)
                 running[network.title] = process = _Process(network.title, messages)
                 process.ask(Request(workspace.run_dir.root, settings, workspace.dataset, network, work))
-            title, (kind, content) = messages.get()
+            title, (kind, content) = _next(messages, is_terminated)
             match kind:
                 case "done":
                     running.pop(title).end()
@@ -62,6 +65,13 @@ def side_by_side(workspace: Workspace, networks: Sequence[RunNetwork], work: Wor
                     _show(steps, len(networks), progress)
                 case _:
                     getattr(workspace.console, kind)(*content)
+
+
+def _next(messages: "queue.SimpleQueue[tuple[str, Message]]", is_terminated: Callable[[], bool]) -> tuple[str, Message]:
+    while not is_terminated():
+        with contextlib.suppress(queue.Empty):
+            return messages.get(timeout=LOOK_EVERY_S)
+    raise TerminatedError("Terminated. Run the same command again to go on from the checkpoints.")
 
 
 def with_share_of_threads(settings: Settings) -> Settings:

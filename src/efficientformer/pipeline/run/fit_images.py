@@ -18,6 +18,7 @@ from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
+from efficientformer.training.termination import termination
 
 UNLABELLED_STREAM = 1
 """Makes the order and the augmentation of unlabelled images differ from those of the others."""
@@ -125,7 +126,10 @@ def fit_images(
             stream(unlabelled, step, batch_size=more, seed=mix(seed, UNLABELLED_STREAM), workers=workers),
         )
 
-    with workspace.console.progress(title) if title else nullcontext(_silent) as progress:
+    with (
+        termination() as is_terminated,
+        workspace.console.progress(title) if title else nullcontext(_silent) as progress,
+    ):
         return fit(
             model.to(workspace.training_device),
             task,
@@ -138,6 +142,7 @@ def fit_images(
             best=best,
             warn=workspace.console.warn,
             world=workspace.world,
+            is_terminated=is_terminated,
         )
 
 

@@ -1,0 +1,111 @@
+"""What ends a training from outside: the last good checkpoint stays, and the training goes on to the same weights."""
+
+import contextlib
+import os
+import resource
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from efficientformer.data.image_folder import load_image_folder
+from efficientformer.data.loader import train_batches
+from efficientformer.data.transforms import Preprocessing
+from efficientformer.errors import DataError, RecordError, TerminatedError
+from efficientformer.tasks.classification.kind import ONE_LABEL
+from efficientformer.training.termination import termination
+
+from .test_not_finite import Spoiled, saved, train
+
+
+class Calling(Spoiled):
+    """Calls something at a step."""
+
+    def __init__(self, step, call):
+        super().__init__([])
+        self.step, self.call = step, call
+
+    def loss(self, model, batch, progress):
+        if round(progress * self.num_steps) == self.step:
+            self.call()
+        return super().loss(model, batch, progress)
+
+
+def ends_alike(folder, other, **options):
+    """Whether the training goes on to what one without a fault ends with."""
+    ended = [train(path, Spoiled([]), **options)[0].state_dict() for path in (folder, other)]
+    return all(torch.equal(tensor, ended[1][name]) for name, tensor in ended[0].items())
+
+
+@contextlib.contextmanager
+def files_of_at_most(num_bytes):
+    """As if the disk were full: no file can become longer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_ends_a_training_with_a_remedy_and_keeps_the_last_checkpoint(tmp_path):
+    with contextlib.ExitStack() as disk:
+        fills = Calling(5, lambda: disk.enter_context(files_of_at_most(1000)))
+        with pytest.raises(RecordError, match=r"Cannot write .*checkpoint.pt: .*Free some space"):
+            train(tmp_path / "full", fills)
+    assert saved(tmp_path / "full")["counters"]["step"] == 5
+    assert ends_alike(tmp_path / "full", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_that_vanish_end_a_training_and_come_back(tmp_path, workers):
+    """As if the disk that holds them were taken away."""
+    for index in range(24):
+        path = tmp_path / "photos" / "ab"[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    images = load_image_folder(tmp_path / "photos", val_fraction=0.2, seed=0).train
+    view = ONE_LABEL.train_view(Preprocessing(8), "standard")
+
+    def batches(step):
+        return train_batches(images, view, batch_size=6, seed=1, start_step=step, workers=workers)
+
+    vanish = Calling(4, lambda: (tmp_path / "photos").rename(tmp_path / "elsewhere"))
+    with pytest.raises(DataError, match=r"photos.*has disappeared. Restore"):
+        train(tmp_path / "vanished", vanish, batches=batches)
+    assert 5 <= saved(tmp_path / "vanished")["counters"]["step"] < 12
+    (tmp_path / "elsewhere").rename(tmp_path / "photos")
+    assert ends_alike(tmp_path / "vanished", tmp_path / "whole", batches=batches)
+
+
+def test_sigterm_ends_a_training_after_its_step_with_a_checkpoint(tmp_path):
+    kill = Calling(6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(TerminatedError, match="after step 7 of 12"), termination() as is_terminated:
+        train(tmp_path / "killed", kill, is_terminated=is_terminated, interval_s=1e9)
+    assert saved(tmp_path / "killed")["counters"]["step"] == 7
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert ends_alike(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_sigterm_is_left_to_a_program_that_handles_it_and_to_other_threads(tmp_path):
+    came, inside = [], []
+    signal.signal(signal.SIGTERM, lambda *_: came.append(True))
+    try:
+        with termination() as is_terminated:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert came and not is_terminated()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def elsewhere():
+        with termination() as is_terminated:
+            inside.append(is_terminated())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert inside == [False] and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
