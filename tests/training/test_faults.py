@@ -4,7 +4,10 @@ import contextlib
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,8 @@ from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.training.termination import termination
 
 from .test_not_finite import Spoiled, saved, train
+
+ROOT = Path(__file__).parents[2]
 
 
 class Calling(Spoiled):
@@ -51,6 +56,20 @@ def files_of_at_most(num_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def photos(folder):
+    for index in range(24):
+        path = folder / "photos" / "ab"[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+
+
+def batches_of(folder, workers):
+    images = load_image_folder(folder / "photos", val_fraction=0.2, seed=0).train
+    view = ONE_LABEL.train_view(Preprocessing(8), "standard")
+    return lambda step: train_batches(images, view, batch_size=6, seed=1, start_step=step, workers=workers)
+
+
 def test_a_full_disk_ends_a_training_with_a_remedy_and_keeps_the_last_checkpoint(tmp_path):
     with contextlib.ExitStack() as disk:
         fills = Calling(5, lambda: disk.enter_context(files_of_at_most(1000)))
@@ -63,17 +82,8 @@ def test_a_full_disk_ends_a_training_with_a_remedy_and_keeps_the_last_checkpoint
 @pytest.mark.parametrize("workers", [0, 1])
 def test_images_that_vanish_end_a_training_and_come_back(tmp_path, workers):
     """As if the disk that holds them were taken away."""
-    for index in range(24):
-        path = tmp_path / "photos" / "ab"[index % 2] / f"{index}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path)
-    images = load_image_folder(tmp_path / "photos", val_fraction=0.2, seed=0).train
-    view = ONE_LABEL.train_view(Preprocessing(8), "standard")
-
-    def batches(step):
-        return train_batches(images, view, batch_size=6, seed=1, start_step=step, workers=workers)
-
+    photos(tmp_path)
+    batches = batches_of(tmp_path, workers)
     vanish = Calling(4, lambda: (tmp_path / "photos").rename(tmp_path / "elsewhere"))
     with pytest.raises(DataError, match=r"photos.*has disappeared. Restore"):
         train(tmp_path / "vanished", vanish, batches=batches)
@@ -89,6 +99,24 @@ def test_sigterm_ends_a_training_after_its_step_with_a_checkpoint(tmp_path):
     assert saved(tmp_path / "killed")["counters"]["step"] == 7
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert ends_alike(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_sigterm_to_every_process_of_a_training_ends_it_with_a_checkpoint_and_no_process_stays(tmp_path):
+    """As schedulers send it: also to the processes that load images."""
+    script = (
+        "import os, signal\nfrom tests.training.test_faults import Calling, batches_of, train, termination\n"
+        f"root = __import__('pathlib').Path({str(tmp_path)!r})\n"
+        "kill = Calling(6, lambda: os.killpg(0, signal.SIGTERM))\n"
+        "with termination() as is_terminated:\n"
+        "    train(root / 'killed', kill, batches=batches_of(root, 1), is_terminated=is_terminated, interval_s=1e9)\n"
+    )
+    photos(tmp_path)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, start_new_session=True)
+    assert "TerminatedError: Terminated after step 7 of 12" in done.stderr, done.stderr
+    assert ends_alike(tmp_path / "killed", tmp_path / "whole", batches=batches_of(tmp_path, 0))
 
 
 def test_sigterm_is_left_to_a_program_that_handles_it_and_to_other_threads(tmp_path):

@@ -7,7 +7,10 @@ one that never stopped, with any number of workers.
 
 import contextlib
 import itertools
+import os
 import random
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +35,7 @@ from efficientformer.errors import DataError, UsageError
 
 _MOST_PLACES = 10
 """Images that are tried in the place of one that cannot be decoded; more in a row are no accident."""
+_OUTLIVING_S = 25.0
 
 
 class Batch(NamedTuple):
@@ -223,8 +227,22 @@ def _made_by_workers(batches: _Batches, keys: Iterable[_Key], workers: int) -> I
         num_workers=workers,
         collate_fn=_as_it_is,
         generator=torch.Generator(),  # otherwise the loader draws from the caller's
+        worker_init_fn=_outlive_termination,
     )
     yield from loader
+
+
+def _outlive_termination(_: int) -> None:
+    """Schedulers send SIGTERM to all processes of a job. This one stays until the one that trains has ended its step,
+    which ends it then, or for a while."""
+
+    def end_later(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
+        timer = threading.Timer(_OUTLIVING_S, os._exit, [1])
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, end_later)
 
 
 def _as_it_is(batch: Any) -> Any:
