@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,14 @@ from PIL import Image
 
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.loader import train_batches
+from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import DataError, RecordError, TerminatedError
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.training.termination import termination
 
-from .test_not_finite import Spoiled, saved, train
+from .kills import Killed, killing_after
+from .test_not_finite import RECIPE, Spoiled, saved, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +47,29 @@ def ends_alike(folder, other, **options):
     """Whether the training goes on to what one without a fault ends with."""
     ended = [train(path, Spoiled([]), **options)[0].state_dict() for path in (folder, other)]
     return all(torch.equal(tensor, ended[1][name]) for name, tensor in ended[0].items())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_training_that_is_killed_at_random_while_it_writes_ends_with_the_same_bits(tmp_path, seed):
+    """With everything that draws or remembers: workers, mixup and CutMix, adaptive clipping, accumulated batches, a
+    moving average. A kill leaves half a checkpoint, and the one before it counts."""
+    photos(tmp_path)
+    batches = batches_of(tmp_path, 1)
+    options = {"batches": lambda step: batches(2 * step), "recipe": replace(RECIPE, accumulate=2, agc=0.02)}
+    task, generator = ONE_LABEL.task(build_mixing(0.8, 1.0, 4, 0.1)), random.Random(seed)
+    whole, _ = train(tmp_path / "whole", task, **options)
+    steps = sorted(generator.sample(range(2, 12), 3))
+    for step in steps:
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", task, **options, on_step=killing_after([step]))
+        checkpoint = tmp_path / "killed" / "checkpoint.pt"
+        content = checkpoint.read_bytes()
+        checkpoint.write_bytes(content[: generator.randrange(len(content))])
+    with pytest.warns(UserWarning, match="is damaged"):
+        killed, _ = train(tmp_path / "killed", task, **options)
+    assert all(torch.equal(tensor, killed.state_dict()[name]) for name, tensor in whole.state_dict().items()), steps
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")]
+    assert logs[0] == logs[1]
 
 
 @contextlib.contextmanager
