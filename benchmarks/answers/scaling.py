@@ -48,8 +48,8 @@ processes; nothing is decoded before the training.
 ## Search
 
 A candidate is judged on {judged:,} images after {estimating:,} that estimate batch norm: {smallest_s:,.0f} (smallest
-network) to {largest_s:,.0f} s (largest) on two cores of the same machine. A descent from L7's size to three budgets
-judged {num_judged} networks, which would take {descent_hours:.0f} hours there: judge on a GPU, or with fewer images
+network) to {largest_s:,.0f} s (largest) of a core of the same machine. A descent from L7's size to three budgets judged
+{num_judged} networks, which would take {descent_hours:.0f} hours of a core: judge on a GPU, or with fewer images
 (`--slim.images`). We have not measured it on a GPU. `torchrun` divides the candidates of a step among its processes.
 
 ## Checkpoints
