@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from efficientformer.errors import TrainingError
-from efficientformer.pipeline.phases import led
+from efficientformer.pipeline.networks import led
 from efficientformer.pipeline.slimming.jobs import ScoreOneEach, UseWeights
 
 from .test_slimming import Oracle, Runs, Supernet

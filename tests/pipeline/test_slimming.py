@@ -16,7 +16,6 @@ from efficientformer.errors import RecordError
 from efficientformer.pipeline.phases import slim as phase
 from efficientformer.pipeline.run import workspace as workspace_module
 from efficientformer.pipeline.run.console import RunConsole
-from efficientformer.pipeline.run.crew import Crew
 from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming import cached_scorer, recovery
@@ -30,6 +29,7 @@ from efficientformer.run_dir import RunDir
 from efficientformer.search import contenders
 from efficientformer.search.scoring.score import Score
 from efficientformer.search.subnet import Subnet
+from efficientformer.training.crew import Crew
 
 SPACE = v1_space("small", (48, 48, 64, 64), (2, 2, 3, 2), 3)
 SUPERNET = {"epochs": 1, "num_steps": 1, "held_out_top1": 50.0, "settings": {}}

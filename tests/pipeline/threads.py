@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from efficientformer.pipeline.run.crew import Crew
+from efficientformer.training.crew import Crew
 
 
 @dataclass

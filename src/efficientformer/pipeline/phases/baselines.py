@@ -17,7 +17,7 @@ from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
 from efficientformer.formats.slimming import Baselines, BaselinesRow, FoundRecord, Trace
 from efficientformer.latency.tables.table import LatencyTable
-from efficientformer.pipeline.phases.led import led
+from efficientformer.pipeline.networks.led import led
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import BASELINES, SLIM

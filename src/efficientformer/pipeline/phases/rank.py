@@ -15,8 +15,8 @@ from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import UsageError
 from efficientformer.formats.slimming import RankRecord
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.networks.led import led
 from efficientformer.pipeline.networks.stand_alone import initial_network, stand_alone_score
-from efficientformer.pipeline.phases.led import led
 from efficientformer.pipeline.run.inputs import supernet_digests
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.plan import RANK, SUPERNET

@@ -13,8 +13,8 @@ from typing import Any
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import BudgetError
 from efficientformer.latency.tables.table import LatencyTable
+from efficientformer.pipeline.networks.led import led
 from efficientformer.pipeline.networks.stand_alone import trial_score
-from efficientformer.pipeline.phases.led import led
 from efficientformer.pipeline.run.console import ProgressUpdate
 from efficientformer.pipeline.run.corrections import read_corrections
 from efficientformer.pipeline.run.outputs import load_table

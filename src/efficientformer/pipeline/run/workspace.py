@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from efficientformer.data.image_folder import UnlabelledImages
     from efficientformer.data.transforms import Preprocessing
     from efficientformer.latency.runtime import Runtime
-    from efficientformer.pipeline.run.crew import Crew
     from efficientformer.tasks.kind import SearchedTask, TaskKind
+    from efficientformer.training.crew import Crew
     from efficientformer.training.world import World
 
 

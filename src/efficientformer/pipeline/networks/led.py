@@ -7,12 +7,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from efficientformer.pipeline.networks.stand_alone import new_network, train_images
-from efficientformer.pipeline.run.crew import Crew
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.jobs import ScoreOneEach, TrainAlone, UseWeights
 from efficientformer.pipeline.slimming.oracles import accuracy_oracle, with_weights
 from efficientformer.search.scoring.accuracy import SupernetAccuracy
 from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.crew import Crew
 from efficientformer.training.metrics_log import MetricsLog
 
 
