@@ -15,7 +15,7 @@ from efficientformer.models.weights_file import content_digest
 from efficientformer.training.world import World, join_world
 
 SCRIPT = '''
-import atexit, json, sys
+import atexit, json, os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -80,6 +80,14 @@ def marked_by_two():
 
 def instances_by_two():
     return ByTwo(InstanceSegmentation())
+
+class KilledOnce(Steady):
+    """The second process is killed at the seventh step, the first time it comes there."""
+    def loss(self, model, batch, progress):
+        if world.rank == 1 and round(progress * recipe.num_steps) == 6 and not (root / "killed").exists():
+            (root / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(model, batch, progress)
 
 class Spoil(torch.autograd.Function):
     @staticmethod
@@ -280,6 +288,17 @@ def test_two_processes_end_with_the_weights_of_one(alone, together):
         assert torch.allclose(tensor, first[name], atol=1e-6)
     logs = [(root / "steady" / "metrics.jsonl").read_text().count("\n") for root in (alone, together)]
     assert logs[0] == logs[1] > 0, "one process writes"
+
+
+@pytest.mark.slow
+def test_processes_of_which_one_is_killed_start_again_and_end_with_the_weights_of_one(alone, tmp_path):
+    root = tmp_path / "restarted"
+    start(root, {"steady": {"task": "KilledOnce", "weights_seed": [0, 1]}}, (*TORCHRUN, "--max-restarts", "1"))
+    ((one,), (first, second)) = weights(alone, "steady"), weights(root, "steady")
+    assert (root / "killed").exists() and len(seen(root, "steady")[0]["states"]) < 12, "from a checkpoint"
+    for name, tensor in one.items():
+        assert torch.equal(first[name], second[name])
+        assert torch.allclose(tensor, first[name], atol=1e-6)
 
 
 def test_each_process_draws_its_own_paths_and_their_gradients_are_averaged(alone, together):

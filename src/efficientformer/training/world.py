@@ -121,7 +121,11 @@ def join_world() -> World:
         local_rank = int(os.environ["LOCAL_RANK"])
         if torch.cuda.is_available():
             torch.cuda.set_device(local_rank)
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        store, rank, size = next(dist.rendezvous("env://"))
+        # Processes that torchrun starts again meet at the same store, which has the addresses of those that ended.
+        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         # Else its threads may still run while the interpreter ends, which then aborts, now and then.
         atexit.register(_leave)
     return World(
