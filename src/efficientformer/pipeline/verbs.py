@@ -192,9 +192,9 @@ def evaluate(
         return [evaluate_file(model, request.settings, run_dir=request.run_dir, config=config)]
 
     def read(run: Workspace, _: Any) -> Record:
-        from efficientformer.pipeline.run.outputs import found_networks
+        from efficientformer.pipeline.run.outputs import network_files
 
-        names = [network.files.folder.name for network in found_networks(run)]
+        names = [files.folder.name for files in network_files(run)]
         records = _network_records("evaluation")(run, None)
         return [{"network": name, **record} for name, record in zip(names, records, strict=True)]
 
@@ -269,9 +269,7 @@ def _record(name: str) -> Callable[[Workspace, Any], Record]:
 
 
 def _network_records(name: str) -> Callable[[Workspace, Any], list[Record]]:
-    """Reads a record of each network that slimming found, by its name in `NetworkFiles`."""
-    from efficientformer.pipeline.run.outputs import found_networks
+    """Reads a record of each trained network, by its name in `NetworkFiles`."""
+    from efficientformer.pipeline.run.outputs import network_files
 
-    return lambda run, _: [
-        read_any(getattr(network.files, name), NETWORK_RECORDS[name]) for network in found_networks(run)
-    ]
+    return lambda run, _: [read_any(getattr(files, name), NETWORK_RECORDS[name]) for files in network_files(run)]
