@@ -27,11 +27,11 @@ def evaluate(
     """
     from efficientformer.cli.printing import print_rows
     from efficientformer.pipeline import verbs
-    from efficientformer.report.class_scores import class_table
+    from efficientformer.report.class_scores import evaluation_table
 
     records = verbs.evaluate(settings, model=model, **options.place)
     if options.json:
         options.show(records)
     elif records is not None:
         evaluations = {record.get("network") or Path(record["file"]).name: record for record in records}
-        print_rows(*class_table(evaluations), wide=True)
+        print_rows(*evaluation_table(evaluations), wide=True)

@@ -52,7 +52,7 @@ def run_networks(workspace: Workspace) -> list[RunNetwork]:
 
 
 def trained_networks(workspace: Workspace) -> Iterator[RunNetwork]:
-    """The trained networks of the run: those that slimming found or, where nothing was slimmed, those of `train --init`.
+    """The trained networks of the run: those that slimming found or, where nothing was slimmed, of `train --init`.
 
     Raises UsageError where there are none, and at the first whose training has to be run first or again.
     """
