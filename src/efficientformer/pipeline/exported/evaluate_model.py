@@ -39,8 +39,9 @@ def evaluate_model(
 
     weights: a file of the published network's weights; by default they are downloaded.
 
-    Returns the scores as in `evaluation.json`, with `file`, or `network` of one whose weights are downloaded, and, where the file's network was scored in its run,
-    `pytorch`, the primary score there. Raises UsageError for images of unknown classes or without a set of images.
+    Returns the scores as in `evaluation.json`, with `file`, or `network` of one whose weights are downloaded. Where the
+    file's network was scored in its run, `pytorch` is the primary score there. Raises UsageError for images of unknown
+    classes or without a set of images.
     """
     given = settings if config is None else _with_config(settings, config)
     scored, console = open_model(model, given, weights), RunConsole()
