@@ -17,26 +17,24 @@ def evaluate(
     options: RunOptions = RunOptions(),
     settings: SettingsOption = Settings(),
 ) -> None:
-    """Score the trained networks on the validation images: top-1, top-5, calibration, per class, confusion matrix.
+    """Score networks on the validation images: top-1, top-5, calibration, per class.
 
-    Of masks and boxes the IoU or average precision of every class is printed. An exported file alone is scored in ONNX
-    Runtime or OpenVINO, a file of weights or a published network in PyTorch, on the validation images of its run or of
-    --data. Classes are found by name, those of ImageNet by number or name, so that a part of its folders is enough.
+    Of masks and boxes every class is printed. A file alone is scored in ONNX Runtime, OpenVINO or, by its weights,
+    PyTorch, on the images of its run or of --data. Classes are found by name, ImageNet's by number or name.
 
     For example:
 
         efficientformer evaluate --run-dir runs/photos --json
         efficientformer evaluate runs/streets/networks/l1/model.onnx
-        efficientformer evaluate model.onnx --data camvid --semantic.sliding
-        efficientformer evaluate model.xml --data photos
+        efficientformer evaluate model.xml --data camvid --semantic.sliding
         efficientformer evaluate efficientformerv2_s0 --data imagenet-a
 
     Parameters
     ----------
     model
-        A model.onnx that `export` wrote, or a model.xml of it; a weights file; or the name of a published network.
+        model.onnx of a run, model.xml, a weights file, or a published network's name.
     weights
-        File of the published network's weights, with any names of tensors; downloaded by default.
+        File of the published network's weights.
     """
     from efficientformer.cli.printing import print_rows
     from efficientformer.pipeline import verbs
