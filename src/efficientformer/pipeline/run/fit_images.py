@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import Any
 
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
 from efficientformer.data.mixing import Mixing
+from efficientformer.pipeline.run.tracking import track
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.settings.training import OptimizerSettings
 from efficientformer.tasks.task import Task
@@ -125,7 +126,8 @@ def fit_images(
             stream(unlabelled, step, batch_size=more, seed=mix(seed, UNLABELLED_STREAM), workers=workers),
         )
 
-    with workspace.console.progress(title) if title else nullcontext(_silent) as progress:
+    track(workspace, log)
+    with closing(log), workspace.console.progress(title) if title else nullcontext(_silent) as progress:
         return fit(
             model.to(workspace.training_device),
             task,
