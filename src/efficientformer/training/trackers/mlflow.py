@@ -4,12 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlflow import MlflowClient
+from mlflow import MlflowClient  # type: ignore[import-not-found]
 
 from efficientformer.records import write_text
 
 EXPERIMENT = "efficientformer"
-DATABASE = "mlflow.db"
 
 
 class MLflow:
@@ -18,9 +17,9 @@ class MLflow:
     A training that is resumed repeats the steps since its checkpoint, with the same values: they are not written again.
     """
 
-    def __init__(self, folder: Path, events: Path, title: str, step: int) -> None:
+    def __init__(self, folder: Path, database: Path, title: str, step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        local = f"sqlite:///{(events / DATABASE).resolve()}"
+        local = f"sqlite:///{database.resolve()}"
         self._client = client = MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or local)
         self._last: dict[str, int] = {}
         kept = folder / "mlflow.id"

@@ -1,6 +1,7 @@
 """Trackers by name."""
 
 import importlib.util
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ from efficientformer.errors import UsageError
 from efficientformer.training.trackers.tracker import Tracker
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "none"]
+DATABASE = "mlflow.db"
+"""Of MLflow, where there is no server."""
 TITLES = {"tensorboard": "TensorBoard", "wandb": "Weights & Biases", "mlflow": "MLflow"}
 
 
@@ -26,9 +29,13 @@ def tracker_opener(name: TrackerName, events: Path, training: str, title: str) -
 
 def viewed_with(name: TrackerName, events: Path) -> str:
     """How the curves are looked at."""
-    if name == "tensorboard":
-        return f"tensorboard --logdir {events}"
-    return f"{TITLES[name]}; what is not sent to a server is in {events}"
+    match name:
+        case "tensorboard":
+            return f"tensorboard --logdir {events}"
+        case "mlflow":
+            server = os.environ.get("MLFLOW_TRACKING_URI")
+            return f"MLflow, {server}" if server else f"mlflow ui --backend-store-uri sqlite:///{events / DATABASE}"
+    return f"Weights & Biases; without a login they wait in {events} for wandb sync"
 
 
 def _open(name: TrackerName, events: Path, training: str, title: str, step: int) -> Tracker:
@@ -46,7 +53,7 @@ def _open(name: TrackerName, events: Path, training: str, title: str, step: int)
             case "mlflow":
                 from efficientformer.training.trackers.mlflow import MLflow
 
-                return MLflow(folder, events, title, step)
+                return MLflow(folder, events / DATABASE, title, step)
     except ImportError as error:
         raise UsageError(f'{error}: pip install "efficientformer[{name}]"') from error
     raise AssertionError(name)

@@ -7,12 +7,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class TensorBoard:
-    """Events in `folder`. Those after `step`, which a killed training left, are not shown; a new training has none."""
+    """Events in `folder`. Those after `step`, which a killed training or an earlier one left, are not shown."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        if not step:
-            for file in folder.glob("events.out.tfevents.*"):
-                file.unlink()
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, step: int, scores: Mapping[str, float]) -> None:

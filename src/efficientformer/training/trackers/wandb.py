@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-import wandb
+import wandb  # type: ignore[import-not-found]
 
 from efficientformer.records import write_text
 
