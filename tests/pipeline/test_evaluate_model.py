@@ -11,12 +11,15 @@ from PIL import Image
 from timm.data import ImageNetInfo
 
 from efficientformer.cli.app import run
-from efficientformer.errors import EfficientFormerError
+from efficientformer.errors import EfficientFormerError, UsageError
 from efficientformer.models.create import create_model
 from efficientformer.models.weights.timm_names import timm_state_dict
 from efficientformer.pipeline.exported.evaluate_model import evaluate_model
 from efficientformer.pipeline.exported.open_file import open_file
+from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.settings import Settings
+from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.run_dir import RunDir
 
 from ..exported import write_classifier
 
@@ -91,7 +94,7 @@ def test_a_file_of_other_people_asks_for_what_it_lacks(fish, tmp_path):
     _import_openvino().save_model(_core().read_model(path), tmp_path / "model.xml")
     root = fish()
     for file in (path, tmp_path / "model.xml"):
-        with pytest.raises(EfficientFormerError, match=r"of its metadata, classes is missing.*models\.md"):
+        with pytest.raises(EfficientFormerError, match=r"of its metadata, classes is missing.*evaluation\.md"):
             scored(file, root)
     (tmp_path / "broken.xml").write_text("<net/>")
     (tmp_path / "broken.bin").write_bytes(b"")
@@ -165,3 +168,11 @@ def test_what_cannot_be_scored_is_one_line(fish, tmp_path, monkeypatch, model, m
     with pytest.raises(EfficientFormerError, match=says) as error:
         evaluate_model(model, Settings(data=str(data)), **more)
     assert "\n" not in str(error.value)
+
+
+def test_a_run_is_not_left_without_images_to_train_with(fish, tmp_path):
+    settings = Settings(data=str(fish()), val_fraction=1)
+    with pytest.raises(UsageError, match="val_fraction 1 leaves no image to train with"):
+        _ = Workspace(RunDir(tmp_path / "run"), settings, RunConsole(quiet=True)).dataset
+    with pytest.raises(ValueError, match=r"less than 0\.9, or 1"):
+        Settings(val_fraction=0.95)

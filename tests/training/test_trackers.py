@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.pipeline.run.tracking import track
+from efficientformer.pipeline.run.fit_images import track
 from efficientformer.run_dir import RunDir
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile

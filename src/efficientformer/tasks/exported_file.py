@@ -158,7 +158,7 @@ def exported_about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
     except ValueError as error:
         raise RecordError(
             f"{shown_path(path)} was not exported by 'efficientformer export': of its metadata, {error}. "
-            "docs/models.md lists what is needed and how to add it."
+            "docs/evaluation.md lists what is needed and how to add it."
         ) from error
 
 

@@ -137,7 +137,7 @@ def _of_imagenet(
     if classes is None:
         raise RecordError(
             f"The {num_classes:,} classes of {title} have no names, and are not ImageNet's. Export it with its class "
-            "names (docs/models.md), or fine-tune it: efficientformer train --init."
+            "names (docs/evaluation.md), or fine-tune it: efficientformer train --init."
         )
     return ScoredModel(network, title, path, classes, preprocessing, notes=tuple(notes), is_published=True)
 

@@ -10,7 +10,6 @@ from torch import nn
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
 from efficientformer.data.mixing import Mixing
-from efficientformer.pipeline.run.tracking import track
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.settings.training import OptimizerSettings
 from efficientformer.tasks.task import Task
@@ -19,9 +18,13 @@ from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
+from efficientformer.training.trackers.open import TITLES, tracker_name, tracker_opener, viewed_with
+from efficientformer.training.trackers.tracker import Guarded
 
 UNLABELLED_STREAM = 1
 """Makes the order and the augmentation of unlabelled images differ from those of the others."""
+TRACKED = ("supernet", "networks", "references")
+"""Folders of trainings that are tracked. Others are brief ones of a search, of which there are many."""
 
 
 def mixing_of(workspace: Workspace, images: ImageSplit, settings: OptimizerSettings, **mixed: float) -> Mixing:
@@ -141,6 +144,22 @@ def fit_images(
             warn=workspace.console.warn,
             world=workspace.world,
         )
+
+
+def track(workspace: Workspace, log: MetricsLog) -> None:
+    """Have the tracker of the settings show what the log of a training gets, and say once where."""
+    run_dir = workspace.run_dir
+    if not any(log.path.is_relative_to(run_dir.root / folder) for folder in TRACKED):
+        return
+    place = log.path.relative_to(run_dir.root)
+    name = tracker_name(workspace.settings.track)
+    if name == "none":
+        return
+    training = (place.parent if place.stem == "metrics" else place.with_suffix("")).as_posix()
+    title = f"{run_dir.root.resolve().name}/{training}"
+    opener = tracker_opener(name, run_dir.events, training, title)
+    log.tracker = Guarded(TITLES[name], opener, workspace.console.warn)
+    workspace.console.say_once(f"curves: {viewed_with(name, run_dir.events)}")
 
 
 def _silent(done: int, total: int, text: str) -> None:
