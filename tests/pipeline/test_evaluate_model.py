@@ -16,6 +16,7 @@ from efficientformer.models.create import create_model
 from efficientformer.models.weights.timm_names import timm_state_dict
 from efficientformer.pipeline.exported.evaluate_model import evaluate_model
 from efficientformer.pipeline.exported.open_file import open_file
+from efficientformer.pipeline.predict import predict
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
@@ -78,6 +79,10 @@ def test_openvino_scores_as_onnx_runtime_and_a_softmax_changes_nothing(fish, tmp
         assert other["top1"] == first["top1"] == pytest.approx(100 * 10 / 12)
         for name in ("calibration_error", "negative_log_likelihood"):
             assert other[name] == pytest.approx(first[name], rel=1e-5)
+    image = root / "goldfish" / "0.png"
+    seen = [predict(tmp_path / f"softmax{ending}", image).predictions[0] for ending in (".onnx", ".xml")]
+    assert seen[0].classes[0] == "goldfish" and seen[0].classes == seen[1].classes
+    assert seen[0].scores == pytest.approx(seen[1].scores, rel=1e-5)
     (tmp_path / "plain.bin").unlink()
     with pytest.raises(EfficientFormerError, match=r"has no weights: plain\.bin is not beside it"):
         open_file(tmp_path / "plain.xml")
@@ -119,7 +124,7 @@ def weights(tmp_path_factory):
 def test_a_published_network_is_scored_by_name_or_file(fish, weights, capsys):
     """On all images of a folder, also of a class that has one: none of them trained it."""
     root = fish(counts=(1, 3), size=40)
-    given = ["--data", str(root), "--resolution", "32"]
+    given = ["--data", str(root), "--resolution", "32", "--training-threads", "1"]
     assert run(["evaluate", "efficientformerv2_s0", "--weights", str(weights), *given]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == [
@@ -142,7 +147,7 @@ def test_a_network_of_timm_is_scored_with_its_own_preprocessing(fish, tmp_path, 
     torch.save(network.state_dict(), tmp_path / "theirs.pth")
     record = evaluate_model(
         "test_efficientnet.r160_in1k",
-        Settings(data=str(fish(size=16))),
+        Settings(data=str(fish(size=16)), training_threads=1),
         weights=tmp_path / "theirs.pth",
     )
     assert record["top1"] == pytest.approx(100 / 3) and record["num_images"] == 12

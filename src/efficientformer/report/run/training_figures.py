@@ -135,7 +135,7 @@ def reliability(networks: Sequence[NetworkRun]) -> Figure | None:
     color, shape = alt.Color("color:N").scale(None), alt.Shape("mark:N").scale(None)
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=color)
     chart = alt.layer(
-        diagonal.mark_line(color=var("line"), strokeWidth=1.2, strokeDash=[4, 4]).encode(x=x, y=y),
+        diagonal.mark_line(color=var("muted"), strokeWidth=1, strokeDash=[4, 4]).encode(x=x, y=y),
         base.mark_line(strokeWidth=1.2).encode(detail="network:N"),
         base.mark_point(filled=True, size=44, opacity=1).encode(shape=shape, tooltip=tooltip),
     )
