@@ -15,8 +15,6 @@ from efficientformer.errors import UsageError
 
 WNID = re.compile(r"n\d{8}(?!\d)")
 """At the start of a name: `n01440764`, `n01440764-tench`."""
-SUBSETS = {1000: "imagenet-1k", 11821: "imagenet-12k", 21841: "imagenet-22k", 21843: "imagenet-21k-goog"}
-"""Of ImageNet, by the number of classes, those in the order of sorted wnids."""
 IN_ORDER = 0.9
 """Share of names at their place in ImageNet's order above which they are in that order; lists differ in a few names."""
 
@@ -41,10 +39,11 @@ class Chosen(nn.Module):
 
 
 def imagenet_classes(num_classes: int) -> list[str] | None:
-    """The wnids of a published network's classes, in their order, by their number; None for another number."""
-    from timm.data import ImageNetInfo  # type: ignore[attr-defined]  # seconds to import
+    """The wnids of a published network's classes, in their order, by their number; None where it is not ImageNet's."""
+    from timm.data import ImageNetInfo, infer_imagenet_subset  # type: ignore[attr-defined]  # seconds to import
 
-    return ImageNetInfo(SUBSETS[num_classes]).label_names() if num_classes in SUBSETS else None
+    subset = infer_imagenet_subset({"num_classes": num_classes})
+    return ImageNetInfo(subset).label_names() if subset else None
 
 
 def find_columns(theirs: Sequence[str], ours: Sequence[str]) -> Columns | None:
@@ -133,7 +132,7 @@ def _words(wnids: Sequence[str]) -> dict[str, list[str]]:
     """The whole description of each class, and its lemmas, in plain letters."""
     from timm.data import ImageNetInfo  # type: ignore[attr-defined]
 
-    info = ImageNetInfo("imagenet-22k" if len(wnids) > 1000 else "imagenet-1k")
+    info = ImageNetInfo()  # which has the words of all its subsets
     texts = {wnid: info.label_name_to_description(wnid) for wnid in wnids}
     return {wnid: [_plain(text), *map(_plain, text.split(", "))] for wnid, text in texts.items()}
 
