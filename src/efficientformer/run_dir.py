@@ -28,7 +28,7 @@ REMEDY = "Restore it, or choose another --run-dir."
 """For a settings record that cannot be used."""
 MAX_NAME_BYTES = 200
 """Names of files may have 255 bytes on most systems; endings are appended."""
-FOLDERS = ("supernet", "slim", "rank", "networks", "references", "stamps")
+FOLDERS = ("supernet", "slim", "rank", "networks", "references", "stamps", "events")
 
 
 class NetworkFiles:
@@ -82,6 +82,7 @@ class RunDir:
         self.rank = rank / "rank.json"
         self.rank_trained = rank / "trained"
         self.networks = root / "networks"
+        self.events = root / "events"
         self.references = root / "references" / "chosen.json"
         self.verification = root / "verification.json"
         self.verified_sessions = root / "verification.sessions.jsonl"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from efficientformer.data.dataset import holdout
+from efficientformer.data.dataset import holdout, require_divisible
 from efficientformer.errors import DataError, UsageError
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,10 +58,19 @@ def test_holdout_names_the_class_that_is_too_small(make_split):
         holdout(make_split([4, 1]), 0.5, 0)
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.5, float("nan")])
 def test_holdout_refuses_fractions_that_leave_nothing(make_split, fraction):
     with pytest.raises(UsageError, match="between 0 and 1"):
         holdout(make_split([4, 4]), fraction, 0)
+
+
+def test_all_images_are_held_out_for_an_evaluation_alone(make_split):
+    split = make_split([1, 4])
+    rest, held_out = holdout(split, 1.0, 0)
+    assert len(rest) == 0 and [held_out.name(i) for i in range(5)] == [split.name(i) for i in range(5)]
+    require_divisible({"a": 1, "b": 4}, 1.0)
+    with pytest.raises(DataError, match=r"\ba\b"):
+        require_divisible({"a": 1, "b": 4}, 0.5)
 
 
 def test_subsets_of_subsets_keep_image_name_and_label_together(make_split):

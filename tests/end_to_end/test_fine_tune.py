@@ -58,6 +58,19 @@ def test_the_same_command_finds_it_done(tuned, program):
     assert stderr.count("up to date") == 4, stderr
 
 
+def test_its_run_directory_is_scored_and_exported_without_a_search(tuned, program):
+    run_dir, said, _ = tuned
+    folder = run_dir / "networks" / NAME
+    (folder / "evaluation.json").unlink()
+    for verb, state in (("evaluate", "again"), ("export", "up to date")):
+        ((record,), stderr) = answer(verb, "--run-dir", run_dir)
+        assert f"{verb} {NAME}" in stderr and ("up to date" in stderr) == (state == "up to date"), stderr
+        assert verb == "export" or (record["network"], record["top1"]) == (NAME, said["top1"])
+    code, _, stderr = program("evaluate", "--run-dir", run_dir, "--train.epochs", "3")
+    assert code == 2 and "train.epochs changed from 2 to 3" in stderr and "train --init" in stderr
+    answer("evaluate", "--run-dir", run_dir, "--train.epochs", "2")
+
+
 def test_frozen_epochs_train_the_head_alone(program, photos, published, tmp_path):
     arguments = ("--init", NAME, "--weights", published, "--data", photos, "--run-dir", tmp_path)
     _, _, stderr = program("train", *arguments, *SHORT, "--train.frozen-epochs", "2")

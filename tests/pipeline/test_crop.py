@@ -12,7 +12,7 @@ from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights
-from efficientformer.pipeline.exported.evaluate_file import evaluate_file
+from efficientformer.pipeline.exported.evaluate_model import evaluate_model
 from efficientformer.pipeline.networks import trained
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.plan import EVALUATE, EXPORT, TRAIN
@@ -69,7 +69,7 @@ def test_scores_and_exported_files_have_it_and_no_training_is_repeated(open_with
         metadata = {entry.key: entry.value for entry in onnx.load(files.onnx).metadata_props}
         assert json.loads(metadata["preprocessing"])["crop_ratio"] == (crop or 0.95)
         scored = read_record(files.evaluation, dict)
-        assert evaluate_file(files.onnx, workspace.settings)["confusion"] == scored["confusion"]
+        assert evaluate_model(files.onnx, workspace.settings)["confusion"] == scored["confusion"]
         stamps.append([phase.stamp(workspace, network).to_json() for phase in (TRAIN, EVALUATE, EXPORT)])
         assert workspace.preprocessing.crop_ratio == 0.95, "training and search see what they always do"
     # The color of the center fills a part of what is seen, and then all of it.
@@ -83,8 +83,8 @@ def test_a_file_is_scored_with_another_crop_on_request(open_with, tmp_path, phot
     files = RunDir(tmp_path / "run").network("8ms")
     save_weights(Network(SMALL, num_classes=2, resolution=32), files.weights)
     trained.export_network(open_with(), RunNetwork("8ms", "8ms", SMALL, files, {}))
-    by_file = evaluate_file(files.onnx, open_with().settings)
-    scores = {crop: evaluate_file(files.onnx, open_with(crop=crop).settings) for crop in (0.95, 0.5)}
+    by_file = evaluate_model(files.onnx, open_with().settings)
+    scores = {crop: evaluate_model(files.onnx, open_with(crop=crop).settings) for crop in (0.95, 0.5)}
     assert scores[0.95] == by_file and scores[0.5].keys() == by_file.keys()
 
 

@@ -16,6 +16,7 @@ from efficientformer.pipeline.run.settings import Settings
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
 from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.metrics_log import MetricsLog
 
 from .started import Reached, best_of, drop_probabilities
 
@@ -114,9 +115,10 @@ def test_a_step_larger_than_the_images_and_a_rate_by_its_images_are_said(started
     workspace = Workspace(training.workspace.run_dir, training.workspace.settings, RunConsole())
     workspace.__dict__["dataset"] = training.workspace.dataset
     capsys.readouterr()
-    checkpoint = CheckpointFile(training.workspace.run_dir.root / "checkpoint.pt", "run")
+    root = training.workspace.run_dir.root
+    options = {"checkpoint": CheckpointFile(root / "checkpoint.pt", "run"), "log": MetricsLog(root / "metrics.jsonl")}
     with pytest.raises(Reached):
-        stand_alone.train_images(workspace, training.got.model, title="t", checkpoint=checkpoint, log=None)  # type: ignore[arg-type]
+        stand_alone.train_images(workspace, training.got.model, title="t", **options)
     assert says in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from efficientformer.reading import read_record
 from efficientformer.records import write_record
 from efficientformer.report import render_report
-from efficientformer.report.class_scores import class_table
+from efficientformer.report.class_scores import class_table, evaluation_table
 from efficientformer.report.run.evaluation_sections import examples
 from efficientformer.report.run.load import load_run
 from efficientformer.report.wording import ABSENT
@@ -188,3 +188,18 @@ def test_scores_by_class_as_a_table() -> None:
     assert rows[0] == ["cat", "5", "2", "44.4", "44.4"]
     top1 = {"top1": 50.0, "per_class": [{"name": "a", "top1": 50.0, "num_images": 3}]}
     assert class_table({"8ms": top1}) == ([], []) and class_table({}) == ([], [])
+
+
+def test_scores_without_labels_in_images_are_a_row_each() -> None:
+    whole = {"num_images": 1000, "per_class": [], "top1": 81.26, "top5": 99.0, "balanced_accuracy": 80.0}
+    new = {**whole, "calibration_error": 3.21, "negative_log_likelihood": 0.51234}
+    columns, rows = evaluation_table({"8ms": new, "4ms": whole})
+    assert columns == ["network", "top-1 %", "balanced accuracy %", "top-5 %", "calibration error %", "NLL", "images"]
+    assert rows[0] == ["8ms", "81.3", "80.0", "99.0", "3.2", "0.512", "1,000"]
+    assert rows[1] == ["4ms", "81.3", "80.0", "99.0", ABSENT, ABSENT, "1,000"]
+    assert evaluation_table({"a": {"mean_ap": 50.0, "num_images": 2, "per_class": []}})[0] == [
+        "network",
+        "mAP %",
+        "images",
+    ]
+    assert evaluation_table({"model.onnx": SEMANTIC}) == class_table({"model.onnx": SEMANTIC})

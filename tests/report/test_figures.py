@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ from efficientformer.report.run.heatmaps import alphas, confusion, most_confused
 from efficientformer.report.run.latency_figures import block_latencies, block_legend, network_errors
 from efficientformer.report.run.load import load_run
 from efficientformer.report.run.slimming_figures import slimming
-from efficientformer.report.run.training_figures import MAX_POINTS, class_accuracy, network_curve, supernet_curve
+from efficientformer.report.run.training_figures import (
+    MAX_POINTS,
+    class_accuracy,
+    network_curve,
+    reliability,
+    supernet_curve,
+)
 from efficientformer.report.style import COLORS, finish, rounded
 
 pytestmark = pytest.mark.usefixtures("checked_charts")
@@ -187,3 +194,20 @@ def test_summary_figure_says_what_is_missing(run_dir: Path) -> None:
     write_record(run_dir / "slim/trace.json", {"start": 3})
     with pytest.raises(RecordError, match=r"trace\.json cannot be used: metric is missing"):
         summary_figure(run_dir)
+
+
+def test_confidence_is_drawn_where_it_was_recorded(run_dir: Path, tmp_path: Path) -> None:
+    assert reliability(load_run(run_dir).networks) is None, "evaluations of earlier versions"
+    shutil.copytree(run_dir, tmp_path / "run")
+    path = tmp_path / "run" / "networks" / "40pct" / "evaluation.json"
+    empty = {"confidence": None, "top1": None, "num_images": 0}
+    bins = [
+        empty,
+        {"confidence": 30.0, "top1": 10.0, "num_images": 4},
+        {"confidence": 90.0, "top1": 80.0, "num_images": 9},
+    ]
+    write_record(path, {**read_record(path, Any), "calibration_error": 12.3, "calibration": bins})
+    figure = reliability(load_run(tmp_path / "run").networks)
+    assert figure is not None
+    points = values(figure.spec, "num_images")
+    assert [(row["confidence"], row["top1"], row["num_images"]) for row in points] == [(30, 10, 4), (90, 80, 9)]

@@ -85,8 +85,12 @@ def test_balanced_accuracy_is_next_to_top1_where_classes_are_uneven(run_dir: Pat
     source = render_report(run_dir).read_text(encoding="utf-8")
     expected = (20 + sum(rest)) / len(record["per_class"])
     assert source.count("<small>balanced") == 1 and f"balanced {expected:.1f}" in source
-    write_record(path, {**record, "balanced_accuracy": 12.3})
-    assert "balanced 12.3" in render_report(run_dir).read_text(encoding="utf-8")
+    assert "Top-1 by confidence" not in source, "a record of an earlier version"
+    bins = [{"confidence": 90.0, "top1": 80.0, "num_images": 9}]
+    new = {"balanced_accuracy": 12.3, "calibration_error": 45.6, "calibration": bins}
+    write_record(path, {**record, **new})
+    source = render_report(run_dir).read_text(encoding="utf-8")
+    assert "balanced 12.3" in source and "Top-1 by confidence" in source and "<td>45.6</td>" in source
 
 
 def test_polishing_is_described_where_it_changed_the_network(run_dir: Path) -> None:

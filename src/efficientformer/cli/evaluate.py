@@ -1,37 +1,48 @@
 """Verb `evaluate`."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from efficientformer.cli.options import RunOptions, SettingsOption
 from efficientformer.pipeline.run.settings import Settings
 
 
 def evaluate(
-    model: Path | None = None, /, *, options: RunOptions = RunOptions(), settings: SettingsOption = Settings()
+    model: Path | None = None,
+    /,
+    *,
+    weights: Annotated[Path | None, Parameter(name="--weights")] = None,
+    options: RunOptions = RunOptions(),
+    settings: SettingsOption = Settings(),
 ) -> None:
-    """Score the trained networks on the validation images: top-1, top-5, per class, confusion matrix.
+    """Score networks on the validation images: top-1, top-5, calibration, per class.
 
-    Of masks and boxes the IoU or average precision of every class is printed. An exported file alone is scored in ONNX
-    Runtime, on the validation images of its run or of --data.
+    Of masks and boxes every class is printed. A file alone is scored in ONNX Runtime, OpenVINO or, by its weights,
+    PyTorch, on the images of its run or of --data. Classes are found by name, ImageNet's by number or name.
 
     For example:
 
         efficientformer evaluate --run-dir runs/photos --json
         efficientformer evaluate runs/streets/networks/l1/model.onnx
-        efficientformer evaluate model.onnx --data camvid --semantic.sliding
+        efficientformer evaluate model.xml --data camvid --semantic.sliding
+        efficientformer evaluate efficientformerv2_s0 --data imagenet-a
 
     Parameters
     ----------
     model
-        A model.onnx that `export` wrote.
+        model.onnx of a run, model.xml, a weights file, or a published network's name.
+    weights
+        File of the published network's weights.
     """
     from efficientformer.cli.printing import print_rows
     from efficientformer.pipeline import verbs
-    from efficientformer.report.class_scores import class_table
+    from efficientformer.report.class_scores import evaluation_table
 
-    records = verbs.evaluate(settings, model=model, **options.place)
+    records = verbs.evaluate(settings, model=model, weights=weights, **options.place)
     if options.json:
         options.show(records)
     elif records is not None:
         evaluations = {record.get("network") or Path(record["file"]).name: record for record in records}
-        print_rows(*class_table(evaluations), wide=True)
+        print_rows(*evaluation_table(evaluations), wide=True)

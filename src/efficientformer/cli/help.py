@@ -47,7 +47,7 @@ GROUPS = {
     "Parent": ("parent",),
     "Search": ("space", "supernet_from", "supernet", "slim", "baselines", "rank"),
     "Training": (
-        *("train", "seed", "workers", "training_threads", "training_processes", "training_device"),
+        *("train", "seed", "workers", "training_threads", "training_processes", "training_device", "track"),
         *("semantic", "detection", "instance", "reference", "reference_weights"),
     ),
     "Export": ("export",),

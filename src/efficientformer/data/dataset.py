@@ -233,12 +233,15 @@ def holdout_rule(fraction: float, seed: int) -> str:
 
 
 def holdout(split: ImageSplit, fraction: float, seed: int) -> tuple[ImageSplit, ImageSplit]:
-    """Split into (rest, held out): `fraction` of each class is held out, at least one image on both sides.
+    """Split into (rest, held out): `fraction` of each class is held out, at least one image on both sides; with 1, all
+    are held out, for an evaluation alone.
 
     A hash of seed and name decides, so the choice is the same on every machine and adding an image to the set moves few
     others. Both sides keep the order of `split`. Raises DataError that names the classes with only one image,
     UsageError for a fraction outside 0 to 1. Of images with several classes see `_hold_out_label_sets`.
     """
+    if fraction == 1:
+        return split.subset([]), split
     _require_fraction(fraction)
     held_out = (_hold_out_of_classes if split.has_one_class_each else _hold_out_label_sets)(split, fraction, seed)
     everything = range(len(split))
@@ -319,8 +322,8 @@ def refuse_small_classes(num_images: Mapping[str, int], needed: int, why: str) -
 
 
 def require_divisible(num_images: Mapping[str, int], val_fraction: float) -> None:
-    """Raises DataError that names the classes of one image, of which none can be held out."""
-    if min(num_images.values()) < 2:
+    """Raises DataError that names the classes of one image, of which none can be held out, unless all images are."""
+    if val_fraction < 1 and min(num_images.values()) < 2:
         why = f"{TO_SEARCH}, or 2 to fine-tune a network"
         refuse_small_classes(num_images, fewest_to_search(val_fraction), why)
 

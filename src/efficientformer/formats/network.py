@@ -94,6 +94,14 @@ class ClassScore(TypedDict):
     num_boxes: NotRequired[Count]
 
 
+class ConfidenceBin(TypedDict):
+    """See `tasks.classification.calibration.ConfidenceBin`."""
+
+    confidence: Percent | None
+    top1: Percent | None
+    num_images: Count
+
+
 class Evaluation(TypedDict):
     """`evaluation.json`: scores on the validation images, in percent."""
 
@@ -101,6 +109,12 @@ class Evaluation(TypedDict):
     top5: NotRequired[Percent]
     balanced_accuracy: NotRequired[Percent]
     """Mean of `top1` over the classes that have images."""
+    calibration_error: NotRequired[Percent]
+    """With the two below it, of classification; records of earlier versions have none."""
+    negative_log_likelihood: NotRequired[Annotated[float, Field(ge=0, le=1e12)]]
+    """In nats."""
+    calibration: NotRequired[Annotated[list[ConfidenceBin], Field(min_length=1, max_length=100)]]
+    """Bins of confidence of equal width, from 0 to 100 %."""
     mean_ap: NotRequired[Percent]
     """In place of the three, of several labels an image: the mean of `ap` over the classes that have images."""
     miou: NotRequired[Percent]

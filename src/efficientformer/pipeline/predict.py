@@ -9,10 +9,10 @@ from efficientformer.data.walk import find_images, reason_of
 from efficientformer.errors import DataError, UsageError
 from efficientformer.formats.values import DENSE_TASKS
 from efficientformer.paths import usable_path
+from efficientformer.pipeline.exported.open_file import open_file
 from efficientformer.pipeline.exported.predict_dense import DensePrediction, predict_dense
 from efficientformer.tasks.classification.contact_sheet import draw_contact_sheet
 from efficientformer.tasks.classification.prediction import Prediction, Predictor
-from efficientformer.tasks.exported_file import ExportedFile
 
 Skipped = list[tuple[Path, str]]
 
@@ -60,7 +60,7 @@ def predict(
             f"{model} is not a file. Give the model.onnx of a network, such as runs/…/networks/8ms/model.onnx."
         )
     paths = [Path(path) for path in ([images] if isinstance(images, Path | str) else images)]
-    file = ExportedFile(model)
+    file = open_file(model)
     task = file.task
     is_dense = task in DENSE_TASKS
     if is_dense and sheet is not None:

@@ -175,26 +175,32 @@ def evaluate(
     /,
     *,
     model: Path | str | None = None,
+    weights: Path | None = None,
     run_dir: Path | str | None = None,
     config: Path | None = None,
     **given: Any,
 ) -> list[Record]:
     """Score the trained networks on the validation images; a record for each network, with its name.
 
-    model: an exported file, which is scored in ONNX Runtime in place of the networks.
+    model: scored in place of the networks: an exported file, in its runtime; a file of weights; or the name of a
+        published network.
+    weights: a file of the published network's weights, with any names of tensors; downloaded by default.
     """
     from efficientformer.pipeline.phases import evaluate as phase
 
     if model is not None:
-        from efficientformer.pipeline.exported.evaluate_file import evaluate_file
+        from efficientformer.pipeline.exported.evaluate_model import evaluate_model
 
         request = _request(settings, run_dir, config, given)
-        return [evaluate_file(model, request.settings, run_dir=request.run_dir, config=config)]
+        place = {"run_dir": request.run_dir, "config": config}
+        return [evaluate_model(model, request.settings, weights=weights, **place)]
+    if weights is not None:
+        raise UsageError("--weights goes with the name of a published network: evaluate NAME --weights FILE.")
 
     def read(run: Workspace, _: Any) -> Record:
-        from efficientformer.pipeline.run.outputs import found_networks
+        from efficientformer.pipeline.run.outputs import network_files
 
-        names = [network.files.folder.name for network in found_networks(run)]
+        names = [files.folder.name for files in network_files(run)]
         records = _network_records("evaluation")(run, None)
         return [{"network": name, **record} for name, record in zip(names, records, strict=True)]
 
@@ -269,9 +275,7 @@ def _record(name: str) -> Callable[[Workspace, Any], Record]:
 
 
 def _network_records(name: str) -> Callable[[Workspace, Any], list[Record]]:
-    """Reads a record of each network that slimming found, by its name in `NetworkFiles`."""
-    from efficientformer.pipeline.run.outputs import found_networks
+    """Reads a record of each trained network, by its name in `NetworkFiles`."""
+    from efficientformer.pipeline.run.outputs import network_files
 
-    return lambda run, _: [
-        read_any(getattr(network.files, name), NETWORK_RECORDS[name]) for network in found_networks(run)
-    ]
+    return lambda run, _: [read_any(getattr(files, name), NETWORK_RECORDS[name]) for files in network_files(run)]

@@ -1,4 +1,4 @@
-"""Scores by class of tasks whose labels lie in the images, as a table for the console."""
+"""Tables of evaluations for the console: scores, or scores by class where labels lie in the images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,36 @@ from efficientformer.tasks.words import words_of
 AMOUNTS = {"num_pixels": "pixels", "num_boxes": "objects"}
 """What there is of a class in the images, by its name in records."""
 
+LIKELIHOOD = "negative_log_likelihood"
+
 
 def amount_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """The name of what rows of classes count; None for a task whose labels do not lie in the images."""
     return next((name for name in AMOUNTS if rows and name in rows[0]), None)
+
+
+def evaluation_table(evaluations: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: `class_table` of a task that has one, else a row of scores for each network, by its title."""
+    columns, rows = class_table(evaluations)
+    return (columns, rows) if rows or not evaluations else _score_table(evaluations)
+
+
+def _score_table(evaluations: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    records = list(evaluations.values())
+    words = words_of(records[0])
+    titles = {words.primary: words.title, **words.further}
+    shown = {name: title for name, title in titles.items() if any(name in record for record in records)}
+    has_likelihood = any(LIKELIHOOD in record for record in records)
+    columns = ["network", *(f"{title} %" for title in shown.values()), *(["NLL"] if has_likelihood else []), "images"]
+    return columns, [
+        [
+            title,
+            *(percent(record.get(name)) for name in shown),
+            *([percent(record.get(LIKELIHOOD), 3)] if has_likelihood else []),
+            f"{record['num_images']:,}",
+        ]
+        for title, record in evaluations.items()
+    ]
 
 
 def class_table(evaluations: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

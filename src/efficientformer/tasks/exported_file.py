@@ -1,9 +1,9 @@
-"""An exported file in ONNX Runtime: what it is fed, what its metadata say, and its outputs for an image."""
+"""An exported file: what it is fed, what its metadata say, and its outputs for an image."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -17,27 +17,25 @@ from efficientformer.exporting.onnx_graph import is_channels_last
 from efficientformer.formats.network import ExportedAbout
 from efficientformer.formats.values import TaskName
 from efficientformer.reading import checked, parse_json, shown_path
-
-if TYPE_CHECKING:
-    import onnxruntime
+from efficientformer.tasks.onnx_session import OnnxSession, Session
 
 COLORS, NUM_AXES = 3, 4
-ERRORS_ONLY = 3
 KNOWN = tuple(ExportedAbout.__annotations__)
 Found = TypeVar("Found")
 
 
 class ExportedFile:
-    """An ONNX file on the CPU, for one image at a time.
+    """An exported file on the CPU, for one image at a time.
 
-    threads: of the runtime; by default all, else some that do not spin between runs.
+    threads: of ONNX Runtime; by default all, else some that do not spin between runs.
+    session: of another runtime, which has loaded the file.
 
     Raises RecordError for a file that cannot be loaded and, where they are asked for, for an input that takes no images
     and for metadata that were not written by this package.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        self.path, self._session = path, open_session(path, threads)
+    def __init__(self, path: Path, threads: int | None = None, session: Session | None = None) -> None:
+        self.path, self._session = path, session or OnnxSession(path, threads)
 
     @cached_property
     def input(self) -> "ImageInput":
@@ -45,7 +43,7 @@ class ExportedFile:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        return self._session.get_modelmeta().custom_metadata_map
+        return self._session.metadata
 
     @cached_property
     def about(self) -> ExportedAbout:
@@ -66,11 +64,15 @@ class ExportedFile:
     @property
     def outputs(self) -> dict[str, list[Any]]:
         """Shapes by name."""
-        return {item.name: item.shape for item in self._session.get_outputs()}
+        return {item.name: item.shape for item in self._session.outputs}
 
     @property
     def outputs_in_words(self) -> str:
         return ", ".join(f"{name} {shape}" for name, shape in self.outputs.items())
+
+    def last_operator(self, output: str) -> str | None:
+        """The operator that an output comes from. Raises RecordError for a file that cannot be read."""
+        return self._session.last_operator(output)
 
     @cached_property
     def _normalize(self) -> Callable[[Image.Image], Any]:
@@ -85,7 +87,7 @@ class ExportedFile:
     def run(self, output: str, x_CHW: np.ndarray) -> np.ndarray:
         """An output for one image. Raises RecordError for a file that fails."""
         try:
-            return np.asarray(self._session.run([output], self.input.feed(x_CHW))[0])
+            return self._session.run(output, self.input.feed(x_CHW))
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise RecordError(f"{self.path} cannot be run on an image: {in_one_line(error)}.") from error
 
@@ -111,8 +113,8 @@ def predict_readable(
 class ImageInput:
     """The only input of a file. Raises RecordError unless it takes one image at a time."""
 
-    def __init__(self, path: Path, session: "onnxruntime.InferenceSession") -> None:
-        self._inputs, self._path = session.get_inputs(), path
+    def __init__(self, path: Path, session: Session) -> None:
+        self._inputs, self._path = session.inputs, path
         only = self._inputs[0] if len(self._inputs) == 1 else None
         shape = only.shape if only else []
         dtype = numpy_type(only.type) if only else None
@@ -147,24 +149,6 @@ class ImageInput:
         raise RecordError(f"{self._path} takes {kinds or 'nothing'}, not {wanted}.")
 
 
-def open_session(path: Path, threads: int | None = None) -> "onnxruntime.InferenceSession":
-    """A session of an ONNX file on the CPU, with all threads or with some that do not spin between runs. Raises
-    RecordError."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    if threads is not None:
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's exceptions share no base class of their own
-        raise RecordError(
-            f"{path} is not an ONNX file that this ONNX Runtime can load ({in_one_line(error)})."
-        ) from error
-
-
 def exported_about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
     """Class names and preprocessing in the metadata of an exported file. Raises RecordError for one of others."""
     try:
@@ -173,7 +157,8 @@ def exported_about(path: Path, metadata: Mapping[str, str]) -> ExportedAbout:
         return checked(values, ExportedAbout)
     except ValueError as error:
         raise RecordError(
-            f"{shown_path(path)} was not exported by 'efficientformer export': of its metadata, {error}."
+            f"{shown_path(path)} was not exported by 'efficientformer export': of its metadata, {error}. "
+            "docs/evaluation.md lists what is needed and how to add it."
         ) from error
 
 

@@ -9,10 +9,7 @@ from torch import Tensor, nn
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError
 from efficientformer.formats.values import TaskName
-from efficientformer.tasks.classification.prediction import (
-    Reading,
-    reading_of,
-)
+from efficientformer.tasks.classification.prediction import Reading, reading_of
 from efficientformer.tasks.exported_file import ExportedFile
 from efficientformer.tasks.teachers import resized
 from efficientformer.tasks.words import task_words
@@ -46,7 +43,7 @@ class OnnxClassifier(nn.Module):
         elif dtype == np.uint8:
             raise RecordError(f"Teacher {path} takes pixels, not normalized images. Export it for these.")
         self._output = self._scores_output()
-        self._reading = reading_of(path, self._output)
+        self._reading = reading_of(file, self._output)
         if self.task is None and self._reading is not None:
             self.task = self._reading.task
 

@@ -80,8 +80,10 @@ CLASSIFICATION = TaskWords(
     of_class="top1",
     class_title="top-1",
     balanced="balanced_accuracy",
-    further={"balanced_accuracy": "balanced accuracy", "top5": "top-5"},
-    explained="Balanced: the mean of the classes' top-1, in which a class of few images counts as much as one of many.",
+    further={"balanced_accuracy": "balanced accuracy", "top5": "top-5", "calibration_error": "calibration error"},
+    explained="Balanced: the mean of the classes' top-1, in which a class of few images counts as much as one of many. "
+    "Calibration error: the distance of confidence, the probability of the likeliest class, from top-1, in 15 bins of "
+    "confidence of equal width, and its mean over the images.",
     confusable="images",
     is_share=True,
 )

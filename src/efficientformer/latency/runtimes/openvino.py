@@ -46,7 +46,7 @@ class OpenVino(OpensFiles, InThisProcess):
 
     def open(self, path: Path, input_shape: tuple[int, ...]) -> InProcess:
         model = self.read(existing_file(path, self.suffixes))
-        inputs = [_declared(item) for item in model.inputs]
+        inputs = [declared(item) for item in model.inputs]
         check_only_input(path, inputs, input_shape)
         # The tensor shares the memory of its array, which the closure keeps.
         x = fed_sample(path, inputs[0][0], model.input().element_type.get_type_name(), input_shape)
@@ -124,5 +124,6 @@ def _core() -> Any:
     return _import_openvino().Core()
 
 
-def _declared(item: Any) -> tuple[str, list[int | None]]:
+def declared(item: Any) -> tuple[str, list[int | None]]:
+    """Name and shape of an input or output; None for sizes that are open."""
     return item.any_name, [size.get_length() if size.is_static else None for size in item.partial_shape]

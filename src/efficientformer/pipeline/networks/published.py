@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -61,10 +62,7 @@ def published_classifier(workspace: Workspace, name: str, file: Path | None) -> 
 def _with_weights(workspace: Workspace, name: str, file: Path | None, options: dict[str, Any]) -> nn.Module:
     size = _other_size(name, workspace.settings.resolution)
     try:
-        if file is None and size is None:
-            return create_timm(name, None, pretrained=True, **options)
-        weights = create_timm(name, None, pretrained=True).state_dict() if file is None else _tensors(file)
-        return _loaded(name, size, weights, options)
+        return timm_with_weights(name, size, file, options)
     except RecordError:
         raise
     except Exception as error:  # the libraries between here and the hub raise many kinds
@@ -87,11 +85,22 @@ def _with_weights(workspace: Workspace, name: str, file: Path | None, options: d
         ) from error
 
 
+def timm_with_weights(
+    name: str, size: Resolution | None, file: Path | None, options: Mapping[str, Any] = MappingProxyType({})
+) -> nn.Module:
+    """A network of timm with its weights and their head, for images of `size` or of its own size. Raises RecordError
+    for a file that cannot be read, and anything that the libraries between here and the hub raise."""
+    if file is None and size is None:
+        return create_timm(name, None, pretrained=True, **options)
+    weights = create_timm(name, None, pretrained=True).state_dict() if file is None else _tensors(file)
+    return _loaded(name, size, weights, options)
+
+
 def _tensors(file: Path) -> dict[str, Any]:
     return state_dict_of(read_tensors(file))
 
 
-def _loaded(name: str, size: Resolution | None, weights: dict[str, Any], options: dict[str, Any]) -> nn.Module:
+def _loaded(name: str, size: Resolution | None, weights: dict[str, Any], options: Mapping[str, Any]) -> nn.Module:
     """The network with these weights and the head that they have. All of them are loaded, or an error is raised."""
     import timm
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from efficientformer.pipeline.networks.pretrained import find_weights, pretrained_network
 from efficientformer.pipeline.networks.timed import time_network
 from efficientformer.pipeline.networks.trained import evaluate_network, export_network, require_crop, train_network
+from efficientformer.pipeline.run.inputs import START_WEIGHTS
 from efficientformer.pipeline.run.plan import FINE_TUNE
 from efficientformer.pipeline.run.run_network import RunNetwork, name_of_init
 from efficientformer.pipeline.run.workspace import Workspace
@@ -25,7 +26,7 @@ def run(workspace: Workspace, init: str, weights: Path | None = None) -> RunNetw
     require_crop(workspace)
     network, about = pretrained_network(workspace, init, source)
     name = name_of_init(init)
-    files, start = workspace.run_dir.network(name), {"the weights to start from": file_digest(source)}
+    files, start = workspace.run_dir.network(name), {START_WEIGHTS: file_digest(source)}
     tuned = RunNetwork(name, name, network.architecture, files, {"init": name}, starts_from=start)
     train_network(workspace, FINE_TUNE, tuned, lambda: network, init=name, about=about)
     if workspace.world.size == 1:

@@ -7,6 +7,7 @@ from efficientformer.analysis.comparison.network_source import published_source
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import UsageError
 from efficientformer.paths import usable_path
+from efficientformer.pipeline.run.inputs import START_WEIGHTS
 from efficientformer.pipeline.run.plan import EVALUATE, EXPORT, TUNE_REFERENCE
 from efficientformer.pipeline.run.run_network import RunNetwork, read_references, reference_names
 from efficientformer.pipeline.run.stamps import MISSING, read_stamp
@@ -14,7 +15,6 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.reading import shown_path
 from efficientformer.records import file_digest
 
-WEIGHTS = "the weights to start from"
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -32,9 +32,9 @@ def reference_network(workspace: Workspace, name: str) -> RunNetwork:
     file = _place_of_weights(workspace, name)
     # Published weights are downloaded: the name stands for them. A file, once read, does not have to be there.
     now = "as published" if file is None else file_digest(file) if file.is_file() else MISSING
-    before = None if made is None else made["inputs"].get(WEIGHTS)
+    before = None if made is None else made["inputs"].get(START_WEIGHTS)
     start = before if now == MISSING and before is not None else now
-    return replace(network, starts_from={"the published network": name, WEIGHTS: start})
+    return replace(network, starts_from={"the published network": name, START_WEIGHTS: start})
 
 
 def weights_file(workspace: Workspace, name: str) -> Path | None:

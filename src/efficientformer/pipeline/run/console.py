@@ -54,12 +54,18 @@ class RunConsole:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = TextConsole(stderr=True, soft_wrap=True, quiet=quiet)
+        self._said: set[str] = set()
 
     def phase(self, name: str, text: str = "") -> None:
         self._console.labeled(f"{name:<11}" if text else name, text, "bold")
 
     def say(self, text: str) -> None:
         self._console.print(f"{'':<11} {text}")
+
+    def say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def warn(self, text: str) -> None:
         self._console.labeled(f"{'warning':<11}", text, "yellow")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import Any
 
 from torch import nn
@@ -19,9 +19,13 @@ from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
 from efficientformer.training.termination import termination
+from efficientformer.training.trackers.open import TITLES, tracker_name, tracker_opener, viewed_with
+from efficientformer.training.trackers.tracker import Guarded
 
 UNLABELLED_STREAM = 1
 """Makes the order and the augmentation of unlabelled images differ from those of the others."""
+TRACKED = ("supernet", "networks", "references")
+"""Folders of trainings that are tracked. Others are brief ones of a search, of which there are many."""
 
 
 def mixing_of(workspace: Workspace, images: ImageSplit, settings: OptimizerSettings, **mixed: float) -> Mixing:
@@ -126,8 +130,10 @@ def fit_images(
             stream(unlabelled, step, batch_size=more, seed=mix(seed, UNLABELLED_STREAM), workers=workers),
         )
 
+    track(workspace, log)
     with (
         termination() as is_terminated,
+        closing(log),
         workspace.console.progress(title) if title else nullcontext(_silent) as progress,
     ):
         return fit(
@@ -144,6 +150,22 @@ def fit_images(
             world=workspace.world,
             is_terminated=is_terminated,
         )
+
+
+def track(workspace: Workspace, log: MetricsLog) -> None:
+    """Have the tracker of the settings show what the log of a training gets, and say once where."""
+    run_dir = workspace.run_dir
+    if not any(log.path.is_relative_to(run_dir.root / folder) for folder in TRACKED):
+        return
+    place = log.path.relative_to(run_dir.root)
+    name = tracker_name(workspace.settings.track)
+    if name == "none":
+        return
+    training = (place.parent if place.stem == "metrics" else place.with_suffix("")).as_posix()
+    title = f"{run_dir.root.resolve().name}/{training}"
+    opener = tracker_opener(name, run_dir.events, training, title)
+    log.tracker = Guarded(TITLES[name], opener, workspace.console.warn)
+    workspace.console.say_once(f"curves: {viewed_with(name, run_dir.events)}")
 
 
 def _silent(done: int, total: int, text: str) -> None:

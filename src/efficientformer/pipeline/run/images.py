@@ -50,6 +50,8 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
                 on_unreadable=_namer(run_dir, console if is_first else RunConsole()),
             )
     _require_task(dataset, settings)
+    if dataset.is_held_out and settings.val_fraction == 1:
+        raise UsageError("val_fraction 1 leaves no image to train with. It is for 'efficientformer evaluate MODEL'.")
     if is_first:
         _write_record(run_dir, dataset, settings.resolution)
     text = f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} + {len(dataset.val)} images"

@@ -24,6 +24,8 @@ from efficientformer.run_dir import RunDir
 from efficientformer.tasks.teacher_source import TeacherSource
 from efficientformer.tasks.words import task_words
 
+START_WEIGHTS = "the weights to start from"
+"""The input of a training that goes on from weights of a file."""
 USUAL_GRID = (224, 224)
 """The input size at which a shortlist of networks at their own sizes is one of networks at a common size."""
 

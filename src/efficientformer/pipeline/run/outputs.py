@@ -1,12 +1,20 @@
 """Outputs of earlier phases, checked before use: the latency table, and the networks that slimming found."""
 
+from collections.abc import Iterator
+
+from efficientformer.arch.spec import Architecture
+from efficientformer.errors import UsageError
+from efficientformer.formats.network import ArchitectureFile
 from efficientformer.latency.tables.table import LatencyTable
-from efficientformer.pipeline.run.inputs import supernet_digests, version_digests
+from efficientformer.pipeline.run.inputs import START_WEIGHTS, supernet_digests, version_digests
 from efficientformer.pipeline.run.phase import ANYWHERE
-from efficientformer.pipeline.run.plan import SLIM, TABLE
+from efficientformer.pipeline.run.plan import FINE_TUNE, SLIM, TABLE, TRAIN
 from efficientformer.pipeline.run.run_network import FoundNetwork, RunNetwork, read_found
+from efficientformer.pipeline.run.stamps import read_stamp
 from efficientformer.pipeline.run.workspace import Workspace
+from efficientformer.reading import read_record
 from efficientformer.records import digest
+from efficientformer.run_dir import NetworkFiles, is_name
 
 
 def load_table(workspace: Workspace) -> LatencyTable:
@@ -41,6 +49,43 @@ def found_networks(workspace: Workspace) -> list[FoundNetwork]:
 def run_networks(workspace: Workspace) -> list[RunNetwork]:
     """The same networks with the digests of what their training starts from."""
     return [run_network(workspace, found) for found in found_networks(workspace)]
+
+
+def trained_networks(workspace: Workspace) -> Iterator[RunNetwork]:
+    """The trained networks of the run: those that slimming found or, where nothing was slimmed, of `train --init`.
+
+    Raises UsageError where there are none, and at the first whose training has to be run first or again.
+    """
+    tuned = _tuned_networks(workspace)
+    for network in tuned or run_networks(workspace):
+        if not tuned:
+            TRAIN.require(workspace, network)
+        elif problem := FINE_TUNE.problem(workspace, network):
+            raise UsageError(f"{problem}. Run the command of its training again: efficientformer train --init ...")
+        yield network
+
+
+def network_files(workspace: Workspace) -> list[NetworkFiles]:
+    """The files of the same networks, trained or not. Raises UsageError where there are none."""
+    return [network.files for network in _tuned_networks(workspace) or found_networks(workspace)]
+
+
+def _tuned_networks(workspace: Workspace) -> list[RunNetwork]:
+    """The networks of `train --init` in a run without slimming, by name, whether or not their training ended."""
+    run_dir = workspace.run_dir
+    if run_dir.trace.exists():
+        return []
+    names = sorted(folder.name for folder in run_dir.networks.glob("*") if folder.is_dir() and is_name(folder.name))
+    networks = []
+    for name in names:
+        files, stamp = run_dir.network(name), read_stamp(run_dir.stamp(f"{FINE_TUNE.name} {name}"))
+        if stamp is None and not files.checkpoint.exists():
+            continue
+        built = read_record(files.architecture, ArchitectureFile) if files.architecture.exists() else None
+        architecture = None if built is None else Architecture.from_json(built["architecture"])
+        start = {key: value for key, value in (stamp or {"inputs": {}})["inputs"].items() if key == START_WEIGHTS}
+        networks.append(RunNetwork(name, name, architecture, files, {"init": name}, starts_from=start))
+    return networks
 
 
 def run_network(workspace: Workspace, found: FoundNetwork) -> RunNetwork:

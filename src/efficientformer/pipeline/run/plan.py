@@ -158,7 +158,7 @@ SUPERNET = Phase(
     derived=_space,
     reads=(IMAGES, SOURCE, PARENT),
     writes=("supernet_weights", "supernet_record"),
-    uses=("budget", "percentile", "slim.headroom", "clock", *TABLE.settings, *SCORING, *TRAINING_MACHINE),
+    uses=("budget", "percentile", "slim.headroom", "clock", *TABLE.settings, *SCORING, *TRAINING_MACHINE, "track"),
     is_shared=True,
 )
 SLIM = Phase(
@@ -203,7 +203,7 @@ TRAIN = Phase(
     reads=(IMAGES, START, teacher("train"), unlabelled("train")),
     writes=("weights", "train_record", "architecture"),
     after=(SLIM,),
-    uses=(*TRAINING_MACHINE, "training_processes", "supernet.held_out"),
+    uses=(*TRAINING_MACHINE, "track", "training_processes", "supernet.held_out"),
     each_network=True,
     is_shared=True,
 )

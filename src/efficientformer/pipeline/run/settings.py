@@ -28,6 +28,7 @@ from efficientformer.pipeline.settings.search import (
 )
 from efficientformer.pipeline.settings.teacher import OrNone
 from efficientformer.pipeline.settings.training import FINER, ParentSettings, SupernetSettings, TrainSettings
+from efficientformer.training.trackers.open import TrackerName
 
 
 def is_path(value: str) -> bool:
@@ -105,6 +106,8 @@ class Settings(ImageSettings, DeviceOptions, SettingsGroup):
     """Networks trained at a time. Each in a process with its share of the threads: small ones leave threads idle."""
     training_device: str = "auto"
     """Training on auto, cpu, cuda or mps."""
+    track: TrackerName | None = None
+    """Curves go to. By default TensorBoard, where its package is installed; metrics.jsonl has them in any case."""
     reference: OrNone = None
     """Published network to compare with: best or NAME. It is fine-tuned as the networks found are trained. best: the
     most accurate within each budget, by the shortlist of this device. none: no comparison."""

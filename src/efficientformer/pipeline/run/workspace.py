@@ -227,20 +227,25 @@ class Workspace:
     @cached_property
     def training_device(self) -> "torch.device":
         """Device of training and scoring. The first use also sets the number of CPU threads."""
-        import torch
+        return open_training_device(self.settings, self.world.local_size)
 
-        cores = max(1, (os.cpu_count() or 1) // self.world.local_size)
-        torch.set_num_threads(self.settings.training_threads or cores)
 
-        name = self.settings.training_device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            device = torch.device(name)
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"--training-device {name} cannot be used here: {error}") from error
-        return device
+def open_training_device(settings: Settings, num_processes: int = 1) -> "torch.device":
+    """The device that the settings name, after the number of CPU threads of one of the processes on this machine is
+    set. Raises UsageError for one that cannot be used."""
+    import torch
+
+    cores = max(1, (os.cpu_count() or 1) // num_processes)
+    torch.set_num_threads(settings.training_threads or cores)
+    name = settings.training_device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--training-device {name} cannot be used here: {error}") from error
+    return device
 
 
 def _are_alike(own: HeadSpace | DenseHead | None, head: DenseHead | None) -> bool:

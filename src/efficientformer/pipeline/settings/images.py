@@ -2,13 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from efficientformer.arch.dense import MAX_PROPOSALS
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.formats.values import TaskName
 
 Side = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+
+
+def _part_or_all(share: float) -> float:
+    if share >= 0.9 and share != 1:
+        raise ValueError("must be less than 0.9, or 1 to score all images with evaluate MODEL")
+    return share
 
 
 class ImageSettings(BaseModel):
@@ -23,8 +29,8 @@ class ImageSettings(BaseModel):
     instance: their masks, too (docs/instances.md)."""
     skip_bad: bool = False
     """Leave out images with bad masks or boxes. They are named and counted; else the first one ends the command."""
-    val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    """Share of images for validation. Where the folder gives no split."""
+    val_fraction: Annotated[float, Field(gt=0), AfterValidator(_part_or_all)] = 0.2
+    """Share of images for validation. Where the folder gives no split; 1: all, for evaluate MODEL alone."""
     crop: Annotated[float | None, Field(gt=0, le=1)] = None
     """Share of an image that is scored. Of the side that limits it; by default 0.95 of photos and all of small images.
     It is that of finished networks: exported files have it, and predict follows them. Training and search have 0.95."""

@@ -28,6 +28,7 @@ def evaluation(run: Run) -> Content:
     return {
         "task": run.task,
         "classes": training_figures.class_accuracy(run.networks, run.task),
+        "reliability": training_figures.reliability(run.networks),
         "num_classes": max((len(network["record"]["per_class"]) for network in known), default=0),
         "num_hardest": training_figures.NUM_HARDEST,
         "max_classes": heatmaps.MAX_CLASSES,

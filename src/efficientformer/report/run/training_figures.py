@@ -1,4 +1,4 @@
-"""Figures of training: loss and accuracy over steps, accuracy by class."""
+"""Figures of training: loss and accuracy over steps, accuracy by class and by confidence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -108,6 +108,39 @@ def class_accuracy(networks: Sequence[NetworkRun], task: TaskWords = CLASSIFICAT
     what = task.class_title.capitalize()
     words = f"{what} of {len(hardest)} of {len(by_place)} classes; the hardest is {labels[hardest[0]]}."
     return finish("classes", chart, words, 28 * len(hardest), network_legend(networks))
+
+
+def reliability(networks: Sequence[NetworkRun]) -> Figure | None:
+    """Top-1 against confidence of the images of every bin of confidence, over the diagonal of a calibrated network."""
+    import altair as alt
+
+    rows = []
+    for index, network in enumerate(networks):
+        look = {"color": series_color(index), "mark": series_shape(index), "network": network_title(network)}
+        for row in (network.get("evaluation") or {}).get("calibration") or []:
+            if row["num_images"]:
+                values = {name: rounded(row[name]) for name in ("confidence", "top1")}
+                rows.append({**values, "num_images": row["num_images"], **look})
+    if not rows:
+        return None
+    diagonal = alt.Chart(alt.Data(values=[{"confidence": 0, "top1": 0}, {"confidence": 100, "top1": 100}]))
+    x = alt.X("confidence:Q").title("confidence (%)").scale(domain=[0, 100])
+    y = alt.Y("top1:Q").title("top-1 (%)").scale(domain=[0, 100])
+    tooltip = [
+        alt.Tooltip("network:N", title="trained for"),
+        alt.Tooltip("confidence:Q", title="mean confidence, %", format=".1f"),
+        alt.Tooltip("top1:Q", title="top-1 %", format=".1f"),
+        alt.Tooltip("num_images:Q", title="images"),
+    ]
+    color, shape = alt.Color("color:N").scale(None), alt.Shape("mark:N").scale(None)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=color)
+    chart = alt.layer(
+        diagonal.mark_line(color=var("muted"), strokeWidth=1, strokeDash=[4, 4]).encode(x=x, y=y),
+        base.mark_line(strokeWidth=1.2).encode(detail="network:N"),
+        base.mark_point(filled=True, size=44, opacity=1).encode(shape=shape, tooltip=tooltip),
+    )
+    words = f"Top-1 by confidence, of {wording.join(sorted({row['network'] for row in rows}))}."
+    return finish("reliability", chart, words, 240, network_legend(networks))
 
 
 def _class_names(network: NetworkRun) -> list[str]:

@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.errors import DataError, LatencyError, RecordError
-from efficientformer.exporting.onnx_graph import last_operator, read_graph
+from efficientformer.errors import DataError, RecordError
 from efficientformer.formats.values import TaskName
 from efficientformer.reading import shown_path
 from efficientformer.tasks.exported_file import ExportedFile, opened, predict_readable
@@ -74,7 +73,7 @@ class Predictor:
                 "'efficientformer predict' reads such a file."
             )
         self.reading = READINGS[file.task]
-        ending = reading_of(path, self._output)
+        ending = reading_of(file, self._output)
         self.gives_probabilities = ending is self.reading
         if ending is not None and ending.operator == "Softmax" and not self.gives_probabilities:
             raise RecordError(
@@ -130,13 +129,10 @@ def _mismatch(path: Path, given: str, num_classes: int) -> str:
     )
 
 
-def reading_of(path: Path, output: str) -> Reading | None:
+def reading_of(file: ExportedFile, output: str) -> Reading | None:
     """How an output of a file is read if it is probabilities; None for logits. Raises RecordError for a file that
     cannot be read."""
-    try:
-        operator = last_operator(read_graph(path, weights=False), output)
-    except LatencyError as error:
-        raise RecordError(str(error)) from error
+    operator = file.last_operator(output)
     return next((reading for reading in READINGS.values() if reading.operator == operator), None)
 
 

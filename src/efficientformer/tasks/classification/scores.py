@@ -1,24 +1,30 @@
-"""The accuracy of a classifier on images."""
+"""The accuracy of a classifier on images, and how far its confidence is from it."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from efficientformer.data.loader import Batch
+from efficientformer.tasks.classification.calibration import Calibration, calibration
 from efficientformer.tasks.finite_logits import answers_of
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy of a classifier; percentages. `confusion[t][p]` counts images of class t that are classified as p."""
+    """Accuracy of a classifier; percentages. `confusion[t][p]` counts images of class t that are classified as p.
+    `negative_log_likelihood` is the mean over the images, in nats."""
 
     top1: float
     top5: float
     num_images: int
     confusion: tuple[tuple[int, ...], ...]
+    calibration: Calibration
+    negative_log_likelihood: float
 
     @property
     def primary(self) -> float:
@@ -39,9 +45,12 @@ class Scores:
             "top1": self.top1,
             "top5": self.top5,
             "balanced_accuracy": self.balanced_accuracy,
+            "calibration_error": self.calibration.error,
+            "negative_log_likelihood": self.negative_log_likelihood,
             "num_images": self.num_images,
             "per_class": per_class,
             "confusion": [list(row) for row in self.confusion],
+            "calibration": self.calibration.to_record(),
         }
 
 
@@ -59,14 +68,21 @@ def evaluate(
     """
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     in_top5 = 0
+    confidences, rights, losses = list[Tensor](), list[Tensor](), list[float]()
     for logits_BK, labels_B in answers_of(model, batches, on_batch):
         best_BK = logits_BK.topk(min(5, num_classes), dim=1).indices
         in_top5 += int((best_BK == labels_B[:, None]).sum())
         confusion += torch.bincount(labels_B * num_classes + best_BK[:, 0], minlength=num_classes**2).view_as(confusion)
+        # One by one, so that sums are the same in whatever batches the images come.
+        confidences.append(logits_BK.double().softmax(dim=1).gather(1, best_BK[:, :1])[:, 0])
+        rights.append(best_BK[:, 0] == labels_B)
+        losses += functional.cross_entropy(logits_BK.double(), labels_B, reduction="none").tolist()
     num_images = int(confusion.sum())
     return Scores(
         top1=100 * int(confusion.diagonal().sum()) / num_images,
         top5=100 * in_top5 / num_images,
         num_images=num_images,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
+        calibration=calibration(torch.cat(confidences), torch.cat(rights)),
+        negative_log_likelihood=math.fsum(losses) / num_images,
     )
