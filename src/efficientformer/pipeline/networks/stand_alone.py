@@ -161,7 +161,8 @@ def scored_batches(
 ) -> Generator[Batch, None, None]:
     """Batches of images and labels as the task scores them."""
     view, workers = task.score_view(preprocessing), workspace.settings.workers
-    return eval_batches(images, view, batch_size=task.eval_batch_size, workers=workers)
+    device = workspace.training_device
+    return eval_batches(images, view, batch_size=task.eval_batch_size, workers=workers, device=device)
 
 
 def initial_network(workspace: Workspace, subnet: Subnet, version: str | None = None) -> Network:

@@ -110,6 +110,7 @@ def fit_images(
 
     def stream(split: ImageSplit, step: int, **options: Any) -> Batches:
         options = {"batch_size": settings.batch_size, "seed": seed, "workers": workspace.settings.workers, **options}
+        options["device"] = workspace.training_device
         start, part_of = step * settings.accumulate, workspace.world.part_of
         return train_batches(split, view, start_step=start, part_of=part_of, repeated=settings.repeated, **options)
 
