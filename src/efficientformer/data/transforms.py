@@ -134,12 +134,19 @@ class Normalize:
     def batch(self, pixels_BCHW: Tensor, memory_format: torch.memory_format) -> Tensor:
         """The same of bytes on any device."""
         x_BCHW = pixels_BCHW.to(torch.float32, memory_format=memory_format)
-        scale_C11, shift_C11 = (
+        scale, shift = (
             torch.from_numpy(values).to(x_BCHW.device, non_blocking=True)
             for values in (self._scale_C11, self._shift_C11)
         )
+        values = x_BCHW
+        if memory_format == torch.channels_last:
+            # By rows of pixels: three times as fast as by pixels of three values.
+            size, channels, height, width = x_BCHW.shape
+            values = x_BCHW.permute(0, 2, 3, 1).view(size, height, width * channels)
+            scale, shift = (values.flatten().repeat(width) for values in (scale, shift))
         # Two operations, each rounded, as for one image.
-        return x_BCHW.mul_(scale_C11).sub_(shift_C11)
+        values.mul_(scale).sub_(shift)
+        return x_BCHW
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,7 +328,15 @@ class PhotoTransform(Transform):
         self._blank_CHW = torch.empty(3, height, width, device="meta")
 
     def pixels(self, image: Image.Image) -> Pixels:
-        return replace(self._normalize.later(self.color(self.mirror(self.crop(image)))), noise=self._noise())
+        image = self.color(self.mirror(self._cropped(image)))
+        return replace(self._normalize.later(image), noise=self._noise())
+
+    def _cropped(self, image: Image.Image) -> Image.Image:
+        """What `RandomResizedCrop` makes of the image, without looking for kinds of input that it is not."""
+        drawn, (height, width) = self.crop.make_params([image]), self._blank_CHW.shape[1:]
+        left, top = drawn["left"], drawn["top"]
+        cut = image.crop((left, top, left + drawn["width"], top + drawn["height"]))
+        return cut.resize((width, height), Image.Resampling.BICUBIC)
 
     def _noise(self) -> tuple[int, int, Tensor] | None:
         """What erases a part of the image, drawn as `RandomErasing` draws it: no image has to be there."""
