@@ -139,7 +139,7 @@ def train(
         clip_norm=clip if arguments.clip == "norm" else float("inf"),
         agc=clip if arguments.clip == "agc" else 0.0,
         ema_decay=EMA,
-        **({"is_compiled": True} if is_compiled else {}),
+        is_compiled=is_compiled,
     )
     fit(
         network,
