@@ -120,7 +120,7 @@ def test_evaluation_is_in_order_whole_and_once(make_split):
     batches = list(eval_batches(split, EVAL, batch_size=3))
     assert [len(y_B) for _, y_B in batches] == [3, 3, 1]
     assert torch.cat([y_B for _, y_B in batches]).tolist() == split.labels
-    expected = torch.stack([EVAL.example(split.image(index), 0)[0] for index in range(7)])
+    expected = torch.stack([EVAL.example(split.image(index), 0)[0].normalized() for index in range(7)])
     assert torch.equal(torch.cat([x_BCHW for x_BCHW, _ in batches]), expected)
 
 

@@ -80,9 +80,9 @@ def test_training_images_have_height_and_width_too(augmentation):
 
 
 def test_random_crops_have_the_aspect_of_the_input():
-    (crop, *_) = train_transform(Preprocessing((30, 60)), "standard").transforms
+    crop = train_transform(Preprocessing((30, 60)), "standard").crop
     assert tuple(crop.size) == (30, 60) and crop.ratio == (1.5, pytest.approx(8 / 3))
-    (square, *_) = train_transform(Preprocessing(30), "standard").transforms
+    square = train_transform(Preprocessing(30), "standard").crop
     assert tuple(square.ratio) == (3 / 4, 4 / 3)
 
 
@@ -201,7 +201,7 @@ def test_half_of_the_images_are_mirrored(augmentation):
 
 def test_strong_is_the_paper_s_randaugment():
     """Two operations of magnitude 9, its standard deviation 0.5, all of them stronger with the magnitude."""
-    _, _, randaugment, *_ = train_transform(Preprocessing(32), "strong").transforms  # type: ignore[attr-defined]
+    randaugment = train_transform(Preprocessing(32), "strong").color
     assert randaugment.num_layers == 2
     assert {(op.magnitude, op.magnitude_std, op.prob) for op in randaugment.ops} == {(9, 0.5, 0.5)}
     assert {"PosterizeIncreasing", "SolarizeIncreasing"} <= {op.name for op in randaugment.ops}

@@ -28,3 +28,4 @@ def test_images_normalize_themselves_where_they_are_asked_to_and_enough(tmp_path
     oracle = accuracy_oracle(workspace, build_supernet(workspace))
     assert sum(map(len, oracle._images.estimating)) == estimating
     assert sum(map(len, oracle._images.scoring)) == images
+    assert oracle._images.num_bytes == (estimating + images) * 3 * 28 * 28, "a byte a value, not four"

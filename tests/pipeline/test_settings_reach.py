@@ -43,6 +43,7 @@ OPTIMIZER = [
     ("augmentation", "standard", lambda it, group: same_images(it, group, "standard")),
     ("augmentation", "light", lambda it, group: same_images(it, group, "light")),
     ("precision", "bf16", lambda it, _: it.got.recipe.precision == "bf16"),
+    ("precision", "auto", lambda it, _: it.got.recipe.precision == "fp32"),
     ("sync_batch_norm", True, lambda it, _: it.got.recipe.sync_batch_norm),
 ]
 TRAIN = [
@@ -53,6 +54,7 @@ TRAIN = [
     ("layer_decay", 0.6, lambda it: it.got.recipe.layer_decay == 0.6),
     ("frozen_epochs", 1.5, lambda it: it.got.recipe.lr_hold_steps == it.got.task._num_steps == round(1.5 * it.steps)),
     ("drop_path_rate", 0.4, lambda it: drop_probabilities(it.got.model)[-1] == 0.4),
+    ("compile", True, lambda it: it.got.recipe.is_compiled),
     ("evaluate_every", 3, lambda it: [bool(scores_at(it, epoch)) for epoch in (2, 3, 4)] == [False, True, True]),
     ("patience", 3, lambda it: best_of(it) == (3, True, "held_out_top1") and it.steps == 450 // 50),
     ("patience", 0, lambda it: it.got.hooks["best"] is None and it.steps == 500 // 50),

@@ -7,7 +7,7 @@ from efficientformer.pipeline.run.resolve_settings import resolve_settings
 from efficientformer.pipeline.run.settings import FINER_DEFAULTS, Settings
 from efficientformer.pipeline.run.stamps import MISSING, Stamp, chosen, run_stamped, stamp_changes
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.settings.training import FINER
+from efficientformer.pipeline.settings.training import BY_MACHINE, FINER
 from efficientformer.run_dir import RunDir
 
 
@@ -73,7 +73,7 @@ def test_a_file_that_is_gone_is_out_of_date_and_no_crash(tmp_path):
 
 
 SET = {"lr_per": 1024, "schedule": "poly", "lr_final": 1e-5, "lr_warmup_from": 1e-6, "accumulate": 2, "clip_norm": 0.0}
-SET |= {"agc": 0.01, "repeated": 3, "head_dropout": 0.1, "sync_batch_norm": True}
+SET |= {"agc": 0.01, "repeated": 3, "head_dropout": 0.1, "sync_batch_norm": True, "compile": True}
 
 
 @pytest.mark.parametrize("name", FINER_DEFAULTS)
@@ -87,6 +87,21 @@ def test_a_finer_setting_is_in_stamps_where_it_is_set_and_a_change_is_seen_both_
     assert stamp_changes(before, after) == [f"{name} changed from {default} to {SET[leaf]}"]
     assert stamp_changes(after, before) == [f"{name} changed from {SET[leaf]} to {default}"]
     assert stamp_changes(after, after) == stamp_changes(before, before) == []
+
+
+@pytest.mark.parametrize("name", BY_MACHINE)
+def test_what_the_machine_decides_accepts_what_others_made_and_what_is_asked_for_is_obeyed(name):
+    group, _, leaf = name.partition(".")
+
+    def stamp(settings):
+        return {"settings": chosen(settings, group), "inputs": {}, "version": "1"}
+
+    auto, fp32, bf16 = (Settings.model_validate({group: {leaf: value}}) for value in ("auto", "fp32", "bf16"))
+    assert name not in stamp(auto)["settings"] and auto == Settings()
+    assert stamp_changes(stamp(fp32), stamp(auto)) == [], "runs of before, when fp32 was the default and in stamps"
+    assert stamp_changes(stamp(bf16), stamp(auto)) == []
+    assert stamp_changes(stamp(auto), stamp(fp32)) == [f"{name} changed from auto to fp32"]
+    assert stamp_changes(stamp(bf16), stamp(fp32)) == [f"{name} changed from bf16 to fp32"]
 
 
 def test_every_finer_setting_is_one_of_a_training():

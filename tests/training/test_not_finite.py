@@ -98,6 +98,37 @@ def test_a_step_without_a_finite_gradient_is_not_taken(tmp_path, value, options)
     assert [line.get("skipped_steps") for line in lines if "loss" in line] == [None] * 4 + [1] * (len(lines) - 4)
 
 
+def test_a_step_reads_its_device_once(tmp_path, monkeypatch):
+    """On a GPU every read waits for all that was computed so far. Reads of numbers are counted, on any device."""
+    reads, of_steps = [], []
+    for name in ("item", "tolist", "__bool__", "__float__", "__int__", "cpu", "numpy"):
+        plain = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda *args, _name=name, _plain=plain: reads.append(_name) or _plain(*args)
+        )
+
+    def on_step(step, loss):
+        of_steps.append(reads.copy())
+        reads.clear()
+
+    recipe = Recipe(**{**vars(RECIPE), "num_steps": 4, "steps_per_epoch": 50, "agc": 0.01})
+    for one in (RECIPE, recipe):
+        checkpoint = CheckpointFile(tmp_path / f"{one.agc}.pt", "run", interval_s=1e9)
+        fit(make_model(), Spoiled([]), batches_from, one, checkpoint=checkpoint, log=NoLog(), on_step=on_step)
+    assert len(of_steps) == 16 and all(step == ["tolist"] for step in of_steps[1:12] + of_steps[13:])
+
+
+class NoLog(MetricsLog):
+    def __init__(self):
+        pass
+
+    def rewind(self, step):
+        pass
+
+    def write(self, **entry):
+        pass
+
+
 def test_ten_in_a_row_stop_with_a_remedy_and_the_last_good_state_is_kept(tmp_path):
     recipe = Recipe(**{**vars(RECIPE), "num_steps": 30, "precision": "bf16"})
     task = Spoiled(range(5, 30), num_steps=30)

@@ -144,10 +144,9 @@ def _reason(error: Exception) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are usable without EXIF data
-        return image
+    with contextlib.suppress(Exception):  # the pixels are usable without EXIF data
+        ImageOps.exif_transpose(image, in_place=True)  # otherwise a copy of every image, turned or not
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -2,7 +2,8 @@
 
 The order of epoch e is a permutation drawn from (seed, e), or an order in which all classes are equally frequent; the
 augmentation of image i in epoch e is drawn from (seed, e, i). So a run that resumes at step k sees the same bytes as
-one that never stopped, with any number of workers.
+one that never stopped, with any number of workers. Images stay bytes until they are on their device, where they are
+normalized.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -30,9 +31,12 @@ from efficientformer.data.dataset import (
     UncheckedSource,
     UnreadableImageError,
 )
-from efficientformer.data.transforms import Transform
+from efficientformer.data.transforms import PixelBatch, Pixels, Transform
 from efficientformer.errors import DataError, UsageError
 
+CPU = torch.device("cpu")
+Images = Tensor | PixelBatch
+"""Of a batch: `to(device)` makes a tensor (B, C, H, W) of either, as the network takes them."""
 _MOST_PLACES = 10
 """Images that are tried in the place of one that cannot be decoded; more in a row are no accident."""
 _OUTLIVING_S = 25.0
@@ -50,14 +54,26 @@ class Batch(NamedTuple):
     labels: Any
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device, its images channels last."""
-        return Batch(self.images.to(device, memory_format=torch.channels_last), _moved(self.labels, device))
+        """The batch on a device, its images channels last. Of what is pinned, the copy is not waited for."""
+        images = self.images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        return Batch(images, _each_tensor(self.labels, lambda tensor: tensor.to(device, non_blocking=True)))
 
 
-def _moved(labels: Any, device: torch.device) -> Any:
+class KeptBatch(NamedTuple):
+    """A batch that is used more than once: its images are bytes in main memory until `images.to(device)`."""
+
+    images: Images
+    labels: Any
+
+
+def _each_tensor(labels: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Labels of a batch, a tensor or a list of dictionaries, with their tensors changed. Other labels stay."""
     if isinstance(labels, Tensor):
-        return labels.to(device)
-    return [{name: tensor.to(device) for name, tensor in of_image.items()} for of_image in labels]
+        return change(labels)
+    return [
+        {name: change(tensor) for name, tensor in label.items()} if isinstance(label, dict) else label
+        for label in labels
+    ]
 
 
 class View:
@@ -67,11 +83,13 @@ class View:
     gets `UNLABELLED`, and what becomes of that does not matter.
     """
 
-    def __init__(self, transform: Transform) -> None:
-        self._transform = transform
+    def __init__(self, transform: Transform | Callable[[Image.Image], Tensor]) -> None:
+        # Bytes where it has them: the last step, normalization, is done on the device.
+        self._transform: Callable[[Image.Image], Tensor | Pixels] = getattr(transform, "pixels", transform)
 
-    def example(self, image: Image.Image, label: Label) -> tuple[Tensor, Any]:
-        """The image (C, H, W), and what `labels` makes a part of a batch of. May draw from the global generators."""
+    def example(self, image: Image.Image, label: Label) -> tuple[Tensor | Pixels, Any]:
+        """The image as bytes, or as the network takes it (C, H, W), and what `labels` makes a part of a batch of. May
+        draw from the global generators."""
         return self._transform(image), label
 
     def labels(self, labels: Sequence[Any], num_classes: int) -> Any:
@@ -95,8 +113,10 @@ def train_batches(
     part_of: Callable[[list[int]], list[int]] = list,
     is_balanced: bool = False,
     repeated: int = 1,
+    device: torch.device = CPU,
 ) -> Generator[Batch, None, None]:
-    """Batches without end, images float, from step `start_step` on, in the order of steps.
+    """Batches without end from step `start_step` on, in the order of steps: images are floats on `device`, channels
+    last, labels in main memory, which is pinned for a GPU.
 
     Labels are what the view makes of them, by default the numbers (B,) of classes, int64. `part_of` picks the images of
     a batch for this process, where several train together. With `is_balanced` an epoch has equally many images of every
@@ -115,7 +135,8 @@ def train_batches(
         (epoch, _apart(part_of(batch), repeated))
         for epoch, batch in _train_keys(order_of, len(split), batch_size, seed, start_step)
     )
-    return _produce(_Batches(split, view, seed), keys, workers)
+    made = _produce(_Batches(split, view, seed), keys, workers, is_pinned=device.type == "cuda")
+    return _normalized(made, device, torch.channels_last)
 
 
 def with_unlabelled(labelled: Iterator[Batch], unlabelled: Iterator[Batch]) -> Generator[Batch, None, None]:
@@ -125,15 +146,39 @@ def with_unlabelled(labelled: Iterator[Batch], unlabelled: Iterator[Batch]) -> G
         yield Batch(torch.cat([x_BCHW, more_BCHW]), torch.cat([labels, without]))
 
 
-def eval_batches(split: ImageSplit, view: View, *, batch_size: int, workers: int = 0) -> Generator[Batch, None, None]:
-    """Batches of the whole split, as those of `train_batches`, in order, once; the last may be smaller.
+def eval_batches(
+    split: ImageSplit, view: View, *, batch_size: int, workers: int = 0, device: torch.device = CPU
+) -> Generator[Batch, None, None]:
+    """Batches of the whole split, as those of `train_batches`, in order, once; the last may be smaller. Channels are
+    not last.
 
     An image that turns out to be undecodable is named and left out.
     """
+    made = _in_order(split, view, batch_size, workers, is_pinned=device.type == "cuda")
+    return _normalized(made, device, torch.contiguous_format)
+
+
+def _normalized(
+    made: Iterable[KeptBatch], device: torch.device, memory_format: torch.memory_format
+) -> Generator[Batch, None, None]:
+    for images, labels in made:
+        is_ready = isinstance(images, Tensor)
+        x = images.to(device, non_blocking=True) if is_ready else images.to(device, memory_format)
+        yield Batch(x, labels)
+
+
+def kept_batches(split: ImageSplit, view: View, *, batch_size: int, workers: int = 0) -> list[KeptBatch]:
+    """The batches of `eval_batches` in a quarter of their memory."""
+    return list(_in_order(split, view, batch_size, workers))
+
+
+def _in_order(
+    split: ImageSplit, view: View, batch_size: int, workers: int, *, is_pinned: bool = False
+) -> Generator[KeptBatch, None, None]:
     _check(split, batch_size)
     starts = range(0, len(split), batch_size)
     keys = ((0, list(range(start, min(start + batch_size, len(split))))) for start in starts)
-    return _produce(_Batches(split, view, seed=0, replaces=False), keys, workers)
+    return _produce(_Batches(split, view, seed=0, replaces=False), keys, workers, is_pinned=is_pinned)
 
 
 # An epoch, and the draws of one batch: a draw below the number of images is that image, and its further draws in the
@@ -145,8 +190,15 @@ _Key = tuple[int, list[int]]
 class _Made:
     """A batch, None without images, and the images that turned out to be undecodable on its way."""
 
-    batch: Batch | None
+    batch: KeptBatch | None
     unreadable: list[SkippedFile]
+
+    def pin_memory(self) -> "_Made":
+        """What `DataLoader` calls for batches that go to a GPU."""
+        if self.batch is None:
+            return self
+        images, labels = self.batch
+        return replace(self, batch=KeptBatch(images.pin_memory(), _each_tensor(labels, Tensor.pin_memory)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +215,7 @@ class _Batches:
 
     def __getitem__(self, key: _Key) -> _Made | DataError:
         epoch, draws = key
-        images, labels = list[Tensor](), list[Any]()
+        images, labels = list[Tensor | Pixels](), list[Any]()
         unreadable = list[SkippedFile]()
         try:
             for draw in draws:
@@ -175,9 +227,9 @@ class _Batches:
             return error  # raised in a worker, it would arrive wrapped in a page of traceback
         if not images:
             return _Made(None, unreadable)
-        return _Made(Batch(torch.stack(images), self.view.labels(labels, len(self.split.classes))), unreadable)
+        return _Made(KeptBatch(_stacked(images), self.view.labels(labels, len(self.split.classes))), unreadable)
 
-    def _example(self, index: int, seed: int, unreadable: list[SkippedFile]) -> tuple[Tensor, Any] | None:
+    def _example(self, index: int, seed: int, unreadable: list[SkippedFile]) -> tuple[Tensor | Pixels, Any] | None:
         """An image and its label, or those of the image in its place. Names of the undecodable are added."""
         for place in itertools.islice(_with_neighbors(self.split, index), _MOST_PLACES if self.replaces else 1):
             _seed_generators(seed)
@@ -202,8 +254,16 @@ def _with_neighbors(split: ImageSplit, index: int) -> Iterator[int]:
         yield from itertools.takewhile(lambda place: split.labels[place] == label, places)
 
 
-def _produce(batches: _Batches, keys: Iterable[_Key], workers: int) -> Generator[Batch, None, None]:
-    for made in _made_here(batches, keys) if workers == 0 else _made_by_workers(batches, keys, workers):
+def _stacked(images: Sequence[Tensor | Pixels]) -> Images:
+    as_bytes = [image for image in images if isinstance(image, Pixels)]
+    return PixelBatch.of(as_bytes) if as_bytes else torch.stack(cast(list[Tensor], images))
+
+
+def _produce(
+    batches: _Batches, keys: Iterable[_Key], workers: int, *, is_pinned: bool
+) -> Generator[KeptBatch, None, None]:
+    made_in = _made_by_workers if workers else _made_here
+    for made in made_in(batches, keys, workers, is_pinned):
         if isinstance(made, DataError):
             raise made
         for skipped in made.unreadable:
@@ -212,20 +272,23 @@ def _produce(batches: _Batches, keys: Iterable[_Key], workers: int) -> Generator
             yield made.batch
 
 
-def _made_here(batches: _Batches, keys: Iterable[_Key]) -> Iterator[_Made | DataError]:
+def _made_here(batches: _Batches, keys: Iterable[_Key], workers: int, is_pinned: bool) -> Iterator[_Made | DataError]:
     for key in keys:
         with _untouched_generators():
             made = batches[key]
-        yield made
+        yield made.pin_memory() if is_pinned and isinstance(made, _Made) else made
 
 
-def _made_by_workers(batches: _Batches, keys: Iterable[_Key], workers: int) -> Iterator[_Made | DataError]:
+def _made_by_workers(
+    batches: _Batches, keys: Iterable[_Key], workers: int, is_pinned: bool
+) -> Iterator[_Made | DataError]:
     loader = DataLoader(
         batches,  # type: ignore[arg-type]
         batch_size=None,
         sampler=keys,
         num_workers=workers,
         collate_fn=_as_it_is,
+        pin_memory=is_pinned,
         generator=torch.Generator(),  # otherwise the loader draws from the caller's
         worker_init_fn=_outlive_termination,
     )

@@ -9,7 +9,7 @@ from efficientformer.pipeline.networks.trained import require_crop
 from efficientformer.pipeline.phases import evaluate, export, reference, slim, supernet, table, train, verify
 from efficientformer.pipeline.references.require import require_best, require_reference
 from efficientformer.pipeline.report import write_report
-from efficientformer.pipeline.run.fit_images import require_mixing
+from efficientformer.pipeline.run.fit_images import require_compiled, require_mixing
 from efficientformer.pipeline.run.outputs import load_table
 from efficientformer.pipeline.run.result import collect_result
 from efficientformer.pipeline.run.workspace import Workspace
@@ -24,6 +24,7 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
     Records of earlier runs in the run directory are used if their settings and inputs are the same.
     """
     require_mixing(workspace)
+    require_compiled(workspace)
     require_crop(workspace)
     require_teacher(workspace)
     require_parent(workspace)

@@ -18,6 +18,7 @@ from efficientformer.tasks.task import Task
 from efficientformer.training.batch_norm import synchronized
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.compiled import compiled_forward, with_forward
 from efficientformer.training.finite import all_skipped_text, require_finite_weights
 from efficientformer.training.metrics_log import MetricsLog
 from efficientformer.training.recipe import Recipe
@@ -67,6 +68,7 @@ def fit(
     state = begin(model, task, recipe, checkpoint, best, world)
     update = Update(state, recipe, world, warn, task.lr_scales())
     shared_loss = world.shared(_Loss(model, task), uses_all=task.uses_all_parameters)
+    forward = compiled_forward(model) if recipe.is_compiled else None
     device = next(model.parameters()).device
     is_synchronized = recipe.sync_batch_norm and world.size > 1
     if world.is_first:
@@ -81,7 +83,7 @@ def fit(
         task.prepare(model, state.step)
         model.train()
         update.prepare()
-        with synchronized(is_synchronized):
+        with synchronized(is_synchronized), with_forward(model, forward):
             for number, batch in enumerate(islice(batches, recipe.accumulate), start=1):
                 with not_yet_averaged(shared_loss, is_last=number == recipe.accumulate):
                     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):

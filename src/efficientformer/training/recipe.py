@@ -22,6 +22,7 @@ class Recipe:
     sync_batch_norm: whether batch norm sees the batches of all processes, which then draw the same paths, widths, masks
         and mixing.
     precision: of products in the forward and backward passes; weights, norms and losses are in single precision.
+    is_compiled: whether torch.compile makes the forward pass of the network and the backward pass.
     """
 
     num_steps: int
@@ -41,6 +42,7 @@ class Recipe:
     layer_decay: float = 1.0
     precision: Precision = "fp32"
     sync_batch_norm: bool = False
+    is_compiled: bool = False
 
     def lr(self, step: int) -> float:
         if step < self.lr_hold_steps:

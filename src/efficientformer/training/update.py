@@ -56,10 +56,12 @@ class Update:
         state = self._state
         own_loss = torch.stack(self._losses).float().mean()
         mean_loss, statistics_norm = self._world.mean(torch.stack([own_loss, self._statistics.norm(own_loss)]))
-        loss_value = mean_loss.item()
-        require_finite_loss(loss_value, state.step, lr, self._recipe)
         gradient_norm = clip_gradients(state.model, self._recipe, self._scaled)
-        if bool(gradient_norm.isfinite() & statistics_norm.isfinite()):
+        is_finite = (gradient_norm.isfinite() & statistics_norm.isfinite()).to(mean_loss)
+        # The only time that a step waits for the device.
+        loss_value, is_sound = torch.stack([mean_loss, is_finite]).tolist()
+        require_finite_loss(loss_value, state.step, lr, self._recipe)
+        if is_sound:
             state.optimizer.step()
             if state.ema is not None:
                 state.ema.update(state.model, step=state.step)

@@ -125,7 +125,8 @@ def pictures_of_objects(seed):
 def test_masks_and_boxes_lie_on_the_objects_of_training_pictures():
     seen, cut = 0, 0
     for seed in range(60):
-        x_CHW, label = pictures_of_objects(seed)
+        pixels, label = pictures_of_objects(seed)
+        x_CHW = pixels.normalized()
         assert label["masks"].shape[1:] == GRID and len(label["boxes"]) == len(label["labels"]) == len(label["masks"])
         if not len(label["masks"]):
             continue
@@ -144,8 +145,8 @@ def test_masks_and_boxes_lie_on_the_objects_of_training_pictures():
 def test_pictures_that_score_keep_their_objects_and_say_where_they_lie():
     objects = Objects(80, 60, (Instance(0, (8.0, 12.0, 48.0, 36.0), False, 960.0, [[8, 12, 48, 12, 48, 36]]),), 3)
     view = ScoredInstances(Preprocessing(GRID, crop_ratio=1.0))
-    x_CHW, placed = view.example(Image.new("RGB", SIZE), objects)  # opened at half of its size
-    assert x_CHW.shape == (3, *GRID) and placed == PlacedObjects(objects, Placement(0.4, 0.4, 0, 0))
+    pixels, placed = view.example(Image.new("RGB", SIZE), objects)  # opened at half of its size
+    assert pixels.values.shape == (*GRID, 3) and placed == PlacedObjects(objects, Placement(0.4, 0.4, 0, 0))
     assert view.labels([placed], 2) == [placed]
     empty = TrainInstances(Preprocessing(GRID, crop_ratio=1.0), "light").example(Image.new("RGB", SIZE), -1)[1]
     assert empty["boxes"].shape == (0, 4) and empty["masks"].shape == (0, *GRID)

@@ -47,7 +47,8 @@ def red(x_CHW):
 
 
 def test_evaluation_fits_the_picture_into_the_middle_and_back():
-    x_CHW, rows = eval_boxes_transform(GREY)(picture(), objects(BOX))
+    pixels, rows = eval_boxes_transform(GREY)(picture(), objects(BOX))
+    x_CHW = pixels.normalized()
     # 120 x 80 to 64 x 43 pixels, 2 rows above.
     assert x_CHW.shape == (3, 48, 64) and rows[0].tolist() == [FRAME, 0, 0, 64, 48]
     scale_x, scale_y = 64 / 120, 43 / 80
@@ -76,13 +77,13 @@ def test_boxes_move_with_the_picture(augmentation):
     transform, seen, ignored = train_boxes_transform(GREY, augmentation), set(), 0
     for seed in range(40):
         random.seed(seed)
-        x_CHW, rows = transform(picture(), objects(BOX))
-        assert rows[0].tolist() == [FRAME, 0, 0, 64, 48] and x_CHW.shape == (3, 48, 64)
+        pixels, rows = transform(picture(), objects(BOX))
+        assert rows[0].tolist() == [FRAME, 0, 0, 64, 48] and pixels.values.shape == (48, 64, 3)
         if len(rows) == 1 or rows[1, 0] != 2:
             ignored += 1
             assert len(rows) == 1 or rows[1, 0] == IGNORED - 2
             continue
-        assert red(x_CHW) == pytest.approx(rows[1, 1:].tolist(), abs=1.6)
+        assert red(pixels.normalized()) == pytest.approx(rows[1, 1:].tolist(), abs=1.6)
         seen.add(tuple(rows[1, 1:].round().tolist()))
     assert len(seen) > 10 and (ignored == 0 or augmentation != "light")
 
@@ -93,9 +94,9 @@ def test_a_mirrored_picture_has_mirrored_boxes(monkeypatch):
     transform = train_boxes_transform(GREY, "light")
     _, rows = transform(picture(), objects(BOX, (0.0, 0.0, 10.0, 10.0)))
     monkeypatch.setattr(random, "random", lambda: 0.5)
-    x_CHW, straight = transform(picture(), objects(BOX))
+    pixels, straight = transform(picture(), objects(BOX))
     assert rows[2, 3] > rows[1, 3], "what was on the left is on the right"
-    assert red(x_CHW) == pytest.approx(straight[1, 1:].tolist(), abs=1.2)
+    assert red(pixels.normalized()) == pytest.approx(straight[1, 1:].tolist(), abs=1.2)
 
 
 def test_what_is_hardly_in_the_picture_is_ignored(monkeypatch):
@@ -117,11 +118,11 @@ def test_crowds_are_ignored_and_a_smaller_picture_has_smaller_boxes():
 
 
 def test_scores_are_of_the_picture_at_its_own_size():
-    x_CHW, rows = score_boxes_transform(GREY)(picture().resize((60, 40)), objects(BOX))
+    pixels, rows = score_boxes_transform(GREY)(picture().resize((60, 40)), objects(BOX))
     frame, where, only = rows.tolist()
     assert frame == [FRAME, 0, 0, 64, 48, 120] and (where[0], where[5]) == (FRAME, 80) and only[5] == area_of(BOX)
     back = Placement(*where[1:5]).to_picture(np.array([only[1:5]]), (120, 80))
-    assert back == pytest.approx(np.array([BOX]), abs=1e-4) and x_CHW.shape == (3, 48, 64)
+    assert back == pytest.approx(np.array([BOX]), abs=1e-4) and pixels.values.shape == (48, 64, 3)
 
 
 def test_batches_are_padded():

@@ -43,7 +43,8 @@ def test_scaled_cropped_and_mirrored_pixels_keep_their_class(size):
     ignored, mirrored = 0, set()
     for seed in range(40):
         random.seed(seed)
-        image_CHW, mask_HW = view.example(split.image(0), split.labels[0])
+        pixels, mask_HW = view.example(split.image(0), split.labels[0])
+        image_CHW = pixels.normalized()
         assert image_CHW.shape == (3, *GRID) and mask_HW.shape == GRID and mask_HW.dtype == torch.int64
         red_HW = (255 * (image_CHW[0] + 0.5)).round()
         is_seen_HW = mask_HW != IGNORED

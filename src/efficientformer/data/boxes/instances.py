@@ -20,7 +20,7 @@ from efficientformer.data.boxes.placement import Placement, fitted, placed
 from efficientformer.data.boxes.shapes import placed_mask
 from efficientformer.data.dataset import Label
 from efficientformer.data.loader import View
-from efficientformer.data.transforms import Normalize, Preprocessing
+from efficientformer.data.transforms import Normalize, Pixels, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class TrainInstances(View):
     def __init__(self, preprocessing: Preprocessing, augmentation: Augmentation) -> None:
         self._augment = AugmentedPicture(preprocessing, augmentation)
 
-    def example(self, image: Image.Image, label: Label) -> tuple[Tensor, dict[str, Tensor]]:
+    def example(self, image: Image.Image, label: Label) -> tuple[Pixels, dict[str, Tensor]]:
         objects = _objects(image, label)
-        x_CHW, placement, is_mirrored = self._augment(image)
-        return x_CHW, _labels(objects, placement, image.size, self._augment.grid, is_mirrored)
+        pixels, placement, is_mirrored = self._augment(image)
+        return pixels, _labels(objects, placement, image.size, self._augment.grid, is_mirrored)
 
     def labels(self, labels: Sequence[dict[str, Tensor]], num_classes: int) -> list[dict[str, Tensor]]:
         return list(labels)
@@ -55,10 +55,10 @@ class ScoredInstances(View):
         self._grid, self._color = preprocessing.grid, preprocessing.mean_color
         self._normalize = Normalize(preprocessing)
 
-    def example(self, image: Image.Image, label: Label) -> tuple[Tensor, PlacedObjects]:
+    def example(self, image: Image.Image, label: Label) -> tuple[Pixels, PlacedObjects]:
         objects, placement = _objects(image, label), fitted(image.size, self._grid)
-        x_CHW = self._normalize(placed(image, placement, self._grid, self._color))
-        return x_CHW, PlacedObjects(objects, fitted((objects.width, objects.height), self._grid))
+        pixels = self._normalize.later(placed(image, placement, self._grid, self._color))
+        return pixels, PlacedObjects(objects, fitted((objects.width, objects.height), self._grid))
 
     def labels(self, labels: Sequence[PlacedObjects], num_classes: int) -> list[PlacedObjects]:
         return list(labels)

@@ -1,4 +1,4 @@
-"""From a picture with objects to what a detector is trained on: the input CHW, and boxes in its pixels.
+"""From a picture with objects to what a detector is trained on: the input as bytes, and boxes in its pixels.
 
 Training draws from the global generator of random, which the loader seeds.
 """
@@ -16,7 +16,7 @@ from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.boxes.objects import Objects
 from efficientformer.data.boxes.placement import Placement, fitted, fitting_scale, placed, scaled
-from efficientformer.data.transforms import Normalize, Preprocessing
+from efficientformer.data.transforms import Normalize, Pixels, Preprocessing
 
 PADDING, FRAME, IGNORED = -1.0, -2.0, -3.0
 """In place of a class: PADDING in rows that fill up a batch; FRAME in the first row of every image, whose box is the
@@ -27,8 +27,8 @@ LEAST_VISIBLE, LEAST_PIXELS = 0.3, 2.0
 
 _ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
-JointTransform = Callable[[Image.Image, Objects], tuple[Tensor, Tensor]]
-"""An image in RGB and its objects to x_CHW and boxes_N5: rows of class, x1, y1, x2, y2, the first of which is the
+JointTransform = Callable[[Image.Image, Objects], tuple[Pixels, Tensor]]
+"""An image in RGB and its objects to the input and boxes_N5: rows of class, x1, y1, x2, y2, the first of which is the
 input."""
 
 
@@ -71,32 +71,32 @@ class _Fitted:
         self._grid, self._color = preprocessing.grid, preprocessing.mean_color
         self._normalize = Normalize(preprocessing)
 
-    def __call__(self, image: Image.Image, objects: Objects) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: Image.Image, objects: Objects) -> tuple[Pixels, Tensor]:
         placement = fitted(image.size, self._grid)
-        x_CHW = self._normalize(placed(image, placement, self._grid, self._color))
-        return x_CHW, _rows(objects, placement, image.size, self._grid)
+        pixels = self._normalize.later(placed(image, placement, self._grid, self._color))
+        return pixels, _rows(objects, placement, image.size, self._grid)
 
 
 class _Scored(_Fitted):
-    def __call__(self, image: Image.Image, objects: Objects) -> tuple[Tensor, Tensor]:
-        x_CHW, rows_N5 = super().__call__(image, objects)
+    def __call__(self, image: Image.Image, objects: Objects) -> tuple[Pixels, Tensor]:
+        pixels, rows_N5 = super().__call__(image, objects)
         whole = fitted((objects.width, objects.height), self._grid)
         placement_15 = rows_N5.new_tensor([[FRAME, whole.scale_x, whole.scale_y, whole.left, whole.top]])
         areas = [objects.width, objects.height, *(instance.area for instance in objects.instances)]
         rows_N5 = torch.cat([rows_N5[:1], placement_15, rows_N5[1:]])
-        return x_CHW, torch.cat([rows_N5, torch.tensor(areas, dtype=rows_N5.dtype)[:, None]], dim=1)
+        return pixels, torch.cat([rows_N5, torch.tensor(areas, dtype=rows_N5.dtype)[:, None]], dim=1)
 
 
 class _Augmented:
     def __init__(self, augment: "AugmentedPicture") -> None:
         self._augment = augment
 
-    def __call__(self, image: Image.Image, objects: Objects) -> tuple[Tensor, Tensor]:
-        x_CHW, placement, is_mirrored = self._augment(image)
+    def __call__(self, image: Image.Image, objects: Objects) -> tuple[Pixels, Tensor]:
+        pixels, placement, is_mirrored = self._augment(image)
         rows_N5 = _rows(objects, placement, image.size, self._augment.grid)
         if is_mirrored:
             rows_N5[:, [1, 3]] = self._augment.grid[1] - rows_N5[:, [3, 1]]
-        return x_CHW, rows_N5
+        return pixels, rows_N5
 
 
 class AugmentedPicture:
@@ -109,13 +109,13 @@ class AugmentedPicture:
         self.grid, self._color, self._strength = preprocessing.grid, preprocessing.mean_color, STRENGTHS[augmentation]
         self._normalize = Normalize(preprocessing)
 
-    def __call__(self, image: Image.Image) -> tuple[Tensor, Placement, bool]:
+    def __call__(self, image: Image.Image) -> tuple[Pixels, Placement, bool]:
         placement = self._drawn(image.size)
         picture = placed(_recolored(image, self._strength.color), placement, self.grid, self._color)
         is_mirrored = random.random() < 0.5
         if is_mirrored:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return self._normalize(picture), placement, is_mirrored
+        return self._normalize.later(picture), placement, is_mirrored
 
     def _drawn(self, size: tuple[int, int]) -> Placement:
         """A placement in which the picture lies inside the input where it is smaller, and covers it where it is

@@ -19,7 +19,7 @@ from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import UNLABELLED
 from efficientformer.data.loader import View
 from efficientformer.data.masks.mask import IGNORED
-from efficientformer.data.transforms import Normalize, Preprocessing, eval_transform
+from efficientformer.data.transforms import Normalize, Pixels, Preprocessing, eval_transform
 from efficientformer.errors import UsageError
 
 SCALES: dict[str, tuple[float, float]] = {"light": (0.75, 1.5), "standard": (0.5, 2.0)}
@@ -37,7 +37,7 @@ class MaskView(View):
         super().__init__(eval_transform(preprocessing))
         self._grid = preprocessing.grid
 
-    def example(self, image: Image.Image, label: Any) -> tuple[Tensor, Tensor]:
+    def example(self, image: Image.Image, label: Any) -> tuple[Tensor | Pixels, Tensor]:
         height, width = self._grid
         mask = Image.fromarray(_mask(image, label)).resize((width, height), Image.Resampling.NEAREST)
         return self._transform(image), _tensor(np.asarray(mask))
@@ -49,7 +49,7 @@ class MaskView(View):
 class FullSizeMaskView(MaskView):
     """The same with masks as they are, for scores at their size; smaller ones have `PADDING` below and to the right."""
 
-    def example(self, image: Image.Image, label: Any) -> tuple[Tensor, Tensor]:
+    def example(self, image: Image.Image, label: Any) -> tuple[Tensor | Pixels, Tensor]:
         return self._transform(image), _tensor(_mask(image, label))
 
     def labels(self, labels: Sequence[Tensor], num_classes: int) -> Tensor:
@@ -65,14 +65,14 @@ class CoveringMaskView(FullSizeMaskView):
         super().__init__(preprocessing)
         self._normalize = Normalize(preprocessing)
 
-    def example(self, image: Image.Image, label: Any) -> tuple[Tensor, Tensor]:
+    def example(self, image: Image.Image, label: Any) -> tuple[Tensor | Pixels, Tensor]:
         height, width = self._grid
         scale = max(height / image.height, width / image.width)
         # Beyond sixteen inputs the image is squeezed: a long thin one would take gigabytes.
         sides = zip(image.size, (width, height), strict=True)
         size = tuple(min(max(round(own * scale), side), MOST_INPUTS * side) for own, side in sides)
         seen = image if image.size == size else image.resize((size[0], size[1]), Image.Resampling.BICUBIC)
-        return self._normalize(seen), _tensor(_mask(image, label))
+        return self._normalize.later(seen), _tensor(_mask(image, label))
 
 
 class TrainMaskView(MaskView):
@@ -95,7 +95,7 @@ class TrainMaskView(MaskView):
         self._mean = preprocessing.mean_color
         self._color = _color_changes() if augmentation == "standard" else None
 
-    def example(self, image: Image.Image, label: Any) -> tuple[Tensor, Tensor]:
+    def example(self, image: Image.Image, label: Any) -> tuple[Tensor | Pixels, Tensor]:
         (height, width), mask = self._grid, Image.fromarray(_mask(image, label))
         scale = random.uniform(*self._scales)
         across, down = _window(width, scale), _window(height, scale)
@@ -107,7 +107,7 @@ class TrainMaskView(MaskView):
             seen, seen_mask = (each.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for each in (seen, seen_mask))
         if self._color is not None:
             seen = self._color(seen)
-        return self._normalize(seen), _tensor(np.asarray(seen_mask))
+        return self._normalize.later(seen), _tensor(np.asarray(seen_mask))
 
 
 @dataclass(frozen=True)

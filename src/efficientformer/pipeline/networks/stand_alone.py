@@ -17,12 +17,11 @@ from efficientformer.models.create import create_model
 from efficientformer.models.heads.semantic_fpn import SemanticFpnHead
 from efficientformer.models.network import Network
 from efficientformer.pipeline.networks.teaching import distilled, has_second_head
-from efficientformer.pipeline.run.fit_images import fit_images, loss_task
+from efficientformer.pipeline.run.fit_images import fit_images, loss_task, require_compiled
 from efficientformer.pipeline.run.inputs import image_digests, training_digests
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.settings.teacher import WITHOUT_TEACHER
-from efficientformer.pipeline.settings.training import NetworkSettings, TrainSettings
+from efficientformer.pipeline.settings.training import UNUSED_BY_TRIALS, NetworkSettings, TrainSettings
 from efficientformer.pipeline.slimming.held_out import search_splits
 from efficientformer.pipeline.slimming.oracles import estimating_images, load_supernet
 from efficientformer.reading import read_record
@@ -64,6 +63,7 @@ def train_images(
         the validation images, whose scores are logged only.
     version: of the supernet's weights, that the network was cut from.
     """
+    require_compiled(workspace)
     settings = settings or workspace.settings.train
     images, others = splits or (workspace.training_images, workspace.dataset.val)
     best = None
@@ -103,6 +103,7 @@ def train_images(
         best=best,
         ema_decay=settings.ema_decay,
         layer_decay=settings.layer_decay,
+        is_compiled=settings.compile,
         lr_hold_steps=frozen_steps,
         **unlabelled,
     )
@@ -161,7 +162,8 @@ def scored_batches(
 ) -> Generator[Batch, None, None]:
     """Batches of images and labels as the task scores them."""
     view, workers = task.score_view(preprocessing), workspace.settings.workers
-    return eval_batches(images, view, batch_size=task.eval_batch_size, workers=workers)
+    device = workspace.training_device
+    return eval_batches(images, view, batch_size=task.eval_batch_size, workers=workers, device=device)
 
 
 def initial_network(workspace: Workspace, subnet: Subnet, version: str | None = None) -> Network:
@@ -255,7 +257,7 @@ def trial_score(workspace: Workspace, subnet: Subnet, *, title: str) -> dict[str
         return scores_on(workspace, network, held_out).primary
 
     known = chosen(workspace.settings, "resolution", "seed", "train", "slim.trial_epochs", "supernet.held_out")
-    known = {name: value for name, value in known.items() if name not in WITHOUT_TEACHER}
+    known = {name: value for name, value in known.items() if name not in UNUSED_BY_TRIALS}
     about = [subnet.architecture.to_json(), known, image_digests(workspace)]
     return _kept_score(workspace, workspace.run_dir.trials, about, title, train_briefly)
 

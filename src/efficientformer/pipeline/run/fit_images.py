@@ -5,19 +5,22 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loader import mix, steps_per_epoch, train_batches, with_unlabelled
 from efficientformer.data.mixing import Mixing
+from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.settings.training import OptimizerSettings
+from efficientformer.pipeline.settings.training import AUTO, OptimizerSettings
 from efficientformer.tasks.task import Task
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
+from efficientformer.training.compiled import require_compiler
 from efficientformer.training.loop import Batches, fit
 from efficientformer.training.metrics_log import MetricsLog
-from efficientformer.training.recipe import Recipe
+from efficientformer.training.recipe import Precision, Recipe
 from efficientformer.training.termination import termination
 from efficientformer.training.trackers.open import TITLES, tracker_name, tracker_opener, viewed_with
 from efficientformer.training.trackers.tracker import Guarded
@@ -98,7 +101,7 @@ def fit_images(
         "weight_decay": settings.weight_decay,
         "clip_norm": settings.clip_norm or math.inf,
         "agc": settings.agc,
-        "precision": settings.precision,
+        "precision": _precision(workspace, settings),
         "sync_batch_norm": settings.sync_batch_norm,
         "lr_warmup_steps": round(settings.lr_warmup_epochs * per_epoch),
     }
@@ -115,6 +118,7 @@ def fit_images(
 
     def stream(split: ImageSplit, step: int, **options: Any) -> Batches:
         options = {"batch_size": settings.batch_size, "seed": seed, "workers": workspace.settings.workers, **options}
+        options["device"] = workspace.training_device
         start, part_of = step * settings.accumulate, workspace.world.part_of
         return train_batches(split, view, start_step=start, part_of=part_of, repeated=settings.repeated, **options)
 
@@ -166,6 +170,30 @@ def track(workspace: Workspace, log: MetricsLog) -> None:
     opener = tracker_opener(name, run_dir.events, training, title)
     log.tracker = Guarded(TITLES[name], opener, workspace.console.warn)
     workspace.console.say_once(f"curves: {viewed_with(name, run_dir.events)}")
+
+
+def _precision(workspace: Workspace, settings: OptimizerSettings) -> Precision:
+    """That of the settings, or what the training device has; bf16 is said then."""
+    if settings.precision != AUTO:
+        return settings.precision
+    device = workspace.training_device
+    if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
+        return "fp32"
+    workspace.console.say("products in bf16; --train.precision fp32, or that of --supernet or --parent, for others")
+    return "bf16"
+
+
+def require_compiled(workspace: Workspace) -> None:
+    """Raises UsageError, before hours of work depend on it, for networks that cannot be compiled for their training."""
+    settings = workspace.settings
+    for name, training in (("train", settings.train), ("parent", settings.parent)):
+        if not training.compile or (name == "parent" and settings.parent.init is None):
+            continue
+        if workspace.task.words.name == "instance":
+            raise UsageError(f"{name}.compile is not for masks of objects: leave it out.")
+        if training.sync_batch_norm:
+            raise UsageError(f"{name}.compile and {name}.sync_batch_norm exclude each other: leave one out.")
+        require_compiler()
 
 
 def _silent(done: int, total: int, text: str) -> None:

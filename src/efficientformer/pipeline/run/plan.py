@@ -33,8 +33,7 @@ from efficientformer.pipeline.run.phase import Phase
 from efficientformer.pipeline.run.settings import BELOW_PARENT, is_path, leaves
 from efficientformer.pipeline.run.stamps import chosen
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.settings.teacher import WITHOUT_TEACHER
-from efficientformer.pipeline.settings.training import OF_METAPATHS, OF_SLIMMABLE
+from efficientformer.pipeline.settings.training import OF_METAPATHS, OF_SLIMMABLE, UNUSED_BY_TRIALS
 from efficientformer.tasks.words import task_words
 
 TRAINING_MACHINE = ("workers", "training_threads", "training_device")
@@ -107,10 +106,10 @@ def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
 
 
 def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:
-    """Trials are trained by the settings of `train`, without a teacher."""
+    """Trials are trained by the settings of `train`, without a teacher and as the network stands."""
     if not workspace.settings.slim.trials:
         return {"format": TRACE_FORMAT}
-    trained, idle = chosen(workspace.settings, "train"), WITHOUT_TEACHER | workspace.settings.train.idle
+    trained, idle = chosen(workspace.settings, "train"), UNUSED_BY_TRIALS | workspace.settings.train.idle
     return {**{name: value for name, value in trained.items() if name not in idle}, "format": TRACE_FORMAT}
 
 

@@ -10,6 +10,7 @@ from efficientformer import __version__
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.run import StampRecord
 from efficientformer.pipeline.run.settings import FINER_DEFAULTS, Settings
+from efficientformer.pipeline.settings.training import BY_MACHINE
 from efficientformer.reading import read_record, shown_path
 from efficientformer.records import digest, file_digest, write_record
 from efficientformer.run_dir import RunDir
@@ -18,6 +19,8 @@ MISSING = "missing"
 """Stands for the digest of an input that does not exist."""
 NOT_TAKEN = "not taken over"
 """Stands for the digest of what the run used before: another run's supernet, a teacher, unlabelled images."""
+_LEFT_OUT = {**FINER_DEFAULTS, **BY_MACHINE}
+"""Settings that stamps leave out at these values."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def _name(run_dir: RunDir, path: Path) -> str:
 def chosen(settings: Settings, *names: str) -> dict[str, Any]:
     """Values of the settings with these dotted names; the name of a group means all of its settings.
 
-    Those of `FINER` are left out at their defaults: what was made before there were such settings stays up to date.
+    Those of `FINER` are left out at their defaults: what was made before there were such settings stays up to date. So
+    are those of `BY_MACHINE` where the machine decides.
     """
     values: dict[str, Any] = {}
     for name in names:
@@ -99,7 +103,7 @@ def chosen(settings: Settings, *names: str) -> dict[str, Any]:
             values |= {f"{name}.{key}": item for key, item in value.model_dump(mode="json").items()}
         else:
             values[name] = list(value) if isinstance(value, tuple) else value
-    return {name: value for name, value in values.items() if (name, value) not in FINER_DEFAULTS.items()}
+    return {name: value for name, value in values.items() if (name, value) not in _LEFT_OUT.items()}
 
 
 def is_up_to_date(run_dir: RunDir, stamp: Stamp, outputs: Sequence[Path]) -> bool:
@@ -119,11 +123,12 @@ def read_stamp(path: Path) -> dict[str, Any] | None:
 
 def stamp_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The differences of two stamps of a phase, as texts. What only the former has makes none, since earlier versions
-    stamped settings without effect too; but one of `FINER` has its default now."""
+    stamped settings without effect too, and a machine that decides accepts what others made; but one of `FINER` has its
+    default now."""
     changes = []
     left_out = {name: value for name, value in FINER_DEFAULTS.items() if name in before["settings"]}
     for name, value in {**left_out, **now["settings"]}.items():
-        old = before["settings"].get(name, FINER_DEFAULTS.get(name))
+        old = before["settings"].get(name, _LEFT_OUT.get(name))
         if old != value:
             changes.append(
                 f"{name} changed"

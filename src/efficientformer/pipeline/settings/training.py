@@ -7,16 +7,22 @@ from pydantic import Field, model_validator
 from efficientformer.data.augmentation import Augmentation, Balance
 from efficientformer.pipeline.settings.group import NotNegative, Positive, PositiveFloat, SettingsGroup, Share
 from efficientformer.pipeline.settings.parent import TrainingsBelowParent
-from efficientformer.pipeline.settings.teacher import TeacherSettings
+from efficientformer.pipeline.settings.teacher import WITHOUT_TEACHER, TeacherSettings
 from efficientformer.search.supernet.mixing import BatchNormForm, ElasticWidth, Noise, Sampling
 from efficientformer.training.recipe import Precision
 from efficientformer.training.schedule import Schedule
 
 FINER = (
     *("lr_per", "schedule", "lr_final", "lr_warmup_from", "accumulate", "clip_norm", "agc", "repeated"),
-    *("head_dropout", "sync_batch_norm"),
+    *("head_dropout", "sync_batch_norm", "compile"),
 )
 """Settings of a training that few need. At their defaults stamps and `design --help` leave them out."""
+AUTO = "auto"
+BY_MACHINE = {f"{group}.precision": AUTO for group in ("supernet", "parent", "train")}
+"""Settings that the training device decides on at this value. Stamps leave them out then, as they do the device: what
+was trained elsewhere stays up to date."""
+UNUSED_BY_TRIALS = WITHOUT_TEACHER | {"train.compile"}
+"""Dotted names of the settings of `train` that short trainings of many networks do not have."""
 
 
 class OptimizerSettings(SettingsGroup):
@@ -60,8 +66,8 @@ class OptimizerSettings(SettingsGroup):
     repeated: Positive = 1
     """Times that an image of an epoch is drawn. Each time it is augmented anew, and the epoch has so many times fewer
     images: it stays as long. 3 in the paper's recipe (repeated augmentation)."""
-    precision: Precision = "fp32"
-    """Precision of most products. bf16 is for GPUs and CPUs that have it; weights stay in single precision."""
+    precision: Literal["auto"] | Precision = "auto"
+    """Precision of most products. auto: bf16 on GPUs that have it, else fp32. Weights stay in single precision."""
     sync_batch_norm: bool = False
     """Compute batch norm over all processes of torchrun. They then draw the same paths, widths and mixing."""
 
@@ -152,6 +158,8 @@ class NetworkSettings(OptimizerSettings):
     patience: Annotated[int, Field(ge=0)] = 0
     """Epochs without progress that end it; 0: none. Every epoch is scored on images held out of those for training
     (supernet.held_out): by top-1, or by balanced accuracy with a balance."""
+    compile: bool = False
+    """Compile the network for its training. It takes minutes once and needs a C++ compiler."""
     keep: Literal["last", "best"] | None = None
     """Epoch of the weights. By default last, and with patience best."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from efficientformer import __version__
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import Batch, eval_batches
+from efficientformer.data.loader import CPU, Batch, Images, KeptBatch, kept_batches
 from efficientformer.errors import BudgetError, RecordError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.models.network import Network
@@ -146,29 +146,28 @@ def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccurac
     return SupernetAccuracy(supernet, bn_batches, scoring, settings.slim.metric, workspace.searched_task)
 
 
-def estimating_images(workspace: Workspace, count: int = TRAINING_IMAGES) -> list[Tensor]:
+def estimating_images(workspace: Workspace, count: int = TRAINING_IMAGES) -> list[Images]:
     """Batches of training images that batch norm is estimated from, `count` images in all."""
-    return [x_BCHW for x_BCHW, _ in _training_batches(workspace, count)]
+    return [images for images, _ in _training_batches(workspace, count)]
 
 
 def importance_batches(workspace: Workspace) -> list[Batch]:
     """Batches of training images, with labels, that the importance of channels is measured on."""
-    return _training_batches(workspace, TRAINING_IMAGES)
+    return [Batch(images.to(CPU), labels) for images, labels in _training_batches(workspace, TRAINING_IMAGES)]
 
 
-def _training_batches(workspace: Workspace, count: int) -> list[Batch]:
+def _training_batches(workspace: Workspace, count: int) -> list[KeptBatch]:
     train, _ = scoring_splits(workspace)
     return _batches(workspace, train, count, min(128, workspace.task.eval_batch_size))
 
 
-def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) -> list[Batch]:
+def _batches(workspace: Workspace, images: ImageSplit, count: int, most: int) -> list[KeptBatch]:
     """Batches of at most `most` images, `count` of them in all, with images of all classes in each."""
     picked = images.subset(in_mixed_order(_spread(len(images), count), most))
     # Statistics are averaged over batches, so no batch may be much smaller than the others.
     batch_size = math.ceil(len(picked) / math.ceil(len(picked) / most))
     view, workers = workspace.searched_task.eval_view(workspace.preprocessing), workspace.settings.workers
-    held = eval_batches(picked, view, batch_size=batch_size, workers=workers)
-    return [batch.to(torch.device("cpu")) for batch in held]
+    return kept_batches(picked, view, batch_size=batch_size, workers=workers)
 
 
 def require_reachable(workspace: Workspace, table: LatencyTable) -> None:

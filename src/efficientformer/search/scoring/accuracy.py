@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loader import Batch, Images, KeptBatch
 from efficientformer.errors import TrainingError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network
@@ -63,7 +63,7 @@ def absorb_network(ancestor: Ancestor, subnet: Subnet, network: Network) -> None
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor], *, collect: bool = False) -> list[Tensor]:
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Images], *, collect: bool = False) -> list[Tensor]:
     """Replace running statistics by the averages over `batches`; every other layer stays in evaluation mode.
 
     Returns the model's outputs, batch by batch, with `collect`; otherwise an empty list.
@@ -102,9 +102,9 @@ class SupernetAccuracy:
     """Accuracy of a subnet in percent on held-out images, with the supernet's weights.
 
     supernet: not changed, except by `use_weights`.
-    bn_batches: images (B, 3, H, W) from which batch norm statistics are re-estimated. Without any, each batch of
-        `held_out` is normalized by its own statistics.
-    held_out: (images, labels) that subnets are scored on.
+    bn_batches: images (B, 3, H, W) from which batch norm statistics are re-estimated, as floats or as bytes. Without
+        any, each batch of `held_out` is normalized by its own statistics.
+    held_out: (images, labels) that subnets are scored on, the images as floats or as bytes.
     metric: the accuracy that a call returns and that `if_at_least` compares.
     kind: what the labels are, and how networks are scored.
     """
@@ -112,14 +112,14 @@ class SupernetAccuracy:
     def __init__(
         self,
         supernet: Ancestor,
-        bn_batches: Sequence[Tensor],
-        held_out: Sequence[Batch],
+        bn_batches: Sequence[Images],
+        held_out: Sequence[Batch | KeptBatch],
         metric: Metric = "likelihood",
         kind: SearchedTask = ONE_LABEL,
     ) -> None:
         self.supernet, self._kind = supernet, kind
         self._metric: Metric = metric
-        self._images = Features([*bn_batches], [images_BCHW for images_BCHW, _ in held_out])
+        self._images = Features([*bn_batches], [images for images, _ in held_out])
         self._labels = [labels for _, labels in held_out]
         self._kept = KeptFeatures(supernet, self._images.num_images)
 
@@ -153,7 +153,7 @@ class SupernetAccuracy:
         modules = [network] if is_dense else [*cell_modules(network), network.norm]
         ends = [] if is_dense else [end for end in self._kept.places(cells) if end > known]
         parts = [nn.Sequential(*modules[first:end]) for first, end in pairwise([known, *ends, len(modules)])]
-        estimating = [features.estimating]
+        estimating: list[Sequence[Images]] = [features.estimating]
         for part in parts:
             if self._images.estimating:
                 estimating.append(reestimate_batch_norm(part, estimating[-1], collect=part is not parts[-1]))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from efficientformer.arch.parts import stage_grids
 from efficientformer.arch.spec import NUM_STAGES, Block
+from efficientformer.data.loader import Images
 from efficientformer.models.network import Network
 from efficientformer.models.stage import Stage
 from efficientformer.search.ancestor import Ancestor
@@ -36,10 +37,10 @@ class Cell:
 @dataclass(frozen=True)
 class Features:
     """Features at one position in a network, in batches: of the images that batch norm is re-estimated from, and of
-    those that subnets are scored on."""
+    those that subnets are scored on. The images themselves may be bytes."""
 
-    estimating: list[Tensor]
-    scoring: list[Tensor]
+    estimating: Sequence[Images]
+    scoring: Sequence[Images]
 
     @property
     def num_images(self) -> int:
