@@ -22,7 +22,7 @@ from efficientformer.data.dataset import (
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress, read_image
 from efficientformer.data.large.load import is_large, load_large_folder
-from efficientformer.data.large.source import LargeSource, OnUnreadable
+from efficientformer.data.large.undecoded import OnUnreadable, UndecodedSource
 from efficientformer.data.layout import Layout, find_layout
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage, ListedSet, Listing, check_classes, list_images, named
@@ -189,7 +189,7 @@ def load_unlabelled(
 
 def _digests(images: ImageSplit | None, sizes: set[int]) -> set[str]:
     """Of the contents of images in files, at least of those that have one of these sizes in bytes."""
-    if images is not None and isinstance(images.source, LargeSource):
+    if images is not None and isinstance(images.source, UndecodedSource):
         return images.source.digests(images.positions, sizes)
     if images is None or not isinstance(images.source, FolderSource):
         return set()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from efficientformer.data.dataset import ImageSplit, Label
 from efficientformer.data.images import Progress, map_in_threads
-from efficientformer.data.large.source import LargeSource
+from efficientformer.data.large.undecoded import UndecodedSource
 
 # Photos are rarely square; 4 to 3 is usual.
 _USUAL_ASPECT = 4 / 3
@@ -38,7 +38,7 @@ def hold_in_memory(
     more than about `max_bytes` is returned unchanged, as is one whose images were not decoded before. Raises DataError
     when an image cannot be read.
     """
-    if isinstance(split.source, LargeSource) or len(split) * shorter_side**2 * 3 * _USUAL_ASPECT > max_bytes:
+    if isinstance(split.source, UndecodedSource) or len(split) * shorter_side**2 * 3 * _USUAL_ASPECT > max_bytes:
         return split
 
     def shrunk(index: int) -> np.ndarray:
