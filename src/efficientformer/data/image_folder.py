@@ -26,6 +26,8 @@ from efficientformer.data.large.undecoded import OnUnreadable, UndecodedSource
 from efficientformer.data.layout import Layout, find_layout
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage, ListedSet, Listing, check_classes, list_images, named
+from efficientformer.data.shards.layout import is_shard_set
+from efficientformer.data.shards.load import load_shards
 from efficientformer.data.walk import LeftOut, find_images, relative, shown
 from efficientformer.errors import DataError
 from efficientformer.formats.values import TaskName
@@ -75,8 +77,8 @@ def load_image_folder(
     skip_bad: bool = False,
     on_unreadable: OnUnreadable | None = None,
 ) -> ImageDataset:
-    """Load training and validation images of folders (`find_layout`) or of a list (`read_image_list`), or hold out a
-    part of the images of each class.
+    """Load training and validation images of folders (`find_layout`), of a list (`read_image_list`) or of shards
+    (`load_shards`), or hold out a part of the images of each class.
 
     val_fraction: the part of each class that is held out where there are no validation images; the same images for the
         same `seed`.
@@ -91,12 +93,14 @@ def load_image_folder(
     Raises DataError when the folder or list cannot be used as a data set.
     """
     given = Path(path).expanduser()
+    options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
+    if is_shard_set(given):
+        return load_shards(given, progress=progress, on_unreadable=on_unreadable, **options)
     if is_image_list(given):
         listed = read_image_list(given)
     else:
         layout = find_layout(given)
         if is_large(given, layout):
-            options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
             return load_large_folder(given, layout, progress=progress, on_unreadable=on_unreadable, **options)
         listed = _list_folder(given, layout)
     listings, root = listed.listings, listed.train.root

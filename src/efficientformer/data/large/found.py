@@ -124,6 +124,8 @@ def as_dataset(
         with one_at_a_time(kept):
             checks, _ = check_all(found.sources, max_pixels=max_pixels, kept=kept, progress=progress)
         _require_usable(found, checks)
+        for source in found.sources:
+            source.was_checked = True
     (train, val), rule = found.split_up(checks.problems if checks else {}, val_fraction, seed)
     broken = found.broken(checks) if checks else []
     return ImageDataset(

@@ -24,7 +24,10 @@ class UndecodedSource:
     root: the folder that was given. files: their names in it. sizes: (N,) int64, bytes.
     kept: the file of the listing, removed when an image turns out to be another: the next command lists anew.
     on_unreadable: called once for each image that cannot be decoded.
+    was_checked: whether all images were decoded once, and the splits leave out those that cannot be.
     """
+
+    was_checked = False
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The images of a folder or a list, before any is decoded."""
+"""The images of a folder, a list or shards, before any is decoded."""
 
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from efficientformer.data.large.kept import kept_file, one_at_a_time
 from efficientformer.data.large.source import LargeSource
 from efficientformer.data.layout import find_layout
 from efficientformer.data.listing import Listing
+from efficientformer.data.shards.layout import is_shard_set
+from efficientformer.data.shards.load import found_shards
 from efficientformer.data.walk import LeftOut
 from efficientformer.errors import UsageError
 from efficientformer.formats.values import TaskName
@@ -49,6 +51,8 @@ def _found(path: Path | str, max_pixels: int, progress: Progress) -> FoundSet:
             f"{given} has images with {task_words(dense[0]).labels}, which training checks. This is for images with "
             "classes: folders <class>/, or a list."
         )
+    if is_shard_set(given):
+        return found_shards(given, max_pixels, progress)
     if is_image_list(given):
         return _listed(given, max_pixels)
     layout = find_layout(given)
