@@ -37,6 +37,9 @@ class LargeSource(UndecodedSource):
     def decoded(self, position: int, at_least: int | None) -> Image.Image:
         return read_image(self._path(position), at_least=at_least, max_pixels=self._max_pixels)
 
+    def content(self, position: int) -> bytes:
+        return self._path(position).read_bytes()
+
     def digest(self, position: int) -> str:
         return file_digest(self._path(position))
 

@@ -63,6 +63,10 @@ class UndecodedSource:
         """Raises DataError with the reason."""
         raise NotImplementedError
 
+    def content(self, position: int) -> bytes:
+        """The bytes of an image. Raises OSError."""
+        raise NotImplementedError
+
     def digest(self, position: int) -> str:
         """SHA-256 of the bytes of an image. Raises OSError."""
         raise NotImplementedError

@@ -48,8 +48,8 @@ def find_shards(path: Path) -> ShardLayout:
     if None in by_role:
         if len(by_role) > 1:
             raise DataError(
-                f"{shown_path(path)} has shards of named splits, and {_named(by_role[None])}, which could be of any. Call "
-                "them train-... or val-..., or move them away."
+                f"{shown_path(path)} has shards of named splits, and {_named(by_role[None])}, which could be of any. "
+                "Call them train-... or val-..., or move them away."
             )
         train = by_role[None]
     if not train:

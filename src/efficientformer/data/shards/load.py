@@ -16,15 +16,13 @@ from efficientformer.data.large.undecoded import OnUnreadable
 from efficientformer.data.listing import named
 from efficientformer.data.shards.kept import read_kept, write_kept
 from efficientformer.data.shards.layout import ShardLayout, find_shards
-from efficientformer.data.shards.manifest import require_whole
+from efficientformer.data.shards.manifest import CLASSES, require_whole
 from efficientformer.data.shards.shard import Shard, list_shard
 from efficientformer.data.shards.source import ShardSource
 from efficientformer.data.walk import LeftOut
 from efficientformer.errors import DataError, RecordError
 from efficientformer.reading import read_text
 
-CLASSES = "classes.txt"
-"""Names of the classes, next to the shards: a line for each, in the order of their numbers."""
 _KIND = "listings"
 
 

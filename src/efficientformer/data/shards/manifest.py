@@ -9,6 +9,8 @@ from efficientformer.errors import DataError, RecordError
 from efficientformer.reading import read_record, shown_path
 
 NAME = "shards.json"
+CLASSES = "classes.txt"
+"""Names of the classes, next to the shards: a line for each, in the order of their numbers."""
 _MOST_MIB = 16
 
 

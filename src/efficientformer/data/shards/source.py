@@ -69,7 +69,6 @@ class ShardSource(UndecodedSource):
         return Content(state, began, hashlib.sha256(content).hexdigest(), problem)
 
     def content(self, position: int) -> bytes:
-        """The bytes of an image. Raises OSError."""
         with open(self.place(position), "rb") as shard:  # noqa: PTH123 - as above
             shard.seek(int(self._offsets[position]))
             return shard.read(int(self.sizes[position]))

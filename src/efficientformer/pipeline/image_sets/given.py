@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from efficientformer.data.compact.texts import Texts
+from efficientformer.data.content import file_state
 from efficientformer.data.dataset import ImageSplit, Label
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress
@@ -87,8 +88,8 @@ def _listed(path: Path, max_pixels: int) -> FoundSet:
 
 def _listed_split(listing: Listing, classes: tuple[str, ...], task: TaskName, max_pixels: int) -> ImageSplit:
     files = Texts.of(image.file for image in listing.images)
-    unknown = np.zeros(len(files), np.int64)
-    source = LargeSource(listing.root, files, unknown, unknown, max_pixels=max_pixels)
+    states = np.array([file_state(listing.root / file) for file in files], np.int64)
+    source = LargeSource(listing.root, files, states[:, 0], states[:, 1], max_pixels=max_pixels)
     number_of = {name: number for number, name in enumerate(classes)}
     sets = [tuple(sorted(number_of[name] for name in image.class_names)) for image in listing.images]
     labels: list[Label] = [*sets] if task == "multi_label" else [only for (only,) in sets]
