@@ -172,13 +172,23 @@ def _header_bytes(name: str) -> int:
     return len(tarfile.TarInfo(name).tobuf(tarfile.PAX_FORMAT, "utf-8"))
 
 
+def earlier_packing(folder: Path) -> Manifest | None:
+    """What was packed into a folder before; None for one that is new or empty. Raises UsageError for any other."""
+    try:
+        is_empty = not folder.exists() or all(entry.name.startswith(".") for entry in folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be used: {reason_of(error)}. Choose a new folder.") from error
+    known = None if is_empty else read_manifest(folder)
+    if known is None and not is_empty:
+        raise UsageError(
+            f"--out {folder} is not empty, and its files are not those of an earlier packing. Choose a new folder."
+        )
+    return known
+
+
 def _begin(folder: Path, manifest: Manifest, classes: Sequence[str]) -> None:
     """Raises UsageError for a folder with anything but this."""
-    known = read_manifest(folder)
-    if known is None and folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-        raise UsageError(
-            f"{folder} is not empty, and its files are not those of an earlier packing. Choose another --out."
-        )
+    known = earlier_packing(folder)
     if known is not None and known["about"] != manifest["about"]:
         raise UsageError(
             f"{folder} holds shards of other images, or of these with another --shard-size, --seed, --val-fraction or "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.shards.pack import plan_shards, write_shards
+from efficientformer.data.shards.pack import earlier_packing, plan_shards, write_shards
 from efficientformer.errors import DataError, UsageError
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.image_sets.check import SPLITS, named
@@ -44,6 +44,7 @@ def pack_images(
     if max_pixels < 1:
         raise UsageError(f"--max-pixels must be at least 1, got {max_pixels}.")
     shard_bytes, folder, console = parse_size(shard_size), usable_path(out, "--out"), RunConsole()
+    earlier_packing(folder)  # before hours of checks
     given = given_images(data, max_pixels, console)
     if given.task != "classification":
         raise UsageError(f"{data} has several labels an image, and shards have one. Train from the list itself.")
