@@ -8,6 +8,9 @@ from typing import Literal
 from efficientformer.errors import UsageError
 from efficientformer.reading import shown_path
 
+HUB = "hf:"
+"""Begins the name of a data set of the Hugging Face hub, in place of a path."""
+
 
 def usable_path(given: Path | str, what: str) -> Path:
     """The path, whether or not something is there.
@@ -15,6 +18,8 @@ def usable_path(given: Path | str, what: str) -> Path:
     Raises UsageError for a name that is too long, a character that no name can have, a link that leads back to itself,
     and a folder that may not be entered; `what` names the argument.
     """
+    if str(given).startswith(HUB):
+        return Path(given)
     try:
         Path(given).stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -19,6 +19,8 @@ from efficientformer.data.dataset import (
     holdout_rule,
     require_divisible,
 )
+from efficientformer.data.hugging_face.load import load_hugging_face
+from efficientformer.data.hugging_face.name import is_hugging_face
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress, read_image
 from efficientformer.data.large.load import is_large, load_large_folder
@@ -77,8 +79,8 @@ def load_image_folder(
     skip_bad: bool = False,
     on_unreadable: OnUnreadable | None = None,
 ) -> ImageDataset:
-    """Load training and validation images of folders (`find_layout`), of a list (`read_image_list`) or of shards
-    (`load_shards`), or hold out a part of the images of each class.
+    """Load training and validation images of folders (`find_layout`), of a list (`read_image_list`), of shards
+    (`load_shards`) or of Hugging Face (`load_hugging_face`), or hold out a part of the images of each class.
 
     val_fraction: the part of each class that is held out where there are no validation images; the same images for the
         same `seed`.
@@ -94,6 +96,8 @@ def load_image_folder(
     """
     given = Path(path).expanduser()
     options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
+    if is_hugging_face(given):
+        return load_hugging_face(given, progress=progress, on_unreadable=on_unreadable, **options)
     if is_shard_set(given):
         return load_shards(given, progress=progress, on_unreadable=on_unreadable, **options)
     if is_image_list(given):

@@ -26,6 +26,7 @@ from efficientformer.data.images import Progress, map_in_threads
 from efficientformer.data.large.checks import Checks, check_all
 from efficientformer.data.large.kept import one_at_a_time
 from efficientformer.data.large.undecoded import UndecodedSource
+from efficientformer.data.listing import named
 from efficientformer.data.walk import composed
 from efficientformer.errors import DataError
 from efficientformer.formats.values import TaskName
@@ -139,6 +140,17 @@ def as_dataset(
         skipped=tuple(sorted([*found.skipped, *broken], key=lambda skipped: skipped.file)),
         notes=(*found.notes, *([_note(found.num_images)] if found.is_large else [])),
     )
+
+
+def require_classes(splits: Sequence[ImageSplit], where: str) -> None:
+    """Raises DataError for classes that cannot be learned: only one, or one without images in a split."""
+    classes = splits[0].classes
+    if len(classes) < 2:
+        raise DataError(f"Only one class in {where}: {named(classes)}. A classifier needs at least two.")
+    for what, split in zip(("training", "validation"), splits, strict=False):
+        counts = zip(classes, split.num_images_per_class(), strict=True)
+        if absent := {name for name, count in counts if not count}:
+            raise DataError(f"No {what} image of {named(absent)} in {where}. Add some, or remove the class.")
 
 
 def _note(num_images: int) -> str:

@@ -1,6 +1,9 @@
 """Images that are not decoded before they are used, wherever they are stored."""
 
 import contextlib
+import hashlib
+import io
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from efficientformer.data.compact.texts import Texts
-from efficientformer.data.content import Content, FileState
+from efficientformer.data.content import CHECK_AT_LEAST, Content, FileState
 from efficientformer.data.dataset import SkippedFile, UnreadableImageError
-from efficientformer.data.images import map_in_threads
+from efficientformer.data.formats import extension_of
+from efficientformer.data.images import decode_image, map_in_threads
 from efficientformer.data.walk import composed
 from efficientformer.errors import DataError
 
@@ -19,7 +23,8 @@ OnUnreadable = Callable[[SkippedFile], None]
 
 
 class UndecodedSource:
-    """An `UncheckedSource` of named images of known sizes. Of each kind of storage there is a subclass.
+    """An `UncheckedSource` of named images of known sizes. Of each kind of storage there is a subclass, with
+    `place`, `state`, `is_as_listed` and `content`.
 
     root: the folder that was given. files: their names in it. sizes: (N,) int64, bytes.
     kept: the file of the listing, removed when an image turns out to be another: the next command lists anew.
@@ -59,21 +64,38 @@ class UndecodedSource:
         """Whether that file is what was listed. Raises OSError."""
         raise NotImplementedError
 
-    def decoded(self, position: int, at_least: int | None) -> Image.Image:
-        """Raises DataError with the reason."""
-        raise NotImplementedError
-
     def content(self, position: int) -> bytes:
         """The bytes of an image. Raises OSError."""
         raise NotImplementedError
 
+    def decoded(self, position: int, at_least: int | None) -> Image.Image:
+        """Raises DataError with the reason."""
+        try:
+            content = self.content(position)
+        except OSError as error:
+            raise DataError(error.strerror or str(error)) from error
+        return self._decoded(position, content, at_least)
+
     def digest(self, position: int) -> str:
         """SHA-256 of the bytes of an image. Raises OSError."""
-        raise NotImplementedError
+        return hashlib.sha256(self.content(position)).hexdigest()
 
     def check(self, position: int) -> Content:
         """What is in an image, and whether it can be decoded."""
-        raise NotImplementedError
+        began, problem = time.time_ns(), None
+        try:
+            state, content = self.state(position), self.content(position)
+        except OSError as error:
+            return Content((0, 0, 0, 0), 0, "", error.strerror or str(error))
+        try:
+            self._decoded(position, content, CHECK_AT_LEAST)
+        except DataError as error:
+            problem = str(error)
+        return Content(state, began, hashlib.sha256(content).hexdigest(), problem)
+
+    def _decoded(self, position: int, content: bytes, at_least: int | None) -> Image.Image:
+        extension = extension_of(self.files[position])
+        return decode_image(io.BytesIO(content), extension, at_least=at_least, max_pixels=self._max_pixels)
 
     def open(self, position: int, at_least: int | None = None) -> Image.Image:
         """See `ImageSource`. Raises UnreadableImageError for one that is as it was listed and cannot be decoded."""

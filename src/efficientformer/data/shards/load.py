@@ -10,10 +10,9 @@ from efficientformer.data.compact.numbers import Numbers
 from efficientformer.data.dataset import ImageDataset, ImageSplit
 from efficientformer.data.images import Progress, map_in_threads
 from efficientformer.data.large import load
-from efficientformer.data.large.found import FoundSet, as_dataset
+from efficientformer.data.large.found import FoundSet, as_dataset, require_classes
 from efficientformer.data.large.kept import kept_file, one_at_a_time
 from efficientformer.data.large.undecoded import OnUnreadable
-from efficientformer.data.listing import named
 from efficientformer.data.shards.kept import read_kept, write_kept
 from efficientformer.data.shards.layout import ShardLayout, find_shards
 from efficientformer.data.shards.manifest import CLASSES, require_whole
@@ -58,10 +57,12 @@ def found_shards(
         shards = list_shards(layout, kept, progress)
     parts = [[shards[file] for file in files] for files in (layout.train, layout.val) if files]
     names = _class_names(layout.root, parts)
-    _check_classes(layout, parts, names)
+    if not names:
+        raise DataError(f"{layout.root}: no shard holds a picture with a label.")
     classes = tuple(dict.fromkeys(names.values()))
     left_out = LeftOut.total(*(shard.left_out for shard in shards.values()))
     splits = [_split(layout.root, part, classes, names, max_pixels, kept, on_unreadable) for part in parts]
+    require_classes(splits, f"the shards of {layout.root}")
     return FoundSet(
         name=layout.name,
         root=path,
@@ -130,20 +131,6 @@ def _listed_classes(path: Path) -> list[str] | None:
             f"{path} has the line '{bad[0]}' more than once, or empty. It needs a name of its own for each class."
         )
     return names
-
-
-def _check_classes(layout: ShardLayout, parts: Sequence[Sequence[Shard]], names: Mapping[str, str]) -> None:
-    """Raises DataError for classes that cannot be learned: only one, one without images, one of a single split."""
-    present = [{names[text] for shard in part for text in shard.label_texts} for part in parts]
-    if not present[0]:
-        raise DataError(f"{layout.root}: no shard holds a picture with a label.")
-    if len({*names.values()}) < 2:
-        raise DataError(f"Only one class in {layout.root}: {named(present[0])}. A classifier needs at least two.")
-    for what, have in zip(("training", "validation"), present, strict=False):
-        if absent := {*names.values()} - have:
-            raise DataError(
-                f"No {what} image of {named(absent)} in the shards of {layout.root}. Add some, or remove the class."
-            )
 
 
 def _split(

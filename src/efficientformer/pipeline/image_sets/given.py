@@ -1,4 +1,4 @@
-"""The images of a folder, a list or shards, before any is decoded."""
+"""The images of a folder, a list, shards or Hugging Face, before any is decoded."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import numpy as np
 from efficientformer.data.compact.texts import Texts
 from efficientformer.data.content import file_state
 from efficientformer.data.dataset import ImageSplit, Label
+from efficientformer.data.hugging_face.load import found_hugging_face
+from efficientformer.data.hugging_face.name import is_hugging_face
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress
 from efficientformer.data.large import load
@@ -52,6 +54,8 @@ def _found(path: Path | str, max_pixels: int, progress: Progress) -> FoundSet:
             f"{given} has images with {task_words(dense[0]).labels}, which training checks. This is for images with "
             "classes: folders <class>/, or a list."
         )
+    if is_hugging_face(given):
+        return found_hugging_face(given, max_pixels)
     if is_shard_set(given):
         return found_shards(given, max_pixels, progress)
     if is_image_list(given):

@@ -10,10 +10,11 @@ from typing import Any
 from efficientformer.arch.resolution import Resolution
 from efficientformer.arch.space_file import space_copy
 from efficientformer.arch.zoo import ZOO
+from efficientformer.data.hugging_face.name import HubName
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.values import DENSE_TASKS, TaskName
 from efficientformer.latency.devices import DeviceOptions
-from efficientformer.paths import usable_path
+from efficientformer.paths import HUB, usable_path
 from efficientformer.pipeline.run.budget import parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import (
@@ -102,6 +103,8 @@ class RunRequest:
 
     def _default_dir(self, given: Given) -> Path:
         data = resolve_settings(given).data
+        if data is not None and data.startswith(HUB):
+            return Path("runs") / f"{HubName.parse(Path(data)).short}{self.suffix}"
         return Path("runs") / f"{Path(data).name if data else 'fashion-mnist-mini'}{self.suffix}"
 
 
@@ -297,5 +300,7 @@ def _is_file(value: str) -> bool:
 
 
 def _absolute(path: str, name: str) -> str:
+    if name == "data" and path.startswith(HUB):
+        return HubName.parse(Path(path)).absolute
     usable = usable_path(path, f"--{name.replace('_', '-')}")
     return os.path.realpath(usable.expanduser())  # Path.resolve fails on a link to itself
