@@ -1,5 +1,6 @@
 """Shards, ours or others', as a set of images."""
 
+import io
 import json
 import os
 
@@ -166,6 +167,18 @@ def test_a_copy_with_other_times_is_the_same_set(shards):
     for path in shards.iterdir():
         os.utime(path, ns=(1, 1))
     assert load_image_folder(shards).digest == first.digest
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_other_contents_of_the_same_size_are_another_set(shards, write_shard, monkeypatch, is_large):
+    monkeypatch.setattr(load, "LARGE", 5 if is_large else 1000)
+    digests = set()
+    for grey in (1, 2, 2):
+        picture = io.BytesIO()
+        Image.new("RGB", (8, 8), (grey,) * 3).save(picture, "BMP")
+        write_shard("val-000000.tar", {"a.bmp": picture.getvalue(), "a.cls": "0", "b.png": 31, "b.cls": "1"})
+        digests.add(load_image_folder(shards).digest)
+    assert len(digests) == 2
 
 
 def test_pictures_that_are_not_read_are_named(shards, write_shard):

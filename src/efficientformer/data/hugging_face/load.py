@@ -79,7 +79,7 @@ def found_hugging_face(path: Path, max_pixels: int, on_unreadable: OnUnreadable 
         root=path,
         splits=splits,
         is_large=sum(map(len, splits)) >= load.LARGE,
-        layout=f"Hugging Face data set: images in '{image}', classes in '{label}' of the split {' and '.join(used)}",
+        layout=f"Hugging Face data set: images in '{image}', classes in '{label}'; splits: {', '.join(used)}",
         rule=f"the split {used[1]}" if len(used) == 2 else "",
         notes=(f"splits that are not used: {', '.join(left_out)}",) if left_out else (),
     )

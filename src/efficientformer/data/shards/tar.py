@@ -4,7 +4,6 @@ Not by `tarfile`: it takes a header that is damaged for the end of the file, and
 member takes more than twice the time.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -39,7 +38,6 @@ def members(stream: BinaryIO, path: Path) -> Iterator[Member]:
 
     path: for messages. Raises DataError for a file that is compressed, damaged, or cut short: one without an end is.
     """
-    length = os.fstat(stream.fileno()).st_size
     if stream.read(6).startswith(_COMPRESSED):
         raise DataError(
             f"{path} is compressed, so its images cannot be read one by one. Unpack it to a plain .tar, which is "
@@ -56,8 +54,6 @@ def members(stream: BinaryIO, path: Path) -> Iterator[Member]:
         if kind in _FILES and own_size >= 0:
             size = own_size
         position = content + blocks(size)
-        if content + size > length:
-            raise DataError(f"{path} is cut short: it ends at byte {length:,}, within a file. {AGAIN}")
         if kind == _LONG_NAME:
             own_name = _text(stream.read(min(size, _MOST_NAME_BYTES)))
         elif kind == _PAX:
