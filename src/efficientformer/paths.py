@@ -12,13 +12,21 @@ HUB = "hf:"
 """Begins the name of a data set of the Hugging Face hub, in place of a path."""
 
 
+ADDRESSES = ("http:/", "https:/")
+"""Begin an address in place of a path; a `Path` of it has one slash."""
+
+
+def is_address(text: str) -> bool:
+    return text.startswith(ADDRESSES)
+
+
 def usable_path(given: Path | str, what: str) -> Path:
     """The path, whether or not something is there.
 
     Raises UsageError for a name that is too long, a character that no name can have, a link that leads back to itself,
     and a folder that may not be entered; `what` names the argument.
     """
-    if str(given).startswith(HUB):
+    if str(given).startswith((HUB, *ADDRESSES)):
         return Path(given)
     try:
         Path(given).stat()

@@ -28,6 +28,7 @@ from efficientformer.data.large.undecoded import OnUnreadable, UndecodedSource
 from efficientformer.data.layout import Layout, find_layout
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage, ListedSet, Listing, check_classes, list_images, named
+from efficientformer.data.shards.download import local_shards
 from efficientformer.data.shards.layout import is_shard_set
 from efficientformer.data.shards.load import load_shards
 from efficientformer.data.walk import LeftOut, find_images, relative, shown
@@ -94,7 +95,7 @@ def load_image_folder(
     Files that cannot be decoded are left out and named in `skipped`; of a large folder (`is_large`) no file is decoded.
     Raises DataError when the folder or list cannot be used as a data set.
     """
-    given = Path(path).expanduser()
+    given = local_shards(Path(path).expanduser())
     options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
     if is_hugging_face(given):
         return load_hugging_face(given, progress=progress, on_unreadable=on_unreadable, **options)

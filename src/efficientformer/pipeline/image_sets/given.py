@@ -18,6 +18,7 @@ from efficientformer.data.large.kept import kept_file, one_at_a_time
 from efficientformer.data.large.source import LargeSource
 from efficientformer.data.layout import find_layout
 from efficientformer.data.listing import Listing
+from efficientformer.data.shards.download import local_shards
 from efficientformer.data.shards.layout import is_shard_set
 from efficientformer.data.shards.load import found_shards
 from efficientformer.data.walk import LeftOut
@@ -31,8 +32,11 @@ from efficientformer.tasks.words import task_words
 
 def given_images(path: Path | str, max_pixels: int, console: RunConsole) -> FoundSet:
     """Raises DataError for what cannot be used as a set of images with classes, UsageError for masks and boxes."""
+    given = usable_path(Path(path).expanduser(), "the folder of images")
+    with console.progress("downloading shards") as progress:
+        given = local_shards(given, lambda done, total: progress(done, total, "MB"))
     with console.progress("listing images") as progress:
-        return _found(path, max_pixels, lambda done, total: progress(done, total, ""))
+        return _found(given, max_pixels, lambda done, total: progress(done, total, ""))
 
 
 def check_given(given: FoundSet, max_pixels: int, console: RunConsole) -> tuple[Checks, int]:
@@ -47,8 +51,7 @@ def check_given(given: FoundSet, max_pixels: int, console: RunConsole) -> tuple[
         )
 
 
-def _found(path: Path | str, max_pixels: int, progress: Progress) -> FoundSet:
-    given = usable_path(Path(path).expanduser(), "the folder of images")
+def _found(given: Path, max_pixels: int, progress: Progress) -> FoundSet:
     if dense := dense_tasks_at(given):
         raise UsageError(
             f"{given} has images with {task_words(dense[0]).labels}, which training checks. This is for images with "
