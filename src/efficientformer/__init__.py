@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from efficientformer.pipeline.analyze import analyze as analyze
     from efficientformer.pipeline.benchmark import benchmark as benchmark
     from efficientformer.pipeline.image_sets.check import check_images as check_images
+    from efficientformer.pipeline.image_sets.pack import pack_images as pack_images
     from efficientformer.pipeline.predict import predict as predict
     from efficientformer.pipeline.run.settings import Settings as Settings
     from efficientformer.pipeline.shortlists.measure import shortlist as shortlist

@@ -8,6 +8,17 @@ from typing import Literal
 from efficientformer.errors import UsageError
 from efficientformer.reading import shown_path
 
+HUB = "hf:"
+"""Begins the name of a data set of the Hugging Face hub, in place of a path."""
+
+
+ADDRESSES = ("http:/", "https:/")
+"""Begin an address in place of a path; a `Path` of it has one slash."""
+
+
+def is_address(text: str) -> bool:
+    return text.startswith(ADDRESSES)
+
 
 def usable_path(given: Path | str, what: str) -> Path:
     """The path, whether or not something is there.
@@ -15,6 +26,8 @@ def usable_path(given: Path | str, what: str) -> Path:
     Raises UsageError for a name that is too long, a character that no name can have, a link that leads back to itself,
     and a folder that may not be entered; `what` names the argument.
     """
+    if str(given).startswith((HUB, *ADDRESSES)):
+        return Path(given)
     try:
         Path(given).stat()
     except (FileNotFoundError, NotADirectoryError):

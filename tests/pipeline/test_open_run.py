@@ -119,3 +119,14 @@ def test_another_parent_does_not_get_the_weights_of_the_one_before(photos, tmp_p
     parent(init="efficientformerv2_s0", weights=str(tmp_path / "own.pth"))
     assert parent(init="efficientformerv2_s0").weights == str(tmp_path / "own.pth"), "the run remembers them"
     assert parent(init="efficientformerv2_s1").weights is None
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [("hf:uoft-cs/cifar100:main#fine_label", "cifar100"), ("https://host/sets/pets/train-{0..3}.tar", "pets")],
+)
+def test_data_that_are_no_path_name_the_run_and_stay_as_they_are(tmp_path, monkeypatch, data, name):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with open_run(RunRequest(Settings(data=data))) as workspace:
+            assert workspace.run_dir.root.name == name and workspace.settings.data == data

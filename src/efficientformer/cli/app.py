@@ -10,7 +10,8 @@ from efficientformer import __version__
 from efficientformer.cli.analyze import analyze
 from efficientformer.cli.baselines import baselines
 from efficientformer.cli.benchmark import benchmark
-from efficientformer.cli.data import data
+from efficientformer.cli.data.check import data
+from efficientformer.cli.data.pack import pack
 from efficientformer.cli.design import design
 from efficientformer.cli.evaluate import evaluate
 from efficientformer.cli.export import export
@@ -62,10 +63,13 @@ VERBS = (
     space,
 )
 TABLE_COMMANDS = (show, check, merge, diff, predict_latency)
+DATA_COMMANDS = (pack,)
 for order, verb in enumerate(VERBS):
     app.command(verb, sort_key=order)
 for order, command in enumerate(TABLE_COMMANDS):
     app["table"].command(command, sort_key=order)
+for order, command in enumerate(DATA_COMMANDS):
+    app["data"].command(command, sort_key=order)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -19,13 +19,18 @@ from efficientformer.data.dataset import (
     holdout_rule,
     require_divisible,
 )
+from efficientformer.data.hugging_face.load import load_hugging_face
+from efficientformer.data.hugging_face.name import is_hugging_face
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress, read_image
 from efficientformer.data.large.load import is_large, load_large_folder
-from efficientformer.data.large.source import LargeSource, OnUnreadable
+from efficientformer.data.large.undecoded import OnUnreadable, UndecodedSource
 from efficientformer.data.layout import Layout, find_layout
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage, ListedSet, Listing, check_classes, list_images, named
+from efficientformer.data.shards.download import local_shards
+from efficientformer.data.shards.layout import is_shard_set
+from efficientformer.data.shards.load import load_shards
 from efficientformer.data.walk import LeftOut, find_images, relative, shown
 from efficientformer.errors import DataError
 from efficientformer.formats.values import TaskName
@@ -75,8 +80,8 @@ def load_image_folder(
     skip_bad: bool = False,
     on_unreadable: OnUnreadable | None = None,
 ) -> ImageDataset:
-    """Load training and validation images of folders (`find_layout`) or of a list (`read_image_list`), or hold out a
-    part of the images of each class.
+    """Load training and validation images of folders (`find_layout`), of a list (`read_image_list`), of shards
+    (`load_shards`) or of Hugging Face (`load_hugging_face`), or hold out a part of the images of each class.
 
     val_fraction: the part of each class that is held out where there are no validation images; the same images for the
         same `seed`.
@@ -90,13 +95,17 @@ def load_image_folder(
     Files that cannot be decoded are left out and named in `skipped`; of a large folder (`is_large`) no file is decoded.
     Raises DataError when the folder or list cannot be used as a data set.
     """
-    given = Path(path).expanduser()
+    given = local_shards(Path(path).expanduser())
+    options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
+    if is_hugging_face(given):
+        return load_hugging_face(given, progress=progress, on_unreadable=on_unreadable, **options)
+    if is_shard_set(given):
+        return load_shards(given, progress=progress, on_unreadable=on_unreadable, **options)
     if is_image_list(given):
         listed = read_image_list(given)
     else:
         layout = find_layout(given)
         if is_large(given, layout):
-            options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
             return load_large_folder(given, layout, progress=progress, on_unreadable=on_unreadable, **options)
         listed = _list_folder(given, layout)
     listings, root = listed.listings, listed.train.root
@@ -189,7 +198,7 @@ def load_unlabelled(
 
 def _digests(images: ImageSplit | None, sizes: set[int]) -> set[str]:
     """Of the contents of images in files, at least of those that have one of these sizes in bytes."""
-    if images is not None and isinstance(images.source, LargeSource):
+    if images is not None and isinstance(images.source, UndecodedSource):
         return images.source.digests(images.positions, sizes)
     if images is None or not isinstance(images.source, FolderSource):
         return set()

@@ -34,8 +34,31 @@ _Result = TypeVar("_Result")
 
 
 def read_image(path: Path, *, at_least: int | None = None, max_pixels: int | None = MAX_PIXELS) -> Image.Image:
-    """Decode the first frame of a file to RGB, upright as its EXIF data say, transparency on white.
+    """Decode the first frame of a file; the arguments are those of `decode_image`, and so are the errors."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError("a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        if status.st_size == 0:
+            raise DataError("empty file")
+        with path.open("rb") as stream:
+            return decode_image(stream, extension_of(path.name), file=path, at_least=at_least, max_pixels=max_pixels)
+    except OSError as error:
+        raise DataError(_reason(error)) from error
 
+
+def decode_image(
+    stream: BinaryIO,
+    extension: str,
+    *,
+    file: Path | None = None,
+    at_least: int | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> Image.Image:
+    """Decode the first frame of a picture to RGB, upright as its EXIF data say, transparency on white.
+
+    extension: of its name, as `extension_of` has it: some formats are known by that alone.
+    file: where the stream is a file of its own, that: some formats are then mapped into memory.
     at_least: the picture may come back smaller than it is, by 2, 4 or 8, as long as its shorter side keeps this many
         pixels; JPEG files then decode several times faster.
     max_pixels: larger JPEG files are decoded at a half, a quarter or an eighth of their size, other files are refused.
@@ -44,13 +67,8 @@ def read_image(path: Path, *, at_least: int | None = None, max_pixels: int | Non
     Raises DataError whose message is only the reason, in one line; the caller knows the name.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError("a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
-        if status.st_size == 0:
-            raise DataError("empty file")
         _silence_pillow()
-        with path.open("rb") as stream, _open(stream, path) as image:
+        with _open(stream, extension, file) as image:
             _limit(image, at_least, max_pixels)
             with _one_large_picture if image.width * image.height > _LARGE else contextlib.nullcontext():
                 image.load()
@@ -68,13 +86,13 @@ def read_size(path: Path) -> tuple[int, int]:
     """
     try:
         _silence_pillow()
-        with path.open("rb") as stream, _open(stream, path) as image:
+        with path.open("rb") as stream, _open(stream, extension_of(path.name), path) as image:
             width, height = image.size
             is_turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
             return (height, width) if is_turned else (width, height)
     except DataError:
         raise
-    except Exception as error:  # as in `read_image`
+    except Exception as error:  # as in `decode_image`
         raise DataError(_reason(error)) from error
 
 
@@ -92,10 +110,10 @@ def _silence_pillow() -> None:
 _filter: object = None
 
 
-def _open(stream: BinaryIO, path: Path) -> ImageFile:
+def _open(stream: BinaryIO, extension: str, file: Path | None) -> ImageFile:
     """Like `Image.open`, which refuses large files before a size to decode them at can be set."""
     first_bytes = stream.read(16)
-    for kind in formats_to_try(extension_of(path.name)):
+    for kind in formats_to_try(extension):
         reader, accepts = Image.OPEN[kind]
         is_accepted = accepts is None or accepts(first_bytes)
         # A text says what is missing to read the file.
@@ -103,10 +121,10 @@ def _open(stream: BinaryIO, path: Path) -> ImageFile:
             continue
         stream.seek(0)
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # it is of another format
-            return reader(stream, str(path))
+            return reader(stream, str(file or ""))
     if is_heif(first_bytes):
         raise DataError(NEEDS_HEIF)
-    raise DataError(why_not_read(extension_of(path.name)) or "not an image that can be read, whatever its name says")
+    raise DataError(why_not_read(extension) or "not an image that can be read, whatever its name says")
 
 
 def _limit(image: ImageFile, at_least: int | None, max_pixels: int | None) -> None:

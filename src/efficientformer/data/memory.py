@@ -8,7 +8,7 @@ from PIL import Image
 
 from efficientformer.data.dataset import ImageSplit, Label
 from efficientformer.data.images import Progress, map_in_threads
-from efficientformer.data.large.source import LargeSource
+from efficientformer.data.large.undecoded import UndecodedSource
 
 # Photos are rarely square; 4 to 3 is usual.
 _USUAL_ASPECT = 4 / 3
@@ -38,7 +38,7 @@ def hold_in_memory(
     more than about `max_bytes` is returned unchanged, as is one whose images were not decoded before. Raises DataError
     when an image cannot be read.
     """
-    if isinstance(split.source, LargeSource) or len(split) * shorter_side**2 * 3 * _USUAL_ASPECT > max_bytes:
+    if _is_undecoded(split) or len(split) * shorter_side**2 * 3 * _USUAL_ASPECT > max_bytes:
         return split
 
     def shrunk(index: int) -> np.ndarray:
@@ -53,6 +53,10 @@ def hold_in_memory(
     pixels = list(map_in_threads(shrunk, indices, progress))
     labels = [_held(label, *image.shape[1::-1]) for label, image in zip(split.labels, pixels, strict=True)]
     return ImageSplit(MemorySource([split.name(i) for i in indices], pixels), split.classes, labels, [*indices])
+
+
+def _is_undecoded(split: ImageSplit) -> bool:
+    return isinstance(split.source, UndecodedSource) and not split.source.was_checked
 
 
 def _held(label: Label, width: int, height: int) -> Label:

@@ -9,6 +9,7 @@ from PIL import Image
 from efficientformer.data.compact.texts import Texts
 from efficientformer.data.large import checks as module
 from efficientformer.data.large.checks import check_all
+from efficientformer.data.large.source import LargeSource
 
 FILES = ["a.png", "b.png", "broken.png", "gone.png"]
 
@@ -23,7 +24,9 @@ def photos(tmp_path):
 
 def check(photos, files=FILES, **options):
     options = {"max_pixels": 1000, "kept": photos / "kept.npz", **options}
-    return check_all(photos, Texts.of(files), **options)
+    unknown = np.zeros(len(files), np.int64)
+    source = LargeSource(photos, Texts.of(files), unknown, unknown, max_pixels=options["max_pixels"])
+    return check_all([source], **options)
 
 
 def test_digests_and_problems(photos):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from efficientformer.data.image_folder import load_image_folder, load_unlabelled
-from efficientformer.data.large import class_files, load
+from efficientformer.data.large import class_files, found, load
 from efficientformer.data.large.kept import kept_file, one_at_a_time, write_arrays
 from efficientformer.data.memory import hold_in_memory
 from efficientformer.errors import DataError
@@ -149,7 +149,7 @@ def test_a_change_makes_it_another_set(pets, listed, later, change):
 
 
 def test_of_files_outside_the_sample_the_size_is_known(pets, later, monkeypatch):
-    monkeypatch.setattr(load, "_SAMPLE", 2)
+    monkeypatch.setattr(found, "SAMPLE", 2)
     first = load_image_folder(pets)
     replaced(pets / "cat")
     assert load_image_folder(pets).digest == first.digest

@@ -17,7 +17,7 @@ from efficientformer.data.content import Content, check_files, check_with_size
 from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile, holdout, holdout_rule
 from efficientformer.data.image_folder import FolderSource
 from efficientformer.data.images import Progress
-from efficientformer.data.large.source import OnUnreadable
+from efficientformer.data.large.undecoded import OnUnreadable
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage
 from efficientformer.data.walk import find_images, relative, shown

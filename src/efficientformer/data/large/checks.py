@@ -1,9 +1,10 @@
-"""What is in very many files, in arrays: digests, and which cannot be decoded; kept, so that no file is read twice."""
+"""What is in very many images, in arrays: digests, and which cannot be decoded; kept, so that none is read twice."""
 
 import contextlib
-import functools
 import json
 import time
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from efficientformer.data.compact.texts import Texts
-from efficientformer.data.content import MOMENT_NS, Content, about_checks, changed_ns, check_file, file_state
+from efficientformer.data.content import MOMENT_NS, Content, FileState, about_checks, changed_ns
 from efficientformer.data.images import Progress, map_in_threads
 from efficientformer.data.large.kept import write_arrays
+from efficientformer.data.large.undecoded import UndecodedSource
 from efficientformer.errors import RecordError
 
 _SAVE_EVERY_S = 60.0
@@ -24,11 +26,12 @@ _NO_STATE = (0, 0, 0, 0)
 
 @dataclass(frozen=True, eq=False)
 class Checks:
-    """The checks of N files.
+    """The checks of N images.
 
-    states: (N, 4) int64, as `content.FileState`. checked_ns: (N,) int64, when each check began, 0 before.
-    digests: (N, 32) uint8, SHA-256 of the contents; zeros of a file that cannot be read.
-    problems: by position, why a file cannot be decoded.
+    states: (N, 4) int64, as `content.FileState`, of the files that they are in.
+    checked_ns: (N,) int64, when each check began, 0 before.
+    digests: (N, 32) uint8, SHA-256 of the contents; zeros of an image that cannot be read.
+    problems: by position, why an image cannot be decoded.
     """
 
     files: Texts
@@ -51,23 +54,24 @@ class Checks:
 
 
 def check_all(
-    root: Path, files: Texts, *, max_pixels: int, kept: Path | None = None, progress: Progress | None = None
+    sources: Sequence[UndecodedSource], *, max_pixels: int, kept: Path | None = None, progress: Progress | None = None
 ) -> tuple[Checks, int]:
-    """The checks of all files, named relative to `root`, and the number of those that were read now.
+    """The checks of all images of these sources, one after another, and the number of those that were read now.
 
-    kept: where checks are kept. It is written every minute, also if this is interrupted.
-    progress: called with the number of files that were checked now, from 0 on, and of those to check.
+    max_pixels: the limit of the sources. kept: where checks are kept. It is written every minute, also if this is
+        interrupted.
+    progress: called with the number of images that were checked now, from 0 on, and of those to check.
     """
-    about = about_checks(root, max_pixels)
-    checks = _still_valid(root, files, _read(kept, about))
+    images = _Joined(sources)
+    about = about_checks(sources[0].root, max_pixels)
+    checks = _still_valid(images, _read(kept, about))
     pending = np.flatnonzero(checks.checked_ns == 0).tolist()
     chunks = [pending[start : start + _CHUNK] for start in range(0, len(pending), _CHUNK)]
-    check_chunk = functools.partial(_check_chunk, root, files, max_pixels)
     saved, done = time.monotonic(), 0
     if progress is not None and pending:
         progress(0, len(pending))
     try:
-        for chunk, contents in zip(chunks, map_in_threads(check_chunk, chunks, None), strict=True):
+        for chunk, contents in zip(chunks, map_in_threads(images.check, chunks, None), strict=True):
             for position, content in zip(chunk, contents, strict=True):
                 checks.add(position, content)
             done += len(chunk)
@@ -82,18 +86,42 @@ def check_all(
     return checks, len(pending)
 
 
-def _check_chunk(root: Path, files: Texts, max_pixels: int, positions: list[int]) -> list[Content]:
-    return [check_file(root, max_pixels, files[position]) for position in positions]
+class _Joined:
+    """The images of several sources, one after another."""
+
+    def __init__(self, sources: Sequence[UndecodedSource]) -> None:
+        self._sources = sources
+        self._starts = np.cumsum([0, *(len(source.files) for source in sources[:-1])]).tolist()
+        self.files = Texts.concatenated([source.files for source in sources])
+
+    def check(self, positions: Sequence[int]) -> list[Content]:
+        return [source.check(index) for source, index in map(self._at, positions)]
+
+    def states(self, positions: Sequence[int]) -> np.ndarray:
+        """(n, 5) int64: the states of their files now, and when each was changed last."""
+        states = [self._state(position) for position in positions]
+        return np.array([(*state, changed_ns(state)) for state in states], np.int64).reshape(-1, 5)
+
+    def _state(self, position: int) -> FileState:
+        source, index = self._at(position)
+        try:
+            return source.state(index)
+        except OSError:  # the check says why
+            return _NO_STATE
+
+    def _at(self, position: int) -> tuple[UndecodedSource, int]:
+        place = bisect_right(self._starts, position) - 1
+        return self._sources[place], position - self._starts[place]
 
 
-def _still_valid(root: Path, files: Texts, earlier: Checks | None) -> Checks:
-    """Earlier checks of those of the files that were not changed since."""
-    checks = Checks.none_of(files)
+def _still_valid(images: _Joined, earlier: Checks | None) -> Checks:
+    """Earlier checks of those of the images whose files were not changed since."""
+    checks, number = Checks.none_of(images.files), len(images.files)
     if earlier is None:
         return checks
-    rows = _rows_of(files, earlier.files)
-    starts = range(0, len(files), _STAT_CHUNK)
-    now = np.concatenate([*map_in_threads(functools.partial(_states, root, files), starts, None)])
+    rows = _rows_of(images.files, earlier.files)
+    chunks = [range(start, min(start + _STAT_CHUNK, number)) for start in range(0, number, _STAT_CHUNK)]
+    now = np.concatenate([*map_in_threads(images.states, chunks, None)])
     is_valid = (rows >= 0) & (earlier.states[rows] == now[:, :4]).all(axis=1)
     is_valid &= now[:, 4] + MOMENT_NS < earlier.checked_ns[rows]
     valid_rows = rows[is_valid]
@@ -112,18 +140,6 @@ def _rows_of(files: Texts, earlier: Texts) -> np.ndarray:
         return np.arange(len(files))
     known = {file: row for row, file in enumerate(earlier)}
     return np.fromiter((known.get(file, -1) for file in files), np.int64, len(files))
-
-
-def _states(root: Path, files: Texts, start: int) -> np.ndarray:
-    """(n, 5) int64: the states of some files now, and when each was changed last."""
-    states: list[tuple[int, ...]] = []
-    for file in files[start : start + _STAT_CHUNK]:
-        try:
-            state = file_state(f"{root}/{file}")
-        except OSError:  # the check says why
-            state = _NO_STATE
-        states.append((*state, changed_ns(state)))
-    return np.array(states, np.int64)
 
 
 def _read(kept: Path | None, about: dict[str, Any]) -> Checks | None:

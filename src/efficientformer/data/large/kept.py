@@ -81,7 +81,7 @@ def read_kept(file: Path | None, root: Path) -> dict[str, ClassFiles]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             about = checked(json.loads(arrays["about"].tobytes()), _About)
-            if about["made_by"] != _made_by() or about["root"] != str(root.resolve()):
+            if about["made_by"] != made_by() or about["root"] != str(root.resolve()):
                 return {}
             files = Texts(arrays["joined"].tobytes(), arrays["ends"])
             return _classes(about, files, arrays["sizes"], arrays["modified"])
@@ -93,18 +93,18 @@ def write_kept(file: Path | None, root: Path, classes: Sequence[ClassFiles]) -> 
     """Keep a listing. A disk that is full loses nothing: the folder is then listed again."""
     if file is None:
         return
-    about: _About = {"made_by": _made_by(), "root": str(root.resolve()), "classes": [*map(_about_class, classes)]}
-    files = Texts.concatenated([each.files for each in classes])
+    about: _About = {"made_by": made_by(), "root": str(root.resolve()), "classes": [*map(_about_class, classes)]}
+    arrays = {name: np.concatenate([getattr(each, name) for each in classes]) for name in ("sizes", "modified")}
+    write_listing(file, about, Texts.concatenated([each.files for each in classes]), arrays)
+
+
+def write_listing(file: Path, about: object, files: Texts, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep what is listed of these files, and clear old listings. A disk that is full loses nothing."""
+    named = {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
+    named |= {"joined": np.frombuffer(files.joined, np.uint8), "ends": files.ends}
     with contextlib.suppress(RecordError):
-        arrays = {
-            "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
-            "joined": np.frombuffer(files.joined, np.uint8),
-            "ends": files.ends,
-            "sizes": np.concatenate([each.sizes for each in classes]),
-            "modified": np.concatenate([each.modified for each in classes]),
-        }
-        write_arrays(file, arrays)
-        _clear_old(file.parent)
+        write_arrays(file, {**named, **arrays})
+        clear_old(file.parent)
 
 
 def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -113,7 +113,7 @@ def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
-def _made_by() -> list[str]:
+def made_by() -> list[str]:
     """What decides which files are pictures."""
     return [__version__, PIL.__version__]
 
@@ -153,7 +153,8 @@ def _classes(about: _About, files: Texts, sizes: np.ndarray, modified: np.ndarra
     return found
 
 
-def _clear_old(folder: Path) -> None:
+def clear_old(folder: Path) -> None:
+    """Remove all but the newest listings."""
     with contextlib.suppress(OSError):
         by_age = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in by_age[_MOST_KEPT:]:

@@ -1,10 +1,5 @@
-"""A large folder as a data set: names, sizes and times are known, contents are not, but for a sample of them.
+"""A large folder as a data set: names, sizes and times are known, contents are not, but for a sample of them."""
 
-Decoding a million images once takes as long as an epoch; so broken ones are found when they are used, and named. That
-the images are still the same is known by their names and sizes and by the contents of the sample.
-"""
-
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,20 +8,19 @@ import numpy as np
 
 from efficientformer.data.compact.numbers import Numbers
 from efficientformer.data.compact.texts import Texts
-from efficientformer.data.dataset import ImageDataset, ImageSplit, holdout, holdout_rule, require_divisible
+from efficientformer.data.dataset import ImageDataset, ImageSplit
 from efficientformer.data.images import Progress, map_in_threads
 from efficientformer.data.large.class_files import ClassFiles, list_class
+from efficientformer.data.large.found import FoundSet, as_dataset, sample
 from efficientformer.data.large.kept import kept_file, one_at_a_time, read_kept, write_kept
-from efficientformer.data.large.source import LargeSource, OnUnreadable
+from efficientformer.data.large.source import LargeSource
+from efficientformer.data.large.undecoded import OnUnreadable
 from efficientformer.data.layout import Layout
 from efficientformer.data.listing import Listing, begin_listing, check_classes, require_classes
-from efficientformer.data.walk import LeftOut, Walk, composed, relative
-from efficientformer.errors import DataError
-from efficientformer.records import file_digest
+from efficientformer.data.walk import LeftOut, Walk, relative
 
 LARGE = 100_000
 """Images from which on a folder is large."""
-_SAMPLE = 1000
 _KIND = "listings"
 
 
@@ -53,29 +47,19 @@ def load_large_folder(
     on_unreadable: called with each image that turns out to be undecodable when it is used, once.
     """
     listings, splits = listed_splits(root, layout, max_pixels, progress, on_unreadable)
-    classes = splits[0].classes
-    if layout.val is None:
-        require_divisible(dict(zip(classes, splits[0].num_images_per_class(), strict=True)), val_fraction)
-    if len(splits) == 2:
-        train, val = splits
-        folders = [folder.relative_to(root).as_posix() for folder in _split_folders(layout)]
-        split_rule = f"the folders {folders[0]} and {folders[1]}"
-    else:
-        train, val = holdout(splits[0], val_fraction, seed)
-        split_rule = holdout_rule(val_fraction, seed)
+    folders = [folder.relative_to(root).as_posix() for folder in _split_folders(layout)]
     left_out = LeftOut.total(layout.left_out, *(listing.left_out for listing in listings))
-    num_images = sum(map(len, splits))
-    return ImageDataset(
+    found = FoundSet(
         name=root.resolve().name or str(root),
-        classes=classes,
-        train=train,
-        val=val,
-        digest=_digest(splits),
-        split_rule=split_rule,
+        root=root,
+        splits=splits,
+        is_large=True,
         layout=layout.text,
-        skipped=tuple(sorted(left_out.skipped, key=lambda skipped: skipped.file)),
-        notes=(*layout.notes, *left_out.notes(), _note(num_images)),
+        rule=f"the folders {folders[0]} and {folders[1]}" if len(folders) == 2 else "",
+        notes=(*layout.notes, *left_out.notes()),
+        skipped=tuple(left_out.skipped),
     )
+    return as_dataset(found, val_fraction=val_fraction, seed=seed, max_pixels=max_pixels)
 
 
 def listed_splits(
@@ -95,13 +79,6 @@ def listed_splits(
     check_classes(listings, "classification")
     classes = tuple(sorted(listings[0].classes))
     return listings, [_split(root, classes, files, max_pixels, kept, on_unreadable) for _, files in listed]
-
-
-def _note(num_images: int) -> str:
-    return (
-        f"{num_images:,} images are not decoded before they are used: a broken one is named when it is met, replaced "
-        "by the next of its class in training and left out of scores; 'efficientformer data' checks all of them"
-    )
 
 
 def list_splits(
@@ -149,7 +126,7 @@ def _is_sample_current(root: Path, listed: Sequence[tuple[Listing, dict[str, Cla
     for _, by_name in listed:
         source = _source(root, [*by_name.values()])
         try:
-            if not all(map_in_threads(source.is_as_listed, spread(len(source.files), _SAMPLE), None)):
+            if not all(map_in_threads(source.is_as_listed, sample(len(source.files)), None)):
                 return False
         except OSError:
             return False
@@ -174,30 +151,3 @@ def _split(
     numbers = [classes.index(name) for name in by_name]
     labels = np.repeat(np.array(numbers, np.int32), [len(files.files) for files in by_name.values()])
     return ImageSplit(source, classes, Numbers(labels), Numbers(np.arange(len(labels), dtype=np.int32)))
-
-
-def spread(number: int, most: int) -> list[int]:
-    """At most so many positions at equal distances; all of them if they are few."""
-    return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int)).tolist()
-
-
-def _digest(splits: Sequence[ImageSplit]) -> str:
-    """SHA-256 over names, classes and sizes of all images, and the contents of the sample. Times are not in it: a copy
-    of the folder is the same data set."""
-    digest = hashlib.sha256("\0".join(splits[0].classes).encode())
-    for split in splits:
-        source, labels = split.source, split.labels
-        assert isinstance(source, LargeSource) and isinstance(labels, Numbers)
-        files = source.files
-        if not files.joined.isascii():
-            files = Texts.of(map(composed, files))
-        for part in (files.ends, source.sizes, labels.array):
-            digest.update(part.astype("<i8").tobytes())
-        digest.update(files.joined)
-        paths = [source.root / source.files[position] for position in spread(len(split), _SAMPLE)]
-        try:
-            for content in map_in_threads(file_digest, paths, None):
-                digest.update(content.encode())
-        except OSError as error:
-            raise DataError(f"An image cannot be read: {error}. Restore it, or remove it.") from error
-    return digest.hexdigest()

@@ -1,21 +1,21 @@
 """The verb `data`: every image of a set is read and decoded, and what is odd about the set is named."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from efficientformer.data.dataset import ImageSplit, classes_of, holdout, holdout_rule
-from efficientformer.data.large.checks import Checks, check_all
-from efficientformer.data.large.kept import kept_file, one_at_a_time
-from efficientformer.data.large.load import spread
+from efficientformer.data.dataset import ImageSplit, SkippedFile, classes_of
+from efficientformer.data.large.checks import Checks
+from efficientformer.data.large.found import source_of, spread
+from efficientformer.data.large.undecoded import UndecodedSource
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.errors import DataError, UsageError
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.image_sets.duplicates import Copy, Duplicates, equal_rows
-from efficientformer.pipeline.image_sets.given import GivenImages, given_images, source_of
+from efficientformer.pipeline.image_sets.given import check_given, given_images
 from efficientformer.pipeline.image_sets.sheet import IMAGES_OF_CLASS, MAX_CLASSES, draw_classes
 from efficientformer.pipeline.run.console import RunConsole
 
@@ -45,21 +45,15 @@ def check_images(
     if max_pixels < 1:
         raise UsageError(f"--max-pixels must be at least 1, got {max_pixels}.")
     console = RunConsole()
-    with console.progress("listing images") as progress:
-        given = given_images(data, max_pixels=max_pixels, progress=lambda done, total: progress(done, total, ""))
+    given = given_images(data, max_pixels, console)
     sheet = usable_path(sheet or f"{given.name}-images.png", "--sheet")
-    files, kept = given.files, kept_file(Path(data).expanduser(), "checks")
-    with one_at_a_time(kept), console.progress("checking images") as progress:
-        checks, num_read = check_all(
-            given.root,
-            files,
-            max_pixels=max_pixels,
-            kept=kept,
-            progress=lambda done, total: progress(done, total, f"{len(files) - total:,} known"),
-        )
-    splits, rule = _splits(given, checks.problems, val_fraction, seed)
+    checks, num_read = check_given(given, max_pixels, console)
+    splits, rule = given.split_up(checks.problems, val_fraction, seed)
+    for part, split in zip(("training", "validation"), splits, strict=True):
+        if not len(split):
+            raise DataError(f"No {part} image of {given.name} can be decoded.")
     console.phase("sheet", str(sheet))
-    draw_classes(_rows(splits[0]), sheet, max_pixels)
+    draw_classes(_rows(splits[0]), sheet)
     return {
         "name": given.name,
         "task": given.task,
@@ -72,51 +66,17 @@ def check_images(
             for name, split in zip(SPLITS, splits, strict=True)
         },
         "balance": _balance(splits[0]),
-        "broken": _broken(given, checks),
-        "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in given.skipped],
-        "duplicates": _duplicates(splits, checks, _starts(given)).to_json(),
+        "broken": named(given.broken(checks)),
+        "skipped": named(given.skipped),
+        "duplicates": _duplicates(splits, checks, given.starts).to_json(),
         "num_read": num_read,
         "sheet": str(sheet),
     }
 
 
-def _starts(given: GivenImages) -> dict[int, int]:
-    """The position of the first file of each source among all files, by the source's identity."""
-    lengths = [len(source_of(split).files) for split in given.splits]
-    return {id(split.source): sum(lengths[:place]) for place, split in enumerate(given.splits)}
-
-
-def _splits(
-    given: GivenImages, problems: dict[int, str], val_fraction: float, seed: int
-) -> tuple[tuple[ImageSplit, ImageSplit], str]:
-    """Usable images for training and for validation, and where the latter come from. A run on a large folder holds out
-    before it knows what is broken."""
-    starts = _starts(given)
-
-    def usable(split: ImageSplit) -> ImageSplit:
-        start = starts[id(split.source)]
-        chosen = [index for index, position in enumerate(split.positions) if start + position not in problems]
-        return split if len(chosen) == len(split) else split.subset(chosen)
-
-    if len(given.splits) == 2:
-        train, val, rule = usable(given.splits[0]), usable(given.splits[1]), given.rule
-    else:
-        (only,) = given.splits
-        train, val = holdout(only if given.is_large else usable(only), val_fraction, seed)
-        train, val = usable(train), usable(val)
-        rule = holdout_rule(val_fraction, seed)
-    if not len(train) or not len(val):
-        raise DataError(f"No {'training' if not len(train) else 'validation'} image of {given.name} can be decoded.")
-    return (train, val), rule
-
-
-def _broken(given: GivenImages, checks: Checks) -> list[dict[str, str]]:
-    first = len(source_of(given.splits[0]).files)
-    found = []
-    for position, reason in sorted(checks.problems.items()):
-        place, index = (0, position) if position < first else (1, position - first)
-        found.append({"file": source_of(given.splits[place]).name(index), "reason": reason})
-    return found
+def named(skipped: Iterable[SkippedFile]) -> list[dict[str, str]]:
+    """As a record has them."""
+    return [{"file": each.file, "reason": each.reason} for each in skipped]
 
 
 def _balance(train: ImageSplit) -> dict[str, Any]:
@@ -147,7 +107,7 @@ def _copy(splits: Sequence[ImageSplit], row: int, num_train: int) -> Copy:
     return Copy(split.name(index), SPLITS[place], tuple(split.classes[n] for n in classes_of(split.labels[index])))
 
 
-def _rows(train: ImageSplit) -> list[tuple[str, list[Path]]]:
+def _rows(train: ImageSplit) -> list[tuple[str, UndecodedSource, list[int]]]:
     """Of classes at equal distances images at equal distances."""
     source, counts = source_of(train), train.num_images_per_class()
     wanted = spread(len(train.classes), MAX_CLASSES)
@@ -158,7 +118,6 @@ def _rows(train: ImageSplit) -> list[tuple[str, list[Path]]]:
                 members[number].append(index)
     rows = []
     for number, indices in members.items():
-        chosen = [indices[place] for place in spread(len(indices), IMAGES_OF_CLASS)]
-        files = [source.root / source.files[train.positions[index]] for index in chosen]
-        rows.append((f"{train.classes[number]}: {counts[number]:,}", files))
+        positions = [train.positions[indices[place]] for place in spread(len(indices), IMAGES_OF_CLASS)]
+        rows.append((f"{train.classes[number]}: {counts[number]:,}", source, positions))
     return rows

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from efficientformer.data.large.undecoded import UndecodedSource
 from efficientformer.errors import DataError
 from efficientformer.records import atomic_path
 from efficientformer.tasks.classification.contact_sheet import INK, PAPER, thumbnail
@@ -15,24 +16,27 @@ _TILE, _GAP, _TEXT = 96, 6, 14
 _LINE = 24
 
 
-def draw_classes(rows: Sequence[tuple[str, Sequence[Path]]], path: Path, max_pixels: int) -> None:
-    """Draw a line of text and, below it, up to IMAGES_OF_CLASS images for each row. Raises DataError for an image that
-    can no longer be read."""
-    titles = [title for title, _ in rows]
+def draw_classes(rows: Sequence[tuple[str, UndecodedSource, Sequence[int]]], path: Path) -> None:
+    """Draw a line of text and, below it, up to IMAGES_OF_CLASS images for each row, by their positions in a source.
+
+    Raises DataError for an image that can no longer be read.
+    """
+    titles = [title for title, _, _ in rows]
     lettering = Lettering(titles, _TEXT)
     width = _GAP + IMAGES_OF_CLASS * (_TILE + _GAP)
     height = _LINE + _TILE + _GAP
     sheet = Image.new("RGB", (width, _GAP + len(rows) * height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for number, (title, files) in enumerate(rows):
+    for number, (title, source, positions) in enumerate(rows):
         top = number * height
         text = lettering.shortened(lettering.written(title), width - 2 * _GAP)
         lettering.draw(draw, _GAP, top + _LINE - 7, text, INK)
-        for place, file in enumerate(files[:IMAGES_OF_CLASS]):
+        for place, position in enumerate(positions[:IMAGES_OF_CLASS]):
             try:
-                tile = thumbnail(file, _TILE, max_pixels)
+                tile = thumbnail(source.decoded(position, _TILE), _TILE)
             except DataError as error:  # it was changed since it was checked
-                raise DataError(f"{file} can no longer be read: {error}. Run the same command again.") from error
+                name = source.name(position)
+                raise DataError(f"{name} can no longer be read: {error}. Run the same command again.") from error
             sheet.paste(tile, (_GAP + place * (_TILE + _GAP), top + _LINE))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")

@@ -9,6 +9,7 @@ from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile
 from efficientformer.data.image_folder import UnlabelledImages, load_unlabelled
 from efficientformer.data.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
+from efficientformer.data.shards.download import local_shards
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.run import DataRecord, Skipped
@@ -35,7 +36,8 @@ def load_dataset(run_dir: RunDir, settings: Settings, console: RunConsole, *, is
     if settings.data is None:
         dataset = load_sample()
     else:
-        path = Path(settings.data)
+        with console.progress("downloading shards") as progress:
+            path = local_shards(Path(settings.data), lambda done, total: progress(done, total, "MB"))
         kind = find_kind(path) if settings.task == "auto" else KINDS[settings.task]
         with console.progress("checking images") as progress:
             dataset = kind.load(

@@ -10,10 +10,12 @@ from typing import Any
 from efficientformer.arch.resolution import Resolution
 from efficientformer.arch.space_file import space_copy
 from efficientformer.arch.zoo import ZOO
+from efficientformer.data.hugging_face.name import HubName
+from efficientformer.data.shards.urls import parse_addresses
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.values import DENSE_TASKS, TaskName
 from efficientformer.latency.devices import DeviceOptions
-from efficientformer.paths import usable_path
+from efficientformer.paths import HUB, is_address, usable_path
 from efficientformer.pipeline.run.budget import parse_budgets
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.resolve_settings import (
@@ -102,7 +104,7 @@ class RunRequest:
 
     def _default_dir(self, given: Given) -> Path:
         data = resolve_settings(given).data
-        return Path("runs") / f"{Path(data).name if data else 'fashion-mnist-mini'}{self.suffix}"
+        return Path("runs") / f"{_name_of(data) if data else 'fashion-mnist-mini'}{self.suffix}"
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,17 @@ def _is_file(value: str) -> bool:
     return value not in ZOO and (path.exists() or bool(path.suffix) or len(path.parts) > 1)
 
 
+def _name_of(data: str) -> str:
+    """The name of a set of images, which its run directory has by default."""
+    if data.startswith(HUB):
+        return HubName.parse(Path(data)).short
+    return parse_addresses(Path(data)).name if is_address(data) else Path(data).name
+
+
 def _absolute(path: str, name: str) -> str:
+    if name == "data" and is_address(path):
+        return path
+    if name == "data" and path.startswith(HUB):
+        return HubName.parse(Path(path)).absolute
     usable = usable_path(path, f"--{name.replace('_', '-')}")
     return os.path.realpath(usable.expanduser())  # Path.resolve fails on a link to itself

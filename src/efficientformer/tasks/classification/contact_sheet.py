@@ -33,16 +33,15 @@ def draw_contact_sheet(predictions: Sequence[Prediction], path: Path) -> list[st
     for index, prediction in enumerate(predictions):
         left = index % columns * cell[0] + _PADDING
         top = index // columns * cell[1] + _PADDING
-        sheet.paste(thumbnail(Path(prediction.file), _TILE), (left, top))
+        sheet.paste(thumbnail(read_image(Path(prediction.file), max_pixels=None), _TILE), (left, top))
         _draw_scores(draw, lettering, prediction, left, top + _TILE + _PADDING // 2)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
     return lettering.missing
 
 
-def thumbnail(file: Path, side: int, max_pixels: int | None = None) -> Image.Image:
+def thumbnail(image: Image.Image, side: int) -> Image.Image:
     """The whole image, enlarged or reduced to fit a square of `side` pixels, on a light background."""
-    image = read_image(file, at_least=side if max_pixels else None, max_pixels=max_pixels)
     scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     resampling = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS

@@ -29,11 +29,12 @@ def data(
 
         efficientformer data photos
         efficientformer data photos.csv --sheet photos.png --json
+        efficientformer data pack photos --out shards
 
     Parameters
     ----------
     folder: Path
-        One folder of images for each class, train/ and val/ with such folders, or a list.
+        One folder of images for each class, train/ and val/ with such folders, a list, or shards.
     sheet: Path
         The PNG file of the contact sheet. By default NAME-images.png.
     val_fraction: float
@@ -59,13 +60,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     train, val = record["train"]["num_images"], record["val"]["num_images"]
     yield f"{record['name']}: {len(record['classes']):,} classes, {train:,} + {val:,} images"
     yield f"{record['layout']}; validation: {record['split_rule']}"
-    yield from record["notes"]
-    for what, files in (("broken", record["broken"]), ("skipped", record["skipped"])):
-        yield f"{what}: {len(files):,}"
-        for each in files[:_MOST_NAMED]:
-            yield f"  {each['file']}: {each['reason']}"
-        if len(files) > _MOST_NAMED:
-            yield f"  and {len(files) - _MOST_NAMED:,} more; --json names all"
+    yield from left_out_lines(record)
     yield from _duplicate_lines(record["duplicates"])
     balance = record["balance"]
     small, large = balance["smallest"], balance["largest"]
@@ -74,6 +69,17 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         f"({large['class']}), median {balance['median']:,}"
     )
     yield f"contact sheet: {record['sheet']}"
+
+
+def left_out_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    """What was left out, with the first names."""
+    yield from record["notes"]
+    for what, files in (("broken", record["broken"]), ("skipped", record["skipped"])):
+        yield f"{what}: {len(files):,}"
+        for each in files[:_MOST_NAMED]:
+            yield f"  {each['file']}: {each['reason']}"
+        if len(files) > _MOST_NAMED:
+            yield f"  and {len(files) - _MOST_NAMED:,} more; --json names all"
 
 
 def _duplicate_lines(duplicates: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""`data` and its command `pack`."""

@@ -1,0 +1,1 @@
+"""Data sets of images of the Hugging Face hub, or in its formats on this disk."""
