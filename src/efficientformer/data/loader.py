@@ -8,10 +8,7 @@ normalized.
 
 import contextlib
 import itertools
-import os
 import random
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +28,7 @@ from efficientformer.data.dataset import (
     UncheckedSource,
     UnreadableImageError,
 )
+from efficientformer.data.loading.worker_end import outlive_termination
 from efficientformer.data.transforms import PixelBatch, Pixels, Transform
 from efficientformer.errors import DataError, UsageError
 
@@ -39,7 +37,6 @@ Images = Tensor | PixelBatch
 """Of a batch: `to(device)` makes a tensor (B, C, H, W) of either, as the network takes them."""
 _MOST_PLACES = 10
 """Images that are tried in the place of one that cannot be decoded; more in a row are no accident."""
-_OUTLIVING_S = 25.0
 
 
 class Batch(NamedTuple):
@@ -290,22 +287,9 @@ def _made_by_workers(
         collate_fn=_as_it_is,
         pin_memory=is_pinned,
         generator=torch.Generator(),  # otherwise the loader draws from the caller's
-        worker_init_fn=_outlive_termination,
+        worker_init_fn=outlive_termination,
     )
     yield from loader
-
-
-def _outlive_termination(_: int) -> None:
-    """Schedulers send SIGTERM to all processes of a job. This one stays until the one that trains has ended its step,
-    which ends it then, or for a while."""
-
-    def end_later(*_: Any) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
-        timer = threading.Timer(_OUTLIVING_S, os._exit, [1])
-        timer.daemon = True
-        timer.start()
-
-    signal.signal(signal.SIGTERM, end_later)
 
 
 def _as_it_is(batch: Any) -> Any:

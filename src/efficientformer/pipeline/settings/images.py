@@ -21,7 +21,7 @@ class ImageSettings(BaseModel):
     """The images of a run, and what is asked of them."""
 
     data: str | None = None
-    """Folder, list or shards of images, or hf:NAME; else a shipped sample. A list is CSV or JSON with path, label and
+    """Folder, list, shards or hf:NAME; else a sample. A list is CSV or JSON with path, label and
     perhaps split; the sample is a part of Fashion-MNIST."""
     task: Literal["auto"] | TaskName = "auto"
     """What is asked of an image. auto: by the data. classification: a class; multi_label: several or none; semantic: a

@@ -67,7 +67,7 @@ class OptimizerSettings(SettingsGroup):
     """Times that an image of an epoch is drawn. Each time it is augmented anew, and the epoch has so many times fewer
     images: it stays as long. 3 in the paper's recipe (repeated augmentation)."""
     precision: Literal["auto"] | Precision = "auto"
-    """Precision of most products. auto: bf16 on GPUs that have it, else fp32. Weights stay in single precision."""
+    """Of most products. auto: bf16 on GPUs that have it, else fp32. Weights stay in single precision."""
     sync_batch_norm: bool = False
     """Compute batch norm over all processes of torchrun. They then draw the same paths, widths and mixing."""
 

@@ -1,0 +1,1 @@
+"""How batches are made: the processes that load images."""
