@@ -11,8 +11,12 @@ from PIL import Image
 from timm.data import ImageNetInfo
 
 from efficientformer.cli.app import run
+from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import EfficientFormerError, UsageError
+from efficientformer.exporting.onnx import export_onnx
 from efficientformer.models.create import create_model
+from efficientformer.models.network import Network
+from efficientformer.models.weights.load import save_weights
 from efficientformer.models.weights.timm_names import timm_state_dict
 from efficientformer.pipeline.exported.evaluate_model import evaluate_model
 from efficientformer.pipeline.exported.open_file import open_file
@@ -23,6 +27,7 @@ from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.run_dir import RunDir
 
 from ..exported import write_classifier
+from ..models.small import SMALL_V2
 
 WNIDS = ImageNetInfo().label_names()
 COLORS = {"tench": (255, 0, 0), "goldfish": (0, 255, 0), "great_white_shark": (0, 0, 255)}
@@ -105,6 +110,24 @@ def test_a_file_of_other_people_asks_for_what_it_lacks(fish, tmp_path):
     (tmp_path / "broken.bin").write_bytes(b"")
     with pytest.raises(EfficientFormerError, match=r"cannot open .*broken"):
         open_file(tmp_path / "broken.xml")
+
+
+def test_weights_of_a_run_score_as_the_file_that_is_exported_of_them(fish, tmp_path):
+    torch.manual_seed(0)
+    network, classes = Network(SMALL_V2, num_classes=3, resolution=32).eval(), json.dumps(sorted(COLORS))
+    network.preprocessing = Preprocessing(32).to_json()
+    save_weights(network, tmp_path / "weights.safetensors", {"classes": classes})
+    about = {"classes": classes, "preprocessing": json.dumps(network.preprocessing)}
+    export_onnx(network, (1, 3, 32, 32), tmp_path / "model.onnx", about)
+    root = fish(size=40, wrong="tench")
+    weights, exported = (
+        scored(tmp_path / name, root, training_threads=1) for name in ("weights.safetensors", "model.onnx")
+    )
+    assert weights["confusion"] == exported["confusion"] and sum(map(sum, weights["confusion"])) == 12
+    assert weights["negative_log_likelihood"] == pytest.approx(exported["negative_log_likelihood"], rel=1e-4)
+    save_weights(network, tmp_path / "unnamed.safetensors")
+    with pytest.raises(EfficientFormerError, match=r"does not say its classes\. Score the model\.onnx"):
+        scored(tmp_path / "unnamed.safetensors", root)
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,7 @@ OTHER: dict[str, Any] = {
     "runtime": "pytorch",
     "clock": "wall",
     "training_device": "cuda",
+    "track": "wandb",
     "supernet.temperature": [1.0, 0.3],
     "supernet.noise": "none",
     "supernet.sampling": "soft",

@@ -75,7 +75,7 @@ def _of_weights(path: Path, settings: Settings) -> ScoredModel:
     if TIMM not in metadata and not read_about(path):
         architecture = architecture_of(path)
         network = create_model(architecture, pretrained=path, with_head=True, **_size(settings))
-        return _published_zoo(network, str(path), path)
+        return _published_zoo(network, path.name, path)
     about: Mapping[str, Any] = (
         {name: parse_json(metadata[name]) for name in ("classes", "preprocessing") if name in metadata}
         if TIMM in metadata
