@@ -79,7 +79,7 @@ def test_splits_classes_and_images(make, tmp_path, monkeypatch, is_large):
     assert again.digest == dataset.digest and facts(again.train) == facts(dataset.train)
 
 
-def test_a_single_split_is_held_out_of_and_chosen_rows_are_followed(make, tmp_path):
+def test_of_a_single_split_a_part_is_held_out(make, tmp_path):
     make(ROWS).shuffle(seed=1).select(range(3, 12)).save_to_disk(tmp_path / "one")
     dataset = load_image_folder(tmp_path / "one", val_fraction=0.3)
     assert dataset.is_held_out and dataset.val.num_images_per_class() == [1, 1, 1]

@@ -133,6 +133,8 @@ def test_a_gap_between_numbers_is_named(shards):
     (shards / "train-000001.tar").rename(shards / "train-000003.tar")
     notes = load_image_folder(shards).notes
     assert notes == ("shards are missing: train-000001.tar, train-000002.tar",)
+    Image.new("RGB", (8, 8)).save(shards / "sheet.png")
+    assert "pictures that are in no shard are not used: sheet.png" in load_image_folder(shards).notes
 
 
 def test_photos_with_an_archive_next_to_them_are_no_shards(shards, tmp_path):

@@ -96,6 +96,17 @@ def test_a_damaged_header_is_refused_with_its_place(archive):
         listed(path)
 
 
+def test_what_is_behind_the_end_is_never_left_out(archive):
+    path = archive(tarfile.GNU_FORMAT)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole)
+    with pytest.raises(DataError, match=r"goes on behind its end at byte .* several tar files were joined"):
+        listed(path)
+    path.write_bytes(whole[:1024] + bytes(2**21))
+    with pytest.raises(DataError, match=r"holds only zeros from byte 2,048 on, as if a copy was not finished"):
+        listed(path)
+
+
 def test_a_compressed_file_is_refused_with_the_remedy(archive):
     path = archive(tarfile.GNU_FORMAT)
     path.write_bytes(gzip.compress(path.read_bytes()))

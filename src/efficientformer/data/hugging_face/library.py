@@ -62,11 +62,6 @@ def numbers(split: Any, label: str) -> np.ndarray:
     return np.array([-1 if value is None else value for value in values], np.int32)
 
 
-def stored(split: Any) -> Any:
-    """The split with its rows in the order in which they are stored: others were chosen or shuffled."""
-    return split if split._indices is None else split.flatten_indices()
-
-
 def undecoded(split: Any, image: str) -> Any:
     """The column of images alone, each as {"bytes": ..., "path": ...}."""
     return split.select_columns([image]).cast_column(image, _library().Image(decode=False))

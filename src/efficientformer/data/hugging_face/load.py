@@ -69,9 +69,7 @@ def found_hugging_face(path: Path, max_pixels: int, on_unreadable: OnUnreadable 
     opened = library.open_splits(name)
     used = _used_splits([*opened], name)
     image, label = library.columns(opened[used[0]], name)
-    splits = [
-        _split(path, split, library.stored(opened[split]), image, label, max_pixels, on_unreadable) for split in used
-    ]
+    splits = [_split(path, split, opened[split], image, label, max_pixels, on_unreadable) for split in used]
     require_classes(splits, name.source)
     left_out = [split for split in opened if split not in used]
     return FoundSet(

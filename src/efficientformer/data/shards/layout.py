@@ -31,10 +31,12 @@ class ShardLayout:
 
 
 def is_shard_set(path: Path) -> bool:
-    """Whether a path is a tar file, or a folder with tar files and without pictures of its own."""
+    """Whether a path is a tar file, or a folder with tar files and without folders of pictures."""
     if path.is_file():
         return _TAR.fullmatch(path.name) is not None
-    return path.is_dir() and bool(_tar_files(path)) and not Walk(path).holds_pictures(path)
+    if not path.is_dir() or not _tar_files(path):
+        return False
+    return not any(Walk(path).holds_pictures(folder) for folder in Walk(path).top(path)[0])
 
 
 def find_shards(path: Path) -> ShardLayout:
@@ -61,6 +63,8 @@ def find_shards(path: Path) -> ShardLayout:
     if val and test:
         notes.append(f"{_named(test)}: not used, since there are validation images")
     val = val or test
+    if loose := [Path(picture).name for picture in Walk(path).top(path)[1]]:
+        notes.append(f"pictures that are in no shard are not used: {_named(loose)}")
     notes += [f"shards are missing: {_named(gaps)}" for gaps in (_gaps(train), _gaps(val)) if gaps]
     with_val = f", {_counted(val)} of validation images" if val else ""
     name = path.resolve().name or str(path)

@@ -1,6 +1,7 @@
 """Shards as a set of images: one pass over their headers says where each image is, and its class."""
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from efficientformer.data.large.undecoded import OnUnreadable
 from efficientformer.data.shards.kept import read_kept, write_kept
 from efficientformer.data.shards.layout import ShardLayout, find_shards
 from efficientformer.data.shards.manifest import CLASSES, require_whole
-from efficientformer.data.shards.shard import Shard, list_shard
+from efficientformer.data.shards.shard import MOST_DIGITS, Shard, list_shard
 from efficientformer.data.shards.source import ShardSource
 from efficientformer.data.walk import LeftOut
 from efficientformer.errors import DataError, RecordError
@@ -105,16 +106,17 @@ def _class_names(root: Path, parts: Sequence[Sequence[Shard]]) -> dict[str, str]
     texts = {text: shard.file for part in parts for shard in part for text in shard.label_texts}
     listed = _listed_classes(root / CLASSES)
     if listed is None:
-        by_number = all(map(str.isdecimal, texts))
+        by_number = all(text.isdecimal() and len(text) <= MOST_DIGITS for text in texts)
         return {text: text for text in sorted(texts, key=(lambda text: (int(text), text)) if by_number else str)}
     names = {str(number): name for number, name in enumerate(listed)}
+    names |= {name: name for name in listed if name not in names}
     for text, file in texts.items():
-        if text not in names and text not in listed:
+        if text not in names:
             raise DataError(
                 f"{root / file} has the label '{text}', and {root / CLASSES} {len(listed):,} classes, from 0 on, "
                 "without it. Add its line, or remove the file to have classes called by their labels."
             )
-    return names | {name: name for name in listed if name not in names}
+    return names
 
 
 def _listed_classes(path: Path) -> list[str] | None:
@@ -126,7 +128,7 @@ def _listed_classes(path: Path) -> list[str] | None:
     except RecordError as error:
         raise DataError(str(error)) from error
     names = [line.removesuffix("\r") for line in lines]
-    if bad := [name for name in dict.fromkeys(names) if not name or names.count(name) > 1]:
+    if bad := [name for name, count in Counter(names).items() if not name or count > 1]:
         raise DataError(
             f"{path} has the line '{bad[0]}' more than once, or empty. It needs a name of its own for each class."
         )

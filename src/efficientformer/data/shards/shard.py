@@ -23,6 +23,8 @@ from efficientformer.reading import parse_json
 
 _LABELS = ("cls", "json")
 _MOST_LABEL_BYTES = 2**20
+MOST_DIGITS = 9
+"""Of the number of a class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,4 +175,4 @@ def _label(sample: _Sample, path: Path, key: str) -> str:
             ".json with that as 'label'."
         )
     # Numbers are written in several ways.
-    return str(int(label)) if isinstance(label, int) or (label.isdecimal() and len(label) < 10) else label
+    return str(int(label)) if isinstance(label, int) or (label.isdecimal() and len(label) <= MOST_DIGITS) else label

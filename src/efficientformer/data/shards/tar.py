@@ -16,7 +16,7 @@ _END = bytes(BLOCK)
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _FILES, _LINKS = (b"0", b"\0", b"7"), (b"1", b"2")
 _LONG_NAME, _PAX, _SPARSE = b"L", b"x", b"S"
-_MOST_NAME_BYTES = 2**20
+_MOST_NAME_BYTES = _MOST_PADDING = 2**20
 
 
 class Member(NamedTuple):
@@ -48,7 +48,7 @@ def members(stream: BinaryIO, path: Path) -> Iterator[Member]:
         stream.seek(position)
         header = stream.read(BLOCK)
         if header == _END:
-            return
+            return _require_end(stream, path)
         kind, size = header[156:157], _size(header, position, path)
         content = position + BLOCK
         if kind in _FILES and own_size >= 0:
@@ -65,6 +65,17 @@ def members(stream: BinaryIO, path: Path) -> Iterator[Member]:
             if (kind in _FILES or kind in _LINKS) and not name.endswith("/"):
                 yield Member(name, content, size, kind in _LINKS)
             own_name, own_size = "", -1
+
+
+def _require_end(stream: BinaryIO, path: Path) -> None:
+    """Raises DataError where anything but a little padding follows the block that ends a tar file."""
+    place, rest = stream.tell(), stream.read(_MOST_PADDING + 1)
+    if rest.strip(b"\0"):
+        raise DataError(
+            f"{path} goes on behind its end at byte {place:,}: it is damaged, or several tar files were joined. {AGAIN}"
+        )
+    if len(rest) > _MOST_PADDING:
+        raise DataError(f"{path} holds only zeros from byte {place:,} on, as if a copy was not finished. {AGAIN}")
 
 
 def _size(header: bytes, position: int, path: Path) -> int:
