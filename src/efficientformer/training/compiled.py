@@ -37,14 +37,16 @@ def compiled_forward(model: nn.Module) -> Forward:
     TrainingError where it cannot be compiled. Raises UsageError as `require_compiler` does.
     """
     require_compiler()
-    from torch._dynamo.exc import TorchDynamoException  # seconds to import
-
     forward = torch.compile(model.forward, dynamic=False, options={"fallback_random": True})
 
     def call(*inputs: Any) -> Any:
         try:
             return forward(*inputs)
-        except TorchDynamoException as error:
+        except RuntimeError as error:
+            from torch._dynamo.exc import TorchDynamoException  # seconds to import
+
+            if not isinstance(error, TorchDynamoException):
+                raise
             reason = str(error).strip().partition("\n")[0]
             raise TrainingError(f"The network cannot be compiled ({reason}). Leave out train.compile.") from error
 
