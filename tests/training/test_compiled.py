@@ -94,5 +94,6 @@ def test_what_cannot_be_compiled_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"no such operator\)\. Leave out train\.compile\.$"):
         train(tmp_path, is_compiled=True)
     monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
-    with pytest.raises(UsageError, match=r"needs a C\+\+ compiler.*leave the setting out"):
+    monkeypatch.setenv("CXX", "their-compiler")
+    with pytest.raises(UsageError, match=r"needs a C\+\+ compiler, and there is no their-compiler .*leave the setting"):
         train(tmp_path, is_compiled=True)

@@ -4,7 +4,9 @@ A module that torch.compile returns has other names of weights. So for the time 
 the compiled one, and checkpoints, averages and files are those of a training without.
 """
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,13 +21,12 @@ Forward = Callable[..., Any]
 
 def require_compiler() -> None:
     """Raises UsageError where nothing can be compiled."""
-    import torch._inductor.config  # seconds to import
-
-    candidates = [name for name in torch._inductor.config.cpp.cxx if name]
-    if not any(map(shutil.which, candidates)):
+    # As PyTorch looks for it; asking PyTorch takes seconds.
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
         raise UsageError(
-            f"train.compile needs a C++ compiler, and there is no {' or '.join(candidates)} here: install one, such as "
-            "g++, name it in the environment variable CXX, or leave the setting out."
+            f"train.compile needs a C++ compiler, and there is no {compiler} here: install it, name another in the "
+            "environment variable CXX, or leave the setting out."
         )
 
 
@@ -36,14 +37,16 @@ def compiled_forward(model: nn.Module) -> Forward:
     TrainingError where it cannot be compiled. Raises UsageError as `require_compiler` does.
     """
     require_compiler()
-    from torch._dynamo.exc import TorchDynamoException  # seconds to import
-
     forward = torch.compile(model.forward, dynamic=False, options={"fallback_random": True})
 
     def call(*inputs: Any) -> Any:
         try:
             return forward(*inputs)
-        except TorchDynamoException as error:
+        except RuntimeError as error:
+            from torch._dynamo.exc import TorchDynamoException  # seconds to import
+
+            if not isinstance(error, TorchDynamoException):
+                raise
             reason = str(error).strip().partition("\n")[0]
             raise TrainingError(f"The network cannot be compiled ({reason}). Leave out train.compile.") from error
 
