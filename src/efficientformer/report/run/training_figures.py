@@ -21,6 +21,8 @@ from efficientformer.tasks.words import CLASSIFICATION, TaskWords
 
 MAX_POINTS = 150
 NUM_HARDEST = 24
+SMALLEST_MARK, LARGEST_MARK = 10, 400
+"""Areas of the marks of a bin with few images, and of one with all, in square pixels."""
 
 
 def network_legend(networks: Sequence[NetworkRun]) -> tuple[LegendEntry, ...]:
@@ -117,10 +119,12 @@ def reliability(networks: Sequence[NetworkRun]) -> Figure | None:
     rows = []
     for index, network in enumerate(networks):
         look = {"color": series_color(index), "mark": series_shape(index), "network": network_title(network)}
-        for row in (network.get("evaluation") or {}).get("calibration") or []:
-            if row["num_images"]:
-                values = {name: rounded(row[name]) for name in ("confidence", "top1")}
-                rows.append({**values, "num_images": row["num_images"], **look})
+        bins = (network.get("evaluation") or {}).get("calibration") or []
+        num_images = sum(row["num_images"] for row in bins)
+        for row in (row for row in bins if row["num_images"]):
+            values = {name: rounded(row[name]) for name in ("confidence", "top1")}
+            area = round(SMALLEST_MARK + LARGEST_MARK * row["num_images"] / num_images)
+            rows.append({**values, "num_images": row["num_images"], "area": area, **look})
     if not rows:
         return None
     diagonal = alt.Chart(alt.Data(values=[{"confidence": 0, "top1": 0}, {"confidence": 100, "top1": 100}]))
@@ -133,11 +137,14 @@ def reliability(networks: Sequence[NetworkRun]) -> Figure | None:
         alt.Tooltip("num_images:Q", title="images"),
     ]
     color, shape = alt.Color("color:N").scale(None), alt.Shape("mark:N").scale(None)
+    area = alt.Size("area:Q").scale(None)
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=color)
     chart = alt.layer(
         diagonal.mark_line(color=var("muted"), strokeWidth=1, strokeDash=[4, 4]).encode(x=x, y=y),
         base.mark_line(strokeWidth=1.2).encode(detail="network:N"),
-        base.mark_point(filled=True, size=44, opacity=1).encode(shape=shape, tooltip=tooltip),
+        base.mark_point(filled=True, opacity=1).encode(
+            shape=shape, size=alt.Size("area:Q").scale(None), tooltip=tooltip
+        ),
     )
     words = f"Top-1 by confidence, of {wording.join(sorted({row['network'] for row in rows}))}."
     return finish("reliability", chart, words, 240, network_legend(networks))
