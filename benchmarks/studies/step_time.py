@@ -9,8 +9,8 @@ have: forward pass, loss, backward pass, clipping, AdamW, schedule and `ModelEma
 batches. `compile`: `fit` with train.compile against without. `loader`: our batches of files with augmentation strong
 against `timm.data.create_loader` with the same RandAugment, crops, mirroring and erasing.
 
-Every round times some steps or batches of one, then of the other; the first round is a warm-up. The clock is the wall's,
-or the CPU time of this process, for one thread and no workers.
+Every round times some steps or batches of one, then of the other; the first round is a warm-up. The clock is the
+wall, or the CPU time of this process, for one thread and no workers.
 """
 
 import argparse
