@@ -83,6 +83,10 @@ def main() -> None:
         "rounds": [[round(seconds, 4) for seconds in pair] for pair in timed],
         "provenance": provenance(),
     }
+    if arguments.data is not None:
+        record["provenance"]["command"] = record["provenance"]["command"].replace(
+            str(arguments.data), arguments.data.name
+        )
     sys.stdout.write(f"{record['ratio']:.3f} [{interval.low:.3f}, {interval.high:.3f}] of {record['seconds']}\n")
     if arguments.what == "loader":
         keep("step_time", "loader", record, f"workers{arguments.workers}", arguments.clock)
