@@ -9,8 +9,8 @@ have: forward pass, loss, backward pass, clipping, AdamW, schedule and `ModelEma
 batches. `compile`: `fit` with train.compile against without. `loader`: our batches of files with augmentation strong
 against `timm.data.create_loader` with the same RandAugment, crops, mirroring and erasing.
 
-Every round times some steps or batches of one, then of the other; the first round is a warm-up. The clock is the wall's,
-or the CPU time of this process, for one thread and no workers.
+Every round times some steps or batches of one, then of the other; the first round is a warm-up. The clock is the
+wall, or the CPU time of this process, for one thread and no workers.
 """
 
 import argparse
@@ -83,6 +83,10 @@ def main() -> None:
         "rounds": [[round(seconds, 4) for seconds in pair] for pair in timed],
         "provenance": provenance(),
     }
+    if arguments.data is not None:
+        record["provenance"]["command"] = record["provenance"]["command"].replace(
+            str(arguments.data), arguments.data.name
+        )
     sys.stdout.write(f"{record['ratio']:.3f} [{interval.low:.3f}, {interval.high:.3f}] of {record['seconds']}\n")
     if arguments.what == "loader":
         keep("step_time", "loader", record, f"workers{arguments.workers}", arguments.clock)
