@@ -28,6 +28,7 @@ from efficientformer.data.dataset import (
     UncheckedSource,
     UnreadableImageError,
 )
+from efficientformer.data.loading.order import Key, apart, balanced_order, mix, random_order, repeated_order, train_keys
 from efficientformer.data.loading.worker_end import outlive_termination
 from efficientformer.data.transforms import PixelBatch, Pixels, Transform
 from efficientformer.errors import DataError, UsageError
@@ -117,7 +118,7 @@ def train_batches(
 
     Labels are what the view makes of them, by default the numbers (B,) of classes, int64. `part_of` picks the images of
     a batch for this process, where several train together. With `is_balanced` an epoch has equally many images of every
-    class, see `ImageSplit.groups` and `_balanced_order`. Each image that an epoch draws it has `repeated` times, close
+    class, see `ImageSplit.groups` and `balanced_order`. Each image that an epoch draws it has `repeated` times, close
     to one another and each augmented in its own way; it is as long as otherwise, with so many times fewer images
     (Hoffer et al., 2020). Close the generator (or drop it) to end the worker processes. The caller's random generators
     are left unchanged. An image that turns out to be undecodable is named, and the nearest of its class takes its
@@ -125,12 +126,12 @@ def train_batches(
     """
     _check(split, batch_size)
     num_drawn = -(-len(split) // repeated)
-    order_of = partial(_balanced_order, split.groups(), num_drawn) if is_balanced else partial(_order, len(split))
+    order_of = partial(balanced_order, split.groups(), num_drawn) if is_balanced else partial(random_order, len(split))
     if repeated > 1:
-        order_of = partial(_repeated_order, order_of, len(split), repeated)
+        order_of = partial(repeated_order, order_of, len(split), repeated)
     keys = (
-        (epoch, _apart(part_of(batch), repeated))
-        for epoch, batch in _train_keys(order_of, len(split), batch_size, seed, start_step)
+        (epoch, apart(part_of(batch), repeated))
+        for epoch, batch in train_keys(order_of, len(split), batch_size, seed, start_step)
     )
     made = _produce(_Batches(split, view, seed), keys, workers, is_pinned=device.type == "cuda")
     return _normalized(made, device, torch.channels_last)
@@ -178,11 +179,6 @@ def _in_order(
     return _produce(_Batches(split, view, seed=0, replaces=False), keys, workers, is_pinned=is_pinned)
 
 
-# An epoch, and the draws of one batch: a draw below the number of images is that image, and its further draws in the
-# epoch are the image plus multiples of the number, so that each is augmented in its own way.
-_Key = tuple[int, list[int]]
-
-
 @dataclass(frozen=True)
 class _Made:
     """A batch, None without images, and the images that turned out to be undecodable on its way."""
@@ -210,7 +206,7 @@ class _Batches:
     seed: int
     replaces: bool = True
 
-    def __getitem__(self, key: _Key) -> _Made | DataError:
+    def __getitem__(self, key: Key) -> _Made | DataError:
         epoch, draws = key
         images, labels = list[Tensor | Pixels](), list[Any]()
         unreadable = list[SkippedFile]()
@@ -257,7 +253,7 @@ def _stacked(images: Sequence[Tensor | Pixels]) -> Images:
 
 
 def _produce(
-    batches: _Batches, keys: Iterable[_Key], workers: int, *, is_pinned: bool
+    batches: _Batches, keys: Iterable[Key], workers: int, *, is_pinned: bool
 ) -> Generator[KeptBatch, None, None]:
     made_in = _made_by_workers if workers else _made_here
     for made in made_in(batches, keys, workers, is_pinned):
@@ -269,7 +265,7 @@ def _produce(
             yield made.batch
 
 
-def _made_here(batches: _Batches, keys: Iterable[_Key], workers: int, is_pinned: bool) -> Iterator[_Made | DataError]:
+def _made_here(batches: _Batches, keys: Iterable[Key], workers: int, is_pinned: bool) -> Iterator[_Made | DataError]:
     for key in keys:
         with _untouched_generators():
             made = batches[key]
@@ -277,7 +273,7 @@ def _made_here(batches: _Batches, keys: Iterable[_Key], workers: int, is_pinned:
 
 
 def _made_by_workers(
-    batches: _Batches, keys: Iterable[_Key], workers: int, is_pinned: bool
+    batches: _Batches, keys: Iterable[Key], workers: int, is_pinned: bool
 ) -> Iterator[_Made | DataError]:
     loader = DataLoader(
         batches,  # type: ignore[arg-type]
@@ -294,71 +290,6 @@ def _made_by_workers(
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _train_keys(
-    order_of: Callable[[torch.Generator], list[int]], num_images: int, batch_size: int, seed: int, start_step: int
-) -> Iterator[_Key]:
-    steps = max(1, num_images // batch_size)
-    order: list[int] = []
-    for step in itertools.count(start_step):
-        epoch, position = divmod(step, steps)
-        if position == 0 or not order:
-            order = order_of(torch.Generator().manual_seed(mix(seed, epoch)))
-        yield epoch, order[position * batch_size : (position + 1) * batch_size]
-
-
-def _order(num_images: int, generator: torch.Generator) -> list[int]:
-    return torch.randperm(num_images, generator=generator).tolist()
-
-
-def _balanced_order(groups: Sequence[int], num_drawn: int, generator: torch.Generator) -> list[int]:
-    """Draws of the images of these groups, equally many of every group; random groups share the remainder.
-
-    Of a group all images are drawn equally often, but for one: those of a large group at most once.
-    """
-    by_group: dict[int, list[int]] = {}
-    for index, group in enumerate(groups):
-        by_group.setdefault(group, []).append(index)
-    each, remainder = divmod(num_drawn, len(by_group))
-    with_one_more = set(_order(len(by_group), generator)[:remainder])
-    drawn: list[int] = []
-    for position, group in enumerate(sorted(by_group)):
-        images, shuffled = by_group[group], list[int]()
-        for draw in range(each + (position in with_one_more)):
-            repeat, place = divmod(draw, len(images))
-            if place == 0:
-                shuffled = [images[i] for i in _order(len(images), generator)]
-            drawn.append(shuffled[place] + repeat * len(groups))
-    return [drawn[i] for i in _order(len(drawn), generator)]
-
-
-def _repeated_order(
-    order_of: Callable[[torch.Generator], list[int]], num_images: int, repeated: int, generator: torch.Generator
-) -> list[int]:
-    """The first draws of another order, each `repeated` times: as many in all as there are images, all different."""
-    drawn = [
-        draw % num_images + num_images * (repeated * (draw // num_images) + repeat)
-        for draw in order_of(generator)[: -(-num_images // repeated)]
-        for repeat in range(repeated)
-    ]
-    return drawn[:num_images]
-
-
-def _apart(draws: list[int], repeated: int) -> list[int]:
-    """The draws of a batch, no image next to itself unless there are few: mixup blends neighbors."""
-    return [draw for first in range(repeated) for draw in draws[first::repeated]]
-
-
-def mix(*numbers: int) -> int:
-    """One 63-bit seed from several integers; those of neighbors are unrelated (the finalizer of SplitMix64)."""
-    state = 0
-    for number in numbers:
-        state = (state + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1
 
 
 def _seed_generators(seed: int) -> None:

@@ -1,1 +1,1 @@
-"""How batches are made: the processes that load images."""
+"""How batches are made: the order of images, the processes that load them."""
