@@ -201,7 +201,7 @@ def test_a_class_too_small_to_split_is_named(pets, write_images):
 
 def test_an_impossible_fraction(pets):
     with pytest.raises(UsageError, match="between 0 and 1"):
-        load_image_folder(pets, val_fraction=1.0)
+        load_image_folder(pets, val_fraction=1.1)
 
 
 def test_validation_images_are_left_out_of_unlabelled_ones_under_any_name(tmp_path, write_images):

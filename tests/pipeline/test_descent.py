@@ -48,6 +48,9 @@ class Scorer:
         accuracy = self(subnet)
         return accuracy if accuracy >= least_accuracy else None
 
+    def ahead(self, asked) -> None:
+        """One process scores all."""
+
     def score(self, subnet) -> Any:
         return SimpleNamespace(primary=50.0)
 
@@ -76,6 +79,7 @@ class Run:
             settings=Settings(slim=SlimSettings(**{"actions": "every", **slim})),
             space=SPACE,
             task=ONE_LABEL,
+            crew=None,
             run_dir=SimpleNamespace(slim_steps=self.journal, supernet_record=folder / "supernet.json"),
         )
 

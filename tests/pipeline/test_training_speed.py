@@ -1,6 +1,7 @@
 """Settings that make trainings faster: the precision of the device, and compilation, refused before hours of work."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -30,21 +31,22 @@ def test_the_precision_is_that_of_the_device_unless_one_is_asked_for(monkeypatch
     assert len(said) == (asked != used == "bf16"), "what nobody asked for is said"
 
 
-def compiling(task="classification", **settings):
-    words = SimpleNamespace(words=SimpleNamespace(name=task))
-    return SimpleNamespace(settings=Settings.model_validate(settings), task=words)
+def compiling(task="classification", group="train", **settings):
+    words: Any = SimpleNamespace(task=SimpleNamespace(words=SimpleNamespace(name=task)))
+    training = getattr(Settings.model_validate({group: {"compile": True, **settings}}), group)
+    return words, training
 
 
 def test_compilation_is_refused_where_it_cannot_work(monkeypatch):
     monkeypatch.setattr(compiled.shutil, "which", lambda name: "g++")
-    fit_images.require_compiled(compiling(train={"compile": True}))
+    fit_images.require_compiled(*compiling())
     with pytest.raises(UsageError, match=r"train\.compile is not for masks of objects"):
-        fit_images.require_compiled(compiling("instance", train={"compile": True}))
-    with pytest.raises(UsageError, match=r"train\.compile and train\.sync_batch_norm exclude each other"):
-        fit_images.require_compiled(compiling(train={"compile": True, "sync_batch_norm": True}))
+        fit_images.require_compiled(*compiling("instance"))
+    with pytest.raises(UsageError, match=r"parent\.compile and parent\.sync_batch_norm exclude each other"):
+        fit_images.require_compiled(*compiling(group="parent", sync_batch_norm=True))
     monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
     with pytest.raises(UsageError, match="needs a C"):
-        fit_images.require_compiled(compiling(parent={"compile": True, "init": "efficientformerv2_s0"}))
-    fit_images.require_compiled(compiling(parent={"compile": True}))  # without a parent it has no effect
+        fit_images.require_compiled(*compiling(group="parent"))
+    fit_images.require_compiled(*compiling(compile=False))
     with pytest.raises(ValueError, match="compile"):
         Settings.model_validate({"supernet": {"compile": True}})

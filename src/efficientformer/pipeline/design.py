@@ -24,7 +24,9 @@ def run_phases(workspace: Workspace) -> list[dict[str, Any]]:
     Records of earlier runs in the run directory are used if their settings and inputs are the same.
     """
     require_mixing(workspace)
-    require_compiled(workspace)
+    require_compiled(workspace, workspace.settings.train)
+    if workspace.settings.parent.init is not None:
+        require_compiled(workspace, workspace.settings.parent)
     require_crop(workspace)
     require_teacher(workspace)
     require_parent(workspace)

@@ -63,8 +63,8 @@ def train_images(
         the validation images, whose scores are logged only.
     version: of the supernet's weights, that the network was cut from.
     """
-    require_compiled(workspace)
     settings = settings or workspace.settings.train
+    require_compiled(workspace, settings)
     images, others = splits or (workspace.training_images, workspace.dataset.val)
     best = None
     if settings.judges_epochs:

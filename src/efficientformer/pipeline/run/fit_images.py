@@ -14,7 +14,7 @@ from efficientformer.data.loading.order import mix
 from efficientformer.data.mixing import Mixing
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.run.workspace import Workspace
-from efficientformer.pipeline.settings.training import AUTO, OptimizerSettings
+from efficientformer.pipeline.settings.training import AUTO, NetworkSettings, OptimizerSettings, ParentSettings
 from efficientformer.tasks.task import Task
 from efficientformer.training.best_epoch import BestEpoch
 from efficientformer.training.checkpoint import CheckpointFile
@@ -184,17 +184,16 @@ def _precision(workspace: Workspace, settings: OptimizerSettings) -> Precision:
     return "bf16"
 
 
-def require_compiled(workspace: Workspace) -> None:
+def require_compiled(workspace: Workspace, training: NetworkSettings) -> None:
     """Raises UsageError, before hours of work depend on it, for networks that cannot be compiled for their training."""
-    settings = workspace.settings
-    for name, training in (("train", settings.train), ("parent", settings.parent)):
-        if not training.compile or (name == "parent" and settings.parent.init is None):
-            continue
-        if workspace.task.words.name == "instance":
-            raise UsageError(f"{name}.compile is not for masks of objects: leave it out.")
-        if training.sync_batch_norm:
-            raise UsageError(f"{name}.compile and {name}.sync_batch_norm exclude each other: leave one out.")
-        require_compiler()
+    if not training.compile:
+        return
+    group = "parent" if isinstance(training, ParentSettings) else "train"
+    if workspace.task.words.name == "instance":
+        raise UsageError(f"{group}.compile is not for masks of objects: leave it out.")
+    if training.sync_batch_norm:
+        raise UsageError(f"{group}.compile and {group}.sync_batch_norm exclude each other: leave one out.")
+    require_compiler()
 
 
 def _silent(done: int, total: int, text: str) -> None:
