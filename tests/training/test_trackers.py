@@ -117,7 +117,7 @@ def test_a_tracker_that_fails_is_one_line_and_the_training_goes_on(tmp_path, whe
 
 
 def test_a_package_that_is_missing_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "efficientformer.training.trackers.wandb", None)
+    monkeypatch.setitem(__import__("sys").modules, "efficientformer.training.trackers.weights_and_biases", None)
     said = []
     train(tmp_path, tracker_opener("wandb", tmp_path / "events", "net", "run/net"), said=said)
     assert len(said) == 1 and 'pip install "efficientformer[wandb]"' in said[0]

@@ -47,11 +47,11 @@ def _open(name: TrackerName, events: Path, training: str, title: str, step: int)
 
                 return TensorBoard(folder, step)
             case "wandb":
-                from efficientformer.training.trackers.wandb import WeightsAndBiases
+                from efficientformer.training.trackers.weights_and_biases import WeightsAndBiases
 
                 return WeightsAndBiases(folder, title, step)
             case "mlflow":
-                from efficientformer.training.trackers.mlflow import MLflow
+                from efficientformer.training.trackers.ml_flow import MLflow
 
                 return MLflow(folder, events / DATABASE, title, step)
     except ImportError as error:
