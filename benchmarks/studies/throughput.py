@@ -22,9 +22,11 @@ from PIL import Image
 from efficientformer.arch.spaces import SPACES
 from efficientformer.data.large.load import list_splits
 from efficientformer.data.layout import find_layout
+from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.loader import Batch, train_batches
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.pipeline.image_sets.given import given_images
+from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.provenance import provenance
 from efficientformer.search.scoring.accuracy import SupernetAccuracy
 from efficientformer.search.subnet import Subnet
@@ -109,7 +111,7 @@ def checkpoint(supernet: Supernet, arguments: argparse.Namespace) -> dict[str, f
 
 def decoding(arguments: argparse.Namespace) -> dict[str, float]:
     """CPU seconds of an image in a process without workers, with the augmentation of the recipe."""
-    images = given_images(arguments.data, max_pixels=150_000_000).splits[0]
+    images = given_images(arguments.data, MAX_PIXELS, RunConsole()).splits[0]
     preprocessing = Preprocessing(RESOLUTION, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     view = ONE_LABEL.train_view(preprocessing, "strong")
     batches = train_batches(images, view, batch_size=32, seed=0, start_step=0, workers=0)
