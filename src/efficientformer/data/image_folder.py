@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -19,18 +19,19 @@ from efficientformer.data.dataset import (
     holdout_rule,
     require_divisible,
 )
-from efficientformer.data.hugging_face.load import load_hugging_face
+from efficientformer.data.hugging_face.load import found_hugging_face
 from efficientformer.data.hugging_face.name import is_hugging_face
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress, read_image
-from efficientformer.data.large.load import is_large, load_large_folder
+from efficientformer.data.large.found import as_dataset
+from efficientformer.data.large.load import found_folder, is_large
 from efficientformer.data.large.undecoded import OnUnreadable, UndecodedSource
 from efficientformer.data.layout import Layout, find_layout
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage, ListedSet, Listing, check_classes, list_images, named
 from efficientformer.data.shards.download import local_shards
 from efficientformer.data.shards.layout import is_shard_set
-from efficientformer.data.shards.load import load_shards
+from efficientformer.data.shards.load import found_shards
 from efficientformer.data.walk import LeftOut, find_images, relative, shown
 from efficientformer.errors import DataError
 from efficientformer.formats.values import TaskName
@@ -81,7 +82,7 @@ def load_image_folder(
     on_unreadable: OnUnreadable | None = None,
 ) -> ImageDataset:
     """Load training and validation images of folders (`find_layout`), of a list (`read_image_list`), of shards
-    (`load_shards`) or of Hugging Face (`load_hugging_face`), or hold out a part of the images of each class.
+    (`found_shards`) or of Hugging Face (`found_hugging_face`), or hold out a part of the images of each class.
 
     val_fraction: the part of each class that is held out where there are no validation images; the same images for the
         same `seed`.
@@ -90,23 +91,25 @@ def load_image_folder(
     record: a file that keeps the checks. Files that were not changed are neither read nor decoded again.
     is_first: of the processes that share the record, one writes it.
     skip_bad: without effect here: a list that names a missing file is refused, a damaged image is left out.
-    on_unreadable: see `load_large_folder`.
+    on_unreadable: see `found_folder`.
 
     Files that cannot be decoded are left out and named in `skipped`; of a large folder (`is_large`) no file is decoded.
     Raises DataError when the folder or list cannot be used as a data set.
     """
     given = local_shards(Path(path).expanduser())
-    options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
+    options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels, "progress": progress}
     if is_hugging_face(given):
-        return load_hugging_face(given, progress=progress, on_unreadable=on_unreadable, **options)
+        return as_dataset(found_hugging_face(given, max_pixels, on_unreadable), **options)
     if is_shard_set(given):
-        return load_shards(given, progress=progress, on_unreadable=on_unreadable, **options)
+        return as_dataset(found_shards(given, max_pixels, progress, on_unreadable), **options)
     if is_image_list(given):
         listed = read_image_list(given)
     else:
         layout = find_layout(given)
         if is_large(given, layout):
-            return load_large_folder(given, layout, progress=progress, on_unreadable=on_unreadable, **options)
+            # Whatever is left out of so many.
+            found = replace(found_folder(given, layout, max_pixels, progress, on_unreadable), is_large=True)
+            return as_dataset(found, **options)
         listed = _list_folder(given, layout)
     listings, root = listed.listings, listed.train.root
     check_classes(listings, listed.task)

@@ -8,13 +8,11 @@ import numpy as np
 from efficientformer.data.compact.numbers import Numbers
 from efficientformer.data.compact.texts import Texts
 from efficientformer.data.content import FileState, file_state
-from efficientformer.data.dataset import ImageDataset, ImageSplit
+from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.hugging_face import library
 from efficientformer.data.hugging_face.name import HubName
-from efficientformer.data.images import Progress
 from efficientformer.data.large import load
-from efficientformer.data.large.found import FoundSet, as_dataset, require_classes
-from efficientformer.data.large.kept import kept_file
+from efficientformer.data.large.found import FoundSet, require_classes
 from efficientformer.data.large.undecoded import OnUnreadable, UndecodedSource
 from efficientformer.data.layout import role_of
 from efficientformer.errors import DataError
@@ -44,22 +42,6 @@ class HubSource(UndecodedSource):
     def content(self, position: int) -> bytes:
         value = self._images[int(position)][self._image]
         return value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
-
-
-def load_hugging_face(
-    path: Path,
-    *,
-    val_fraction: float,
-    seed: int,
-    max_pixels: int,
-    progress: Progress | None = None,
-    on_unreadable: OnUnreadable | None = None,
-) -> ImageDataset:
-    """Load a data set of the hub, or of a folder in its formats, see `name.is_hugging_face`; the arguments are those of
-    `load_image_folder`. Fewer than `load.LARGE` images are all decoded at first."""
-    found = found_hugging_face(path, max_pixels, on_unreadable)
-    options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
-    return as_dataset(found, **options, kept=kept_file(path, "checks"), progress=progress)
 
 
 def found_hugging_face(path: Path, max_pixels: int, on_unreadable: OnUnreadable | None = None) -> FoundSet:

@@ -24,7 +24,7 @@ from efficientformer.data.dataset import (
 )
 from efficientformer.data.images import Progress, map_in_threads
 from efficientformer.data.large.checks import Checks, check_all
-from efficientformer.data.large.kept import one_at_a_time
+from efficientformer.data.large.kept import kept_file, one_at_a_time
 from efficientformer.data.large.undecoded import UndecodedSource
 from efficientformer.data.listing import named
 from efficientformer.data.walk import composed
@@ -104,26 +104,26 @@ def source_of(split: ImageSplit) -> UndecodedSource:
     return split.source
 
 
-def as_dataset(
-    found: FoundSet,
-    *,
-    val_fraction: float,
-    seed: int,
-    max_pixels: int,
-    kept: Path | None = None,
-    progress: Progress | None = None,
-) -> ImageDataset:
-    """The set with its validation images, held out where there are none.
+def check_found(found: FoundSet, max_pixels: int, progress: Progress | None = None) -> tuple[Checks, int]:
+    """Read and decode every image, or know it from earlier; and the number of those that were read now. Checks are kept
+    in this user's cache."""
+    kept = kept_file(found.root, "checks")
+    with one_at_a_time(kept):
+        return check_all(found.sources, max_pixels=max_pixels, kept=kept, progress=progress)
 
-    kept: where checks are kept, of a set that is decoded. progress: called with the number of its images that were
-    checked now, and of those to check.
+
+def as_dataset(
+    found: FoundSet, *, val_fraction: float, seed: int, max_pixels: int, progress: Progress | None = None
+) -> ImageDataset:
+    """The set with its validation images, held out where there are none. All images are decoded now unless it is large.
+
+    progress: called with the number of images that were checked now, and of those to check.
     """
     first, checks = found.splits[0], None
     if len(found.splits) == 1:
         require_divisible(dict(zip(first.classes, first.num_images_per_class(), strict=True)), val_fraction)
     if not found.is_large:
-        with one_at_a_time(kept):
-            checks, _ = check_all(found.sources, max_pixels=max_pixels, kept=kept, progress=progress)
+        checks, _ = check_found(found, max_pixels, progress)
         _require_usable(found, checks)
         for source in found.sources:
             source.was_checked = True

@@ -9,8 +9,9 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -27,6 +28,7 @@ from efficientformer.paths import user_folder
 from efficientformer.reading import checked
 from efficientformer.records import atomic_path
 
+Listed = TypeVar("Listed")
 _MOST_KEPT = 16
 """Folders whose listings are kept, the newest ones; one of a million files has about 60 MB."""
 
@@ -76,15 +78,24 @@ def one_at_a_time(file: Path | None) -> Iterator[None]:
 
 def read_kept(file: Path | None, root: Path) -> dict[str, ClassFiles]:
     """The classes of a kept listing by their folders; none where there is none, of another version, or damaged."""
+    return read_listing(file, root, _About, _classes)
+
+
+def read_listing(
+    file: Path | None, root: Path, kind: Any, read: Callable[[Any, Texts, Mapping[str, np.ndarray]], dict[str, Listed]]
+) -> dict[str, Listed]:
+    """What `write_listing` kept of `root`; nothing where there is none, of another version, or damaged.
+
+    kind: the type of its `about`. read: makes the parts of the listing of `about`, the files and the arrays.
+    """
     if file is None:
         return {}
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            about = checked(json.loads(arrays["about"].tobytes()), _About)
+            about = checked(json.loads(arrays["about"].tobytes()), kind)
             if about["made_by"] != made_by() or about["root"] != str(root.resolve()):
                 return {}
-            files = Texts(arrays["joined"].tobytes(), arrays["ends"])
-            return _classes(about, files, arrays["sizes"], arrays["modified"])
+            return read(about, Texts(arrays["joined"].tobytes(), arrays["ends"]), arrays)
     except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, BadZipFile):
         return {}
 
@@ -130,8 +141,9 @@ def _about_class(files: ClassFiles) -> _Class:
     }
 
 
-def _classes(about: _About, files: Texts, sizes: np.ndarray, modified: np.ndarray) -> dict[str, ClassFiles]:
+def _classes(about: _About, files: Texts, arrays: Mapping[str, np.ndarray]) -> dict[str, ClassFiles]:
     """Raises ValueError for arrays that do not fit one another."""
+    sizes, modified = arrays["sizes"], arrays["modified"]
     num_files = sum(each["num_files"] for each in about["classes"])
     lengths = {num_files, len(files), len(sizes), len(modified)}
     if len(lengths) > 1 or not files.is_whole:

@@ -8,10 +8,10 @@ import numpy as np
 
 from efficientformer.data.compact.numbers import Numbers
 from efficientformer.data.compact.texts import Texts
-from efficientformer.data.dataset import ImageDataset, ImageSplit
+from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.images import Progress, map_in_threads
 from efficientformer.data.large.class_files import ClassFiles, list_class
-from efficientformer.data.large.found import FoundSet, as_dataset, sample
+from efficientformer.data.large.found import FoundSet, sample
 from efficientformer.data.large.kept import kept_file, one_at_a_time, read_kept, write_kept
 from efficientformer.data.large.source import LargeSource
 from efficientformer.data.large.undecoded import OnUnreadable
@@ -31,35 +31,33 @@ def is_large(root: Path, layout: Layout) -> bool:
     return sum(1 for _ in itertools.islice(pictures, LARGE)) == LARGE
 
 
-def load_large_folder(
+def found_folder(
     root: Path,
     layout: Layout,
-    *,
-    val_fraction: float,
-    seed: int,
     max_pixels: int,
     progress: Progress | None = None,
     on_unreadable: OnUnreadable | None = None,
-) -> ImageDataset:
-    """Load the images of a large folder; the arguments are those of `load_image_folder`.
+) -> FoundSet:
+    """The images of class folders, listed and not decoded.
 
     progress: called with the number of class folders that were listed, and of those to list.
     on_unreadable: called with each image that turns out to be undecodable when it is used, once.
+
+    Raises DataError as `check_classes` does.
     """
     listings, splits = listed_splits(root, layout, max_pixels, progress, on_unreadable)
     folders = [folder.relative_to(root).as_posix() for folder in _split_folders(layout)]
     left_out = LeftOut.total(layout.left_out, *(listing.left_out for listing in listings))
-    found = FoundSet(
+    return FoundSet(
         name=root.resolve().name or str(root),
         root=root,
         splits=splits,
-        is_large=True,
+        is_large=sum(map(len, splits)) >= LARGE,
         layout=layout.text,
         rule=f"the folders {folders[0]} and {folders[1]}" if len(folders) == 2 else "",
         notes=(*layout.notes, *left_out.notes()),
-        skipped=tuple(left_out.skipped),
+        skipped=tuple(sorted(left_out.skipped, key=lambda skipped: skipped.file)),
     )
-    return as_dataset(found, val_fraction=val_fraction, seed=seed, max_pixels=max_pixels)
 
 
 def listed_splits(
@@ -71,7 +69,7 @@ def listed_splits(
 ) -> tuple[list[Listing], list[ImageSplit]]:
     """The training images, and the validation images if they have a folder, as splits sorted by class and name, with
     listings of what was left out. Raises DataError as `check_classes` does; the arguments are those of
-    `load_large_folder`."""
+    `found_folder`."""
     kept = kept_file(root, _KIND)
     with one_at_a_time(kept):
         listed = list_splits(root, layout, kept, progress)

@@ -1,20 +1,17 @@
 """Listings of shards that are kept in this user's cache, as those of large folders are."""
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from typing_extensions import TypedDict
 
 from efficientformer.data.compact.texts import Texts
 from efficientformer.data.dataset import SkippedFile
-from efficientformer.data.large.kept import made_by, write_listing
+from efficientformer.data.large.kept import made_by, read_listing, write_listing
 from efficientformer.data.shards.shard import Shard
 from efficientformer.data.walk import LeftOut
-from efficientformer.reading import checked
 
 _ARRAYS = ("offsets", "sizes", "labels")
 
@@ -37,17 +34,11 @@ class _About(TypedDict):
 
 def read_kept(file: Path | None, root: Path) -> dict[str, Shard]:
     """The shards of a kept listing by their files; none where there is none, of another version, or damaged."""
-    if file is None:
-        return {}
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            about = checked(json.loads(arrays["about"].tobytes()), _About)
-            if about["made_by"] != made_by() or about["root"] != str(root.resolve()):
-                return {}
-            names = Texts(arrays["joined"].tobytes(), arrays["ends"])
-            columns = [arrays[name] for name in _ARRAYS]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, BadZipFile):
-        return {}
+    return read_listing(file, root, _About, _shards)
+
+
+def _shards(about: _About, names: Texts, arrays: Mapping[str, np.ndarray]) -> dict[str, Shard]:
+    columns = [arrays[name] for name in _ARRAYS]
     ends = np.cumsum([each["num_images"] for each in about["shards"]]).tolist()
     if {len(names), *map(len, columns)} != {ends[-1] if ends else 0} or not names.is_whole:
         return {}

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from efficientformer.data.compact.numbers import Numbers
-from efficientformer.data.dataset import ImageDataset, ImageSplit
+from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.images import Progress, map_in_threads
 from efficientformer.data.large import load
-from efficientformer.data.large.found import FoundSet, as_dataset, require_classes
+from efficientformer.data.large.found import FoundSet, require_classes
 from efficientformer.data.large.kept import kept_file, one_at_a_time
 from efficientformer.data.large.undecoded import OnUnreadable
 from efficientformer.data.shards.kept import read_kept, write_kept
@@ -24,22 +24,6 @@ from efficientformer.errors import DataError, RecordError
 from efficientformer.reading import read_text
 
 _KIND = "listings"
-
-
-def load_shards(
-    path: Path,
-    *,
-    val_fraction: float,
-    seed: int,
-    max_pixels: int,
-    progress: Progress | None = None,
-    on_unreadable: OnUnreadable | None = None,
-) -> ImageDataset:
-    """Load the images of a tar file or of a folder of them; the arguments are those of `load_image_folder`. Fewer than
-    `load.LARGE` images are all decoded at first, and the checks kept in this user's cache."""
-    found = found_shards(path, max_pixels, progress, on_unreadable)
-    options = {"val_fraction": val_fraction, "seed": seed, "max_pixels": max_pixels}
-    return as_dataset(found, **options, kept=kept_file(path, "checks"), progress=progress)
 
 
 def found_shards(

@@ -1,5 +1,6 @@
 """The images of a folder, a list, shards or Hugging Face, before any is decoded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,15 @@ from efficientformer.data.hugging_face.load import found_hugging_face
 from efficientformer.data.hugging_face.name import is_hugging_face
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress
-from efficientformer.data.large import load
-from efficientformer.data.large.checks import Checks, check_all
-from efficientformer.data.large.found import FoundSet
-from efficientformer.data.large.kept import kept_file, one_at_a_time
+from efficientformer.data.large.checks import Checks
+from efficientformer.data.large.found import FoundSet, check_found
+from efficientformer.data.large.load import found_folder
 from efficientformer.data.large.source import LargeSource
 from efficientformer.data.layout import find_layout
 from efficientformer.data.listing import Listing
 from efficientformer.data.shards.download import local_shards
 from efficientformer.data.shards.layout import is_shard_set
 from efficientformer.data.shards.load import found_shards
-from efficientformer.data.walk import LeftOut
 from efficientformer.errors import UsageError
 from efficientformer.formats.values import TaskName
 from efficientformer.paths import usable_path
@@ -41,14 +40,9 @@ def given_images(path: Path | str, max_pixels: int, console: RunConsole) -> Foun
 
 def check_given(given: FoundSet, max_pixels: int, console: RunConsole) -> tuple[Checks, int]:
     """Read and decode every image, or know it from earlier; and the number of those that were read now."""
-    kept = kept_file(given.root, "checks")
-    with one_at_a_time(kept), console.progress("checking images") as progress:
-        return check_all(
-            given.sources,
-            max_pixels=max_pixels,
-            kept=kept,
-            progress=lambda done, total: progress(done, total, f"{given.num_images - total:,} known"),
-        )
+    with console.progress("checking images") as progress:
+        known = given.num_images
+        return check_found(given, max_pixels, lambda done, total: progress(done, total, f"{known - total:,} known"))
 
 
 def _found(given: Path, max_pixels: int, progress: Progress) -> FoundSet:
@@ -64,17 +58,9 @@ def _found(given: Path, max_pixels: int, progress: Progress) -> FoundSet:
     if is_image_list(given):
         return _listed(given, max_pixels)
     layout = find_layout(given)
-    listings, splits = load.listed_splits(given, layout, max_pixels, progress)
-    left_out = LeftOut.total(layout.left_out, *(listing.left_out for listing in listings))
-    return FoundSet(
-        name=given.resolve().name or str(given),
-        root=given,
-        splits=splits,
-        is_large=sum(map(len, splits)) >= load.LARGE,
-        layout=layout.text,
-        rule="" if layout.val is None else f"the folder {layout.val.relative_to(given).as_posix()}",
-        notes=(*layout.notes, *left_out.notes()),
-        skipped=tuple(sorted(left_out.skipped, key=lambda skipped: skipped.file)),
+    found = found_folder(given, layout, max_pixels, progress)
+    return (
+        found if layout.val is None else replace(found, rule=f"the folder {layout.val.relative_to(given).as_posix()}")
     )
 
 

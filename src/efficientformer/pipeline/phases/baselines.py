@@ -170,7 +170,12 @@ class _Search:
 
     def fit_surrogate(self) -> AdditiveSurrogate:
         asked: list[Subnet] = []
-        fit_surrogate(self.space, lambda subnet: float(bool(asked.append(subnet))))  # whatever the scores
+
+        def note(subnet: Subnet) -> float:
+            asked.append(subnet)
+            return 0.0
+
+        fit_surrogate(self.space, note)  # asks for the same subnets whatever their scores
         self.scorer.all_ahead(asked)
         return fit_surrogate(self.space, self.accuracy)
 
