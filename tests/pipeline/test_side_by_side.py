@@ -65,6 +65,7 @@ def run(made: Workspace, work, *titles: str) -> list[str]:
 
 def note(made: Workspace, network: RunNetwork) -> None:
     made.console.phase("train", network.name)
+    made.console.say_once("of all")
     made.console.warn(f"{network.title} has {made.settings.training_threads} thread and {made.dataset}")
     with made.console.progress(f"training {network.title}") as progress:
         progress(3, 3, "done")
@@ -124,7 +125,7 @@ def test_every_network_has_its_share_of_the_threads_and_the_images_and_is_heard(
     for name in "abc":
         assert said.count(f"phase train {name}") == 1
         assert said.count(f"warning {name} has 1 thread and the parent's images") == 1
-    assert len(said) == 6
+    assert said.count("of all") == 1 and len(said) == 7
     times = {path.name: float(path.read_text()) for path in (tmp_path / "run").iterdir()}
     ends = sorted(times[f"{name}-ended"] for name in "abc")
     assert times["c-started"] > ends[0], "two at a time"

@@ -71,6 +71,9 @@ class _RemoteConsole(RunConsole):
     def say(self, text: str) -> None:
         self.send("say", (text,))
 
+    def say_once(self, text: str) -> None:
+        self.send("say_once", (text,))
+
     def warn(self, text: str) -> None:
         self.send("warn", (text,))
 
