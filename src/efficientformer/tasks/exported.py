@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from efficientformer.errors import RecordError
 from efficientformer.formats.values import TaskName
 from efficientformer.tasks.classification.prediction import reading_of
-from efficientformer.tasks.exported_file import ExportedFile
+from efficientformer.tasks.exported_file import ExportedFile, opened
 
 LOGITS = "logits"
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -25,7 +25,7 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, model: Path | ExportedFile, threads: int | None = None) -> None:
         super().__init__()
-        self._file = file = model if isinstance(model, ExportedFile) else ExportedFile(model, threads)
+        self._file = file = opened(model, threads)
         if file.input.dtype.kind != "f":
             raise RecordError(f"{file.path} takes bytes, and is scored on normalized images. Export it again.")
         file.require_images()

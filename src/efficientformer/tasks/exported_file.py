@@ -92,9 +92,9 @@ class ExportedFile:
             raise RecordError(f"{self.path} cannot be run on an image: {in_one_line(error)}.") from error
 
 
-def opened(model: Path | ExportedFile) -> ExportedFile:
-    """The file at a path, unless it is open."""
-    return model if isinstance(model, ExportedFile) else ExportedFile(model)
+def opened(model: Path | ExportedFile, threads: int | None = None) -> ExportedFile:
+    """The file at a path, unless it is open. threads: see `ExportedFile`."""
+    return model if isinstance(model, ExportedFile) else ExportedFile(model, threads)
 
 
 def predict_readable(
