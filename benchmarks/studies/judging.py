@@ -23,7 +23,7 @@ from torch import Tensor
 
 from compact import expanded
 from efficientformer.arch.spaces import QUICK
-from efficientformer.data.loader import Batch, eval_batches
+from efficientformer.data.loading.loader import Batch, eval_batches
 from efficientformer.pipeline.slimming.held_out import scoring_splits
 from efficientformer.pipeline.slimming.oracles import load_supernet
 from efficientformer.reading import read_record

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from efficientformer.arch.spaces import SPACES
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.models.create import create_model
 from efficientformer.pipeline.run.open_run import RunRequest, open_run
 from efficientformer.pipeline.run.plan import SUPERNET

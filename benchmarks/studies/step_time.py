@@ -39,7 +39,7 @@ from torch import nn
 from efficientformer.arch.zoo import ZOO
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.image_folder import load_image_folder
-from efficientformer.data.loader import Batch, View, train_batches
+from efficientformer.data.loading.loader import Batch, View, train_batches
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import PhotoTransform, Preprocessing, Transform, train_transform
 from efficientformer.models.create import create_model

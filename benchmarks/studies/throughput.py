@@ -23,7 +23,7 @@ from efficientformer.arch.spaces import SPACES
 from efficientformer.data.large.load import list_splits
 from efficientformer.data.layout import find_layout
 from efficientformer.data.limits import MAX_PIXELS
-from efficientformer.data.loader import Batch, train_batches
+from efficientformer.data.loading.loader import Batch, train_batches
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.pipeline.image_sets.given import given_images
 from efficientformer.pipeline.run.console import RunConsole

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from efficientformer.data.loader import View, train_batches
+from efficientformer.data.loading.loader import View, train_batches
 from efficientformer.data.mixing import build_mixing, class_weights
 
 

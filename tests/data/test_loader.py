@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from efficientformer.data.image_folder import load_image_folder
-from efficientformer.data.loader import View, eval_batches, steps_per_epoch, train_batches
+from efficientformer.data.loading.loader import View, eval_batches, steps_per_epoch, train_batches
 from efficientformer.data.loading.order import mix
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 from efficientformer.errors import DataError, UsageError

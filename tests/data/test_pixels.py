@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from efficientformer.data import loader
-from efficientformer.data.loader import KeptBatch, View, _Made, eval_batches, kept_batches, train_batches
+from efficientformer.data.loading import loader
+from efficientformer.data.loading.loader import KeptBatch, View, _Made, eval_batches, kept_batches, train_batches
 from efficientformer.data.loading.order import mix
 from efficientformer.data.transforms import PixelBatch, Preprocessing, eval_transform, train_transform
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from efficientformer.data.loader import View, train_batches
+from efficientformer.data.loading.loader import View, train_batches
 
 from .test_balance import Draws
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit, holdout
-from efficientformer.data.loader import View, eval_batches, train_batches, with_unlabelled
+from efficientformer.data.loading.loader import View, eval_batches, train_batches, with_unlabelled
 from efficientformer.data.memory import MemorySource, hold_in_memory
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.image_folder import load_image_folder
-from efficientformer.data.loader import View, eval_batches
+from efficientformer.data.loading.loader import View, eval_batches
 from efficientformer.data.transforms import Preprocessing, eval_transform
 from efficientformer.models.create import create_model
 from efficientformer.models.weights.load import load_network, save_weights

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from efficientformer.data.loader import train_batches
+from efficientformer.data.loading.loader import train_batches
 from efficientformer.data.mixing import build_mixing
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.held_out import search_splits

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from efficientformer.data.large import load as large_load
-from efficientformer.data.loader import View, eval_batches
+from efficientformer.data.loading.loader import View, eval_batches
 from efficientformer.errors import DataError
 from efficientformer.pipeline.phases import supernet, table
 from efficientformer.pipeline.run.console import RunConsole

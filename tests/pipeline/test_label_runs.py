@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.models.weights.load import save_weights

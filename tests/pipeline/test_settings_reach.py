@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from efficientformer.data.dataset import UNLABELLED
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.formats.slimming import SupernetRecord
 from efficientformer.models.network import Network
 from efficientformer.models.weights_file import read_tensors

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import build_label_mixing
 from efficientformer.search.scoring.accuracy import SupernetAccuracy, extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.channels import channel_importances

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from efficientformer.arch.spec import num_heads_of
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork

@@ -10,7 +10,7 @@ import torch
 from efficientformer.arch.moves import Drop, Narrow
 from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import TrainingError
 from efficientformer.models.embed import Stem

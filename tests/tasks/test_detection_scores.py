@@ -13,7 +13,7 @@ from efficientformer.arch.dense import OneStage
 from efficientformer.arch.spec import MB3D
 from efficientformer.arch.zoo import build_architecture
 from efficientformer.data.boxes.joint import FRAME, IGNORED, padded
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import DataError, TrainingError, UsageError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_output

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from efficientformer.data.dataset import UNLABELLED
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.errors import UsageError
 from efficientformer.models.deploy.fuse import fuse

@@ -15,7 +15,7 @@ from efficientformer.data.boxes.joint import IGNORED
 from efficientformer.data.boxes.objects import Instance, Objects
 from efficientformer.data.boxes.placement import Placement, fitted
 from efficientformer.data.boxes.shapes import mask_of, run_lengths_of
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import DataError, UsageError
 from efficientformer.exporting.onnx import export_onnx

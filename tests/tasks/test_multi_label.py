@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import binary_weights, build_label_mixing
 from efficientformer.errors import DataError, TrainingError
 from efficientformer.formats.slimming import MetricName

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.data.masks.view import PADDING
 from efficientformer.errors import DataError, TrainingError, UsageError

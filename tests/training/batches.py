@@ -2,7 +2,7 @@
 
 import torch
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 
 
 def batches_from(step):

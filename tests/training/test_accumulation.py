@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import build_mixing
 from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.task import Task

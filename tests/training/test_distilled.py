@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
-from efficientformer.data.loader import View, eval_batches, train_batches, with_unlabelled
+from efficientformer.data.loading.loader import View, eval_batches, train_batches, with_unlabelled
 from efficientformer.data.memory import MemorySource
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.sample import load_sample

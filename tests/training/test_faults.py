@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from efficientformer.data.image_folder import load_image_folder
-from efficientformer.data.loader import train_batches
+from efficientformer.data.loading.loader import train_batches
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import DataError, RecordError, TerminatedError

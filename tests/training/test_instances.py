@@ -8,7 +8,7 @@ import torch
 from efficientformer.arch.dense import MaskRcnn
 from efficientformer.data.boxes.objects import Instance, Objects
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import train_batches
+from efficientformer.data.loading.loader import train_batches
 from efficientformer.data.memory import MemorySource
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.models.network import Network

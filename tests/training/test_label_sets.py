@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
-from efficientformer.data.loader import eval_batches, train_batches, with_unlabelled
+from efficientformer.data.loading.loader import eval_batches, train_batches, with_unlabelled
 from efficientformer.data.memory import MemorySource
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.models.network import Network

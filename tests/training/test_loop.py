@@ -9,7 +9,7 @@ from torch import nn
 
 from efficientformer.arch.spaces import v1_space
 from efficientformer.arch.spec import MB3D
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
 from efficientformer.search.supernet.supernet import Supernet

@@ -8,7 +8,7 @@ import torch
 
 from efficientformer.arch.dense import SemanticFpn
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
-from efficientformer.data.loader import eval_batches, train_batches, with_unlabelled
+from efficientformer.data.loading.loader import eval_batches, train_batches, with_unlabelled
 from efficientformer.data.masks.mask import IGNORED, Mask
 from efficientformer.data.memory import MemorySource
 from efficientformer.data.transforms import Preprocessing

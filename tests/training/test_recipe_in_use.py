@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.models.network import Network
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from torch import nn
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import EfficientFormerError
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.metrics_log import MetricsLog

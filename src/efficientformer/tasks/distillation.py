@@ -15,7 +15,7 @@ from torch.nn import functional
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.data.dataset import UNLABELLED
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
 from efficientformer.tasks.classification.kind import ONE_LABEL

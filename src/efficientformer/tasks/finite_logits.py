@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import TrainingError
 
 

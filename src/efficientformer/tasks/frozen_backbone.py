@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.models.network import Network
 from efficientformer.tasks.task import Task
 

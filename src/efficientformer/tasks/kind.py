@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
-from efficientformer.data.loader import Batch, View
+from efficientformer.data.loading.loader import Batch, View
 from efficientformer.data.mixing import Mixing
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.tasks.task import Task

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 
 
 class Task(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import TerminatedError
 from efficientformer.tasks.task import Task
 from efficientformer.training.batch_norm import synchronized

@@ -12,7 +12,7 @@ from PIL import Image
 from efficientformer.data.hugging_face.name import HubName, is_hugging_face
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.large import load
-from efficientformer.data.loader import View, train_batches
+from efficientformer.data.loading.loader import View, train_batches
 from efficientformer.errors import DataError, UsageError
 
 GREY = View(lambda image: torch.tensor([image.convert("L").tobytes()[0]]))

@@ -11,7 +11,7 @@ from PIL import Image
 from efficientformer.data.dataset import UnreadableImageError
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.large import load, source
-from efficientformer.data.loader import View, eval_batches, train_batches
+from efficientformer.data.loading.loader import View, eval_batches, train_batches
 from efficientformer.data.transforms import Preprocessing, train_transform
 from efficientformer.errors import DataError
 

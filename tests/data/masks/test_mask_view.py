@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
-from efficientformer.data.loader import eval_batches, train_batches
+from efficientformer.data.loading.loader import eval_batches, train_batches
 from efficientformer.data.masks.mask import IGNORED, Mask
 from efficientformer.data.masks.mask_folder import load_mask_folder
 from efficientformer.data.masks.view import PADDING, FullSizeMaskView, MaskView, TrainMaskView

@@ -19,7 +19,7 @@ from efficientformer.data.boxes.objects import Box, Objects
 from efficientformer.data.boxes.placement import Placement, fitted, placed
 from efficientformer.data.boxes.shapes import placed_mask
 from efficientformer.data.dataset import Label
-from efficientformer.data.loader import View
+from efficientformer.data.loading.loader import View
 from efficientformer.data.transforms import Normalize, Pixels, Preprocessing
 
 

@@ -1,1 +1,1 @@
-"""How batches are made: the order of images, the processes that load them."""
+"""How batches are made: their images, the order of these, the processes that load them."""

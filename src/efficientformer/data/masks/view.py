@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import UNLABELLED
-from efficientformer.data.loader import View
+from efficientformer.data.loading.loader import View
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.data.transforms import Normalize, Pixels, Preprocessing, eval_transform
 from efficientformer.errors import UsageError

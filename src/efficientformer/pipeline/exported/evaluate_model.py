@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.data.dataset import ImageDataset
-from efficientformer.data.loader import eval_batches
+from efficientformer.data.loading.loader import eval_batches
 from efficientformer.data.transforms import UNCROPPED, Preprocessing
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.network import EVALUATION_MIB, Evaluation

@@ -3,7 +3,7 @@
 It is the training of EfficientFormerV2's supernet, the sandwich, which starts from a trained network here.
 """
 
-from efficientformer.data.loader import steps_per_epoch
+from efficientformer.data.loading.loader import steps_per_epoch
 from efficientformer.errors import UsageError
 from efficientformer.pipeline.networks.parent import keep_parent
 from efficientformer.pipeline.run.fit_images import fit_images, mixing_of

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import Batch, eval_batches, steps_per_epoch
+from efficientformer.data.loading.loader import Batch, eval_batches, steps_per_epoch
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
 from efficientformer.formats.network import KeptScore

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import steps_per_epoch
+from efficientformer.data.loading.loader import steps_per_epoch
 from efficientformer.errors import UsageError
 from efficientformer.models.weights_file import write_weights_file
 from efficientformer.pipeline.networks.elastic import require_elastic, train_elastically

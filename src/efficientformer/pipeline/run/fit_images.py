@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import steps_per_epoch, train_batches, with_unlabelled
+from efficientformer.data.loading.loader import steps_per_epoch, train_batches, with_unlabelled
 from efficientformer.data.loading.order import mix
 from efficientformer.data.mixing import Mixing
 from efficientformer.errors import UsageError

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from efficientformer import __version__
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import CPU, Batch, Images, KeptBatch, kept_batches
+from efficientformer.data.loading.loader import CPU, Batch, Images, KeptBatch, kept_batches
 from efficientformer.errors import BudgetError, RecordError
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.models.network import Network

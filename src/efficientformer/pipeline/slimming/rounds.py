@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from efficientformer.data.loader import steps_per_epoch
+from efficientformer.data.loading.loader import steps_per_epoch
 from efficientformer.latency.tables.table import LatencyTable
 from efficientformer.models.weights.load import load_network
 from efficientformer.pipeline.run.fit_images import fit_images, loss_task

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efficientformer.data.loader import Batch, Images, KeptBatch
+from efficientformer.data.loading.loader import Batch, Images, KeptBatch
 from efficientformer.errors import TrainingError
 from efficientformer.models.create import create_model
 from efficientformer.models.network import Network

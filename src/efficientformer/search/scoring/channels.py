@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.arch.spec import FFN, AttnFFN, Block, num_heads_of
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import Stem

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from efficientformer.arch.parts import stage_grids
 from efficientformer.arch.spec import NUM_STAGES, Block
-from efficientformer.data.loader import Images
+from efficientformer.data.loading.loader import Images
 from efficientformer.models.network import Network
 from efficientformer.models.stage import Stage
 from efficientformer.search.ancestor import Ancestor

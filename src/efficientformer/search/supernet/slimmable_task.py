@@ -5,7 +5,7 @@ import random
 from torch import Tensor, nn
 
 from efficientformer.arch.space import SearchSpace
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import Mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from efficientformer.arch.dense import DenseHead
 from efficientformer.arch.space import Four, SearchSpace
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import Mixing as BatchMixing
 from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
 from efficientformer.search.supernet.supernet import Supernet

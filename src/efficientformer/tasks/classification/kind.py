@@ -12,7 +12,7 @@ from efficientformer.arch.parts import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.image_folder import load_image_folder
-from efficientformer.data.loader import View
+from efficientformer.data.loading.loader import View
 from efficientformer.data.mixing import Mixing, build_mixing, class_weights
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 from efficientformer.tasks.classification.scores import Scores, evaluate

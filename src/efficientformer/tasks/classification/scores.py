@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.tasks.classification.calibration import Calibration, calibration
 from efficientformer.tasks.finite_logits import answers_of
 

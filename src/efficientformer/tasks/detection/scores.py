@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from efficientformer.data.boxes.joint import IGNORED
 from efficientformer.data.boxes.placement import Placement
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import DataError
 from efficientformer.tasks.detection.assignment import grid_of_frames
 from efficientformer.tasks.detection.decoding import DETECTIONS, Detections, decode, from_rows

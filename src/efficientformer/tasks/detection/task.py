@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.tasks.detection.assignment import assign
 from efficientformer.tasks.detection.loss import of_boxes, parts_of_loss
 from efficientformer.tasks.task import Task

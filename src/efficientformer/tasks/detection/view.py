@@ -8,7 +8,7 @@ from torch import Tensor
 from efficientformer.data.boxes.joint import JointTransform, padded
 from efficientformer.data.boxes.objects import Objects
 from efficientformer.data.dataset import Label
-from efficientformer.data.loader import View
+from efficientformer.data.loading.loader import View
 from efficientformer.data.transforms import Pixels
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from efficientformer.data.boxes.objects import Box
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.tasks.classification.fonts import Lettering
 from efficientformer.tasks.detection.assignment import grid_of_frames
 from efficientformer.tasks.detection.decoding import decode

@@ -8,7 +8,7 @@ from torch import nn
 
 from efficientformer.data.boxes.objects import Box
 from efficientformer.data.boxes.shapes import mask_of
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.tasks.classification.fonts import Lettering
 from efficientformer.tasks.detection.drawing import TEXT, Labelled, draw_names, drawing_size
 from efficientformer.tasks.detection.prediction import FoundObject, ObjectPrediction

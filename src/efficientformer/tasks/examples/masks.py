@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.tasks.detection.drawing import drawing_size
 from efficientformer.tasks.examples.example import LONGER_SIDE, Example

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.loader import eval_batches
+from efficientformer.data.loading.loader import eval_batches
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.tasks.detection.scores import BoxScores
 from efficientformer.tasks.examples.boxes import draw_found_boxes

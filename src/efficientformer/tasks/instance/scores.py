@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.data.boxes.instances import PlacedObjects
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import DataError
 from efficientformer.models.heads.mask_rcnn import FACTS
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring

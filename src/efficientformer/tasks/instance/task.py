@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.models.heads.mask_rcnn import MaskRcnnHead
 from efficientformer.models.layout import grid_of
 from efficientformer.models.network import Network

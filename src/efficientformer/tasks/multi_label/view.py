@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from efficientformer.data.dataset import Label, classes_of
-from efficientformer.data.loader import View
+from efficientformer.data.loading.loader import View
 
 
 class LabelSetView(View):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from efficientformer.data.loader import Batch
+from efficientformer.data.loading.loader import Batch
 from efficientformer.data.masks.mask import IGNORED
 from efficientformer.data.masks.view import PADDING
 from efficientformer.errors import DataError
