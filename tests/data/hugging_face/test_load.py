@@ -159,8 +159,16 @@ def test_classes_that_cannot_be_learned_are_refused(make, tmp_path, rows, words)
 def test_what_cannot_be_opened_is_one_line(make, tmp_path):
     folder = saved({"train": make(ROWS)}, tmp_path / "x")
     (folder / "train" / "data-00000-of-00001.arrow").unlink()
-    with pytest.raises(DataError, match=r"The data set .*x cannot be opened: .*arrow") as caught:
+    with pytest.raises(DataError, match=r"The data set .*x cannot be opened: .*arrow.*Write or download it") as caught:
         load_image_folder(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_not_found_is_one_line(monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match=r"nobody/none cannot be opened: .*Check the name and") as caught:
+        load_image_folder("hf:nobody/none")
     assert "\n" not in str(caught.value)
 
 

@@ -68,10 +68,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{record['name']}: {len(record['classes']):,} classes; validation: {record['split_rule']}"
     yield from left_out_lines(record)
     for name, split in (("train", train), ("val", val)):
-        yield (
-            f"{name}: {split['num_images']:,} images, {split['num_bytes'] / 1e6:,.1f} MB, "
-            f"{split['shards'][0]} to {split['shards'][-1]}"
-        )
+        shards = " to ".join(dict.fromkeys([split["shards"][0], split["shards"][-1]]))
+        yield f"{name}: {split['num_images']:,} images, {split['num_bytes'] / 1e6:,.1f} MB, {shards}"
     num_shards = len(train["shards"]) + len(val["shards"])
     known = num_shards - record["num_written"]
     yield f"{record['out']}: {num_shards:,} shards{f', {known:,} of them written before' if known else ''}"

@@ -24,7 +24,13 @@ def open_splits(name: HubName) -> Mapping[str, Any]:
             opened = datasets.load_dataset(name.source, name.config)
     except Exception as error:  # of connections, files and builders: too many kinds to list
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"The data set {name.source} cannot be opened: {first_line}.".replace("..", ".")) from error
+        remedy = (
+            "Write or download it again."
+            if name.is_folder
+            else "Check the name and the connection; a folder that save_to_disk of datasets wrote needs none."
+        )
+        what = f"The data set {name.source} cannot be opened"
+        raise DataError(f"{what}: {first_line.rstrip('.')}. {remedy}") from error
     return opened if isinstance(opened, dict) else {"train": opened}
 
 

@@ -38,6 +38,10 @@ class HubName:
         return any(all((Path(self.source) / name).is_file() for name in names) for names in _SAVED)
 
     @property
+    def is_folder(self) -> bool:
+        return Path(self.source).is_dir()
+
+    @property
     def short(self) -> str:
         """For people, and as the name of a folder."""
         return os.path.realpath(self.source).rpartition(os.sep)[2]
@@ -45,8 +49,7 @@ class HubName:
     @property
     def absolute(self) -> str:
         """The same text as it is found from any folder."""
-        folder = Path(self.source)
-        source = os.path.realpath(folder) if folder.is_dir() else self.source
+        source = os.path.realpath(self.source) if self.is_folder else self.source
         config, label = (f"{mark}{text}" if text else "" for mark, text in ((":", self.config), ("#", self.label)))
         return f"{HUB}{source}{config}{label}"
 

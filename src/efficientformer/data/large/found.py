@@ -73,6 +73,8 @@ class FoundSet:
         starts = self.starts
 
         def usable(split: ImageSplit) -> ImageSplit:
+            if not problems:
+                return split
             start = starts[id(split.source)]
             chosen = [index for index, position in enumerate(split.positions) if start + position not in problems]
             return split if len(chosen) == len(split) else split.subset(chosen)

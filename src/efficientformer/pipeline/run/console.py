@@ -115,7 +115,8 @@ class RunConsole:
                 return
             logged = now
             minutes_left = (now - started) / (done - first) * (total - done) / 60
-            self.say(f"{description}: {text} ({done} of {total}, about {max(1, round(minutes_left))} min left)")
+            what = f"{description}: {text}" if text else description
+            self.say(f"{what} ({done} of {total}, about {max(1, round(minutes_left))} min left)")
 
         return update
 
