@@ -52,6 +52,8 @@ from efficientformer.training.recipe import Recipe
 from naming import keep
 
 LR, DECAY, EMA, SMOOTHING, CLASSES = 1e-4, 0.025, 0.9999, 0.1, 1000
+AHEAD = 2
+"""Batches that a worker makes before they are asked for, the default of PyTorch's loader."""
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 CLIPS = {"none": 0.0, "norm": 1.0, "agc": 0.01}
 
@@ -210,6 +212,9 @@ def loaders(arguments: argparse.Namespace) -> list[tuple[float, float]]:
     split = load_image_folder(arguments.data).train
     transform = train_transform(preprocessing, "strong")
     theirs = timm_loader(arguments, transform)
+    needed = 1 + arguments.steps + AHEAD * arguments.workers
+    if len(theirs) < needed:  # at the end of an epoch its workers stop one by one, and leave the others the cores
+        sys.exit(f"--data holds {len(theirs)} batches; a round needs an epoch of {needed}: more photos or fewer --steps")
     timed = []
     for number in range(1 + arguments.rounds):
         ours = our_batches(split, transform, number * (1 + arguments.steps), arguments)
