@@ -254,9 +254,10 @@ def _hold_out_of_classes(split: ImageSplit, fraction: float, seed: int) -> set[i
     by_class: dict[Label, list[int]] = {}
     for index, label in enumerate(split.labels):
         by_class.setdefault(label, []).append(index)
+    draws = _draws(split, seed)
     held_out: set[int] = set()
     for indices in by_class.values():
-        drawn = sorted(indices, key=lambda index: _draw(seed, split.name(index)))
+        drawn = sorted(indices, key=draws.__getitem__)
         held_out.update(drawn[: num_held_out(len(indices), fraction)])
     return held_out
 
@@ -272,7 +273,7 @@ def _hold_out_label_sets(split: ImageSplit, fraction: float, seed: int) -> set[i
     to_leave = [left_of - num_held_out(left_of, fraction) for left_of in left]
     members: dict[int, list[int]] = {number: [] for number in sorted(range(len(left)), key=left.__getitem__)}
     without: list[int] = []
-    for index in sorted(range(len(split)), key=lambda index: _draw(seed, split.name(index))):
+    for index in sorted(range(len(split)), key=_draws(split, seed).__getitem__):
         numbers = classes_of(split.labels[index])
         for number in numbers:
             members[number].append(index)
@@ -328,5 +329,7 @@ def require_divisible(num_images: Mapping[str, int], val_fraction: float) -> Non
         refuse_small_classes(num_images, fewest_to_search(val_fraction), why)
 
 
-def _draw(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+def _draws(split: ImageSplit, seed: int) -> list[bytes]:
+    """Of each image what decides its place: those with the least are held out."""
+    names = map(split.source.name, split.positions)
+    return [hashlib.sha256(f"{seed}/{name}".encode()).digest() for name in names]
