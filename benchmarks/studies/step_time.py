@@ -214,7 +214,7 @@ def loaders(arguments: argparse.Namespace) -> list[tuple[float, float]]:
     theirs = timm_loader(arguments, transform)
     needed = 1 + arguments.steps + AHEAD * arguments.workers
     if len(theirs) < needed:  # at the end of an epoch its workers stop one by one, and leave the others the cores
-        sys.exit(f"--data holds {len(theirs)} batches; a round needs an epoch of {needed}: more photos or fewer --steps")
+        sys.exit(f"--data holds {len(theirs)} batches; a round needs {needed}: more photos or fewer --steps")
     timed = []
     for number in range(1 + arguments.rounds):
         ours = our_batches(split, transform, number * (1 + arguments.steps), arguments)

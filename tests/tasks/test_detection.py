@@ -7,10 +7,10 @@ import torch
 from torchvision.ops import generalized_box_iou, nms, sigmoid_focal_loss
 
 from efficientformer.data.boxes.joint import FRAME, IGNORED, padded
+from efficientformer.models.heads.cells import cells_of
+from efficientformer.models.heads.decoding import boxes_and_scores, decode
 from efficientformer.models.heads.one_stage import points
 from efficientformer.tasks.detection.assignment import BACKGROUND, NOT_JUDGED, assign, grid_of_frames
-from efficientformer.tasks.detection.cells import cells_of
-from efficientformer.tasks.detection.decoding import boxes_and_scores, decode
 from efficientformer.tasks.detection.loss import at_factors, focal, giou, of_answers, of_boxes, parts_of_loss
 from efficientformer.tasks.detection.task import batch_loss
 

@@ -18,7 +18,7 @@ from efficientformer.errors import DataError, TrainingError, UsageError
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.exporting.parity import onnx_output
 from efficientformer.models.create import create_model
-from efficientformer.tasks.detection.decoding import Detector, decode
+from efficientformer.models.heads.decoding import Detector, decode
 from efficientformer.tasks.detection.kind import BOXES
 from efficientformer.tasks.detection.precision import NAMES, average_precisions
 from efficientformer.tasks.detection.scores import BoxCount

@@ -48,6 +48,12 @@ class OneStageHead(nn.Module):
         return torch.cat(self.branches(pyramid, self.scales, self.strides), dim=1)
 
 
+def split_outputs(outputs_BAD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances (B, A, 4), centrality (B, A) and classes (B, A, K) of outputs, which are float32 from here on."""
+    outputs_BAD = outputs_BAD.float()
+    return outputs_BAD[..., :NUM_SIDES], outputs_BAD[..., NUM_SIDES], outputs_BAD[..., NUM_SIDES + 1 :]
+
+
 def further_level(width: int) -> nn.Conv2d:
     """From the coarsest level of the pyramid to one of half its size."""
     return nn.Conv2d(width, width, 3, stride=2, padding=1)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from efficientformer.arch.parts import Grid
 from efficientformer.data.boxes.joint import FRAME, IGNORED
-from efficientformer.tasks.detection.cells import Cells, cells_of
+from efficientformer.models.heads.cells import Cells, cells_of
 
 BACKGROUND, NOT_JUDGED = -1, -2
 RADIUS, LEAST_HALF = 1.5, 0.75

@@ -15,9 +15,10 @@ from efficientformer.data.boxes.load import load_boxes
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.mixing import Mixing, refuse_mixing
 from efficientformer.data.transforms import Preprocessing
+from efficientformer.models.heads.decoding import DETECTIONS, Detector
+from efficientformer.models.heads.one_stage import split_outputs
 from efficientformer.tasks.detection.assignment import assign
-from efficientformer.tasks.detection.decoding import DETECTIONS, Detector
-from efficientformer.tasks.detection.loss import Dense, at_factors, of_answers, of_boxes, parts_of_loss, split
+from efficientformer.tasks.detection.loss import Dense, at_factors, of_answers, of_boxes, parts_of_loss
 from efficientformer.tasks.detection.precision import require_scoring
 from efficientformer.tasks.detection.scores import BoxCount, BoxScores, evaluate
 from efficientformer.tasks.detection.task import Detection
@@ -71,11 +72,11 @@ class Boxes:
         return labels
 
     def answers(self, logits_BK: Tensor) -> Tensor:
-        distances, centrality, classes = split(logits_BK)
+        distances, centrality, classes = split_outputs(logits_BK)
         return torch.cat([distances, centrality.sigmoid()[..., None], classes.sigmoid()], dim=2)
 
     def decisions(self, logits_BK: Tensor) -> Tensor:
-        distances, centrality, classes = split(logits_BK)
+        distances, centrality, classes = split_outputs(logits_BK)
         return torch.cat([distances, centrality.sigmoid()[..., None], (classes > 0).float()], dim=2)
 
     def loss(
@@ -87,8 +88,8 @@ class Boxes:
     def divergence(self, logits_BK: Tensor, taught_BK: Tensor, temperature: float) -> Tensor:
         """Boxes have no temperature: they are compared as they are, where the teacher is sure."""
         targets = of_answers(self.answers(taught_BK))
-        _, centrality_BA, classes_BAK = split(logits_BK)
-        _, taught_centrality_BA, taught_classes_BAK = split(taught_BK)
+        _, centrality_BA, classes_BAK = split_outputs(logits_BK)
+        _, taught_centrality_BA, taught_classes_BAK = split_outputs(taught_BK)
         classes_BA = _divergences(classes_BAK, taught_classes_BAK, temperature).sum(dim=2)
         centrality_BA = _divergences(centrality_BA, taught_centrality_BA, temperature) * targets.counts
         by_cell = (classes_BA + centrality_BA).sum() / targets.counts.sum().clamp(min=1)

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
+from efficientformer.models.heads.one_stage import split_outputs
 from efficientformer.tasks.detection.assignment import NOT_JUDGED, Assigned
 
-SIDES = 4
-"""Outputs of a cell are distances to the four sides, a logit of centrality, and logits of classes."""
 ALPHA, GAMMA = 0.25, 2.0
 """Of the focal loss (Lin et al., 2017)."""
 
@@ -74,7 +73,7 @@ def of_boxes(assigned: Assigned, num_classes: int) -> Dense:
 def of_answers(answers_BAD: Tensor) -> Dense:
     """Targets that another network gives: distances, and probabilities in place of logits. A cell has a box as far as
     the network is sure of some class."""
-    distances_BA4, centrality_BA, classes_BAK = split(answers_BAD)
+    distances_BA4, centrality_BA, classes_BAK = split_outputs(answers_BAD)
     sureness_BA = classes_BAK.amax(dim=2)
     return Dense(
         distances_BA4,
@@ -86,14 +85,8 @@ def of_answers(answers_BAD: Tensor) -> Dense:
     )
 
 
-def split(outputs_BAD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Distances (B, A, 4), centrality (B, A) and classes (B, A, K) of outputs, which are float32 from here on."""
-    outputs_BAD = outputs_BAD.float()
-    return outputs_BAD[..., :SIDES], outputs_BAD[..., SIDES], outputs_BAD[..., SIDES + 1 :]
-
-
 def parts_of_loss(outputs_BAD: Tensor, targets: Dense) -> Parts:
-    distances_BA4, centrality_BA, classes_BAK = split(outputs_BAD)
+    distances_BA4, centrality_BA, classes_BAK = split_outputs(outputs_BAD)
     boxes_BA = 1 - giou(distances_BA4, targets.distances)
     return Parts(
         (focal(classes_BAK, targets.classes) * targets.judged).sum(dim=-1),
@@ -137,7 +130,7 @@ def _area(distances_BA4: Tensor) -> Tensor:
 
 def at_factors(factors: Tensor, outputs_BAD: Tensor, targets: Dense) -> Tensor:
     """Losses (S, B) of each image where logits are multiplied by each of S factors; boxes stay as they are."""
-    _, centrality_BA, classes_BAK = split(outputs_BAD)
+    _, centrality_BA, classes_BAK = split_outputs(outputs_BAD)
     plain = parts_of_loss(outputs_BAD, targets)
     losses = []
     for factor in factors.tolist():

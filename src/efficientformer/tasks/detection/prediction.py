@@ -15,7 +15,7 @@ from efficientformer.data.boxes.run_lengths import run_lengths
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.transforms import Normalize
 from efficientformer.errors import DataError, RecordError
-from efficientformer.tasks.detection.decoding import DETECTIONS, NUMBERS
+from efficientformer.models.heads.decoding import DETECTIONS, NUMBERS
 from efficientformer.tasks.detection.drawing import Labelled
 from efficientformer.tasks.detection.matching import LEAST_SCORE
 from efficientformer.tasks.detection.scores import xywh

@@ -14,8 +14,8 @@ from efficientformer.data.boxes.joint import IGNORED
 from efficientformer.data.boxes.placement import Placement
 from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import DataError
+from efficientformer.models.heads.decoding import DETECTIONS, Detections, decode, from_rows
 from efficientformer.tasks.detection.assignment import grid_of_frames
-from efficientformer.tasks.detection.decoding import DETECTIONS, Detections, decode, from_rows
 from efficientformer.tasks.detection.matching import box_matches
 from efficientformer.tasks.detection.precision import NAMES, Precisions, average_precisions, require_scoring
 from efficientformer.tasks.exported import ExportedNetwork

@@ -7,9 +7,9 @@ from torch import nn
 
 from efficientformer.data.boxes.objects import Box
 from efficientformer.data.loading.loader import Batch
+from efficientformer.models.heads.decoding import decode
 from efficientformer.tasks.classification.fonts import Lettering
 from efficientformer.tasks.detection.assignment import grid_of_frames
-from efficientformer.tasks.detection.decoding import decode
 from efficientformer.tasks.detection.drawing import TEXT, Labelled, draw_boxes
 from efficientformer.tasks.detection.matching import box_matches
 from efficientformer.tasks.detection.scores import in_picture

@@ -8,8 +8,8 @@ from torch.nn.functional import pad
 from torchvision.ops import batched_nms
 
 from efficientformer.arch.parts import Grid
-from efficientformer.tasks.detection.cells import cells_of
-from efficientformer.tasks.detection.loss import split
+from efficientformer.models.heads.cells import cells_of
+from efficientformer.models.heads.one_stage import split_outputs
 
 MOST_CANDIDATES, MOST_DETECTIONS, OVERLAP = 1000, 100, 0.6
 """Of an image: the best cells and classes that are compared, the best boxes that are kept, and the intersection over
@@ -37,7 +37,7 @@ def decode(outputs_BAD: Tensor, grid: Grid) -> list[Detections]:
 
 def boxes_and_scores(outputs_BAD: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Boxes (B, A, 4), and scores (B, A, K): the geometric mean of the probabilities of class and centrality."""
-    distances_BA4, centrality_BA, classes_BAK = split(outputs_BAD)
+    distances_BA4, centrality_BA, classes_BAK = split_outputs(outputs_BAD)
     points_A2 = cells_of(grid, outputs_BAD.shape[1], str(outputs_BAD.device)).points
     low_BA2 = (points_A2 - distances_BA4[..., :2]).clamp(min=0)
     high_BA2 = (points_A2 + distances_BA4[..., 2:]).minimum(points_A2.new_tensor([grid[1], grid[0]]))
