@@ -78,8 +78,8 @@ BOXES = head_parts(replace(QUICK.largest(), head=OneStage()), 64, 10)[-1].to_jso
         ({**STEM, "activation": "silu"}, "Unknown activation 'silu'"),
         ({**HEAD, "block": {"kind": "MB4D"}}, "head has no block"),
         ({**HEAD, "level": {"number": 1}}, "head has no level"),
-        ({**BOXES, "level": None}, "box_level needs level"),
-        ({**BOXES, "num_classes": None}, "box_level needs num_classes"),
+        ({**BOXES, "level": None}, "detections needs level"),
+        ({**BOXES, "num_classes": None}, "detections needs num_classes"),
         ({**BOXES, "level": {"number": 1, "depth": 99}}, "Not a level of a dense head: depth"),
     ],
 )

@@ -1,11 +1,12 @@
 """The table of task models: backbone and head are parts of one sum."""
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from efficientformer.arch.dense import OneStage, SemanticFpn
 from efficientformer.arch.head_space import HeadSpace
@@ -19,7 +20,7 @@ from efficientformer.latency.tables.fit import fit_table, plan_table
 from efficientformer.latency.tables.formulas import architecture_formulas, table_formulas
 from efficientformer.latency.tables.table import LatencyTable
 
-from .synthetic import CALL_MS, Device, chain_latency_ms, part_latency_ms
+from .synthetic import CALL_MS, Device, Machine, chain_latency_ms, part_latency_ms
 
 ORIGIN = {"machine": {}, "versions": {}, "time": "", "load": 0.0, "command": ""}
 SEMANTIC = HeadSpace("semantic_fpn", (64, 48), (32,))
@@ -42,7 +43,8 @@ def test_entries_of_a_head_are_its_parts_alone(space, resolution):
         assert set(network_parts(network, resolution, 5)) <= formulas.keys()
     chains = {chain for formula in formulas.values() for chain in formula.weights}
     for chain in chains:
-        assert all(before.width == after.in_width for before, after in pairwise(chain)), chain
+        for before, after in pairwise(chain):
+            assert before.width == after.in_width or (before.kind, after.kind) == ("box_level", "detections"), chain
     # A head adds few chains to those of the classifiers' space.
     without = table_formulas(replace(space, head=None), resolution, 5)
     assert len(chains) - len({chain for formula in without.values() for chain in formula.weights}) <= 31
@@ -85,9 +87,9 @@ def test_a_network_that_ends_in_tokens_returns_to_maps_before_a_dense_head():
     parts = network_parts(replace(QUICK.largest(), head=OneStage(32, 32, 1)), 64, 5)
     kinds = [part.kind for part in parts]
     assert kinds[kinds.index("fpn_level") - 1] == "unflatten"
-    assert kinds[-8:] == ["fpn_level"] * 3 + ["fpn_further"] + ["box_level"] * 4
+    assert kinds[-9:] == ["fpn_level"] * 3 + ["fpn_further"] + ["box_level"] * 4 + ["detections"]
     # Behind a stem of stride 2, levels at 1/4 to 1/32 of 64 pixels.
-    assert [part.grid for part in parts[-4:]] == [(16, 16), (8, 8), (4, 4), (2, 2)]
+    assert [part.grid for part in parts[-5:]] == [(16, 16), (8, 8), (4, 4), (2, 2), (16, 16)]
     assert [part.kind for part in head_parts(QUICK.largest(), 64, 5)] == ["head"]
 
 
@@ -100,3 +102,24 @@ def test_a_table_of_task_models_end_to_end(tiny_space):
     assert 0 < table.smallest.measured_ms < table.largest.measured_ms
     assert table.predict(space.smallest()) < table.predict(space.largest())
     assert {part.kind for part in table.entries} >= {"fpn_level", "semantic_level", "semantic_classes"}
+
+
+@dataclass(frozen=True)
+class Recorder(Device):
+    """A device that notes what comes out of all that it is to time."""
+
+    outputs: list[tuple[int, ...]] = field(default_factory=list)
+
+    def prepare(self, module, input_shape):
+        self.outputs.append(tuple(module(torch.zeros(input_shape)).shape))
+        return Machine(len(self.outputs)).candidate(CALL_MS + 0.01 * len([*module.modules()]))
+
+
+def test_detectors_are_timed_with_their_decoding(tiny_space):
+    """In a chain for its own entry, and behind every whole network, as their files have it."""
+    device = Recorder()
+    space = replace(tiny_space, head=HeadSpace("one_stage", (16,), (16, 8), (1,)))
+    options = {"resolution": (64, 48), "num_classes": 5, "clock": "cpu", "chain_length": 2, "rounds": 2}
+    table = build_table(space, num_networks=2, runtime=device, **options)
+    assert [part.kind for part in table.entries].count("detections") == 1
+    assert device.outputs.count((1, OneStage.detections, 6)) == 1 + len(table.networks)

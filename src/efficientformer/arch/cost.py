@@ -51,7 +51,7 @@ def part_cost(part: Part) -> Cost:
             assert part.num_classes is not None
             num_params = 2 * part.width + (part.width + 1) * part.num_classes
             return Cost(part.width * part.num_classes, num_params, part.num_classes)
-        case "flatten" | "unflatten":
+        case "flatten" | "unflatten" | "detections":
             return Cost()
         case "fpn_level":
             assert part.level is not None

@@ -65,10 +65,15 @@ class OneStage(_Head):
     and two branches that all levels share.
 
     fpn_width: channels of every level. width, depth: channels and number of the convolutions of a branch.
+    candidates, detections: of an image, the best cells and classes whose boxes are compared, and the most boxes that
+    are kept. Every candidate is compared with every box: with the usual 1000, that was a quarter of a small network's
+    latency, and the average precision was the same (benchmarks/LOG.md).
     """
 
     kind: ClassVar[Literal["one_stage"]] = "one_stage"
     first_stage: ClassVar[int] = 1
+    candidates: ClassVar[int] = 300
+    detections: ClassVar[int] = 100
     fpn_width: int = 96
     width: int = 96
     depth: int = 2
@@ -104,8 +109,8 @@ class Level:
 
     number: its level of the pyramid, from 0 for the finest. out_grid: the size of another map; of an fpn_level that of
     the coarser level that it adds, if it is not the coarsest; of a semantic_level that of the finest level; of
-    semantic_classes that of the image. depth: convolutions of a branch of a box_level. is_normed: whether an fpn_level
-    normalizes the map of its stage.
+    semantic_classes and of detections that of the image. depth: convolutions of a branch of a box_level. is_normed:
+    whether an fpn_level normalizes the map of its stage.
     """
 
     number: int = 0

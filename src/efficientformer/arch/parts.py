@@ -36,12 +36,12 @@ PartBlock = MB4D | MB3D | FFN | MHSA
 PartBlockKind = Literal["MB4D", "MB3D", "FFN", "MHSA"]
 PART_BLOCKS: dict[str, type[PartBlock]] = {block.kind: block for block in get_args(PartBlock)}
 HeadKind = Literal["head", "map_head"]
-DensePartKind = Literal["fpn_level", "fpn_further", "semantic_level", "semantic_classes", "box_level"]
+DensePartKind = Literal["fpn_level", "fpn_further", "semantic_level", "semantic_classes", "box_level", "detections"]
 MAX_SIZE = 100_000
 PartKind = Literal[
     PartBlockKind, HeadKind, DensePartKind, "stem", "flatten", "unflatten", "downsample", "attention_downsample"
 ]
-_WITH_CLASSES = (*get_args(HeadKind), "semantic_classes", "box_level")
+_WITH_CLASSES = (*get_args(HeadKind), "semantic_classes", "box_level", "detections")
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ class Part:
     """One part of a network.
 
     kind: stem, MB4D, MB3D, flatten, unflatten, downsample or head; in EfficientFormerV2 also FFN, MHSA,
-    attention_downsample and map_head; in a dense head fpn_level, fpn_further, semantic_level, semantic_classes and
-    box_level, which have a `level`. An AttnFFN is two parts, MHSA and FFN, as in V2's lookup table. `grid` is the
-    (height, width) of the map that comes in; tokens have the grid of the map they came from. `in_width` and `width`
-    count channels going in and coming out. Blocks have a `block`, a stem has `strides`, heads have `num_classes`.
+    attention_downsample and map_head; in a dense head fpn_level, fpn_further, semantic_level, semantic_classes,
+    box_level and detections, which have a `level`. An AttnFFN is two parts, MHSA and FFN, as in V2's lookup table.
+    `grid` is the (height, width) of the map that comes in; tokens have the grid of the map they came from, and outputs
+    of a detector that of the finest level. `in_width` and `width` count channels going in and coming out; of detections
+    they count the boxes that are compared and those that are kept. Blocks have a `block`, a stem has `strides`, heads
+    have `num_classes`.
     """
 
     kind: PartKind
@@ -228,7 +230,8 @@ def head_part(grid: Grid, width: int, num_classes: int, *, on_maps: bool = False
 
 
 def network_parts(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
-    """Every part of the network in the order in which an image passes through it. Raises ArchitectureError for Mask
+    """Every part of the network, and of what its exported file has behind it, in the order in which an image passes
+    through them. Raises ArchitectureError for Mask
     R-CNN, whose second stage is no list of parts."""
     return [*body_parts(architecture, resolution), *head_parts(architecture, resolution, num_classes)]
 
@@ -296,11 +299,18 @@ def head_parts(architecture: Architecture, resolution: int | Grid, num_classes: 
                 )
                 for number, grid in enumerate([*grids[head.first_stage :], strided(grids[-1])])
             ]
-            return [*pyramid, further, *levels]
+            return [*pyramid, further, *levels, detections_part(grids[head.first_stage], resolution, num_classes)]
         case MaskRcnn():
             raise ArchitectureError(f"{head} cannot be measured part by part: its second stage depends on the image.")
         case _:
             assert_never(head)
+
+
+def detections_part(finest: Grid, resolution: int | Grid, num_classes: int) -> Part:
+    """The decoding of boxes of all levels, of which the finest has this grid."""
+    image = (resolution, resolution) if isinstance(resolution, int) else resolution
+    widths = OneStage.candidates, OneStage.detections
+    return Part("detections", finest, *widths, num_classes=num_classes, level=Level(out_grid=image))
 
 
 def pyramid_parts(architecture: Architecture, head: DenseHead, grids: list[Grid]) -> list[Part]:

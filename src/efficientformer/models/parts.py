@@ -1,6 +1,6 @@
 """The parts of a network as modules of their own, for measuring them one by one.
 
-`arch.parts.network_parts` lists them; chained in that order they are the network.
+`arch.parts.network_parts` lists them; chained in that order they are what its exported file computes.
 """
 
 from typing import assert_never
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from efficientformer.arch.parts import Grid, Part
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, MHSA, Activation
 from efficientformer.models.embed import Downsample, Stem
-from efficientformer.models.heads.one_stage import further_level
-from efficientformer.models.heads.parts import BoxLevel, FpnLevel, SemanticClasses, SemanticLevelPart
+from efficientformer.models.heads.one_stage import NUM_SIDES, further_level
+from efficientformer.models.heads.parts import AllDetections, BoxLevel, FpnLevel, SemanticClasses, SemanticLevelPart
 from efficientformer.models.initialization import init_projection
 from efficientformer.models.layout import Flatten, Unflatten
 from efficientformer.models.map_attention import AttentionDownsample, MapAttention
@@ -99,15 +99,20 @@ def build_part(part: Part) -> nn.Module:
             return SemanticClasses(part)
         case "box_level":
             return BoxLevel(part)
+        case "detections":
+            return AllDetections(part)
         case _:
             assert_never(part.kind)
 
 
 def part_input_shape(part: Part, batch_size: int = 1) -> tuple[int, ...]:
-    """What `build_part(part)` takes: (B, C, H, W), or (B, N, C) for the parts that work on tokens."""
+    """What `build_part(part)` takes: (B, C, H, W), or (B, N, C) for the parts that work on tokens or on outputs."""
     height, width = part.grid
     match part.kind:
         case "MB3D" | "unflatten" | "head":
             return batch_size, height * width, part.in_width
+        case "detections":
+            assert part.num_classes is not None
+            return batch_size, height * width, NUM_SIDES + 1 + part.num_classes
         case _:
             return batch_size, part.in_width, height, width

@@ -254,8 +254,8 @@ class _Formulas:
                 case "fpn_further":
                     front = fronts[-1]
                     fronts.append((*front, part))
-                case "semantic_classes":
-                    front = (*fronts[0], behind[0])
+                case "semantic_classes" | "detections":
+                    front = (*fronts[0], next(level for level in behind if level.kind.endswith("_level")))
                 case _:
                     assert part.level is not None
                     front = fronts[part.level.number]

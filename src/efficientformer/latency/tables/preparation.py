@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from efficientformer.arch.dense import OneStage
 from efficientformer.arch.parts import Grid
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.prepared import Prepared
@@ -19,6 +20,7 @@ from efficientformer.latency.timing.session import Prepare
 from efficientformer.models.create import create_model
 from efficientformer.models.deploy.forms import DeployForms, forms_of
 from efficientformer.models.deploy.fuse import fuse_in_place
+from efficientformer.models.heads.decoding import Detector
 from efficientformer.models.parts import build_part, part_input_shape
 
 LAYER_SCALE = 0.5
@@ -49,9 +51,12 @@ def prepare_chain(chain: Chain, runtime: Runtime) -> Prepared:
 def prepare_architecture(
     architecture: Architecture, resolution: int | Grid, num_classes: int, runtime: Runtime
 ) -> Prepared:
-    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    """With what its exported file has behind it."""
+    grid = (resolution, resolution) if isinstance(resolution, int) else resolution
     network = untrained_network(architecture, resolution, num_classes, forms_of(runtime.name))
-    return runtime.prepare(network, (1, 3, height, width))
+    if isinstance(architecture.head, OneStage):
+        network = Detector(network, grid)
+    return runtime.prepare(network, (1, 3, *grid))
 
 
 def untrained_network(

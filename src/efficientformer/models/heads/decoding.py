@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torchvision.ops import batched_nms
 
+from efficientformer.arch.dense import OneStage
 from efficientformer.arch.parts import Grid
 from efficientformer.models.heads.cells import cells_of
 from efficientformer.models.heads.one_stage import split_outputs
 
-MOST_CANDIDATES, MOST_DETECTIONS, OVERLAP = 1000, 100, 0.6
-"""Of an image: the best cells and classes that are compared, the best boxes that are kept, and the intersection over
-union with a better box of the same class beyond which a box is dropped."""
+OVERLAP = 0.6
+"""The intersection over union with a better box of the same class beyond which a box is dropped."""
 NO_CLASS = -1.0
 DETECTIONS, NUMBERS = "detections", 6
 """The output of an exported detector, and the numbers of its rows."""
@@ -30,7 +30,7 @@ class Detections:
 
 
 def decode(outputs_BAD: Tensor, grid: Grid) -> list[Detections]:
-    """At most `MOST_DETECTIONS` of each image, of an input of `grid` (height, width). Boxes end at its border."""
+    """At most `OneStage.detections` of each image, of an input of `grid` (height, width). Boxes end at its border."""
     boxes_BA4, scores_BAK = boxes_and_scores(outputs_BAD, grid)
     return [_kept(*of_image) for of_image in zip(boxes_BA4, scores_BAK, strict=True)]
 
@@ -47,10 +47,10 @@ def boxes_and_scores(outputs_BAD: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 def _kept(boxes_A4: Tensor, scores_AK: Tensor) -> Detections:
     num_classes = scores_AK.shape[1]
-    scores_N, chosen_N = scores_AK.flatten().topk(min(MOST_CANDIDATES, scores_AK.numel()))
+    scores_N, chosen_N = scores_AK.flatten().topk(min(OneStage.candidates, scores_AK.numel()))
     classes_N = chosen_N % num_classes
     boxes_N4 = boxes_A4[torch.div(chosen_N, num_classes, rounding_mode="floor")]
-    kept_N = batched_nms(boxes_N4, scores_N, classes_N, OVERLAP)[:MOST_DETECTIONS]
+    kept_N = batched_nms(boxes_N4, scores_N, classes_N, OVERLAP)[: OneStage.detections]
     return Detections(boxes_N4[kept_N], scores_N[kept_N], classes_N[kept_N])
 
 
@@ -70,9 +70,13 @@ class Detector(nn.Module):
         self.network, self.grid = network, grid
 
     def forward(self, x_1CHW: Tensor) -> Tensor:
-        boxes_BA4, scores_BAK = boxes_and_scores(self.network(x_1CHW), self.grid)
-        kept = _kept(boxes_BA4[0], scores_BAK[0])
-        rows_N6 = torch.cat([kept.boxes, kept.scores[:, None], kept.classes[:, None].float()], dim=1)
-        # The file has the same number of rows for every image.
-        left_over_M6 = pad(rows_N6.new_full((MOST_DETECTIONS, 1), NO_CLASS), (5, 0))
-        return torch.cat([rows_N6, left_over_M6])[:MOST_DETECTIONS].reshape(1, MOST_DETECTIONS, NUMBERS)
+        return as_rows(self.network(x_1CHW), self.grid)
+
+
+def as_rows(outputs_1AD: Tensor, grid: Grid) -> Tensor:
+    """Outputs of one image of `grid` (height, width) as the rows of a `Detector`, always as many."""
+    boxes_BA4, scores_BAK = boxes_and_scores(outputs_1AD, grid)
+    kept = _kept(boxes_BA4[0], scores_BAK[0])
+    rows_N6 = torch.cat([kept.boxes, kept.scores[:, None], kept.classes[:, None].float()], dim=1)
+    left_over_M6 = pad(rows_N6.new_full((OneStage.detections, 1), NO_CLASS), (5, 0))
+    return torch.cat([rows_N6, left_over_M6])[: OneStage.detections].reshape(1, OneStage.detections, NUMBERS)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from efficientformer.arch.dense import OneStage
 from efficientformer.arch.parts import Grid, Part, strided
+from efficientformer.models.heads.cells import NUM_LEVELS
+from efficientformer.models.heads.decoding import as_rows
 from efficientformer.models.heads.fpn import Fpn, add_coarser
 from efficientformer.models.heads.one_stage import BoxBranches
 from efficientformer.models.heads.predictor import predictor
@@ -79,3 +81,18 @@ class BoxLevel(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.branches([x_BCHW], self.scales, [STRIDE])[0]
+
+
+class AllDetections(nn.Module):
+    """The outputs of the finest level (B, N, D), repeated for the others, to detections (1, 100, 6)."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        assert part.level is not None and part.level.out_grid is not None
+        self.image, self.sizes, grid = part.level.out_grid, list[int](), part.grid
+        for _ in range(NUM_LEVELS):
+            self.sizes.append(grid[0] * grid[1])
+            grid = strided(grid)
+
+    def forward(self, outputs_BND: Tensor) -> Tensor:
+        return as_rows(torch.cat([outputs_BND[:, :size] for size in self.sizes], dim=1), self.image)

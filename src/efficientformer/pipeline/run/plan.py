@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from efficientformer.arch.dense import OneStage
 from efficientformer.latency.tables.table import FORMAT
 from efficientformer.pipeline.run.inputs import (
     CLASSES,
@@ -102,7 +103,10 @@ def _idle_of_slim(workspace: Workspace) -> frozenset[str]:
 
 
 def _table_facts(workspace: Workspace) -> Mapping[str, Any]:
-    return {**_clock(workspace), **_space(workspace), "format": FORMAT}
+    """Of boxes also what a table has of their decoding."""
+    heads = workspace.space.head
+    boxes = {"boxes": [OneStage.candidates, OneStage.detections]} if heads and heads.kind == OneStage.kind else {}
+    return {**_clock(workspace), **_space(workspace), **boxes, "format": FORMAT}
 
 
 def _trace_facts(workspace: Workspace) -> Mapping[str, Any]:

@@ -6,11 +6,10 @@ from typing import cast
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Runtime
-from efficientformer.latency.tables.preparation import untrained_network
+from efficientformer.latency.tables.preparation import prepare_architecture
 from efficientformer.latency.timing.measure_networks import Subject, measure_networks
 from efficientformer.latency.timing.measurement import Measurement
 from efficientformer.latency.timing.repeated import Repeated
-from efficientformer.models.deploy.forms import forms_of
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.slimming.promise import Latency, Promise
 
@@ -18,15 +17,9 @@ LARGEST = "largest"
 
 
 def prepare_untrained(workspace: Workspace, architecture: Architecture, runtime: Runtime | None = None) -> Prepared:
-    """The architecture with random weights, in deploy form and with what its exported file has behind it; latency does
-    not depend on weights.
-
-    runtime: by default that of the run.
-    """
-    runtime, num_classes = runtime or workspace.runtime, len(workspace.dataset.classes)
-    network = untrained_network(architecture, workspace.settings.resolution, num_classes, forms_of(runtime.name))
-    complete, _ = workspace.task.exported(network, workspace.preprocessing.grid)
-    return runtime.prepare(complete, workspace.input_shape)
+    """The architecture with random weights, as a table times it. runtime: by default that of the run."""
+    resolution, num_classes = workspace.settings.resolution, len(workspace.dataset.classes)
+    return prepare_architecture(architecture, resolution, num_classes, runtime or workspace.runtime)
 
 
 def measure_briefly_with_largest(
