@@ -6,6 +6,7 @@ Messages of a run go to standard error: phases, and progress with the time left.
 import contextlib
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,10 +15,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from efficientformer.visible import visible
@@ -25,6 +28,9 @@ from efficientformer.visible import visible
 ProgressUpdate = Callable[[int, int, str], None]
 """Call with (done, total, text)."""
 LOG_EVERY_S = 60.0
+WIDE = 110
+PACE_S = 30.0
+"""Over which the pace of a training is taken."""
 
 
 class TextConsole(Console):
@@ -83,17 +89,7 @@ class RunConsole:
         if not self._console.is_terminal:
             yield self._logged(description)
             return
-        bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}", markup=False),
-            console=self._console,
-            transient=True,
-        )
+        bar = Progress(*_columns(self._console.width), console=self._console, transient=True)
         with bar:
             task = bar.add_task(f"{'':<11} {visible(description)}", total=None, text="")
 
@@ -121,6 +117,46 @@ class RunConsole:
         return update
 
 
+def _columns(width: int) -> list[ProgressColumn]:
+    """What a progress bar shows on a console of this width; numbers alone where there is no room for the bar."""
+    is_wide = width >= WIDE
+    bar = [BarColumn(bar_width=28)] if is_wide else []
+    elapsed = [TimeElapsedColumn()] if is_wide else []
+    left = TimeRemainingColumn(compact=not is_wide, table_column=Column(no_wrap=True))
+    return [
+        TextColumn("{task.description}", markup=False),
+        *bar,
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        *elapsed,
+        TextColumn("left"),
+        left,
+        TextColumn("{task.fields[text]}", markup=False),
+    ]
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Pace:
+    """Images a second over the last half minute, or over two steps that take longer.
+
+    step_size: images of a step, those of all processes. clock: seconds.
+    """
+
+    def __init__(self, step_size: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._step_size, self._clock = step_size, clock
+        self._taken: deque[tuple[float, int]] = deque()
+
+    def after(self, step: int) -> str:
+        """In words, after so many steps; nothing after the first of a process, whose beginning is not known."""
+        now = self._clock()
+        self._taken.append((now, step))
+        while len(self._taken) > 2 and self._taken[1][0] <= now - PACE_S:
+            self._taken.popleft()
+        began, first = self._taken[0]
+        if now <= began:
+            return ""
+        images_s = (step - first) * self._step_size / (now - began)
+        return f"{images_s:,.0f} images/s" if images_s >= 10 else f"{images_s:.1f} images/s"

@@ -13,6 +13,7 @@ from efficientformer.data.loading.loader import steps_per_epoch, train_batches, 
 from efficientformer.data.loading.order import mix
 from efficientformer.data.mixing import Mixing
 from efficientformer.errors import UsageError
+from efficientformer.pipeline.run.console import Pace
 from efficientformer.pipeline.run.workspace import Workspace
 from efficientformer.pipeline.settings.training import AUTO, NetworkSettings, OptimizerSettings, ParentSettings
 from efficientformer.tasks.task import Task
@@ -123,17 +124,25 @@ def fit_images(
         start, part_of = step * settings.accumulate, workspace.world.part_of
         return train_batches(split, view, start_step=start, part_of=part_of, repeated=settings.repeated, **options)
 
+    more = 0
+    if unlabelled is not None:
+        batch_size = min(settings.batch_size, len(images))
+        more = max(1, round(batch_size * unlabelled_share / (1 - unlabelled_share)))
+
     def batches_from(step: int) -> Batches:
         if unlabelled is None:
             return stream(images, step, is_balanced=is_balanced)
-        batch_size = min(settings.batch_size, len(images))
-        more = max(1, round(batch_size * unlabelled_share / (1 - unlabelled_share)))
         # Half of the processes each: both streams are decoded at the same time.
         workers = -(-workspace.settings.workers // 2)
         return with_unlabelled(
             stream(images, step, workers=workers, is_balanced=is_balanced),
             stream(unlabelled, step, batch_size=more, seed=mix(seed, UNLABELLED_STREAM), workers=workers),
         )
+
+    pace = Pace(min(settings.step_size, settings.accumulate * len(images)) + settings.accumulate * more)
+
+    def show(step: int, loss: float) -> None:
+        progress(step, recipe.num_steps, ", ".join(filter(None, [f"loss {loss:.3f}", pace.after(step)])))
 
     track(workspace, log)
     with (
@@ -148,7 +157,7 @@ def fit_images(
             recipe,
             checkpoint=checkpoint,
             log=log,
-            on_step=lambda step, loss: progress(step, recipe.num_steps, f"loss {loss:.3f}"),
+            on_step=show,
             on_epoch=on_epoch,
             best=best,
             warn=workspace.console.warn,
