@@ -23,8 +23,9 @@ from efficientformer.data.hugging_face.load import found_hugging_face
 from efficientformer.data.hugging_face.name import is_hugging_face
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress, read_image
-from efficientformer.data.large.found import as_dataset
-from efficientformer.data.large.load import found_folder, is_large
+from efficientformer.data.large.found import as_dataset, unscored
+from efficientformer.data.large.listed import found_list
+from efficientformer.data.large.load import found_folder, is_large, is_many
 from efficientformer.data.large.undecoded import OnUnreadable, UndecodedSource
 from efficientformer.data.layout import Layout, find_layout
 from efficientformer.data.limits import MAX_PIXELS
@@ -104,6 +105,9 @@ def load_image_folder(
         return as_dataset(found_shards(given, max_pixels, progress, on_unreadable), **options)
     if is_image_list(given):
         listed = read_image_list(given)
+        if is_many(listed.num_images):
+            check_classes(listed.listings, listed.task)
+            return as_dataset(found_list(given, listed, max_pixels, on_unreadable), **options)
     else:
         layout = find_layout(given)
         if is_large(given, layout):
@@ -126,7 +130,7 @@ def load_image_folder(
     else:
         train, val = holdout(splits[0], val_fraction, seed)
         split_rule = holdout_rule(val_fraction, seed)
-    unscored = _unscored(val, listed.task)
+    without_score = unscored(val, listed.task)
     left_out = LeftOut.total(listed.left_out, *(listing.left_out for listing in listings))
     return ImageDataset(
         name=listed.name,
@@ -139,7 +143,7 @@ def load_image_folder(
         layout=listed.layout,
         skipped=_skipped(left_out, listings, contents),
         notes=(*listed.notes, *left_out.notes()),
-        warnings=(*unscored, *_repeated(train, val, listed.task)),
+        warnings=(*without_score, *_repeated(train, val, listed.task)),
     )
 
 
@@ -251,17 +255,6 @@ def _digest(listings: list[Listing], contents: Mapping[str, Content]) -> str:
 def _joined(image: ListedImage) -> str:
     """The classes of an image as one text: no name contains what is between them."""
     return "\x1f".join(image.class_names)
-
-
-def _unscored(val: ImageSplit, task: TaskName) -> tuple[str, ...]:
-    """A warning of the classes that no validation image has. Raises DataError where no validation image has a label."""
-    counts = zip(val.classes, val.num_images_per_class(), strict=True)
-    absent = [name for name, count in counts if not count]
-    if task == "classification" or not absent:
-        return ()
-    if len(absent) == len(val.classes):
-        raise DataError("No usable validation image has a label, so nothing could be scored. Add some.")
-    return (f"no validation image has {named(absent)}: the scores leave out what has none",)
 
 
 def _skipped(left_out: LeftOut, listings: list[Listing], contents: Mapping[str, Content]) -> tuple[SkippedFile, ...]:

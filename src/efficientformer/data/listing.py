@@ -76,6 +76,10 @@ class ListedSet:
     def listings(self) -> list[Listing]:
         return [self.train] if self.val is None else [self.train, self.val]
 
+    @property
+    def num_images(self) -> int:
+        return sum(len(listing.images) for listing in self.listings)
+
 
 def list_images(root: Path, folder: Path) -> Listing:
     """Every image in the class folders of `folder`, at any depth, named relative to `root`.

@@ -6,6 +6,7 @@ sample. Of fewer images all are decoded at first, and broken ones left out.
 """
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from efficientformer.data.compact.texts import Texts
 from efficientformer.data.dataset import (
     ImageDataset,
     ImageSplit,
+    Label,
     SkippedFile,
+    classes_of,
     holdout,
     holdout_rule,
     require_divisible,
@@ -138,9 +141,11 @@ def as_dataset(
         val=val,
         digest=_digest(found.splits, checks),
         split_rule=rule,
+        task=found.task,
         layout=found.layout,
         skipped=tuple(sorted([*found.skipped, *broken], key=lambda skipped: skipped.file)),
         notes=(*found.notes, *([_note(found.num_images)] if found.is_large else [])),
+        warnings=unscored(val, found.task),
     )
 
 
@@ -176,6 +181,17 @@ def _require_usable(found: FoundSet, checks: Checks) -> None:
                 )
 
 
+def unscored(val: ImageSplit, task: TaskName) -> tuple[str, ...]:
+    """A warning of the classes that no validation image has. Raises DataError where no validation image has a label."""
+    counts = zip(val.classes, val.num_images_per_class(), strict=True)
+    absent = [name for name, count in counts if not count]
+    if task == "classification" or not absent:
+        return ()
+    if len(absent) == len(val.classes):
+        raise DataError("No usable validation image has a label, so nothing could be scored. Add some.")
+    return (f"no validation image has {named(absent)}: the scores leave out what has none",)
+
+
 def sample(number: int) -> list[int]:
     """Positions of the images that stand for so many."""
     return spread(number, SAMPLE)
@@ -191,12 +207,10 @@ def _digest(splits: Sequence[ImageSplit], checks: Checks | None) -> str:
     sample. Times are not in it: a copy of the folder is the same data set."""
     digest = hashlib.sha256("\0".join(splits[0].classes).encode())
     for split in splits:
-        source, labels = source_of(split), split.labels
-        assert isinstance(labels, Numbers)
-        files = source.files
+        source, files = source_of(split), source_of(split).files
         if not files.joined.isascii():
             files = Texts.of(map(composed, files))
-        for part in (files.ends, source.sizes, labels.array):
+        for part in (files.ends, source.sizes, _label_numbers(split.labels)):
             digest.update(part.astype("<i8").tobytes())
         digest.update(files.joined)
         try:
@@ -208,3 +222,11 @@ def _digest(splits: Sequence[ImageSplit], checks: Checks | None) -> str:
     if checks is not None:
         digest.update(checks.digests.tobytes())
     return digest.hexdigest()
+
+
+def _label_numbers(labels: Sequence[Label]) -> np.ndarray:
+    """The classes of images as one row of numbers, after where each ends unless all have one."""
+    if isinstance(labels, Numbers):
+        return labels.array
+    sets = [*map(classes_of, labels)]
+    return np.array([*itertools.accumulate(map(len, sets)), *itertools.chain.from_iterable(sets)], np.int64)

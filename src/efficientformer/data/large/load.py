@@ -31,6 +31,11 @@ def is_large(root: Path, layout: Layout) -> bool:
     return sum(1 for _ in itertools.islice(pictures, LARGE)) == LARGE
 
 
+def is_many(num_images: int) -> bool:
+    """Whether images of this number are not all decoded before they are used."""
+    return num_images >= LARGE
+
+
 def found_folder(
     root: Path,
     layout: Layout,
@@ -52,7 +57,7 @@ def found_folder(
         name=root.resolve().name or str(root),
         root=root,
         splits=splits,
-        is_large=sum(map(len, splits)) >= LARGE,
+        is_large=is_many(sum(map(len, splits))),
         layout=layout.text,
         rule=f"the folders {folders[0]} and {folders[1]}" if len(folders) == 2 else "",
         notes=(*layout.notes, *left_out.notes()),

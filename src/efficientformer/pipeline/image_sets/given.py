@@ -3,26 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from efficientformer.data.compact.texts import Texts
-from efficientformer.data.content import file_state
-from efficientformer.data.dataset import ImageSplit, Label
 from efficientformer.data.hugging_face.load import found_hugging_face
 from efficientformer.data.hugging_face.name import is_hugging_face
 from efficientformer.data.image_list import is_image_list, read_image_list
 from efficientformer.data.images import Progress
 from efficientformer.data.large.checks import Checks
 from efficientformer.data.large.found import FoundSet, check_found
+from efficientformer.data.large.listed import found_list
 from efficientformer.data.large.load import found_folder
-from efficientformer.data.large.source import LargeSource
 from efficientformer.data.layout import find_layout
-from efficientformer.data.listing import Listing
 from efficientformer.data.shards.download import local_shards
 from efficientformer.data.shards.layout import is_shard_set
 from efficientformer.data.shards.load import found_shards
 from efficientformer.errors import UsageError
-from efficientformer.formats.values import TaskName
 from efficientformer.paths import usable_path
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.tasks.layouts import dense_tasks_at
@@ -56,34 +49,9 @@ def _found(given: Path, max_pixels: int, progress: Progress) -> FoundSet:
     if is_shard_set(given):
         return found_shards(given, max_pixels, progress)
     if is_image_list(given):
-        return _listed(given, max_pixels)
+        return found_list(given, read_image_list(given), max_pixels)
     layout = find_layout(given)
     found = found_folder(given, layout, max_pixels, progress)
     return (
         found if layout.val is None else replace(found, rule=f"the folder {layout.val.relative_to(given).as_posix()}")
     )
-
-
-def _listed(path: Path, max_pixels: int) -> FoundSet:
-    listed = read_image_list(path)
-    classes = tuple(sorted(listed.train.classes))
-    return FoundSet(
-        name=listed.name,
-        root=path,
-        splits=[_listed_split(listing, classes, listed.task, max_pixels) for listing in listed.listings],
-        is_large=False,  # a list is always read
-        layout=listed.layout,
-        rule="" if listed.val is None else listed.split_rule,
-        notes=listed.notes,
-        task=listed.task,
-    )
-
-
-def _listed_split(listing: Listing, classes: tuple[str, ...], task: TaskName, max_pixels: int) -> ImageSplit:
-    files = Texts.of(image.file for image in listing.images)
-    states = np.array([file_state(listing.root / file) for file in files], np.int64)
-    source = LargeSource(listing.root, files, states[:, 0], states[:, 1], max_pixels=max_pixels)
-    number_of = {name: number for number, name in enumerate(classes)}
-    sets = [tuple(sorted(number_of[name] for name in image.class_names)) for image in listing.images]
-    labels: list[Label] = [*sets] if task == "multi_label" else [only for (only,) in sets]
-    return ImageSplit(source, classes, labels, range(len(labels)))
