@@ -10,7 +10,7 @@ from PIL import Image
 
 from efficientformer.data import content
 from efficientformer.data.dataset import ImageSplit
-from efficientformer.data.memory import MemorySource
+from efficientformer.data.loading.memory import MemorySource
 
 
 @pytest.fixture

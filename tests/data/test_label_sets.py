@@ -10,7 +10,7 @@ import torch
 from efficientformer.data.dataset import UNLABELLED, ImageSplit, holdout
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.loading.loader import eval_batches, train_batches, with_unlabelled
-from efficientformer.data.memory import MemorySource, hold_in_memory
+from efficientformer.data.loading.memory import MemorySource, hold_in_memory
 from efficientformer.data.transforms import Preprocessing, eval_transform
 from efficientformer.errors import DataError
 from efficientformer.tasks.multi_label.view import LabelSetView

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from efficientformer.data.image_folder import load_image_folder
-from efficientformer.data.memory import hold_in_memory
+from efficientformer.data.loading.memory import hold_in_memory
 from efficientformer.errors import DataError
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit, holdout
 from efficientformer.data.loading.loader import View, eval_batches, train_batches, with_unlabelled
-from efficientformer.data.memory import MemorySource, hold_in_memory
+from efficientformer.data.loading.memory import MemorySource, hold_in_memory
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 
 PIXELS = Preprocessing(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), crop_ratio=1.0)

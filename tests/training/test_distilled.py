@@ -9,7 +9,7 @@ import torch
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
 from efficientformer.data.loading.loader import View, eval_batches, train_batches, with_unlabelled
-from efficientformer.data.memory import MemorySource
+from efficientformer.data.loading.memory import MemorySource
 from efficientformer.data.mixing import build_mixing
 from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform

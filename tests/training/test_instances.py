@@ -9,7 +9,7 @@ from efficientformer.arch.dense import MaskRcnn
 from efficientformer.data.boxes.objects import Instance, Objects
 from efficientformer.data.dataset import ImageSplit
 from efficientformer.data.loading.loader import train_batches
-from efficientformer.data.memory import MemorySource
+from efficientformer.data.loading.memory import MemorySource
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.models.network import Network
 from efficientformer.tasks.instance.kind import INSTANCES

@@ -6,7 +6,7 @@ import torch
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
 from efficientformer.data.loading.loader import eval_batches, train_batches, with_unlabelled
-from efficientformer.data.memory import MemorySource
+from efficientformer.data.loading.memory import MemorySource
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.models.network import Network
 from efficientformer.tasks.distillation import Distillation

@@ -9,8 +9,8 @@ import torch
 from efficientformer.arch.dense import SemanticFpn
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
 from efficientformer.data.loading.loader import eval_batches, train_batches, with_unlabelled
+from efficientformer.data.loading.memory import MemorySource
 from efficientformer.data.masks.mask import IGNORED, Mask
-from efficientformer.data.memory import MemorySource
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.models.network import Network
 from efficientformer.tasks.distillation import Distillation

@@ -6,7 +6,7 @@ from importlib import resources
 import numpy as np
 
 from efficientformer.data.dataset import ImageDataset, ImageSplit
-from efficientformer.data.memory import MemorySource
+from efficientformer.data.loading.memory import MemorySource
 
 
 def load_sample() -> ImageDataset:

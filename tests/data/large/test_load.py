@@ -10,7 +10,7 @@ from PIL import Image
 from efficientformer.data.image_folder import load_image_folder, load_unlabelled
 from efficientformer.data.large import class_files, found, load
 from efficientformer.data.large.kept import kept_file, one_at_a_time, write_arrays
-from efficientformer.data.memory import hold_in_memory
+from efficientformer.data.loading.memory import hold_in_memory
 from efficientformer.errors import DataError
 
 SIX = tuple(f"{index}.bmp" for index in range(6))

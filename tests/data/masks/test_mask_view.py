@@ -9,10 +9,10 @@ from PIL import Image
 
 from efficientformer.data.dataset import UNLABELLED, ImageSplit
 from efficientformer.data.loading.loader import eval_batches, train_batches
+from efficientformer.data.loading.memory import MemorySource, hold_in_memory
 from efficientformer.data.masks.mask import IGNORED, Mask
 from efficientformer.data.masks.mask_folder import load_mask_folder
 from efficientformer.data.masks.view import PADDING, FullSizeMaskView, MaskView, TrainMaskView
-from efficientformer.data.memory import MemorySource, hold_in_memory
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.errors import UsageError
 

@@ -10,7 +10,7 @@ from PIL import Image
 from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.large import load
 from efficientformer.data.large.kept import kept_file
-from efficientformer.data.memory import hold_in_memory
+from efficientformer.data.loading.memory import hold_in_memory
 from efficientformer.data.shards import load as shards_load
 from efficientformer.data.shards import shard
 from efficientformer.data.shards.layout import is_shard_set
