@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from efficientformer.data import content
-from efficientformer.data.image_folder import load_image_folder, load_unlabelled
+from efficientformer.data.image_folder import load_image_folder
+from efficientformer.data.unlabelled import load_unlabelled
 from efficientformer.errors import DataError, UsageError
 
 EIGHT = tuple(f"{index}.png" for index in range(8))

@@ -139,7 +139,7 @@ def test_design_refuses_a_wrong_teacher_before_it_measures(program, photos, tmp_
 
 
 def test_the_split_of_unlabelled_images_has_no_labels(photos):
-    from efficientformer.data.image_folder import load_unlabelled
+    from efficientformer.data.unlabelled import load_unlabelled
 
     found = load_unlabelled(photos)
     assert isinstance(found.images, ImageSplit) and set(found.images.labels) == {-1} and len(found.images) == 96

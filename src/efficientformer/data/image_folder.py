@@ -10,7 +10,6 @@ from PIL import Image
 
 from efficientformer.data.content import Content, check_files, file_state
 from efficientformer.data.dataset import (
-    UNLABELLED,
     ImageDataset,
     ImageSplit,
     Label,
@@ -26,14 +25,14 @@ from efficientformer.data.images import Progress, read_image
 from efficientformer.data.large.found import as_dataset, unscored
 from efficientformer.data.large.listed import found_list
 from efficientformer.data.large.load import found_folder, is_large, is_many
-from efficientformer.data.large.undecoded import OnUnreadable, UndecodedSource
+from efficientformer.data.large.undecoded import OnUnreadable
 from efficientformer.data.layout import Layout, find_layout
 from efficientformer.data.limits import MAX_PIXELS
 from efficientformer.data.listing import ListedImage, ListedSet, Listing, check_classes, list_images, named
 from efficientformer.data.shards.download import local_shards
 from efficientformer.data.shards.layout import is_shard_set
 from efficientformer.data.shards.load import found_shards
-from efficientformer.data.walk import LeftOut, find_images, relative, shown
+from efficientformer.data.walk import LeftOut
 from efficientformer.errors import DataError
 from efficientformer.formats.values import TaskName
 from efficientformer.records import file_digest
@@ -145,71 +144,6 @@ def load_image_folder(
         notes=(*listed.notes, *left_out.notes()),
         warnings=(*without_score, *_repeated(train, val, listed.task)),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class UnlabelledImages:
-    """Photographs without labels: a split in which every label is `dataset.UNLABELLED`.
-
-    digest: of the names and contents. skipped: pictures that cannot be used. num_validation: pictures that were left
-    out since they are validation images.
-    """
-
-    images: ImageSplit
-    digest: str
-    skipped: tuple[SkippedFile, ...]
-    num_validation: int = 0
-
-
-def load_unlabelled(
-    folder: Path,
-    *,
-    validation: ImageSplit | None = None,
-    max_pixels: int = MAX_PIXELS,
-    progress: Progress | None = None,
-    record: Path | None = None,
-    is_first: bool = True,
-) -> UnlabelledImages:
-    """Every picture below a folder that can be decoded; the arguments are those of `load_image_folder`.
-
-    validation: images that are left out, wherever they lie and whatever they are called: a network that learned a
-        teacher's answers for them would be scored on what it was trained on.
-
-    Raises DataError for a folder that cannot be listed, or without a usable picture.
-    """
-    root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise DataError(f"--unlabelled {root} is not a folder. Give another, or none.")
-    found = find_images(root)
-    listed = [ListedImage(relative(root, str(path)), shown(root, str(path)), ()) for path in found.files]
-    files = [image.file for image in listed]
-    contents = check_files(root, files, max_pixels=max_pixels, record=record, is_first=is_first, progress=progress)
-    decoded = [image for image in listed if contents[image.file].problem is None]
-    if not decoded:
-        raise DataError(f"--unlabelled {root} has no picture that can be decoded. Give another folder, or none.")
-    held_out = _digests(validation, {contents[image.file].state[0] for image in decoded})
-    usable = tuple(image for image in decoded if contents[image.file].digest not in held_out)
-    if not usable:
-        raise DataError(f"--unlabelled {root} has no picture but validation images. Give another folder, or none.")
-    problems = [(image.name, contents[image.file].problem) for image in listed]
-    bad = [SkippedFile(name, problem) for name, problem in problems if problem is not None]
-    digest = hashlib.sha256()
-    for image in usable:
-        digest.update(f"{image.name}\0{contents[image.file].digest}\n".encode())
-    source = FolderSource(root, usable, tuple(contents[image.file] for image in usable), max_pixels)
-    split = ImageSplit(source, (), [UNLABELLED] * len(usable), list(range(len(usable))))
-    return UnlabelledImages(
-        split, digest.hexdigest(), (*found.left_out.skipped, *bad), num_validation=len(decoded) - len(usable)
-    )
-
-
-def _digests(images: ImageSplit | None, sizes: set[int]) -> set[str]:
-    """Of the contents of images in files, at least of those that have one of these sizes in bytes."""
-    if images is not None and isinstance(images.source, UndecodedSource):
-        return images.source.digests(images.positions, sizes)
-    if images is None or not isinstance(images.source, FolderSource):
-        return set()
-    return {images.source.contents[position].digest for position in images.positions}
 
 
 def _list_folder(root: Path, layout: Layout) -> ListedSet:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efficientformer.data.image_folder import load_image_folder, load_unlabelled
+from efficientformer.data.image_folder import load_image_folder
 from efficientformer.data.large import class_files, found, load
 from efficientformer.data.large.kept import kept_file, one_at_a_time, write_arrays
 from efficientformer.data.loading.memory import hold_in_memory
+from efficientformer.data.unlabelled import load_unlabelled
 from efficientformer.errors import DataError
 
 SIX = tuple(f"{index}.bmp" for index in range(6))

@@ -6,11 +6,11 @@ from typing import Any
 
 from efficientformer.arch.resolution import Resolution, grid_of_input
 from efficientformer.data.dataset import ImageDataset, ImageSplit, SkippedFile
-from efficientformer.data.image_folder import UnlabelledImages, load_unlabelled
 from efficientformer.data.loading.memory import hold_in_memory
 from efficientformer.data.sample import load_sample
 from efficientformer.data.shards.download import local_shards
 from efficientformer.data.transforms import Preprocessing
+from efficientformer.data.unlabelled import UnlabelledImages, load_unlabelled
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.run import DataRecord, Skipped
 from efficientformer.pipeline.run.console import RunConsole

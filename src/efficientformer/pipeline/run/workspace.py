@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import torch
 
     from efficientformer.data.dataset import ImageDataset, ImageSplit
-    from efficientformer.data.image_folder import UnlabelledImages
     from efficientformer.data.transforms import Preprocessing
+    from efficientformer.data.unlabelled import UnlabelledImages
     from efficientformer.latency.runtime import Runtime
     from efficientformer.tasks.kind import SearchedTask, TaskKind
     from efficientformer.training.crew import Crew
