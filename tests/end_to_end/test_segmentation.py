@@ -15,7 +15,7 @@ from efficientformer.models.network import Network
 from efficientformer.models.weights.load import architecture_of, read_about, save_weights
 from efficientformer.pipeline.run.open_run import design_request
 from efficientformer.pipeline.run.settings import Settings
-from efficientformer.reading import read_record
+from efficientformer.reading import read_lines, read_record
 
 from ..models.small import SMALL_V2
 from .conftest import SCALE, answer
@@ -172,13 +172,16 @@ def test_a_design_from_new_weights_blends_no_images(streets, program, tmp_path):
 @pytest.mark.slow
 def test_a_task_model_is_designed_for_a_budget(streets, tmp_path):
     """Backbone and head together, from a classifier's weights to a file that was measured."""
-    weights = tmp_path / "parent.safetensors"
-    save_weights(Network(Architecture.from_json(PARENT), num_classes=5, resolution=16), weights)
+    weights, deep = tmp_path / "parent.safetensors", [*PARENT["stages"]]
+    deep[0] = {**deep[0], "blocks": deep[0]["blocks"] * 4}
+    save_weights(Network(Architecture.from_json({**PARENT, "stages": deep}), num_classes=5, resolution=16), weights)
     options = ["--parent.epochs", "1", "--parent.batch-size", "4", "--table.rounds", "2", "--slim.polish", "2"]
-    options += ["--skip-bad", "--device", f"{SCALE} first", "--seed", "1", "--budget", "70%"]
+    options += ["--skip-bad", "--device", f"{SCALE} first", "--seed", "1", "--budget", "70%", "--budget", "49%"]
     arguments = ("design", "--init", weights, "--data", streets, "--run-dir", tmp_path / "run", *SHORT, *options)
-    said, spoken = answer(*arguments)
-    (found,) = said
+    (found, second), spoken = answer(*arguments)
+    assert second["kept"] and second["measured_ms"] < found["measured_ms"]
+    half_way = [*read_lines(tmp_path / "run" / "slim" / "recovery.jsonl", Any)]
+    assert half_way and max(line["teacher_loss"] for line in half_way) < 0.01, "a mean over pixels, not a sum"
     assert found["kept"] and 0 <= found["miou"] <= 100 and "top1" not in found
     largest = architecture_of(tmp_path / "run" / "supernet" / "parent.safetensors")
     designed = Architecture.from_json(found["architecture"])

@@ -71,7 +71,7 @@ def test_the_loss_of_maps_is_a_share_of_the_teacher_s_mean_square():
 @pytest.mark.parametrize("weight", [0.5, 0.3, 1.0])
 def test_hard_is_cross_entropy_of_the_second_head_with_the_likeliest_class(batch, weight):
     student, teacher = network(has_distillation_head=True), network(SMALL, seed=1).eval()
-    task = Distillation(PLAIN, teacher, "hard", weight=weight)
+    task = Distillation(PLAIN, teacher, "hard", weight=weight, task_kind=ONE_LABEL)
     task.attach(student)
     student.train()
     loss = task.loss(student, batch, 0.0)
@@ -89,7 +89,7 @@ def test_hard_is_cross_entropy_of_the_second_head_with_the_likeliest_class(batch
 
 def test_soft_is_the_task_s_loss_and_the_divergence(batch):
     student, teacher = network(), network(SMALL, seed=1).eval()
-    task = Distillation(PLAIN, teacher, "soft", weight=0.9, temperature=3.0)
+    task = Distillation(PLAIN, teacher, "soft", weight=0.9, temperature=3.0, task_kind=ONE_LABEL)
     task.attach(student)
     student.train()
     loss = task.loss(student, batch, 0.0)
@@ -104,7 +104,7 @@ def test_soft_is_the_task_s_loss_and_the_divergence(batch):
 @pytest.mark.parametrize("architecture", [SMALL, SMALL_V2])
 def test_maps_count_less_and_less_until_half_of_the_training(batch, architecture, progress, share):
     student, teacher = network(architecture), network(architecture, seed=1).eval()
-    task = Distillation(PLAIN, teacher, "features", weight=0.5)
+    task = Distillation(PLAIN, teacher, "features", weight=0.5, task_kind=ONE_LABEL)
     task.attach(student)
     student.train()
     loss = task.loss(student, batch, progress)
@@ -140,7 +140,7 @@ class Watched(nn.Module):
 
 def test_the_teacher_sees_the_mixed_images_of_the_student(batch):
     student, teacher = Watched(), Seen(network(seed=1))
-    task = Distillation(Classification(build_mixing(0.8, 1.0, 3, 0.1)), teacher)
+    task = Distillation(Classification(build_mixing(0.8, 1.0, 3, 0.1)), teacher, task_kind=ONE_LABEL)
     torch.manual_seed(3)
     task.loss(student, batch, 0.0)
     assert torch.equal(student.images, teacher.images) and not torch.equal(student.images, batch[0])
@@ -149,7 +149,7 @@ def test_the_teacher_sees_the_mixed_images_of_the_student(batch):
 def test_images_without_labels_have_the_teacher_s_loss_alone(batch):
     images, labels = batch
     student, teacher = Watched(), network(seed=1).eval()
-    taught = Distillation(PLAIN, teacher, "soft", weight=0.5)
+    taught = Distillation(PLAIN, teacher, "soft", weight=0.5, task_kind=ONE_LABEL)
     labels = labels.clone()
     labels[4:] = UNLABELLED
     loss = taught.loss(student, Batch(images, labels), 0.0)
@@ -163,7 +163,7 @@ def test_images_without_labels_have_the_teacher_s_loss_alone(batch):
 def test_the_teacher_is_unchanged_and_has_no_gradient(batch, kind):
     student, teacher = network(), network(seed=1)
     before = copy.deepcopy(teacher.state_dict())
-    task = Distillation(PLAIN, teacher, kind)
+    task = Distillation(PLAIN, teacher, kind, task_kind=ONE_LABEL)
     task.attach(student)
     optimizer = torch.optim.SGD([*student.parameters(), *teacher.parameters()], lr=0.1)
     for step in range(3):
@@ -180,7 +180,7 @@ def test_the_teacher_is_unchanged_and_has_no_gradient(batch, kind):
 def test_what_is_attached_changes_no_output_and_is_taken_away(batch, kind):
     student = network().eval()
     before, names = student(batch[0]), set(student.state_dict())
-    task = Distillation(PLAIN, network(seed=1), kind)
+    task = Distillation(PLAIN, network(seed=1), kind, task_kind=ONE_LABEL)
     task.attach(student)
     assert torch.allclose(student.eval()(batch[0]), before, atol=1e-6)
     task.detach(student)
@@ -201,21 +201,21 @@ def test_both_heads_are_one_in_the_deploy_form(batch, architecture):
 
 
 def test_a_teacher_of_other_classes_is_refused_in_one_line():
-    task = Distillation(PLAIN, network(num_classes=4))
+    task = Distillation(PLAIN, network(num_classes=4), task_kind=ONE_LABEL)
     with pytest.raises(UsageError, match=r"has 4 classes, and the images have 3\. Fine-tune it") as error:
         task.attach(network())
     assert "\n" not in str(error.value)
 
 
 def test_a_teacher_without_stages_cannot_teach_maps():
-    task = Distillation(PLAIN, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "features")
+    task = Distillation(PLAIN, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "features", task_kind=ONE_LABEL)
     with pytest.raises(UsageError, match=r"no maps of stride 2, 4, 8, 16.*--distillation soft"):
         task.attach(network())
 
 
 def test_a_teacher_that_is_no_classifier_is_refused():
     with pytest.raises(UsageError, match=r"gives \[1, 3, 32, 32\] for 1 images"):
-        Distillation(PLAIN, nn.Identity()).attach(network())
+        Distillation(PLAIN, nn.Identity(), task_kind=ONE_LABEL).attach(network())
 
 
 def test_hooks_reach_the_task_inside():
@@ -234,7 +234,7 @@ def test_hooks_reach_the_task_inside():
             return model(batch.images).sum()
 
     inner = Inner()
-    task = Distillation(inner, network())
+    task = Distillation(inner, network(), task_kind=ONE_LABEL)
     task.prepare(nn.Identity(), 4)
     task.loss(Watched(), Batch(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1])), 0.7)
     assert inner.step == 4 and inner.progress == 0.7 and task.lr_scales() == {"alpha": 2.0}

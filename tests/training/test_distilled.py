@@ -15,6 +15,7 @@ from efficientformer.data.sample import load_sample
 from efficientformer.data.transforms import Preprocessing, eval_transform, train_transform
 from efficientformer.exporting.onnx import export_onnx
 from efficientformer.models.network import Network
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.scores import evaluate
 from efficientformer.tasks.classification.task import Classification
 from efficientformer.tasks.distillation import ADAPTERS, Distillation
@@ -63,7 +64,7 @@ def train(folder, kind, *, kill_at=(), has_unlabelled=True, recipe=RECIPE, froze
     while True:
         student = network()
         mixing = Classification(build_mixing(0.8, 1.0, 4, 0.1))
-        task = Distillation(mixing, teacher or network(SMALL, seed=1), kind, temperature=2.0)
+        task = Distillation(mixing, teacher or network(SMALL, seed=1), kind, temperature=2.0, task_kind=ONE_LABEL)
         torch.manual_seed(7)
         task.attach(student)
         log = MetricsLog(folder / "metrics.jsonl")
@@ -98,7 +99,9 @@ def test_frozen_steps_train_heads_and_adapters_alone(tmp_path):
     recipe = Recipe(num_steps=4, steps_per_epoch=4, peak_lr=0.01, seed=3, lr_hold_steps=4, layer_decay=0.7)
     _, after, _ = train(tmp_path / "whole", "features", recipe=recipe, frozen=4)
     student = network()
-    task = Distillation(Classification(build_mixing(0, 0, 4, 0)), network(SMALL, seed=1), "features")
+    task = Distillation(
+        Classification(build_mixing(0, 0, 4, 0)), network(SMALL, seed=1), "features", task_kind=ONE_LABEL
+    )
     torch.manual_seed(7)
     task.attach(student)
     before = student.state_dict()
@@ -164,7 +167,7 @@ def test_a_student_of_a_good_teacher_is_better_where_labels_are_few(tmp_path):
         log = MetricsLog(tmp_path / f"{name}.jsonl")
         return fit(
             network,
-            task if teacher is None else Distillation(task, teacher),
+            task if teacher is None else Distillation(task, teacher, task_kind=ONE_LABEL),
             batches_of,
             recipe,
             checkpoint=checkpoint,

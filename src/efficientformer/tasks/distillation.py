@@ -18,7 +18,6 @@ from efficientformer.data.dataset import UNLABELLED
 from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import UsageError
 from efficientformer.models.network import Network
-from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import SearchedTask
 from efficientformer.tasks.task import Task
 from efficientformer.tasks.teacher_source import DistillationKind
@@ -37,10 +36,10 @@ class Distillation(Task):
 
     task: calls the model once in a step.
     teacher: a network is one that sees the student's images as they are and has its classes, in their order.
+    task_kind: what networks answer, and how answers are compared.
     weight: of the teacher's loss; half and half is the paper's.
     temperature: divides the logits of both, in soft and features; the loss is multiplied by its square, so that the
         gradient keeps its size.
-    task_kind: what networks answer, and how answers are compared.
 
     Before training call `attach` with the network, after it `detach` with the network that is kept.
     """
@@ -51,9 +50,9 @@ class Distillation(Task):
         teacher: Teacher | nn.Module,
         kind: DistillationKind = "soft",
         *,
+        task_kind: SearchedTask,
         weight: float = 0.5,
         temperature: float = 1.0,
-        task_kind: SearchedTask = ONE_LABEL,
     ) -> None:
         self._task, self._kind, self._weight, self._temperature = task, kind, weight, temperature
         self._task_kind = task_kind

@@ -50,10 +50,11 @@ class HalfWay(Versions):
         network = extract_network(supernet, subnet)
         reestimate_batch_norm(network, images)
         labels = loss_task(workspace, train, settings, mixup=settings.mixup, cutmix=settings.cutmix)
+        parent, kind = load_network(run_dir.parent_weights), workspace.searched_task
         fit_images(
             workspace,
             network,
-            Distillation(labels, load_network(run_dir.parent_weights), weight=TAUGHT),
+            Distillation(labels, parent, weight=TAUGHT, task_kind=kind),
             train,
             settings,
             title="training half-way",
@@ -67,7 +68,7 @@ class HalfWay(Versions):
         absorb_network(supernet, subnet, network)
         orders: list[list[int]] = []
         if workspace.settings.slim.channels == "important":
-            orders = prepare_to_cut(supernet, importance_batches(workspace), subnet, workspace.searched_task)
+            orders = prepare_to_cut(supernet, importance_batches(workspace), subnet, kind)
         self.keep(HALF, supernet, {ORDERS: json.dumps(orders)})
         remove_checkpoint(run_dir.recovery_checkpoint)
 
