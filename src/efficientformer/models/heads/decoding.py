@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torchvision.ops import batched_nms
 
 from efficientformer.arch.dense import OneStage
 from efficientformer.arch.parts import Grid
@@ -46,6 +45,8 @@ def boxes_and_scores(outputs_BAD: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 def _kept(boxes_A4: Tensor, scores_AK: Tensor) -> Detections:
+    from torchvision.ops import batched_nms  # takes longer to import than torch
+
     num_classes = scores_AK.shape[1]
     scores_N, chosen_N = scores_AK.flatten().topk(min(OneStage.candidates, scores_AK.numel()))
     classes_N = chosen_N % num_classes
