@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from efficientformer.arch.dense import DenseHead, MaskRcnn, SemanticFpn
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.zoo import ZOO
 from efficientformer.models.heads.mask_rcnn import MaskRcnnHead
 from efficientformer.models.network import Network

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from efficientformer.arch.dense import BOX_SIDE, MASK_DEPTH, MASK_SIDE, MOST_OBJECTS, NUM_ANCHORS, NUM_SIDES, MaskRcnn
-from efficientformer.arch.parts import Grid, Part, body_parts, network_parts, pyramid_parts, stage_grids, strided
+from efficientformer.arch.parts import Part, body_parts, network_parts, pyramid_parts, stage_grids, strided
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import MB3D, MHSA, Architecture, DownsampleAttention
 
 BYTES_PER_VALUE = 4

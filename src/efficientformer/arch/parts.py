@@ -9,6 +9,7 @@ from typing import Any, Literal, assert_never, get_args
 
 from efficientformer.arch.dense import DenseHead, Level, MaskRcnn, OneStage, SemanticFpn
 from efficientformer.arch.kinds import value_of_kind
+from efficientformer.arch.resolution import Grid, grid_of_input
 from efficientformer.arch.spec import (
     DEFAULT_ACTIVATION,
     FFN,
@@ -30,7 +31,6 @@ from efficientformer.arch.spec import (
 )
 from efficientformer.errors import ArchitectureError
 
-Grid = tuple[int, int]
 PartBlock = MB4D | MB3D | FFN | MHSA
 """What a part holds of a block: all of it, or of an AttnFFN its attention or its FFN."""
 PartBlockKind = Literal["MB4D", "MB3D", "FFN", "MHSA"]
@@ -192,7 +192,7 @@ def strided(grid: Grid, stride: int = 2) -> Grid:
 
 def stage_grids(stem_strides: Strides, resolution: int | Grid) -> list[Grid]:
     """Map size (height, width) of each of the four stages."""
-    grid = (resolution, resolution) if isinstance(resolution, int) else resolution
+    grid = grid_of_input(resolution)
     for stride in stem_strides:
         grid = strided(grid, stride)
     grids = [grid]
@@ -202,7 +202,7 @@ def stage_grids(stem_strides: Strides, resolution: int | Grid) -> list[Grid]:
 
 
 def stem_part(stem_strides: Strides, resolution: int | Grid, width: int, *, activation: Activation = "relu") -> Part:
-    grid = (resolution, resolution) if isinstance(resolution, int) else resolution
+    grid = grid_of_input(resolution)
     return Part("stem", grid, 3, width, strides=stem_strides, activation=activation)
 
 
@@ -231,8 +231,7 @@ def head_part(grid: Grid, width: int, num_classes: int, *, on_maps: bool = False
 
 def network_parts(architecture: Architecture, resolution: int | Grid, num_classes: int) -> list[Part]:
     """Every part of the network, and of what its exported file has behind it, in the order in which an image passes
-    through them. Raises ArchitectureError for Mask
-    R-CNN, whose second stage is no list of parts."""
+    through them. Raises ArchitectureError for Mask R-CNN, whose second stage is no list of parts."""
     return [*body_parts(architecture, resolution), *head_parts(architecture, resolution, num_classes)]
 
 
@@ -282,7 +281,7 @@ def head_parts(architecture: Architecture, resolution: int | Grid, num_classes: 
                 )
                 for number, grid in enumerate(grids)
             ]
-            image = (resolution, resolution) if isinstance(resolution, int) else resolution
+            image = grid_of_input(resolution)
             options = {"num_classes": num_classes, "level": Level(out_grid=image)}
             return [*pyramid, *levels, Part("semantic_classes", grids[0], head.width, head.width, **options)]
         case OneStage():
@@ -308,9 +307,8 @@ def head_parts(architecture: Architecture, resolution: int | Grid, num_classes: 
 
 def detections_part(finest: Grid, resolution: int | Grid, num_classes: int) -> Part:
     """The decoding of boxes of all levels, of which the finest has this grid."""
-    image = (resolution, resolution) if isinstance(resolution, int) else resolution
-    widths = OneStage.candidates, OneStage.detections
-    return Part("detections", finest, *widths, num_classes=num_classes, level=Level(out_grid=image))
+    level, widths = Level(out_grid=grid_of_input(resolution)), (OneStage.candidates, OneStage.detections)
+    return Part("detections", finest, *widths, num_classes=num_classes, level=level)
 
 
 def pyramid_parts(architecture: Architecture, head: DenseHead, grids: list[Grid]) -> list[Part]:

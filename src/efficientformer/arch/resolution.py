@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from efficientformer.arch.parts import Grid
-
+Grid = tuple[int, int]
+"""Height and width, of an image or a map."""
 Resolution = int | Grid
 """In records a side or [height, width]; on the command line `160` or `96x160`, height first."""
 

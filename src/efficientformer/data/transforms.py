@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from efficientformer.arch.parts import Grid
-from efficientformer.arch.resolution import Resolution, grid_of_input, resolution_of
+from efficientformer.arch.resolution import Grid, Resolution, grid_of_input, resolution_of
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import IMAGENET_MEAN, IMAGENET_STD, Channels, ImageDataset
 from efficientformer.errors import RecordError, UsageError

@@ -7,7 +7,7 @@ may be loaded, cast, copied or trained in any mode.
 import torch
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 
 
 class BiasedAttention(nn.Module):

@@ -9,7 +9,7 @@ constants, which converters and quantizers need, for one number of images as for
 
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 
 
 def flatten(x_BCHW: Tensor) -> Tensor:

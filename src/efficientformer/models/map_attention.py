@@ -6,7 +6,8 @@ locality; 1x1 convolutions over the heads mix the scores before and after the so
 
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid, strided
+from efficientformer.arch.parts import strided
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, MHSA, Activation, DownsampleAttention
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import ACTIVATIONS, ConvNorm, Downsample

@@ -6,7 +6,7 @@ All branches are multiplied by a learned layer scale, which starts near zero, an
 import torch
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, FFN, MB3D, MB4D, Activation, AttnFFN
 from efficientformer.models.map_attention import MapAttention
 from efficientformer.models.mlp import ConvMlp, DepthwiseMlp, LinearMlp

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.arch.cost import network_cost
-from efficientformer.arch.parts import Grid, stage_grids, strided
+from efficientformer.arch.parts import stage_grids, strided
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import NUM_STAGES, Architecture
 from efficientformer.errors import RecordError, UsageError
 from efficientformer.formats.network import WeightsAbout

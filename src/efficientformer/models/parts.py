@@ -8,7 +8,8 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid, Part
+from efficientformer.arch.parts import Part
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, MHSA, Activation
 from efficientformer.models.embed import Downsample, Stem
 from efficientformer.models.heads.one_stage import NUM_SIDES, further_level

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from efficientformer.arch import spec
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, FFN, MB3D, MB4D, Activation, Architecture, AttnFFN
 from efficientformer.models.embed import Downsample
 from efficientformer.models.layout import flatten, grid_of, unflatten

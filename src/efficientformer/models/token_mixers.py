@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import MB3D
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.initialization import init_projection

@@ -6,7 +6,8 @@ is built as an XML tree, so no text of a record can become markup.
 
 from xml.etree import ElementTree
 
-from efficientformer.arch.parts import Grid, Part, body_parts, head_part, stage_grids
+from efficientformer.arch.parts import Part, body_parts, head_part, stage_grids
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import MB3D, MB4D, MHSA, NUM_STAGES, Architecture, Block
 from efficientformer.report import wording
 from efficientformer.visible import visible

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 from efficientformer.arch.cost import BYTES_PER_VALUE, part_cost
-from efficientformer.arch.parts import Grid, network_parts
+from efficientformer.arch.parts import network_parts
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import Architecture
 
 LEAST_EXCHANGE = 0.005

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from efficientformer.arch.parts import Grid
-from efficientformer.arch.resolution import grid_of_input
+from efficientformer.arch.resolution import Grid, grid_of_input
 from efficientformer.data.dataset import UNLABELLED
 from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import UsageError

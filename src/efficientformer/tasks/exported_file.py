@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from PIL import Image
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.images import read_image
 from efficientformer.data.transforms import Preprocessing, eval_transform, fitted
 from efficientformer.errors import DataError, RecordError

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, Unpack
 
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.loading.loader import Batch, View

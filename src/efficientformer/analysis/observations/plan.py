@@ -13,7 +13,8 @@ from torch import nn
 from efficientformer.analysis.observations import claims, variants
 from efficientformer.analysis.observations.claims import Claim, PaperFigure
 from efficientformer.analysis.observations.experiment import Candidate, Observation, Plan
-from efficientformer.arch.parts import Grid, stage_grids
+from efficientformer.arch.parts import stage_grids
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import L1, ZOO, build_architecture
 from efficientformer.errors import UsageError

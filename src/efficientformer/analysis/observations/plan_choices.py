@@ -25,7 +25,8 @@ from efficientformer.analysis.observations.choices import (
 )
 from efficientformer.analysis.observations.experiment import Candidate, Observation, Plan
 from efficientformer.analysis.observations.plan import CHAIN_LENGTH
-from efficientformer.arch.parts import Grid, stage_grids
+from efficientformer.arch.parts import stage_grids
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import DEFAULT_ACTIVATION, Activation, Strides
 from efficientformer.arch.zoo import V2_S0
 from efficientformer.errors import UsageError

@@ -11,7 +11,7 @@ import torch
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import FFN, MB3D, MB4D, Activation, Architecture, Strides
 from efficientformer.latency.tables.preparation import LAYER_SCALE
 from efficientformer.models.create import create_model

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.boxes.joint import AugmentedPicture, seen_boxes
 from efficientformer.data.boxes.objects import Box, Objects

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.boxes.objects import Objects
 from efficientformer.data.boxes.placement import Placement, fitted, fitting_scale, placed, scaled

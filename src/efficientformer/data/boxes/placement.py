@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 
 Color = tuple[int, int, int]
 

@@ -207,7 +207,8 @@ def _digest(splits: Sequence[ImageSplit], checks: Checks | None) -> str:
     sample. Times are not in it: a copy of the folder is the same data set."""
     digest = hashlib.sha256("\0".join(splits[0].classes).encode())
     for split in splits:
-        source, files = source_of(split), source_of(split).files
+        source = source_of(split)
+        files = source.files
         if not files.joined.isascii():
             files = Texts.of(map(composed, files))
         for part in (files.ends, source.sizes, _label_numbers(split.labels)):

@@ -6,7 +6,7 @@ both see the same machine. Finished rounds are kept on disk; an interrupted buil
 
 from pathlib import Path
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.errors import LatencyError
 from efficientformer.latency.clock import Clock, check_clock

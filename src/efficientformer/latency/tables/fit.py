@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from efficientformer.arch.cost import sizes_mib
-from efficientformer.arch.parts import Grid, Part, network_parts
+from efficientformer.arch.parts import Part, network_parts
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError

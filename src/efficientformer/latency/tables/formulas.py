@@ -12,7 +12,6 @@ from itertools import chain, pairwise
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.dense import DenseHead
 from efficientformer.arch.parts import (
-    Grid,
     Part,
     block_parts,
     downsample_part,
@@ -22,6 +21,7 @@ from efficientformer.arch.parts import (
     stage_grids,
     stage_parts,
 )
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import NUM_STAGES, Architecture, Block, Stage, takes_tokens, with_heads
 from efficientformer.arch.stage_space import StageSpace

@@ -4,7 +4,7 @@ import math
 import random
 
 from efficientformer.arch.cost import network_cost
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from efficientformer.arch.dense import OneStage
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid, grid_of_input
 from efficientformer.arch.spec import Architecture
 from efficientformer.latency.prepared import Prepared
 from efficientformer.latency.runtime import Runtime
@@ -52,7 +52,7 @@ def prepare_architecture(
     architecture: Architecture, resolution: int | Grid, num_classes: int, runtime: Runtime
 ) -> Prepared:
     """With what its exported file has behind it."""
-    grid = (resolution, resolution) if isinstance(resolution, int) else resolution
+    grid = grid_of_input(resolution)
     network = untrained_network(architecture, resolution, num_classes, forms_of(runtime.name))
     if isinstance(architecture.head, OneStage):
         network = Detector(network, grid)

@@ -12,7 +12,8 @@ from typing import Any
 
 from efficientformer import provenance as origin
 from efficientformer.arch.cost import sizes_mib, weights_mib
-from efficientformer.arch.parts import Grid, Part, network_parts
+from efficientformer.arch.parts import Part, network_parts
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Architecture
 from efficientformer.errors import LatencyError, RecordError

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.errors import UsageError
 from efficientformer.models.attention_bias import BiasedAttention
 from efficientformer.models.embed import ConvNorm

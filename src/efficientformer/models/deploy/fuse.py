@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.models.deploy.folding import constant_bias, deployed_norm, folded, require_grid, scaled
 from efficientformer.models.deploy.forms import DeployForms
 from efficientformer.models.deploy.fuse_v2 import DeployAttentionDownsample, DeployAttnFFN, DeployFFN, DeployMHSA

@@ -6,7 +6,7 @@ from typing import assert_never
 from torch import Tensor, nn
 
 from efficientformer.arch.dense import MaskRcnn, OneStage, SemanticFpn
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import Architecture
 from efficientformer.models.heads.fpn import output_norms
 from efficientformer.models.heads.mask_rcnn import MaskRcnnHead

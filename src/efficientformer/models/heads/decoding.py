@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from efficientformer.arch.dense import OneStage
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.models.heads.cells import cells_of
 from efficientformer.models.heads.one_stage import split_outputs
 

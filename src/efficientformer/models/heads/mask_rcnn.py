@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
 from efficientformer.arch.dense import MASK_SIDE, MOST_OBJECTS, MaskRcnn
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.models.heads.fpn import Fpn
 
 Labels = Sequence[Mapping[str, Tensor]]

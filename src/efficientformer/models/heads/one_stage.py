@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from efficientformer.arch.dense import OneStage
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid, grid_of_input
 from efficientformer.arch.spec import Activation, Architecture
 from efficientformer.models.embed import ACTIVATIONS, ConvNorm
 from efficientformer.models.heads.fpn import Fpn
@@ -122,7 +122,7 @@ def cell_strides(resolution: int | Grid, strides: Sequence[int]) -> Tensor:
 
 def _grids(resolution: int | Grid, strides: Sequence[int]) -> list[Grid]:
     """Sizes of the levels: of odd maps the next has half a cell more."""
-    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    height, width = grid_of_input(resolution)
     return [(-(-height // stride), -(-width // stride)) for stride in strides]
 
 

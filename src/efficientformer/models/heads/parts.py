@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from efficientformer.arch.dense import OneStage
-from efficientformer.arch.parts import Grid, Part, strided
+from efficientformer.arch.parts import Part, strided
+from efficientformer.arch.resolution import Grid
 from efficientformer.models.heads.cells import NUM_LEVELS
 from efficientformer.models.heads.decoding import as_rows
 from efficientformer.models.heads.fpn import Fpn, add_coarser

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from efficientformer.arch.dense import SemanticFpn
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import Activation
 from efficientformer.models.embed import ACTIVATIONS, ConvNorm
 from efficientformer.models.heads.fpn import Fpn

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import Architecture
 from efficientformer.arch.zoo import ZOO
 from efficientformer.errors import ArchitectureError, RecordError

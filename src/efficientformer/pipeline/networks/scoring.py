@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.dataset import ImageDataset
 from efficientformer.pipeline.run.console import RunConsole
 from efficientformer.pipeline.run.settings import Settings

@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from efficientformer.arch.parts import Grid, Part, block_parts, stage_grids
-from efficientformer.arch.resolution import grid_of_input
+from efficientformer.arch.parts import Part, block_parts, stage_grids
+from efficientformer.arch.resolution import Grid, grid_of_input
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Activation
 from efficientformer.arch.stage_space import StageSpace

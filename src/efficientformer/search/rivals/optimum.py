@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from efficientformer.arch.dense import DenseHead
-from efficientformer.arch.parts import Grid, Part, block_parts, entries, head_parts, stage_grids, stage_parts
+from efficientformer.arch.parts import Part, block_parts, entries, head_parts, stage_grids, stage_parts
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import NUM_STAGES, Architecture, Block, Stage, takes_tokens
 from efficientformer.errors import BudgetError

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.spec import Activation, Block, takes_tokens
 from efficientformer.models.layout import flatten, grid_of, unflatten
 from efficientformer.models.stage import build_block

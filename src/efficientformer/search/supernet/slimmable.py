@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from efficientformer.arch.parts import Grid, entries, head_parts, stage_grids
+from efficientformer.arch.parts import entries, head_parts, stage_grids
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.space import SearchSpace
 from efficientformer.arch.spec import Activation, Block, Stage
 from efficientformer.models.heads.build import DenseEnd

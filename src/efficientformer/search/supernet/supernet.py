@@ -13,7 +13,8 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from efficientformer.arch.dense import DenseHead
-from efficientformer.arch.parts import Grid, downsample_part, stage_grids, stem_part
+from efficientformer.arch.parts import downsample_part, stage_grids, stem_part
+from efficientformer.arch.resolution import Grid
 from efficientformer.arch.space import Four, SearchSpace
 from efficientformer.arch.spec import Stage
 from efficientformer.models.heads.build import build_head

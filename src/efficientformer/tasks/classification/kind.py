@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.image_folder import load_image_folder

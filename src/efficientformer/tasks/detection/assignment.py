@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.boxes.joint import FRAME, IGNORED
 from efficientformer.models.heads.cells import Cells, cells_of
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.boxes.joint import eval_boxes_transform, score_boxes_transform, train_boxes_transform
 from efficientformer.data.boxes.load import load_boxes

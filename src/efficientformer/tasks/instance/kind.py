@@ -6,7 +6,7 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.boxes.instances import ScoredInstances, TrainInstances
 from efficientformer.data.boxes.load import load_boxes

@@ -6,7 +6,7 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.augmentation import Augmentation
 from efficientformer.data.dataset import ImageDataset, ImageSplit, LoadOptions
 from efficientformer.data.masks.mask_folder import load_mask_folder

@@ -7,7 +7,7 @@ import math
 
 from torch import Tensor, nn
 
-from efficientformer.arch.parts import Grid
+from efficientformer.arch.resolution import Grid
 from efficientformer.data.masks.view import CoveringMaskView
 from efficientformer.data.transforms import Preprocessing
 from efficientformer.tasks.semantic.kind import Semantic
