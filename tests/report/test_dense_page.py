@@ -16,7 +16,7 @@ from efficientformer.report.run.load import load_run
 from efficientformer.report.wording import ABSENT
 
 from .made_run import HOSTILE
-from .test_page import Page
+from .test_page import Page, write_rounds
 
 CLASSES = ["sky", HOSTILE, "never seen"]
 SEMANTIC = {
@@ -53,8 +53,8 @@ def dense_run(run_dir: Path) -> Path:
     for row in (trace["start"], *trace["steps"]):
         row["miou"] = row.pop("top1")
     for budget in trace["budgets"]:
-        for trial in budget.pop("trials"):
-            assert trial["trial_top1"]
+        for trial in budget["trials"]:
+            trial["trial_miou"] = trial.pop("trial_top1")
     write_record(run_dir / "slim" / "trace.json", trace)
     result = read_record(run_dir / "result.json", Any)
     write_record(run_dir / "result.json", [{**row, "miou": row.pop("top1")} for row in result])
@@ -80,18 +80,26 @@ def write_examples(folder: Path, drawings: int = 2) -> None:
 
 def test_masks_fill_their_sections(dense_run: Path) -> None:
     page = Page(render_report(dense_run))
+    assert "json cannot be used" not in page.source, "every record of the run was read"
     assert "does not have the expected form" not in page.source and HOSTILE not in page.source
     assert "pixel accuracy (%)" in page.source and "balanced (%)" not in page.source and "top-5" not in page.source
     pictures = [image["src"] for image in page.all("img")]
     assert len(pictures) == len(set(pictures)) == 4
     assert all(str(address).startswith("data:image/jpeg;base64,/9j/") for address in pictures)
     assert "88.8&nbsp;%" in page.source and "11.1&nbsp;%" in page.source and "background: #10aa20" in page.source
-    assert "mIoU of an image" in page.source and "Left the labels" in page.source and "Dashed" not in page.source
+    assert "mIoU of an image" in page.source and "Left the labels" in page.source
+    assert "Dashed: the labelled boxes" not in page.source
     assert "17 validation images" in page.source
     assert "spec-confusion-40pct" in page.data and "pixels with that prediction" in page.source
     assert page.source.count(">3.00\u202fM</td>") == 1, "pixels of the first class, once for all networks"
     (note,) = [text for text in page.texts["p"] if "examples.json have not been written yet" in text]
     assert "networks/60pct/examples" in note and "networks/40pct/examples" not in note
+
+
+def test_a_training_between_two_rounds_has_the_score_of_masks(dense_run: Path) -> None:
+    write_rounds(dense_run, miou=38.7)
+    source = render_report(dense_run).read_text(encoding="utf-8")
+    assert "does not have the expected form" not in source and "to 38.7&nbsp;% mIoU on held-out images" in source
 
 
 def test_runs_without_examples_render_as_before(dense_run: Path) -> None:

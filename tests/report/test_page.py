@@ -132,20 +132,24 @@ def test_a_parent_is_shown_in_place_of_a_supernet(run_dir: Path) -> None:
     assert "/home/somebody" not in page.source and "does not have the expected form" not in page.source
 
 
-def test_a_training_between_two_rounds_is_shown(run_dir: Path) -> None:
+def write_rounds(run_dir: Path, **trained: float) -> None:
+    """Between the first step of the trace and the second, a training that had these scores."""
     path = run_dir / "slim" / "trace.json"
     trace = read_record(path, Any)
-    assert "two rounds" not in render_report(run_dir).read_text(encoding="utf-8")
-    half = {**trace["steps"][0], "accuracy": 77.7, "top1": 78.9, "step": 1, "weights": "half", "epochs": 3}
-    for name in ("candidates", "taken"):
-        del half[name]
+    network = {name: trace["steps"][0][name] for name in ("architecture", "origins", "latency_ms")}
+    half = {**network, "accuracy": 77.7, **trained, "step": 1, "weights": "half", "epochs": 3}
     second = {**trace["steps"][1], "after": 1, "round": 2}
     budget = {**trace["budgets"][-1], "weights": "half", "step": 2}
     steps = [trace["steps"][0], second, *trace["steps"][2:]]
     write_record(path, {**trace, "steps": steps, "round": half, "budgets": [*trace["budgets"][:-1], budget]})
+
+
+def test_a_training_between_two_rounds_is_shown(run_dir: Path) -> None:
+    assert "two rounds" not in render_report(run_dir).read_text(encoding="utf-8")
+    write_rounds(run_dir, top1=78.9)
     source = render_report(run_dir).read_text(encoding="utf-8")
     assert "Slimming went in two rounds: after step 1" in source and "for 3 epochs with the parent as teacher" in source
-    assert "to 78.9" in source and "(after step 1 and 3 epochs)" in source
+    assert "to 78.9&nbsp;% top-1 on held-out images" in source and "(after step 1 and 3 epochs)" in source
 
 
 def test_rank_correlation_is_shown_with_its_sample_size(run_dir: Path) -> None:

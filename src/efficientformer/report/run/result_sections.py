@@ -153,7 +153,7 @@ def slimming(run: Run) -> Content:
         "num_evaluations": trace.get("num_evaluations"),
         "metric": wording.METRICS[trace["metric"]],
         "gain": wording.gain(trace.get("objective")),
-        "round": _round(trace),
+        "round": _round(trace, run.task.primary),
         "polished": list(_polished(trace)),
         "tried": list(_tried(trace, f"trial_{run.task.primary}")),
         "title": run.task.title,
@@ -166,14 +166,15 @@ def _is_refused(candidate: Content) -> bool:
     return all(candidate.get(name) is None for name in ("score", "below", "last_score"))
 
 
-def _round(trace: Content) -> Content | None:
-    """The training between two rounds: the network before and after it, and the budgets of the second."""
+def _round(trace: Content, score: str) -> Content | None:
+    """The training between two rounds: its place, the scores before and after it, and the budgets of the second."""
     trained = trace.get("round")
     if trained is None:
         return None
     budgets = [row["budget"] for row in trace.get("budgets") or [] if row.get("weights") == trained["weights"]]
     before = [trace["start"], *trace["steps"]][trained["step"]]
-    return {"budgets": wording.join(budgets), "before": before, "after": trained}
+    place = {"step": trained["step"], "epochs": trained["epochs"]}
+    return {**place, "budgets": wording.join(budgets), "before": before[score], "after": trained[score]}
 
 
 def _polished(trace: Content) -> Iterator[Content]:
