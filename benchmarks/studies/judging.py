@@ -32,6 +32,7 @@ from efficientformer.search.ancestor import Ancestor
 from efficientformer.search.scoring.accuracy import extract_network, reestimate_batch_norm
 from efficientformer.search.scoring.tally import SHARPNESS, losses_by_sharpness
 from efficientformer.search.subnet import Subnet
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from naming import newest
 from shared import keep_outcome, shared_run
 
@@ -125,7 +126,7 @@ def image_scores(supernet: Ancestor, subnet: Subnet, bn_batches: list[Tensor], s
     for images, labels in scoring:
         logits = network(images)
         right.append((logits.argmax(dim=1) == labels).float())
-        losses.append(losses_by_sharpness(logits, labels))
+        losses.append(losses_by_sharpness(logits, labels, ONE_LABEL))
     return ImageScores(torch.cat(right).numpy(), torch.cat(losses, dim=1).numpy())
 
 

@@ -37,6 +37,7 @@ from efficientformer.records import write_record
 from efficientformer.run_dir import RunDir
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.task import Classification
 from efficientformer.training.optimizer import build_optimizer
 from naming import keep
@@ -141,6 +142,7 @@ def stepper(kind: str, arguments: argparse.Namespace):
     else:
         model = Supernet(SPACE, **shape)
         task = SupernetTask(
+            kind=ONE_LABEL,
             temperature=(1.0, 0.2),
             noise="uniform",
             sampling="single" if kind == "single" else "soft",

@@ -84,7 +84,7 @@ def scoring(supernet: Supernet, arguments: argparse.Namespace) -> dict[str, floa
     found = {}
     for name, subnet in {"largest": Subnet.largest(SPACE), "smallest": Subnet.smallest(SPACE)}.items():
         # A new oracle each time: one knows the features of what it scored before.
-        oracles = [SupernetAccuracy(supernet, [batch.images], [batch]) for _ in range(1 + arguments.repeats)]
+        oracles = [SupernetAccuracy(supernet, [batch.images], [batch], ONE_LABEL) for _ in range(1 + arguments.repeats)]
         seconds = [timed(lambda oracle=oracle, subnet=subnet: oracle.score(subnet), clock) for oracle in oracles]
         found[name] = statistics.median(seconds[1:]) / (2 * arguments.batch_size)
     return found

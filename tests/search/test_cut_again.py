@@ -20,6 +20,7 @@ from efficientformer.search.scoring.accuracy import (
 from efficientformer.search.scoring.channels import channel_importances
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.tasks.classification.kind import ONE_LABEL
 
 from .by_hand import swap_first
 from .slimmable import CLASSES, RESOLUTION, SPACE, images, random_subnets, random_supernet
@@ -49,7 +50,7 @@ def half_way(ancestor: Ancestor) -> Subnet:
 def ancestor(request) -> Ancestor:
     """One that was sorted by its largest network, the parent, with the means of its hidden neurons."""
     made = request.param().eval()
-    prepare_to_cut(made, BATCHES, Subnet.largest(made.space))
+    prepare_to_cut(made, BATCHES, Subnet.largest(made.space), ONE_LABEL)
     return made
 
 
@@ -63,7 +64,7 @@ def outputs(ancestor: Ancestor, subnet: Subnet) -> torch.Tensor:
 def test_sorting_again_changes_neither_the_network_nor_any_that_is_wider(ancestor):
     subnet, largest = half_way(ancestor), Subnet.largest(ancestor.space)
     before = {net: outputs(ancestor, net) for net in (subnet, largest, largest.after(Drop(0, 0)))}
-    orders = prepare_to_cut(ancestor, BATCHES, subnet)
+    orders = prepare_to_cut(ancestor, BATCHES, subnet, ONE_LABEL)
     for net, expected in before.items():
         assert torch.allclose(outputs(ancestor, net), expected, atol=2e-4 * float(expected.abs().max())), net
     for order, width, all_width in zip(orders, subnet.architecture.widths, ancestor.space.max_widths, strict=True):
@@ -73,10 +74,10 @@ def test_sorting_again_changes_neither_the_network_nor_any_that_is_wider(ancesto
 
 def test_the_most_important_channels_of_the_network_come_first(ancestor):
     subnet = half_way(ancestor)
-    prepare_to_cut(ancestor, BATCHES, subnet)
+    prepare_to_cut(ancestor, BATCHES, subnet, ONE_LABEL)
     network = extract_network(ancestor, subnet)
     reestimate_batch_norm(network, [x for x, _ in BATCHES])
-    found = channel_importances(network, BATCHES)
+    found = channel_importances(network, BATCHES, ONE_LABEL)
     for row in [*found.stem, *found.stages, *(hidden for stage in found.hidden for hidden in stage)]:
         assert torch.all(row[1:] <= row[:-1] + 1e-3 * row.max())
 
@@ -89,7 +90,7 @@ def test_means_are_of_the_network_and_of_the_parent_beyond_it(ancestor):
         for parameter in network.parameters():
             parameter.add_(0.05)
     absorb_network(ancestor, subnet, network)
-    prepare_to_cut(ancestor, BATCHES, subnet)
+    prepare_to_cut(ancestor, BATCHES, subnet, ONE_LABEL)
     after = dict(ancestor.hidden_means.named_buffers())
     kept = {f"stages-{stage}-blocks-{place}-" for stage, places in enumerate(subnet.origins) for place in places}
     for name, mean in before.items():
@@ -109,7 +110,7 @@ def test_a_trained_network_is_what_comes_out_again_and_what_is_cut_further_follo
     reestimate_batch_norm(network, [x for x, _ in BATCHES])
     expected = network(images())
     absorb_network(ancestor, subnet, network)
-    prepare_to_cut(ancestor, BATCHES, subnet)
+    prepare_to_cut(ancestor, BATCHES, subnet, ONE_LABEL)
     found = extract_network(ancestor, subnet).eval()(images())
     assert torch.allclose(found, expected, atol=2e-4 * float(expected.abs().max()))
     assert not torch.allclose(outputs(ancestor, smaller), before, atol=1e-2 * float(before.abs().max()))
@@ -118,13 +119,13 @@ def test_a_trained_network_is_what_comes_out_again_and_what_is_cut_further_follo
 def test_another_kind_of_block_on_the_way_has_means_that_other_weights_do_not_have():
     """Scores go from one version of the weights to another and back."""
     parent = of_metapaths().eval()
-    prepare_to_cut(parent, BATCHES, Subnet.largest(V1_SPACE))
+    prepare_to_cut(parent, BATCHES, Subnet.largest(V1_SPACE), ONE_LABEL)
     swapped = swap_first(Subnet.largest(V1_SPACE), V1_SPACE)
     second = copy.deepcopy(parent)
-    prepare_to_cut(second, BATCHES, swapped)
+    prepare_to_cut(second, BATCHES, swapped, ONE_LABEL)
     more = len(list(second.hidden_means.buffers())) - len(list(parent.hidden_means.buffers()))
     assert more == 1
-    scorer = SupernetAccuracy(copy.deepcopy(parent), [], BATCHES)
+    scorer = SupernetAccuracy(copy.deepcopy(parent), [], BATCHES, ONE_LABEL)
     scores = {}
     for name, weights in (("parent", parent), ("second", second), ("parent", parent)):
         scorer.use_weights(weights.state_dict())
@@ -138,7 +139,7 @@ def test_a_slimmable_network_trains_what_is_scored():
     """Its subnets have the means of hidden neurons as networks cut from it have them."""
     supernet = random_supernet().eval()
     plain = [supernet.forward_at(subnet, images()) for subnet in random_subnets(6)]
-    prepare_to_cut(supernet, BATCHES, Subnet.largest(SPACE))
+    prepare_to_cut(supernet, BATCHES, Subnet.largest(SPACE), ONE_LABEL)
     differing = 0
     for subnet, unsorted in zip(random_subnets(6), plain, strict=True):
         found = supernet.forward_at(subnet, images())

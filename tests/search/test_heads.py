@@ -29,6 +29,7 @@ from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.weighing import patient, weigh_in_turn, weigh_lazily
+from efficientformer.tasks.classification.kind import ONE_LABEL
 
 V1 = build_architecture((8, 16, 24, 32), (1, 1, 2, 2), 3, stem_strides=(2, 1), mb3d=MB3D(2, 4, 8, 2))
 V2 = Architecture(
@@ -115,7 +116,7 @@ def test_heads_that_write_nothing_are_sorted_to_the_end_and_cut_without_a_change
     largest = Subnet.largest(ancestor.space)
     before = outputs(ancestor, largest)
     assert not torch.allclose(outputs(ancestor, without_two_heads(largest)), before, atol=1e-3)
-    sort_ancestor(ancestor, [(images(8), torch.arange(8) % CLASSES)], measured_on=largest)
+    sort_ancestor(ancestor, [(images(8), torch.arange(8) % CLASSES)], ONE_LABEL, measured_on=largest)
     assert torch.allclose(outputs(ancestor, largest), before, atol=1e-5)
     assert torch.allclose(outputs(ancestor, without_two_heads(largest)), before, atol=1e-5)
 
@@ -131,7 +132,7 @@ def test_a_parent_whose_blocks_have_different_numbers_of_heads(architecture):
     for _ in range(2):
         assert torch.allclose(outputs(ancestor, largest), expected, atol=1e-5)
         assert torch.allclose(outputs(ancestor, largest.after(more)), expected, atol=1e-5)
-        sort_ancestor(ancestor, [(images(8), torch.arange(8) % CLASSES)], measured_on=largest)
+        sort_ancestor(ancestor, [(images(8), torch.arange(8) % CLASSES)], ONE_LABEL, measured_on=largest)
 
 
 @BOTH

@@ -15,6 +15,7 @@ from efficientformer.search.scoring.accuracy import SupernetAccuracy
 from efficientformer.search.scoring.kept_features import Features, KeptFeatures, cell_modules, cells_of
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from tests.search.by_hand import swap_first
 
 SPACE = v1_space(
@@ -46,7 +47,7 @@ def test_subnets_that_begin_alike_share_what_leaves_their_first_cells(supernet, 
     torch.manual_seed(0)
     images, labels = torch.randn(48, 3, 16, 16), torch.randint(5, (48,))
     held_out = list(zip(images.split(16), labels.split(16), strict=True))
-    oracle = SupernetAccuracy(supernet, list(images.split(24)), held_out)
+    oracle = SupernetAccuracy(supernet, list(images.split(24)), held_out, ONE_LABEL)
     largest = Subnet.largest(SPACE)
     later = swap_first(largest, SPACE)
     assert [stage.num_on_tokens for stage in largest.architecture.stages] == [0, 0, 2, 2]
@@ -64,7 +65,7 @@ def test_subnets_that_begin_alike_share_what_leaves_their_first_cells(supernet, 
         seen[subnet] = oracle(subnet)
         assert ran == Counter({Stem: batches * stems, MB4DBlock: batches * mb4d, MB3DBlock: batches * mb3d})
     for subnet, top1 in seen.items():
-        assert SupernetAccuracy(supernet, list(images.split(24)), held_out)(subnet) == top1
+        assert SupernetAccuracy(supernet, list(images.split(24)), held_out, ONE_LABEL)(subnet) == top1
 
 
 @pytest.mark.parametrize("stage_index", [0, 2, 3], ids=["maps", "maps and tokens", "tokens"])
@@ -77,9 +78,9 @@ def test_blocks_of_other_metapaths_share_nothing(supernet, stage_index):
     # A later change, so that features behind the stage are looked up.
     subnets = [subnet.after(Narrow(3, 16)) if stage_index < 3 else subnet for subnet in subnets]
     assert subnets[0].architecture == subnets[1].architecture and subnets[0].origins != subnets[1].origins
-    alone = [SupernetAccuracy(supernet, [], held_out)(subnet) for subnet in subnets]
+    alone = [SupernetAccuracy(supernet, [], held_out, ONE_LABEL)(subnet) for subnet in subnets]
     assert alone[0] != alone[1]
-    together = SupernetAccuracy(supernet, [], held_out)
+    together = SupernetAccuracy(supernet, [], held_out, ONE_LABEL)
     assert [together(subnet) for subnet in subnets] == alone
 
 

@@ -21,6 +21,7 @@ from efficientformer.search.scoring.hidden_means import hidden_means, keep_means
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.tasks.classification.kind import ONE_LABEL
 
 RESOLUTION, CLASSES = 64, 5
 NAMES = [name for name in ZOO if name not in ("efficientformer_l7", "efficientformerv2_l")]
@@ -60,7 +61,7 @@ def test_absorbing_and_sorting_change_no_published_network(name):
     expected = parent(images)
     assert torch.allclose(largest_of(ancestor)(images), expected, atol=1e-5 * float(expected.abs().max()))
     before = {name: tensor.clone() for name, tensor in ancestor.state_dict().items()}
-    sort_ancestor(ancestor, [(torch.randn(8, 3, RESOLUTION, RESOLUTION), torch.arange(8) % CLASSES)])
+    sort_ancestor(ancestor, [(torch.randn(8, 3, RESOLUTION, RESOLUTION), torch.arange(8) % CLASSES)], ONE_LABEL)
     assert any(not torch.equal(tensor, before[name]) for name, tensor in ancestor.state_dict().items())
     assert torch.allclose(largest_of(ancestor)(images), expected, atol=1e-5 * float(expected.abs().max()))
 
@@ -159,10 +160,10 @@ def test_channels_are_sorted_by_their_importance_to_the_parent_alone():
     ancestor = ancestor_of(parent)
     inherit(ancestor, parent)
     batches = [(torch.randn(8, 3, RESOLUTION, RESOLUTION), torch.arange(8) % CLASSES)]
-    prepare_to_cut(ancestor, batches, Subnet.largest(ancestor.space))
+    prepare_to_cut(ancestor, batches, Subnet.largest(ancestor.space), ONE_LABEL)
     network = largest_of(ancestor)
     reestimate_batch_norm(network, [images for images, _ in batches])
-    found = channel_importances(network, batches)
+    found = channel_importances(network, batches, ONE_LABEL)
     inside = [row for stage in (*found.hidden, found.heads[3][-1:]) for row in stage]
     assert len(inside[-1]) == 8
     for row in [*found.stem, *found.stages, *inside]:

@@ -24,6 +24,7 @@ from efficientformer.search.scoring.permutation import (
     stage_axes,
     stem_axes,
 )
+from efficientformer.tasks.classification.kind import ONE_LABEL
 
 from ..models.small import BOTH, BOTH_IDS, SMALL, SMALL_V2, STEMS, STEMS_IDS
 
@@ -165,10 +166,10 @@ def test_networks_without_a_head_are_reordered_too():
 def test_sorting_puts_first_what_matters_most_and_changes_no_output(architecture):
     network = trained(architecture)
     before = output(network)
-    first = channel_importances(network, labeled(4, 3))
+    first = channel_importances(network, labeled(4, 3), ONE_LABEL)
     sort_channels(network, first)
     assert difference(network, before) <= 1e-5
-    again = channel_importances(network, labeled(4, 3))
+    again = channel_importances(network, labeled(4, 3), ONE_LABEL)
     flat = lambda found: [*found.stem, *found.stages, *(row for rows in found.hidden + found.heads for row in rows)]  # noqa: E731
     for unsorted, in_order in zip(flat(first), flat(again), strict=True):
         torch.testing.assert_close(in_order, unsorted.sort(descending=True).values, rtol=1e-3, atol=1e-5)
@@ -207,7 +208,7 @@ def test_an_importance_is_the_change_of_the_loss_without_the_channel_to_first_or
     network = trained(architecture).double()
     ((x, labels),) = labeled(5)
     x, share = x.double(), 1e-6
-    found = channel_importances(network, [(x, labels)])
+    found = channel_importances(network, [(x, labels)], ONE_LABEL)
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
     def losses():
@@ -236,7 +237,7 @@ def test_a_channel_that_is_silent_or_that_nobody_reads_has_no_importance(archite
         silenced(network, (3, 0, 3), 1.0)
         silenced(network, ("stem", 0), 1.0)
         silenced(network, (3, 0, "head", 1), 1.0)
-    found = channel_importances(network, labeled(6))
+    found = channel_importances(network, labeled(6), ONE_LABEL)
     assert [len(row) for row in found.heads[1]] == [0]
     for importance, silent in (
         (found.stages[2], 5),
@@ -251,15 +252,15 @@ def test_batches_of_any_size_give_the_same_importances_and_leave_no_hook():
     network = trained(SMALL_V2)
     network.train()
     for one, other in zip(
-        channel_importances(network, labeled(6)).stages,
-        channel_importances(network, labeled(1, 2, 3)).stages,
+        channel_importances(network, labeled(6), ONE_LABEL).stages,
+        channel_importances(network, labeled(1, 2, 3), ONE_LABEL).stages,
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     assert network.training and all(parameter.grad is None for parameter in network.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
     with pytest.raises(UsageError, match="there are none"):
-        channel_importances(network, [])
+        channel_importances(network, [], ONE_LABEL)
 
 
 def test_cutting_what_matters_least_hurts_less_than_cutting_what_matters_most():
@@ -273,7 +274,7 @@ def test_cutting_what_matters_least_hurts_less_than_cutting_what_matters_most():
                     scale = torch.rand(module.weight.shape[0], generator=torch.Generator().manual_seed(3)) ** 3
                     module.weight.mul_(3 * scale.reshape(-1, *[1] * (module.weight.dim() - 1)))
         before = output(network)
-        sort_channels(network, channel_importances(network, batches))
+        sort_channels(network, channel_importances(network, batches, ONE_LABEL))
         with torch.no_grad():
             for stage in network.stages:
                 for block in stage.blocks:

@@ -20,6 +20,7 @@ from efficientformer.search.scoring.accuracy import (
 )
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork, templates
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from tests.search.likelihood import likelihood
 from tests.search.slimmable import CLASSES, RESOLUTION, SPACE, images, random_subnets, random_supernet
 
@@ -165,7 +166,7 @@ def test_scores_have_statistics_of_the_subnets_own_everywhere(supernet, estimate
     """In the last batch norm as well, which comes after every cell."""
     x, labels = images(40), torch.arange(40) % CLASSES
     bn_batches = list(x.split(20)) if estimates else []
-    oracle = SupernetAccuracy(supernet, bn_batches, [(x, labels)])
+    oracle = SupernetAccuracy(supernet, bn_batches, [(x, labels)], ONE_LABEL)
     for subnet in [Subnet.largest(SPACE), *random_subnets(4)]:
         network = extract_network(supernet, subnet)
         with torch.no_grad():
@@ -192,11 +193,11 @@ def test_scores_do_not_depend_on_the_networks_scored_before(supernet):
         largest.after(Narrow(3, 16)),
         *random_subnets(6),
     ]
-    shared = SupernetAccuracy(supernet, [x], [(x, labels)])
+    shared = SupernetAccuracy(supernet, [x], [(x, labels)], ONE_LABEL)
     scores = [shared.score(subnet) for subnet in subnets]
     assert len(set(scores)) == len(scores)
     for subnet, score in zip(subnets, scores, strict=True):
-        assert SupernetAccuracy(supernet, [x], [(x, labels)]).score(subnet) == score
+        assert SupernetAccuracy(supernet, [x], [(x, labels)], ONE_LABEL).score(subnet) == score
 
 
 def test_a_place_is_as_important_as_its_loss_costs():
@@ -247,11 +248,11 @@ def test_switchable_batch_norms_of_other_widths_stay_as_they_are():
     assert torch.equal(supernet.norm.running_mean, before["norm.running_mean"]) and supernet.norm.weight.grad is None
     assert supernet.norms["norm-32"].weight.grad.any() and supernet.norms["norm-16"].weight.grad is None
     x, labels = images(40), torch.arange(40) % CLASSES
-    score = SupernetAccuracy(supernet, [x], [(x, labels)]).score
+    score = SupernetAccuracy(supernet, [x], [(x, labels)], ONE_LABEL).score
     whole, first = score(Subnet.largest(SPACE)), score(narrow)
     with torch.no_grad():
         supernet.norms["norm-32"].weight.mul_(-1)
-    again = SupernetAccuracy(supernet, [x], [(x, labels)]).score
+    again = SupernetAccuracy(supernet, [x], [(x, labels)], ONE_LABEL).score
     assert again(Subnet.largest(SPACE)) == whole and again(narrow) != first
 
 

@@ -12,6 +12,7 @@ from efficientformer.data.mixing import build_mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.slimmable_task import SlimmableTask
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.loop import fit
 from efficientformer.training.metrics_log import MetricsLog
@@ -25,7 +26,7 @@ def supernet() -> SlimmableNetwork:
 
 
 def task(mix=None, **options):
-    return SlimmableTask(mix or build_mixing(0.0, 0.0, CLASSES, 0.0), **options)
+    return SlimmableTask(mix or build_mixing(0.0, 0.0, CLASSES, 0.0), kind=ONE_LABEL, **options)
 
 
 def step_networks(monkeypatch, supernet, calls=1, **options):

@@ -15,6 +15,7 @@ from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.mixing import Mixing
 from efficientformer.search.supernet.supernet import Supernet
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from tests.search import slimmable
 from tests.search.slimmable import images, random_subnets, random_supernet
 
@@ -70,7 +71,7 @@ def test_before_anything_is_narrowed_every_subnet_computes_the_same(supernet):
     drawn = [at_full_width(supernet.space, subnet) for subnet in random_subnets(12, supernet.space)]
     subnets = [Subnet.largest(supernet.space), *supernet.widest(), *drawn]
     before, weights = outputs(supernet, subnets), copy.deepcopy(supernet.state_dict())
-    sort_ancestor(supernet, [labeled()])
+    sort_ancestor(supernet, [labeled()], ONE_LABEL)
     assert difference(before, outputs(supernet, subnets)) <= 1e-5
     same = [name for name, tensor in supernet.state_dict().items() if torch.equal(tensor, weights[name])]
     kept = ("num_batches_tracked", "alpha", "head.bias")
@@ -81,7 +82,7 @@ def test_before_anything_is_narrowed_every_subnet_computes_the_same(supernet):
 def test_the_mix_of_all_paths_computes_the_same():
     supernet, mixing = metapaths().eval(), Mixing(temperature=1.0, noise="none")
     before = supernet(images(), mixing)
-    sort_ancestor(supernet, [labeled()])
+    sort_ancestor(supernet, [labeled()], ONE_LABEL)
     assert difference([before], [supernet(images(), mixing)]) <= 1e-5
 
 
@@ -120,18 +121,18 @@ def test_a_narrowed_network_scores_better_where_the_last_channels_matter(superne
         supernet.head.bias -= extract_network(supernet, largest).train()(x).mean(dim=0)  # else most are of one class
         labels = extract_network(supernet, largest).train()(x).argmax(dim=1)
     assert labels.bincount().max() < 48
-    first = SupernetAccuracy(supernet, [], [(x, labels)]).score(narrow)
-    sort_ancestor(supernet, [(x, labels)])
-    important = SupernetAccuracy(supernet, [], [(x, labels)]).score(narrow)
+    first = SupernetAccuracy(supernet, [], [(x, labels)], ONE_LABEL).score(narrow)
+    sort_ancestor(supernet, [(x, labels)], ONE_LABEL)
+    important = SupernetAccuracy(supernet, [], [(x, labels)], ONE_LABEL).score(narrow)
     assert important.primary > 1.5 * first.primary and important.likelihood > 1.2 * first.likelihood
     if supernet.space.is_v2:
         assert important.primary == 100, "nothing but silent channels was cut"
 
 
 def test_sorting_twice_changes_nothing_more(supernet):
-    sort_ancestor(supernet, [labeled(16)])
+    sort_ancestor(supernet, [labeled(16)], ONE_LABEL)
     once = copy.deepcopy(supernet.state_dict())
-    sort_ancestor(supernet, [labeled(16)])
+    sort_ancestor(supernet, [labeled(16)], ONE_LABEL)
     moved = [name for name, tensor in supernet.state_dict().items() if not torch.equal(tensor, once[name])]
     # Activations measured in another order round differently: of nearly equal channels a few may change places.
     assert len(moved) < 0.1 * len(once)
@@ -140,10 +141,10 @@ def test_sorting_twice_changes_nothing_more(supernet):
 def test_sorting_is_reproducible_and_needs_images(supernet):
     again = copy.deepcopy(supernet)
     for one in (supernet, again):
-        sort_ancestor(one, [labeled(4), labeled(5)])
+        sort_ancestor(one, [labeled(4), labeled(5)], ONE_LABEL)
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in supernet.state_dict().items())
     with pytest.raises(UsageError, match="there are none"):
-        sort_ancestor(supernet, [])
+        sort_ancestor(supernet, [], ONE_LABEL)
 
 
 def test_a_space_whose_tokens_are_out_of_reach_is_sorted():
@@ -156,5 +157,5 @@ def test_a_space_whose_tokens_are_out_of_reach_is_sorted():
     supernet = Supernet(space, resolution=slimmable.RESOLUTION, num_classes=5).eval()
     subnets = [Subnet.largest(space), at_full_width(space, Subnet.random(space, random.Random(1)))]
     before = outputs(supernet, subnets)
-    sort_ancestor(supernet, [labeled()])
+    sort_ancestor(supernet, [labeled()], ONE_LABEL)
     assert difference(before, outputs(supernet, subnets)) <= 1e-5

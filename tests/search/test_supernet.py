@@ -23,6 +23,7 @@ from efficientformer.search.supernet.gumbel import path_weights
 from efficientformer.search.supernet.mixing import Mixing
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from tests.search.by_hand import swap_first
 from tests.search.likelihood import likelihood
 
@@ -142,6 +143,7 @@ def test_gradients_of_a_narrow_step_reach_only_the_kept_channels(supernet):
 
 def make_task(elastic_width, label_smoothing=0.1, noise="uniform", mix=None):
     return SupernetTask(
+        kind=ONE_LABEL,
         temperature=(1.0, 0.1),
         noise=noise,
         sampling="soft",
@@ -279,7 +281,7 @@ def test_batch_norm_is_estimated_from_the_images_given(supernet):
 
 def test_the_oracle_scores_a_subnet_with_statistics_of_its_own(supernet):
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
-    oracle = SupernetAccuracy(supernet, list(images.split(16)), [(images, labels)])
+    oracle = SupernetAccuracy(supernet, list(images.split(16)), [(images, labels)], ONE_LABEL)
     subnet = Subnet.largest(SPACE).after(Narrow(2, 16))
     first = oracle(subnet)
     for norm in [module for module in supernet.modules() if isinstance(module, torch.nn.BatchNorm2d)]:
@@ -290,7 +292,7 @@ def test_the_oracle_scores_a_subnet_with_statistics_of_its_own(supernet):
 def test_scored_images_may_be_normalized_by_their_own_statistics(supernet):
     images, labels = torch.randn(40, 3, 16, 16), torch.randint(5, (40,))
     held_out = list(zip(images.split(20), labels.split(20), strict=True))
-    oracle = SupernetAccuracy(supernet, [], held_out)
+    oracle = SupernetAccuracy(supernet, [], held_out, ONE_LABEL)
     for subnet in (
         Subnet.largest(SPACE),
         Subnet.largest(SPACE).after(Narrow(3, 16)),
@@ -332,7 +334,7 @@ def passes(monkeypatch):
 def test_the_oracle_gives_up_on_what_cannot_be_good_enough(supernet, passes, metric):
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
     held_out = list(zip(images.split(8), labels.split(8), strict=True))
-    oracle = SupernetAccuracy(supernet, [images], held_out, metric)
+    oracle = SupernetAccuracy(supernet, [images], held_out, ONE_LABEL, metric)
     subnet = Subnet.largest(SPACE)
     accuracy = oracle(subnet)
     passes.clear()
@@ -346,7 +348,7 @@ def test_a_score_is_top1_and_the_mean_probability_of_the_correct_class_at_the_be
     images, labels = torch.randn(32, 3, 16, 16), torch.randint(5, (32,))
     held_out = list(zip(images.split(20), labels.split(20), strict=True))
     subnet = Subnet.largest(SPACE)
-    score = SupernetAccuracy(supernet, [images], held_out).if_at_least(subnet, 0.0)
+    score = SupernetAccuracy(supernet, [images], held_out, ONE_LABEL).if_at_least(subnet, 0.0)
     network = extract_network(supernet, subnet)
     reestimate_batch_norm(network, [images])
     with torch.no_grad():
@@ -361,7 +363,7 @@ def test_a_subnet_that_overflows_is_the_worst_of_all(supernet, metric):
     images, labels = torch.randn(8, 3, 16, 16), torch.zeros(8, dtype=torch.long)
     with torch.no_grad():
         supernet.head.weight.copy_(3e38 * supernet.head.weight.sign())
-    oracle = SupernetAccuracy(supernet, [images], [(images, labels)], metric)
+    oracle = SupernetAccuracy(supernet, [images], [(images, labels)], ONE_LABEL, metric)
     assert oracle(Subnet.largest(SPACE)) == 0.0 and oracle.score(Subnet.largest(SPACE)) == Score(0.0, 0.0)
     assert oracle.if_at_least(Subnet.largest(SPACE), 0.1) is None
 
@@ -375,12 +377,12 @@ def test_a_supernet_whose_weights_are_not_finite_scores_nothing(supernet, metric
     choose(supernet, [["MB4D"] * 2, ["MB4D"], ["MB4D"] * 2, ["MB3D"] * 2])
     subnet = swap_first(Subnet.largest(SPACE), SPACE)
     with pytest.raises(TrainingError, match=r"weights are not finite.*lower --supernet.lr"):
-        SupernetAccuracy(supernet, [images], [(images, labels)], metric)(subnet)
+        SupernetAccuracy(supernet, [images], [(images, labels)], ONE_LABEL, metric)(subnet)
 
 
 def test_other_weights_share_nothing_with_those_before(supernet, passes):
     images, labels = torch.randn(16, 3, 16, 16), torch.randint(5, (16,))
-    oracle = SupernetAccuracy(supernet, [images], [(images, labels)])
+    oracle = SupernetAccuracy(supernet, [images], [(images, labels)], ONE_LABEL)
     oracle(Subnet.largest(SPACE))
     oracle.use_weights({name: tensor.clone() for name, tensor in supernet.state_dict().items()})
     passes.clear()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from efficientformer.search.scoring.tally import SHARPNESS, Tally
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from tests.search.likelihood import best_likelihood
 
 
@@ -19,7 +20,7 @@ def batch(num_images: int, num_classes: int, sharpness: float, seed: int = 0):
 
 
 def tallied(*batches) -> Tally:
-    tally = Tally()
+    tally = Tally(ONE_LABEL)
     for logits, labels in batches:
         tally.add(logits, labels)
     return tally
@@ -51,7 +52,7 @@ def test_surer_networks_score_alike():
 def test_batches_add_up_and_what_is_to_come_cannot_beat_the_bound():
     logits, labels = batch(300, 10, 1.0)
     whole, parts = tallied((logits, labels)).score(), zip(logits.split(70), labels.split(70), strict=True)
-    tally, left, bounds = Tally(), 300, []
+    tally, left, bounds = Tally(ONE_LABEL), 300, []
     for part in parts:
         tally.add(*part)
         left -= len(part[1])

@@ -14,6 +14,7 @@ from efficientformer.errors import TrainingError
 from efficientformer.models.network import Network
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.frozen_backbone import FrozenBackbone
 from efficientformer.tasks.task import Task
 from efficientformer.training import checkpoint as checkpoint_module
@@ -200,7 +201,12 @@ def test_half_precision_is_of_products_and_not_of_weights(tmp_path, sampling):
     torch.manual_seed(0)
     supernet = Supernet(space, num_classes=4, resolution=32)
     task = SupernetTask(
-        temperature=(1.0, 1.0), noise="uniform", sampling=sampling, elastic_width="random", label_smoothing=0.1
+        kind=ONE_LABEL,
+        temperature=(1.0, 1.0),
+        noise="uniform",
+        sampling=sampling,
+        elastic_width="random",
+        label_smoothing=0.1,
     )
     seen = set()
     supernet.head.register_forward_hook(lambda module, inputs, logits: seen.add(logits.dtype))

@@ -12,6 +12,7 @@ from efficientformer.data.loading.loader import Batch
 from efficientformer.errors import TrainingError
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.task import Task
 from efficientformer.training.checkpoint import CheckpointFile
 from efficientformer.training.finite import MOST_IN_A_ROW
@@ -208,7 +209,7 @@ def test_the_supernet_skips_such_steps_too(tmp_path):
     torch.manual_seed(0)
     supernet = Supernet(space, num_classes=4, resolution=32)
     options = {"temperature": (1.0, 1.0), "noise": "uniform", "elastic_width": "random", "label_smoothing": 0.1}
-    inner = SupernetTask(sampling="soft", **options)
+    inner = SupernetTask(kind=ONE_LABEL, sampling="soft", **options)
 
     class SpoiledSupernet(Task):
         def loss(self, model, batch, progress):

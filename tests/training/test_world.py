@@ -166,6 +166,7 @@ from efficientformer.search.supernet.slimmable import SlimmableNetwork
 from efficientformer.search.supernet.slimmable_task import SlimmableTask
 from efficientformer.search.supernet.supernet import Supernet
 from efficientformer.search.supernet.supernet_task import SupernetTask
+from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.classification.task import Classification
 from efficientformer.training.world import World
 
@@ -179,11 +180,12 @@ CASES = {
     ),
     "supernet": (
         lambda: Supernet(SPACES["quick"], resolution=32, num_classes=3),
-        SupernetTask(temperature=(1.0, 0.2), noise="uniform", sampling="single", elastic_width="random",
+        SupernetTask(kind=ONE_LABEL, temperature=(1.0, 0.2), noise="uniform", sampling="single", elastic_width="random",
                      label_smoothing=0.1, recompute=True),
     ),
     "supernet of V2": (
-        lambda: SlimmableNetwork(SPACES["v2_quick"], resolution=32, num_classes=3), SlimmableTask(plain, networks=2)
+        lambda: SlimmableNetwork(SPACES["v2_quick"], resolution=32, num_classes=3),
+        SlimmableTask(plain, kind=ONE_LABEL, networks=2),
     ),
 }
 

@@ -14,7 +14,6 @@ from efficientformer.search.scoring.accuracy import absorb_network, extract_netw
 from efficientformer.search.scoring.channels import sort_ancestor
 from efficientformer.search.scoring.hidden_means import hidden_means, keep_means
 from efficientformer.search.subnet import Subnet
-from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import SearchedTask
 
 READING_INSIDE = (
@@ -54,7 +53,7 @@ def require_largest(space: SearchSpace, parent: Architecture) -> None:
 
 
 def prepare_to_cut(
-    ancestor: Ancestor, batches: Sequence[Batch], trained: Subnet, kind: SearchedTask = ONE_LABEL
+    ancestor: Ancestor, batches: Sequence[Batch], trained: Subnet, kind: SearchedTask
 ) -> list[list[int]]:
     """Sort the channels and heads of an ancestor that has the weights of a trained network by their importance to it,
     and measure the means of its hidden neurons, in place. The network computes the same. Returns the order of every
@@ -64,6 +63,6 @@ def prepare_to_cut(
     trained: that network, such as the parent.
     kind: what the labels are, and the loss.
     """
-    orders = sort_ancestor(ancestor, batches, measured_on=trained, kind=kind)
+    orders = sort_ancestor(ancestor, batches, kind, measured_on=trained)
     keep_means(ancestor, trained, hidden_means(extract_network(ancestor, trained), [x_BCHW for x_BCHW, _ in batches]))
     return orders

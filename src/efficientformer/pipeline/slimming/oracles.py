@@ -143,7 +143,7 @@ def accuracy_oracle(workspace: Workspace, supernet: Ancestor) -> SupernetAccurac
     num_estimating = settings.slim.bn_images or (0 if num_scoring >= fewest else TRAINING_IMAGES)
     bn_batches = estimating_images(workspace, num_estimating) if num_estimating else []
     scoring = _batches(workspace, held_out, num_scoring, workspace.task.eval_batch_size)
-    return SupernetAccuracy(supernet, bn_batches, scoring, settings.slim.metric, workspace.searched_task)
+    return SupernetAccuracy(supernet, bn_batches, scoring, workspace.searched_task, settings.slim.metric)
 
 
 def estimating_images(workspace: Workspace, count: int = TRAINING_IMAGES) -> list[Images]:

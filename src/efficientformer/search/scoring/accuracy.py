@@ -21,7 +21,6 @@ from efficientformer.search.scoring.kept_features import Features, KeptFeatures,
 from efficientformer.search.scoring.score import Metric, Score
 from efficientformer.search.scoring.tally import Tally
 from efficientformer.search.subnet import Subnet
-from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import SearchedTask
 
 
@@ -105,8 +104,8 @@ class SupernetAccuracy:
     bn_batches: images (B, 3, H, W) from which batch norm statistics are re-estimated, as floats or as bytes. Without
         any, each batch of `held_out` is normalized by its own statistics.
     held_out: (images, labels) that subnets are scored on, the images as floats or as bytes.
-    metric: the accuracy that a call returns and that `if_at_least` compares.
     kind: what the labels are, and how networks are scored.
+    metric: the accuracy that a call returns and that `if_at_least` compares.
     """
 
     def __init__(
@@ -114,8 +113,8 @@ class SupernetAccuracy:
         supernet: Ancestor,
         bn_batches: Sequence[Images],
         held_out: Sequence[Batch | KeptBatch],
+        kind: SearchedTask,
         metric: Metric = "likelihood",
-        kind: SearchedTask = ONE_LABEL,
     ) -> None:
         self.supernet, self._kind = supernet, kind
         self._metric: Metric = metric

@@ -27,7 +27,6 @@ from efficientformer.search.scoring.gates import gate_heads
 from efficientformer.search.scoring.hooked import hooked
 from efficientformer.search.scoring.permutation import permute_heads, permute_hidden, permute_stage, permute_stem
 from efficientformer.search.subnet import Subnet
-from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import SearchedTask
 
 
@@ -48,7 +47,7 @@ class ChannelImportances:
 
 
 def sort_ancestor(
-    ancestor: Ancestor, batches: Sequence[Batch], measured_on: Subnet | None = None, kind: SearchedTask = ONE_LABEL
+    ancestor: Ancestor, batches: Sequence[Batch], kind: SearchedTask, measured_on: Subnet | None = None
 ) -> list[list[int]]:
     """Reorder all channels and heads of an ancestor in place, the most important first, so that narrow subnets keep
     these.
@@ -59,10 +58,10 @@ def sort_ancestor(
 
     batches: images (B, C, H, W) and labels. Batch norm statistics for the measuring are estimated from them as well;
         the ancestor's own statistics are reordered and not replaced.
+    kind: what the labels are, and the loss.
     measured_on: a subnet that alone has learned something, such as a parent; by default channels are measured on all
         kinds of block. It computes the same as before too: channels that it does not have stay behind its own, in the
         order that they were in.
-    kind: what the labels are, and the loss.
 
     Raises UsageError without images.
     """
@@ -132,9 +131,7 @@ def sort_channels(network: Network, importances: ChannelImportances) -> None:
             permute_heads(network, index, position, _descending(heads))
 
 
-def channel_importances(
-    network: Network, batches: Iterable[Batch], kind: SearchedTask = ONE_LABEL
-) -> ChannelImportances:
+def channel_importances(network: Network, batches: Iterable[Batch], kind: SearchedTask) -> ChannelImportances:
     """The importance of every channel and head of a classifier, in evaluation mode. Raises UsageError without images.
 
     Batch norm uses its running statistics: estimate those of a supernet's network before.

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from efficientformer.search.scoring.score import Score
-from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import SearchedTask
 
 SHARPNESS = torch.tensor([2 ** (step / 12) for step in range(-24, 37)])
@@ -14,7 +13,7 @@ SHARPNESS = torch.tensor([2 ** (step / 12) for step in range(-24, 37)])
 0.02 points; beyond the ends lie networks that are hardly trained."""
 
 
-def losses_by_sharpness(logits_BK: Tensor, labels: Tensor, kind: SearchedTask = ONE_LABEL) -> Tensor:
+def losses_by_sharpness(logits_BK: Tensor, labels: Tensor, kind: SearchedTask) -> Tensor:
     """The task's losses (SHARPNESS, B) of logits (B, classes) at every factor."""
     return kind.losses_at(SHARPNESS, logits_BK, labels)
 
@@ -26,7 +25,7 @@ class Tally:
     docs/search.md). So the likelihood is that at the temperature which suits the network best on these images.
     """
 
-    def __init__(self, kind: SearchedTask = ONE_LABEL) -> None:
+    def __init__(self, kind: SearchedTask) -> None:
         self._kind, self._count, self._num_images = kind, kind.count(), 0
         self._losses = torch.zeros(len(SHARPNESS), dtype=torch.float64)
 

@@ -9,7 +9,6 @@ from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import Mixing
 from efficientformer.search.subnet import Subnet
 from efficientformer.search.supernet.slimmable import SlimmableNetwork
-from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import SearchedTask
 from efficientformer.tasks.task import Task
 
@@ -27,9 +26,7 @@ class SlimmableTask(Task):
     kind: what the labels are, and the loss.
     """
 
-    def __init__(
-        self, mix: Mixing, *, networks: int = 4, recompute: bool = False, kind: SearchedTask = ONE_LABEL
-    ) -> None:
+    def __init__(self, mix: Mixing, *, kind: SearchedTask, networks: int = 4, recompute: bool = False) -> None:
         self._mix, self._networks, self._recompute, self._kind = mix, networks, recompute, kind
 
     def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:

@@ -10,7 +10,6 @@ from efficientformer.data.loading.loader import Batch
 from efficientformer.data.mixing import Mixing as BatchMixing
 from efficientformer.search.supernet.mixing import ElasticWidth, Mixing, Noise, Sampling
 from efficientformer.search.supernet.supernet import Supernet
-from efficientformer.tasks.classification.kind import ONE_LABEL
 from efficientformer.tasks.kind import SearchedTask
 from efficientformer.tasks.task import Task
 
@@ -32,6 +31,7 @@ class SupernetTask(Task):
     def __init__(
         self,
         *,
+        kind: SearchedTask,
         temperature: tuple[float, float],
         noise: Noise,
         sampling: Sampling,
@@ -40,7 +40,6 @@ class SupernetTask(Task):
         mix: BatchMixing | None = None,
         alpha_lr_scale: float = 1.0,
         recompute: bool = False,
-        kind: SearchedTask = ONE_LABEL,
     ) -> None:
         self._first, self._last = temperature
         self._noise: Noise = noise
