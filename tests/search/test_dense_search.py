@@ -1,11 +1,13 @@
 """Slimming a network with a dense head: its moves, its channels in another order, and weights cut from an ancestor."""
 
+import copy
 import random
 from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
+from torch import nn
 
 from efficientformer.arch.cost import part_cost
 from efficientformer.arch.dense import OneStage, SemanticFpn
@@ -23,7 +25,7 @@ from efficientformer.search.mutation import mutant
 from efficientformer.search.parent import inherit
 from efficientformer.search.rivals.optimum import find_optimum
 from efficientformer.search.rivals.surrogate import fit_surrogate
-from efficientformer.search.scoring.accuracy import extract_network
+from efficientformer.search.scoring.accuracy import extract_network, normalize_by_batch, reestimate_batch_norm
 from efficientformer.search.scoring.permutation import permute_stage
 from efficientformer.search.slim import slim
 from efficientformer.search.subnet import Subnet
@@ -99,6 +101,22 @@ def test_a_classifiers_space_draws_what_it_drew():
 def test_heads_that_no_space_has_are_refused(head, message):
     with pytest.raises(ArchitectureError, match=message):
         SearchSpace.from_json({**V1.to_json(), "head": head})
+
+
+@every_space
+@torch.no_grad()
+def test_judging_normalizes_as_training_does(space):
+    """Every statistic, that of the convolutions which all levels of a head for boxes share included."""
+    network, images = trained(space.largest()), torch.randn(4, 3, *SIZE)
+    judged, estimated, learning = (copy.deepcopy(network) for _ in range(3))
+    for module in learning.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None
+    normalize_by_batch(judged)
+    torch.testing.assert_close(judged(images), learning.train()(images))
+    reestimate_batch_norm(estimated, [images])
+    torch.testing.assert_close(dict(estimated.named_buffers()), dict(learning.named_buffers()))
 
 
 @every_space

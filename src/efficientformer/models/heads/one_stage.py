@@ -87,12 +87,13 @@ class BoxBranches(nn.Module):
 
 class SharedConvNorm(ConvNorm):
     """A convolution and batch norm that all levels share. Training normalizes the cells of all levels together, so
-    that one set of running statistics is right for each of them."""
+    that one set of running statistics is right for each of them. So does judging, which sets the norm alone to training
+    mode."""
 
     def forward_levels(self, levels: list[Tensor]) -> list[Tensor]:
         """Maps (B, C, H, W) of any sizes."""
         maps = [self.conv(x_BCHW) for x_BCHW in levels]
-        if not self.training:
+        if not self.norm.training:
             return [self.norm(x_BCHW) for x_BCHW in maps]
         joined_BCN1 = torch.cat([x_BCHW.flatten(2) for x_BCHW in maps], dim=2).unsqueeze(3)
         parts = self.norm(joined_BCN1).squeeze(3).split([x_BCHW.shape[2] * x_BCHW.shape[3] for x_BCHW in maps], dim=2)

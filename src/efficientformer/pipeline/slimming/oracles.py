@@ -38,8 +38,9 @@ from efficientformer.training.loop import seed_initial_weights
 FEWEST_FOR_BATCH_NORM, TRAINING_IMAGES = 50, 512
 """Fewer scoring images than this estimate batch norm too badly: this number of training images replaces them. By the
 same number the importance of channels is measured."""
-FEWEST_DENSE = 8
-"""The same for masks and boxes, where every image has thousands of cells."""
+FEWEST_DENSE = 16
+"""The same for masks and boxes, where every image has thousands of cells. Of a parent with 40.9 % box AP on 45 images,
+batches of 8 find 38.2 %, of 16 40.7 % and 512 training images 40.8 %."""
 ORDERS = "orders"
 """Of the channels of every stage, compared with those of the supernet, in the metadata of a version's file."""
 
