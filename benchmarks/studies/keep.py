@@ -6,7 +6,7 @@
     python benchmarks/studies/keep.py shortlist runs/shortlist/shortlist.json published --again again.json
 
 Of a design it keeps the promises, table error, scores, given settings, machine and command. Seconds of a design are
-those between its first record (data.json) and its last (result.json), so only a run without pauses has a valid figure.
+those between its first record (data.json) and its last (result.json); --paused leaves them out.
 Of a shortlist it keeps the medians, and how far those of a second session agree.
 """
 
@@ -29,10 +29,11 @@ def main() -> None:
     parser.add_argument("command", choices=("design", "analyze", "benchmark", "shortlist"))
     parser.add_argument("path", type=Path, help="run directory of a design; else the record that the command wrote")
     parser.add_argument("subject", help="first word of the record's name, such as the images or the suite")
+    parser.add_argument("--paused", action="store_true", help="the design was interrupted, or shared its machine")
     parser.add_argument("--again", type=Path, help="shortlist.json of a second session")
     arguments = parser.parse_args()
     if arguments.command == "design":
-        record = design_record(arguments.path)
+        record = design_record(arguments.path, is_whole=not arguments.paused)
     elif arguments.command == "shortlist":
         record = shortlist_record(arguments.path, arguments.again)
     else:
@@ -40,7 +41,7 @@ def main() -> None:
     keep(arguments.command, arguments.subject, record)
 
 
-def design_record(run_dir: Path) -> dict[str, Any]:
+def design_record(run_dir: Path, is_whole: bool = True) -> dict[str, Any]:
     verification = read_record(run_dir / "verification.json", Any)
     table, trace = read_record(run_dir / "table.json", Any), read_record(run_dir / "slim" / "trace.json", Any)
     data, supernet = read_record(run_dir / "data.json", Any), read_record(run_dir / "supernet" / "record.json", Any)
@@ -53,7 +54,7 @@ def design_record(run_dir: Path) -> dict[str, Any]:
         "data": {name: data[name] for name in ("name", "split_rule")}
         | {part: data[part]["num_images"] for part in ("train", "val")},
         "given_settings": {key: value for key, value in given.items() if key != "data"},
-        "seconds": round((run_dir / "result.json").stat().st_mtime - (run_dir / "data.json").stat().st_mtime, 1),
+        "seconds": _seconds(run_dir) if is_whole else None,
         "table": {name: table[name] for name in ("runtime", "threads", "clock", "error", "largest", "smallest")},
         **{f"supernet_{name}": score for name, score in supernet.items() if name.startswith("held_out_")},
         "slimming": {"steps": len(trace["steps"]), "evaluations": trace["num_evaluations"]}
@@ -63,6 +64,10 @@ def design_record(run_dir: Path) -> dict[str, Any]:
         "provenance": {**verification["provenance"], "command": "efficientformer design"},
     }
     return compacted(record, SearchSpace.from_json(table["space"]))
+
+
+def _seconds(run_dir: Path) -> float:
+    return round((run_dir / "result.json").stat().st_mtime - (run_dir / "data.json").stat().st_mtime, 1)
 
 
 def shortlist_record(path: Path, again: Path | None) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_every_folder_of_the_map_exists():
 def test_what_the_readme_shows_of_a_design_is_in_a_record():
     shown = re.findall(r"^\d+% .*$", README, re.MULTILINE)
     rows = [row for path in RECORDS.glob("design/*.json") for row in json.loads(path.read_text())["result"]]
-    assert len(shown) == 2 and set(shown) <= set(map(design_row, rows))
+    assert len(shown) == 2 and set(shown) <= {design_row(row) for row in rows if "top1" in row}
 
 
 def design_row(entry: dict) -> str:
