@@ -75,7 +75,7 @@ def design_question() -> Question:
     same = "byte for byte the same files as" if killed["all_equal"] else "other files than"
     answer = (
         f"{num_kept} of {num_designs} do, at {share} of it; a design killed at "
-        f"{len(killed['kills'])} random moments and resumed ended with {same} one that was not."
+        f"{len(killed['kills'])} random moments and resumed ended with {same} one that was not. The newest:"
     )
     return Question(
         "Do designed networks keep their budget?",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.test_page import Page
+from tests.report.page import Page
 from tests.report.test_page_in_browser import BROWSER, DRAWN, FLAGS
 
 from efficientformer.report import render_report

@@ -244,13 +244,18 @@ def _steps_exist(trace: Trace) -> None:
             raise ValueError(f"{name} is {number}, and there are {len(trace['steps'])} steps")
 
 
+def states(trace: Any) -> list[dict[str, Any]]:
+    """The largest network of a trace, and that after every step, by the number of the step."""
+    return [trace["start"], *trace["steps"]]
+
+
 def states_before(trace: Any) -> list[dict[str, Any]]:
     """For each step of a trace the state that it starts from: the one before it, that after step `after`, or for the
     first of a second round the network as it was trained."""
-    states, trained = [trace["start"], *trace["steps"]], trace.get("round")
+    reached, trained = states(trace), trace.get("round")
     numbers = [step.get("after", index) for index, step in enumerate(trace["steps"])]
     return [
-        trained if trained and step.get("round") == 2 and number == trained["step"] else states[number]
+        trained if trained and step.get("round") == 2 and number == trained["step"] else reached[number]
         for number, step in zip(numbers, trace["steps"], strict=True)
     ]
 

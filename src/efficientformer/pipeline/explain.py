@@ -3,7 +3,7 @@
 from typing import Any
 
 from efficientformer.errors import UsageError
-from efficientformer.formats.slimming import CandidateRecord, Trace, states_before
+from efficientformer.formats.slimming import CandidateRecord, Trace, states, states_before
 from efficientformer.search.objective import Objective
 
 
@@ -39,7 +39,7 @@ def _trained(trace: Trace, before: Any) -> str:
     if before is not trace.get("round"):
         return ""
     number = before["step"]
-    reached = [trace["start"], *trace["steps"]][number]
+    reached = states(trace)[number]
     return (
         f" It is of the second round: the network after step {number} was trained for {before['epochs']} epochs, from "
         f"{reached['accuracy']:.2f} to {before['accuracy']:.2f} % {trace['metric']}."

@@ -29,8 +29,8 @@ class SlimSettings(SettingsGroup):
     """Most held-out images that score a candidate."""
     bn_images: Annotated[int, Field(ge=0)] = 512
     """Images that re-estimate batch norm. 0: the scoring images are normalized by their own statistics, in
-    batches of up to 250; equally good, and faster. With fewer than 50 scoring images, 16 of
-    masks or boxes, 512 training images are used."""
+    batches of up to 250; equally good, and faster. With fewer than 50 scoring images (16 with masks or boxes), 512
+    training images are used."""
     metric: Metric = "likelihood"
     """How a candidate is scored. likelihood: geometric mean of the probabilities of the correct classes, at the
     temperature that suits the candidate best. top1: accuracy, as in the paper; needs many more images for the same

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from efficientformer.arch.cost import network_cost
 from efficientformer.arch.resolution import grid_of_input
 from efficientformer.arch.spec import Architecture
-from efficientformer.formats.slimming import states_before
+from efficientformer.formats.slimming import states, states_before
 from efficientformer.report import wording
 from efficientformer.report.drawing import draw_architecture, draw_promise
 from efficientformer.report.frame import Note
@@ -172,7 +172,7 @@ def _round(trace: Content, score: str) -> Content | None:
     if trained is None:
         return None
     budgets = [row["budget"] for row in trace.get("budgets") or [] if row.get("weights") == trained["weights"]]
-    before = [trace["start"], *trace["steps"]][trained["step"]]
+    before = states(trace)[trained["step"]]
     place = {"step": trained["step"], "epochs": trained["epochs"]}
     return {**place, "budgets": wording.join(budgets), "before": before[score], "after": trained[score]}
 
@@ -181,7 +181,7 @@ def _polished(trace: Content) -> Iterator[Content]:
     """Budgets whose network was replaced by polishing."""
     for row in trace.get("budgets") or []:
         if row.get("polish"):
-            before = [trace["start"], *trace["steps"]][row["step"]]
+            before = states(trace)[row["step"]]
             trained = trace.get("round")
             if trained and (row.get("weights"), row["step"]) == (trained["weights"], trained["step"]):
                 before = trained
