@@ -109,10 +109,13 @@ def write_rounds(run_dir: Path, **trained: float) -> None:
 def test_a_training_between_two_rounds_is_shown(run_dir: Path) -> None:
     assert "two rounds" not in render_report(run_dir).read_text(encoding="utf-8")
     write_rounds(run_dir, top1=78.9)
-    source = render_report(run_dir).read_text(encoding="utf-8")
+    page = Page(render_report(run_dir))
+    source = page.source
     assert "Slimming went in two rounds: after step 1" in source and "for 3 epochs with the parent as teacher" in source
     assert is_whole(source) and "to 78.9&nbsp;% top-1 on held-out images" in source
     assert "(after step 1 and 3 epochs)" in source
+    for figure in ("plane", "slimming-latency", "slimming-accuracy"):
+        assert '"detail":{"field":"course"' in page.data[f"spec-{figure}"].replace(" ", ""), "no line joins two courses"
 
 
 def test_rank_correlation_is_shown_with_its_sample_size(run_dir: Path) -> None:

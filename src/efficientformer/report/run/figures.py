@@ -91,7 +91,7 @@ def _path_layers(path: Rows, largest: dict[str, Any], budgets: Rows, task: TaskW
     base = alt.Chart(alt.Data(values=path)).encode(**place)
     start = alt.Chart(alt.Data(values=[largest])).encode(**place, tooltip=tooltip)
     return [
-        base.mark_line(color=var("muted"), strokeWidth=1.2, opacity=0.7).encode(order="step:Q"),
+        base.mark_line(color=var("muted"), strokeWidth=1.2, opacity=0.7).encode(order="step:Q", detail="course:N"),
         base.mark_circle(color=var("muted"), size=26, opacity=1).encode(tooltip=tooltip),
         start.mark_point(color=var("ink"), shape="circle", size=110, strokeWidth=1.8, filled=False, opacity=1),
     ]
