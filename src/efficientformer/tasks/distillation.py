@@ -55,6 +55,7 @@ class Distillation(Task):
     ) -> None:
         self._task, self._kind, self._weight, self._temperature = task, kind, weight, temperature
         self._task_kind = task_kind
+        self.uses_all_parameters = task.uses_all_parameters and kind != "features"  # maps are compared at first only
         self._teacher = Teacher(teacher) if isinstance(teacher, nn.Module) else teacher
         self._last_loss: Tensor | None = None
 

@@ -12,6 +12,8 @@ from efficientformer.tasks.task import Task
 class Segmentation(Task):
     """Mean cross-entropy of the pixels that are not ignored."""
 
+    uses_all_parameters = True
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self._label_smoothing = label_smoothing
 
