@@ -4,19 +4,19 @@ from pathlib import Path
 
 from answers.evidence import Run, Table, counted, errors, runs, span
 from answers.headline import l1_ratios, points_ahead
-from answers.search import design_rows, design_share, newest_designs, slimming_records
+from answers.search import SHOWN, design_rows, design_share, newest_designs, slimming_records
 from efficientformer.cli.help import PHASES_OF_VERBS
 from efficientformer.pipeline.run.phase import Phase
 from efficientformer.pipeline.run.plan import PHASES
 from efficientformer.run_dir import RunDir
 
-SHOWN = ("images", "machine", "budget", "measured p50 ms [95 %]", "score", "whole run")
+COLUMNS = ("images", "machine", "budget", "measured p50 ms [95 %]", "score", "whole run")
 
 
 def result_rows() -> Table:
     """Designed networks, the newest of every task, in fewer columns than the page of the benchmarks has."""
-    head, *rows = design_rows(newest_designs("quick", "pets", "camvid"))
-    columns = [head.index(name) for name in SHOWN]
+    head, *rows = design_rows(newest_designs(*SHOWN))
+    columns = [head.index(name) for name in COLUMNS]
     return [[row[column] for column in columns] for row in (head, *rows)]
 
 
