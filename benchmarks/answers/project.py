@@ -29,7 +29,7 @@ def result_bullets() -> str:
     mean, best = ahead["mean of random"], ahead["best of random"]
     low, high = best["interval"]
     bullets = [
-        f"{kept} of {num_designs} designs (ONNX Runtime, one thread, CPU time) kept their budget, at {share} of it.",
+        f"{kept} of {num_designs} designs (one thread) kept their budget, at {share} of it.",
         f"Tables predict 100 unseen networks with a mean error of {accuracy(ort)} with ONNX Runtime and "
         f"{accuracy(openvino)} with OpenVINO; on two threads {low_to_high(two)} %.",
         f"On CIFAR-10, designed networks beat the mean of 10 random networks of equal latency by {mean['points']:.1f} "
