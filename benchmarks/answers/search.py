@@ -49,7 +49,8 @@ def design_rows(shown: list[tuple[Name, Any]]) -> Table:
             if (percent := entry.get("interval_percent", 95)) != 95:
                 latency += f" ({percent:.1f} %)"
             where = [images, short_title(name.machine), dashed(name.date)] if place == 0 else [""] * 3
-            budget = f"{entry['budget'].replace('%', ' %')} = {three(entry['budget_ms'])} ms"
+            share = f"{entry['budget'].replace('%', ' %')} = " if "%" in entry["budget"] else ""
+            budget = f"{share}{three(entry['budget_ms'])} ms"
             promise = [budget, three(entry["predicted_ms"]), latency, "yes" if entry["kept"] else "**no**"]
             rows.append([*where, *promise, score, whole if place == 0 else ""])
     return rows
