@@ -1,31 +1,18 @@
 """Questions about the search: designed networks, simpler methods, the supernet's ranking, MobileNetV2, and cost."""
 
 import statistics
-from typing import Any
 
-from answers.evidence import Name, Question, Table, kept, short_title, span
+from answers.evidence import Question, Table, kept, short_title, span
 from drawing import Point, Row, draw_rows
 
-SUBJECTS = ("quick", "imagenette", "pets", "camvid")
-"""Of kept designs: first classifiers, then task models."""
 SHOWN = ("quick", "pets", "camvid")
-"""One of each task, which the pages show."""
+"""Of kept designs, one of each task, of which the pages show the newest."""
+SUBJECTS = (*SHOWN, "imagenette")
 SCORES = {"top1": "% top-1", "box_ap": "% box AP", "miou": "% mIoU"}
 
 
-def designs() -> list[tuple[Name, Any]]:
-    """All of them, subject by subject."""
-    return [named for subject in SUBJECTS for named in kept("design", subject)]
-
-
-def newest_designs(*subjects: str) -> list[tuple[Name, Any]]:
-    """The newest of every subject that has one."""
-    by_subject = (kept("design", subject) for subject in subjects)
-    return [max(found, key=lambda named: named[0].date) for found in by_subject if found]
-
-
-def design_rows(shown: list[tuple[Name, Any]]) -> Table:
-    """Markdown rows of designed networks."""
+def design_rows() -> Table:
+    """Markdown rows of designed networks; README.md of the project shows them too."""
     head = [
         "images",
         "machine",
@@ -38,12 +25,13 @@ def design_rows(shown: list[tuple[Name, Any]]) -> Table:
         "whole run",
     ]
     rows = [head]
-    for name, found in shown:
+    for subject in SHOWN:
+        name, found = kept("design", subject)[-1]
         pixels = str(found["given_settings"].get("resolution", 28)).replace("x", " x ")
         images = f"{found['data']['name']}, {pixels} px"
         whole = "not timed" if found["seconds"] is None else f"{found['seconds'] / 60:.0f} min"
         for place, entry in enumerate(found["result"]):
-            score = next(f"{entry[name]:.1f} {unit}" for name, unit in SCORES.items() if name in entry)
+            score = next(f"{entry[key]:.1f} {unit}" for key, unit in SCORES.items() if key in entry)
             low, high = entry["measured_interval_ms"]
             latency = f"{three(entry['measured_p50_ms'])} [{three(low)}, {three(high)}]"
             if (percent := entry.get("interval_percent", 95)) != 95:
@@ -67,7 +55,8 @@ def dashed(date: str) -> str:
 
 def design_share() -> tuple[int, int, str]:
     """How many designs kept their budget, of how many, and the share of the budgets that their latencies are."""
-    entries = [entry for _, found in designs() for entry in found["result"]]
+    records = [found for subject in SUBJECTS for _, found in kept("design", subject)]
+    entries = [entry for found in records for entry in found["result"]]
     shares = [entry["measured_p50_ms"] / entry["budget_ms"] * 100 for entry in entries]
     return sum(entry["kept"] for entry in entries), len(entries), span(shares, 0)
 
@@ -85,7 +74,7 @@ def design_question() -> Question:
         answer,
         ["keep", "kill_nine"],
         ["2026-11-22: the first designs; killed and resumed (kept)", "2026-11-26: the first command on Zen 3 (kept)"],
-        table=design_rows(newest_designs(*SHOWN)),
+        table=design_rows(),
     )
 
 

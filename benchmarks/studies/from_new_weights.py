@@ -72,6 +72,7 @@ def main() -> None:
     score = read_record(folder / "evaluation.json", Any)["top1"]
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     curve = [[row["epoch"], row["val_top1"]] for row in logged if "val_top1" in row]
+    num_classes = len(read_record(run.data, Any)["classes"])
     seconds = read_record(folder / "train.json", Any)["seconds"]
     sys.stdout.write(f"{score:.2f} % top-1 after {seconds / 60:.0f} min\n")
     keep_outcome(
@@ -79,7 +80,7 @@ def main() -> None:
         "a network for images of 32 px from new weights, with the curve of its scores",
         run,
         network=NETWORK.to_json(),
-        macs=network_cost(NETWORK, resolution=RESOLUTION, num_classes=10).macs,
+        macs=network_cost(NETWORK, resolution=RESOLUTION, num_classes=num_classes).macs,
         processes=arguments.processes,
         curve=curve,
         seconds=seconds,
