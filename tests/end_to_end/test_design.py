@@ -288,6 +288,10 @@ def test_a_table_that_errs_too_much_is_refused(program, photos, tmp_path, design
     code, _, stderr = program("slim", "--run-dir", run_dir, "--table.max-error", "0.01")
     assert code == 1 and "more rounds (--table.rounds)" in stderr and "Traceback" not in stderr
     assert "again" not in stderr.partition("error")[0]  # the limit is no reason to measure again
+    code, _, stderr = program("table", "--run-dir", run_dir, "--table.max-error", "0.01")
+    assert code == 0 and "measured again" in stderr and "up to date" not in stderr, "as the error says"
+    code, _, stderr = program("table", "--run-dir", run_dir, "--table.max-error", "100")
+    assert code == 0 and "up to date" in stderr
 
 
 def test_ctrl_c_says_how_to_go_on(command, photos, tmp_path):

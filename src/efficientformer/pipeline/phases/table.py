@@ -28,6 +28,7 @@ def run(workspace: Workspace) -> LatencyTable:
         table.save(run_dir.table)
         run_dir.table_partial.unlink(missing_ok=True)
 
+    _forget_refused(workspace)
     TABLE.run(workspace, work)
     table = LatencyTable.load(run_dir.table)
     error = table.error
@@ -42,7 +43,17 @@ def run(workspace: Workspace) -> LatencyTable:
     )
     if error.mean_percent > settings.table.max_error:
         workspace.console.warn(
-            f"slim rejects a table with a mean error above {settings.table.max_error:g} %. Measure again with more "
-            "rounds or on a quieter machine, or raise --table.max-error."
+            f"slim rejects a table with a mean error above {settings.table.max_error:g} %. The same command measures "
+            "it again, as on a quieter machine; or give it more rounds, or raise --table.max-error."
         )
     return table
+
+
+def _forget_refused(workspace: Workspace) -> None:
+    """Have this device's finished table measured again if the search would refuse it: it may be quieter by now."""
+    max_error = workspace.settings.table.max_error
+    if not workspace.settings.table.allow_foreign and TABLE.problem(workspace) is None:
+        mean_percent = LatencyTable.load(workspace.run_dir.table).error.mean_percent
+        if mean_percent > max_error:
+            workspace.console.say(f"the table errs by {mean_percent:.1f} %, more than {max_error:g} %: measured again")
+            TABLE.forget(workspace)
